@@ -1,0 +1,58 @@
+# make demo   what pageinspect does, on a real kernel in a guest
+# make test   every test, guests included
+# make lint   ruff and mypy
+# make bench  speed beside the peers
+#
+# All of them install what is missing: Debian packages after printing the command, Python packages
+# into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+PACKAGES := busybox-static cpio debian-archive-keyring kmod mmdebstrap python3-venv \
+            qemu-system-x86 squashfs-tools util-linux xz-utils zstd
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-unit lint bench packages clean
+
+demo: packages $(VENV)/installed
+	$(BIN)/pageinspect vm build newest
+	$(BIN)/pageinspect vm dump newest -o $(VENV)/demo.core -- sh /opt/pageinspect/src/vm-images/demo.sh
+	@echo; echo '$$ pageinspect summary -c demo.core        # the same guest, from its dump'
+	@$(BIN)/pageinspect summary -c $(VENV)/demo.core
+
+test: packages $(VENV)/installed lint
+	$(BIN)/pageinspect vm build --debuginfo
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-unit: $(VENV)/installed
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: packages $(VENV)/installed
+	$(BIN)/pageinspect vm build newest --debuginfo
+	$(BIN)/python benchmarks/walking.py
+
+packages:
+	@missing=; for package in $(PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+			|| missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "$(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends$$missing"; \
+		$(SUDO) apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist build

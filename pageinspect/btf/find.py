@@ -1,0 +1,56 @@
+"""Where a kernel keeps its own BTF and its symbol table."""
+
+from pathlib import Path
+
+from drgn import FaultError, Program, SymbolIndex
+from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
+
+from ..errors import PageInspectError
+from .parse import Btf, BtfError
+
+LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
+_DWARF_HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
+
+
+def address_of(prog: Program, symbols: SymbolIndex, name: str) -> int | None:
+    """Return the address of the symbol `name`, or None."""
+    found = symbols(prog, name, None, True)  # noqa: FBT003 (drgn takes it by position alone)
+    return found[0].address if found else None
+
+
+def find_symbols(prog: Program, *, live: bool) -> SymbolIndex:
+    """Return the kernel's own symbols: /proc/kallsyms live, else the tables in its memory.
+
+    Raises PageInspectError when the kernel gives none: in a core they are found through
+    VMCOREINFO since Linux kernel commit f09bddbd8661 ("vmcoreinfo: add kallsyms_num_syms symbol")
+    (in v6.0).
+    """
+    try:
+        symbols = load_vmlinux_kallsyms(prog)
+        if address_of(prog, symbols, "_stext"):
+            return symbols
+        problem = "they hide their addresses"
+    except (LookupError, ValueError, FaultError, OSError) as error:
+        problem = str(error)
+    where = "/proc/kallsyms" if live else "the kallsyms tables in the core"
+    raise PageInspectError(f"no symbols from {where}: {problem}", _DWARF_HINT)
+
+
+def find_btf(prog: Program, symbols: SymbolIndex, *, live: bool) -> Btf:
+    """Return the kernel's BTF: sysfs live, else what lies between __start_BTF and __stop_BTF.
+
+    Raises PageInspectError when the kernel has none or the core does not hold it.
+    """
+    try:
+        if live:
+            return Btf(LIVE_BTF.read_bytes())
+        start = address_of(prog, symbols, "__start_BTF")
+        stop = address_of(prog, symbols, "__stop_BTF")
+        if start is None or stop is None:
+            raise PageInspectError(
+                "the kernel was built without BTF (CONFIG_DEBUG_INFO_BTF)", _DWARF_HINT
+            )
+        return Btf(prog.read(start, stop - start))
+    except (OSError, FaultError, BtfError) as error:
+        where = str(LIVE_BTF) if live else "the core"
+        raise PageInspectError(f"cannot use the BTF in {where}: {error}", _DWARF_HINT) from None

@@ -1,0 +1,93 @@
+"""Registers a kernel's BTF and kallsyms with a drgn Program.
+
+After `attach_btf`, `prog.type("struct page")`, `prog["PG_head"]`, `prog["mem_section"]` and drgn's
+own helpers work as they do with DWARF.
+"""
+
+from drgn import FindObjectFlags, Object, Program, SymbolIndex, Type, TypeKind
+
+from .find import address_of, find_btf, find_symbols
+from .parse import Btf, Kind
+from .types import BtfTypes
+
+_NAME = "pageinspect BTF"
+
+# BTF describes no variables but per-CPU ones, so the types of those that drgn's helpers and this
+# package ask for are written here. One that a helper takes for optional must be here as well:
+# without __highest_present_section_nr, for_each_valid_page_range() reads past the sections and may
+# return a range that does not exist.
+_VARIABLES = {
+    "__cpu_online_mask": "struct cpumask",
+    "__cpu_possible_mask": "struct cpumask",
+    "__highest_present_section_nr": "unsigned long",
+    "__per_cpu_offset": "unsigned long [8192]",
+    "max_pfn": "unsigned long",
+    "mem_section": "struct mem_section **",
+    "node_data": "struct pglist_data *[1024]",
+    "node_states": "nodemask_t [8]",
+    "nr_cpu_ids": "unsigned int",
+    "page_offset_base": "unsigned long",
+    "vm_node_stat": "atomic_long_t [128]",
+    "vm_zone_stat": "atomic_long_t [64]",
+    "vmemmap_base": "unsigned long",
+    "hstates": "struct hstate [2]",
+    "hugetlb_max_hstate": "int",
+}
+
+
+class _Finders:
+    """The callbacks that answer a Program's questions from BTF and kallsyms."""
+
+    def __init__(self, prog: Program, btf: Btf, symbols: SymbolIndex) -> None:
+        self._prog = prog
+        self._btf = btf
+        self._types = BtfTypes(prog, btf)
+        self._symbols = symbols
+        self._enumerators: dict[str, tuple[int, int]] | None = None
+
+    def type(
+        self, _prog: Program, kinds: set[TypeKind], name: str, filename: str | None
+    ) -> Type | None:
+        return None if filename else self._types.find(kinds, name)
+
+    def object(
+        self, _prog: Program, name: str, flags: FindObjectFlags, filename: str | None
+    ) -> Object | None:
+        if filename:
+            return None
+        if flags & FindObjectFlags.CONSTANT:
+            found = self._constant(name)
+            if found is not None:
+                return found
+        return self._variable(name) if flags & FindObjectFlags.VARIABLE else None
+
+    def _constant(self, name: str) -> Object | None:
+        if self._enumerators is None:
+            self._enumerators = self._btf.all_enumerators()
+        entry = self._enumerators.get(name)
+        return None if entry is None else Object(self._prog, self._types.type(entry[0]), entry[1])
+
+    def _variable(self, name: str) -> Object | None:
+        if name == "vmemmap":
+            base = self._variable("vmemmap_base")
+            return None if base is None else Object(self._prog, "struct page *", base.value_())
+        variable = self._btf.find(Kind.VAR, name)
+        if variable is None and name not in _VARIABLES:
+            return None
+        address = address_of(self._prog, self._symbols, name)
+        if address is None:
+            return None
+        type_: Type | str = _VARIABLES[name] if variable is None else self._types.type(variable)
+        return Object(self._prog, type_, address=address)
+
+
+def attach_btf(prog: Program, *, live: bool) -> None:
+    """Let `prog` answer from its kernel's BTF and kallsyms, before any other source.
+
+    Raises PageInspectError when the kernel has no BTF or no symbols that can be read.
+    """
+    symbols = find_symbols(prog, live=live)
+    finders = _Finders(prog, find_btf(prog, symbols, live=live), symbols)
+    prog.register_symbol_finder(_NAME, symbols, enable_index=0)
+    prog.register_type_finder(_NAME, finders.type, enable_index=0)
+    prog.register_object_finder(_NAME, finders.object, enable_index=0)

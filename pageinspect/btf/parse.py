@@ -1,0 +1,207 @@
+"""The BTF format: which types there are, by name and by id.
+
+The format is described in the kernel's Documentation/bpf/btf.rst. A kernel has 95 to 125 thousand
+types, so one pass notes only where each begins; a type is decoded when it is asked for.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+_HEADER = struct.Struct("<HBBIIIII")
+_TYPE = struct.Struct("<III")
+_MAGIC = 0xEB9F
+
+
+class Kind(IntEnum):
+    """The kinds of BTF type records."""
+
+    VOID = 0
+    INT = 1
+    PTR = 2
+    ARRAY = 3
+    STRUCT = 4
+    UNION = 5
+    ENUM = 6
+    FWD = 7
+    TYPEDEF = 8
+    VOLATILE = 9
+    CONST = 10
+    RESTRICT = 11
+    FUNC = 12
+    FUNC_PROTO = 13
+    VAR = 14
+    DATASEC = 15
+    FLOAT = 16
+    DECL_TAG = 17
+    TYPE_TAG = 18
+    ENUM64 = 19
+
+
+# Bytes that follow the common 12 of each kind: a fixed part, and a part for each of vlen entries.
+_FIXED = {Kind.INT: 4, Kind.ARRAY: 12, Kind.VAR: 4, Kind.DECL_TAG: 4}
+_PER_ENTRY = {
+    Kind.STRUCT: 12,
+    Kind.UNION: 12,
+    Kind.ENUM: 8,
+    Kind.FUNC_PROTO: 8,
+    Kind.DATASEC: 12,
+    Kind.ENUM64: 12,
+}
+_NAMED = frozenset(
+    (Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.VAR, Kind.FLOAT)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One type record; `extra` is the offset of what follows its common part."""
+
+    kind: Kind
+    name: str
+    vlen: int
+    kind_flag: bool
+    size_or_type: int
+    extra: int
+
+
+class BtfError(ValueError):
+    """The bytes are not BTF, or of a form that this reader does not know."""
+
+
+class Btf:
+    """The BTF of one kernel: `data` is the whole .BTF section, /sys/kernel/btf/vmlinux as it is."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        if len(data) < _HEADER.size:
+            raise BtfError("it is too short for BTF")
+        magic, version, _, header_size, type_offset, type_size, str_offset, str_size = (
+            _HEADER.unpack_from(data)
+        )
+        if magic != _MAGIC or version != 1:
+            raise BtfError("it does not begin with the BTF magic number")
+        self._types = header_size + type_offset
+        self._end = self._types + type_size
+        self._strings = data[header_size + str_offset : header_size + str_offset + str_size]
+        if self._end > len(data) or len(self._strings) != str_size or not self._strings:
+            raise BtfError("it is cut off")
+        self._offsets = [0]
+        self._ids: dict[tuple[int, int], int] = {}
+        self._index()
+
+    def _index(self) -> None:
+        data, end, unpack = self.data, self._end, _TYPE.unpack_from
+        offsets, ids = self._offsets, self._ids
+        fixed = [_FIXED.get(kind, 0) for kind in Kind]
+        per_entry = [_PER_ENTRY.get(kind, 0) for kind in Kind]
+        named = [kind in _NAMED for kind in Kind]
+        offset = self._types
+        while offset < end:
+            try:
+                name, info, _ = unpack(data, offset)
+                kind = info >> 24 & 0x1F
+                size = 12 + fixed[kind] + per_entry[kind] * (info & 0xFFFF)
+            except (struct.error, IndexError):
+                raise BtfError(f"type {len(offsets)} is of an unknown kind or cut off") from None
+            if name and named[kind]:
+                # A forward-compatible duplicate keeps the first: pahole puts the real one first.
+                ids.setdefault((kind, name), len(offsets))
+            offsets.append(offset)
+            offset += size
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def _string(self, offset: int) -> str:
+        end = self._strings.find(b"\0", offset)
+        return self._strings[offset:end].decode("utf-8", "replace")
+
+    def find(self, kind: Kind, name: str) -> int | None:
+        """Return the id of the type of this kind and name, or None."""
+        # Strings are stored once each, so a name is looked for among them, not among the types.
+        position = self._strings.find(b"\0" + name.encode() + b"\0")
+        return None if position < 0 else self._ids.get((kind, position + 1))
+
+    def record(self, type_id: int) -> Record:
+        """Return the record of a type id; id 0 is void."""
+        if type_id == 0:
+            return Record(Kind.VOID, "void", 0, kind_flag=False, size_or_type=0, extra=0)
+        if not 0 < type_id < len(self._offsets):
+            raise BtfError(f"it has no type {type_id}")
+        offset = self._offsets[type_id]
+        name, info, size_or_type = _TYPE.unpack_from(self.data, offset)
+        return Record(
+            Kind(info >> 24 & 0x1F),
+            self._string(name) if name else "",
+            info & 0xFFFF,
+            bool(info >> 31),
+            size_or_type,
+            offset + 12,
+        )
+
+    def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
+        try:
+            return struct.unpack_from(form, self.data, offset)
+        except struct.error:
+            raise BtfError("it is cut off within a type") from None
+
+    def integer(self, record: Record) -> tuple[bool, bool, int]:
+        """Return (signed, boolean, bits) of an INT record."""
+        (word,) = self._unpack("<I", record.extra)
+        encoding = word >> 24 & 0xF
+        return bool(encoding & 1), bool(encoding & 4), word & 0xFF
+
+    def array(self, record: Record) -> tuple[int, int]:
+        """Return (element type id, length) of an ARRAY record."""
+        element, _, length = self._unpack("<III", record.extra)
+        return element, length
+
+    def members(self, record: Record) -> list[tuple[str, int, int, int]]:
+        """Return (name, type id, bit offset, bit field size or 0) of each member."""
+        members = []
+        for i in range(record.vlen):
+            name, type_id, offset = self._unpack("<III", record.extra + 12 * i)
+            bits = offset >> 24 if record.kind_flag else 0
+            members.append(
+                (
+                    self._string(name),
+                    type_id,
+                    offset & 0xFFFFFF if record.kind_flag else offset,
+                    bits,
+                )
+            )
+        return members
+
+    def enumerators(self, record: Record) -> list[tuple[str, int]]:
+        """Return (name, value) of an ENUM or ENUM64 record, signed as the enum is."""
+        entries = []
+        wide = record.kind is Kind.ENUM64
+        bits = 64 if wide else 32
+        for i in range(record.vlen):
+            if wide:
+                name, low, high = self._unpack("<III", record.extra + 12 * i)
+                value = high << 32 | low
+            else:
+                name, value = self._unpack("<II", record.extra + 8 * i)
+            if record.kind_flag and value >> (bits - 1):
+                value -= 1 << bits
+            entries.append((self._string(name), value))
+        return entries
+
+    def parameters(self, record: Record) -> list[tuple[str, int]]:
+        """Return (name, type id) of a FUNC_PROTO's parameters; ("", 0) at the end is `...`."""
+        pairs = (
+            self._unpack("<II", record.extra + 8 * i) for i in range(record.vlen)
+        )
+        return [(self._string(name) if name else "", type_id) for name, type_id in pairs]
+
+    def all_enumerators(self) -> dict[str, tuple[int, int]]:
+        """Return every enumerator of the kernel by name: (id of its enum, value)."""
+        found: dict[str, tuple[int, int]] = {}
+        for type_id in range(1, len(self)):
+            (info,) = struct.unpack_from("<I", self.data, self._offsets[type_id] + 4)
+            if info >> 24 & 0x1F in (Kind.ENUM, Kind.ENUM64):
+                for name, value in self.enumerators(self.record(type_id)):
+                    found.setdefault(name, (type_id, value))
+        return found

@@ -1,0 +1,39 @@
+"""Errors that a user can meet, and the exit codes of the command line.
+
+PageInspectError          exit 1: something is missing, unreadable or impossible
+└── UsageError            exit 2: the command line itself is wrong
+
+Both carry a one-line message and a hint that says what to do next; `__main__` is the one place
+that prints them. Anything else that escapes is a defect.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit status of every command except `vm run`, which passes on the status of its command."""
+
+    COMPLETE = 0
+    ERROR = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    FINDING = 4
+    GUEST_LOST = 125
+    INTERRUPTED = 130
+
+
+class PageInspectError(Exception):
+    """An error with a one-line message and a hint of what to do next."""
+
+    exit_code = Exit.ERROR
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(PageInspectError):
+    """The command line is wrong: a bad option value, pfn range or type name."""
+
+    exit_code = Exit.USAGE

@@ -1,0 +1,256 @@
+"""The PageLayout: how this kernel's struct page is to be read, as plain integers.
+
+This is the one module that knows the history of struct page. It asks the kernel's own types for
+features (a member, an enumerator), never for a version, and does so once: nothing after it branches
+on kernels. Types come from drgn, which has them from BTF or DWARF alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from drgn import Program, Type, offsetof, sizeof
+
+from . import schemes
+from .errors import PageInspectError
+from .schemes import Scheme
+
+SECTION_PFNS = 32768
+"""pfns of one memory section on x86_64: 2 MiB of vmemmap; no buddy block crosses one."""
+
+MAX_ORDER = 10
+"""The largest order of a free block: MAX_PAGE_ORDER of every x86_64 kernel read here."""
+
+STICKY_TYPES = ("offline", "zsmalloc")
+"""Types whose owners leave them set at free, where the buddy resets types."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderField:
+    """Where the order of a compound page is: `offset` bytes from its head, in the first tail."""
+
+    offset: int
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A type that is no page type in this kernel: the 64-bit word `offset` from the head tells."""
+
+    kind: Literal["flag", "dtor"]
+    offset: int
+    mask: int
+    equals: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageLayout:
+    """How to read struct page of one kernel. Offsets and sizes in bytes, flags as bit numbers."""
+
+    page_shift: int
+    struct_size: int
+    vmemmap: int
+    flags: int
+    mapping: int
+    private: int
+    page_type: int
+    refcount: int
+    compound: int
+    flag_bits: tuple[tuple[str, int], ...]
+    scheme: Scheme
+    order: OrderField
+    compound_mask: bool
+    """compound_info of a tail may be a mask instead of a pointer to its head."""
+    fake_heads: bool
+    """With HVO on, tails may read as heads."""
+    slab: Marker | None
+    """Where slab is no page type."""
+    hugetlb: Marker | None
+    """Where hugetlb is no page type."""
+    movable_tag: bool
+    """The low bits of mapping tell pages with movable_ops."""
+    resets: bool
+    """free_pages_prepare() resets a type that is still set."""
+
+    @property
+    def page_size(self) -> int:
+        """Bytes of one page."""
+        return 1 << self.page_shift
+
+    def flag(self, name: str) -> int | None:
+        """Return the bit number of a page flag ("head"), or None where this kernel has none."""
+        return next((bit for n, bit in self.flag_bits if n == name), None)
+
+    def is_sticky(self, type_name: str) -> bool:
+        """Return whether the owner of this type leaves it set when it frees the page."""
+        return self.resets and type_name in STICKY_TYPES
+
+
+def _offset(type_: Type, *members: str) -> int:
+    """Return the offset of the first of these members that the type has; newest name first."""
+    for member in members:
+        try:
+            return int(offsetof(type_, member))
+        except LookupError:
+            continue
+    raise PageInspectError(
+        f"{type_.type_name()} of this kernel has no member {' or '.join(members)}",
+        "this kernel is newer than pageinspect: please report its release and this line",
+    )
+
+
+def _has(type_: Type, member: str) -> bool:
+    try:
+        offsetof(type_, member)
+    except LookupError:
+        return False
+    return True
+
+
+def _enumerators(prog: Program, enum: str) -> dict[str, int]:
+    try:
+        enumerators = prog.type(f"enum {enum}").enumerators
+    except LookupError:
+        return {}
+    return {e.name: e.value for e in enumerators or ()}
+
+
+def _flag_bits(flags: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return the flags of one page: each bit under its first name, aliases left out."""
+    names: dict[int, str] = {}
+    for name, bit in flags.items():
+        if name.startswith("PG_"):
+            names.setdefault(bit, name.removeprefix("PG_"))
+    return tuple((name, bit) for bit, name in sorted(names.items()))
+
+
+def _scheme_from_enum(types: Mapping[str, int], *, off_by_one: bool) -> Scheme | None:
+    """Return the scheme that `enum pagetype` describes, 6.10 and later."""
+    values = {
+        name.removeprefix("PGTY_"): value
+        for name, value in types.items()
+        if name.startswith("PGTY_") and name != "PGTY_mapcount_underflow"
+    }
+    if values:
+        return schemes.byte_scheme(values, off_by_one=off_by_one)
+    bits = {name.removeprefix("PG_"): v for name, v in types.items() if name.startswith("PG_")}
+    if not bits:
+        return None
+    if bits["buddy"] == schemes.BITS_4_18["buddy"]:
+        # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10).
+        return schemes.bit_scheme("bits-6.10", schemes.LOW_BASE, schemes.LOW_RESERVE, bits, "enum")
+    # v6.11 moved the bits to the top, which leaves the low 16 to the owner of the type.
+    return schemes.bit_scheme("bits-6.11", 0x80000000, -0x10000, bits, "enum")
+
+
+def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
+    """Return the bit scheme of a kernel whose types are macros, up to 6.9."""
+    if "NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)" in vmcoreinfo:
+        name, bits = "bits-6.9", schemes.BITS_6_9
+    elif _has(page, "memcg_data"):
+        name, bits = "bits-5.11", schemes.BITS_5_11
+    elif "NUMBER(PAGE_OFFLINE_MAPCOUNT_VALUE)" in vmcoreinfo:
+        name, bits = "bits-5.0", schemes.BITS_5_0
+    else:
+        name, bits = "bits-4.18", schemes.BITS_4_18
+    return schemes.bit_scheme(name, schemes.LOW_BASE, schemes.LOW_RESERVE, bits)
+
+
+def _scheme(prog: Program, page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
+    types = _enumerators(prog, "pagetype")
+    # The first kernels with the byte scheme (v6.12 to v6.14) compare the word minus one in
+    # page_has_type(). Inline code leaves no trace in the types; large_kmalloc came with the next
+    # release, so its absence is what tells them.
+    off_by_one = "PGTY_large_kmalloc" not in types
+    return _scheme_from_enum(types, off_by_one=off_by_one) or _scheme_from_facts(page, vmcoreinfo)
+
+
+def _order(prog: Program, page: Type) -> OrderField:
+    size = sizeof(page)
+    # Up to Linux kernel commit 1c5509be58f6 ("mm: remove 'First tail page' members from struct
+    # page") (in v6.3) struct page itself has the member.
+    if _has(page, "compound_order"):
+        return OrderField(size + offsetof(page, "compound_order"), 0xFF)
+    folio = prog.type("struct folio")
+    # Since Linux kernel commit ebc1baf5c9b4 ("mm: free up a word in the first tail page")
+    # (in v6.6) the order is the low byte of the first tail's flags.
+    if _has(folio, "_folio_order"):
+        return OrderField(offsetof(folio, "_folio_order"), 0xFF)
+    return OrderField(_offset(folio, "_flags_1"), 0xFF)
+
+
+def _slab(scheme: Scheme, flags: Mapping[str, int], offset: int) -> Marker | None:
+    # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10) slab is a page type.
+    if scheme.find("slab") or "PG_slab" not in flags:
+        return None
+    bit = 1 << flags["PG_slab"]
+    return Marker("flag", offset, bit, bit)
+
+
+def _hugetlb(prog: Program, scheme: Scheme, page: Type, flags: Mapping[str, int]) -> Marker | None:
+    # Since Linux kernel commit d99e3140a4d3 ("mm: turn folio_test_hugetlb into a PageType")
+    # (in v6.9, and in stable releases of v6.6 and v6.8) hugetlb is a page type.
+    if scheme.find("hugetlb"):
+        return None
+    dtors = _enumerators(prog, "compound_dtor_id")
+    if "HUGETLB_PAGE_DTOR" in dtors:
+        offset = (
+            sizeof(page) + offsetof(page, "compound_dtor")
+            if _has(page, "compound_dtor")
+            else _offset(prog.type("struct folio"), "_folio_dtor")
+        )
+        return _byte_marker("dtor", offset, dtors["HUGETLB_PAGE_DTOR"])
+    # Since Linux kernel commit 9c5ccf2db04b ("mm: remove HUGETLB_PAGE_DTOR") (in v6.6) a flag of
+    # the first tail page.
+    if "PG_hugetlb" in flags:
+        bit = 1 << flags["PG_hugetlb"]
+        return Marker("flag", sizeof(page) + _offset(page, "flags"), bit, bit)
+    return None
+
+
+def _byte_marker(kind: Literal["flag", "dtor"], offset: int, value: int) -> Marker:
+    """Return the marker of one byte, as part of the 64-bit word that it lies in."""
+    shift = 8 * (offset % 8)
+    return Marker(kind, offset - offset % 8, 0xFF << shift, value << shift)
+
+
+def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
+    """Return the PageLayout of the kernel that `prog` looks at.
+
+    Raises PageInspectError when its struct page lacks what pageinspect must know.
+    """
+    page = prog.type("struct page")
+    flags = _enumerators(prog, "pageflags")
+    if not flags:
+        raise PageInspectError(
+            "this kernel's types lack enum pageflags", "use its vmlinux with debug information: -s"
+        )
+    scheme = _scheme(prog, page, vmcoreinfo)
+    # Since Linux kernel commit 8c846c879e22 ("mm: rework compound_head() for power-of-2
+    # sizeof(struct page)") (in v7.1) a tail may hold a mask, and HVO needs no fake heads, which
+    # came with Linux kernel commit e7d324850bfc ("mm: hugetlb: free the 2nd vmemmap page
+    # associated with each HugeTLB page") (in v5.18).
+    compound_mask = _has(page, "compound_info")
+    # The series of Linux kernel commit 2dfcd1608f3a ("mm/page_alloc: let page freeing clear any set
+    # page type") (in v6.17) also replaced the tag of mapping and PG_isolated by this flag.
+    new_movable = "PG_movable_ops_isolated" in flags
+    return PageLayout(
+        page_shift=prog["PAGE_SHIFT"].value_(),
+        struct_size=sizeof(page),
+        vmemmap=prog["vmemmap"].value_(),
+        flags=_offset(page, "flags"),
+        mapping=_offset(page, "mapping"),
+        private=_offset(page, "private"),
+        page_type=_offset(page, "page_type"),
+        refcount=_offset(page, "_refcount"),
+        compound=_offset(page, "compound_info", "compound_head"),
+        flag_bits=_flag_bits(flags),
+        scheme=scheme,
+        order=_order(prog, page),
+        compound_mask=compound_mask,
+        fake_heads=not compound_mask,
+        slab=_slab(scheme, flags, _offset(page, "flags")),
+        hugetlb=_hugetlb(prog, scheme, page, flags),
+        movable_tag=not new_movable,
+        resets=new_movable,
+    )

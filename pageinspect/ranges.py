@@ -1,0 +1,118 @@
+"""pfn ranges: as users write them, and as sorted disjoint (start, end) pairs, end exclusive."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .census import Census
+
+Range = tuple[int, int]
+
+_NUMBER = r"(0x[0-9a-fA-F_]+|[0-9][0-9_]*)"
+_FORM = re.compile(rf"(phys:)?{_NUMBER}(?:([-,+]){_NUMBER})?")
+GRAMMAR = (
+    "START-END or START,END (end exclusive), START+COUNT, one pfn, the same of physical "
+    "addresses after phys:, zone:NAME or node:N; numbers are decimal or 0x"
+)
+
+
+def merge(ranges: Iterable[Range]) -> list[Range]:
+    """Return the union of the ranges, sorted, touching ones joined."""
+    merged: list[Range] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        elif start < end:
+            merged.append((start, end))
+    return merged
+
+
+def intersect(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
+    """Return what both sorted disjoint sequences cover."""
+    common: list[Range] = []
+    i = j = 0
+    while i < len(left) and j < len(right):
+        start, end = max(left[i][0], right[j][0]), min(left[i][1], right[j][1])
+        if start < end:
+            common.append((start, end))
+        if left[i][1] < right[j][1]:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
+def count(ranges: Iterable[Range]) -> int:
+    """Return the number of pfns in disjoint ranges."""
+    return sum(end - start for start, end in ranges)
+
+
+def _numeric(text: str, page_shift: int) -> Range:
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no pfn range", f"write {GRAMMAR}")
+    phys, first, operator, second = match.groups()
+    start = int(first, 0) if first.startswith("0x") else int(first)
+    if second is None:
+        end = start + (1 << page_shift if phys else 1)
+    else:
+        end = int(second, 0) if second.startswith("0x") else int(second)
+        if operator == "+":
+            end += start
+    if end <= start:
+        raise UsageError(f"the range {text!r} is empty", "the end is exclusive and after the start")
+    if phys:
+        start, end = start >> page_shift, -(-end >> page_shift)
+    return start, end
+
+
+def _named(text: str, census: "Census") -> list[Range]:
+    kind, _, name = text.partition(":")
+    spans = [
+        (zone.start, zone.end)
+        for zone in census.zones
+        if (zone.name.lower() == name.lower() if kind == "zone" else str(zone.node) == name)
+    ]
+    if not spans:
+        known = sorted({z.name if kind == "zone" else str(z.node) for z in census.zones})
+        raise UsageError(
+            f"this kernel has no {kind} {name!r} with pages", f"it has: {', '.join(known)}"
+        )
+    return spans
+
+
+def _describe(start: int, end: int) -> str:
+    return f"{start:#x}-{end:#x}"
+
+
+def resolve(texts: Sequence[str], census: "Census", page_shift: int) -> list[Range]:
+    """Return the spanned pfns that the user's ranges cover, all of them when there are none.
+
+    Raises UsageError for what is no range, and for a range in which no pfn has a struct page.
+    """
+    if not texts:
+        return list(census.spanned)
+    wanted: list[Range] = []
+    for text in texts:
+        asked = (
+            _named(text, census)
+            if text.startswith(("zone:", "node:"))
+            else [_numeric(text, page_shift)]
+        )
+        found = intersect(merge(asked), census.spanned)
+        if not found:
+            start = asked[0][0]
+            nearest = min(
+                census.spanned,
+                key=lambda r: max(r[0] - start, start - r[1], 0),
+                default=(0, 0),
+            )
+            raise UsageError(
+                f"no pfn of {text} has a struct page",
+                f"the nearest range that has is {_describe(*nearest)}",
+            )
+        wanted.extend(found)
+    return merge(wanted)

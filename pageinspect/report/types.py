@@ -1,0 +1,72 @@
+"""The page types that a kernel knows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..layout import PageLayout
+from ..target import Provenance
+from .base import SCHEMA, Cell, Column, Table, kernel_json
+
+_SOURCES = {
+    "enum": "enum pagetype",
+    "facts": "known for this scheme",
+    "vmcoreinfo": "VMCOREINFO",
+    "flag": "page flag",
+    "dtor": "compound destructor",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TypesReport:
+    """What a kernel's page types are, and what its buddy allocator does with them."""
+
+    provenance: Provenance
+    layout: PageLayout
+
+    def _entries(self) -> list[tuple[str, str | None, str, bool]]:
+        """Return (name, value, source, sticky) of each type."""
+        layout, scheme = self.layout, self.layout.scheme
+        entries: list[tuple[str, str | None, str, bool]] = [
+            (t.name, scheme.slot_value(t.slot), t.source, layout.is_sticky(t.name))
+            for t in scheme.types
+        ]
+        for name, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)):
+            if marker is not None:
+                entries.append((name, None, marker.kind, False))
+        return entries
+
+    @property
+    def resets_from(self) -> str:
+        """How it was learnt whether this kernel's buddy allocator resets types."""
+        return f"inferred from {'' if self.layout.resets else 'no '}PG_movable_ops_isolated"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "schema": SCHEMA,
+            "kernel": kernel_json(self.provenance, self.layout),
+            "resets": self.layout.resets,
+            "resets_from": self.resets_from,
+            "types": [
+                {"name": name, "value": value, "from": source, "sticky": sticky}
+                for name, value, source, sticky in self._entries()
+            ],
+        }
+
+    def to_table(self) -> Table:
+        """Return the tabular form."""
+        rows: list[tuple[Cell, ...]] = [
+            (name, value, _SOURCES[source], "yes" if sticky else "no")
+            for name, value, source, sticky in self._entries()
+        ]
+        resets = (
+            "A type that is still set when its page is freed is reset by the buddy allocator"
+            if self.layout.resets
+            else "The buddy allocator does not reset types: a page freed with one is a bad page"
+        )
+        return Table(
+            (Column("type"), Column("value"), Column("learnt from"), Column("sticky")),
+            rows,
+            (f"{self.provenance.describe()}, scheme {self.layout.scheme.name}", ""),
+            ("", f"{resets} ({self.resets_from}).", "Sticky: its owner leaves it set at free."),
+        )

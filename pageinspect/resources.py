@@ -1,0 +1,25 @@
+"""Where the data folders bpf/ and vm-images/ are: the source tree first, then the wheel."""
+
+from pathlib import Path
+
+from .errors import PageInspectError
+
+_PACKAGE = Path(__file__).resolve().parent
+SOURCE_TREE = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else None
+
+
+def data_folder(name: str) -> Path:
+    """Return the folder `name` ("bpf" or "vm-images").
+
+    Raises PageInspectError when neither the source tree nor the wheel has it.
+    """
+    candidates = [_PACKAGE / "_data" / name]
+    if SOURCE_TREE is not None:
+        candidates.insert(0, SOURCE_TREE / name)
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise PageInspectError(
+        f"the data folder {name}/ of pageinspect is missing",
+        "reinstall pageinspect: its wheel carries this folder",
+    )

@@ -1,0 +1,165 @@
+"""How a kernel encodes page types in the page_type word, as data behind one small interface.
+
+The word overlays `_mapcount`; -1 is its free value in every scheme. Since Linux kernel commit
+6e292b9be7f4 ("mm: split page_type out from _mapcount") (in v4.18) a type is a cleared bit of a
+word that otherwise stays all ones; since Linux kernel commit 4ffca5a96678 ("mm: support only one
+page_type per page") (in v6.12) it is the value of the top byte.
+
+All read the same way: `slot = ((word ^ invert) >> shift) & 0xff` where `word & base == base`.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Source = Literal["enum", "vmcoreinfo", "facts"]
+
+SLOTS = 256
+
+
+class Reading(IntEnum):
+    """What a page_type word says."""
+
+    TYPE = 0
+    MAPCOUNT = 1
+    RESET = 2
+    UNDERFLOW = 3
+    OVERFLOW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PageType:
+    """One page type: its name, its slot, its value as the kernel writes it, and who told it."""
+
+    name: str
+    slot: int
+    value: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """One encoding of page types.
+
+    `typed_below` and `typed_bias` are the kernel's page_has_type(): (int)(word - bias) < below.
+    """
+
+    name: str
+    one_of: bool
+    """A page has one type (byte scheme) or any set of them (bit schemes)."""
+    invert: int
+    shift: int
+    base: int
+    typed_below: int
+    typed_bias: int
+    types: tuple[PageType, ...]
+
+    def typed(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+        """Return where the kernel's own page_has_type() holds, for (n,) page_type words."""
+        biased = (words - np.uint32(self.typed_bias)) if self.typed_bias else words
+        return biased.view(np.int32) < self.typed_below
+
+    def slots(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+        """Return the type slot of (n,) page_type words; it has meaning only where `typed`."""
+        slots = ((words ^ np.uint32(self.invert)) >> np.uint32(self.shift)).astype(np.uint8)
+        if self.base:
+            base = np.uint32(self.base)
+            slots[(words & base) != base] = 0
+        return slots
+
+    def readings(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+        """Return the `Reading` of (n,) page_type words as uint8."""
+        signed = words.view(np.int32)
+        readings = np.full(len(words), Reading.OVERFLOW, np.uint8)
+        readings[signed >= 0] = Reading.MAPCOUNT
+        readings[(signed < 0) & (signed >= self._reserve)] = Reading.UNDERFLOW
+        readings[words == np.uint32(0xFFFFFFFF)] = Reading.RESET
+        types = (signed < self._reserve) & self._names_a_type[self.slots(words)]
+        readings[types] = Reading.TYPE
+        return readings
+
+    @property
+    def _reserve(self) -> int:
+        # Whatever an off-by-one of page_has_type() says, the top byte 0xff is no type.
+        return self.typed_below
+
+    @property
+    def _names_a_type(self) -> npt.NDArray[np.bool_]:
+        slots = np.arange(SLOTS)
+        return slots >= 0xF0 if self.one_of else slots > 0
+
+    def slot_name(self, slot: int) -> str:
+        """Return the name of a type slot: `zsmalloc`, `table+kmemcg`, `type_0xf9`, `overflow`."""
+        if self.one_of:
+            for page_type in self.types:
+                if page_type.slot == slot:
+                    return page_type.name
+            if slot == 0xFF:
+                return "underflow"
+            return f"type_{slot:#x}" if slot >= 0xF0 else "overflow"
+        if slot == 0:
+            return "overflow"
+        names = [page_type.name for page_type in self.types if page_type.slot & slot]
+        rest = slot & ~sum(page_type.slot for page_type in self.types)
+        if rest:
+            names.append(f"type_{rest << self.shift:#x}")
+        return "+".join(names)
+
+    def slot_value(self, slot: int) -> str:
+        """Return what the kernel calls the value of a slot: the top byte, or the type's bits."""
+        return f"{slot:#x}" if self.one_of else f"{slot << self.shift:#x}"
+
+    def find(self, name: str) -> PageType | None:
+        """Return the type of this name, or None."""
+        return next((t for t in self.types if t.name == name), None)
+
+
+def byte_scheme(values: dict[str, int], *, off_by_one: bool) -> Scheme:
+    """Return the scheme of one value in the top byte, 6.12 and later.
+
+    `values` maps type names to top bytes, as the kernel's own enum has them.
+    """
+    return Scheme(
+        "byte",
+        one_of=True,
+        invert=0,
+        shift=24,
+        base=0,
+        typed_below=-(1 << 24),
+        typed_bias=int(off_by_one),
+        types=tuple(PageType(name, value, value, "enum") for name, value in values.items()),
+    )
+
+
+def bit_scheme(
+    name: str, base: int, below: int, bits: dict[str, int], source: Source = "facts"
+) -> Scheme:
+    """Return a scheme of negative-logic bits, 4.18 to 6.11: a type is set by clearing its bit."""
+    shift = min(bits.values()).bit_length() - 1
+    return Scheme(
+        name,
+        one_of=False,
+        invert=0xFFFFFFFF,
+        shift=shift,
+        base=base,
+        typed_below=below,
+        typed_bias=0,
+        types=tuple(PageType(n, bit >> shift, bit, source) for n, bit in bits.items()),
+    )
+
+
+# Up to v6.9 the bits are macros, which neither DWARF nor BTF keeps.
+LOW_BASE = 0xF0000000
+LOW_RESERVE = -128
+BITS_4_18 = {"buddy": 0x80, "balloon": 0x100, "kmemcg": 0x200, "table": 0x400}
+# Since Linux kernel commit ca215086b14b ("mm: convert PG_balloon to PG_offline") (in v5.1).
+BITS_5_0 = {"buddy": 0x80, "offline": 0x100, "kmemcg": 0x200, "table": 0x400, "guard": 0x800}
+# Since Linux kernel commit 18b2db3b0385 ("mm: Convert page kmemcg type to a page memcg flag")
+# (in v5.11) the types after kmemcg moved down by one bit.
+BITS_5_11 = {"buddy": 0x80, "offline": 0x100, "table": 0x200, "guard": 0x400}
+# Since Linux kernel commit d99e3140a4d3 ("mm: turn folio_test_hugetlb into a PageType") (in v6.9,
+# and in stable releases of v6.6 and v6.8).
+BITS_6_9 = BITS_5_11 | {"hugetlb": 0x800}

@@ -1,0 +1,32 @@
+"""Numbers and foreign text as people read them."""
+
+_PREFIXES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size(n_bytes: int) -> str:
+    """Return bytes with a binary prefix and four significant digits at most: 32 MiB, 1.5 GiB."""
+    prefix = 0
+    value = float(n_bytes)
+    while abs(value) >= 1024 and prefix < len(_PREFIXES) - 1:
+        value /= 1024
+        prefix += 1
+    digits = 0 if value == int(value) else 1 if abs(value) >= 100 else 2
+    return f"{value:.{digits}f} {_PREFIXES[prefix]}"
+
+
+def number(value: int) -> str:
+    """Return an integer with its thousands set apart: 8,192."""
+    return f"{value:,}"
+
+
+def percent(part: int, whole: int) -> str:
+    """Return a share in percent with one digit; a share that is not zero never reads as zero."""
+    if not whole:
+        return "-"
+    share = 100 * part / whole
+    return "<0.1" if 0 < share < 0.05 else f"{share:.1f}"
+
+
+def printable(text: str) -> str:
+    r"""Return text from a kernel with control characters escaped: "\x1b" for ESC."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,136 @@
+"""Bulk reads of the vmemmap, a whole memory section at a time; interprets nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from drgn import FaultError, Program
+
+from .layout import SECTION_PFNS, PageLayout
+from .ranges import Range, intersect
+
+Words = npt.NDArray[np.uint64]
+
+_FINEST = 4096
+"""Bytes of vmemmap below which an unreadable piece is not divided: one page of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageBatch:
+    """The struct pages of consecutive pfns.
+
+    `words` is (n, sizeof(struct page)/8) uint64. `readable` and `wanted` are (n,) bool: whether the
+    struct page could be read (its words are 0 where not), and whether the pfn was asked for; None
+    means all of them.
+    """
+
+    first: int
+    words: Words
+    readable: npt.NDArray[np.bool_] | None
+    wanted: npt.NDArray[np.bool_] | None
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def word(self, offset: int) -> Words:
+        """Return the 64-bit words at byte `offset` from each struct page, (n,) uint64.
+
+        An offset beyond the struct page reads the next one; the last has none and reads 0.
+        """
+        width = self.words.shape[1]
+        if offset < 8 * width:
+            return self.words[:, offset // 8]
+        following = np.zeros(len(self.words), np.uint64)
+        following[:-1] = self.words[1:, offset // 8 - width]
+        return following
+
+
+@dataclass(frozen=True, slots=True)
+class FolioHeads:
+    """The first two struct pages of folios anywhere: `words` is (k, 2 * words a page) uint64."""
+
+    words: Words
+
+    def word(self, offset: int) -> Words:
+        """Return the 64-bit words at byte `offset` from each folio's head, (k,) uint64."""
+        return self.words[:, offset // 8]
+
+
+def _read(
+    prog: Program, layout: PageLayout, first: int, n: int
+) -> tuple[Words, npt.NDArray[np.bool_] | None]:
+    """Return the words of n struct pages, and which are readable (None: all)."""
+    size = layout.struct_size
+    address = layout.vmemmap + first * size
+    try:
+        data: bytes | bytearray = prog.read(address, n * size)
+        readable = None
+    except FaultError:
+        data, readable = _read_around_holes(prog, address, n, size)
+    return np.frombuffer(data, np.uint64).reshape(n, size // 8), readable
+
+
+def _read_around_holes(
+    prog: Program, address: int, n: int, size: int
+) -> tuple[bytearray, npt.NDArray[np.bool_]]:
+    """Halve what cannot be read until the holes are told from the rest; holes read as zeros."""
+    data = bytearray(n * size)
+    readable = np.ones(n, np.bool_)
+    pieces = [(0, len(data))]
+    while pieces:
+        start, end = pieces.pop()
+        try:
+            data[start:end] = prog.read(address + start, end - start)
+        except FaultError:
+            if end - start <= _FINEST:
+                readable[start // size : -(-end // size)] = False
+            else:
+                half = (end - start) // 2
+                middle = start + max(half - half % _FINEST, _FINEST)
+                pieces += [(start, middle), (middle, end)]
+    return data, readable
+
+
+def _wanted(batch_start: int, n: int, ranges: Sequence[Range]) -> npt.NDArray[np.bool_] | None:
+    inside = intersect(ranges, [(batch_start, batch_start + n)])
+    if inside == [(batch_start, batch_start + n)]:
+        return None
+    wanted = np.zeros(n, np.bool_)
+    for start, end in inside:
+        wanted[start - batch_start : end - batch_start] = True
+    return wanted
+
+
+def walk(
+    prog: Program, layout: PageLayout, spanned: Sequence[Range], wanted: Sequence[Range]
+) -> Iterator[PageBatch]:
+    """Yield the PageBatches of every memory section that holds a wanted pfn, in order.
+
+    `spanned` and `wanted` are sorted disjoint (start, end) pfns, end exclusive. A batch is what one
+    section has of struct pages, so that free blocks and all but gigantic folios are whole in it.
+    """
+    for section in _sections(wanted):
+        for start, end in intersect(spanned, [(section, section + SECTION_PFNS)]):
+            asked = _wanted(start, end - start, wanted)
+            if asked is None or asked.any():
+                words, readable = _read(prog, layout, start, end - start)
+                yield PageBatch(start, words, readable, asked)
+
+
+def _sections(ranges: Sequence[Range]) -> Iterator[int]:
+    """Yield the first pfn of every section that the ranges touch, once each."""
+    last = -1
+    for start, end in ranges:
+        for number in range(max(start // SECTION_PFNS, last + 1), -(-end // SECTION_PFNS)):
+            last = number
+            yield number * SECTION_PFNS
+
+
+def read_folio_heads(prog: Program, layout: PageLayout, pfns: npt.NDArray[np.int64]) -> FolioHeads:
+    """Read the folios whose heads are at `pfns`, what cannot be read as zeros.
+
+    For the heads of gigantic folios, which lie outside the batch of their tails: a few at most.
+    """
+    rows = [_read(prog, layout, int(pfn), 2)[0].reshape(-1) for pfn in pfns]
+    return FolioHeads(np.array(rows, np.uint64).reshape(len(rows), 2 * layout.struct_size // 8))

@@ -1,0 +1,147 @@
+"""Struct pages made by hand: a PageLayout of each scheme, and batches with the words one sets."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pageinspect import schemes
+from pageinspect.classify import TypeColumns, head_pfns, outside_heads, type_columns
+from pageinspect.layout import Marker, OrderField, PageLayout
+from pageinspect.schemes import Scheme
+from pageinspect.walk import FolioHeads, PageBatch
+
+VMEMMAP = 0xFFFFEA0000000000
+HEAD = 1 << 6
+SIZE = 64
+
+BYTE_TYPES = {
+    "buddy": 0xF0,
+    "offline": 0xF1,
+    "table": 0xF2,
+    "guard": 0xF3,
+    "hugetlb": 0xF4,
+    "slab": 0xF5,
+    "zsmalloc": 0xF6,
+    "unaccepted": 0xF7,
+}
+LOW_6_10 = {
+    "buddy": 0x80,
+    "offline": 0x100,
+    "table": 0x200,
+    "guard": 0x400,
+    "hugetlb": 0x800,
+    "slab": 0x1000,
+}
+HIGH_6_11 = {
+    "buddy": 0x40000000,
+    "offline": 0x20000000,
+    "table": 0x10000000,
+    "guard": 0x08000000,
+    "hugetlb": 0x04000000,
+    "slab": 0x02000000,
+    "zsmalloc": 0x01000000,
+}
+
+
+def _low(name: str, bits: dict[str, int]) -> Scheme:
+    return schemes.bit_scheme(name, schemes.LOW_BASE, schemes.LOW_RESERVE, bits)
+
+
+SCHEMES = {
+    "4.18": _low("bits-4.18", schemes.BITS_4_18),
+    "5.0": _low("bits-5.0", schemes.BITS_5_0),
+    "5.11": _low("bits-5.11", schemes.BITS_5_11),
+    "6.9": _low("bits-6.9", schemes.BITS_6_9),
+    "6.10": _low("bits-6.10", LOW_6_10),
+    "6.11": schemes.bit_scheme("bits-6.11", 0x80000000, -0x10000, HIGH_6_11),
+    "6.12": schemes.byte_scheme(BYTE_TYPES, off_by_one=True),
+    "6.16": schemes.byte_scheme(BYTE_TYPES | {"large_kmalloc": 0xF8}, off_by_one=False),
+}
+
+FLAG_BITS = (("locked", 0), ("lru", 5), ("head", 6), ("active", 8))
+
+MODERN = PageLayout(
+    page_shift=12,
+    struct_size=SIZE,
+    vmemmap=VMEMMAP,
+    flags=0,
+    mapping=24,
+    private=40,
+    page_type=48,
+    refcount=52,
+    compound=8,
+    flag_bits=FLAG_BITS,
+    scheme=SCHEMES["6.16"],
+    order=OrderField(64, 0xFF),
+    compound_mask=False,
+    fake_heads=True,
+    slab=None,
+    hugetlb=None,
+    movable_tag=False,
+    resets=True,
+)
+# As 6.1 has it: slab is a flag, hugetlb a destructor, the order a byte of its own.
+OLD = replace(
+    MODERN,
+    scheme=SCHEMES["5.11"],
+    order=OrderField(SIZE + 17, 0xFF),
+    slab=Marker("flag", 0, 1 << 9, 1 << 9),
+    hugetlb=Marker("dtor", SIZE + 16, 0xFF, 2),
+    movable_tag=True,
+    resets=False,
+)
+
+
+class Pages:
+    """Struct pages under construction; untouched ones are referenced by nobody and untyped."""
+
+    def __init__(self, n: int, layout: PageLayout = MODERN, first: int = 0x1000) -> None:
+        self.layout = layout
+        self.first = first
+        self.words = np.zeros((n, SIZE // 8), np.uint64)
+        self.words[:, layout.page_type // 8] = 0x00000000FFFFFFFF
+
+    def word(self, index: int, page_type: int, refcount: int = 0) -> "Pages":
+        self.words[index, self.layout.page_type // 8] = refcount << 32 | page_type
+        return self
+
+    def set(self, index: int, offset: int, value: int) -> "Pages":
+        self.words[index, offset // 8] = value
+        return self
+
+    def compound(self, index: int, order: int, *, mask: bool = False) -> "Pages":
+        """Make a compound page of this order, as far as the batch reaches."""
+        self.words[index, 0] |= np.uint64(HEAD)
+        field = self.layout.order
+        self.words[index + 1, (field.offset - SIZE) // 8] |= np.uint64(
+            order << 8 * (field.offset % 8)
+        )
+        link = (
+            (~((SIZE << order) - 1) & (1 << 64) - 1) | 1
+            if mask
+            else VMEMMAP + (self.first + index) * SIZE + 1
+        )
+        self.words[index + 1 : index + (1 << order), self.layout.compound // 8] = link
+        return self
+
+    def batch(self, **fields: np.ndarray) -> PageBatch:
+        return PageBatch(
+            self.first, self.words, fields.get("readable"), fields.get("wanted")
+        )
+
+    def columns(self, outer: FolioHeads | None = None) -> TypeColumns:
+        batch = self.batch()
+        heads = head_pfns(self.layout, batch)
+        outside = outside_heads(batch, heads)
+        if outer is None:
+            outer = FolioHeads(np.zeros((len(outside), 2 * SIZE // 8), np.uint64))
+        return type_columns(self.layout, batch, heads, outside, outer)
+
+    def names(self, outer: FolioHeads | None = None) -> list[str]:
+        """Return the type name of each page, untyped ones by what their word says."""
+        from pageinspect.classify import UNTYPED, Code, code_name
+
+        return [
+            Code(code).name.lower() if code in UNTYPED else code_name(self.layout.scheme, code)
+            for code in self.columns(outer).code.tolist()
+        ]

@@ -1,0 +1,68 @@
+"""pfn ranges as users write them."""
+
+import pytest
+
+from pageinspect.census import Census, Zone
+from pageinspect.errors import UsageError
+from pageinspect.ranges import intersect, merge, resolve
+
+CENSUS = Census(
+    spanned=((0, 0x8000), (0x10000, 0x20000)),
+    zones=(
+        Zone(0, "DMA", 1, 0x1000),
+        Zone(0, "DMA32", 0x1000, 0x12000),
+        Zone(1, "Normal", 0x12000, 0x20000),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([], [(0, 0x8000), (0x10000, 0x20000)]),
+        (["0x100-0x200"], [(0x100, 0x200)]),
+        (["256,512"], [(256, 512)]),
+        (["0x100+16"], [(0x100, 0x110)]),
+        (["77"], [(77, 78)]),
+        (["010"], [(10, 11)]),
+        (["phys:0x100000"], [(0x100, 0x101)]),
+        (["phys:0x100001-0x101001"], [(0x100, 0x102)]),
+        (["phys:0x1000000+0x2000000"], [(0x1000, 0x3000)]),
+        (["0x10-0x20", "0x18-0x30"], [(0x10, 0x30)]),
+        (["0x7fff-0x10001"], [(0x7FFF, 0x8000), (0x10000, 0x10001)]),
+        (["zone:dma"], [(1, 0x1000)]),
+        (["zone:DMA32"], [(0x1000, 0x8000), (0x10000, 0x12000)]),
+        (["node:1"], [(0x12000, 0x20000)]),
+    ],
+)
+def test_resolve(texts: list[str], expected: list[tuple[int, int]]) -> None:
+    assert resolve(texts, CENSUS, 12) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("nonsense", "no pfn range", "START-END"),
+        ("1-", "no pfn range", "START-END"),
+        ("-5", "no pfn range", "START-END"),
+        ("5-5", "is empty", "exclusive"),
+        ("9-5", "is empty", "exclusive"),
+        ("1+0", "is empty", "exclusive"),
+        ("0x9000-0x9100", "no pfn of", "0x0-0x8000"),
+        ("0xffff", "no pfn of", "0x10000-0x20000"),
+        ("0x99999999999", "no pfn of", "0x10000-0x20000"),
+        ("zone:HighMem", "no zone", "DMA, DMA32, Normal"),
+        ("node:7", "no node", "0, 1"),
+    ],
+)
+def test_bad_ranges(text: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve([text], CENSUS, 12)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_merge_and_intersect() -> None:
+    assert merge([(5, 9), (1, 3), (3, 4), (8, 12), (20, 20)]) == [(1, 4), (5, 12)]
+    assert intersect([(0, 10), (20, 30)], [(5, 25)]) == [(5, 10), (20, 25)]

@@ -1,0 +1,34 @@
+"""Numbers and foreign text as people read them."""
+
+import pytest
+
+from pageinspect import units
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (4096, "4 KiB"),
+        (33554432, "32 MiB"),
+        (1536 << 20, "1.50 GiB"),
+        (123 << 20 | 1 << 19, "123.5 MiB"),
+        (2 << 50, "2 PiB"),
+        (5000 << 50, "5000 PiB"),
+    ],
+)
+def test_size(n_bytes: int, text: str) -> None:
+    assert units.size(n_bytes) == text
+
+
+def test_percent_is_never_zero_for_something() -> None:
+    assert units.percent(1, 10**6) == "<0.1"
+    assert units.percent(0, 10) == "0.0"
+    assert units.percent(10, 10) == "100.0"
+    assert units.percent(1, 0) == "-"
+
+
+def test_printable_escapes_what_a_terminal_would_obey() -> None:
+    assert units.printable("a\x1b[31m\n\u202e") == "a\\x1b[31m\\n\\u202e"
+    assert units.printable("café") == "café"
