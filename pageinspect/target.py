@@ -1,5 +1,6 @@
 """Opens what is looked at: this kernel or a core, never another one in its place."""
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,9 @@ def _open_live(prog: Program) -> None:
 
 def _load_dwarf(prog: Program, vmlinux: Path) -> None:
     _check_readable(vmlinux, "vmlinux")
+    # drgn logs what it refuses; the error below says so in one line.
+    logger = logging.getLogger("drgn")
+    logger.addFilter(_silence)
     try:
         prog.load_debug_info([vmlinux])
         prog.type("struct page")
@@ -88,6 +92,12 @@ def _load_dwarf(prog: Program, vmlinux: Path) -> None:
             f"{vmlinux} does not describe this kernel: {str(error).splitlines()[0]}",
             "give the vmlinux with debug information of the very same build, or leave -s away",
         ) from None
+    finally:
+        logger.removeFilter(_silence)
+
+
+def _silence(_record: logging.LogRecord) -> bool:
+    return False
 
 
 def _read_vmcoreinfo(prog: Program) -> dict[str, str]:

@@ -43,7 +43,6 @@ class _Finders:
         self._btf = btf
         self._types = BtfTypes(prog, btf)
         self._symbols = symbols
-        self._enumerators: dict[str, tuple[int, int]] | None = None
 
     def type(
         self, _prog: Program, kinds: set[TypeKind], name: str, filename: str | None
@@ -62,9 +61,7 @@ class _Finders:
         return self._variable(name) if flags & FindObjectFlags.VARIABLE else None
 
     def _constant(self, name: str) -> Object | None:
-        if self._enumerators is None:
-            self._enumerators = self._btf.all_enumerators()
-        entry = self._enumerators.get(name)
+        entry = self._btf.find_enumerator(name)
         return None if entry is None else Object(self._prog, self._types.type(entry[0]), entry[1])
 
     def _variable(self, name: str) -> Object | None:

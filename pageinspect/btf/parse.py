@@ -5,6 +5,7 @@ types, so one pass notes only where each begins; a type is decoded when it is as
 """
 
 import struct
+from bisect import bisect_right
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -117,11 +118,15 @@ class Btf:
         end = self._strings.find(b"\0", offset)
         return self._strings[offset:end].decode("utf-8", "replace")
 
+    def _find_string(self, text: str) -> int | None:
+        """Return the offset of a string, or None; each is stored once."""
+        position = self._strings.find(b"\0" + text.encode() + b"\0")
+        return None if position < 0 else position + 1
+
     def find(self, kind: Kind, name: str) -> int | None:
         """Return the id of the type of this kind and name, or None."""
-        # Strings are stored once each, so a name is looked for among them, not among the types.
-        position = self._strings.find(b"\0" + name.encode() + b"\0")
-        return None if position < 0 else self._ids.get((kind, position + 1))
+        string = self._find_string(name)
+        return None if string is None else self._ids.get((kind, string))
 
     def record(self, type_id: int) -> Record:
         """Return the record of a type id; id 0 is void."""
@@ -191,17 +196,25 @@ class Btf:
 
     def parameters(self, record: Record) -> list[tuple[str, int]]:
         """Return (name, type id) of a FUNC_PROTO's parameters; ("", 0) at the end is `...`."""
-        pairs = (
-            self._unpack("<II", record.extra + 8 * i) for i in range(record.vlen)
-        )
+        pairs = (self._unpack("<II", record.extra + 8 * i) for i in range(record.vlen))
         return [(self._string(name) if name else "", type_id) for name, type_id in pairs]
 
-    def all_enumerators(self) -> dict[str, tuple[int, int]]:
-        """Return every enumerator of the kernel by name: (id of its enum, value)."""
-        found: dict[str, tuple[int, int]] = {}
-        for type_id in range(1, len(self)):
-            (info,) = struct.unpack_from("<I", self.data, self._offsets[type_id] + 4)
-            if info >> 24 & 0x1F in (Kind.ENUM, Kind.ENUM64):
-                for name, value in self.enumerators(self.record(type_id)):
-                    found.setdefault(name, (type_id, value))
-        return found
+    def find_enumerator(self, name: str) -> tuple[int, int] | None:
+        """Return (id of its enum, value) of the enumerator `name`, or None."""
+        string = self._find_string(name)
+        if string is None:
+            return None
+        # An enumerator refers to its name's string by offset: look for that word, then for whose
+        # record it lies in, rather than decode every enum of the kernel.
+        word = struct.pack("<I", string)
+        position = self.data.find(word, self._types, self._end)
+        while position >= 0:
+            type_id = bisect_right(self._offsets, position) - 1
+            record = self.record(type_id)
+            size = _PER_ENTRY.get(record.kind, 0)
+            if record.kind in (Kind.ENUM, Kind.ENUM64) and position >= record.extra:
+                index, inside = divmod(position - record.extra, size)
+                if inside == 0:
+                    return type_id, self.enumerators(record)[index][1]
+            position = self.data.find(word, position + 1, self._end)
+        return None

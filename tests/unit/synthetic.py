@@ -125,9 +125,7 @@ class Pages:
         return self
 
     def batch(self, **fields: np.ndarray) -> PageBatch:
-        return PageBatch(
-            self.first, self.words, fields.get("readable"), fields.get("wanted")
-        )
+        return PageBatch(self.first, self.words, fields.get("readable"), fields.get("wanted"))
 
     def columns(self, outer: FolioHeads | None = None) -> TypeColumns:
         batch = self.batch()

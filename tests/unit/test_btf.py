@@ -53,17 +53,31 @@ def test_enumerators(prog: Program) -> None:
     btf = Btf(small().build())
     flags = BtfTypes(prog, btf).find({TypeKind.ENUM}, "pageflags")
     assert flags is not None
-    assert [(e.name, e.value) for e in flags.enumerators or ()] == [("PG_locked", 0), ("PG_head", 6)]
-    assert btf.all_enumerators()["PG_head"][1] == 6
+    assert [(e.name, e.value) for e in flags.enumerators or ()] == [
+        ("PG_locked", 0),
+        ("PG_head", 6),
+    ]
+    assert btf.find_enumerator("PG_head") == (7, 6)
+    assert btf.find_enumerator("flags") is None
+    assert btf.find_enumerator("PG_hea") is None
 
 
 def test_signed_and_wide_enums() -> None:
     b = Builder()
     b.add(Kind.ENUM, "s", 4, struct.pack("<II", b.name("MINUS"), 0xFFFFFF80), vlen=1, flag=True)
     b.add(Kind.ENUM64, "w", 8, struct.pack("<III", b.name("WIDE"), 1, 2), vlen=1)
-    b.add(Kind.ENUM64, "m", 8, struct.pack("<III", b.name("M1"), 2**32 - 1, 2**32 - 1), vlen=1, flag=True)
-    values = {name: value for name, (_, value) in Btf(b.build()).all_enumerators().items()}
-    assert values == {"MINUS": -128, "WIDE": 1 | 2 << 32, "M1": -1}
+    b.add(
+        Kind.ENUM64,
+        "m",
+        8,
+        struct.pack("<III", b.name("M1"), 2**32 - 1, 2**32 - 1),
+        vlen=1,
+        flag=True,
+    )
+    btf = Btf(b.build())
+    assert btf.find_enumerator("MINUS") == (1, -128)
+    assert btf.find_enumerator("WIDE") == (2, 1 | 2 << 32)
+    assert btf.find_enumerator("M1") == (3, -1)
 
 
 def test_bit_fields_arrays_functions_and_qualifiers(prog: Program) -> None:
@@ -137,6 +151,6 @@ def test_bit_flips_raise_nothing_else(data: st.DataObject) -> None:
         types = BtfTypes(prog, btf)
         for type_id in range(len(btf)):
             types.type(type_id)
-        btf.all_enumerators()
+        btf.find_enumerator("PG_head")
     except BtfError:
         pass

@@ -1,0 +1,84 @@
+"""The command line without a kernel: help, exit codes, bad input, quiet ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pageinspect.commands import COMMANDS
+
+HEAVY = ("drgn", "_drgn", "bcc", "numpy", "tabulate", "tqdm")
+
+
+def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pageinspect", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    program = (
+        "import json, sys\n"
+        "from pageinspect.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"json.dump([m for m in {HEAVY} if m in sys.modules], sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stderr) == []
+    for command in COMMANDS:
+        assert f"    {command.NAME} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"", "is not a core"),
+        (b"not a core at all\n" * 100, "is not a core"),
+        (b"\x7fELF" + bytes(100), "is not a core"),
+        (b"KDUMP   " + bytes(4096), "is not a core"),
+    ],
+)
+@pytest.mark.parametrize("command", ["summary", "list", "types"])
+def test_what_is_no_core(tmp_path: Path, command: str, content: bytes | None, message: str) -> None:
+    core = tmp_path / "core"
+    if content is not None:
+        core.write_bytes(content)
+    done = pageinspect(command, "-c", core)
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, done.stderr
+    assert message in lines[0]
+    assert str(core) in lines[0]
+    assert lines[1].startswith("  hint: ")
+
+
+def test_a_folder_is_no_core(tmp_path: Path) -> None:
+    done = pageinspect("types", "-c", tmp_path)
+    assert done.returncode == 1
+    assert "is a directory" in done.stderr
+
+
+def test_usage_errors_exit_2() -> None:
+    for args in (["frobnicate"], ["summary", "--nope"], ["summary", "--format", "xml"], []):
+        done = pageinspect(*args)
+        assert done.returncode == 2, args
+        assert "usage: pageinspect" in done.stderr
+
+
+def test_a_reader_that_leaves_is_quiet() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "pageinspect", "vm", "list"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
