@@ -19,12 +19,14 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def percent(part: int, whole: int) -> str:
+def percent(share: float) -> str:
     """Return a share in percent with one digit; a share that is not zero never reads as zero."""
-    if not whole:
-        return "-"
-    share = 100 * part / whole
     return "<0.1" if 0 < share < 0.05 else f"{share:.1f}"
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: 1 run, 8,192 pages."""
+    return f"{number(n)} {noun}" if n == 1 else f"{number(n)} {noun}s"
 
 
 def printable(text: str) -> str:

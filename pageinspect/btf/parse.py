@@ -106,7 +106,7 @@ class Btf:
             except (struct.error, IndexError):
                 raise BtfError(f"type {len(offsets)} is of an unknown kind or cut off") from None
             if name and named[kind]:
-                # A forward-compatible duplicate keeps the first: pahole puts the real one first.
+                # Of unrelated types that share a name the first is as good as any.
                 ids.setdefault((kind, name), len(offsets))
             offsets.append(offset)
             offset += size

@@ -1,36 +1,44 @@
 """What all reports share."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ..layout import PageLayout
 from ..target import Provenance
+from ..units import counted
 
 SCHEMA = 1
 """Version of the JSON form: fields may be added under it, never renamed."""
 
-Cell = str | int | None
+Cell = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table; `show` turns a cell's value into what people read."""
+    """One column of a table; `show` turns a cell's value into what people read.
+
+    `key` is its name for machines, who get the value itself.
+    """
 
     name: str
     show: Callable[[Any], str] = str
     align: Literal["left", "right"] = "left"
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """The tabular form of a report: plain values, so that csv and the table carry the same.
 
-    `before` and `after` are lines for people, around the table.
+    For people alone are the lines `before` and `after` it, the rows that split row number i
+    (`splits[i]`) and the `total`, so that machines may sum what they get.
     """
 
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Cell]]
+    splits: Mapping[int, Sequence[Sequence[Cell]]] = field(default_factory=dict)
+    total: Sequence[Cell] | None = None
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
@@ -56,6 +64,12 @@ class Coverage:
     def complete(self) -> bool:
         """Whether every struct page could be read."""
         return self.unreadable == 0
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return lines for people about what is missing."""
+        if self.complete:
+            return ()
+        return ("", f"{counted(self.unreadable, 'struct page')} could not be read.")
 
     def to_json(self) -> dict[str, int]:
         """Return the JSON form, in pages."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..classify import UNTYPED, Code, TypeColumns, code_name
 from ..layout import PageLayout
 from ..target import Provenance
-from ..units import number, size
+from ..units import counted, number, size
 from ..walk import PageBatch
 from .base import SCHEMA, Column, Coverage, Table, kernel_json
 
@@ -59,8 +59,10 @@ class RunsReport:
         ]
         pages = int((self.ends - self.starts).sum())
         total = (
-            f"{number(len(rows))} runs, {number(pages)} pages, "
+            f"{counted(len(rows), 'run')}, {counted(pages, 'page')}, "
             f"{size(pages * self.layout.page_size)}"
+            if rows
+            else "No page here is of that type."
         )
         return Table(
             (
@@ -69,11 +71,11 @@ class RunsReport:
                 Column("type"),
                 Column("order", align="right"),
                 Column("pages", number, "right"),
-                Column("bytes", size, "right"),
+                Column("size", size, "right", "bytes"),
             ),
             rows,
-            (self.provenance.describe(), ""),
-            ("", total) if rows else ("No page here is of that type.",),
+            before=(self.provenance.describe(), ""),
+            after=("", total, *self.coverage.remarks()) if rows else (total,),
         )
 
 
@@ -97,6 +99,8 @@ def _batch_runs(
 def _join(runs: tuple[Integers, ...]) -> tuple[Integers, ...]:
     """Join runs that go on across the border of two batches."""
     starts, ends, codes, orders = runs
+    if not len(starts):
+        return runs
     begins = np.ones(len(starts), np.bool_)
     begins[1:] = (starts[1:] != ends[:-1]) | (codes[1:] != codes[:-1]) | (orders[1:] != orders[:-1])
     first = np.flatnonzero(begins)

@@ -65,29 +65,24 @@ class SummaryReport:
             Column("type"),
             Column("value"),
             Column("pages", number, "right"),
-            Column("%", align="right"),
+            Column("%", percent, "right", "percent"),
             Column("folios", number, "right"),
-            Column("size", self._size, "right"),
+            Column("size", size, "right", "bytes"),
         )
-        rows: list[tuple[Cell, ...]] = []
-        for row in self.rows:
-            rows.append(self._cells(row.name, row.value, row.pages, row.folios))
-            rows.extend(self._cells(f"- {name}", None, pages, None) for name, pages in row.split)
-        rows.append(self._cells("total", None, self.coverage.spanned, None))
-        after = (
-            ()
-            if self.coverage.complete
-            else (f"{number(self.coverage.unreadable)} struct pages could not be read.",)
-        )
-        return Table(columns, rows, (self.provenance.describe(), ""), after)
-
-    def _size(self, pages: int) -> str:
-        return size(pages * self.layout.page_size)
+        rows = [self._cells(row.name, row.value, row.pages, row.folios) for row in self.rows]
+        splits = {
+            i: [self._cells(f"- {name}", None, pages, None) for name, pages in row.split]
+            for i, row in enumerate(self.rows)
+        }
+        total = self._cells("total", None, self.coverage.spanned, None)
+        before = (self.provenance.describe(), "")
+        return Table(columns, rows, splits, total, before, self.coverage.remarks())
 
     def _cells(
         self, name: str, value: str | None, pages: int, folios: int | None
     ) -> tuple[Cell, ...]:
-        return (name, value, pages, percent(pages, self.coverage.spanned), folios, pages)
+        share = 100 * pages / self.coverage.spanned
+        return (name, value, pages, share, folios, pages * self.layout.page_size)
 
 
 def _value(layout: PageLayout, code: int) -> str | None:

@@ -67,6 +67,10 @@ class TypesReport:
         return Table(
             (Column("type"), Column("value"), Column("learnt from"), Column("sticky")),
             rows,
-            (f"{self.provenance.describe()}, scheme {self.layout.scheme.name}", ""),
-            ("", f"{resets} ({self.resets_from}).", "Sticky: its owner leaves it set at free."),
+            before=(f"{self.provenance.describe()}, scheme {self.layout.scheme.name}", ""),
+            after=(
+                "",
+                f"{resets} ({self.resets_from}).",
+                "Sticky: its owner leaves it set at free.",
+            ),
         )

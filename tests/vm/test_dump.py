@@ -1,5 +1,6 @@
 """Dumps of busy guests: BTF against DWARF, and counts against the kernel's own counters."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def test_list_agrees_with_summary(core: Core) -> None:
         assert run["pages"] == run["end"] - run["start"] > 0
         pages[run["type"]] = pages.get(run["type"], 0) + run["pages"]
     assert pages == {row["name"]: row["pages"] for row in summary["rows"]}
-    for left, right in zip(runs, runs[1:], strict=False):
+    for left, right in itertools.pairwise(runs):
         assert left["end"] <= right["start"]
         touching = left["end"] == right["start"]
         assert not (

@@ -6,6 +6,7 @@ JSON object: {"spanned", "stable", "seen": {bit: pages}, "differ": [[pfn, bit, k
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +19,7 @@ NOPAGE = 20
 
 
 def read_kpageflags(into: np.ndarray) -> None:
-    with open("/proc/kpageflags", "rb", buffering=0) as file:
+    with Path("/proc/kpageflags").open("rb", buffering=0) as file:
         view = memoryview(into).cast("B")
         while len(view):
             n = file.readinto(view[: 1 << 20])
