@@ -1,0 +1,44 @@
+"""README and docs say what the code does."""
+
+import re
+from pathlib import Path
+
+from pageinspect.commands import COMMANDS
+from pageinspect.errors import Exit
+from pageinspect.vm import catalogue, tools
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def help_line(doc: str | None) -> str:
+    return (doc or "").partition("\n")[0].rstrip(".")
+
+
+def test_readme_lists_every_command_with_its_help() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", README, re.MULTILINE)
+    assert rows == [(command.NAME, help_line(command.__doc__)) for command in COMMANDS]
+
+
+def test_readme_lists_the_kernels_of_the_catalogue() -> None:
+    rows = re.findall(r"^\| (\S+) \| (\S+) \| (.*) \|$", README, re.MULTILINE)
+    kernels = catalogue.kernels().values()
+    assert rows[-len(kernels) :] == [(k.name, k.suite, k.proves) for k in kernels]
+
+
+def test_readme_names_the_exit_statuses() -> None:
+    for status in (Exit.ERROR, Exit.USAGE, Exit.INCOMPLETE, Exit.GUEST_LOST):
+        assert re.search(rf"\b{int(status)}\b", README)
+
+
+def test_the_makefile_installs_what_the_harness_asks_for() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (packages,) = re.findall(r"^PACKAGES := (.*?)(?<!\\)$", makefile, re.MULTILINE | re.DOTALL)
+    # apt and dpkg are what installs the rest.
+    assert set(tools.PACKAGE_OF.values()) - {"apt", "dpkg"} <= set(packages.replace("\\", "").split())
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), (document, link)
