@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from .. import __version__
 from . import list as list_
-from . import summary, types, vm
+from . import summary, trace, types, vm
 
 
 class Command(Protocol):
@@ -26,7 +26,7 @@ class Command(Protocol):
         """Do the work and return the exit status."""
 
 
-COMMANDS = cast("tuple[Command, ...]", (summary, list_, types, vm))
+COMMANDS = cast("tuple[Command, ...]", (summary, list_, types, trace, vm))
 
 
 def add_command(

@@ -35,7 +35,9 @@ def test_the_makefile_installs_what_the_harness_asks_for() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (packages,) = re.findall(r"^PACKAGES := (.*?)(?<!\\)$", makefile, re.MULTILINE | re.DOTALL)
     # apt and dpkg are what installs the rest.
-    assert set(tools.PACKAGE_OF.values()) - {"apt", "dpkg"} <= set(packages.replace("\\", "").split())
+    assert set(tools.PACKAGE_OF.values()) - {"apt", "dpkg"} <= set(
+        packages.replace("\\", "").split()
+    )
 
 
 def test_links_lead_somewhere() -> None:

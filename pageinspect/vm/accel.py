@@ -1,0 +1,68 @@
+"""Which accelerator guests get: KVM only where a guest really starts under it."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from ..errors import UsageError
+from . import cache, qemu
+from .progress import Progress, silent
+
+AUTO = "auto"
+VARIABLE = "PAGEINSPECT_ACCEL"
+CHOICES = (AUTO, qemu.KVM, qemu.TCG)
+
+_DEVICE = Path("/dev/kvm")
+_PROOF = b"pageinspect-init: started"
+_PATIENCE_S = 10.0
+
+
+def choose(asked: str | None, kernel: Path, initrd: str, progress: Progress = silent) -> str:
+    """Return "kvm" or "tcg" for what was asked: None is the environment's choice, else "auto".
+
+    `kernel` and `initrd` are what "auto" tries KVM with, once per boot of the host.
+    """
+    asked = asked or os.environ.get(VARIABLE) or AUTO
+    if asked not in CHOICES:
+        raise UsageError(f"no accelerator {asked}", f"choose one of {', '.join(CHOICES)}")
+    if asked != AUTO:
+        return asked
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        return qemu.TCG
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    verdict = cache.folder() / "accelerator.json"
+    with cache.locked(verdict, progress):
+        try:
+            known = json.loads(verdict.read_text())
+        except (FileNotFoundError, ValueError):
+            known = {}
+        if known.get("boot") != boot:
+            progress("trying whether a guest starts under KVM")
+            works = _starts(kernel, initrd)
+            known = {"boot": boot, "accelerator": qemu.KVM if works else qemu.TCG}
+            verdict.write_text(json.dumps(known))
+            progress(f"guests run under {known['accelerator'].upper()}")
+    return str(known["accelerator"])
+
+
+def _starts(kernel: Path, initrd: str) -> bool:
+    """Return whether the init script of a guest starts under KVM.
+
+    That /dev/kvm opens proves nothing: on some nested hosts a guest dies of an internal error or
+    hangs at once.
+    """
+    console = cache.folder("logs") / f"kvm-probe-{os.getpid()}.log"
+    machine = qemu.Machine(qemu.KVM, kernel, initrd, console, memory=512 << 20, cpus=1)
+    process = qemu.Qemu(machine)
+    try:
+        end = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < end:
+            ended = process.wait(0.05) is not None
+            if console.exists() and _PROOF in console.read_bytes():
+                return True
+            if ended:
+                break
+        return False
+    finally:
+        process.close()

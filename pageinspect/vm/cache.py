@@ -1,0 +1,117 @@
+"""The user's cache folder, and building things in it once.
+
+An artefact is a file or a folder. It is built beside its final name and renamed when complete,
+under a lock of its own: an interrupted build leaves nothing under the final name, two builds at
+once do the work once, and what an interrupted one left is removed by the next.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import PageInspectError
+from .progress import Progress, silent
+
+
+def folder(*parts: str) -> Path:
+    """Return a folder below $PAGEINSPECT_CACHE or the XDG cache home, made if it is not there."""
+    named = os.environ.get("PAGEINSPECT_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    base = Path(named) if named else Path(home).expanduser() / "pageinspect"
+    path = base.joinpath(*parts).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot make the cache folder {path}: {error.strerror}",
+            "set PAGEINSPECT_CACHE to a folder that you can write to",
+        ) from error
+    return path
+
+
+_WORK = ".building"
+
+
+@contextmanager
+def locked(target: Path, progress: Progress = silent) -> Iterator[None]:
+    """Hold the lock of an artefact, waiting for another process that builds it."""
+    with (target.parent / f".{target.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"waiting for another process that builds {target.name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build_once(target: Path, build: Callable[[Path], Path], progress: Progress = silent) -> Path:
+    """Make `target` with `build` unless it exists, and return it.
+
+    `build` is given an empty folder on the same file system, to work in; it returns the finished
+    file or folder in it, which becomes `target`. The rest of that folder is removed.
+    """
+    if target.exists():
+        return target
+    with locked(target, progress):
+        if not target.exists():
+            work = target.parent / f".{target.name}{_WORK}"
+            remove(work)
+            _sweep(target.parent)
+            work.mkdir()
+            try:
+                result = build(work)
+                _flush(result)
+                result.rename(target)
+            finally:
+                remove(work)
+    return target
+
+
+def _sweep(where: Path) -> None:
+    """Remove what interrupted builds left in a folder: work that nobody holds the lock of."""
+    for work in where.glob(f".*{_WORK}"):
+        with (where / f"{work.name.removesuffix(_WORK)}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            remove(work)
+
+
+def _flush(path: Path) -> None:
+    """Write a finished artefact to disk, so that a power cut does not leave an empty one."""
+    for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if each.is_file() and not each.is_symlink():
+            with each.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def point(link: Path, name: str) -> None:
+    """Make the symbolic link `link` point to its sibling `name`, at one instant."""
+    temporary = link.parent / f".{link.name}.new"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(name)
+    temporary.rename(link)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def prune(where: Path, pattern: str, keep: int) -> None:
+    """Remove all but the `keep` newest entries of a folder that match the pattern."""
+    dated = []
+    for path in where.glob(pattern):
+        try:
+            dated.append((path.stat().st_mtime_ns, path))
+        except FileNotFoundError:
+            continue  # another process prunes as well
+    for _, path in sorted(dated, reverse=True)[keep:]:
+        remove(path)

@@ -1,0 +1,41 @@
+"""What goes wrong with guests.
+
+PageInspectError
+├── BuildError         a kernel or the guest root cannot be built
+├── QmpError           QEMU refused a command
+└── GuestLostError     the guest is gone: panic, QEMU ended, never booted, or ran out of time
+    └── GuestTimeoutError
+"""
+
+from pathlib import Path
+
+from ..errors import Exit, PageInspectError
+
+
+class BuildError(PageInspectError):
+    """A kernel, an initrd or the guest root cannot be built."""
+
+
+class QmpError(PageInspectError):
+    """QEMU's monitor refused a command or did not answer."""
+
+
+class GuestLostError(PageInspectError):
+    """The guest is gone, so nothing more can be known of what ran in it.
+
+    `console` has the last lines of its console, `log` the whole of it.
+    """
+
+    exit_code = Exit.GUEST_LOST
+
+    def __init__(self, message: str, *, console: tuple[str, ...], log: Path) -> None:
+        super().__init__(message, f"its whole console is in {log}")
+        self.console = console
+        self.log = log
+
+    def __str__(self) -> str:
+        return "\n".join((self.message, *(f"| {line}" for line in self.console), self.hint))
+
+
+class GuestTimeoutError(GuestLostError):
+    """The guest, or a command in it, took longer than it was given."""

@@ -1,0 +1,55 @@
+"""The wire between host and guest: one JSON object a line, some followed by bytes.
+
+A message is a dict; with `size` in it, that many bytes follow the line. Both ends use this module.
+Host to guest: start, stdin, signal, resize. Guest to host: ready, started, stdout, stderr, taken,
+exit. All but `ready` carry the `id` that the host gave a process.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+Message = dict[str, Any]
+
+STDIN_WINDOW = 1 << 18
+"""Bytes of standard input that may be under way to one process before it `taken` some."""
+
+_LONGEST_LINE = 1 << 20
+
+
+def encode(message: Message, payload: bytes = b"") -> bytes:
+    """Return a message as bytes for the wire."""
+    if payload:
+        message = {**message, "size": len(payload)}
+    return json.dumps(message).encode() + b"\n" + payload
+
+
+class Decoder:
+    """Takes bytes as they come and yields (message, payload) as they are complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._message: Message | None = None
+
+    def feed(self, data: bytes) -> Iterator[tuple[Message, bytes]]:
+        """Add bytes and yield what they complete. Raises ValueError on what is no message."""
+        self._buffer += data
+        while True:
+            if self._message is None:
+                end = self._buffer.find(b"\n")
+                if end < 0:
+                    if len(self._buffer) > _LONGEST_LINE:
+                        raise ValueError("a line without an end")
+                    return
+                message = json.loads(self._buffer[:end])
+                if not isinstance(message, dict):
+                    raise ValueError("a line that is no object")
+                del self._buffer[: end + 1]
+                self._message = message
+            size = int(self._message.get("size", 0))
+            if len(self._buffer) < size:
+                return
+            payload = bytes(self._buffer[:size])
+            del self._buffer[:size]
+            complete, self._message = self._message, None
+            yield complete, payload

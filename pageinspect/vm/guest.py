@@ -1,0 +1,273 @@
+"""A guest: boot a kernel, run commands in it, drive QEMU, dump it.
+
+with Guest("6.12") as guest:
+    release = guest.run(["uname", "-r"]).stdout
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..errors import PageInspectError
+from . import accel, cache, catalogue, initrd, qemu, source, tools
+from .errors import GuestLostError, GuestTimeoutError
+from .kernel import BuiltKernel, build
+from .process import Completed, Connection, GuestProcess, Output
+from .progress import Progress, silent
+from .qmp import Monitor
+from .root import root
+
+BOOT_TIMEOUT_S = 120.0
+"""How long a guest may take to boot; it takes three to six seconds."""
+
+_CONSOLE_LINES = 20
+_LOGS_KEPT = 40
+_DUMP_TIMEOUT_S = 600.0
+
+# From the agent's silence to QEMU's end: a panic and a power-off take milliseconds.
+_LAST_BREATH_S = 3.0
+
+# A panic's registers and backtrace may follow the line that says so.
+_PANIC_LINES = 200
+
+
+class GuestCommandError(PageInspectError):
+    """A command in the guest failed where it was to succeed (`check`)."""
+
+
+class Guest:
+    """A running guest, as a context manager.
+
+    `kernel` is a name of the catalogue, built if it is not, or a BuiltKernel. `memory` is in bytes
+    or written as "2G". QEMU ends when the thread that enters the context ends. Methods raise
+    GuestLostError when the guest is gone.
+    """
+
+    def __init__(
+        self,
+        kernel: str | BuiltKernel,
+        *,
+        memory: int | str = "2G",
+        cpus: int = 2,
+        append: str = "",
+        accelerator: str | None = None,
+        qmp_socket: Path | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        tools.require(tools.RUN_PROGRAMS)
+        self.memory = qemu.parse_memory(memory) if isinstance(memory, str) else memory
+        self.kernel = (
+            kernel if isinstance(kernel, BuiltKernel) else build(catalogue.kernel(kernel), progress)
+        )
+        self._root = root(progress)
+        self._base = initrd.base(progress)
+        self._cpus, self._append = cpus, append
+        self._accelerator, self._qmp_socket = accelerator, qmp_socket
+        self._progress = progress
+        self._exit = contextlib.ExitStack()
+        self.log = self._new_log()
+        """The whole console of the guest."""
+
+    def __enter__(self) -> Self:
+        try:
+            self._boot()
+        except BaseException:
+            self._exit.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the guest, at once and without its doing."""
+        self._exit.close()
+
+    def quit(self) -> None:
+        """End QEMU but leave the object open; for another thread than the guest's owner."""
+        self._qemu.kill()
+
+    @property
+    def pid(self) -> int:
+        """The pid of QEMU."""
+        return self._qemu.pid
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        tty: tuple[int, int] | None = None,
+        on_output: Output | None = None,
+    ) -> GuestProcess:
+        """Start a process and return at once.
+
+        `tty` is the (rows, columns) of a terminal to give it. `on_output` takes its output as it
+        comes, in another thread; without it the process object collects it.
+        """
+        return self._agent.start(argv, env=env, cwd=cwd, tty=tty, on_output=on_output)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = 120.0,
+        check: bool = True,
+        input: bytes = b"",  # noqa: A002 - as subprocess.run calls it
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run a command to its end and return its status and output.
+
+        Raises GuestCommandError when `check` and the status is not 0, GuestTimeoutError after
+        `timeout` seconds; the guest is not lost then, but the command goes on in it.
+        """
+        process = self.start(argv, env=env)
+        if input:
+            process.write(input)
+        process.close_stdin()
+        process.wait(timeout)
+        done = process.completed()
+        if check and done.status != 0:
+            said = done.stderr.decode(errors="replace").strip() or "nothing on standard error"
+            raise GuestCommandError(
+                f"{' '.join(argv)} in the guest ended with status {done.status}: {said}",
+                f"the guest's console is in {self.log}",
+            )
+        return done
+
+    def qmp(self, command: str, *, timeout: float = 30.0, **arguments: object) -> Any:
+        """Run a command of QEMU's monitor and return its answer; "_" in names stands for "-"."""
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        return self._monitor.execute(command, named, timeout)
+
+    def pause(self) -> None:
+        """Stop all CPUs of the guest."""
+        self.qmp("stop")
+
+    def resume(self) -> None:
+        """Let the guest run on."""
+        self.qmp("cont")
+
+    def balloon(self, size: int, timeout: float = 60.0) -> None:
+        """Change the memory that the guest has to `size` bytes and wait until it is so.
+
+        Below `memory` the balloon in the guest inflates, back at `memory` it deflates. Raises
+        GuestTimeoutError when the guest does not get there.
+        """
+        self.qmp("balloon", value=size)
+        end = time.monotonic() + timeout
+        while (actual := self.qmp("query-balloon")["actual"]) != size:
+            if time.monotonic() > end:
+                raise self._explain(
+                    GuestTimeoutError, f"the balloon got to {actual} bytes, not to {size}"
+                )
+            time.sleep(0.02)
+
+    def dump(self, path: Path) -> None:
+        """Pause the guest and write its memory to an ELF core; it stays paused.
+
+        The file appears under its name when it is whole.
+        """
+        path = path.absolute()
+        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.pause()
+        try:
+            # Opened here first: this process's error says more than QEMU's.
+            partial.touch()
+            protocol = f"file:{partial}"
+            self.qmp("dump-guest-memory", timeout=_DUMP_TIMEOUT_S, paging=False, protocol=protocol)
+            partial.rename(path)
+        except OSError as error:
+            raise PageInspectError(
+                f"cannot write {path}: {error.strerror}", "choose a folder that you can write to"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _new_log(self) -> Path:
+        logs = cache.folder("logs")
+        cache.prune(logs, "*.log", keep=_LOGS_KEPT)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        number = sum(1 for _ in logs.glob(f"{self.kernel.name}-{stamp}-{os.getpid()}*"))
+        return logs / f"{self.kernel.name}-{stamp}-{os.getpid()}-{number}.log"
+
+    def _boot(self) -> None:
+        parts = [self._base, self.kernel.modules_cpio]
+        whole = _memory_file("initrd", (part for part in parts if part is not None))
+        self._exit.callback(os.close, whole)
+        tar = source.archive()
+        self._exit.callback(os.close, tar)
+        ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
+        for end in (*ours, *theirs):
+            self._exit.callback(end.close)
+        disks = [("root", str(self._root)), ("source", f"/dev/fd/{tar}")]
+        if self.kernel.disk is not None:
+            disks.append(("kernel", str(self.kernel.disk)))
+        path = f"/dev/fd/{whole}"
+        machine = qemu.Machine(
+            accelerator=accel.choose(self._accelerator, self.kernel.vmlinuz, path, self._progress),
+            kernel=self.kernel.vmlinuz,
+            initrd=path,
+            console=self.log,
+            memory=self.memory,
+            cpus=self._cpus,
+            append=self._append,
+            disks=tuple(disks),
+            agent=theirs[0].fileno(),
+            monitor=theirs[1].fileno(),
+            qmp_socket=self._qmp_socket,
+            descriptors=(whole, tar),
+        )
+        self._qemu = qemu.Qemu(machine)
+        self._exit.callback(self._qemu.close)
+        for end in theirs:
+            end.close()
+        self._agent = Connection(ours[0], self._explain)
+        self._exit.callback(self._agent.close)
+        self._monitor = Monitor(ours[1])
+        self._exit.callback(self._monitor.close)
+        self._agent.wait(
+            lambda: self._agent.release is not None, BOOT_TIMEOUT_S, "the guest did not boot"
+        )
+        self._monitor.connect(BOOT_TIMEOUT_S)
+
+    def _explain(self, kind: type[GuestLostError], what: str) -> GuestLostError:
+        """Make the error for what could not be done, with why and the console's last lines."""
+        late = issubclass(kind, GuestTimeoutError)
+        message = what if late else f"{what}: {self._why()}"
+        return kind(message, console=qemu.last_lines(self.log, _CONSOLE_LINES), log=self.log)
+
+    def _why(self) -> str:
+        """Say why the guest is gone: QEMU's own error, a panic, or that it shut down."""
+        status = self._qemu.wait(_LAST_BREATH_S)
+        if status is None:
+            return "its agent ended"
+        if status < 0:
+            return f"QEMU was killed by {signal.Signals(-status).name}"
+        if status > 0:
+            return f"QEMU failed: {self._qemu.said or f'status {status}'}"
+        for line in qemu.last_lines(self.log, _PANIC_LINES):
+            if "Kernel panic" in line:
+                return line[line.index("Kernel panic") :]
+        return "it shut down"
+
+
+def _memory_file(name: str, parts: Iterable[Path]) -> int:
+    """Return a descriptor of an anonymous file with the contents of all parts."""
+    descriptor = os.memfd_create(f"pageinspect-{name}")
+    with os.fdopen(os.dup(descriptor), "wb") as out:
+        for part in parts:
+            out.write(part.read_bytes())
+    return descriptor

@@ -1,0 +1,146 @@
+"""QEMU's command line, and the QEMU process."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UsageError
+from . import tools
+from .agent import PORT_NAME
+
+KVM, TCG = "kvm", "tcg"
+
+# 5-level paging and cmpxchg16b off: QEMU 7.2 emulates cmpxchg16b with wrong flags, and the slab
+# allocator of a 6.12 kernel panics on that in one boot out of five.
+_CPU = {KVM: "host,la57=off", TCG: "max,la57=off,cx16=off"}
+
+# panic=-1 reboots at once, which -no-reboot turns into QEMU's end: a panic is noticed at once.
+_CMDLINE = "console=ttyS0 panic=-1 loglevel=5"
+
+_MOST_SAID = 1 << 16
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that QEMU is told. Paths may be /dev/fd/N with N in `descriptors`."""
+
+    accelerator: str
+    kernel: Path
+    initrd: str
+    console: Path
+    memory: int
+    """bytes"""
+    cpus: int = 2
+    append: str = ""
+    disks: tuple[tuple[str, str], ...] = ()
+    """(serial, path) of read-only disks; the init script knows them by their serial."""
+    agent: int | None = None
+    """Descriptor of a connected socket."""
+    monitor: int | None = None
+    """Descriptor of a connected socket."""
+    qmp_socket: Path | None = None
+    """A second monitor, listening, for others such as `pageinspect --qemu`."""
+    descriptors: tuple[int, ...] = field(default=())
+    """Descriptors to hand on besides `agent` and `monitor`."""
+
+
+def parse_memory(text: str) -> int:
+    """Return the bytes of a size such as 2G or 512M. Raises UsageError."""
+    match = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"{text} is no size of memory", "write it as 2G or 512M")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def command_line(machine: Machine) -> list[str]:
+    """Return QEMU's argument list, without the program that starts it."""
+    argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
+    argv += ["-machine", "q35,memory-backend=memory", "-accel", machine.accelerator]
+    argv += ["-cpu", _CPU[machine.accelerator], "-smp", str(machine.cpus)]
+    # Unreserved: a guest may have more memory than the host, as long as it does not touch it.
+    argv += ["-m", f"{machine.memory}B"]
+    argv += ["-object", f"memory-backend-ram,id=memory,size={machine.memory}B,reserve=off"]
+    argv += ["-no-reboot", "-kernel", str(machine.kernel), "-initrd", machine.initrd]
+    argv += ["-append", f"{_CMDLINE} {machine.append}".rstrip()]
+    argv += ["-chardev", f"file,id=console,path={_escape(str(machine.console))}"]
+    argv += ["-serial", "chardev:console"]
+    for serial, path in machine.disks:
+        drive = f"if=none,id={serial},file={_escape(path)},format=raw,readonly=on"
+        argv += ["-drive", drive, "-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
+    argv += ["-device", "vmcoreinfo", "-device", "virtio-balloon-pci,id=balloon"]
+    if machine.agent is not None:
+        argv += ["-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,fd={machine.agent}"]
+        argv += ["-device", f"virtserialport,chardev=agent,name={PORT_NAME}"]
+    if machine.monitor is not None:
+        argv += ["-chardev", f"socket,id=monitor,fd={machine.monitor}"]
+        argv += ["-mon", "chardev=monitor,mode=control"]
+    if machine.qmp_socket is not None:
+        argv += ["-qmp", f"unix:{_escape(str(machine.qmp_socket))},server=on,wait=off"]
+    return argv
+
+
+def _escape(value: str) -> str:
+    """Write a value inside a comma-separated option."""
+    return value.replace(",", ",,")
+
+
+class Qemu:
+    """A QEMU process, started by the constructor; it ends with this process, however that ends."""
+
+    def __init__(self, machine: Machine) -> None:
+        tools.require(tools.RUN_PROGRAMS)
+        self._said = os.memfd_create("qemu-stderr")
+        sockets = [fd for fd in (machine.agent, machine.monitor) if fd is not None]
+        self._process = subprocess.Popen(
+            # The signal comes when the thread that starts QEMU ends, even by SIGKILL.
+            ["setpriv", "--pdeathsig", "KILL", *command_line(machine)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=self._said,
+            pass_fds=(*sockets, *machine.descriptors),
+            # Ctrl-C on the terminal is for the command in the guest, not for QEMU.
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        return self._process.pid
+
+    @property
+    def said(self) -> str:
+        """The last lines it wrote to its standard streams."""
+        text = os.pread(self._said, _MOST_SAID, 0).decode(errors="replace")
+        return "; ".join(text.strip().splitlines()[-2:])
+
+    def wait(self, timeout: float) -> int | None:
+        """Return its status when it ends within `timeout` seconds, else None."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        """End it at once; for any thread."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End it if it still runs, and forget what it said."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self._said)
+
+
+def last_lines(console: Path, count: int) -> tuple[str, ...]:
+    """Return the last lines of a console log that are not empty."""
+    try:
+        text = console.read_bytes().decode(errors="replace")
+    except FileNotFoundError:
+        return ()
+    printable = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\n\t]", "", text)
+    lines = [line.rstrip() for line in printable.splitlines()]
+    return tuple([line for line in lines if line][-count:])

@@ -1,0 +1,94 @@
+"""The guest root: one read-only Debian with Python, bcc and drgn, for all kernels."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from ..resources import data_folder
+from . import archive, cache, catalogue, tools
+from .progress import Progress, silent
+
+_HOOK = "root-hook"
+
+SQUASHFS_OPTIONS = (
+    "-noappend",
+    "-quiet",
+    "-no-progress",
+    "-comp",
+    "zstd",
+    "-Xcompression-level",
+    "3",
+)
+"""How every squashfs is packed: quickly rather than small."""
+
+# As many as there may be source trees in use side by side.
+_KEPT = 2
+
+# Oldest first: pip takes any of them, and a wheel carries one.
+_PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
+
+
+def root(progress: Progress = silent) -> Path:
+    """Return the squashfs of the guest root, made if it is not there (about a minute)."""
+    recipe = catalogue.root_recipe()
+    name = f"root-{catalogue.recipe_digest(recipe, _HOOK)}.squashfs"
+    path = cache.folder("root") / name
+    if not path.exists():
+        tools.require(tools.BUILD_PROGRAMS)
+        cache.build_once(path, lambda work: _build(recipe, work, progress), progress)
+        cache.prune(path.parent, "root-*.squashfs", keep=_KEPT)
+    return path
+
+
+def _build(recipe: catalogue.RootRecipe, work: Path, progress: Progress) -> Path:
+    wheels, tar, result = work / "wheels", work / "root.tar", work / "root.squashfs"
+    wheels.mkdir()
+    progress(f"guest root: downloading {len(recipe.wheels)} wheels for Python {recipe.python}")
+    _install_wheels(recipe, wheels)
+    progress(f"guest root: installing {recipe.suite} with {', '.join(recipe.packages)}")
+    _bootstrap(recipe, wheels, tar)
+    progress("guest root: packing")
+    # From a tar archive, so that owners are right whoever builds.
+    tools.run(
+        ["mksquashfs", "-", result, "-tar", *SQUASHFS_OPTIONS],
+        why="cannot pack the guest root",
+        hint="check that the disk is not full",
+        stdin=tar,
+    )
+    return result
+
+
+def _install_wheels(recipe: catalogue.RootRecipe, where: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
+    command += ["--disable-pip-version-check", "--target", str(where)]
+    command += ["--only-binary=:all:", "--python-version", recipe.python]
+    for platform in _PLATFORMS:
+        command += ["--platform", platform]
+    tools.run(
+        [*command, *recipe.wheels],
+        why="cannot install the wheels of the guest root",
+        hint="check the network and that `python -m pip` works",
+    )
+    # Tests and build-time files of numpy are a third of it.
+    for path in [*where.glob("numpy/**/tests"), *where.glob("numpy/**/*.a"), where / "bin"]:
+        cache.remove(path)
+
+
+def _bootstrap(recipe: catalogue.RootRecipe, wheels: Path, tar: Path) -> None:
+    command: list[str | Path] = ["mmdebstrap", "--quiet", "--variant=minbase"]
+    command += ["--architectures=amd64", f"--include={','.join(recipe.packages)}"]
+    command += [f"--keyring={archive.keyring()}"]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.exclude]
+    command += ['--aptopt=APT::Install-Recommends "false"']
+    command += ['--aptopt=Acquire::Check-Valid-Until "false"']
+    command += ['--setup-hook=mkdir -p "$1/opt/pageinspect"']
+    # mmdebstrap takes words apart as a shell does.
+    command += [f"--customize-hook=copy-in {shlex.quote(str(wheels))} /opt/pageinspect"]
+    # As text: what runs inside another user's namespace cannot read a private home.
+    command += [f"--customize-hook={(data_folder('vm-images') / _HOOK).read_text()}"]
+    tools.run(
+        [*command, recipe.suite, tar, archive.mirror()],
+        why="cannot install the guest root",
+        hint=f"check the network, or set {archive.MIRROR_VARIABLE}; as another user than root,"
+        " mmdebstrap needs newuidmap and a range in /etc/subuid (apt-get install uidmap)",
+    )

@@ -1,0 +1,147 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pageinspect.errors import UsageError
+from pageinspect.vm import accel, qemu
+from pageinspect.vm.qemu import Machine, command_line, last_lines, parse_memory
+
+_MACHINE = Machine(
+    accelerator="tcg",
+    kernel=Path("/k"),
+    initrd="/dev/fd/7",
+    console=Path("/logs/a,b.log"),
+    memory=2 << 30,
+    disks=(("root", "/r"),),
+    agent=5,
+    monitor=6,
+)
+
+
+def _value(argv: list[str], option: str) -> str:
+    return argv[argv.index(option) + 1]
+
+
+def test_emulation_goes_without_what_it_gets_wrong() -> None:
+    assert _value(command_line(_MACHINE), "-cpu") == "max,la57=off,cx16=off"
+    assert _value(command_line(replace(_MACHINE, accelerator="kvm")), "-cpu") == "host,la57=off"
+
+
+def test_a_panic_ends_qemu_at_once() -> None:
+    argv = command_line(replace(_MACHINE, append="quiet x=1"))
+    assert "-no-reboot" in argv
+    assert "panic=-1" in _value(argv, "-append").split()
+    assert _value(argv, "-append").endswith(" quiet x=1")
+
+
+def test_memory_is_in_bytes_and_not_reserved() -> None:
+    argv = command_line(_MACHINE)
+    assert _value(argv, "-m") == "2147483648B"
+    assert "size=2147483648B,reserve=off" in _value(argv, "-object")
+
+
+def test_commas_in_paths_are_doubled() -> None:
+    assert "path=/logs/a,,b.log" in " ".join(command_line(_MACHINE))
+
+
+def test_disks_are_read_only_and_known_by_serial() -> None:
+    text = " ".join(command_line(_MACHINE))
+    assert "file=/r,format=raw,readonly=on" in text
+    assert "drive=root,serial=root" in text
+
+
+def test_a_dump_will_have_vmcoreinfo() -> None:
+    assert "vmcoreinfo" in command_line(_MACHINE)
+
+
+def test_a_second_monitor_listens() -> None:
+    argv = command_line(replace(_MACHINE, qmp_socket=Path("/s")))
+    assert _value(argv, "-qmp") == "unix:/s,server=on,wait=off"
+    assert "-qmp" not in command_line(_MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2G", 2 << 30), ("512m", 512 << 20), ("1GiB", 1 << 30), ("4096", 4096), ("1T", 1 << 40)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "2X", "-1G", "1.5G"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(UsageError, match="no size of memory"):
+        parse_memory(text)
+
+
+def test_last_lines_are_plain_and_not_empty(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert last_lines(log, 3) == ()
+    log.write_bytes(b"one\r\n\r\n\x1b[31mtwo\x1b[0m\xff\r\n\n  three\x00\n")
+    assert last_lines(log, 2) == ("two", "  three")
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host with a cache of its own and a /dev/kvm that opens."""
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
+    monkeypatch.delenv(accel.VARIABLE, raising=False)
+    monkeypatch.setattr(accel, "_DEVICE", tmp_path)
+    return tmp_path
+
+
+def _choose(asked: str | None = None) -> str:
+    return accel.choose(asked, Path("/k"), "/i")
+
+
+@pytest.mark.parametrize(("works", "expected"), [(True, "kvm"), (False, "tcg")])
+def test_kvm_is_tried_once(
+    host: Path, monkeypatch: pytest.MonkeyPatch, works: bool, expected: str
+) -> None:
+    tried = []
+    monkeypatch.setattr(accel, "_starts", lambda *_: tried.append(1) or works)
+    assert (_choose(), _choose(), len(tried)) == (expected, expected, 1)
+
+
+def test_kvm_is_tried_again_after_a_boot_of_the_host(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host / "accelerator.json").write_text(json.dumps({"boot": "another", "accelerator": "kvm"}))
+    monkeypatch.setattr(accel, "_starts", lambda *_: False)
+    assert _choose() == "tcg"
+
+
+def test_without_the_device_nothing_is_tried(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "_DEVICE", host / "kvm")
+    monkeypatch.setattr(accel, "_starts", lambda *_: pytest.fail("tried"))
+    assert _choose() == "tcg"
+
+
+def test_a_choice_is_taken_as_it_is(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "_starts", lambda *_: pytest.fail("tried"))
+    monkeypatch.setenv(accel.VARIABLE, "kvm")
+    assert (_choose(), _choose("tcg")) == ("kvm", "tcg")
+    monkeypatch.setenv(accel.VARIABLE, "xen")
+    with pytest.raises(UsageError, match="no accelerator xen"):
+        _choose()
+
+
+def test_a_qemu_that_dies_at_once_does_not_start(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host / "qemu-system-x86_64").write_text("#!/bin/sh\nexit 1\n")
+    (host / "qemu-system-x86_64").chmod(0o755)
+    monkeypatch.setenv("PATH", str(host), prepend=":")
+    assert not accel._starts(Path("/k"), "/i")
+
+
+def test_what_qemu_says_is_kept(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host / "qemu-system-x86_64").write_text("#!/bin/sh\necho first; echo cannot >&2; exit 3\n")
+    (host / "qemu-system-x86_64").chmod(0o755)
+    monkeypatch.setenv("PATH", str(host), prepend=":")
+    process = qemu.Qemu(replace(_MACHINE, agent=None, monitor=None))
+    assert process.wait(20) == 3
+    assert process.said == "first; cannot"
+    process.close()

@@ -1,0 +1,87 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pageinspect.errors import PageInspectError
+from pageinspect.vm import tools
+from pageinspect.vm.errors import BuildError
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with nothing on its PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(tools, "_SEARCH", (str(tmp_path),))
+
+
+@pytest.mark.usefixtures("bare")
+def test_missing_programs_are_named_with_what_installs_them() -> None:
+    with pytest.raises(PageInspectError) as error:
+        tools.require(["mksquashfs", "busybox", "apt-get", "apt-cache"])
+    assert error.value.message == (
+        "this needs apt-cache, apt-get, busybox, mksquashfs, which this machine does not have"
+    )
+    assert error.value.hint == "apt-get install apt busybox-static squashfs-tools"
+
+
+@pytest.mark.usefixtures("bare")
+def test_running_a_missing_program_says_the_same() -> None:
+    with pytest.raises(PageInspectError, match="this needs cpio"):
+        tools.run(["cpio"], why="-", hint="-")
+
+
+def test_a_program_that_only_roots_path_has_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "depmod"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(tools, "_SEARCH", (str(tmp_path),))
+    assert tools.find("depmod") == str(program)
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands in for one of the host's programs; write a shell script into it."""
+    path = tmp_path / "cpio"
+    path.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return path
+
+
+def test_a_program_gets_its_input_and_gives_its_output(program: Path, tmp_path: Path) -> None:
+    program.write_text('#!/bin/sh\necho "$1"; cat\n')
+    (tmp_path / "input").write_text("from a file")
+    assert tools.run(["cpio", "x y"], why="-", hint="-", stdin=b"bytes") == "x y\nbytes"
+    assert tools.run(["cpio", "x"], why="-", hint="-", stdin=tmp_path / "input").endswith("file")
+    assert tools.run(["cpio", "x"], why="-", hint="-") == "x\n"
+
+
+def test_a_failure_says_why_with_the_last_lines(program: Path) -> None:
+    program.write_text("#!/bin/sh\nseq 20 >&2; exit 2\n")
+    with pytest.raises(BuildError) as error:
+        tools.run(["cpio"], why="cannot pack", hint="do this")
+    assert error.value.message == "cannot pack: cpio failed: 16; 17; 18; 19; 20"
+    assert error.value.hint == "do this"
+
+
+def test_a_program_ends_with_who_started_it(program: Path, tmp_path: Path) -> None:
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    code = "from pageinspect.vm import tools; tools.run(['cpio'], why='-', hint='-')"
+    with subprocess.Popen([sys.executable, "-c", code]) as starter:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            time.sleep(0.01)
+        starter.kill()
+    stat = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    end = time.monotonic() + 20
+    while stat.exists() and ") Z" not in stat.read_text() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not stat.exists() or ") Z" in stat.read_text()
+
+
+def test_every_program_has_its_package() -> None:
+    assert {*tools.BUILD_PROGRAMS, *tools.RUN_PROGRAMS} == set(tools.PACKAGE_OF)
