@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* bcc rounds the size of some maps; only constants come here. */
+#ifndef _LINUX_LOG2_H
+#define _LINUX_LOG2_H
+
+#define roundup_pow_of_two(n) (1UL << (64 - __builtin_clzl((n) - 1)))
+
+#endif

@@ -1,0 +1,183 @@
+"""Count the pages that are freed with a page type still set, while they are freed.
+
+Counts this kernel's frees of pages by the page type that is set when they reach the buddy
+allocator, until COMMAND ends, SECONDS are over or Ctrl-C; each of them ends it with the report.
+COMMAND's stdout is sent to stderr, and its exit status is in the report. A COMMAND that outlives
+the run is ended.
+"""
+
+import argparse
+import contextlib
+import difflib
+import io
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from ..errors import Exit, PageInspectError, UsageError
+from .options import add_output_arguments, comma_separated, write_report
+
+if TYPE_CHECKING:
+    from ..report.trace import TraceReport
+    from ..schemes import Scheme
+
+NAME = "trace"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.usage = (
+        "pageinspect trace [-d SECONDS] [-i SECONDS] [--type T,…] [--format FORMAT] [-o FILE] "
+        "[-- COMMAND…]"
+    )
+    parser.add_argument(
+        "-d", "--duration", type=_seconds, metavar="SECONDS", help="end after SECONDS"
+    )
+    parser.add_argument(
+        "-i",
+        "--interval",
+        type=_seconds,
+        metavar="SECONDS",
+        help="report every SECONDS what was freed since the last report (json: a line each)",
+    )
+    parser.add_argument(
+        "--type", type=comma_separated, metavar="T,…", help="show these page types alone"
+    )
+    add_output_arguments(parser)
+    parser.add_argument(
+        "command",
+        nargs="*",
+        metavar="COMMAND",
+        help="run it, and count from before its start until after its end",
+    )
+
+
+def _seconds(text: str) -> float:
+    """Type of -d and -i: more than nothing, and an end."""
+    value = float(text)
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError
+    return value
+
+
+_seconds.__name__ = "number of seconds"
+
+
+def check_command(command: list[str]) -> None:
+    """Raise PageInspectError when the command cannot be started, before anything else is done."""
+    if command and shutil.which(command[0]) is None:
+        raise PageInspectError(
+            f"{command[0]}: command not found, or not executable",
+            "check its name; a shell's own words need one: -- sh -c '…'",
+        )
+
+
+def check_types(names: tuple[str, ...] | None, scheme: "Scheme") -> None:
+    """Raise UsageError unless these are names of page types of this kernel."""
+    known = [page_type.name for page_type in scheme.types]
+    if names is None or (names and all(name in known for name in names)):
+        return
+    if not names:
+        raise UsageError("--type names no type", f"this kernel's page types: {', '.join(known)}")
+    name = next(name for name in names if name not in known)
+    nearest = difflib.get_close_matches(name, known, 1)
+    guess = f"did you mean {nearest[0]}? " if nearest else ""
+    raise UsageError(
+        f"{name!r} is no page type of this kernel",
+        f"{guess}its page types: {', '.join(known)}",
+    )
+
+
+@contextlib.contextmanager
+def _interval_stream(args: argparse.Namespace) -> Iterator[TextIO]:
+    """Open where interval reports go: one after the other, so that a reader can follow them."""
+    if args.output is None:
+        yield sys.stdout
+        return
+    try:
+        stream = args.output.open("w", encoding="utf-8")
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot write {args.output}: {error.strerror}", "name a file in a folder you may write"
+        ) from None
+    with stream:
+        yield stream
+
+
+def _write_interval(report: "TraceReport", form: str, stream: TextIO) -> None:
+    from ..render import render
+
+    text = io.StringIO()
+    render(report, form, text)
+    # One csv file has one header.
+    skipped = 1 if form == "csv" and report.start_ns else 0
+    stream.write("".join(text.getvalue().splitlines(keepends=True)[skipped:]))
+    stream.flush()
+
+
+def check_output(output: Path | None) -> None:
+    """Raise PageInspectError now, not after hours of tracing, when -o cannot be written."""
+    if output is not None and not os.access(output.parent, os.W_OK):
+        raise PageInspectError(
+            f"cannot write {output}: its folder is not there, or not yours to write",
+            "name a file in a folder you may write",
+        )
+
+
+def _announce() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("tracing… Ctrl-C ends it\n")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trace and report."""
+    from ..trace.find_bcc import find_bcc, load_bcc, preload
+
+    check_command(args.command)
+    check_output(args.output)
+    package = find_bcc()
+    preload()
+
+    from ..layout import build_layout
+    from ..report.trace import TraceReport
+    from ..target import open_target
+    from ..trace.program import PageFreeProgram
+    from ..trace.session import Session
+
+    target = open_target()
+    layout = build_layout(target.prog, target.vmcoreinfo)
+    check_types(args.type, layout.scheme)
+    with PageFreeProgram(load_bcc(package), layout) as program:
+        session = Session(program, args.duration, args.interval, args.command, _announce)
+        lost = 0
+        with contextlib.closing(session.readings()) as readings:
+            reports = (
+                TraceReport.of(
+                    target.provenance,
+                    layout,
+                    reading,
+                    types=args.type,
+                    interval=args.interval is not None,
+                )
+                for reading in readings
+            )
+            for report in _written(args, reports):
+                lost += report.lost.events
+    return int(Exit.INCOMPLETE if lost else Exit.COMPLETE)
+
+
+def _written(args: argparse.Namespace, reports: "Iterator[TraceReport]") -> "Iterator[TraceReport]":
+    """Write each report as it comes, and pass it on."""
+    if args.interval is None:
+        for report in reports:
+            write_report(args, report)
+            yield report
+        return
+    with _interval_stream(args) as stream:
+        for report in reports:
+            _write_interval(report, args.format, stream)
+            yield report

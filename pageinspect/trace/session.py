@@ -1,0 +1,175 @@
+"""One run of the tracer: from attach to the end, whichever of its ends comes first.
+
+A run ends with its command, after its seconds, or by a signal; all are clean ends with a report.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Self
+
+from ..errors import PageInspectError
+from .program import NOTHING, Counts, PageFreeProgram
+
+SETTLE_SECONDS = 0.2
+"""How long counting goes on after the command ended: RCU callbacks and delayed work that it caused
+free pages only then. Pages in per-CPU LRU batches may stay longer: no wait would be sure."""
+
+_GRACE_SECONDS = 5.0
+"""How long a command that outlives the run may take to end by SIGTERM."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Counts of one stretch of a run; times are nanoseconds of the monotonic clock since attach."""
+
+    counts: Counts
+    start_ns: int
+    end_ns: int
+    last: bool = False
+    command_status: int | None = None
+    """Of the last stretch, as a shell tells it: 128 + N for signal N. None without a command."""
+
+
+class _Command:
+    """The command whose end ends the run."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        try:
+            # stdout is for the report alone.
+            self._process = subprocess.Popen(argv, stdout=sys.stderr)
+        except OSError as error:
+            raise PageInspectError(
+                f"{argv[0]}: cannot be started: {error.strerror}",
+                "a script needs a first line such as #!/bin/sh",
+            ) from None
+        self.pidfd = os.pidfd_open(self._process.pid)
+
+    def end(self) -> int:
+        """Have it ended, by SIGTERM, or SIGKILL when it does not mind that; return its status."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        code = self._process.wait()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        return 128 - code if code < 0 else code
+
+
+class _Signals:
+    """Signals that end the run, as a descriptor that becomes readable."""
+
+    def __enter__(self) -> Self:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        # nohup's SIGHUP and a background job's SIGINT stay ignored.
+        self._handlers = {
+            number: signal.signal(number, self._note)
+            for number in _SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        os.close(self._read)
+        os.close(self._write)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        """Do nothing: Python wrote to the pipe, which is all that is wanted."""
+
+    def fileno(self) -> int:
+        return self._read
+
+
+class Session:
+    """One run: `readings()` yields what was counted, interval by interval."""
+
+    def __init__(
+        self,
+        program: PageFreeProgram,
+        seconds: float | None = None,
+        interval: float | None = None,
+        command: Sequence[str] = (),
+        started: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare to count for `seconds` at most, and to give a reading each `interval` seconds.
+
+        `started` is called once counting has begun.
+        """
+        self._program = program
+        self._seconds = seconds
+        self._interval = interval
+        self._argv = command
+        self._started = started
+        self._command: _Command | None = None
+        self._counts = NOTHING
+        self._start_ns = 0
+        self._read_ns = 0
+        self._ticks = 0
+
+    def readings(self) -> Generator[Reading, None, None]:
+        """Run; yield each interval's counts, and at the end what is left (`last`).
+
+        Ends the command as well, when it outlives the run. Raises PageInspectError.
+        """
+        with _Signals() as signals, contextlib.ExitStack() as stack:
+            stack.callback(self._program.detach)
+            self._start_ns = time.monotonic_ns()
+            self._program.attach()
+            self._started()
+            if self._argv:
+                self._command = _Command(self._argv)
+                stack.callback(self._command.end)
+            while self._wait(signals):
+                yield self._reading()
+            self._program.detach()
+            final = self._reading()
+            status = self._command.end() if self._command is not None else None
+        yield replace(final, last=True, command_status=status)
+
+    def _elapsed(self) -> float:
+        return (time.monotonic_ns() - self._start_ns) / 1e9
+
+    def _wait(self, signals: _Signals) -> bool:
+        """Wait for the end of the interval (True) or of the run (False)."""
+        end = self._seconds if self._seconds is not None else float("inf")
+        tick = float("inf")
+        if self._interval is not None:
+            # A tick that passed while the report could not be written is left out, not made up for.
+            self._ticks = max(self._ticks, int(self._elapsed() / self._interval)) + 1
+            tick = self._ticks * self._interval
+        watched: list[int] = [signals.fileno()]
+        if self._command is not None:
+            watched.append(self._command.pidfd)
+        left = min(end, tick) - self._elapsed()
+        ready, _, _ = select.select(watched, [], [], None if left == float("inf") else max(left, 0))
+        if not ready:
+            return tick < end
+        if signals.fileno() not in ready:
+            settle = min(SETTLE_SECONDS, max(end - self._elapsed(), 0))
+            select.select([signals.fileno()], [], [], settle)
+        return False
+
+    def _reading(self) -> Reading:
+        now_ns = time.monotonic_ns() - self._start_ns
+        counts = self._program.read()
+        reading = Reading(counts - self._counts, self._read_ns, now_ns)
+        self._counts, self._read_ns = counts, now_ns
+        return reading

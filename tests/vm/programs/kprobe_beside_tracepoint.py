@@ -1,0 +1,46 @@
+"""Run in a guest: count page frees twice over the same load, by the tracepoint and by a kprobe.
+
+Prints {"tracepoint": N, "kprobe": N or null}; null where free_pages_prepare is no symbol.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pageinspect.resources import data_folder
+from pageinspect.trace.find_bcc import find_bcc, load_bcc
+
+PROGRAM = b"""
+BPF_ARRAY(hits, u64, 2);
+
+static inline __attribute__((always_inline)) int count(int key)
+{
+    u64 *hit = hits.lookup(&key);
+    if (hit)
+        lock_xadd(hit, 1);
+    return 0;
+}
+
+int count_tracepoint(void *ctx) { return count(0); }
+int count_kprobe(void *ctx) { return count(1); }
+"""
+FUNCTION = "free_pages_prepare"
+
+
+def main() -> None:
+    os.environ["BCC_KERNEL_SOURCE"] = str(data_folder("bpf"))
+    bcc = load_bcc(find_bcc())
+    bpf = bcc.BPF(text=PROGRAM)
+    names = {line.split()[2] for line in Path("/proc/kallsyms").read_text().splitlines()}
+    has_symbol = FUNCTION in names
+    if has_symbol:
+        bpf.attach_kprobe(event=FUNCTION.encode(), fn_name=b"count_kprobe")
+    bpf.attach_raw_tracepoint(tp=b"mm_page_free", fn_name=b"count_tracepoint")
+    subprocess.run(sys.argv[1:], check=True)
+    tracepoint, kprobe = (bpf[b"hits"][key].value for key in (0, 1))
+    json.dump({"tracepoint": tracepoint, "kprobe": kprobe if has_symbol else None}, sys.stdout)
+
+
+main()
