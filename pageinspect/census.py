@@ -1,23 +1,58 @@
 """What classification needs to know beside struct pages, read once into plain values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from drgn import FaultError, Program
+import numpy as np
+import numpy.typing as npt
+from drgn import FaultError, Object, Program
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
+from drgn.helpers.linux.percpu import per_cpu_ptr
 
 from .errors import PageInspectError
+from .layout import PageLayout
 from .ranges import Range, count, merge
+
+# A list of a zone and CPU holds less; what goes on longer than this goes round in a circle.
+_LONGEST_LIST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One zone that has pages: the pfns it spans, end exclusive."""
+    """One zone that has pages: the pfns it spans, end exclusive, and its number in page flags."""
 
     node: int
     name: str
     start: int
     end: int
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class PcpLists:
+    """The blocks on per-CPU free lists, sorted by pfn.
+
+    `pfns` (k,) int64 are their first pages, `orders` and `cpus` (k,) uint8 and uint16. `counted` is
+    the sum of pcp->count, in pages, read before and after; `whole` is False when a list could not
+    be followed to its end.
+    """
+
+    pfns: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    orders: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    cpus: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
+    counted: int = 0
+    whole: bool = True
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PcpLists):
+            return NotImplemented
+        same = (self.counted, self.whole) == (other.counted, other.whole)
+        return same and all(
+            np.array_equal(getattr(self, c), getattr(other, c)) for c in ("pfns", "orders", "cpus")
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +62,9 @@ class Census:
     spanned: tuple[Range, ...]
     """pfns that have a struct page, as sorted disjoint ranges."""
     zones: tuple[Zone, ...]
+    zone_names: tuple[str, ...] = ()
+    """Names of all zones that there can be, by their number in page flags."""
+    pcp: PcpLists = field(default_factory=PcpLists)
 
     @property
     def spanned_pages(self) -> int:
@@ -34,29 +72,103 @@ class Census:
         return count(self.spanned)
 
 
-def _zones(prog: Program) -> tuple[Zone, ...]:
-    zones = []
+def _zones(prog: Program) -> tuple[tuple[Zone, ...], tuple[str, ...], list[Object]]:
+    """Return the zones that have pages, the names of all, and the objects they were read from."""
+    zones: list[Zone] = []
+    names: list[str] = []
+    objects = []
     for pgdat in for_each_online_pgdat(prog):
         node = pgdat.node_id.value_()
-        for zone in pgdat.node_zones:
+        names = [zone.name.string_().decode("ascii", "replace") for zone in pgdat.node_zones]
+        for number, zone in enumerate(pgdat.node_zones):
             start, spanned = zone.zone_start_pfn.value_(), zone.spanned_pages.value_()
             if spanned:
-                name = zone.name.string_().decode("ascii", "replace")
-                zones.append(Zone(node, name, start, start + spanned))
-    return tuple(zones)
+                zones.append(Zone(node, names[number], start, start + spanned, number))
+                objects.append(zone)
+    return tuple(zones), tuple(names), objects
 
 
-def take_census(prog: Program) -> Census:
+class _PcpReader:
+    """Follows the per-CPU free lists of all zones."""
+
+    def __init__(self, prog: Program, layout: PageLayout) -> None:
+        self._prog = prog
+        self._layout = layout
+        self._entries: list[tuple[int, int, int]] = []
+        self._counted = 0
+        self._whole = True
+
+    def read(self, zones: list[Object]) -> PcpLists:
+        cpus = list(for_each_possible_cpu(self._prog))
+        for zone in zones:
+            for cpu in cpus:
+                self._read_cpu(zone, cpu)
+        entries = np.array(sorted(self._entries), np.int64).reshape(-1, 3)
+        return PcpLists(
+            entries[:, 0],
+            entries[:, 1].astype(np.uint8),
+            entries[:, 2].astype(np.uint16),
+            self._counted,
+            self._whole,
+        )
+
+    def _read_cpu(self, zone: Object, cpu: int) -> None:
+        try:
+            # Since Linux kernel commit 28f836b6777b ("mm/page_alloc: split per cpu page lists and
+            # zone stats") (in v5.14); before, inside a struct per_cpu_pageset.
+            pcp = per_cpu_ptr(zone.per_cpu_pageset, cpu)
+        except AttributeError:
+            pcp = per_cpu_ptr(zone.pageset, cpu).pcp.address_of_()
+        self._counted += pcp.count.value_()
+        lists = pcp.lists
+        base = lists.address_
+        length = len(lists)
+        for index in range(length):
+            self._follow(base + 16 * index, _list_order(index, length), cpu)
+
+    def _follow(self, head: int, order: int, cpu: int) -> None:
+        """Note what is on one list. Each step needs what the step before it read."""
+        read, layout = self._prog.read_u64, self._layout
+        low, size = layout.vmemmap + layout.compound, layout.struct_size
+        link = head
+        for _ in range(_LONGEST_LIST):
+            try:
+                link = read(link)
+            except FaultError:
+                break
+            if link == head:
+                return
+            pfn, rest = divmod(link - low, size)
+            if rest or pfn < 0:
+                break
+            self._entries.append((pfn, order, cpu))
+        self._whole = False
+
+
+def _list_order(index: int, lists: int) -> int:
+    """Return the order of the blocks on list number `index`.
+
+    Since Linux kernel commit 44042b449872 ("mm/page_alloc: allow high-order pages to be stored on
+    the per-cpu lists") (in v5.14) there are three lists for each order up to 3, then those of
+    pageblocks; before, three lists of single pages.
+    """
+    if lists <= 3:
+        return 0
+    return index // 3 if index < 12 else 9
+
+
+def take_census(prog: Program, layout: PageLayout) -> Census:
     """Read the census of the kernel that `prog` looks at.
 
     Raises PageInspectError when the kernel's zones and sections cannot be read.
     """
     try:
         spanned = merge((start, end) for start, end, _ in for_each_valid_page_range(prog))
-        zones = _zones(prog)
+        zones, names, objects = _zones(prog)
+        pcp = _PcpReader(prog, layout).read(objects)
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the zones and memory sections of this kernel: {error}",
             "the core may be cut off: compare its size with the original",
         ) from None
-    return Census(tuple(spanned), zones)
+    return Census(tuple(spanned), zones, names, pcp)

@@ -44,6 +44,14 @@ class Marker:
 
 
 @dataclass(frozen=True, slots=True)
+class BitField:
+    """Bits of the flags word, from the bit number `shift` up; `mask` is not shifted."""
+
+    shift: int
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
 class PageLayout:
     """How to read struct page of one kernel. Offsets and sizes in bytes, flags as bit numbers."""
 
@@ -56,7 +64,17 @@ class PageLayout:
     page_type: int
     refcount: int
     compound: int
+    index: int
+    memcg: int | None
     flag_bits: tuple[tuple[str, int], ...]
+    zone_field: BitField
+    node_field: BitField
+    device_zone: int | None
+    """Number of ZONE_DEVICE."""
+    page_pool: tuple[int, int] | None
+    """(mask, value) of the signature in the word that is `compound` of other pages."""
+    frozen: tuple[str, ...]
+    """Types whose pages have no references while they are in use."""
     scheme: Scheme
     order: OrderField
     compound_mask: bool
@@ -214,6 +232,52 @@ def _byte_marker(kind: Literal["flag", "dtor"], offset: int, value: int) -> Mark
     return Marker(kind, offset - offset % 8, 0xFF << shift, value << shift)
 
 
+def _location_fields(
+    prog: Program, vmcoreinfo: Mapping[str, str]
+) -> tuple[BitField, BitField, int | None]:
+    """Return where flags keep the zone and the node, and which zone is ZONE_DEVICE.
+
+    With SPARSEMEM_VMEMMAP the section takes no bits, so the node is at the top and the zone below.
+    """
+    zones = _enumerators(prog, "zone_type")
+    nodes = int(vmcoreinfo.get("LENGTH(node_data)", "1"))
+    node_width = (nodes - 1).bit_length()
+    zone_width = (zones.get("__MAX_NR_ZONES", 4) - 1).bit_length()
+    return (
+        BitField(64 - node_width - zone_width, (1 << zone_width) - 1),
+        BitField(64 - node_width, (1 << node_width) - 1),
+        zones.get("ZONE_DEVICE"),
+    )
+
+
+def _page_pool(prog: Program, page: Type) -> tuple[int, int] | None:
+    if not _has(page, "pp_magic"):
+        return None
+    # PP_SIGNATURE is 0x40 + POISON_POINTER_DELTA; the two low bits belong to others. Since Linux
+    # kernel commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them when destroying
+    # the pool") (in v6.16, and in stable releases) 32 bits from 7 up hold an index.
+    try:
+        indexed = _has(prog.type("struct page_pool"), "dma_mapped")
+    except LookupError:
+        return None
+    mask = 0xFFFFFFFFFFFFFFFC & ~(((1 << 32) - 1) << 7 if indexed else 0)
+    return mask, 0xDEAD000000000040
+
+
+def _frozen(prog: Program) -> tuple[str, ...]:
+    """Return the types whose pages have no references by nature.
+
+    Since Linux kernel commit 9aec2fb0fd5e ("slab: allocate frozen pages") (in v6.14) slab pages are
+    so too, and later those of large kmalloc.
+    """
+    always = ("buddy", "guard", "hugetlb", "unaccepted")
+    try:
+        prog.symbol("free_frozen_pages")
+    except LookupError:
+        return always
+    return (*always, "large_kmalloc", "slab")
+
+
 def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     """Return the PageLayout of the kernel that `prog` looks at.
 
@@ -234,6 +298,7 @@ def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     # The series of Linux kernel commit 2dfcd1608f3a ("mm/page_alloc: let page freeing clear any set
     # page type") (in v6.17) also replaced the tag of mapping and PG_isolated by this flag.
     new_movable = "PG_movable_ops_isolated" in flags
+    zone_field, node_field, device_zone = _location_fields(prog, vmcoreinfo)
     return PageLayout(
         page_shift=prog["PAGE_SHIFT"].value_(),
         struct_size=sizeof(page),
@@ -244,7 +309,18 @@ def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
         page_type=_offset(page, "page_type"),
         refcount=_offset(page, "_refcount"),
         compound=_offset(page, "compound_info", "compound_head"),
+        # Since Linux kernel commit acc53a0b4c15 ("mm: rename page->index to page->__folio_index")
+        # (in v6.16).
+        index=_offset(page, "__folio_index", "index"),
+        memcg=next(
+            (offsetof(page, m) for m in ("memcg_data", "mem_cgroup") if _has(page, m)), None
+        ),
         flag_bits=_flag_bits(flags),
+        zone_field=zone_field,
+        node_field=node_field,
+        device_zone=device_zone,
+        page_pool=_page_pool(prog, page),
+        frozen=_frozen(prog),
         scheme=scheme,
         order=_order(prog, page),
         compound_mask=compound_mask,

@@ -112,6 +112,11 @@ class Scheme:
         """Return what the kernel calls the value of a slot: the top byte, or the type's bits."""
         return f"{slot:#x}" if self.one_of else f"{slot << self.shift:#x}"
 
+    def find_slot(self, name: str) -> int:
+        """Return the slot of the type of this name, or -1."""
+        page_type = self.find(name)
+        return -1 if page_type is None else page_type.slot
+
     def find(self, name: str) -> PageType | None:
         """Return the type of this name, or None."""
         return next((t for t in self.types if t.name == name), None)

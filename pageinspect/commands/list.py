@@ -1,41 +1,33 @@
-"""Runs of pages of one type and order, by pfn range.
+"""Runs of pages of one use, type and order, by pfn range.
 
-A run is consecutive pfns whose folios or free blocks have the same type and the same order. A range
+A run is consecutive pfns whose folios or free blocks have the same use, type and order. A range
 that cuts a folio shows the pfns inside it, typed by their head outside.
 """
 
 import argparse
 
-from .options import comma_separated, write_report
-from .walking import add_walking_arguments, open_survey, select_types, status, typed_pages
+from .options import write_report
+from .walking import add_walking_arguments, open_survey, status, walked
 
 NAME = "list"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    parser.add_argument(
-        "--type",
-        type=comma_separated,
-        default=(),
-        metavar="T,…",
-        help="only pages of these types (see `pageinspect types`), or untyped",
-    )
     add_walking_arguments(parser)
+    parser.add_argument(
+        "--freeing",
+        action="store_true",
+        help="only pages that are typed while being freed: without references, of a type whose "
+        "pages have some",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write a RunsReport."""
-    from ..ranges import count
     from ..report.runs import find_runs
 
-    survey, wanted = open_survey(args)
-    report = find_runs(
-        survey.target.provenance,
-        survey.layout,
-        count(wanted),
-        select_types(survey.layout, args.type),
-        typed_pages(survey, wanted),
-    )
+    survey, wanted, selection = open_survey(args)
+    report = find_runs(survey.target.provenance, survey.layout, selection, walked(survey, wanted))
     write_report(args, report)
     return status(report.coverage)

@@ -1,30 +1,30 @@
-"""What the commands that walk pages share: options, progress and exit status."""
+"""What the commands that walk pages share: options, selection, progress and exit status."""
 
 import argparse
 import difflib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import Exit, UsageError
-from .options import add_output_arguments, add_target_arguments, open_target
+from .options import add_output_arguments, add_target_arguments, comma_separated, open_target
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ..classify import TypeColumns
-    from ..layout import PageLayout
+    from ..classify import Pages
     from ..ranges import Range
     from ..report import Coverage
+    from ..report.selection import Selection
     from ..survey import Survey
-    from ..walk import PageBatch
 
 
 def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the target, --pfn and the output options."""
+    """Add the target, what selects pages, and the output options."""
     add_target_arguments(parser)
-    parser.add_argument(
+    group = parser.add_argument_group("which pages (default: all)")
+    group.add_argument(
         "--pfn",
         action="append",
         default=[],
@@ -32,21 +32,69 @@ def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
         help="only these pfns: START-END or START,END (end exclusive), START+COUNT, or one pfn; "
         "after phys: the same of physical addresses; zone:NAME; node:N. May be repeated.",
     )
+    group.add_argument(
+        "--type",
+        type=comma_separated,
+        default=(),
+        metavar="T,…",
+        help="only pages of these types (see `pageinspect types`), or untyped",
+    )
+    group.add_argument(
+        "--use",
+        type=comma_separated,
+        default=(),
+        metavar="U,…",
+        help="only pages of these uses: buddy, pcp, anon, file, kernel, … or a page type",
+    )
     add_output_arguments(parser)
 
 
-def open_survey(args: argparse.Namespace) -> "tuple[Survey, list[Range]]":
-    """Open the target and resolve the pfns that --pfn names."""
-    from .. import ranges, survey
+def open_survey(args: argparse.Namespace) -> "tuple[Survey, list[Range], Selection]":
+    """Open the target, and resolve what --pfn, --type and --use select."""
+    from .. import classify, ranges, survey
+    from ..report.selection import Selection
 
     opened = survey.survey(open_target(args))
-    return opened, ranges.resolve(args.pfn, opened.census, opened.layout.page_shift)
+    layout = opened.layout
+    wanted = ranges.resolve(args.pfn, opened.census, layout.page_shift)
+    selection = Selection(
+        ranges.count(wanted),
+        _select(
+            args.type,
+            "page type",
+            classify.type_names(layout),
+            lambda name: classify.codes_of(layout, name),
+        ),
+        _select(
+            args.use, "use", classify.use_names(layout), lambda name: classify.uses_of(layout, name)
+        ),
+        getattr(args, "freeing", False),
+    )
+    return opened, wanted, selection
 
 
-def typed_pages(
-    survey: "Survey", wanted: "Sequence[Range]"
-) -> "Iterator[tuple[PageBatch, TypeColumns]]":
-    """Yield what survey.types() does, with a progress bar on a terminal."""
+def _select(
+    names: Sequence[str],
+    what: str,
+    known: Sequence[str],
+    codes_of: "Callable[[str], npt.NDArray[np.bool_]]",
+) -> "npt.NDArray[np.bool_] | None":
+    """Return the codes that the names mean, None when there are none; or raise UsageError."""
+    selected = None
+    for name in names:
+        codes = codes_of(name)
+        if not codes.any():
+            near = difflib.get_close_matches(name, known, 1)
+            guess = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(
+                f"this kernel has no {what} {name!r}", f"{guess}It has: {', '.join(known)}"
+            )
+        selected = codes if selected is None else selected | codes
+    return selected
+
+
+def walked(survey: "Survey", wanted: "Sequence[Range]") -> "Iterator[Pages]":
+    """Yield what survey.pages() does, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     from ..ranges import count
@@ -61,34 +109,10 @@ def typed_pages(
         disable=None,
         file=sys.stderr,
     ) as bar:
-        for batch, types in survey.types(wanted):
-            yield batch, types
-            bar.update(len(batch) if batch.wanted is None else int(batch.wanted.sum()))
-
-
-def select_types(layout: "PageLayout", names: Sequence[str]) -> "npt.NDArray[np.bool_]":
-    """Return the codes that the type names of --type mean, all when there are none.
-
-    Raises UsageError for a name that this kernel does not know.
-    """
-    import numpy as np
-
-    from ..classify import CODES, codes_of, type_names
-
-    if not names:
-        return np.ones(CODES, np.bool_)
-    selected = np.zeros(CODES, np.bool_)
-    for name in names:
-        codes = codes_of(layout, name)
-        if not codes.any():
-            known = type_names(layout)
-            near = difflib.get_close_matches(name, known, 1)
-            raise UsageError(
-                f"this kernel has no page type {name!r}",
-                (f"did you mean {near[0]}? " if near else "") + f"It has: {', '.join(known)}",
-            )
-        selected |= codes
-    return selected
+        for pages in survey.pages(wanted):
+            yield pages
+            mask = pages.batch.wanted
+            bar.update(len(pages) if mask is None else int(mask.sum()))
 
 
 def status(coverage: "Coverage") -> Exit:

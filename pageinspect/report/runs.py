@@ -7,67 +7,63 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..classify import UNTYPED, Code, TypeColumns, code_name
+from ..classify import UNTYPED, Code, Pages, code_name, use_name
 from ..layout import PageLayout
 from ..target import Provenance
 from ..units import counted, number, size
-from ..walk import PageBatch
 from .base import SCHEMA, Column, Coverage, Table, kernel_json
+from .selection import Selection
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class RunsReport:
-    """Runs of consecutive pfns of one type and order, in pfn order.
+    """Runs of consecutive pfns of one use, type and order, in pfn order.
 
-    `starts`, `ends` (exclusive), `codes` and `orders` are (k,) int64, one entry a run.
+    `runs` is (5, k) int64: start, end (exclusive), use, type code and order of each run.
     """
 
     provenance: Provenance
     layout: PageLayout
     coverage: Coverage
-    starts: Integers
-    ends: Integers
-    codes: Integers
-    orders: Integers
+    runs: Integers
 
-    def _runs(self) -> Iterator[tuple[int, int, str, int]]:
-        """Yield (start, end, type, order) of each run."""
-        names = {c: code_name(self.layout.scheme, c) for c in np.unique(self.codes).tolist()}
-        columns = (self.starts, self.ends, self.codes, self.orders)
-        for start, end, code, order in zip(*(c.tolist() for c in columns), strict=True):
-            yield start, end, names[code], order
+    def _named(self) -> Iterator[tuple[int, int, str, str, int]]:
+        """Yield (start, end, use, type, order) of each run."""
+        uses = {u: use_name(self.layout, u) for u in np.unique(self.runs[2]).tolist()}
+        types = {c: code_name(self.layout.scheme, c) for c in np.unique(self.runs[3]).tolist()}
+        for start, end, use, code, order in zip(*self.runs.tolist(), strict=True):
+            yield start, end, uses[use], types[code], order
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
+        names = ("start", "end", "use", "type", "order")
         return {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
             "runs": [
-                {"start": start, "end": end, "type": name, "order": order, "pages": end - start}
-                for start, end, name, order in self._runs()
+                dict(zip(names, run, strict=True)) | {"pages": run[1] - run[0]}
+                for run in self._named()
             ],
         }
 
     def to_table(self) -> Table:
         """Return the tabular form; pfns in hexadecimal, end exclusive."""
-        rows = [
-            (start, end, name, order, end - start, (end - start) * self.layout.page_size)
-            for start, end, name, order in self._runs()
-        ]
-        pages = int((self.ends - self.starts).sum())
+        page_size = self.layout.page_size
+        rows = [(*run, run[1] - run[0], (run[1] - run[0]) * page_size) for run in self._named()]
+        pages = int((self.runs[1] - self.runs[0]).sum())
         total = (
-            f"{counted(len(rows), 'run')}, {counted(pages, 'page')}, "
-            f"{size(pages * self.layout.page_size)}"
+            f"{counted(len(rows), 'run')}, {counted(pages, 'page')}, {size(pages * page_size)}"
             if rows
-            else "No page here is of that type."
+            else "No page here is of that kind."
         )
         return Table(
             (
                 Column("start", hex, "right"),
                 Column("end", hex, "right"),
+                Column("use"),
                 Column("type"),
                 Column("order", align="right"),
                 Column("pages", number, "right"),
@@ -79,51 +75,46 @@ class RunsReport:
         )
 
 
-def _batch_runs(
-    batch: PageBatch, types: TypeColumns, selected: npt.NDArray[np.bool_]
-) -> tuple[Integers, ...]:
-    """Return (starts, ends, codes, orders) of the selected runs of one batch."""
-    codes = types.code.astype(np.int64)
+def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integers:
+    """Return the selected runs of one batch."""
+    codes = pages.code.astype(np.int64)
     codes[np.isin(codes, UNTYPED)] = Code.RESET
-    kept = selected[codes]
-    if batch.wanted is not None:
-        kept &= batch.wanted
-    key = np.where(kept, codes << 8 | types.order, -1)
+    key = pages.use.astype(np.int64) << 32 | codes << 8 | pages.order
+    if selected is not None:
+        key[~selected] = -1
     starts = np.flatnonzero(np.diff(key, prepend=-2))
     ends = np.append(starts[1:], len(key))
     chosen = key[starts] >= 0
     starts, ends = starts[chosen], ends[chosen]
-    return starts + batch.first, ends + batch.first, key[starts] >> 8, key[starts] & 0xFF
+    key, first = key[starts], pages.batch.first
+    return np.stack((starts + first, ends + first, key >> 32, key >> 8 & 0xFFFFFF, key & 0xFF))
 
 
-def _join(runs: tuple[Integers, ...]) -> tuple[Integers, ...]:
+def _join(runs: Integers) -> Integers:
     """Join runs that go on across the border of two batches."""
-    starts, ends, codes, orders = runs
-    if not len(starts):
+    if not runs.shape[1]:
         return runs
-    begins = np.ones(len(starts), np.bool_)
-    begins[1:] = (starts[1:] != ends[:-1]) | (codes[1:] != codes[:-1]) | (orders[1:] != orders[:-1])
-    first = np.flatnonzero(begins)
-    last = np.append(first[1:], len(starts)) - 1
-    return starts[first], ends[last], codes[first], orders[first]
+    goes_on = (runs[0, 1:] == runs[1, :-1]) & (runs[2:, 1:] == runs[2:, :-1]).all(axis=0)
+    first = np.flatnonzero(np.append(True, ~goes_on))
+    joined = runs[:, first]
+    joined[1] = runs[1, np.append(first[1:], runs.shape[1]) - 1]
+    return joined
 
 
 def find_runs(
     provenance: Provenance,
     layout: PageLayout,
-    spanned: int,
-    selected: npt.NDArray[np.bool_],
-    columns: Iterable[tuple[PageBatch, TypeColumns]],
+    selection: Selection,
+    columns: Iterable[Pages],
 ) -> RunsReport:
-    """Fold type columns into runs; `selected` is (CODES,) bool: the codes to list.
+    """Fold columns into the runs of the selected pages.
 
     Untyped pages are one type here, whatever their words.
     """
-    pieces: list[tuple[Integers, ...]] = [(np.empty(0, np.int64),) * 4]
+    pieces = [np.empty((5, 0), np.int64)]
     unreadable = 0
-    for batch, types in columns:
-        pieces.append(_batch_runs(batch, types, selected))
-        wanted = slice(None) if batch.wanted is None else batch.wanted
-        unreadable += int((types.code[wanted] == Code.UNREADABLE).sum())
-    joined = _join(tuple(np.concatenate(column) for column in zip(*pieces, strict=True)))
-    return RunsReport(provenance, layout, Coverage(spanned, unreadable), *joined)
+    for pages in columns:
+        pieces.append(_batch_runs(pages, selection.of(pages)))
+        unreadable += pages.unreadable
+    runs = _join(np.concatenate(pieces, axis=1))
+    return RunsReport(provenance, layout, Coverage(selection.spanned, unreadable), runs)

@@ -1,51 +1,52 @@
-"""The summary: how many pages, folios and bytes of each type."""
+"""The summary: how many pages, folios and bytes, by one or more dimensions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..classify import CODES, UNTYPED, Code, TypeColumns, code_name
+from ..census import Census
+from ..classify import UNTYPED, Code, Pages
 from ..layout import PageLayout
-from ..schemes import SLOTS
 from ..target import Provenance
-from ..units import number, percent, size
-from ..walk import PageBatch
+from ..units import counted, number, percent, size
 from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
+from .dimensions import DIMENSIONS, Dimension, type_value
+from .selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One type: its name, the kernel's value for it, and how many pages and folios it has."""
+    """One row: its name in each dimension, and how many pages and folios it has.
 
-    name: str
-    value: str | None
+    `value` is the kernel's value of a page type, where rows are types.
+    """
+
+    key: tuple[str, ...]
     pages: int
     folios: int
+    value: str | None = None
     split: tuple[tuple[str, int], ...] = ()
     """What the pages of the row "untyped" are by their own words: (name, pages)."""
-
-    def to_json(self, page_size: int) -> dict[str, Any]:
-        """Return the JSON form."""
-        row: dict[str, Any] = {
-            "name": self.name,
-            "value": self.value,
-            "pages": self.pages,
-            "folios": self.folios,
-            "bytes": self.pages * page_size,
-        }
-        return row | {"split": dict(self.split)} if self.split else row
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryReport:
-    """The pages of a kernel by type; the rows add up to the pfns spanned."""
+    """The pages of a kernel, counted; without a selection the rows add up to the pfns spanned."""
 
     provenance: Provenance
     layout: PageLayout
     coverage: Coverage
+    by: tuple[str, ...]
     rows: tuple[SummaryRow, ...]
+    freeing: int
+    """Pages that are typed while they are being freed."""
+
+    @property
+    def pages(self) -> int:
+        """Pages of all rows."""
+        return sum(row.pages for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -54,79 +55,133 @@ class SummaryReport:
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
-            "by": ["type"],
-            "rows": [row.to_json(page_size) for row in self.rows],
-            "total": {"pages": self.coverage.spanned, "bytes": self.coverage.spanned * page_size},
+            "by": list(self.by),
+            "rows": [self._row_json(row) for row in self.rows],
+            "total": {"pages": self.pages, "bytes": self.pages * page_size},
+            "freeing": self.freeing,
         }
+
+    def _row_json(self, row: SummaryRow) -> dict[str, Any]:
+        json: dict[str, Any] = {"name": row.key[0]} if len(row.key) == 1 else {"key": list(row.key)}
+        if self.by == ("type",):
+            json["value"] = row.value
+        json |= {
+            "pages": row.pages,
+            "folios": row.folios,
+            "bytes": row.pages * self.layout.page_size,
+        }
+        return json | {"split": dict(row.split)} if row.split else json
 
     def to_table(self) -> Table:
         """Return the tabular form."""
-        columns = (
-            Column("type"),
-            Column("value"),
+        columns = [Column(name) for name in self.by]
+        if self.by == ("type",):
+            columns.append(Column("value"))
+        columns += [
             Column("pages", number, "right"),
             Column("%", percent, "right", "percent"),
             Column("folios", number, "right"),
             Column("size", size, "right", "bytes"),
-        )
-        rows = [self._cells(row.name, row.value, row.pages, row.folios) for row in self.rows]
+        ]
         splits = {
-            i: [self._cells(f"- {name}", None, pages, None) for name, pages in row.split]
+            i: [self._cells((f"- {name}",), None, pages, None) for name, pages in row.split]
             for i, row in enumerate(self.rows)
         }
-        total = self._cells("total", None, self.coverage.spanned, None)
-        before = (self.provenance.describe(), "")
-        return Table(columns, rows, splits, total, before, self.coverage.remarks())
+        return Table(
+            tuple(columns),
+            [self._cells(row.key, row.value, row.pages, row.folios) for row in self.rows],
+            splits,
+            self._cells(("total", *[""] * (len(self.by) - 1)), None, self.pages, None),
+            before=(self.provenance.describe(), ""),
+            after=(*self._freeing_remark(), *self.coverage.remarks()),
+        )
+
+    def _freeing_remark(self) -> tuple[str, ...]:
+        if not self.freeing:
+            return ()
+        return ("", f"{counted(self.freeing, 'page')} typed while being freed: list --freeing.")
 
     def _cells(
-        self, name: str, value: str | None, pages: int, folios: int | None
+        self, key: tuple[str, ...], value: str | None, pages: int, folios: int | None
     ) -> tuple[Cell, ...]:
         share = 100 * pages / self.coverage.spanned
-        return (name, value, pages, share, folios, pages * self.layout.page_size)
+        values = (value,) if self.by == ("type",) else ()
+        return (*key, *values, pages, share, folios, pages * self.layout.page_size)
 
 
-def _value(layout: PageLayout, code: int) -> str | None:
-    """Return the kernel's value for the type of a code, or what marks it where it is no type."""
-    if code < SLOTS:
-        return layout.scheme.slot_value(code)
-    marker = {Code.SLAB: layout.slab, Code.HUGETLB: layout.hugetlb}.get(Code(code))
-    return marker.kind if marker else None
+class _Fold:
+    """Counts pages and folios by the combined keys of some dimensions."""
+
+    def __init__(self, dimensions: Sequence[Dimension], layout: PageLayout) -> None:
+        self._dimensions = dimensions
+        self._sizes = [dimension.size(layout) for dimension in dimensions]
+        self._counts: dict[int, list[int]] = {}
+
+    def add(self, pages: Pages, selected: Any) -> None:
+        key = np.zeros(len(pages), np.int64)
+        for dimension, n in zip(self._dimensions, self._sizes, strict=True):
+            key = key * n + dimension.keys(pages)
+        head = pages.head
+        if selected is not None:
+            key, head = key[selected], head[selected]
+        for column, keys in enumerate((key, key[head])):
+            if len(self._sizes) == 1:
+                counts = np.bincount(keys)
+                values = np.flatnonzero(counts)
+                counts = counts[values]
+            else:
+                values, counts = np.unique(keys, return_counts=True)
+            for value, n in zip(values.tolist(), counts.tolist(), strict=True):
+                self._counts.setdefault(value, [0, 0])[column] += n
+
+    def items(self) -> Iterator[tuple[tuple[int, ...], int, int]]:
+        """Yield (keys, pages, folios), sorted by the keys."""
+        for combined, (n_pages, n_folios) in sorted(self._counts.items()):
+            keys = []
+            rest = combined
+            for n in reversed(self._sizes):
+                rest, key = divmod(rest, n)
+                keys.append(key)
+            yield tuple(reversed(keys)), n_pages, n_folios
+
+
+def _rows(
+    fold: _Fold, dimensions: Sequence[Dimension], layout: PageLayout, census: Census
+) -> tuple[SummaryRow, ...]:
+    """Return the rows, those of one name joined: the words that untyped pages may have."""
+    rows: dict[tuple[str, ...], SummaryRow] = {}
+    by_type = [d.name for d in dimensions] == ["type"]
+    for keys, pages, folios in fold.items():
+        key = tuple(d.label(layout, census, k) for d, k in zip(dimensions, keys, strict=True))
+        value = type_value(layout, keys[0]) if by_type else None
+        split: tuple[tuple[str, int], ...] = ()
+        if by_type and keys[0] in UNTYPED:
+            split = ((Code(keys[0]).name.lower(), pages),)
+        old = rows.get(key)
+        if old is not None:
+            pages, folios, split = pages + old.pages, folios + old.folios, old.split + split
+        rows[key] = SummaryRow(key, pages, folios, value, split)
+    return tuple(rows.values())
 
 
 def summarise(
     provenance: Provenance,
     layout: PageLayout,
-    spanned: int,
-    columns: Iterable[tuple[PageBatch, TypeColumns]],
+    census: Census,
+    selection: Selection,
+    by: Sequence[str],
+    columns: Iterable[Pages],
 ) -> SummaryReport:
-    """Fold type columns into a SummaryReport; `spanned` is the number of pfns asked for."""
-    pages = np.zeros(CODES, np.int64)
-    folios = np.zeros(CODES, np.int64)
-    for batch, types in columns:
-        wanted = slice(None) if batch.wanted is None else batch.wanted
-        code = types.code[wanted]
-        pages += np.bincount(code, minlength=CODES)
-        folios += np.bincount(code[types.head[wanted]], minlength=CODES)
-    rows = [
-        SummaryRow(
-            code_name(layout.scheme, code),
-            _value(layout, code),
-            int(pages[code]),
-            int(folios[code]),
-        )
-        for code in np.flatnonzero(pages).tolist()
-        if code not in UNTYPED
-    ]
-    untyped = [(code.name.lower(), int(pages[code])) for code in UNTYPED if pages[code]]
-    rows.append(
-        SummaryRow(
-            "untyped",
-            None,
-            sum(count for _, count in untyped),
-            int(folios[list(UNTYPED)].sum()),
-            tuple(untyped),
-        )
-    )
+    """Count the selected pages of the batches by the dimensions named in `by`."""
+    dimensions = [DIMENSIONS[name] for name in by]
+    fold = _Fold(dimensions, layout)
+    freeing = unreadable = 0
+    for pages in columns:
+        selected = selection.of(pages)
+        fold.add(pages, selected)
+        freeing += int((pages.freeing if selected is None else pages.freeing[selected]).sum())
+        unreadable += pages.unreadable
+    rows = _rows(fold, dimensions, layout, census)
     return SummaryReport(
-        provenance, layout, Coverage(spanned, int(pages[Code.UNREADABLE])), tuple(rows)
+        provenance, layout, Coverage(selection.spanned, unreadable), tuple(by), rows, freeing
     )

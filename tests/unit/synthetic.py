@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from pageinspect import schemes
-from pageinspect.classify import TypeColumns, head_pfns, outside_heads, type_columns
-from pageinspect.layout import Marker, OrderField, PageLayout
+from pageinspect.census import Census, PcpLists
+from pageinspect.classify import UNTYPED, Code, Pages, code_name, head_pfns, outside_heads, use_name
+from pageinspect.layout import BitField, Marker, OrderField, PageLayout
 from pageinspect.schemes import Scheme
 from pageinspect.walk import FolioHeads, PageBatch
 
@@ -58,7 +59,15 @@ SCHEMES = {
     "6.16": schemes.byte_scheme(BYTE_TYPES | {"large_kmalloc": 0xF8}, off_by_one=False),
 }
 
-FLAG_BITS = (("locked", 0), ("lru", 5), ("head", 6), ("active", 8))
+FLAG_BITS = (
+    ("locked", 0),
+    ("lru", 5),
+    ("head", 6),
+    ("active", 8),
+    ("reserved", 13),
+    ("swapbacked", 17),
+    ("hwpoison", 20),
+)
 
 MODERN = PageLayout(
     page_shift=12,
@@ -70,7 +79,14 @@ MODERN = PageLayout(
     page_type=48,
     refcount=52,
     compound=8,
+    index=32,
+    memcg=56,
     flag_bits=FLAG_BITS,
+    zone_field=BitField(51, 7),
+    node_field=BitField(54, 1023),
+    device_zone=4,
+    page_pool=(0xFFFFFF800000007C, 0xDEAD000000000040),
+    frozen=("buddy", "hugetlb", "slab", "large_kmalloc"),
     scheme=SCHEMES["6.16"],
     order=OrderField(64, 0xFF),
     compound_mask=False,
@@ -92,7 +108,7 @@ OLD = replace(
 )
 
 
-class Pages:
+class Memory:
     """Struct pages under construction; untouched ones are referenced by nobody and untyped."""
 
     def __init__(self, n: int, layout: PageLayout = MODERN, first: int = 0x1000) -> None:
@@ -100,16 +116,21 @@ class Pages:
         self.first = first
         self.words = np.zeros((n, SIZE // 8), np.uint64)
         self.words[:, layout.page_type // 8] = 0x00000000FFFFFFFF
+        self.readable: np.ndarray | None = None
+        self.pcp = PcpLists()
 
-    def word(self, index: int, page_type: int, refcount: int = 0) -> "Pages":
+    def word(self, index: int, page_type: int, refcount: int = 0) -> "Memory":
         self.words[index, self.layout.page_type // 8] = refcount << 32 | page_type
         return self
 
-    def set(self, index: int, offset: int, value: int) -> "Pages":
+    def set(self, index: int | slice, offset: int, value: int) -> "Memory":
         self.words[index, offset // 8] = value
         return self
 
-    def compound(self, index: int, order: int, *, mask: bool = False) -> "Pages":
+    def free_block(self, index: int, order: int, word: int = 0xF0000000) -> "Memory":
+        return self.word(index, word).set(index, self.layout.private, order)
+
+    def compound(self, index: int, order: int, *, mask: bool = False) -> "Memory":
         """Make a compound page of this order, as far as the batch reaches."""
         self.words[index, 0] |= np.uint64(HEAD)
         field = self.layout.order
@@ -124,22 +145,22 @@ class Pages:
         self.words[index + 1 : index + (1 << order), self.layout.compound // 8] = link
         return self
 
-    def batch(self, **fields: np.ndarray) -> PageBatch:
-        return PageBatch(self.first, self.words, fields.get("readable"), fields.get("wanted"))
-
-    def columns(self, outer: FolioHeads | None = None) -> TypeColumns:
-        batch = self.batch()
+    def pages(self, outer: FolioHeads | None = None) -> Pages:
+        batch = PageBatch(self.first, self.words, self.readable, None)
         heads = head_pfns(self.layout, batch)
         outside = outside_heads(batch, heads)
         if outer is None:
             outer = FolioHeads(np.zeros((len(outside), 2 * SIZE // 8), np.uint64))
-        return type_columns(self.layout, batch, heads, outside, outer)
+        end = self.first + len(self.words)
+        census = Census(((self.first, end),), (), pcp=self.pcp)
+        return Pages(self.layout, census, batch, heads, outside, outer)
 
-    def names(self, outer: FolioHeads | None = None) -> list[str]:
+    def types(self, outer: FolioHeads | None = None) -> list[str]:
         """Return the type name of each page, untyped ones by what their word says."""
-        from pageinspect.classify import UNTYPED, Code, code_name
-
         return [
             Code(code).name.lower() if code in UNTYPED else code_name(self.layout.scheme, code)
-            for code in self.columns(outer).code.tolist()
+            for code in self.pages(outer).code.tolist()
         ]
+
+    def uses(self, outer: FolioHeads | None = None) -> list[str]:
+        return [use_name(self.layout, use) for use in self.pages(outer).use.tolist()]

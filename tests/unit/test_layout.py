@@ -65,7 +65,14 @@ class Kernel:
         def enum(name: str, values: dict[str, int]) -> Type:
             return prog.enum_type(name, u32, [TypeEnumerator(n, v) for n, v in values.items()])
 
-        page = {"flags": 0, "mapping": 24, "private": 40, "page_type": 48, "_refcount": 52}
+        page = {
+            "flags": 0,
+            "mapping": 24,
+            "index": 32,
+            "private": 40,
+            "page_type": 48,
+            "_refcount": 52,
+        }
         compound = {} if "compound_info" in self.members else {"compound_head": 8}
         types = {
             "u64": u64,

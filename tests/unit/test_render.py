@@ -37,14 +37,17 @@ def test_the_largest_numbers_line_up_at_80_columns(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COLUMNS", "80")
     pages = 1 << 34
     rows = [
-        SummaryRow(name, "0xf8", pages, pages) for name in ("buddy", "large_kmalloc", "unaccepted")
+        SummaryRow((name,), pages, pages, "0xf8")
+        for name in ("buddy", "large_kmalloc", "unaccepted")
     ]
-    rows.append(SummaryRow("untyped", None, 7, 7, (("mapped", 3), ("reset", 4))))
+    rows.append(SummaryRow(("untyped",), 7, 7, None, (("mapped", 3), ("reset", 4))))
     report = SummaryReport(
         Provenance("7.3.4+deb13-cloud-amd64", "core", "btf"),
         MODERN,
         Coverage(3 * pages + 7, 0),
+        ("type",),
         tuple(rows),
+        0,
     )
     stream = io.StringIO()
     render(report, "table", stream)

@@ -1,0 +1,21 @@
+"""From struct pages to columns: what every pfn is. Pure functions of what was read."""
+
+from .codes import CODES, UNTYPED, Code, code_name, codes_of, type_names
+from .folios import head_pfns, outside_heads
+from .uses import USE_CODES, Pages, use_name, use_names, uses_of
+
+__all__ = [
+    "CODES",
+    "UNTYPED",
+    "USE_CODES",
+    "Code",
+    "Pages",
+    "code_name",
+    "codes_of",
+    "head_pfns",
+    "outside_heads",
+    "type_names",
+    "use_name",
+    "use_names",
+    "uses_of",
+]

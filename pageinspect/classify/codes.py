@@ -1,0 +1,49 @@
+"""The codes of the type column, and their names."""
+
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from ..layout import PageLayout
+from ..schemes import SLOTS, Scheme
+
+
+class Code(IntEnum):
+    """Codes of the type column beyond the slots of page types, which are codes below 256."""
+
+    MAPPED = SLOTS
+    RESET = SLOTS + 1
+    MOVABLE_OPS = SLOTS + 2
+    ODD = SLOTS + 3
+    SLAB = SLOTS + 4
+    HUGETLB = SLOTS + 5
+    UNREADABLE = SLOTS + 6
+
+
+CODES = SLOTS + len(Code)
+UNTYPED = (Code.MAPPED, Code.RESET, Code.MOVABLE_OPS, Code.ODD)
+
+_NAMES = {Code.SLAB: "slab", Code.HUGETLB: "hugetlb", Code.UNREADABLE: "unreadable"}
+
+
+def code_name(scheme: Scheme, code: int) -> str:
+    """Return the type name of a code: untyped ones have one name between them."""
+    return scheme.slot_name(code) if code < SLOTS else _NAMES.get(Code(code), "untyped")
+
+
+def type_names(layout: PageLayout) -> list[str]:
+    """Return the names of all types that pages of this kernel can have, "untyped" last."""
+    names = [page_type.name for page_type in layout.scheme.types]
+    names += [n for n, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)) if marker]
+    return [*names, "unreadable", "untyped"]
+
+
+def codes_of(layout: PageLayout, name: str) -> npt.NDArray[np.bool_]:
+    """Return which codes a type name means, (CODES,) bool; none for a name that means nothing."""
+    page_type = layout.scheme.find(name)
+    codes = np.arange(CODES)
+    if page_type is not None and not layout.scheme.one_of:
+        has_bit: npt.NDArray[np.bool_] = (codes < SLOTS) & ((codes & page_type.slot) != 0)
+        return has_bit
+    return np.array([code_name(layout.scheme, code) == name for code in range(CODES)])

@@ -1,0 +1,230 @@
+"""The uses of pages: one ordered table of rules. The first that holds gives a page its use.
+
+Classification, `page --explain` and docs/uses.md are made from this table.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ..layout import PageLayout
+from ..schemes import SLOTS
+from .codes import CODES, Code, code_name, codes_of
+from .columns import Mask, PageColumns
+from .conflicts import conflicting
+
+Uses = npt.NDArray[np.uint16]
+
+_ANON, _KSM = 1, 3
+_LOW_BITS = np.uint64(3)
+_KERNEL_HALF = np.uint64(0xFFFF800000000000)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One use: where `holds`, for pages that no rule before it took.
+
+    The rule `type` stands for one use a page type, by the type's name.
+    """
+
+    use: str
+    sentence: str
+    commit: str
+    """Kernel history that the rule rests on, where there is any."""
+    holds: Callable[[PageColumns], Mask]
+
+
+def _unreadable(pages: PageColumns) -> Mask:
+    return np.zeros(len(pages), np.bool_) if pages.batch.readable is None else ~pages.batch.readable
+
+
+def _zone_device(pages: PageColumns) -> Mask:
+    if pages.layout.device_zone is None:
+        return np.zeros(len(pages), np.bool_)
+    return pages.zone == pages.layout.device_zone
+
+
+def _buddy(pages: PageColumns) -> Mask:
+    buddy = np.zeros(len(pages), np.bool_)
+    buddy[pages.free_pages] = True
+    return buddy
+
+
+def _typed(pages: PageColumns) -> Mask:
+    return (pages.code < SLOTS) | (pages.code == Code.SLAB) | (pages.code == Code.HUGETLB)
+
+
+def _movable_ops(pages: PageColumns) -> Mask:
+    return pages.code == Code.MOVABLE_OPS
+
+
+def _page_pool(pages: PageColumns) -> Mask:
+    if pages.layout.page_pool is None:
+        return np.zeros(len(pages), np.bool_)
+    mask, value = pages.layout.page_pool
+    signature = pages.of_head(pages.layout.compound) & np.uint64(mask)
+    return (signature == np.uint64(value)) & (pages.head_refcount > 0)
+
+
+def _reserved(pages: PageColumns) -> Mask:
+    return pages.flag("reserved")
+
+
+def _ksm(pages: PageColumns) -> Mask:
+    return (pages.mapping & _LOW_BITS) == _KSM
+
+
+def _anon(pages: PageColumns) -> Mask:
+    return ((pages.mapping & _LOW_BITS) == _ANON) & (pages.mapping >= _KERNEL_HALF)
+
+
+def _of_a_file(pages: PageColumns) -> Mask:
+    mapped: Mask = (pages.mapping >= _KERNEL_HALF) & ((pages.mapping & _LOW_BITS) == 0)
+    return mapped & (pages.head_refcount > 0)
+
+
+def _shmem(pages: PageColumns) -> Mask:
+    return _of_a_file(pages) & pages.head_flag("swapbacked")
+
+
+def _mapped(pages: PageColumns) -> Mask:
+    return (pages.code == Code.MAPPED) & (pages.head_refcount > 0)
+
+
+def _kernel(pages: PageColumns) -> Mask:
+    return pages.head_refcount > 0
+
+
+RULES = (
+    Rule("unreadable", "Its struct page cannot be read.", "", _unreadable),
+    Rule(
+        "conflict",
+        "Its struct page contradicts itself or its neighbours: see `pageinspect check`.",
+        "",
+        conflicting,
+    ),
+    Rule(
+        "hwpoison",
+        "PG_hwpoison is set: the hardware reported an error in it.",
+        "",
+        lambda pages: pages.flag("hwpoison"),
+    ),
+    Rule("zone_device", "Its zone is ZONE_DEVICE.", "", _zone_device),
+    Rule(
+        "buddy",
+        "It begins a free block, or lies inside one without references and without a type.",
+        "",
+        _buddy,
+    ),
+    Rule(
+        "pcp",
+        "It is on a free list of a CPU: the lists were followed, for no field tells.",
+        "",
+        lambda pages: pages.on_pcp_list,
+    ),
+    Rule(
+        "type",
+        "Its folio has this page type; slab up to v6.9 a flag, hugetlb up to v6.8 a destructor or "
+        "flag instead.",
+        'Since Linux kernel commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") '
+        "(in v4.18)",
+        _typed,
+    ),
+    Rule(
+        "movable_ops",
+        "The low bits of its mapping are 2: it belongs to a driver that can move it, such as "
+        "zsmalloc before that had a type.",
+        "",
+        _movable_ops,
+    ),
+    Rule(
+        "page_pool",
+        "Its folio has the signature of a network page_pool where others have their list.",
+        'Since Linux kernel commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them '
+        'when destroying the pool") (in v6.16) the signature leaves bits for an index',
+        _page_pool,
+    ),
+    Rule(
+        "reserved",
+        "PG_reserved is set: firmware, boot memory, or not to be touched.",
+        "",
+        _reserved,
+    ),
+    Rule("ksm", "The low bits of its mapping are 3: merged by KSM.", "", _ksm),
+    Rule("anon", "The low bits of its mapping are 1: anonymous memory.", "", _anon),
+    Rule(
+        "shmem",
+        "It has a mapping and PG_swapbacked: tmpfs, shared memory or memfd.",
+        "",
+        _shmem,
+    ),
+    Rule("file", "It has a mapping: page cache of a file or block device.", "", _of_a_file),
+    Rule("mapped", "It is mapped into user space without a mapping.", "", _mapped),
+    Rule("kernel", "It is referenced, and none of the above.", "", _kernel),
+    Rule(
+        "idle",
+        "It has no references and is on no list that we know: behind the first page of an "
+        "allocation that is no compound page, or on its way between owners.",
+        "",
+        lambda pages: np.ones(len(pages), np.bool_),
+    ),
+)
+
+_FIRST = 512
+"""Codes of uses that are no type; the others are the codes of the type column."""
+USE_CODES = _FIRST + len(RULES)
+USE = {rule.use: _FIRST + i for i, rule in enumerate(RULES)}
+
+
+class Pages(PageColumns):
+    """The columns of a batch with the use of each page."""
+
+    @cached_property
+    def use(self) -> Uses:
+        """The use of each page: a code of `use_name`."""
+        return _uses(self)
+
+
+def _uses(pages: PageColumns) -> Uses:
+    use = np.zeros(len(pages), np.uint16)
+    left = np.ones(len(pages), np.bool_)
+    for rule in RULES:
+        taken = left & rule.holds(pages)
+        use[taken] = pages.code[taken] if rule.use == "type" else USE[rule.use]
+        left &= ~taken
+        if not left.any():
+            break
+    return use
+
+
+def use_name(layout: PageLayout, use: int) -> str:
+    """Return the name of a use."""
+    return code_name(layout.scheme, use) if use < _FIRST else RULES[use - _FIRST].use
+
+
+def rule_of(use: int) -> Rule:
+    """Return the rule that gives a use."""
+    return RULES[use - _FIRST] if use >= _FIRST else next(r for r in RULES if r.use == "type")
+
+
+def uses_of(layout: PageLayout, name: str) -> Mask:
+    """Return which codes a use's name means, (USE_CODES,) bool; none for what is no use."""
+    mask = np.zeros(USE_CODES, np.bool_)
+    if name in USE and name != "type":
+        mask[USE[name]] = True
+    elif name != "untyped":
+        mask[:CODES] = codes_of(layout, name)
+    return mask
+
+
+def use_names(layout: PageLayout) -> list[str]:
+    """Return the names of all uses that pages of this kernel can have, in the order of the rules."""
+    types = [t.name for t in layout.scheme.types if t.name != "buddy"]
+    types += [n for n, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)) if marker]
+    names: list[str] = []
+    for rule in RULES:
+        names += types if rule.use == "type" else [rule.use]
+    return names

@@ -1,0 +1,75 @@
+"""What pages can be counted by: each turns columns into small integers, and those into names."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..census import Census
+from ..classify import CODES, USE_CODES, Code, Pages, code_name, use_name
+from ..layout import PageLayout
+from ..schemes import SLOTS
+
+_ORDERS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One thing to count by."""
+
+    name: str
+    keys: Callable[[Pages], npt.NDArray[np.integer]]
+    """Returns (n,) integers from 0 to `size` - 1."""
+    size: Callable[[PageLayout], int]
+    label: Callable[[PageLayout, Census, int], str]
+    """Returns the name of a key."""
+
+
+def _zone_name(_layout: PageLayout, census: Census, zone: int) -> str:
+    return census.zone_names[zone] if zone < len(census.zone_names) else f"zone {zone}"
+
+
+DIMENSIONS = {
+    dimension.name: dimension
+    for dimension in (
+        Dimension(
+            "type",
+            lambda pages: pages.code,
+            lambda _layout: CODES,
+            lambda layout, _census, code: code_name(layout.scheme, code),
+        ),
+        Dimension(
+            "use",
+            lambda pages: pages.use,
+            lambda _layout: USE_CODES,
+            lambda layout, _census, use: use_name(layout, use),
+        ),
+        Dimension(
+            "zone",
+            lambda pages: pages.zone,
+            lambda layout: layout.zone_field.mask + 1,
+            _zone_name,
+        ),
+        Dimension(
+            "node",
+            lambda pages: pages.node,
+            lambda layout: layout.node_field.mask + 1,
+            lambda _layout, _census, node: str(node),
+        ),
+        Dimension(
+            "order",
+            lambda pages: pages.order,
+            lambda _layout: _ORDERS,
+            lambda _layout, _census, order: str(order),
+        ),
+    )
+}
+
+
+def type_value(layout: PageLayout, code: int) -> str | None:
+    """Return the kernel's value for the type of a code, or what marks it where it is no type."""
+    if code < SLOTS:
+        return layout.scheme.slot_value(code)
+    marker = {Code.SLAB: layout.slab, Code.HUGETLB: layout.hugetlb}.get(Code(code))
+    return marker.kind if marker else None

@@ -1,0 +1,199 @@
+"""The use of every page, and the contradictions, on struct pages made by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import MODERN, OLD, SCHEMES, SIZE, VMEMMAP, Memory
+
+from pageinspect.census import PcpLists
+from pageinspect.classify import CODES, USE_CODES, use_name, use_names, uses_of
+from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.uses import _FIRST, RULES, rule_of
+from pageinspect.layout import PageLayout
+
+KERNEL_POINTER = 0xFFFF888012345600
+
+
+def broken(memory: Memory) -> dict[str, list[int]]:
+    pages = memory.pages()
+    found = {rule.name: rule.broken(pages).tolist() for rule in CONFLICTS}
+    return {name: where for name, where in found.items() if where}
+
+
+def flag(name: str, layout: PageLayout = MODERN) -> int:
+    bit = layout.flag(name)
+    assert bit is not None
+    return 1 << bit
+
+
+def test_codes_of_types_and_uses_are_apart() -> None:
+    assert CODES <= _FIRST
+    for name in use_names(MODERN):
+        (codes,) = np.nonzero(uses_of(MODERN, name))
+        assert {use_name(MODERN, code) for code in codes.tolist()} == {name}
+
+
+def test_what_has_references_and_nothing_else_is_kernel() -> None:
+    assert Memory(2).word(0, 0xFFFFFFFF, refcount=1).uses() == ["kernel", "idle"]
+
+
+def test_mappings() -> None:
+    memory = Memory(6)
+    for i, mapping in enumerate([KERNEL_POINTER, KERNEL_POINTER, KERNEL_POINTER | 1]):
+        memory.word(i, 0xFFFFFFFF, 1).set(i, MODERN.mapping, mapping)
+    memory.set(1, MODERN.flags, flag("swapbacked"))
+    memory.word(3, 0, 2).set(3, MODERN.mapping, KERNEL_POINTER | 3)
+    memory.word(4, 0, 2)
+    assert memory.uses() == ["file", "shmem", "anon", "ksm", "mapped", "idle"]
+
+
+def test_tails_have_the_use_of_their_folio() -> None:
+    memory = Memory(4).compound(0, 2).word(0, 0xFFFFFFFF, 1).set(0, MODERN.mapping, KERNEL_POINTER)
+    assert memory.uses() == ["file"] * 4
+
+
+def test_flags_that_come_first() -> None:
+    memory = Memory(3).set(0, MODERN.flags, flag("hwpoison")).set(1, MODERN.flags, 4 << 51)
+    memory.set(2, MODERN.flags, flag("reserved"))
+    assert memory.uses() == ["hwpoison", "zone_device", "reserved"]
+
+
+def test_pcp_blocks_with_their_interior() -> None:
+    memory = Memory(16)
+    memory.pcp = PcpLists(
+        np.array([0x1002, 0x1008, 0x100B]),
+        np.array([1, 0, 0], np.uint8),
+        np.array([0, 1, 1], np.uint16),
+    )
+    memory.word(0xB, 0xFFFFFFFF, refcount=1)
+    uses = memory.uses()
+    assert [i for i, use in enumerate(uses) if use == "pcp"] == [2, 3, 8]
+    # Taken since the lists were followed.
+    assert uses[0xB] == "kernel"
+    pages = memory.pages()
+    assert pages.order[2:4].tolist() == [1, 1]
+    assert pages.head[2:4].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("index", [0, 1, 0xFFFFFFFF])
+def test_page_pool_by_its_signature(index: int) -> None:
+    memory = (
+        Memory(3).word(0, 0xFFFFFFFF, 1).set(0, MODERN.compound, 0xDEAD000000000040 | index << 7)
+    )
+    memory.word(1, 0xFFFFFFFF, 1).set(1, MODERN.compound, 0xDEAD000000000100)
+    memory.word(2, 0xFFFFFFFF, 1).set(2, MODERN.compound, 0xDEAD000000000122)
+    expected = "page_pool"
+    assert memory.uses() == [expected, "kernel", "kernel"]
+
+
+def test_types_come_before_flags_of_their_own() -> None:
+    # Balloon and table pages reuse flags.
+    memory = Memory(1).word(0, 0xF2000000, 1).set(0, MODERN.flags, flag("reserved"))
+    assert memory.uses() == ["table"]
+
+
+def test_typed_while_being_freed() -> None:
+    memory = Memory(4).word(0, 0xF6000000, 0).word(1, 0xF6000000, 1).word(2, 0xF5000000, 0)
+    memory.free_block(3, 0)
+    assert memory.pages().freeing.tolist() == [True, False, False, False]
+
+
+def sound() -> Memory:
+    """Return memory with some of everything, and no contradiction."""
+    memory = Memory(256)
+    memory.free_block(0, 4).free_block(16, 2).compound(32, 3).word(32, 0xF5000000)
+    memory.word(64, 0xF6000123, 1).word(65, 0, 1).set(65, MODERN.mapping, KERNEL_POINTER | 1)
+    return memory
+
+
+def test_nothing_fires_on_sound_memory() -> None:
+    assert broken(sound()) == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "index", "spoil"),
+    [
+        ("type-on-tail", 35, lambda m: m.word(35, 0xF5000000)),
+        ("type-in-free-block", 5, lambda m: m.word(5, 0xF6000000)),
+        ("low-bits", 100, lambda m: m.word(100, 0xF2000001, 1)),
+        ("odd-word", 100, lambda m: m.word(100, 0xFFFFFFF0, 1)),
+        ("odd-word", 101, lambda m: m.word(101, 0x80000000, 1)),
+        ("misaligned-free-block", 113, lambda m: m.free_block(113, 3)),
+        ("overlapping-free-blocks", 8, lambda m: m.free_block(8, 1)),
+        ("free-but-referenced", 16, lambda m: m.word(16, 0xF0000000, 1)),
+        ("free-but-owned", 16, lambda m: m.set(16, MODERN.mapping, KERNEL_POINTER)),
+        ("free-but-owned", 0, lambda m: m.set(0, 56, KERNEL_POINTER)),
+        ("free-but-flagged", 6, lambda m: m.set(6, MODERN.flags, flag("lru"))),
+        ("free-page-pool", 16, lambda m: m.set(16, MODERN.compound, 0xDEAD000000000040)),
+        (
+            "tail-without-head",
+            200,
+            lambda m: m.set(200, MODERN.compound, VMEMMAP + (0x1000 + 190) * SIZE + 1),
+        ),
+        (
+            "tail-without-head",
+            41,
+            lambda m: m.set(41, MODERN.compound, VMEMMAP + (0x1000 + 32) * SIZE + 1),
+        ),
+    ],
+)
+def test_each_rule_fires_where_it_is_broken(rule: str, index: int, spoil) -> None:
+    memory = sound()
+    spoil(memory)
+    assert broken(memory)[rule] == [index]
+    assert memory.uses()[index] == "conflict"
+
+
+def test_hvo_is_no_contradiction() -> None:
+    memory = Memory(512, first=0x1000).compound(0, 9).word(0, 0xF4000000)
+    for piece in range(64, 512, 64):
+        memory.words[piece : piece + 64] = memory.words[:64]
+    assert broken(memory) == {}
+
+
+LAYOUTS = [replace(MODERN, scheme=scheme) for scheme in SCHEMES.values()] + [
+    OLD,
+    replace(MODERN, compound_mask=True, fake_heads=False),
+]
+INTERESTING = st.sampled_from(
+    [
+        0,
+        1,
+        0xFFFFFFFF,
+        0x1FFFFFFFF,
+        0xF0000000,
+        0x1F6000000,
+        KERNEL_POINTER | 1,
+        KERNEL_POINTER,
+        0xDEAD000000000040,
+        VMEMMAP + 0x1000 * SIZE + 1,
+        0xFFFFFFFFFFFFFF01,
+        1 << 6,
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(LAYOUTS),
+    st.lists(
+        st.lists(st.one_of(INTERESTING, st.integers(0, 2**64 - 1)), min_size=8, max_size=8),
+        min_size=2,
+        max_size=12,
+    ),
+)
+def test_any_struct_pages_get_one_use_and_its_rule_holds(
+    layout: PageLayout, rows: list[list[int]]
+) -> None:
+    memory = Memory(len(rows), layout)
+    memory.words = np.array(rows, np.uint64)
+    pages = memory.pages()
+    assert (pages.use < USE_CODES).all()
+    # The table read in plain Python: the first rule that holds for the page.
+    for i, use in enumerate(pages.use.tolist()):
+        first = next(rule for rule in RULES if bool(rule.holds(pages)[i]))
+        assert rule_of(use) is first
+        assert use_name(layout, use)
