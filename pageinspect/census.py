@@ -65,6 +65,10 @@ class Census:
     zone_names: tuple[str, ...] = ()
     """Names of all zones that there can be, by their number in page flags."""
     pcp: PcpLists = field(default_factory=PcpLists)
+    zero_pfn: int | None = None
+    huge_zero_pfn: int | None = None
+    max_pfn: int = 0
+    """One beyond the last pfn of memory."""
 
     @property
     def spanned_pages(self) -> int:
@@ -157,6 +161,22 @@ def _list_order(index: int, lists: int) -> int:
     return index // 3 if index < 12 else 9
 
 
+def _variable(prog: Program, *names: str) -> int | None:
+    """Return the value of the first of these unsigned longs that the kernel has, or None."""
+    for name in names:
+        try:
+            return prog.read_u64(prog.symbol(name).address)
+        except (LookupError, FaultError):
+            continue
+    return None
+
+
+def _huge_zero_pfn(prog: Program) -> int | None:
+    # ~0 while there is none.
+    pfn = _variable(prog, "huge_zero_pfn")
+    return None if pfn is None or pfn >= 1 << 52 else pfn
+
+
 def take_census(prog: Program, layout: PageLayout) -> Census:
     """Read the census of the kernel that `prog` looks at.
 
@@ -171,4 +191,12 @@ def take_census(prog: Program, layout: PageLayout) -> Census:
             f"cannot read the zones and memory sections of this kernel: {error}",
             "the core may be cut off: compare its size with the original",
         ) from None
-    return Census(tuple(spanned), zones, names, pcp)
+    return Census(
+        tuple(spanned),
+        zones,
+        names,
+        pcp,
+        zero_pfn=_variable(prog, "zero_page_pfn", "zero_pfn"),
+        huge_zero_pfn=_huge_zero_pfn(prog),
+        max_pfn=_variable(prog, "max_pfn") or 0,
+    )

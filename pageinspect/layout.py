@@ -77,6 +77,14 @@ class PageLayout:
     """Types whose pages have no references while they are in use."""
     scheme: Scheme
     order: OrderField
+    large_mapcount: int | None
+    """Of a large folio, from its head, as the next three: mappings of any of its pages."""
+    entire_mapcount: int | None
+    """Mappings of the whole."""
+    nr_pages_mapped: int | None
+    """Pages of it that are mapped."""
+    pincount: int | None
+    """Long-term pins."""
     compound_mask: bool
     """compound_info of a tail may be a mask instead of a pointer to its head."""
     fake_heads: bool
@@ -195,6 +203,21 @@ def _order(prog: Program, page: Type) -> OrderField:
     if _has(folio, "_folio_order"):
         return OrderField(offsetof(folio, "_folio_order"), 0xFF)
     return OrderField(_offset(folio, "_flags_1"), 0xFF)
+
+
+def _tail_field(prog: Program, page: Type, folio_member: str, page_member: str) -> int | None:
+    """Return the offset from the head of what large folios keep in their first tail page.
+
+    Up to Linux kernel commit 1c5509be58f6 ("mm: remove 'First tail page' members from struct page")
+    (in v6.3) struct page has the member, under another name.
+    """
+    if page_member and _has(page, page_member):
+        return sizeof(page) + int(offsetof(page, page_member))
+    try:
+        folio = prog.type("struct folio")
+    except LookupError:
+        return None
+    return int(offsetof(folio, folio_member)) if _has(folio, folio_member) else None
 
 
 def _slab(scheme: Scheme, flags: Mapping[str, int], offset: int) -> Marker | None:
@@ -323,6 +346,10 @@ def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
         frozen=_frozen(prog),
         scheme=scheme,
         order=_order(prog, page),
+        large_mapcount=_tail_field(prog, page, "_large_mapcount", ""),
+        entire_mapcount=_tail_field(prog, page, "_entire_mapcount", "compound_mapcount"),
+        nr_pages_mapped=_tail_field(prog, page, "_nr_pages_mapped", ""),
+        pincount=_tail_field(prog, page, "_pincount", "compound_pincount"),
         compound_mask=compound_mask,
         fake_heads=not compound_mask,
         slab=_slab(scheme, flags, _offset(page, "flags")),

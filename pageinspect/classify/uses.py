@@ -221,7 +221,7 @@ def uses_of(layout: PageLayout, name: str) -> Mask:
 
 
 def use_names(layout: PageLayout) -> list[str]:
-    """Return the names of all uses that pages of this kernel can have, in the order of the rules."""
+    """Return the names of all uses that pages of this kernel can have, in the rules' order."""
     types = [t.name for t in layout.scheme.types if t.name != "buddy"]
     types += [n for n, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)) if marker]
     names: list[str] = []

@@ -1,7 +1,7 @@
 """The summary: how many pages, folios and bytes, by one or more dimensions."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,14 @@ class SummaryRow:
     value: str | None = None
     split: tuple[tuple[str, int], ...] = ()
     """What the pages of the row "untyped" are by their own words: (name, pages)."""
+
+    def __add__(self, other: "SummaryRow") -> "SummaryRow":
+        return replace(
+            self,
+            pages=self.pages + other.pages,
+            folios=self.folios + other.folios,
+            split=self.split + other.split,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +165,8 @@ def _rows(
         split: tuple[tuple[str, int], ...] = ()
         if by_type and keys[0] in UNTYPED:
             split = ((Code(keys[0]).name.lower(), pages),)
-        old = rows.get(key)
-        if old is not None:
-            pages, folios, split = pages + old.pages, folios + old.folios, old.split + split
-        rows[key] = SummaryRow(key, pages, folios, value, split)
+        row = SummaryRow(key, pages, folios, value, split)
+        rows[key] = rows[key] + row if key in rows else row
     return tuple(rows.values())
 
 
