@@ -5,12 +5,14 @@ The word overlays `_mapcount`; -1 is its free value in every scheme. Since Linux
 word that otherwise stays all ones; since Linux kernel commit 4ffca5a96678 ("mm: support only one
 page_type per page") (in v6.12) it is the value of the top byte.
 
-All read the same way: `slot = ((word ^ invert) >> shift) & 0xff` where `word & base == base`.
+Both read the same way: `slot = ((word ^ invert) >> shift) & 0xff` where `word & base == base`.
+The type is to move into the low bits of a pointer, the memdesc, one day: a scheme of its own behind
+the same interface.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +42,71 @@ class PageType:
     source: Source
 
 
+class Scheme(Protocol):
+    """An encoding of page types: what the columns ask of it.
+
+    Words are what `word` returns: (n,) of an unsigned dtype of the scheme's own.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name, as reports have it."""
+
+    @property
+    def types(self) -> tuple[PageType, ...]:
+        """The types it knows."""
+
+    @property
+    def one_of(self) -> bool:
+        """Whether a page has one type, rather than any set of them."""
+
+    def word(self, words: npt.NDArray[np.uint64], offset: int) -> Any:
+        """Return the words of the scheme from the 64-bit words that hold byte `offset`."""
+
+    def typed(self, words: Any) -> npt.NDArray[np.bool_]:
+        """Return where the kernel's own test for a type holds."""
+
+    def slots(self, words: Any) -> npt.NDArray[np.uint8]:
+        """Return the type slot of each word; it has meaning only where `typed`."""
+
+    def readings(self, words: Any) -> npt.NDArray[np.uint8]:
+        """Return the `Reading` of each word, as uint8."""
+
+    def low_bits(self, words: Any) -> npt.NDArray[np.uint32]:
+        """Return the bits of typed words that are left to the owner of the type."""
+
+    def slot_name(self, slot: int) -> str:
+        """Return the name of a type slot."""
+
+    def slot_value(self, slot: int) -> str:
+        """Return what the kernel calls the value of a slot."""
+
+    def find(self, name: str) -> PageType | None:
+        """Return the type of this name, or None."""
+
+    def find_slot(self, name: str) -> int:
+        """Return the slot of the type of this name, or -1."""
+
+
+class _Types:
+    """Looking types up by name, for every scheme."""
+
+    __slots__ = ()
+    types: tuple[PageType, ...]
+
+    def find(self, name: str) -> PageType | None:
+        """Return the type of this name, or None."""
+        return next((t for t in self.types if t.name == name), None)
+
+    def find_slot(self, name: str) -> int:
+        """Return the slot of the type of this name, or -1."""
+        page_type = self.find(name)
+        return -1 if page_type is None else page_type.slot
+
+
 @dataclass(frozen=True, slots=True)
-class Scheme:
-    """One encoding of page types.
+class WordScheme(_Types):
+    """A type in the 32-bit page_type word, 4.18 to today.
 
     `typed_below` and `typed_bias` are the kernel's page_has_type(): (int)(word - bias) < below.
     """
@@ -56,6 +120,10 @@ class Scheme:
     typed_below: int
     typed_bias: int
     types: tuple[PageType, ...]
+
+    def word(self, words: npt.NDArray[np.uint64], offset: int) -> npt.NDArray[np.uint32]:
+        """Return the page_type words, (n,) uint32."""
+        return (words >> np.uint64(8 * (offset % 8))).astype(np.uint32)
 
     def typed(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
         """Return where the kernel's own page_has_type() holds, for (n,) page_type words."""
@@ -91,6 +159,11 @@ class Scheme:
         slots = np.arange(SLOTS)
         return slots >= 0xF0 if self.one_of else slots > 0
 
+    def low_bits(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """Return the bits below the type of (n,) page_type words."""
+        below = np.uint32((1 << self.shift) - 1)
+        return (words & below) if self.one_of else np.zeros_like(words)
+
     def slot_name(self, slot: int) -> str:
         """Return the name of a type slot: `zsmalloc`, `table+kmemcg`, `type_0xf9`, `overflow`."""
         if self.one_of:
@@ -112,22 +185,58 @@ class Scheme:
         """Return what the kernel calls the value of a slot: the top byte, or the type's bits."""
         return f"{slot:#x}" if self.one_of else f"{slot << self.shift:#x}"
 
-    def find_slot(self, name: str) -> int:
-        """Return the slot of the type of this name, or -1."""
-        page_type = self.find(name)
-        return -1 if page_type is None else page_type.slot
 
-    def find(self, name: str) -> PageType | None:
-        """Return the type of this name, or None."""
-        return next((t for t in self.types if t.name == name), None)
+@dataclass(frozen=True, slots=True)
+class MemdescScheme(_Types):
+    """A type in the low bits of the memdesc, a 64-bit pointer to what describes the page.
+
+    No kernel has it yet. Mapcounts live in what it points to: a word has a type or is all zeros.
+    """
+
+    types: tuple[PageType, ...]
+    type_bits: int = 4
+    name: str = "memdesc"
+    one_of: bool = True
+
+    def word(self, words: npt.NDArray[np.uint64], _offset: int) -> npt.NDArray[np.uint64]:
+        """Return the memdescs, (n,) uint64."""
+        return words
+
+    def typed(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Return where a memdesc has a type."""
+        return self.slots(words) != 0
+
+    def slots(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+        """Return the low bits."""
+        return (words & np.uint64((1 << self.type_bits) - 1)).astype(np.uint8)
+
+    def readings(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+        """Return the `Reading` of each memdesc: a pointer without a type overflowed."""
+        readings = np.full(len(words), Reading.OVERFLOW, np.uint8)
+        readings[words == 0] = Reading.RESET
+        readings[self.typed(words)] = Reading.TYPE
+        return readings
+
+    def low_bits(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
+        """Return zeros: all of a memdesc has a meaning."""
+        return np.zeros(len(words), np.uint32)
+
+    def slot_name(self, slot: int) -> str:
+        """Return the name of a type slot."""
+        named = (page_type.name for page_type in self.types if page_type.slot == slot)
+        return next(named, f"type_{slot:#x}")
+
+    def slot_value(self, slot: int) -> str:
+        """Return the value of the low bits."""
+        return f"{slot:#x}"
 
 
-def byte_scheme(values: dict[str, int], *, off_by_one: bool) -> Scheme:
+def byte_scheme(values: dict[str, int], *, off_by_one: bool) -> WordScheme:
     """Return the scheme of one value in the top byte, 6.12 and later.
 
     `values` maps type names to top bytes, as the kernel's own enum has them.
     """
-    return Scheme(
+    return WordScheme(
         "byte",
         one_of=True,
         invert=0,
@@ -141,10 +250,10 @@ def byte_scheme(values: dict[str, int], *, off_by_one: bool) -> Scheme:
 
 def bit_scheme(
     name: str, base: int, below: int, bits: dict[str, int], source: Source = "facts"
-) -> Scheme:
+) -> WordScheme:
     """Return a scheme of negative-logic bits, 4.18 to 6.11: a type is set by clearing its bit."""
     shift = min(bits.values()).bit_length() - 1
-    return Scheme(
+    return WordScheme(
         name,
         one_of=False,
         invert=0xFFFFFFFF,

@@ -109,9 +109,10 @@ class PageColumns:
     # --- words of the struct page
 
     @cached_property
-    def word(self) -> Half:
-        """The page_type word, its own."""
-        return _half(self.own(self.layout.page_type), self.layout.page_type)
+    def word(self) -> npt.NDArray[np.unsignedinteger]:
+        """The word that has its type, its own, as the scheme reads it."""
+        offset = self.layout.page_type
+        return self.layout.scheme.word(self.own(offset), offset)
 
     @cached_property
     def reading(self) -> npt.NDArray[np.uint8]:
@@ -179,7 +180,7 @@ class PageColumns:
         if source is self.batch:
             words, readings = self.word, self.reading
         else:
-            words = _half(source.word(layout.page_type), layout.page_type)
+            words = layout.scheme.word(source.word(layout.page_type), layout.page_type)
             readings = layout.scheme.readings(words)
         codes = _OF_READING[readings]
         types = np.flatnonzero(readings == Reading.TYPE)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ..errors import PageInspectError
 from ..layout import PageLayout
 from ..resources import data_folder
-from ..schemes import SLOTS
+from ..schemes import SLOTS, WordScheme
 
 TRACEPOINT = "mm_page_free"
 ORDERS = 16
@@ -61,6 +61,11 @@ NOTHING = Counts(np.zeros((SLOTS, ORDERS), np.uint64), np.zeros(ORDERS, np.uint6
 def defines(layout: PageLayout) -> dict[str, int]:
     """Return the numbers of this kernel that bpf/page_type.h and the programs are compiled with."""
     scheme = layout.scheme
+    if not isinstance(scheme, WordScheme):
+        raise PageInspectError(
+            f"tracing knows no page types of the scheme {scheme.name}",
+            "this kernel is newer than pageinspect: update it",
+        )
     return {
         "PAGE_TYPE_OFFSET": layout.page_type,
         "PAGE_TYPE_INVERT": scheme.invert,

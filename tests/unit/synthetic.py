@@ -8,7 +8,7 @@ from pageinspect import schemes
 from pageinspect.census import Census, PcpLists
 from pageinspect.classify import UNTYPED, Code, Pages, code_name, head_pfns, outside_heads, use_name
 from pageinspect.layout import BitField, Marker, OrderField, PageLayout
-from pageinspect.schemes import Scheme
+from pageinspect.schemes import WordScheme
 from pageinspect.walk import FolioHeads, PageBatch
 
 VMEMMAP = 0xFFFFEA0000000000
@@ -44,7 +44,7 @@ HIGH_6_11 = {
 }
 
 
-def _low(name: str, bits: dict[str, int]) -> Scheme:
+def _low(name: str, bits: dict[str, int]) -> WordScheme:
     return schemes.bit_scheme(name, schemes.LOW_BASE, schemes.LOW_RESERVE, bits)
 
 

@@ -21,7 +21,7 @@ from drgn import (
 
 from pageinspect.errors import PageInspectError
 from pageinspect.layout import Marker, OrderField, PageLayout, build_layout
-from pageinspect.schemes import Scheme
+from pageinspect.schemes import Scheme, WordScheme
 
 FLAGS = {"PG_locked": 0, "PG_active": 5, "PG_slab": 9, "PG_head": 16}
 
@@ -170,20 +170,24 @@ def test_6_10_and_6_11_name_their_bits_in_an_enum() -> None:
     macros = {"PAGE_TYPE_BASE": 0xF0000000, "PAGE_MAPCOUNT_RESERVE": 0xFFFFFF80}
     six_ten = Kernel(folio={"_flags_1": 64}, flags=flags, pagetype=low | macros).layout()
     assert six_ten.scheme.name == "bits-6.10"
+    assert isinstance(six_ten.scheme, WordScheme)
     assert six_ten.scheme.typed_below == -128
     assert (six_ten.slab, six_ten.hugetlb) == (None, None)
     high = {"PG_buddy": 0x40000000, "PG_hugetlb": 0x04000000, "PG_zsmalloc": 0x01000000}
     six_eleven = Kernel(folio={"_flags_1": 64}, flags=flags, pagetype=high).layout()
     assert six_eleven.scheme.name == "bits-6.11"
     assert names(six_eleven.scheme) == "buddy hugetlb zsmalloc"
+    assert isinstance(six_eleven.scheme, WordScheme)
     assert six_eleven.scheme.typed_below == -65536
 
 
 def test_6_12_is_off_by_one_and_later_ones_are_not() -> None:
     first = Kernel(folio={"_flags_1": 64}, pagetype=BYTE).layout()
     assert first.scheme.name == "byte"
+    assert isinstance(first.scheme, WordScheme)
     assert first.scheme.typed_bias == 1
     later = Kernel(folio={"_flags_1": 64}, pagetype=BYTE | {"PGTY_large_kmalloc": 0xF8}).layout()
+    assert isinstance(later.scheme, WordScheme)
     assert later.scheme.typed_bias == 0
     assert later.scheme.slot_name(0xF8) == "large_kmalloc"
     assert later.scheme.find("mapcount_underflow") is None
