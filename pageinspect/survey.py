@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from drgn import Program
+
 from . import walk
 from .census import Census, take_census
-from .classify import Pages, head_pfns, outside_heads
+from .classify import Pages, code_name, head_pfns, outside_heads, use_name
 from .layout import PageLayout, build_layout
-from .ranges import Range
-from .target import Target
+from .ranges import Range, resolve
+from .target import Target, adopt_program
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +21,44 @@ class Survey:
     layout: PageLayout
     census: Census
 
-    def pages(self, wanted: Sequence[Range]) -> Iterator[Pages]:
+    def ranges(self, *texts: str) -> list[Range]:
+        """Return the pfns with struct pages in ranges as the command line takes them, all for none.
+
+        They are sorted disjoint (start, end), end exclusive. Raises UsageError.
+        """
+        return resolve(texts, self.census, self.layout.page_shift)
+
+    def pages(self, wanted: Sequence[Range] | None = None) -> Iterator[Pages]:
         """Yield the columns of the batches that hold the wanted pfns, in pfn order.
 
-        `wanted` are sorted disjoint (start, end) pfns that have struct pages, end exclusive.
+        `wanted` is what ranges() returns; None is every pfn that has a struct page. A batch is a
+        memory section: `pages.batch.wanted` tells which of its pfns were asked for.
         """
-        prog, layout = self.target.prog, self.layout
-        for batch in walk.walk(prog, layout, self.census.spanned, wanted):
+        prog, layout, spanned = self.target.prog, self.layout, self.census.spanned
+        for batch in walk.walk(prog, layout, spanned, spanned if wanted is None else wanted):
             heads = head_pfns(layout, batch)
             outside = outside_heads(batch, heads)
             outer = walk.read_folio_heads(prog, layout, outside)
             yield Pages(layout, self.census, batch, heads, outside, outer)
+
+    def use_name(self, use: int) -> str:
+        """Return the name of a value of the column `use`."""
+        return use_name(self.layout, use)
+
+    def type_name(self, code: int) -> str:
+        """Return the name of a value of the column `code`."""
+        return code_name(self.layout.scheme, code)
 
 
 def survey(target: Target) -> Survey:
     """Learn the layout and take the census of an opened kernel; raises PageInspectError."""
     layout = build_layout(target.prog, target.vmcoreinfo)
     return Survey(target, layout, take_census(target.prog, layout))
+
+
+def survey_program(prog: Program) -> Survey:
+    """Survey the kernel that a drgn Program looks at; raises PageInspectError.
+
+    The Program may have debug information or none: then it gets the kernel's own BTF.
+    """
+    return survey(adopt_program(prog))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drgn import FaultError, MissingDebugInfoError, Program
+from drgn import FaultError, MissingDebugInfoError, Program, ProgramFlags
 
 from .btf import attach_btf
 from .errors import PageInspectError
@@ -106,6 +106,28 @@ def _read_vmcoreinfo(prog: Program) -> dict[str, str]:
     except (LookupError, FaultError):
         return {}
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def adopt_program(prog: Program) -> Target:
+    """Return the target that a drgn Program looks at, such as that of drgn's own prompt.
+
+    Types come from the Program as it is, or from the kernel's BTF where it knows no struct page.
+    Raises PageInspectError.
+    """
+    vmcoreinfo = _read_vmcoreinfo(prog)
+    if not vmcoreinfo:
+        raise PageInspectError(
+            "this drgn Program looks at no Linux kernel", "open a kernel: drgn -k, or drgn -c CORE"
+        )
+    live = bool(prog.flags & ProgramFlags.IS_LIVE)
+    symbols: Literal["dwarf", "btf"] = "dwarf"
+    try:
+        prog.type("struct page")
+    except LookupError:
+        symbols = "btf"
+        attach_btf(prog, live=live)
+    release = vmcoreinfo.get("OSRELEASE", "unknown")
+    return Target(prog, Provenance(release, "live" if live else "core", symbols), vmcoreinfo)
 
 
 def open_target(core: Path | None = None, symbols: Path | None = None) -> Target:

@@ -21,13 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only pages that are typed while being freed: without references, of a type whose "
         "pages have some",
     )
+    parser.add_argument(
+        "--each",
+        action="store_true",
+        help="every page on a line of its own, with its word, reference count and flags",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a RunsReport."""
-    from ..report.runs import find_runs
+    """Write a listing while walking."""
+    from ..report.listing import PagesListing, RunsListing
 
     survey, wanted, selection = open_survey(args)
-    report = find_runs(survey.target.provenance, survey.layout, selection, walked(survey, wanted))
+    kind = PagesListing if args.each else RunsListing
+    report = kind(survey.target.provenance, survey.layout, selection, walked(survey, wanted))
     write_report(args, report)
     return status(report.coverage)

@@ -1,6 +1,6 @@
 """What all reports share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -18,13 +18,15 @@ Cell = str | int | float | None
 class Column:
     """One column of a table; `show` turns a cell's value into what people read.
 
-    `key` is its name for machines, who get the value itself.
+    `key` is its name for machines, who get the value itself. Rows that stream need a `width` in
+    characters: longer cells push the others aside, 0 is as wide as it gets.
     """
 
     name: str
     show: Callable[[Any], str] = str
     align: Literal["left", "right"] = "left"
     key: str = ""
+    width: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,27 @@ class Table:
     """The tabular form of a report: plain values, so that csv and the table carry the same.
 
     For people alone are the lines `before` and `after` it, the rows that split row number i
-    (`splits[i]`) and the `total`, so that machines may sum what they get.
+    (`splits[i]`) and the `total`, so that machines may sum what they get. Rows may be an iterator,
+    and `after` a function that is called when they are done.
     """
 
     columns: tuple[Column, ...]
-    rows: Sequence[Sequence[Cell]]
+    rows: Iterable[Sequence[Cell]]
     splits: Mapping[int, Sequence[Sequence[Cell]]] = field(default_factory=dict)
     total: Sequence[Cell] | None = None
     before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
+    after: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
 
 
 class Report(Protocol):
     """An answer that can be rendered."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: one object, `schema` first."""
+        """Return the JSON form: one object, `schema` first.
+
+        A value may be an iterator, for an array that streams, or a function that is called when
+        those before it are written.
+        """
 
     def to_table(self) -> Table:
         """Return the tabular form."""

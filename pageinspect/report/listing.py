@@ -1,0 +1,229 @@
+"""Listings by pfn: runs of equal pages, or every page. They stream: rows come as the walk does."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..classify import UNTYPED, Code, Pages, code_name, use_name
+from ..layout import PageLayout
+from ..target import Provenance
+from ..units import counted, number, size
+from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
+from .selection import Selection
+
+Integers = npt.NDArray[np.int64]
+
+
+class Listing(ABC):
+    """One walk, row by row; can be rendered once. Untyped pages are one type, whatever their words.
+
+    `coverage` is complete when the rows are.
+    """
+
+    json_key: str
+    columns: tuple[Column, ...]
+
+    def __init__(
+        self,
+        provenance: Provenance,
+        layout: PageLayout,
+        selection: Selection,
+        batches: Iterable[Pages],
+    ) -> None:
+        self.provenance = provenance
+        self.layout = layout
+        self.selection = selection
+        self._batches = batches
+        self._rows = self._pages = self._unreadable = 0
+        self._use_name = cache(lambda use: use_name(layout, use))
+        self._type_name = cache(lambda code: code_name(layout.scheme, code))
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much could be read."""
+        return Coverage(self.selection.spanned, self._unreadable)
+
+    def _coverage_json(self) -> dict[str, int]:
+        return self.coverage.to_json()
+
+    @abstractmethod
+    def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of each row."""
+
+    @abstractmethod
+    def _json(self, item: tuple[Any, ...]) -> dict[str, Any]:
+        """Return the JSON form of a row."""
+
+    @abstractmethod
+    def _cells(self, item: tuple[Any, ...]) -> tuple[Cell, ...]:
+        """Return the cells of a row."""
+
+    @abstractmethod
+    def _summary(self) -> str:
+        """Return what was listed, in a line."""
+
+    def _counting(self) -> Iterator[Pages]:
+        for pages in self._batches:
+            yield pages
+            self._unreadable += pages.unreadable
+
+    def _listed(self) -> Iterator[tuple[Any, ...]]:
+        for item in self._items(self._counting()):
+            self._rows += 1
+            yield item
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form; the rows are an iterator, the coverage is known after them."""
+        return {
+            "schema": SCHEMA,
+            "kernel": kernel_json(self.provenance, self.layout),
+            self.json_key: (self._json(item) for item in self._listed()),
+            "coverage": self._coverage_json,
+        }
+
+    def to_table(self) -> Table:
+        """Return the tabular form, its rows an iterator; pfns in hexadecimal, end exclusive."""
+        return Table(
+            self.columns,
+            (self._cells(item) for item in self._listed()),
+            before=(self.provenance.describe(), ""),
+            after=self._remarks,
+        )
+
+    def _remarks(self) -> tuple[str, ...]:
+        return ("", self._summary(), *self.coverage.remarks())
+
+
+class RunsListing(Listing):
+    """Runs of consecutive pfns of one use, type and order."""
+
+    json_key = "runs"
+    columns = (
+        Column("start", hex, "right", width=9),
+        Column("end", hex, "right", width=9),
+        Column("use", width=13),
+        Column("type", width=13),
+        Column("order", align="right", width=5),
+        Column("pages", number, "right", width=10),
+        Column("size", size, "right", "bytes", width=9),
+    )
+
+    def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
+        for start, end, use, code, order in _joined(batches, self.selection):
+            self._pages += end - start
+            yield start, end, self._use_name(use), self._type_name(code), order
+
+    def _json(self, item: tuple[Any, ...]) -> dict[str, Any]:
+        start, end, use, type_, order = item
+        pages = end - start
+        return {
+            "start": start,
+            "end": end,
+            "use": use,
+            "type": type_,
+            "order": order,
+            "pages": pages,
+        }
+
+    def _cells(self, item: tuple[Any, ...]) -> tuple[Cell, ...]:
+        pages = item[1] - item[0]
+        return (*item, pages, pages * self.layout.page_size)
+
+    def _summary(self) -> str:
+        if not self._rows:
+            return "No page here is of that kind."
+        bytes_ = size(self._pages * self.layout.page_size)
+        return f"{counted(self._rows, 'run')}, {counted(self._pages, 'page')}, {bytes_}"
+
+
+class PagesListing(Listing):
+    """Every page."""
+
+    json_key = "pages"
+    columns = (
+        Column("pfn", hex, "right", width=10),
+        Column("use", width=13),
+        Column("type", width=13),
+        Column("word", width=10),
+        Column("refcount", align="right", width=8),
+        Column("order", align="right", width=5),
+        Column("flags", width=0),
+    )
+
+    def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
+        flag_names = cache(self._flag_names)
+        known = np.uint64(sum(1 << bit for _, bit in self.layout.flag_bits))
+        for pages in batches:
+            selected = self.selection.of(pages)
+            index = np.arange(len(pages)) if selected is None else np.flatnonzero(selected)
+            columns = (
+                index + pages.batch.first,
+                pages.use[index],
+                pages.code[index],
+                pages.word[index],
+                pages.refcount[index],
+                pages.order[index],
+                pages.flags[index] & known,
+            )
+            for pfn, use, code, word, refcount, order, flags in zip(
+                *(column.tolist() for column in columns), strict=True
+            ):
+                yield (
+                    pfn,
+                    self._use_name(use),
+                    self._type_name(code),
+                    f"{word:#010x}",
+                    refcount,
+                    order,
+                    flag_names(flags),
+                )
+
+    def _flag_names(self, flags: int) -> tuple[str, ...]:
+        return tuple(name for name, bit in self.layout.flag_bits if flags >> bit & 1)
+
+    def _json(self, item: tuple[Any, ...]) -> dict[str, Any]:
+        names = ("pfn", "use", "type", "word", "refcount", "order")
+        return dict(zip(names, item[:-1], strict=True)) | {"flags": list(item[-1])}
+
+    def _cells(self, item: tuple[Any, ...]) -> tuple[Cell, ...]:
+        return (*item[:-1], "|".join(item[-1]))
+
+    def _summary(self) -> str:
+        return counted(self._rows, "page") if self._rows else "No page here is of that kind."
+
+
+def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integers:
+    """Return the selected runs of a batch, (5, k): start, end, use, type code, order."""
+    codes = pages.code.astype(np.int64)
+    codes[np.isin(codes, UNTYPED)] = Code.RESET
+    key = pages.use.astype(np.int64) << 32 | codes << 8 | pages.order
+    if selected is not None:
+        key[~selected] = -1
+    starts = np.flatnonzero(np.diff(key, prepend=-2))
+    ends = np.append(starts[1:], len(key))
+    chosen = key[starts] >= 0
+    starts, ends = starts[chosen], ends[chosen]
+    key, first = key[starts], pages.batch.first
+    return np.stack((starts + first, ends + first, key >> 32, key >> 8 & 0xFFFFFF, key & 0xFF))
+
+
+def _joined(batches: Iterable[Pages], selection: Selection) -> Iterator[list[int]]:
+    """Yield [start, end, use, type code, order] of each run, joined across batches."""
+    last: list[int] | None = None
+    for pages in batches:
+        runs = _batch_runs(pages, selection.of(pages)).T.tolist()
+        if last is not None and runs:
+            if runs[0][0] == last[1] and runs[0][2:] == last[2:]:
+                runs[0][0] = last[0]
+            else:
+                yield last
+            last = None
+        if runs:
+            last = runs.pop()
+        yield from runs
+    if last is not None:
+        yield last

@@ -1,0 +1,59 @@
+"""The public surface, and docs made from the code."""
+
+from pathlib import Path
+
+import pageinspect
+from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.uses import RULES, Pages
+from pageinspect.survey import Survey
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_exported_names() -> None:
+    assert pageinspect.__all__ == ["__version__", "survey_program"]
+    assert callable(pageinspect.survey_program)
+
+
+def test_api_page_names_what_there_is() -> None:
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    for name in ("layout", "census", "ranges", "pages", "use_name", "type_name"):
+        assert f"`survey.{name}" in text
+        assert hasattr(Survey, name)
+    columns = ("use", "code", "order", "head", "word", "refcount", "flags", "head_flags")
+    for name in (*columns, "mapping", "zone", "node", "freeing", "own", "of_head"):
+        assert f"`{name}" in text
+        assert hasattr(Pages, name)
+
+
+def uses_page() -> str:
+    """Return docs/uses.md as the rule tables have it."""
+    lines = [
+        "# Uses of pages",
+        "",
+        "Every pfn that has a struct page has one use: the first rule that holds gives it.",
+        "Flags, reference counts and mappings are those of the head of the folio.",
+        "",
+        "| use | when | kernel history |",
+        "|---|---|---|",
+        *(f"| `{rule.use}` | {rule.sentence} | {rule.commit or '-'} |" for rule in RULES),
+        "",
+        "`type` stands for one use a page type, under the type's own name.",
+        "",
+        "## Contradictions",
+        "",
+        "A page that breaks one has the use `conflict`; `pageinspect check` names the rule.",
+        "",
+        "| rule | what it says |",
+        "|---|---|",
+        *(f"| `{rule.name}` | {rule.sentence} |" for rule in CONFLICTS),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def test_uses_page_is_the_rule_table(request) -> None:
+    path = DOCS / "uses.md"
+    if request.config.getoption("--update-golden"):
+        path.write_text(uses_page(), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == uses_page(), "run pytest with --update-golden"

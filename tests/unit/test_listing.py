@@ -1,0 +1,98 @@
+"""Listings: runs joined across batches, filters, and rows that stream."""
+
+import io
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from synthetic import MODERN, Memory
+
+from pageinspect.classify import Pages, codes_of
+from pageinspect.render import render
+from pageinspect.report.listing import PagesListing, RunsListing
+from pageinspect.report.selection import Selection
+from pageinspect.target import Provenance
+
+ALL = Selection(32)
+FROM = Provenance("7.3.4-test", "core", "btf")
+
+
+def batches() -> Iterator[Pages]:
+    """Yield two batches that touch: a slab folio, references on both sides of the border, more."""
+    left = Memory(16, first=0x1000).compound(4, 2).word(4, 0xF5000000)
+    for i in range(12, 16):
+        left.word(i, 0xFFFFFFFF, 1)
+    right = Memory(16, first=0x1010)
+    for i in range(3):
+        right.word(i, 0xFFFFFFFF, 2)
+    right.free_block(8, 3)
+    yield left.pages()
+    yield right.pages()
+
+
+def listed(kind: type, form: str, selection: Selection = ALL) -> str:
+    stream = io.StringIO()
+    render(kind(FROM, MODERN, selection, batches()), form, stream)
+    return stream.getvalue()
+
+
+def test_runs_join_across_batches() -> None:
+    document = json.loads(listed(RunsListing, "json"))
+    runs = [(r["start"], r["end"], r["use"], r["type"], r["order"]) for r in document["runs"]]
+    assert runs == [
+        (0x1000, 0x1004, "idle", "untyped", 0),
+        (0x1004, 0x1008, "slab", "slab", 2),
+        (0x1008, 0x100C, "idle", "untyped", 0),
+        (0x100C, 0x1013, "kernel", "untyped", 0),
+        (0x1013, 0x1018, "idle", "untyped", 0),
+        (0x1018, 0x1020, "buddy", "buddy", 3),
+    ]
+    assert document["coverage"] == {"spanned": 32, "read": 32, "unreadable": 0}
+
+
+def test_a_selection_leaves_the_rest_out() -> None:
+    selection = Selection(32, types=codes_of(MODERN, "slab"))
+    (run,) = json.loads(listed(RunsListing, "json", selection))["runs"]
+    assert (run["start"], run["pages"]) == (0x1004, 4)
+    none = Selection(32, types=codes_of(MODERN, "guard"))
+    assert json.loads(listed(RunsListing, "json", none))["runs"] == []
+    assert "No page here" in listed(RunsListing, "table", none)
+    assert listed(RunsListing, "csv", none).splitlines() == ["start,end,use,type,order,pages,bytes"]
+
+
+def test_each_page_has_its_word_and_flags() -> None:
+    pages = json.loads(listed(PagesListing, "json"))["pages"]
+    assert len(pages) == 32
+    assert pages[4] == {
+        "pfn": 0x1004,
+        "use": "slab",
+        "type": "slab",
+        "word": "0xf5000000",
+        "refcount": 0,
+        "order": 2,
+        "flags": ["head"],
+    }
+
+
+@pytest.mark.parametrize("kind", [RunsListing, PagesListing])
+def test_streamed_columns_line_up_at_80_columns(kind: type) -> None:
+    lines = listed(kind, "table").splitlines()[2:-2]
+    assert max(map(len, lines)) <= 80
+    ends = [i for i, c in enumerate(lines[1]) if c == "-" and lines[1][i + 1 : i + 2] in (" ", "")]
+    for line in lines[2:]:
+        assert all(line[end + 1 : end + 3].strip() == "" for end in ends[:-1]), line
+
+
+def test_rows_come_as_the_walk_does() -> None:
+    taken: list[int] = []
+
+    def counted() -> Iterator[Pages]:
+        for pages in batches():
+            taken.append(len(pages))
+            yield pages
+
+    rows = RunsListing(FROM, MODERN, Selection(32), counted()).to_table().rows
+    next(iter(rows))
+    assert taken == [16]
+    assert np.sum(taken) < 32

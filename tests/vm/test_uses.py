@@ -1,0 +1,105 @@
+"""Pages made on purpose have the use that they were made for, by the guest's own pagemap."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pageinspect.survey import Survey, survey
+from pageinspect.target import open_target
+from pageinspect.vm.guest import Guest
+from pageinspect.vm.kernel import BuiltKernel
+
+PROGRAM = "/opt/pageinspect/src/tests/vm/programs/make_uses.py"
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+MAKE = (
+    "modprobe zram num_devices=1 && echo 64M > /sys/block/zram0/disksize && "
+    "dd if=/dev/urandom of=/dev/zram0 bs=1M count=32 && echo 5 > /proc/sys/vm/nr_hugepages"
+)
+BALLOON = 64 << 20
+
+
+@dataclass(frozen=True)
+class Made:
+    core: Path
+    survey: Survey
+    pfns: dict[str, list[int]]
+    uses: np.ndarray
+    """The name of the use of every pfn."""
+    orders: np.ndarray
+    meminfo: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    core = tmp_path_factory.mktemp("uses") / "core"
+    with Guest(kernel, memory="1G") as guest:
+        guest.run(["sh", "-c", MAKE])
+        guest.balloon(guest.memory - BALLOON)
+        process = guest.start(["python3", PROGRAM])
+        process.wait_for_output(b"\n", timeout=120)
+        pfns = json.loads(process.stdout)
+        meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
+        guest.dump(core)
+    asked = survey(open_target(core))
+    end = asked.census.spanned[-1][1]
+    uses, orders = np.full(end, "", object), np.zeros(end, np.uint8)
+    for pages in asked.pages():
+        place = slice(pages.batch.first, pages.batch.first + len(pages))
+        names = {use: asked.use_name(use) for use in np.unique(pages.use).tolist()}
+        uses[place] = [names[use] for use in pages.use.tolist()]
+        orders[place] = pages.order
+    fields = (line.split() for line in meminfo.splitlines())
+    return Made(core, asked, pfns, uses, orders, {f[0].rstrip(":"): int(f[1]) for f in fields})
+
+
+@pytest.mark.parametrize("use", ["anon", "ksm", "shmem", "file"])
+def test_pages_of_a_process(made: Made, use: str) -> None:
+    pfns = made.pfns[use]
+    assert len(pfns) == 512
+    found = {name: int((made.uses[pfns] == name).sum()) for name in set(made.uses[pfns])}
+    assert found == {use: 512}
+    if use == "ksm":
+        assert len(set(pfns)) == 2
+
+
+def test_transparent_huge_pages(made: Made) -> None:
+    pfns = made.pfns["thp"]
+    huge = [pfn for pfn in pfns if made.orders[pfn] == 9]
+    assert len(huge) >= 512
+    assert set(made.uses[huge]) == {"anon"}
+
+
+def test_pages_counted_by_others(made: Made) -> None:
+    counts = {name: int((made.uses == name).sum()) for name in set(made.uses)}
+    zsmalloc = counts.get("zsmalloc", counts.get("movable_ops"))
+    assert zsmalloc == 8192
+    assert counts["hugetlb"] == made.meminfo["HugePages_Total"] * 512
+    assert counts["offline"] == BALLOON // 4096
+    assert counts["pcp"] == made.survey.census.pcp.counted
+    assert counts["table"] >= made.meminfo["PageTables"] // 4
+    assert "conflict" not in counts
+    assert sum(counts.values()) - counts.get("", 0) == made.survey.census.spanned_pages
+
+
+def test_examples_run_in_drgn(made: Made) -> None:
+    def drgn(script: str, *args: str) -> str:
+        command = [sys.executable, "-m", "drgn", "-q", "-c", str(made.core)]
+        done = subprocess.run(
+            [*command, str(EXAMPLES / script), *args], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    types = {
+        name: int(count) for count, name in map(str.split, drgn("types_by_range.py").splitlines())
+    }
+    assert types["offline"] == BALLOON // 4096
+    assert sum(types.values()) == made.survey.census.spanned_pages
+    first = drgn("largest_runs.py", "hugetlb").splitlines()[0].split()
+    assert int(first[1]) % 512 == 0
+    assert made.uses[int(first[0], 16)] == "hugetlb"
