@@ -96,11 +96,9 @@ FLAGS_CHECKED_AT_FREE = (
 
 def _low_bits(pages: PageColumns) -> Pfns:
     scheme = pages.layout.scheme
-    if not scheme.one_of:
-        return np.empty(0, np.int64)
     typed = np.flatnonzero(pages.own_code < SLOTS)
     keeps = pages.own_code[typed] == (scheme.find_slot("zsmalloc"))
-    low = (pages.word[typed] & np.uint32(0xFFFFFF)) != 0
+    low = scheme.low_bits(pages.word[typed]) != 0
     return typed[low & ~keeps & ~pages.tail[typed]]
 
 
