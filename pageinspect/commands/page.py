@@ -1,0 +1,77 @@
+"""Everything about single pages, as dump_page() and more.
+
+ADDR is a pfn, or an address after phys: (physical), virt: (kernel virtual: direct map, image,
+vmalloc) or page: (a struct page); decimal or 0x. --dump-text asks no kernel: it decodes the reports
+of dump_page() in a log.
+"""
+
+import argparse
+import sys
+
+from ..errors import Exit, PageInspectError, UsageError
+from .options import add_output_arguments, add_target_arguments, open_target, write_report
+from .walking import status
+
+NAME = "page"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("addresses", metavar="ADDR", nargs="*", help="which page; see above")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="add what stands in memory and the rule by which it is read, with its kernel commit",
+    )
+    parser.add_argument(
+        "--dump-text",
+        metavar="FILE",
+        help='decode the "page dumped because" reports in a log; - is standard input',
+    )
+    add_target_arguments(parser)
+    add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a PageReport or a DumpTextReport."""
+    if bool(args.addresses) == (args.dump_text is not None):
+        raise UsageError(
+            "page takes either ADDR or --dump-text FILE",
+            "for example: page 0x1000, or dmesg | pageinspect page --dump-text -",
+        )
+    if args.dump_text is not None:
+        return _decode_text(args)
+    from .. import page
+    from ..report.page import PageReport
+    from ..survey import survey
+
+    opened = survey(open_target(args))
+    pfns = page.resolve_addresses(args.addresses, opened.target.prog, opened.layout, opened.census)
+    report = PageReport(
+        opened.target.provenance, opened.layout, tuple(page.describe(opened, pfns)), args.explain
+    )
+    write_report(args, report)
+    return status(report.coverage)
+
+
+def _decode_text(args: argparse.Namespace) -> int:
+    from ..dumptext import decode
+    from ..report.page import DumpTextReport
+
+    if args.core is not None or args.symbols is not None:
+        raise UsageError("--dump-text asks no kernel", "leave -c and -s away")
+    write_report(args, DumpTextReport(decode(_read(args.dump_text)), args.explain))
+    return Exit.COMPLETE
+
+
+def _read(path: str) -> str:
+    try:
+        # A log may have any bytes in it.
+        if path == "-":
+            return sys.stdin.buffer.read().decode("utf-8", "replace")
+        with open(path, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123 - not a tree
+            return stream.read()
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot read {path}: {error.strerror}", "name a text file with a kernel log, or -"
+        ) from None

@@ -1,0 +1,75 @@
+"""Which page is meant: a pfn, or an address that has one."""
+
+import re
+from collections.abc import Sequence
+
+from drgn import FaultError, Object, Program
+from drgn.helpers.linux.mm import follow_phys
+
+from .. import ranges
+from ..census import Census
+from ..errors import UsageError
+from ..layout import PageLayout
+
+_FORM = re.compile(r"(phys:|virt:|page:)?(0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
+_TOP = 1 << 64
+GRAMMAR = "a pfn, or phys:, virt: or page: (a struct page) and an address; decimal or 0x"
+
+
+def resolve_addresses(
+    texts: Sequence[str], prog: Program, layout: PageLayout, census: Census
+) -> list[int]:
+    """Return the pfn of each address; raises UsageError where there is none."""
+    return [_resolve(text, prog, layout, census) for text in texts]
+
+
+def _resolve(text: str, prog: Program, layout: PageLayout, census: Census) -> int:
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no page", f"write {GRAMMAR}")
+    kind, digits = match.groups()
+    try:
+        number = int(digits, 0) if digits.startswith("0x") else int(digits)
+    except ValueError:
+        raise UsageError(f"{text!r} is no page", f"write {GRAMMAR}") from None
+    if number >= _TOP:
+        raise UsageError(f"{text} is beyond 64 bits", f"write {GRAMMAR}")
+    if kind == "page:":
+        pfn = _of_struct_page(text, number, layout)
+    elif kind == "virt:":
+        pfn = _virt_to_phys(text, number, prog, census, layout) >> layout.page_shift
+    else:
+        pfn = number >> layout.page_shift if kind else number
+    ((start, _),) = ranges.resolve([f"{pfn:#x}"], census, layout.page_shift)
+    return start
+
+
+def _of_struct_page(text: str, address: int, layout: PageLayout) -> int:
+    pfn, rest = divmod(address - layout.vmemmap, layout.struct_size)
+    if pfn < 0:
+        raise UsageError(f"{text} is no struct page", f"the vmemmap begins at {layout.vmemmap:#x}")
+    if rest:
+        raise UsageError(
+            f"{text} is no struct page but {rest} bytes behind the start of one",
+            f"that one is page:{address - rest:#x}",
+        )
+    return pfn
+
+
+def _virt_to_phys(
+    text: str, address: int, prog: Program, census: Census, layout: PageLayout
+) -> int:
+    """Return the physical address: by the direct map, or by the kernel's own page table."""
+    base = prog["page_offset_base"].value_()
+    last = max((end for _, end in census.spanned), default=0)
+    if base <= address < base + (last << layout.page_shift):
+        return int(address - base)
+    try:
+        # BTF does not describe init_mm, so the type is told here.
+        init_mm = Object(prog, "struct mm_struct", address=prog.symbol("init_mm").address)
+        return int(follow_phys(init_mm.address_of_(), address).value_())
+    except (LookupError, FaultError, ValueError, NotImplementedError):
+        raise UsageError(
+            f"{text} is mapped to no page of this kernel",
+            f"give a kernel address; the direct map begins at {base:#x}",
+        ) from None

@@ -1,0 +1,103 @@
+"""Pages described one by one, from a kernel or from the text of dump_page()."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..layout import PageLayout
+from ..page.facts import Fact, PageFacts
+from ..target import Provenance
+from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
+
+_WIDTH = 60
+"""Of values: with the longest field name they fit 80 columns."""
+_COLUMNS = (Column("field"), Column("value"))
+
+
+def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[Cell, ...]]:
+    """Return a row a field; long ones go on in rows without a name.
+
+    Fields without a text are for machines alone.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for fact in facts:
+        if not fact.text:
+            continue
+        pieces = [(fact.name, fact.text)]
+        if explain:
+            pieces += [("- raw", fact.raw), ("- rule", fact.rule)]
+        for name, text in pieces:
+            for i, line in enumerate(textwrap.wrap(text, _WIDTH)):
+                rows.append((name if i == 0 else "", line))
+    return rows
+
+
+def _blocks(pages: Sequence[Sequence[Fact]], *, explain: bool, before: tuple[str, ...]) -> Table:
+    """Return one block a page, set apart by an empty line for people."""
+    rows: list[tuple[Cell, ...]] = []
+    splits: dict[int, list[tuple[Cell, ...]]] = {}
+    for facts in pages:
+        if rows:
+            splits[len(rows) - 1] = [("", "")]
+        rows += _rows(facts, explain=explain)
+    return Table(_COLUMNS, rows, splits, before=before)
+
+
+def _json(facts: Sequence[Fact], *, explain: bool) -> dict[str, Any]:
+    json: dict[str, Any] = {fact.name: fact.value for fact in facts}
+    if explain:
+        json["explain"] = {
+            fact.name: {"raw": fact.raw, "rule": fact.rule}
+            for fact in facts
+            if fact.raw or fact.rule
+        }
+    return json
+
+
+@dataclass(frozen=True, slots=True)
+class PageReport:
+    """Everything about some pages of a kernel."""
+
+    provenance: Provenance
+    layout: PageLayout
+    pages: tuple[PageFacts, ...]
+    explain: bool = False
+
+    @property
+    def coverage(self) -> Coverage:
+        """How many of the pages could be read."""
+        return Coverage(len(self.pages), sum(not page.readable for page in self.pages))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "schema": SCHEMA,
+            "kernel": kernel_json(self.provenance, self.layout),
+            "coverage": self.coverage.to_json(),
+            "pages": [_json(page.facts, explain=self.explain) for page in self.pages],
+        }
+
+    def to_table(self) -> Table:
+        """Return the tabular form: a block a page."""
+        before = (self.provenance.describe(), "")
+        return _blocks([p.facts for p in self.pages], explain=self.explain, before=before)
+
+
+@dataclass(frozen=True, slots=True)
+class DumpTextReport:
+    """What reports of dump_page() in a log say."""
+
+    pages: tuple[tuple[Fact, ...], ...]
+    explain: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form; there is no kernel."""
+        return {
+            "schema": SCHEMA,
+            "pages": [_json(facts, explain=self.explain) for facts in self.pages],
+        }
+
+    def to_table(self) -> Table:
+        """Return the tabular form: a block a page."""
+        return _blocks(self.pages, explain=self.explain, before=())

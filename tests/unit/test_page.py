@@ -1,0 +1,163 @@
+"""Descriptions of struct pages made by hand."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from drgn import Program
+from synthetic import MODERN, OLD, SIZE, VMEMMAP, Memory
+
+from pageinspect.census import Census, PcpLists
+from pageinspect.errors import UsageError
+from pageinspect.page.address import resolve_addresses
+from pageinspect.page.describe import describe_page
+from pageinspect.page.facts import PageFacts
+from pageinspect.report.page import PageReport
+from pageinspect.target import Provenance
+
+FLAGS = (*MODERN.flag_bits, ("referenced", 2), ("uptodate", 3), ("workingset", 9), ("private", 14))
+LAYOUT = replace(MODERN, flag_bits=tuple(sorted(FLAGS, key=lambda f: f[1])))
+CENSUS = Census(((0x1000, 0x1004), (0x8000, 0x9000)), ())
+
+
+def describe(memory: Memory, i: int) -> PageFacts:
+    return describe_page(memory.pages(), i, None)
+
+
+def values(memory: Memory, i: int) -> dict[str, Any]:
+    return {fact.name: fact.value for fact in describe(memory, i).facts}
+
+
+def test_zsmalloc_keeps_an_offset_in_its_word() -> None:
+    memory = Memory(2, LAYOUT).word(0, 0xF6000040, 1).set(0, 0, 1 << 14)
+    page = values(memory, 0)
+    assert (page["pfn"], page["page"], page["phys"]) == (
+        0x1000,
+        hex(VMEMMAP + 0x40000),
+        "0x1000000",
+    )
+    assert page["use"] == page["type"] == "zsmalloc"
+    assert page["word"] == {"raw": "0xf6000040", "reading": "type", "value": "zsmalloc"}
+    assert page["first_object"] == 0x40
+    assert page["mapcount"] is None
+    assert page["flag_meanings"] == {"private": "first page of its zspage"}
+
+
+def test_flags_mean_what_the_type_says() -> None:
+    memory = Memory(2, LAYOUT).word(0, 0xF5000000).set(0, 0, 1 << 9)
+    memory.word(1, 0xFFFFFFFF, 1).set(1, 0, 1 << 9)
+    assert values(memory, 0)["flag_meanings"] == {"workingset": "on a partial list"}
+    plain = values(memory, 1)
+    assert plain["flags"] == ["workingset"]
+    assert "flag_meanings" not in plain
+
+
+def test_readings() -> None:
+    memory = Memory(4, LAYOUT).word(0, 2, 3).word(1, 0xFFFFFFF0).word(2, 0x90000000)
+    words = [values(memory, i)["word"] for i in range(4)]
+    assert [(w["reading"], w["value"]) for w in words] == [
+        ("mapcount", 3),
+        ("underflow", -16),
+        ("overflow", -0x70000000),
+        ("reset", -1),
+    ]
+    assert values(memory, 0)["mapcount"] == 3
+    odd = values(memory, 1)
+    assert odd["use"] == "conflict"
+    assert odd["why"].startswith("odd-word: ")
+
+
+def test_typed_while_being_freed() -> None:
+    memory = Memory(2, LAYOUT).word(0, 0xF2000000, 0).word(1, 0xF2000000, 1)
+    assert [values(memory, i)["freeing"] for i in (0, 1)] == [True, False]
+
+
+def test_a_large_folio_and_its_first_tail() -> None:
+    memory = Memory(8, LAYOUT).compound(0, 3).word(0, 0xFFFFFFFF, 5)
+    # _large_mapcount 2 and _nr_pages_mapped in one word, _entire_mapcount 0 and _pincount 7.
+    memory.set(1, 16, (0x800003 << 32) | 2).set(1, 24, (7 << 32) | 0)
+    memory.set(0, 0, 1 << 6 | 1 << 5)
+    page = values(memory, 1)
+    assert (page["head"], page["index_in_folio"], page["order"]) == (0x1000, 1, 3)
+    assert (page["refcount"], page["head_refcount"]) == (0, 5)
+    assert (page["large_mapcount"], page["entire_mapcount"]) == (3, 1)
+    assert (page["nr_pages_mapped"], page["pincount"]) == (3, 7)
+    # The low byte of its flags is an order: no flag.
+    assert page["flags"] == []
+    assert page["head_flags"] == ["lru", "head"]
+
+
+def test_inside_a_free_block() -> None:
+    memory = Memory(8, LAYOUT).free_block(0, 3)
+    page = values(memory, 5)
+    assert (page["use"], page["type"]) == ("buddy", "buddy")
+    assert page["block"] == {"start": 0x1000, "order": 3}
+
+
+def test_on_a_list_of_a_cpu() -> None:
+    memory = Memory(8, LAYOUT)
+    memory.pcp = PcpLists(np.array([0x1002]), np.array([1], np.uint8), np.array([3], np.uint16), 2)
+    page = values(memory, 3)
+    assert page["pcp"] == {"cpu": 3, "start": 0x1002, "order": 1}
+    assert "pcp" not in values(memory, 4)
+
+
+def test_slab_that_is_a_flag() -> None:
+    memory = Memory(2, OLD).set(0, 0, 1 << 9)
+    type_ = describe(memory, 0).get("type")
+    assert type_ is not None
+    assert type_.value == "slab"
+    assert "a flag tells" in type_.rule
+
+
+def test_unreadable() -> None:
+    memory = Memory(2, LAYOUT)
+    memory.readable = np.array([False, True])
+    page = describe(memory, 0)
+    assert not page.readable
+    assert values(memory, 0)["use"] == "unreadable"
+
+
+def test_report_lines_up_and_explains() -> None:
+    pages = tuple(describe(Memory(2, LAYOUT).word(0, 0xF6000040, 1), i) for i in (0, 1))
+    report = PageReport(Provenance("7.3", "core", "btf"), LAYOUT, pages, explain=True)
+    table = report.to_table()
+    assert len(table.splits) == 1
+    assert max(len(str(field)) for field, _ in table.rows) <= 17
+    assert max(len(str(value)) for _, value in table.rows) <= 60
+    json = report.to_json()
+    assert [p["pfn"] for p in json["pages"]] == [0x1000, 0x1001]
+    assert "6e292b9be7f4" in json["pages"][0]["explain"]["word"]["rule"]
+
+
+@pytest.mark.parametrize(
+    ("text", "pfn"),
+    [
+        ("4096", 0x1000),
+        ("0x1001", 0x1001),
+        ("phys:0x1002fff", 0x1002),
+        (f"page:{VMEMMAP + 0x1003 * SIZE:#x}", 0x1003),
+    ],
+)
+def test_addresses(text: str, pfn: int) -> None:
+    assert resolve_addresses([text], Program(), LAYOUT, CENSUS) == [pfn]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", "is no page"),
+        ("", "is no page"),
+        ("1-2", "is no page"),
+        ("0x_", "is no page"),
+        (f"{1 << 64}", "beyond 64 bits"),
+        ("page:0x1000", "no struct page"),
+        (f"page:{VMEMMAP + 8:#x}", "8 bytes behind"),
+        ("0x2000", "has a struct page"),
+        ("phys:0x2000000", "has a struct page"),
+    ],
+)
+def test_addresses_that_are_none(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        resolve_addresses([text], Program(), LAYOUT, CENSUS)
