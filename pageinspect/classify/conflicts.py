@@ -1,6 +1,7 @@
 """Contradictions: what no sound kernel's struct page says. Each rule is a name and a predicate.
 
-A page that breaks a rule has the use `conflict`; `check` lists it with the rule's sentence.
+A page that breaks a rule has the use `conflict`; `check` lists it with the rule's sentence. Rules
+that compare what was read at two moments only count in `check`, which can look again.
 """
 
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..layout import MAX_ORDER
 from ..schemes import SLOTS, Reading
 from .codes import Code
 from .columns import Mask, PageColumns
@@ -20,8 +22,14 @@ class Conflict:
 
     name: str
     sentence: str
+    means: str
+    """What one should think of when it is broken."""
     broken: Callable[[PageColumns], Pfns]
     """Returns the indices of the pages that break the rule."""
+    gives_use: bool = True
+    """A page that breaks it has the use `conflict`."""
+    live: bool = True
+    """It can be told on a running kernel: by reading the page again, without the lists."""
 
 
 def _type_on_tail(pages: PageColumns) -> Pfns:
@@ -71,12 +79,16 @@ def _free_but_owned(pages: PageColumns) -> Pfns:
 
 
 def _free_but_flagged(pages: PageColumns) -> Pfns:
+    free = pages.free_pages
+    return free[(pages.flags[free] & np.uint64(_mask_at_free(pages))) != 0]
+
+
+def _mask_at_free(pages: PageColumns) -> int:
     mask = 0
     for name in FLAGS_CHECKED_AT_FREE:
         bit = pages.layout.flag(name)
         mask |= 0 if bit is None else 1 << bit
-    free = pages.free_pages
-    return free[(pages.flags[free] & np.uint64(mask)) != 0]
+    return mask
 
 
 FLAGS_CHECKED_AT_FREE = (
@@ -117,7 +129,12 @@ def _tail_without_head(pages: PageColumns) -> Pfns:
     headless = (pages.head_flags[tails] & np.uint64(1 << bit)) == 0
     distance = tails + pages.batch.first - pages.heads[tails]
     beyond = distance >= (1 << pages.folio_order[tails].astype(np.int64))
-    return tails[headless | beyond]
+    broken = headless | beyond
+    if pages.batch.readable is not None:
+        index = pages.heads[tails] - pages.batch.first
+        here = (index >= 0) & (index < len(pages))
+        broken[here] &= pages.batch.readable[index[here]]
+    return tails[broken]
 
 
 def _page_pool_free(pages: PageColumns) -> Pfns:
@@ -129,62 +146,195 @@ def _page_pool_free(pages: PageColumns) -> Pfns:
     return free[signed & (pages.head[free])]
 
 
+def _block_order(pages: PageColumns) -> Pfns:
+    heads = pages.buddy_heads
+    return heads[pages.own(pages.layout.private)[heads] > np.uint64(MAX_ORDER)]
+
+
+def _bad_if_free(pages: PageColumns, index: Pfns) -> Mask:
+    """Return which of these pages free_page_is_bad() of the kernel would refuse, (k,) bool."""
+    layout = pages.layout
+    bad: Mask = pages.refcount[index] != 0
+    bad |= pages.reading[index] != Reading.RESET
+    bad |= pages.own(layout.mapping)[index] != 0
+    if layout.memcg is not None:
+        bad |= pages.own(layout.memcg)[index] != 0
+    return bad | ((pages.flags[index] & np.uint64(_mask_at_free(pages))) != 0)
+
+
+def _in_use_inside_block(pages: PageColumns) -> Pfns:
+    inside = np.flatnonzero(pages.block >= 0)
+    inside = inside[inside != pages.buddy_heads[pages.block[inside]]]
+    # Typed ones have a rule of their own.
+    inside = inside[pages.reading[inside] != Reading.TYPE]
+    return inside[_bad_if_free(pages, inside)]
+
+
+def _in_use_on_list(pages: PageColumns) -> Pfns:
+    first, pcp = pages.batch.first, pages.census.pcp
+    low, high = np.searchsorted(pcp.pfns, (first, first + len(pages)))
+    # The first page of each block: what is behind it the kernel checks only in some releases.
+    listed = pcp.pfns[low:high] - first
+    return listed[_bad_if_free(pages, listed)]
+
+
+def _head_without_tails(pages: PageColumns) -> Pfns:
+    bit = pages.layout.flag("head")
+    if bit is None:
+        return np.empty(0, np.int64)
+    heads = np.flatnonzero((pages.flags & np.uint64(1 << bit)) != 0)
+    heads = heads[~pages.tail[heads]]
+    sizes = 1 << pages.folio_order[heads].astype(np.int64)
+    # What a gigantic folio has beyond this batch cannot be counted here.
+    whole = heads + sizes <= len(pages)
+    if pages.batch.readable is not None:
+        unread = np.concatenate(([0], np.cumsum(~pages.batch.readable)))
+        whole[whole] = unread[heads[whole] + sizes[whole]] == unread[heads[whole]]
+    heads, sizes = heads[whole], sizes[whole]
+    index = pages.heads[pages.tails] - pages.batch.first
+    index = index[(index >= 0) & (index < len(pages))]
+    tails = np.bincount(index, minlength=len(pages))[heads]
+    return heads[(tails != sizes - 1) | (sizes == 1)]
+
+
+def _spans(pages: PageColumns) -> tuple[Mask, Mask]:
+    """Return where the pfn lies in the node of its flags, and in the zone of its flags.
+
+    Pages that no zone owns are reserved; init_unavailable_range() gave them the zone and node next
+    to them, or one that there is not: those are no contradiction. Device zones may overlap others.
+    """
+    pfns = np.arange(pages.batch.first, pages.batch.first + len(pages))
+    exempt = pages.flag("reserved") | (pages.zone == (pages.layout.device_zone or 0xFF))
+    if pages.batch.readable is not None:
+        exempt |= ~pages.batch.readable
+    in_node, in_zone = exempt, exempt.copy()
+    for zone in pages.census.zones:
+        inside = (pfns >= zone.start) & (pfns < zone.end) & (pages.node == zone.node)
+        in_node = in_node | inside
+        in_zone |= inside & (pages.zone == zone.number)
+    return in_node, in_zone
+
+
+def _wrong_node(pages: PageColumns) -> Pfns:
+    if not pages.census.zones:
+        return np.empty(0, np.int64)
+    in_node, _ = _spans(pages)
+    return np.flatnonzero(~in_node)
+
+
+def _wrong_zone(pages: PageColumns) -> Pfns:
+    if not pages.census.zones:
+        return np.empty(0, np.int64)
+    in_node, in_zone = _spans(pages)
+    return np.flatnonzero(in_node & ~in_zone)
+
+
 CONFLICTS = (
     Conflict(
         "type-on-tail",
         "A tail page has a type: types stand on heads alone.",
+        "a write to a wrong struct page, or a folio torn apart while it was typed.",
         _type_on_tail,
     ),
     Conflict(
         "type-in-free-block",
         "A page inside a free block has a type: a block has one, on its first page.",
+        "its owner still uses it, or it was freed unseen: expect it to be handed out twice.",
         _type_in_free_block,
     ),
     Conflict(
         "low-bits",
         "A type that keeps nothing in the low bits of its word has some set.",
+        "a mapcount was changed on a typed page, or the word was overwritten.",
         _low_bits,
     ),
     Conflict(
         "odd-word",
         "The page_type word is neither a type nor a mapcount nor free: it was underflowed, "
         "overflowed or overwritten.",
+        "a page was unmapped or its type cleared more often than set, or the word was overwritten.",
         _odd_word,
     ),
     Conflict(
         "misaligned-free-block",
         "A free block does not begin at a multiple of its size.",
+        "the order in its private word, or its type, was overwritten.",
         _misaligned_block,
     ),
     Conflict(
         "overlapping-free-blocks",
         "A free block begins inside another.",
+        "a double free, or an order that was overwritten: the same memory can be handed out twice.",
         _overlapping_block,
     ),
     Conflict(
         "free-but-referenced",
         "The first page of a free block has a reference count.",
+        "someone took a reference after the last was dropped: a use after free.",
         _free_but_referenced,
     ),
     Conflict(
         "free-but-owned",
         "The first page of a free block still has a mapping or a memory cgroup.",
+        "its owner freed it without letting go of it, or wrote to it afterwards.",
         _free_but_owned,
     ),
     Conflict(
         "free-but-flagged",
         "A free page has a flag that the kernel refuses at free.",
+        "its owner freed it in the middle of something, or set a flag afterwards.",
         _free_but_flagged,
     ),
     Conflict(
         "free-page-pool",
         "A free page has the signature of a page_pool page: it leaked from its pool.",
+        "a network driver returned it to the system and not to its pool.",
         _page_pool_free,
     ),
     Conflict(
         "tail-without-head",
         "A tail page points to a page that is no head, or whose folio does not reach it.",
+        "a folio was split or freed while someone kept its tails, or the word was overwritten.",
         _tail_without_head,
+    ),
+    Conflict(
+        "free-block-order",
+        "The order of a free block is larger than any.",
+        "its private word was overwritten.",
+        _block_order,
+    ),
+    Conflict(
+        "in-use-inside-free-block",
+        "A page inside a free block is referenced, mapped, owned, charged or flagged.",
+        "its owner still uses it: expect it to be handed out twice.",
+        _in_use_inside_block,
+        gives_use=False,
+    ),
+    Conflict(
+        "in-use-on-cpu-list",
+        "A page on a free list of a CPU is referenced, mapped, typed, owned, charged or flagged.",
+        "its owner still uses it, or wrote to it after freeing it.",
+        _in_use_on_list,
+        gives_use=False,
+        live=False,
+    ),
+    Conflict(
+        "head-without-tails",
+        "The head of a compound page has an order that its tails contradict.",
+        "a folio was torn apart, or its order or one of its tails was overwritten.",
+        _head_without_tails,
+    ),
+    Conflict(
+        "wrong-node",
+        "The node in its flags has no zone that spans it, and it is not reserved.",
+        "its flags were overwritten.",
+        _wrong_node,
+    ),
+    Conflict(
+        "wrong-zone",
+        "The zone in its flags does not span it, and it is not reserved.",
+        "its flags were overwritten.",
+        _wrong_zone,
     ),
 )
 
@@ -193,5 +343,6 @@ def conflicting(pages: PageColumns) -> Mask:
     """Return where any rule is broken, (n,) bool."""
     conflict = np.zeros(len(pages), np.bool_)
     for rule in CONFLICTS:
-        conflict[rule.broken(pages)] = True
+        if rule.gives_use:
+            conflict[rule.broken(pages)] = True
     return conflict

@@ -9,8 +9,8 @@ import argparse
 from typing import Protocol, cast
 
 from .. import __version__
+from . import check, export, page, summary, trace, types, vm
 from . import list as list_
-from . import summary, trace, types, vm
 
 
 class Command(Protocol):
@@ -26,7 +26,7 @@ class Command(Protocol):
         """Do the work and return the exit status."""
 
 
-COMMANDS = cast("tuple[Command, ...]", (summary, list_, types, trace, vm))
+COMMANDS = cast("tuple[Command, ...]", (summary, list_, page, check, export, types, trace, vm))
 
 
 def add_command(

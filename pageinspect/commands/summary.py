@@ -3,14 +3,24 @@
 Every pfn that has a struct page counts once: with the type of its folio's head, or of the free
 block it lies in. Untyped pages are split by their own page_type word: mapped (a mapcount), reset
 (-1), movable_ops (known by their mapping, before types told), odd (anything else). --by use gives
-each page exactly one use, so the rows add up; two --by make a cross table.
+each page exactly one use, so the rows add up; two --by make a cross table. Of a whole machine, the
+totals that the kernel counts too are followed by what it says of them.
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import PageInspectError, UsageError
 from .options import write_report
 from .walking import add_walking_arguments, open_survey, status, walked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..books import Book
+    from ..classify import Pages
+    from ..counters import Counters
+    from ..survey import Survey
 
 NAME = "summary"
 
@@ -28,19 +38,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a SummaryReport."""
+    from dataclasses import replace
+
     from ..report.summary import summarise
 
     by = args.by or ["type"]
     if len(set(by)) != len(by):
         raise UsageError("--by names one thing twice", "give each of type, use, zone, … once")
     survey, wanted, selection = open_survey(args)
+    balancing = _Balancing(survey)
+    columns = walked(survey, wanted)
+    balanced = by == ["use"] and selection.everything and not args.pfn
     report = summarise(
         survey.target.provenance,
         survey.layout,
         survey.census,
         selection,
         by,
-        walked(survey, wanted),
+        balancing.watch(columns) if balanced else columns,
     )
+    if balanced and report.coverage.complete:
+        report = replace(report, books=balancing.books())
     write_report(args, report)
     return status(report.coverage)
+
+
+class _Balancing:
+    """Keeps the books of a walk that goes by, where the kernel's counters can be read."""
+
+    def __init__(self, survey: "Survey") -> None:
+        from ..totals import Counting
+
+        self._survey = survey
+        self._counting = Counting(survey.layout)
+
+    def watch(self, columns: "Iterator[Pages]") -> "Iterator[Pages]":
+        self._before = self._read()
+        for pages in columns:
+            self._counting.add(pages)
+            yield pages
+
+    def _read(self) -> "Counters | None":
+        from ..counters import read_counters
+
+        try:
+            return read_counters(self._survey.target.prog)
+        except PageInspectError:
+            return None
+
+    def books(self) -> "tuple[Book, ...]":
+        from ..books import balance
+
+        after = self._read()
+        if self._before is None or after is None:
+            return ()
+        return balance(self._counting.totals(), self._before, after)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from ..survey import Survey
 
 
-def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the target, what selects pages, and the output options."""
+def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """Add the target, --pfn and the output options; returns the group of what selects pages."""
     add_target_arguments(parser)
     group = parser.add_argument_group("which pages (default: all)")
+    add_output_arguments(parser)
     group.add_argument(
         "--pfn",
         action="append",
@@ -32,6 +33,12 @@ def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
         help="only these pfns: START-END or START,END (end exclusive), START+COUNT, or one pfn; "
         "after phys: the same of physical addresses; zone:NAME; node:N. May be repeated.",
     )
+    return group
+
+
+def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the target, all that selects pages, and the output options."""
+    group = add_pfn_argument(parser)
     group.add_argument(
         "--type",
         type=comma_separated,
@@ -46,7 +53,6 @@ def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="U,…",
         help="only pages of these uses: buddy, pcp, anon, file, kernel, … or a page type",
     )
-    add_output_arguments(parser)
 
 
 def open_survey(args: argparse.Namespace) -> "tuple[Survey, list[Range], Selection]":
@@ -60,13 +66,16 @@ def open_survey(args: argparse.Namespace) -> "tuple[Survey, list[Range], Selecti
     selection = Selection(
         ranges.count(wanted),
         _select(
-            args.type,
+            getattr(args, "type", ()),
             "page type",
             classify.type_names(layout),
             lambda name: classify.codes_of(layout, name),
         ),
         _select(
-            args.use, "use", classify.use_names(layout), lambda name: classify.uses_of(layout, name)
+            getattr(args, "use", ()),
+            "use",
+            classify.use_names(layout),
+            lambda name: classify.uses_of(layout, name),
         ),
         getattr(args, "freeing", False),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..books import Book, remarks
 from ..census import Census
 from ..classify import UNTYPED, Code, Pages
 from ..layout import PageLayout
@@ -50,6 +51,8 @@ class SummaryReport:
     rows: tuple[SummaryRow, ...]
     freeing: int
     """Pages that are typed while they are being freed."""
+    books: tuple[Book, ...] = ()
+    """The totals that the kernel counts too, beside its counters."""
 
     @property
     def pages(self) -> int:
@@ -67,6 +70,7 @@ class SummaryReport:
             "rows": [self._row_json(row) for row in self.rows],
             "total": {"pages": self.pages, "bytes": self.pages * page_size},
             "freeing": self.freeing,
+            "counters": [book.to_json() for book in self.books],
         }
 
     def _row_json(self, row: SummaryRow) -> dict[str, Any]:
@@ -101,8 +105,15 @@ class SummaryReport:
             splits,
             self._cells(("total", *[""] * (len(self.by) - 1)), None, self.pages, None),
             before=(self.provenance.describe(), ""),
-            after=(*self._freeing_remark(), *self.coverage.remarks()),
+            after=(
+                *self._freeing_remark(),
+                *self._books_remark(),
+                *self.coverage.remarks(),
+            ),
         )
+
+    def _books_remark(self) -> tuple[str, ...]:
+        return ("", *remarks(self.books)) if self.books else ()
 
     def _freeing_remark(self) -> tuple[str, ...]:
         if not self.freeing:

@@ -1,0 +1,252 @@
+"""The books: what was counted page by page, beside what the kernel counts. Pure.
+
+A book is verified when the count lies between what the kernel said before the walk and after it; of
+a core the two are one number. It is explained when it is off in a way, and by no more, than a rule
+allows; the rules are in this file. Anything else differs: memory and its books contradict each
+other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .counters import Counters
+from .layout import MAX_ORDER
+from .totals import Totals
+from .units import counted as counted_as
+from .units import number
+
+Verdict = Literal["verified", "explained", "differs"]
+
+_BLOCK = 512
+"""Pages of a pageblock on x86_64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One total, in pages: as `counted` in the uses named, and as the kernel has it."""
+
+    name: str
+    uses: tuple[str, ...]
+    counter: str
+    """Where the kernel's number comes from."""
+    counted: int
+    kernel: int
+    verdict: Verdict
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "name": self.name,
+            "uses": list(self.uses),
+            "counter": self.counter,
+            "counted": self.counted,
+            "kernel": self.kernel,
+            "verdict": self.verdict,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Excuse:
+    """Why a count may be off, and how far: by `fewest` to `most` pages more than the kernel's."""
+
+    fewest: int
+    most: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What one book is made from."""
+
+    name: str
+    uses: tuple[str, ...]
+    counter: str
+    kernel: Callable[[Counters], int]
+    in_hand: int = 0
+    """Pages that one CPU may have marked and not yet counted, or the other way round."""
+    excuses: Callable[[Totals, Counters], Iterable[Excuse]] = lambda _totals, _counters: ()
+
+
+def _of(*names: str) -> Callable[[Counters], int]:
+    return lambda counters: sum(counters.items.get(name, 0) for name in names)
+
+
+def _buddy_excuses(_totals: Totals, counters: Counters) -> Iterator[Excuse]:
+    if counters.isolated_blocks:
+        yield Excuse(
+            0,
+            counters.isolated_blocks * _BLOCK,
+            f"free pages in {counted_as(counters.isolated_blocks, 'isolated pageblock')} are not "
+            "counted by the kernel",
+        )
+    yield from _list_excuses(_totals, counters)
+
+
+def _list_excuses(_totals: Totals, counters: Counters) -> Iterator[Excuse]:
+    if counters.locked:
+        most = counters.locked << MAX_ORDER
+        yield Excuse(
+            -most,
+            most,
+            f"{counted_as(counters.locked, 'lock')} of zones or CPU lists are held: pages are "
+            "between lists and counters",
+        )
+
+
+def _slab_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
+    # Where they have a type, that is counted with slab.
+    if "large_kmalloc" not in totals.uses and totals.compound_kernel:
+        yield Excuse(
+            -totals.compound_kernel,
+            0,
+            "the kernel counts large kmalloc as slab; its pages have no type here: at most the "
+            f"{number(totals.compound_kernel)} in compound pages of use kernel",
+        )
+
+
+def _anon_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
+    if totals.unmapped_anon:
+        yield Excuse(
+            0,
+            totals.unmapped_anon,
+            f"{counted_as(totals.unmapped_anon, 'page')} are not mapped (in the swap cache, or "
+            "about to be freed), and the kernel counts mapped ones",
+        )
+
+
+def _file_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
+    if totals.file_off_lru:
+        yield Excuse(
+            0,
+            totals.file_off_lru,
+            f"{counted_as(totals.file_off_lru, 'page')} are on no LRU list: a driver's, with the "
+            "mapping of its file, are not counted by the kernel",
+        )
+
+
+def _offline_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
+    offline = totals.uses.get("offline", 0)
+    if offline:
+        yield Excuse(
+            0, offline, "virtio-mem and hypervisors' own drivers mark pages too, not counted here"
+        )
+
+
+def _movable_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
+    movable = totals.uses.get("movable_ops", 0)
+    if movable:
+        yield Excuse(0, movable, "other movable pages, such as z3fold's, are among them")
+
+
+def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
+    """Yield the lines that this kernel has counters for."""
+    items, uses = counters.items, totals.uses
+    yield _Line("buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_excuses)
+    yield _Line("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _list_excuses)
+    # Since Linux kernel commit d42f3245c7e2 ("mm: memcg: convert vmstat slab counters to bytes")
+    # (in v5.9) the names end in _B.
+    slab = [f"NR_SLAB_{kind}_B" for kind in ("RECLAIMABLE", "UNRECLAIMABLE")]
+    if slab[0] not in items:
+        slab = [name.removesuffix("_B") for name in slab]
+    slab_uses = ("slab", "large_kmalloc") if "large_kmalloc" in uses else ("slab",)
+    yield _Line("slab", slab_uses, " + ".join(slab), _of(*slab), 8, _slab_excuses)
+    yield _Line("table", ("table",), "NR_PAGETABLE", _of("NR_PAGETABLE"), 2)
+    if "NR_ZSPAGES" in items:
+        movable = "zsmalloc" not in uses and uses.get("movable_ops", 0) > 0
+        yield _Line(
+            "movable_ops" if movable else "zsmalloc",
+            ("movable_ops",) if movable else ("zsmalloc",),
+            "NR_ZSPAGES",
+            _of("NR_ZSPAGES"),
+            1,
+            _movable_excuses if movable else lambda _totals, _counters: (),
+        )
+    anon = ("anon", "ksm") if uses.get("ksm") else ("anon",)
+    yield _Line("anon", anon, "NR_ANON_MAPPED", _of("NR_ANON_MAPPED"), 32, _anon_excuses)
+    yield _Line("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
+    yield from _file_line(items.keys())
+    if counters.hugetlb is not None:
+        yield _Line("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0)
+    yield from _balloon_line(counters)
+
+
+def _file_line(items: Iterable[str]) -> Iterator[_Line]:
+    others = [name for name in ("NR_SHMEM", "NR_SWAPCACHE") if name in items]
+    yield _Line(
+        "file",
+        ("file",),
+        " - ".join(["NR_FILE_PAGES", *others]),
+        lambda c: c.items.get("NR_FILE_PAGES", 0) - sum(c.items[name] for name in others),
+        32,
+        _file_excuses,
+    )
+
+
+def _balloon_line(counters: Counters) -> Iterator[_Line]:
+    if "NR_BALLOON_PAGES" in counters.items:
+        name = "NR_BALLOON_PAGES"
+        yield _Line("offline", ("offline",), name, _of(name), 1, _offline_excuses)
+    elif counters.inflated is not None:
+        name = "BALLOON_INFLATE - BALLOON_DEFLATE"
+        yield _Line("offline", ("offline",), name, lambda c: c.inflated or 0, 1, _offline_excuses)
+
+
+def _moving_excuse(line: _Line, before: Counters, after: Counters) -> Iterator[Excuse]:
+    """Yield what a running kernel may have changed while it was walked."""
+    turnover = after.turnover - before.turnover
+    if turnover <= 0:
+        return
+    # CPU lists take pages from the buddy and give them back without an event.
+    most = turnover + (before.pcp + after.pcp if line.name in ("buddy", "pcp") else 0)
+    why = f"{counted_as(turnover, 'page')} were allocated or freed during the walk"
+    yield Excuse(-most, most, why)
+
+
+def _in_hand_excuse(line: _Line, counters: Counters) -> Iterator[Excuse]:
+    most = line.in_hand * counters.cpus
+    if most:
+        why = f"{counted_as(counters.cpus, 'CPU')} may be marking or counting them: {most} pages"
+        yield Excuse(-most, most, f"{why} at most")
+
+
+def _book(line: _Line, totals: Totals, before: Counters, after: Counters) -> Book:
+    counted = sum(totals.uses.get(use, 0) for use in line.uses)
+    first, last = line.kernel(before), line.kernel(after)
+    low, high = sorted((first, last))
+    verdict: Verdict
+    if low <= counted <= high:
+        verdict = "verified"
+        why = "" if low == high else f"it went from {number(first)} to {number(last)} meanwhile"
+        if len(line.uses) > 1 and not why:
+            why = f"{' and '.join(line.uses)} together"
+    else:
+        off = counted - (high if counted > high else low)
+        excuses = [
+            *line.excuses(totals, after),
+            *_moving_excuse(line, before, after),
+            *_in_hand_excuse(line, after),
+        ]
+        excuse = next((e for e in excuses if e.fewest <= off <= e.most), None)
+        verdict = "explained" if excuse else "differs"
+        why = f"{off:+,}: {excuse.why}" if excuse else f"{off:+,}: nothing known allows that"
+    return Book(line.name, line.uses, line.counter, counted, last, verdict, why)
+
+
+def balance(totals: Totals, before: Counters, after: Counters) -> tuple[Book, ...]:
+    """Return the books of a whole machine: its totals beside its counters, read twice."""
+    return tuple(_book(line, totals, before, after) for line in _lines(totals, before))
+
+
+def remarks(books: Iterable[Book]) -> tuple[str, ...]:
+    """Return a line for each book: buddy 343,661 = NR_FREE_PAGES (verified)."""
+    return tuple(
+        f"{' + '.join(book.uses)} {number(book.counted)}"
+        + (" = " if book.counted == book.kernel else ", ")
+        + book.counter
+        + ("" if book.counted == book.kernel else f" {number(book.kernel)}")
+        + f" ({book.verdict})"
+        for book in books
+    )

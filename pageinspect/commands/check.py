@@ -1,0 +1,86 @@
+"""Where memory contradicts itself, and whether the books balance.
+
+Every struct page is held against the rules of docs/check.md, and every total that the kernel counts
+too against its counter: verified, explained (off in a way and by no more than a rule allows), or
+differs. On a running kernel, what looks broken is read again: only what is broken twice is a
+violation. The status is 4 when there is a violation or a book that differs.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from .options import add_output_arguments, add_target_arguments, open_target, write_report
+from .walking import walked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..classify import Pages
+    from ..report.check import Findings
+    from ..survey import Survey
+    from ..totals import Counting
+
+NAME = "check"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    add_target_arguments(parser)
+    group = parser.add_argument_group("which pages (default: all)")
+    group.add_argument(
+        "--pfn",
+        action="append",
+        default=[],
+        metavar="RANGE",
+        help="only these pfns, as `pageinspect list` takes them; the kernel's counters are about "
+        "all pages, so they are left out. May be repeated.",
+    )
+    add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a CheckReport."""
+    from .. import books, ranges, survey
+    from ..counters import read_counters
+    from ..report import Coverage
+    from ..report.check import CheckReport, find
+    from ..totals import Counting
+
+    target = open_target(args)
+    live = target.provenance.source == "live"
+    # Before the census, which follows the CPUs' lists: what it finds lies between the two readings.
+    before = None if args.pfn else read_counters(target.prog)
+    opened = survey.survey(target)
+    wanted = ranges.resolve(args.pfn, opened.census, opened.layout.page_shift)
+    counting = Counting(opened.layout)
+    columns = walked(opened, wanted)
+    findings = find(columns if before is None else _counted(columns, counting), live=live)
+    coverage = Coverage(ranges.count(wanted), findings.unreadable)
+    balanced, left_out = None, ""
+    if before is None:
+        left_out = "the kernel's counters are about all pages, not about some pfns"
+    elif not coverage.complete:
+        left_out = "struct pages that could not be read are missing from the counts"
+    else:
+        after = read_counters(target.prog) if live else before
+        balanced = books.balance(counting.totals(), before, after)
+    if live and findings.found:
+        findings = _confirmed(opened, findings)
+    report = CheckReport(target.provenance, opened.layout, coverage, findings, balanced, left_out)
+    write_report(args, report)
+    return report.status
+
+
+def _counted(columns: "Iterator[Pages]", counting: "Counting") -> "Iterator[Pages]":
+    for pages in columns:
+        counting.add(pages)
+        yield pages
+
+
+def _confirmed(survey: "Survey", findings: "Findings") -> "Findings":
+    """Return what is still broken when the suspicious pages are read again."""
+    from ..ranges import merge
+    from ..report.check import find, spots
+
+    again = find(survey.pages(merge(spots(findings))), live=True)
+    return findings.confirmed(again)

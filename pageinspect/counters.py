@@ -1,0 +1,159 @@
+"""The kernel's own counters of its pages, read once into plain numbers, in pages.
+
+vm_zone_stat and vm_node_stat are only part of it: each CPU keeps a remainder that it has not folded
+in yet. Sums here are those of the kernel's own zone_page_state_snapshot().
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from drgn import FaultError, Object, Program, sizeof
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
+from drgn.helpers.linux.mmzone import for_each_online_pgdat
+from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
+
+from .errors import PageInspectError
+
+Items = list[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a kernel counts, at one moment; in pages, but for the last three."""
+
+    items: Mapping[str, int]
+    """Zone and node items by the kernel's names (NR_FREE_PAGES), summed over zones and nodes; those
+    that the kernel lacks are absent. Items named *_B are kept in pages too."""
+    pcp: int = 0
+    """Sum of pcp->count over all zones and CPUs."""
+    hugetlb: int | None = None
+    """Pages in the pools of all sizes of huge pages, free and in use; None without hugetlb."""
+    inflated: int | None = None
+    """Pages that drivers put into balloons and did not take out again, by the kernel's events."""
+    turnover: int = 0
+    """Pages allocated and freed since boot: its growth bounds what can have changed meanwhile."""
+    isolated_blocks: int = 0
+    """Number of pageblocks that are isolated: their free pages are no part of NR_FREE_PAGES."""
+    locked: int = 0
+    """Number of zone and per-CPU list locks that are held: a CPU is moving pages."""
+    cpus: int = 0
+    """Number of CPUs that there can be."""
+
+
+@dataclass(slots=True)
+class _Sums:
+    """The sums while they are taken."""
+
+    items: dict[str, int] = field(default_factory=dict)
+    pcp: int = 0
+    isolated_blocks: int = 0
+    locked: int = 0
+
+    def add(self, values: Object, items: Items) -> None:
+        """Add an array that the items index: of numbers of any size, plain or atomic."""
+        if not items:
+            return
+        width, length = sizeof(values[0]), items[-1][1] + 1
+        data = values.prog_.read(values.address_, width * length)
+        numbers = np.frombuffer(data, f"<i{width}").tolist()
+        for name, index in items:
+            self.items[name] = self.items.get(name, 0) + numbers[index]
+
+
+def _enumerators(prog: Program, enum: str, end: str) -> Items:
+    """Return the items of an enum before `end`, in order; of aliases the last, for a base is one.
+
+    LookupError when the kernel has no such enum.
+    """
+    values = {e.value: e.name for e in prog.type(f"enum {enum}").enumerators or ()}
+    last = next((value for value, name in values.items() if name == end), 0)
+    return [(name, value) for value, name in sorted(values.items()) if value < last]
+
+
+def _is_held(owner: Object) -> bool:
+    """Return whether the spinlock of a zone or list is held; some configurations cannot tell."""
+    try:
+        return bool(owner.lock.rlock.raw_lock.val.counter.value_())
+    except AttributeError:
+        return False
+
+
+def _add_zone(sums: _Sums, zone: Object, cpus: list[int], items: Items) -> None:
+    """Add what a zone and its CPUs hold."""
+    if hasattr(zone, "nr_isolate_pageblock"):
+        sums.isolated_blocks += zone.nr_isolate_pageblock.value_()
+    sums.locked += _is_held(zone)
+    for cpu in cpus:
+        # Since Linux kernel commit 28f836b6777b ("mm/page_alloc: split per cpu page lists and zone
+        # stats") (in v5.14) the remainders are apart from the lists.
+        if hasattr(zone, "per_cpu_zonestats"):
+            pcp = per_cpu_ptr(zone.per_cpu_pageset, cpu)
+            remainders = per_cpu_ptr(zone.per_cpu_zonestats, cpu)
+        else:
+            remainders = per_cpu_ptr(zone.pageset, cpu)
+            pcp = remainders.pcp.address_of_()
+        sums.pcp += pcp.count.value_()
+        sums.locked += _is_held(pcp)
+        sums.add(remainders.vm_stat_diff, items)
+
+
+def _statistics(prog: Program, cpus: list[int]) -> _Sums:
+    sums = _Sums()
+    zone_items = _enumerators(prog, "zone_stat_item", "NR_VM_ZONE_STAT_ITEMS")
+    node_items = _enumerators(prog, "node_stat_item", "NR_VM_NODE_STAT_ITEMS")
+    sums.add(prog["vm_zone_stat"], zone_items)
+    sums.add(prog["vm_node_stat"], node_items)
+    for pgdat in for_each_online_pgdat(prog):
+        for cpu in cpus:
+            sums.add(per_cpu_ptr(pgdat.per_cpu_nodestats, cpu).vm_node_stat_diff, node_items)
+        for zone in pgdat.node_zones:
+            if zone.spanned_pages.value_():
+                _add_zone(sums, zone, cpus, zone_items)
+    return sums
+
+
+def _events(prog: Program, cpus: list[int]) -> dict[str, int]:
+    """Return the events of all CPUs since boot; none without CONFIG_VM_EVENT_COUNTERS."""
+    try:
+        states = prog["vm_event_states"]
+    except LookupError:
+        return {}
+    items = _enumerators(prog, "vm_event_item", "NR_VM_EVENT_ITEMS")
+    sums = _Sums()
+    for cpu in cpus:
+        sums.add(per_cpu(states, cpu).event, items)
+    return sums.items
+
+
+def _hugetlb(prog: Program) -> int | None:
+    try:
+        pools, n = prog["hstates"], prog["hugetlb_max_hstate"].value_()
+    except LookupError:
+        return None
+    return sum(pools[i].nr_huge_pages.value_() << pools[i].order.value_() for i in range(n))
+
+
+def read_counters(prog: Program) -> Counters:
+    """Read the counters of the kernel that `prog` looks at; raises PageInspectError."""
+    try:
+        cpus = list(for_each_possible_cpu(prog))
+        sums = _statistics(prog, cpus)
+        events = _events(prog, cpus)
+        hugetlb = _hugetlb(prog)
+    except (LookupError, FaultError) as error:
+        raise PageInspectError(
+            f"cannot read the counters of this kernel: {error}",
+            "the core may be cut off: compare its size with the original; or check pfns: --pfn",
+        ) from None
+    balloon = [events.get(f"BALLOON_{way}") for way in ("INFLATE", "DEFLATE")]
+    return Counters(
+        sums.items,
+        sums.pcp,
+        hugetlb,
+        inflated=None if None in balloon else balloon[0] - balloon[1],  # type: ignore[operator]
+        turnover=sum(n for name, n in events.items() if name.startswith(("PGALLOC_", "PGFREE"))),
+        isolated_blocks=sums.isolated_blocks,
+        locked=sums.locked,
+        cpus=len(cpus),
+    )

@@ -1,0 +1,196 @@
+"""The check: every contradiction found, and every total beside the kernel's own counter."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..books import Book
+from ..classify import Pages
+from ..classify.conflicts import CONFLICTS, Conflict
+from ..errors import Exit
+from ..layout import PageLayout
+from ..target import Provenance
+from ..units import counted, number
+from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
+
+MOST_KEPT = 10_000
+"""Violations of one rule that are kept; more are only counted."""
+_MOST_SHOWN = 10
+"""Violations of one rule that people see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One page that breaks a rule, with what its struct page says."""
+
+    rule: str
+    pfn: int
+    detail: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """The violations of a walk: the first MOST_KEPT of each rule, and how many there are."""
+
+    kept: list[Violation] = field(default_factory=list)
+    found: dict[str, int] = field(default_factory=dict)
+    """Number of pages that break a rule, by its name; rules that none breaks are absent."""
+    unreadable: int = 0
+
+    def confirmed(self, again: "Findings") -> "Findings":
+        """Return what both readings found.
+
+        What was not kept was not read again, so that it counts for nothing.
+        """
+        second = {(violation.rule, violation.pfn) for violation in again.kept}
+        kept = [v for v in self.kept if (v.rule, v.pfn) in second]
+        found: dict[str, int] = {}
+        for violation in kept:
+            found[violation.rule] = found.get(violation.rule, 0) + 1
+        return Findings(kept, found, self.unreadable)
+
+
+def find(columns: Iterable[Pages], *, live: bool) -> Findings:
+    """Apply every rule to the wanted pages; on a running kernel those that can be told there."""
+    findings = Findings()
+    rules = [rule for rule in CONFLICTS if rule.live or not live]
+    for pages in columns:
+        findings.unreadable += pages.unreadable
+        for rule in rules:
+            broken = rule.broken(pages)
+            for among in (pages.batch.wanted, pages.batch.readable):
+                if among is not None:
+                    broken = broken[among[broken]]
+            if len(broken):
+                _keep(findings, rule, pages, broken.tolist())
+    findings.kept.sort(key=lambda v: v.pfn)
+    return findings
+
+
+def _keep(findings: Findings, rule: Conflict, pages: Pages, broken: list[int]) -> None:
+    before = findings.found.get(rule.name, 0)
+    findings.found[rule.name] = before + len(broken)
+    findings.kept += [
+        Violation(rule.name, pages.batch.first + i, _detail(pages, i))
+        for i in broken[: max(MOST_KEPT - before, 0)]
+    ]
+
+
+def _detail(pages: Pages, i: int) -> str:
+    """Return what a struct page says, in the terms of the rules."""
+    layout = pages.layout
+    flags = int(pages.flags[i])
+    names = [name for name, bit in layout.flag_bits if flags >> bit & 1]
+    said = [
+        f"page_type {int(pages.word[i]):#010x}",
+        f"refcount {int(pages.refcount[i])}",
+        f"mapping {int(pages.own(layout.mapping)[i]):#x}",
+        f"flags {'|'.join(names) or 'none'}",
+        f"node {int(pages.node[i])}",
+        f"zone {int(pages.zone[i])}",
+    ]
+    block = int(pages.block[i])
+    if block >= 0:
+        head = int(pages.buddy_heads[block])
+        order = int(pages.buddy_orders[block])
+        said.append(f"in the free block {pages.batch.first + head:#x} of order {order}")
+    elif pages.tail[i]:
+        said.append(f"tail of {int(pages.heads[i]):#x}")
+    return ", ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What was found. `books` is None where they were left out, for the reason `left_out`."""
+
+    provenance: Provenance
+    layout: PageLayout
+    coverage: Coverage
+    findings: Findings
+    books: tuple[Book, ...] | None
+    left_out: str = ""
+
+    @property
+    def status(self) -> Exit:
+        """The exit status: a finding comes before incompleteness."""
+        if self.findings.found or any(b.verdict == "differs" for b in self.books or ()):
+            return Exit.FINDING
+        return Exit.COMPLETE if self.coverage.complete else Exit.INCOMPLETE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "schema": SCHEMA,
+            "kernel": kernel_json(self.provenance, self.layout),
+            "coverage": self.coverage.to_json(),
+            "violations": [
+                {"rule": v.rule, "pfn": v.pfn, "detail": v.detail} for v in self.findings.kept
+            ],
+            "found": self.findings.found,
+            "counters": [book.to_json() for book in self.books or ()],
+            "left_out": self.left_out or None,
+        }
+
+    def to_table(self) -> Table:
+        """Return the tabular form: a row a broken rule, and one a book.
+
+        People read the reasons below it, by their numbers.
+        """
+        rows: list[tuple[Cell, ...]] = [
+            (rule.name, self.findings.found[rule.name], None, "violation", rule.sentence)
+            for rule in self._broken()
+        ]
+        rows += [(b.name, b.counted, b.kernel, b.verdict, b.why) for b in self.books or ()]
+        notes = {why: f"[{i}]" for i, why in enumerate(self._reasons(), 1)}
+        return Table(
+            (
+                Column("name"),
+                Column("counted", number, "right"),
+                Column("kernel", number, "right"),
+                Column("verdict"),
+                Column("why", lambda why: notes.get(why, "")),
+            ),
+            rows,
+            before=(self.provenance.describe(), ""),
+            after=(*self._verdict(), *self._notes(notes), *self._violations()),
+        )
+
+    def _broken(self) -> Iterator[Conflict]:
+        return (rule for rule in CONFLICTS if rule.name in self.findings.found)
+
+    def _reasons(self) -> list[str]:
+        return [book.why for book in self.books or () if book.why]
+
+    def _verdict(self) -> Iterator[str]:
+        n = sum(self.findings.found.values())
+        found = counted(n, "violation") if n else "no violation"
+        yield ""
+        pages = counted(self.coverage.spanned, "page")
+        yield f"{found} of {counted(len(CONFLICTS), 'rule')} in {pages}."
+        if self.left_out:
+            yield f"No totals were compared: {self.left_out}."
+        yield from self.coverage.remarks()
+
+    def _notes(self, notes: dict[str, str]) -> Iterator[str]:
+        if notes:
+            yield ""
+        for book in self.books or ():
+            if book.why:
+                yield f"{notes[book.why]} {book.name} ({book.counter}): {book.why}."
+
+    def _violations(self) -> Iterator[str]:
+        for rule in self._broken():
+            yield ""
+            yield f"{rule.name}: {rule.sentence} Think of: {rule.means}"
+            kept = [v for v in self.findings.kept if v.rule == rule.name]
+            yield from (f"- {v.pfn:#x}: {v.detail}" for v in kept[:_MOST_SHOWN])
+            more = self.findings.found[rule.name] - min(len(kept), _MOST_SHOWN)
+            if more:
+                yield f"- and {number(more)} more: --format json"
+
+
+def spots(findings: Findings) -> list[tuple[int, int]]:
+    """Return the pages to read again, as (start, end) pfns, end exclusive, not yet merged."""
+    return [(pfn, pfn + 1) for pfn in np.unique([v.pfn for v in findings.kept]).tolist()]

@@ -1,0 +1,176 @@
+"""The books: what is verified, what a rule explains and how far, and what differs."""
+
+from dataclasses import replace
+
+import pytest
+from synthetic import MODERN, Memory
+
+from pageinspect.books import Book, balance, remarks
+from pageinspect.counters import Counters
+from pageinspect.totals import Counting, Totals
+
+ITEMS = {
+    "NR_FREE_PAGES": 1000,
+    "NR_SLAB_RECLAIMABLE_B": 30,
+    "NR_SLAB_UNRECLAIMABLE_B": 70,
+    "NR_PAGETABLE": 20,
+    "NR_ZSPAGES": 8,
+    "NR_ANON_MAPPED": 500,
+    "NR_SHMEM": 40,
+    "NR_FILE_PAGES": 400,
+    "NR_SWAPCACHE": 10,
+}
+COUNTERS = Counters(ITEMS, pcp=60, hugetlb=1024, inflated=16)
+USES = {
+    "buddy": 1000,
+    "pcp": 60,
+    "slab": 100,
+    "table": 20,
+    "zsmalloc": 8,
+    "anon": 500,
+    "shmem": 40,
+    "file": 350,
+    "hugetlb": 1024,
+    "offline": 16,
+}
+BALLOON = {"NR_BALLOON_PAGES": 16}
+
+
+def book(
+    name: str, before: Counters = COUNTERS, after: Counters | None = None, **changes: int
+) -> Book:
+    finer = {k: changes.pop(k) for k in list(changes) if k in Totals.__dataclass_fields__}
+    totals = Totals(USES | changes, **finer)
+    return next(b for b in balance(totals, before, after or before) if b.name == name)
+
+
+def item(name: str, value: int, counters: Counters = COUNTERS) -> Counters:
+    return replace(counters, items={**counters.items, name: value})
+
+
+def test_equal_books_are_verified() -> None:
+    books = balance(Totals(USES), COUNTERS, COUNTERS)
+    assert {b.name: b.counted for b in books} == USES
+    assert {(b.verdict, b.why) for b in books} == {("verified", "")}
+    assert all(b.counted == b.kernel for b in books)
+
+
+@pytest.mark.parametrize("name", USES)
+@pytest.mark.parametrize("by", [-1, 1])
+def test_what_should_be_equal_and_is_not_differs(name: str, by: int) -> None:
+    # A surplus of offline pages is none of the balloon's.
+    expected = "explained" if (name, by) == ("offline", 1) else "differs"
+    assert book(name, **{name: USES[name] + by}).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "finer", "fewest", "most"),
+    [
+        ("slab", {"compound_kernel": 16}, -16, 0),
+        ("anon", {"unmapped_anon": 7}, 0, 7),
+        ("file", {"file_off_lru": 3}, 0, 3),
+    ],
+)
+def test_explanations_have_limits(name: str, finer: dict[str, int], fewest: int, most: int) -> None:
+    for by in range(fewest - 1, most + 2):
+        found = book(name, **finer, **{name: USES[name] + by})
+        inside = "explained" if by else "verified"
+        assert found.verdict == (inside if fewest <= by <= most else "differs"), by
+        assert found.why or not by
+
+
+def test_large_kmalloc_with_a_type_is_counted_with_slab() -> None:
+    found = book("slab", slab=90, large_kmalloc=10, compound_kernel=16)
+    assert (found.counted, found.verdict) == (100, "verified")
+    assert book("slab", slab=89, large_kmalloc=10, compound_kernel=16).verdict == "differs"
+
+
+def test_ksm_is_mapped_anonymous_memory() -> None:
+    assert book("anon", anon=450, ksm=50).verdict == "verified"
+
+
+def test_movable_pages_before_zsmalloc_had_a_type() -> None:
+    totals = Totals({k: v for k, v in USES.items() if k != "zsmalloc"} | {"movable_ops": 8})
+    books = {b.name: b for b in balance(totals, COUNTERS, COUNTERS)}
+    assert "zsmalloc" not in books
+    assert books["movable_ops"].verdict == "verified"
+
+
+def test_isolated_blocks_and_held_locks() -> None:
+    isolated = replace(COUNTERS, isolated_blocks=1)
+    assert book("buddy", isolated, buddy=1512).verdict == "explained"
+    assert book("buddy", isolated, buddy=1513).verdict == "differs"
+    assert book("buddy", isolated, buddy=999).verdict == "differs"
+    held = replace(COUNTERS, locked=1)
+    assert book("pcp", held, pcp=60 + 1024).verdict == "explained"
+    assert book("pcp", held, pcp=60 + 1025).verdict == "differs"
+
+
+def test_each_cpu_may_have_a_few_in_hand() -> None:
+    two = replace(COUNTERS, cpus=2)
+    assert book("table", two, table=24).verdict == "explained"
+    assert book("table", two, table=25).verdict == "differs"
+    assert book("buddy", two, buddy=1001).verdict == "differs"
+
+
+def test_between_two_readings_is_verified_at_both_ends() -> None:
+    after = item("NR_FREE_PAGES", 1010)
+    for buddy, verdict in ((999, "differs"), (1000, "verified"), (1010, "verified")):
+        assert book("buddy", COUNTERS, after, buddy=buddy).verdict == verdict
+        assert book("buddy", after, COUNTERS, buddy=buddy).verdict == verdict
+    assert book("buddy", COUNTERS, after, buddy=1011).verdict == "differs"
+    found = book("buddy", COUNTERS, after, buddy=1005)
+    assert (found.kernel, found.why) == (1010, "it went from 1,000 to 1,010 meanwhile")
+
+
+def test_a_running_kernel_is_off_by_no_more_than_what_it_turned_over() -> None:
+    after = replace(COUNTERS, turnover=5)
+    assert book("slab", COUNTERS, after, slab=105).verdict == "explained"
+    assert book("slab", COUNTERS, after, slab=106).verdict == "differs"
+    # CPU lists hold 60 before and after.
+    assert book("buddy", COUNTERS, after, buddy=1125).verdict == "explained"
+    assert book("buddy", COUNTERS, after, buddy=1126).verdict == "differs"
+
+
+def test_a_kernel_that_lacks_a_counter_has_no_such_book() -> None:
+    counters = Counters({k: v for k, v in ITEMS.items() if k != "NR_ZSPAGES"}, pcp=60)
+    names = {b.name for b in balance(Totals(USES), counters, counters)}
+    assert names == set(USES) - {"zsmalloc", "hugetlb", "offline"}
+
+
+def test_balloon_counter_comes_before_its_events() -> None:
+    counters = replace(COUNTERS, items=ITEMS | BALLOON, inflated=99)
+    assert book("offline", counters).counter == "NR_BALLOON_PAGES"
+    assert book("offline", counters).verdict == "verified"
+
+
+def test_remarks() -> None:
+    lines = remarks([book("buddy"), book("anon", anon=450, ksm=50), book("table", table=21)])
+    assert lines == (
+        "buddy 1,000 = NR_FREE_PAGES (verified)",
+        "anon + ksm 500 = NR_ANON_MAPPED (verified)",
+        "table 21, NR_PAGETABLE 20 (differs)",
+    )
+
+
+def test_totals_are_those_of_the_uses_with_the_finer_ones() -> None:
+    memory = Memory(64)
+    anon = 0xFFFF888012345601
+    memory.free_block(0, 3)
+    memory.word(8, 0, 1).set(8, MODERN.mapping, anon)
+    memory.word(9, 0xFFFFFFFF, 1).set(9, MODERN.mapping, anon)
+    memory.word(10, 0xFFFFFFFF, 1).set(10, MODERN.mapping, anon - 1)
+    memory.word(11, 0xFFFFFFFF, 1).set(11, MODERN.mapping, anon - 1).set(11, 0, 1 << 5)
+    memory.compound(16, 2).word(16, 0xFFFFFFFF, 1)
+    # A huge page that is mapped as a whole: its own words say nothing.
+    memory.compound(32, 4).word(32, 0xFFFFFFFF, 1).set(32, MODERN.mapping, anon)
+    memory.set(33, 24, 0)
+    counting = Counting(MODERN)
+    counting.add(memory.pages())
+    counting.add(Memory(2).pages())
+    totals = counting.totals()
+    assert totals.uses["buddy"] == 8
+    assert totals.uses["anon"] == 18
+    assert totals.uses["file"] == 2
+    assert totals.uses["idle"] == 64 - 8 - 18 - 2 - 4 + 2
+    assert (totals.unmapped_anon, totals.file_off_lru, totals.compound_kernel) == (1, 1, 4)

@@ -1,0 +1,230 @@
+"""The check on struct pages made by hand: what it lists, keeps, confirms, shows and exits with."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import MODERN, OLD, Memory
+
+from pageinspect.books import Book
+from pageinspect.census import Census, PcpLists, Zone
+from pageinspect.classify import Pages
+from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.errors import Exit
+from pageinspect.layout import PageLayout
+from pageinspect.render import render
+from pageinspect.report import Coverage
+from pageinspect.report import check as module
+from pageinspect.report.check import CheckReport, Findings, Violation, find, spots
+from pageinspect.target import Provenance
+
+LAYOUTS = [MODERN, OLD]
+
+
+def found(pages: Pages, *, live: bool = False) -> dict[str, list[int]]:
+    where: dict[str, list[int]] = {}
+    for violation in find([pages], live=live).kept:
+        where.setdefault(violation.rule, []).append(violation.pfn - pages.batch.first)
+    return where
+
+
+def in_zones(memory: Memory, *zones: Zone) -> Pages:
+    pages = memory.pages()
+    pages.census = Census(pages.census.spanned, zones, pcp=memory.pcp)
+    return pages
+
+
+def test_every_rule_has_a_name_of_its_own_a_sentence_and_a_meaning() -> None:
+    assert len({rule.name for rule in CONFLICTS}) == len(CONFLICTS)
+    for rule in CONFLICTS:
+        assert rule.sentence.endswith(".")
+        assert rule.means.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda m, i: m.word(i, 0xFFFFFFFF, 1),
+        lambda m, i: m.word(i, 0, 0),
+        lambda m, i: m.set(i, MODERN.mapping, 0xDEAD000000000400),
+        lambda m, i: m.set(i, 56, 1),
+        lambda m, i: m.set(i, 0, 1 << 5),
+    ],
+)
+def test_what_the_kernel_refuses_to_free_is_neither_in_a_block_nor_on_a_list(spoil) -> None:
+    memory = Memory(32).free_block(0, 3)
+    memory.pcp = PcpLists(np.array([0x1010]), np.array([1], np.uint8), np.array([0], np.uint16))
+    assert found(memory.pages()) == {}
+    spoil(memory, 5)
+    spoil(memory, 0x10)
+    rules = found(memory.pages())
+    assert rules["in-use-inside-free-block"] == [5]
+    assert rules["in-use-on-cpu-list"] == [0x10]
+    # A running kernel's lists were read at another moment.
+    assert "in-use-on-cpu-list" not in found(memory.pages(), live=True)
+
+
+def test_order_of_a_free_block() -> None:
+    memory = Memory(2048).free_block(0, 10)
+    assert found(memory.pages()) == {}
+    memory.free_block(0, 11)
+    assert found(memory.pages()) == {"free-block-order": [0]}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_heads_and_their_tails(layout: PageLayout) -> None:
+    memory = Memory(64, layout).compound(8, 2).compound(16, 3)
+    assert found(memory.pages()) == {}
+    memory.set(11, layout.compound, 0)
+    assert found(memory.pages()) == {"head-without-tails": [8]}
+
+
+def test_a_head_at_the_end_of_a_batch_may_reach_beyond() -> None:
+    memory = Memory(8)
+    memory.compound(6, 2)
+    assert found(memory.pages()) == {}
+
+
+def test_a_head_alone() -> None:
+    memory = Memory(8).set(3, 0, 1 << 6)
+    assert found(memory.pages()) == {"head-without-tails": [3]}
+
+
+def test_what_could_not_be_read_is_no_violation() -> None:
+    memory = Memory(64).free_block(0, 3).compound(16, 3).compound(32, 3)
+    readable = np.ones(64, np.bool_)
+    for hole in (5, 18, 32):
+        readable[hole] = False
+        memory.words[hole] = 0
+    memory.readable = readable
+    assert found(memory.pages()) == {}
+    assert find([memory.pages()], live=False).unreadable == 3
+
+
+def test_zone_and_node_against_the_spans() -> None:
+    zones = Zone(0, "DMA", 0x1000, 0x1010, 0), Zone(0, "DMA32", 0x1010, 0x1020, 1)
+    memory = Memory(32)
+    memory.set(slice(16, 32), 0, 1 << 51)
+    assert found(in_zones(memory, *zones)) == {}
+    memory.set(3, 0, 1 << 51)
+    memory.set(20, 0, 1 << 51 | 5 << 54)
+    # Reserved pages that no zone owns have whatever zone was next to them; device pages overlap.
+    memory.set(7, 0, 5 << 51 | 1 << 13)
+    memory.set(8, 0, 4 << 51)
+    assert found(in_zones(memory, *zones)) == {"wrong-zone": [3], "wrong-node": [20]}
+    assert found(memory.pages()) == {}
+
+
+def test_only_what_was_asked_for_is_listed() -> None:
+    memory = Memory(16).word(3, 0xFFFFFFF0, 1).word(9, 0xFFFFFFF0, 1)
+    pages = memory.pages()
+    wanted = np.zeros(16, np.bool_)
+    wanted[8:12] = True
+    pages.batch = replace(pages.batch, wanted=wanted)
+    assert found(pages) == {"odd-word": [9]}
+
+
+def test_no_more_than_a_cap_is_kept_but_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_KEPT", 3)
+    memory = Memory(8)
+    for i in range(5):
+        memory.word(i, 0xFFFFFFF0, 1)
+    findings = find([memory.pages(), memory.pages()], live=False)
+    assert len(findings.kept) == 3
+    assert findings.found == {"odd-word": 10}
+
+
+def test_only_what_is_broken_twice_is_a_violation() -> None:
+    once = Findings([Violation("a", 1, ""), Violation("a", 2, ""), Violation("b", 2, "")])
+    once.found = {"a": 2, "b": 1}
+    again = Findings([Violation("a", 2, "now"), Violation("b", 1, "")], {"a": 1, "b": 1})
+    both = once.confirmed(again)
+    assert [(v.rule, v.pfn) for v in both.kept] == [("a", 2)]
+    assert both.found == {"a": 1}
+    assert spots(once) == [(1, 2), (2, 3)]
+
+
+def test_details_say_what_the_struct_page_says() -> None:
+    memory = Memory(32).free_block(0, 3).set(5, 0, 1 << 5 | 1 << 51).compound(16, 2)
+    memory.word(17, 0xF5000000)
+    details = {v.pfn: v.detail for v in find([memory.pages()], live=False).kept}
+    assert details[0x1005] == (
+        "page_type 0xffffffff, refcount 0, mapping 0x0, flags lru, node 0, zone 1, "
+        "in the free block 0x1000 of order 3"
+    )
+    assert details[0x1011].endswith("tail of 0x1010")
+
+
+VERIFIED = Book("buddy", ("buddy",), "NR_FREE_PAGES", 1_000_000, 1_000_000, "verified", "")
+DIFFERS = Book("table", ("table",), "NR_PAGETABLE", 7, 8, "differs", "-1: nothing known")
+BROKEN = Findings(
+    [Violation("odd-word", 0x1000 + i, "page_type 0xfffffff0") for i in range(12)], {"odd-word": 12}
+)
+
+
+def report(findings: Findings, *books: Book, unreadable: int = 0) -> CheckReport:
+    return CheckReport(
+        Provenance("6.12.0", "core", "btf"), MODERN, Coverage(100, unreadable), findings, books
+    )
+
+
+def rendered(checked: CheckReport, form: str) -> str:
+    stream = io.StringIO()
+    render(checked, form, stream)
+    return stream.getvalue()
+
+
+def test_exit_status_a_finding_before_incompleteness() -> None:
+    assert report(Findings(), VERIFIED).status == Exit.COMPLETE
+    assert report(Findings(), VERIFIED, unreadable=1).status == Exit.INCOMPLETE
+    assert report(BROKEN, VERIFIED, unreadable=1).status == Exit.FINDING
+    assert report(Findings(), DIFFERS).status == Exit.FINDING
+
+
+def test_json_has_every_violation_kept_and_every_book() -> None:
+    checked = json.loads(rendered(report(BROKEN, VERIFIED, DIFFERS), "json"))
+    assert list(checked)[:1] == ["schema"]
+    assert checked["violations"][0] == {
+        "rule": "odd-word",
+        "pfn": 0x1000,
+        "detail": "page_type 0xfffffff0",
+    }
+    assert len(checked["violations"]) == checked["found"]["odd-word"] == 12
+    assert checked["counters"][1] == {
+        "name": "table",
+        "uses": ["table"],
+        "counter": "NR_PAGETABLE",
+        "counted": 7,
+        "kernel": 8,
+        "verdict": "differs",
+        "why": "-1: nothing known",
+    }
+
+
+def test_table_shows_a_few_pages_of_each_rule_within_80_columns() -> None:
+    text = rendered(report(BROKEN, VERIFIED, DIFFERS), "table")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "odd-word: The page_type word is neither" in text
+    assert "0x1009" in text
+    assert "0x100a" not in text
+    assert "- and 2 more: --format json" in text
+    assert f"12 violations of {len(CONFLICTS)} rules in 100 pages." in text
+    assert "[1] table (NR_PAGETABLE): -1: nothing known." in text
+
+
+def test_csv_has_a_row_a_rule_and_a_row_a_book() -> None:
+    rows = list(csv.DictReader(io.StringIO(rendered(report(BROKEN, VERIFIED, DIFFERS), "csv"))))
+    assert [(r["name"], r["counted"], r["kernel"], r["verdict"]) for r in rows] == [
+        ("odd-word", "12", "", "violation"),
+        ("buddy", "1000000", "1000000", "verified"),
+        ("table", "7", "8", "differs"),
+    ]
+
+
+def test_why_no_books() -> None:
+    checked = replace(report(Findings()), books=None, left_out="some reason")
+    assert "No totals were compared: some reason." in rendered(checked, "table")
+    assert json.loads(rendered(checked, "json"))["counters"] == []

@@ -1,0 +1,364 @@
+"""check on cores of guests: nothing on an idle one, each rule where it was broken, and the books.
+
+A broken struct page is a segment of 64 bytes laid over the core in drgn's view of it: the core
+itself is neither copied nor written, and everything above drgn reads it as it reads any other.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pageinspect.classify import Pages, use_name
+from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.counters import read_counters
+from pageinspect.layout import MAX_ORDER
+from pageinspect.report.check import Violation, find
+from pageinspect.survey import Survey, survey
+from pageinspect.target import open_target
+from pageinspect.vm.guest import Guest
+from pageinspect.vm.kernel import BuiltKernel
+
+BALLOON = 64 << 20
+LOAD = (
+    "modprobe zram num_devices=1 && echo 64M > /sys/block/zram0/disksize && "
+    "dd if=/dev/urandom of=/dev/zram0 bs=1M count=32 && echo 5 > /proc/sys/vm/nr_hugepages"
+)
+BUSY = "while :; do head -c 3000000 /dev/urandom > /tmp/$1; ls -R /usr/lib > /dev/null; done"
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core, and what was known of its guest."""
+
+    path: Path
+    vmlinux: Path | None
+    meminfo: dict[str, int]
+    balloon: int
+    """Pages in the balloon, as QEMU has it."""
+
+
+def dumped(guest: Guest, path: Path, vmlinux: Path | None) -> Core:
+    meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
+    fields = (line.split() for line in meminfo.splitlines())
+    guest.pause()
+    actual = guest.qmp("query-balloon")["actual"]
+    guest.dump(path)
+    return Core(
+        path, vmlinux, {f[0].rstrip(":"): int(f[1]) for f in fields}, (guest.memory - actual) >> 12
+    )
+
+
+@pytest.fixture(scope="module")
+def idle(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Core]:
+    """Dump a guest of each kernel that has nothing to do."""
+    path = tmp_path_factory.mktemp("idle") / "core"
+    with Guest(kernel, memory="1G") as guest:
+        guest.run(["sleep", "1"])
+        yield dumped(guest, path, kernel.vmlinux)
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def busy(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Core]:
+    """Dump a guest of each kernel in the middle of work, with a balloon of 64 MiB."""
+    path = tmp_path_factory.mktemp("busy") / "core"
+    with Guest(kernel, memory="1G") as guest:
+        guest.run(["sh", "-c", LOAD])
+        guest.balloon(guest.memory - BALLOON)
+        for name in ("a", "b", "c"):
+            guest.start(["sh", "-c", BUSY, "sh", name])
+        guest.run(["sleep", "2"])
+        yield dumped(guest, path, kernel.vmlinux)
+    path.unlink()
+
+
+def check(core: Core, *args: object) -> tuple[int, dict]:
+    command = [sys.executable, "-m", "pageinspect", "check", "-c", core.path, "--format", "json"]
+    done = subprocess.run(
+        [*map(str, command), *map(str, args)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_books_of_a_busy_guest(busy: Core) -> None:
+    status, report = check(busy)
+    books = {book["name"]: book for book in report["counters"]}
+    # What is counted under a lock or by one owner is exact.
+    zsmalloc = "zsmalloc" if "zsmalloc" in books else "movable_ops"
+    for name in ("buddy", "pcp", "hugetlb", "offline", zsmalloc):
+        assert books[name]["verdict"] == "verified", books[name]
+        assert books[name]["counted"] == books[name]["kernel"], books[name]
+    assert books["hugetlb"]["counted"] == busy.meminfo["HugePages_Total"] * 512 == 5 * 512
+    assert books[zsmalloc]["counted"] == 8192
+    assert books["offline"]["counted"] == busy.balloon == BALLOON >> 12
+    assert all(book["why"] for book in books.values() if book["verdict"] == "explained")
+    assert not [book for book in books.values() if book["verdict"] == "differs"]
+    assert report["violations"] == []
+    assert status == 0
+
+
+def test_nothing_fires_on_an_idle_guest(idle: Core) -> None:
+    status, report = check(idle)
+    assert report["violations"] == []
+    assert status == 0
+    opened = survey(open_target(idle.path))
+    uses = {
+        use_name(opened.layout, use)
+        for pages in opened.pages(opened.census.spanned)
+        for use in np.unique(pages.use).tolist()
+    }
+    assert "conflict" not in uses
+    assert "buddy" in uses
+
+
+def test_counters_are_the_same_from_btf_and_dwarf(busy: Core) -> None:
+    if busy.vmlinux is None:
+        pytest.skip("no vmlinux of this kernel: pageinspect vm build --debuginfo")
+    from_btf = read_counters(open_target(busy.path).prog)
+    assert read_counters(open_target(busy.path, busy.vmlinux).prog) == from_btf
+    assert from_btf.items["NR_FREE_PAGES"] > 10_000
+
+
+def test_with_some_pfns_the_books_are_left_out(idle: Core) -> None:
+    status, report = check(idle, "--pfn", "0x1000+50")
+    assert (status, report["counters"], report["coverage"]["spanned"]) == (0, [], 50)
+    assert "all pages" in report["left_out"]
+
+
+@dataclass(frozen=True)
+class Wound:
+    """How to break a struct page: its pfn, new 64-bit words by offset, and what may fire then."""
+
+    pfn: int
+    words: dict[int, int]
+    block: tuple[int, int]
+
+
+class Surgeon:
+    """Breaks one struct page of a core at a time, in drgn's view of it, and heals it again."""
+
+    def __init__(self, core: Path) -> None:
+        self.survey: Survey = survey(open_target(core))
+        self.batches = list(self.survey.pages(self.survey.census.spanned))
+
+    def find(self) -> list[Violation]:
+        return find(self.survey.pages(self.survey.census.spanned), live=False).kept
+
+    def broken(self, wound: Wound) -> list[Violation]:
+        prog, layout = self.survey.target.prog, self.survey.layout
+        size = layout.struct_size
+        address = layout.vmemmap + wound.pfn * size
+        sound = prog.read(address, size)
+        words = np.frombuffer(sound, np.uint64).copy()
+        for offset, value in wound.words.items():
+            words[offset // 8] = value
+        assert words.tobytes() != sound
+        self._lay(address, words.tobytes())
+        try:
+            return self.find()
+        finally:
+            self._lay(address, sound)
+
+    def _lay(self, address: int, data: bytes) -> None:
+        self.survey.target.prog.add_memory_segment(
+            address, len(data), lambda _address, n, offset, _physical: data[offset : offset + n]
+        )
+
+    # --- pages to break
+
+    def first(self, where: Callable[[Pages], np.ndarray]) -> tuple[Pages, int]:
+        """Return the batch and index of the first page above 16 MiB where it holds."""
+        for pages in self.batches:
+            index = np.flatnonzero(where(pages))
+            index = index[index + pages.batch.first >= 0x1000]
+            if len(index):
+                return pages, int(index[0])
+        raise AssertionError("no such page in this core")
+
+    def use(self, name: str) -> tuple[Pages, int]:
+        layout = self.survey.layout
+
+        def where(pages: Pages) -> np.ndarray:
+            codes = [c for c in np.unique(pages.use).tolist() if use_name(layout, c) == name]
+            return np.isin(pages.use, codes) & ~pages.tail & (pages.folio_order == 0)
+
+        return self.first(where)
+
+    def free_block(self, order: int) -> tuple[Pages, int]:
+        """Return the head of a free block of this order."""
+
+        def where(pages: Pages) -> np.ndarray:
+            mask = np.zeros(len(pages), np.bool_)
+            mask[pages.buddy_heads[pages.buddy_orders == order]] = True
+            return mask
+
+        return self.first(where)
+
+    def upper_half(self) -> tuple[Pages, int]:
+        """Return the head of a free block that its own double would not begin with."""
+
+        def where(pages: Pages) -> np.ndarray:
+            mask = np.zeros(len(pages), np.bool_)
+            orders = pages.buddy_orders.astype(np.int64)
+            upper = (pages.buddy_heads + pages.batch.first) >> orders & 1 != 0
+            mask[pages.buddy_heads[upper & (orders < MAX_ORDER)]] = True
+            return mask
+
+        return self.first(where)
+
+    def tail(self) -> tuple[Pages, int]:
+        # Not the first of its page of the vmemmap, nor the first tail, which holds other things.
+        return self.first(
+            lambda pages: pages.tail & (np.arange(len(pages)) % 64 > 2) & (pages.folio_order > 1)
+        )
+
+    def word(self, pages: Pages, i: int, page_type: int) -> dict[int, int]:
+        """Return the change that gives a page this page_type word."""
+        return self.half(pages, i, self.survey.layout.page_type, page_type)
+
+    def half(self, pages: Pages, i: int, offset: int, value: int) -> dict[int, int]:
+        old = int(pages.own(offset)[i])
+        shift = 8 * (offset % 8)
+        return {offset - offset % 8: old & ~(0xFFFFFFFF << shift) | value << shift}
+
+    def type_word(self, name: str) -> int:
+        scheme = self.survey.layout.scheme
+        slot = scheme.find_slot(name)
+        return slot << 24 if scheme.one_of else 0xFFFFFFFF ^ slot << scheme.shift
+
+    def flagged(self, pages: Pages, i: int, *names: str) -> dict[int, int]:
+        layout = self.survey.layout
+        return {layout.flags: int(pages.flags[i]) | sum(1 << layout.flag(n) for n in names)}
+
+
+def page(pages: Pages, i: int, words: dict[int, int]) -> Wound:
+    pfn = pages.batch.first + i
+    return Wound(pfn, words, (pfn, pfn + 1))
+
+
+def in_block(pages: Pages, i: int, words: dict[int, int], order: int) -> Wound:
+    pfn = pages.batch.first + i
+    start = pfn >> order << order
+    return Wound(pfn, words, (start, start + (1 << order)))
+
+
+def in_folio(pages: Pages, i: int, words: dict[int, int]) -> Wound:
+    head = int(pages.heads[i])
+    pfn = pages.batch.first + i
+    return Wound(pfn, words, (head, head + (1 << int(pages.folio_order[i]))))
+
+
+def of_block(change: Callable[[Surgeon, Pages, int], dict[int, int]], inside: int = 0):
+    def wound(surgeon: Surgeon) -> Wound:
+        # The only order that every guest has free blocks of.
+        pages, i = surgeon.free_block(MAX_ORDER)
+        return in_block(pages, i + inside, change(surgeon, pages, i + inside), MAX_ORDER)
+
+    return wound
+
+
+def of_use(use: str, change: Callable[[Surgeon, Pages, int], dict[int, int]]):
+    def wound(surgeon: Surgeon) -> Wound:
+        pages, i = surgeon.use(use)
+        return page(pages, i, change(surgeon, pages, i))
+
+    return wound
+
+
+def type_on_tail(surgeon: Surgeon) -> Wound:
+    pages, i = surgeon.tail()
+    return in_folio(pages, i, surgeon.word(pages, i, surgeon.type_word("table")))
+
+
+def misaligned(surgeon: Surgeon) -> Wound:
+    pages, i = surgeon.upper_half()
+    order = int(pages.order[i]) + 1
+    return in_block(pages, i, {surgeon.survey.layout.private: order}, order + 1)
+
+
+def too_large(surgeon: Surgeon) -> Wound:
+    pages, i = surgeon.free_block(MAX_ORDER)
+    return in_block(pages, i, {surgeon.survey.layout.private: 200}, MAX_ORDER)
+
+
+def foreign_tail(surgeon: Surgeon) -> Wound:
+    layout = surgeon.survey.layout
+    pages, i = surgeon.use("table")
+    before = pages.batch.first + i - 1
+    return page(pages, i, {layout.compound: layout.vmemmap + before * layout.struct_size + 1})
+
+
+def located(zone: int, node: int):
+    def change(surgeon: Surgeon, pages: Pages, i: int) -> dict[int, int]:
+        layout = surgeon.survey.layout
+        flags = int(pages.flags[i])
+        for field, value in ((layout.zone_field, zone), (layout.node_field, node)):
+            flags = flags & ~(field.mask << field.shift) | value << field.shift
+        return {layout.flags: flags}
+
+    return change
+
+
+WOUNDS: dict[str, Callable[[Surgeon], Wound]] = {
+    "type-on-tail": type_on_tail,
+    "type-in-free-block": of_block(lambda s, p, i: s.word(p, i, s.type_word("table")), 5),
+    "low-bits": of_use("table", lambda s, p, i: s.word(p, i, s.type_word("table") | 1)),
+    "odd-word": of_use("kernel", lambda s, p, i: s.word(p, i, 0xFFFFFFF0)),
+    "misaligned-free-block": misaligned,
+    "overlapping-free-blocks": of_block(
+        lambda s, p, i: s.word(p, i, s.type_word("buddy")) | {s.survey.layout.private: 0}, 6
+    ),
+    "free-but-referenced": of_block(lambda s, p, i: s.half(p, i, s.survey.layout.refcount, 1)),
+    "free-but-owned": of_block(lambda s, _p, _i: {s.survey.layout.mapping: 0xFFFF888000000000}),
+    "free-but-flagged": of_block(lambda s, p, i: s.flagged(p, i, "lru"), 7),
+    "free-page-pool": of_block(lambda s, _p, _i: {s.survey.layout.compound: 0xDEAD000000000040}),
+    "tail-without-head": foreign_tail,
+    "free-block-order": too_large,
+    "in-use-inside-free-block": of_block(
+        lambda s, p, i: s.half(p, i, s.survey.layout.refcount, 1), 9
+    ),
+    "in-use-on-cpu-list": of_use("pcp", lambda s, p, i: s.half(p, i, s.survey.layout.refcount, 1)),
+    "head-without-tails": of_use("file", lambda s, p, i: s.flagged(p, i, "head")),
+    "wrong-node": of_use("kernel", located(1, 5)),
+    "wrong-zone": of_use("kernel", located(0, 0)),
+}
+
+
+def test_every_rule_has_a_wound() -> None:
+    assert set(WOUNDS) == {rule.name for rule in CONFLICTS}
+
+
+@pytest.fixture(scope="module")
+def surgeon(idle: Core) -> Surgeon:
+    return Surgeon(idle.path)
+
+
+@pytest.mark.parametrize("rule", WOUNDS)
+def test_each_rule_fires_where_a_page_was_broken_and_nowhere_else(
+    surgeon: Surgeon, rule: str
+) -> None:
+    if rule == "low-bits" and not surgeon.survey.layout.scheme.one_of:
+        # Types that are bits of the word leave none: it cannot be broken.
+        return
+    wound = WOUNDS[rule](surgeon)
+    violations = surgeon.broken(wound)
+    assert (rule, wound.pfn) in {(v.rule, v.pfn) for v in violations}
+    outside = [v for v in violations if not wound.block[0] <= v.pfn < wound.block[1]]
+    assert outside == []
+    assert surgeon.find() == []
+
+
+def test_check_of_the_running_kernel(guest: Guest) -> None:
+    done = guest.run(["pageinspect", "check", "--format", "json"], check=False, timeout=120)
+    report = json.loads(done.stdout)
+    assert report["violations"] == []
+    assert [b for b in report["counters"] if b["verdict"] == "differs"] == []
+    assert {"buddy", "pcp", "slab", "table", "anon"} <= {b["name"] for b in report["counters"]}
+    assert done.status == 0
