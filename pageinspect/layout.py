@@ -103,6 +103,11 @@ class PageLayout:
         """Bytes of one page."""
         return 1 << self.page_shift
 
+    @property
+    def resets_from(self) -> str:
+        """How it was learnt whether this kernel resets types at free."""
+        return f"inferred from {'' if self.resets else 'no '}PG_movable_ops_isolated"
+
     def flag(self, name: str) -> int | None:
         """Return the bit number of a page flag ("head"), or None where this kernel has none."""
         return next((bit for n, bit in self.flag_bits if n == name), None)

@@ -8,7 +8,6 @@ from ..layout import PageLayout
 from ..target import Provenance
 from ..units import number, printable, size
 from .base import SCHEMA, Cell, Column, Table, kernel_json
-from .types import TypesReport
 
 if TYPE_CHECKING:
     from ..trace.program import Counts
@@ -201,15 +200,11 @@ class TraceReport:
         if self.start_ns:
             return ("",)
         span = "each interval" if self.interval else _seconds(self.duration_ns)
-        return (
-            f"{self.provenance.describe()}: pages freed in {span}",
-            self._meaning(),
-            "",
-        )
+        return (self.provenance.describe(), f"Pages freed in {span}. {self._meaning()}", "")
 
     def _meaning(self) -> str:
         """Return what a typed free means on this kernel."""
-        learnt = TypesReport(self.provenance, self.layout).resets_from
+        learnt = self.layout.resets_from
         if self.layout.resets:
             sticky = [t.name for t in self.layout.scheme.types if self.layout.is_sticky(t.name)]
             return (

@@ -35,18 +35,13 @@ class TypesReport:
                 entries.append((name, None, marker.kind, False))
         return entries
 
-    @property
-    def resets_from(self) -> str:
-        """How it was learnt whether this kernel's buddy allocator resets types."""
-        return f"inferred from {'' if self.layout.resets else 'no '}PG_movable_ops_isolated"
-
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "resets": self.layout.resets,
-            "resets_from": self.resets_from,
+            "resets_from": self.layout.resets_from,
             "types": [
                 {"name": name, "value": value, "from": source, "sticky": sticky}
                 for name, value, source, sticky in self._entries()
@@ -70,7 +65,7 @@ class TypesReport:
             before=(f"{self.provenance.describe()}, scheme {self.layout.scheme.name}", ""),
             after=(
                 "",
-                f"{resets} ({self.resets_from}).",
+                f"{resets} ({self.layout.resets_from}).",
                 "Sticky: its owner leaves it set at free.",
             ),
         )

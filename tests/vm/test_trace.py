@@ -118,10 +118,11 @@ def test_a_kprobe_on_the_function_misses_what_the_tracepoint_sees(guest: Guest) 
     done = guest.run(["python3", program, *load], timeout=START_TIMEOUT)
     hits = json.loads(done.stdout.splitlines()[-1])
     assert hits["tracepoint"] > 4 * (32 << 20) // 4096
-    if guest.kernel.release.startswith("6.1."):
-        assert hits["kprobe"] is None
-    else:
+    if resets(guest):
         assert hits["kprobe"] < hits["tracepoint"] / 100
+    else:
+        # v6.1 has no such symbol, and v6.12 one that only compaction calls and some builds refuse.
+        assert (hits["kprobe"] or 0) < hits["tracepoint"] / 100
 
 
 def test_pages_counted_are_those_that_vmstat_counts(guest: Guest) -> None:

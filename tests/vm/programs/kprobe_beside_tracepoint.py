@@ -1,6 +1,7 @@
 """Run in a guest: count page frees twice over the same load, by the tracepoint and by a kprobe.
 
-Prints {"tracepoint": N, "kprobe": N or null}; null where free_pages_prepare is no symbol.
+Prints {"tracepoint": N, "kprobe": N or null}; null where free_pages_prepare is no symbol, or none
+that the kernel lets one probe.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from pageinspect.resources import data_folder
 from pageinspect.trace.find_bcc import find_bcc, load_bcc
@@ -29,18 +31,25 @@ int count_kprobe(void *ctx) { return count(1); }
 FUNCTION = "free_pages_prepare"
 
 
+def attach(bpf: Any) -> bool:
+    try:
+        bpf.attach_kprobe(event=FUNCTION.encode(), fn_name=b"count_kprobe")
+    except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
+        sys.stderr.write(f"{error}\n")
+        return False
+    return True
+
+
 def main() -> None:
     os.environ["BCC_KERNEL_SOURCE"] = str(data_folder("bpf"))
     bcc = load_bcc(find_bcc())
     bpf = bcc.BPF(text=PROGRAM)
     names = {line.split()[2] for line in Path("/proc/kallsyms").read_text().splitlines()}
-    has_symbol = FUNCTION in names
-    if has_symbol:
-        bpf.attach_kprobe(event=FUNCTION.encode(), fn_name=b"count_kprobe")
+    probed = FUNCTION in names and attach(bpf)
     bpf.attach_raw_tracepoint(tp=b"mm_page_free", fn_name=b"count_tracepoint")
     subprocess.run(sys.argv[1:], check=True)
     tracepoint, kprobe = (bpf[b"hits"][key].value for key in (0, 1))
-    json.dump({"tracepoint": tracepoint, "kprobe": kprobe if has_symbol else None}, sys.stdout)
+    json.dump({"tracepoint": tracepoint, "kprobe": kprobe if probed else None}, sys.stdout)
 
 
 main()
