@@ -159,6 +159,9 @@ def _bad_if_free(pages: PageColumns, index: Pfns) -> Mask:
     bad |= pages.own(layout.mapping)[index] != 0
     if layout.memcg is not None:
         bad |= pages.own(layout.memcg)[index] != 0
+    if layout.page_pool is not None:
+        mask, value = layout.page_pool
+        bad |= (pages.own(layout.compound)[index] & np.uint64(mask)) == np.uint64(value)
     return bad | ((pages.flags[index] & np.uint64(_mask_at_free(pages))) != 0)
 
 

@@ -120,6 +120,9 @@ def test_between_two_readings_is_verified_at_both_ends() -> None:
         assert book("buddy", after, COUNTERS, buddy=buddy).verdict == verdict
     assert book("buddy", COUNTERS, after, buddy=1011).verdict == "differs"
     found = book("buddy", COUNTERS, after, buddy=1005)
+    isolated = replace(after, isolated_blocks=1)
+    assert book("buddy", COUNTERS, isolated, buddy=1010 + 512).verdict == "explained"
+    assert book("buddy", COUNTERS, isolated, buddy=1010 + 513).verdict == "differs"
     assert (found.kernel, found.why) == (1010, "it went from 1,000 to 1,010 meanwhile")
 
 
@@ -161,7 +164,7 @@ def test_totals_are_those_of_the_uses_with_the_finer_ones() -> None:
     memory.word(9, 0xFFFFFFFF, 1).set(9, MODERN.mapping, anon)
     memory.word(10, 0xFFFFFFFF, 1).set(10, MODERN.mapping, anon - 1)
     memory.word(11, 0xFFFFFFFF, 1).set(11, MODERN.mapping, anon - 1).set(11, 0, 1 << 5)
-    memory.compound(16, 2).word(16, 0xFFFFFFFF, 1)
+    memory.compound(16, 2).word(16, 0xFFFFFFFF, 1).word(50, 0xFFFFFFFF, 1)
     # A huge page that is mapped as a whole: its own words say nothing.
     memory.compound(32, 4).word(32, 0xFFFFFFFF, 1).set(32, MODERN.mapping, anon)
     memory.set(33, 24, 0)
@@ -172,5 +175,5 @@ def test_totals_are_those_of_the_uses_with_the_finer_ones() -> None:
     assert totals.uses["buddy"] == 8
     assert totals.uses["anon"] == 18
     assert totals.uses["file"] == 2
-    assert totals.uses["idle"] == 64 - 8 - 18 - 2 - 4 + 2
+    assert totals.uses["idle"] == 64 - 8 - 18 - 2 - 5 + 2
     assert (totals.unmapped_anon, totals.file_off_lru, totals.compound_kernel) == (1, 1, 4)

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +54,7 @@ def test_every_rule_has_a_name_of_its_own_a_sentence_and_a_meaning() -> None:
         lambda m, i: m.set(i, MODERN.mapping, 0xDEAD000000000400),
         lambda m, i: m.set(i, 56, 1),
         lambda m, i: m.set(i, 0, 1 << 5),
+        lambda m, i: m.set(i, MODERN.compound, 0xDEAD000000000040),
     ],
 )
 def test_what_the_kernel_refuses_to_free_is_neither_in_a_block_nor_on_a_list(spoil) -> None:
@@ -228,3 +231,11 @@ def test_why_no_books() -> None:
     checked = replace(report(Findings()), books=None, left_out="some reason")
     assert "No totals were compared: some reason." in rendered(checked, "table")
     assert json.loads(rendered(checked, "json"))["counters"] == []
+
+
+def test_the_documentation_has_every_rule_as_it_is() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "check.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \| (.*) \|$", text, re.MULTILINE)
+    table = [(name, sentence, meaning) for name, sentence, meaning in rows if "-" in name]
+    rules = [(r.name, r.sentence, r.means[0].upper() + r.means[1:]) for r in CONFLICTS]
+    assert table == rules

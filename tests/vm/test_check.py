@@ -280,7 +280,9 @@ def type_on_tail(surgeon: Surgeon) -> Wound:
 def misaligned(surgeon: Surgeon) -> Wound:
     pages, i = surgeon.upper_half()
     order = int(pages.order[i]) + 1
-    return in_block(pages, i, {surgeon.survey.layout.private: order}, order + 1)
+    pfn = pages.batch.first + i
+    # The block is what its head says now, other free blocks in it included.
+    return Wound(pfn, {surgeon.survey.layout.private: order}, (pfn, pfn + (1 << order)))
 
 
 def too_large(surgeon: Surgeon) -> Wound:
