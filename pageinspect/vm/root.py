@@ -1,5 +1,6 @@
 """The guest root: one read-only Debian with Python, bcc and drgn, for all kernels."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def _build(recipe: catalogue.RootRecipe, work: Path, progress: Progress) -> Path
     progress(f"guest root: downloading {len(recipe.wheels)} wheels for Python {recipe.python}")
     _install_wheels(recipe, wheels)
     progress(f"guest root: installing {recipe.suite} with {', '.join(recipe.packages)}")
-    _bootstrap(recipe, wheels, tar)
+    _bootstrap(recipe, work, wheels, tar)
     progress("guest root: packing")
     # From a tar archive, so that owners are right whoever builds.
     tools.run(
@@ -74,7 +75,7 @@ def _install_wheels(recipe: catalogue.RootRecipe, where: Path) -> None:
         cache.remove(path)
 
 
-def _bootstrap(recipe: catalogue.RootRecipe, wheels: Path, tar: Path) -> None:
+def _bootstrap(recipe: catalogue.RootRecipe, work: Path, wheels: Path, tar: Path) -> None:
     command: list[str | Path] = ["mmdebstrap", "--quiet", "--variant=minbase"]
     command += ["--architectures=amd64", f"--include={','.join(recipe.packages)}"]
     command += [f"--keyring={archive.keyring()}"]
@@ -86,8 +87,12 @@ def _bootstrap(recipe: catalogue.RootRecipe, wheels: Path, tar: Path) -> None:
     command += [f"--customize-hook=copy-in {shlex.quote(str(wheels))} /opt/pageinspect"]
     # As text: what runs inside another user's namespace cannot read a private home.
     command += [f"--customize-hook={(data_folder('vm-images') / _HOOK).read_text()}"]
+    # Where an interrupted build is swept from. A namespace of another user could not enter it.
+    temporary = {"TMPDIR": str(work)} if os.geteuid() == 0 else {}
     tools.run(
         [*command, recipe.suite, tar, archive.mirror()],
+        env={**os.environ, **temporary},
+        contained=True,
         why="cannot install the guest root",
         hint=f"check the network, or set {archive.MIRROR_VARIABLE}; as another user than root,"
         " mmdebstrap needs newuidmap and a range in /etc/subuid (apt-get install uidmap)",

@@ -1,6 +1,7 @@
 """The host's programs: which are missing, what installs them, and running one."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ PACKAGE_OF = {
     "mmdebstrap": "mmdebstrap",
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
+    "unshare": "util-linux",
     "zstd": "zstd",
 }
 """Debian package of every program that this package runs."""
@@ -37,6 +39,8 @@ _SEARCH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 _LAST_LINES = 5
 _GRACE_S = 20.0
+
+_CONTAIN = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL")
 
 
 def find(program: str) -> str | None:
@@ -63,16 +67,22 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: bytes | Path | None = None,
+    contained: bool = False,
 ) -> str:
     """Run a program to its end and return its standard output.
 
     `stdin` is a file or bytes to give it; nothing is the default. Raises BuildError when it fails:
     `why` says what could not be done, the last lines of its standard error follow, and `hint` says
-    what to do. The program is told to end when this process ends, however that ends.
+    what to do. The program is told to end when this process ends, however that ends. `contained` is
+    for one that mounts things and does not always undo it: its mounts and processes end with it.
+    Only root can contain, so other users' programs are not.
     """
     name = str(argv[0])
     require(program for program in (name, "setpriv") if "/" not in program)
-    command = ["setpriv", "--pdeathsig", "TERM", find(name) or name, *map(str, argv[1:])]
+    contained = contained and os.geteuid() == 0
+    command = ["setpriv", "--pdeathsig", "KILL" if contained else "TERM"]
+    command += _CONTAIN if contained else ()
+    command += [find(name) or name, *map(str, argv[1:])]
     with contextlib.ExitStack() as stack:
         source: IO[bytes] | int = (
             subprocess.PIPE if isinstance(stdin, bytes) else subprocess.DEVNULL
@@ -85,7 +95,7 @@ def run(
         try:
             out, said = process.communicate(stdin if isinstance(stdin, bytes) else None)
         except BaseException:
-            _end(process)
+            _end(process, 0 if contained else _GRACE_S)
             raise
     if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
@@ -93,11 +103,11 @@ def run(
     return out.decode(errors="replace")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: "subprocess.Popen[bytes]", grace_s: float) -> None:
     """End a program, giving it the time to remove what it made."""
     process.terminate()
     try:
-        process.communicate(timeout=_GRACE_S)
+        process.communicate(timeout=grace_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

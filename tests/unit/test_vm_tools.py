@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -69,9 +70,25 @@ def test_a_failure_says_why_with_the_last_lines(program: Path) -> None:
     assert error.value.hint == "do this"
 
 
-def test_a_program_ends_with_who_started_it(program: Path, tmp_path: Path) -> None:
-    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
-    code = "from pageinspect.vm import tools; tools.run(['cpio'], why='-', hint='-')"
+# Inside its own pid namespace $$ is another number than outside.
+_SAY_PID = "read -r pid rest < /proc/self/stat; echo $pid >"
+
+
+@pytest.mark.parametrize(
+    ("contained", "script"),
+    [
+        (False, f"{_SAY_PID} %s/pid; exec sleep 1000"),
+        (True, f"trap '' TERM; ({_SAY_PID} %s/pid; sleep 1000; sleep 1000) & wait"),
+    ],
+)
+def test_a_program_ends_with_who_started_it(
+    program: Path, tmp_path: Path, contained: bool, script: str
+) -> None:
+    if contained and os.geteuid() != 0:
+        pytest.skip("only root can contain a program")
+    program.write_text(f"#!/bin/bash\n{script % tmp_path}\n")
+    code = "from pageinspect.vm import tools\n"
+    code += f"tools.run(['cpio'], why='-', hint='-', contained={contained})"
     with subprocess.Popen([sys.executable, "-c", code]) as starter:
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
             time.sleep(0.01)
