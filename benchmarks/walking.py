@@ -13,7 +13,7 @@ from pathlib import Path
 from drgn.helpers.linux.mm import for_each_page
 from tabulate import tabulate
 
-from pageinspect.ranges import count
+from pageinspect.report.selection import Selection
 from pageinspect.report.summary import summarise
 from pageinspect.survey import Survey, survey
 from pageinspect.target import open_target
@@ -39,10 +39,20 @@ def read_once(asked: Survey) -> None:
             )
 
 
-def summary(asked: Survey) -> None:
+def summary_by_type(asked: Survey) -> None:
     """Do the walking part of `pageinspect summary`."""
-    spanned = asked.census.spanned
-    summarise(asked.target.provenance, asked.layout, count(spanned), asked.types(spanned))
+    _summary(asked, "type")
+
+
+def summary_by_use(asked: Survey) -> None:
+    """Do the walking part of `pageinspect summary --by use`."""
+    _summary(asked, "use")
+
+
+def _summary(asked: Survey, by: str) -> None:
+    selection = Selection(asked.census.spanned_pages)
+    provenance = asked.target.provenance
+    summarise(provenance, asked.layout, asked.census, selection, [by], asked.pages())
 
 
 def best(work: Callable[[Survey], None], asked: Survey, runs: int) -> float:
@@ -62,9 +72,10 @@ def compare(core: Path) -> None:
     peers = {
         "drgn for_each_page, one member": best(drgn_loop, asked, 1),
         "drgn prog.read() of the vmemmap": best(read_once, asked, RUNS),
-        "pageinspect summary, walking part": best(summary, asked, RUNS),
+        "pageinspect summary, walking part": best(summary_by_type, asked, RUNS),
+        "pageinspect summary --by use, walking part": best(summary_by_use, asked, RUNS),
     }
-    ours = peers["pageinspect summary, walking part"]
+    ours = peers["pageinspect summary --by use, walking part"]
     print(f"{asked.target.provenance.describe()}: {pages:,} pages\n")
     print(
         tabulate(

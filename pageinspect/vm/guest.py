@@ -76,7 +76,7 @@ class Guest:
 
     def __enter__(self) -> Self:
         try:
-            self._boot()
+            self._boot_twice()
         except BaseException:
             self._exit.close()
             raise
@@ -202,6 +202,22 @@ class Guest:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         number = sum(1 for _ in logs.glob(f"{self.kernel.name}-{stamp}-{os.getpid()}*"))
         return logs / f"{self.kernel.name}-{stamp}-{os.getpid()}-{number}.log"
+
+    def _boot_twice(self) -> None:
+        """Boot, and once more when that fails before the guest says anything.
+
+        On a busy host QEMU's emulation now and then runs a CPU into the breakpoint by which the
+        kernel is just then patching its code, and the guest panics.
+        """
+        try:
+            self._boot()
+        except GuestTimeoutError:
+            raise
+        except GuestLostError as error:
+            self._progress(f"{error.message}; trying once more")
+            self._exit.close()
+            self.log = self._new_log()
+            self._boot()
 
     def _boot(self) -> None:
         parts = [self._base, self.kernel.modules_cpio]
