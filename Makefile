@@ -9,8 +9,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
-PACKAGES := busybox-static cpio debian-archive-keyring kmod mmdebstrap python3-venv \
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo )
+PACKAGES := busybox-static cpio debian-archive-keyring gcc kmod mmdebstrap python3-venv \
             qemu-system-x86 squashfs-tools util-linux xz-utils zstd
 PYTEST_ARGS ?=
 
@@ -19,8 +19,9 @@ PYTEST_ARGS ?=
 demo: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest
 	$(BIN)/pageinspect vm dump newest -o $(VENV)/demo.core -- sh /opt/pageinspect/src/vm-images/demo.sh
-	@echo; echo '$$ pageinspect summary -c demo.core        # the same guest, from its dump'
+	@echo; echo '$$ pageinspect summary -c $(VENV)/demo.core     # the same guest, from its dump'
 	@$(BIN)/pageinspect summary -c $(VENV)/demo.core
+	@echo; echo '$(VENV)/demo.core (2 GiB) is yours to ask more; make clean removes it.'
 
 test: packages $(VENV)/installed lint
 	$(BIN)/pageinspect vm build --debuginfo
@@ -44,9 +45,9 @@ packages:
 			|| missing="$$missing $$package"; \
 	done; \
 	if [ -n "$$missing" ]; then \
-		echo "$(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends$$missing"; \
-		$(SUDO) apt-get update -q && \
-		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -q -y --no-install-recommends $$missing; \
+		line="apt-get install -y --no-install-recommends$$missing"; \
+		echo "$(SUDO)apt-get update && $(SUDO)$$line"; \
+		$(SUDO)apt-get update && $(SUDO)$$line; \
 	fi
 
 $(VENV)/installed: pyproject.toml

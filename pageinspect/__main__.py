@@ -4,30 +4,51 @@ import os
 import signal
 import sys
 
-from .commands import build_parser
-from .errors import Exit, PageInspectError
-
-
-def _complain(error: PageInspectError) -> None:
-    sys.stderr.write(f"pageinspect: error: {error.message}\n  hint: {error.hint}\n")
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status; prints errors, raises nothing."""
-    args = build_parser().parse_args(argv)
     try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: list[str] | None) -> int:
+    from .commands import build_parser
+    from .errors import Exit, PageInspectError
+    from .units import printable
+
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no more than ASCII gets escapes, not an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        args = build_parser().parse_args(argv)
         status = int(args.run(args))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except PageInspectError as error:
-        _complain(error)
+        message, hint = printable(error.message), printable(error.hint)
+        sys.stderr.write(f"pageinspect: error: {message}\n  hint: {hint}\n")
         return int(error.exit_code)
     except BrokenPipeError:
-        # The reader left (`| head`): what is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader left (`| head`).
+        _forget_stdout()
         return int(Exit.COMPLETE)
-    except KeyboardInterrupt:
-        return int(Exit.INTERRUPTED)
+    except OSError as error:
+        _forget_stdout()
+        sys.stderr.write(
+            f"pageinspect: error: cannot write the report: {error.strerror}\n"
+            "  hint: is the disk full? -o FILE writes it whole or not at all\n"
+        )
+        return int(Exit.ERROR)
     return status
+
+
+def _forget_stdout() -> None:
+    """See that what is still buffered does not raise again when the process ends."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> None:

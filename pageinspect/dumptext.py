@@ -47,7 +47,7 @@ BYTE_NAMES = {
 BYTE = schemes.byte_scheme({name: value for value, name in BYTE_NAMES.items()}, off_by_one=False)
 _BITS = (
     ("4.18", schemes.BITS_4_18),
-    ("5.0", schemes.BITS_5_0),
+    ("5.0", schemes.BITS_5_1),
     ("5.11", schemes.BITS_5_11),
     ("6.9", schemes.BITS_6_9),
 )

@@ -181,7 +181,7 @@ def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
     elif _has(page, "memcg_data"):
         name, bits = "bits-5.11", schemes.BITS_5_11
     elif "NUMBER(PAGE_OFFLINE_MAPCOUNT_VALUE)" in vmcoreinfo:
-        name, bits = "bits-5.0", schemes.BITS_5_0
+        name, bits = "bits-5.1", schemes.BITS_5_1
     else:
         name, bits = "bits-4.18", schemes.BITS_4_18
     return schemes.bit_scheme(name, schemes.LOW_BASE, schemes.LOW_RESERVE, bits)
@@ -313,7 +313,7 @@ def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     """
     page = prog.type("struct page")
     flags = _enumerators(prog, "pageflags")
-    if not flags:
+    if "PG_head" not in flags:
         raise PageInspectError(
             "this kernel's types lack enum pageflags", "use its vmlinux with debug information: -s"
         )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Range = tuple[int, int]
 
-_NUMBER = r"(0x[0-9a-fA-F_]+|[0-9][0-9_]*)"
+_NUMBER = r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})"
 _FORM = re.compile(rf"(phys:)?{_NUMBER}(?:([-,+]){_NUMBER})?")
 GRAMMAR = (
     "START-END or START,END (end exclusive), START+COUNT, one pfn, the same of physical "

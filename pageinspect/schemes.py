@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-Source = Literal["enum", "vmcoreinfo", "facts"]
+Source = Literal["enum", "facts"]
 
 SLOTS = 256
 
@@ -270,7 +270,7 @@ LOW_BASE = 0xF0000000
 LOW_RESERVE = -128
 BITS_4_18 = {"buddy": 0x80, "balloon": 0x100, "kmemcg": 0x200, "table": 0x400}
 # Since Linux kernel commit ca215086b14b ("mm: convert PG_balloon to PG_offline") (in v5.1).
-BITS_5_0 = {"buddy": 0x80, "offline": 0x100, "kmemcg": 0x200, "table": 0x400, "guard": 0x800}
+BITS_5_1 = {"buddy": 0x80, "offline": 0x100, "kmemcg": 0x200, "table": 0x400, "guard": 0x800}
 # Since Linux kernel commit 18b2db3b0385 ("mm: Convert page kmemcg type to a page memcg flag")
 # (in v5.11) the types after kmemcg moved down by one bit.
 BITS_5_11 = {"buddy": 0x80, "offline": 0x100, "table": 0x200, "guard": 0x400}

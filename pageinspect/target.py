@@ -63,7 +63,7 @@ def _open_live(prog: Program) -> None:
     if os.geteuid() != 0:
         raise PageInspectError(
             f"reading this kernel's memory ({KCORE}) takes root",
-            "run it with sudo, or give a core: -c FILE",
+            "run it with sudo; the commands that walk pages also take a core: -c FILE",
         )
     if not KCORE.exists():
         raise PageInspectError(

@@ -9,6 +9,7 @@ from ..errors import PageInspectError
 from .parse import Btf, BtfError
 
 LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
+CUT_OFF_HINT = "the core may be cut off: compare its size with the original"
 _DWARF_HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
 
 
@@ -25,15 +26,18 @@ def find_symbols(prog: Program, *, live: bool) -> SymbolIndex:
     VMCOREINFO since Linux kernel commit f09bddbd8661 ("vmcoreinfo: add kallsyms_num_syms symbol")
     (in v6.0).
     """
+    hint = _DWARF_HINT
     try:
         symbols = load_vmlinux_kallsyms(prog)
         if address_of(prog, symbols, "_stext"):
             return symbols
         problem = "they hide their addresses"
-    except (LookupError, ValueError, FaultError, OSError) as error:
+    except FaultError as error:
+        problem, hint = str(error), CUT_OFF_HINT
+    except (LookupError, ValueError, OSError) as error:
         problem = str(error)
     where = "/proc/kallsyms" if live else "the kallsyms tables in the core"
-    raise PageInspectError(f"no symbols from {where}: {problem}", _DWARF_HINT)
+    raise PageInspectError(f"no symbols from {where}: {problem}", hint)
 
 
 def find_btf(prog: Program, symbols: SymbolIndex, *, live: bool) -> Btf:
@@ -53,4 +57,5 @@ def find_btf(prog: Program, symbols: SymbolIndex, *, live: bool) -> Btf:
         return Btf(prog.read(start, stop - start))
     except (OSError, FaultError, BtfError) as error:
         where = str(LIVE_BTF) if live else "the core"
-        raise PageInspectError(f"cannot use the BTF in {where}: {error}", _DWARF_HINT) from None
+        hint = CUT_OFF_HINT if isinstance(error, FaultError) else _DWARF_HINT
+        raise PageInspectError(f"cannot use the BTF in {where}: {error}", hint) from None

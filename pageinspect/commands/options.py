@@ -1,13 +1,14 @@
 """Options that commands share, and what they do."""
 
 import argparse
-import os
+import difflib
 import sys
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING
 
-from ..errors import PageInspectError
+from ..errors import PageInspectError, UsageError
+from .output import check_output, open_output
 
 if TYPE_CHECKING:
     from ..report import Report
@@ -32,9 +33,10 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_target(args: argparse.Namespace) -> "Target":
-    """Open what add_target_arguments() asked for."""
+    """Open what add_target_arguments() asked for, after a look at where the report is to go."""
     from .. import target
 
+    check_output(getattr(args, "output", None))
     return target.open_target(args.core, args.symbols)
 
 
@@ -58,31 +60,29 @@ def write_report(args: argparse.Namespace, report: "Report") -> None:
     from ..render import render
 
     if args.output is None:
+        if sys.stdout is None:
+            raise PageInspectError(
+                "standard output is closed", "write the report to a file: -o FILE"
+            )
         render(report, args.format, sys.stdout)
         return
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=args.output.parent, prefix=f".{args.output.name}.", delete=False
-        ) as stream:
-            try:
-                render(report, args.format, cast("TextIO", stream))
-                _keep(Path(stream.name), args.output)
-            except BaseException:
-                Path(stream.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise PageInspectError(
-            f"cannot write {args.output}: {error.strerror}", "name a file in a folder you may write"
-        ) from None
-
-
-def _keep(temporary: Path, final: Path) -> None:
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
-    temporary.rename(final)
+    with open_output(args.output) as stream:
+        render(report, args.format, stream)
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
-    """Type of options such as --type T,…: the names, without empty ones."""
-    return tuple(name for name in text.split(",") if name)
+    """Type of options such as --type T,…: the names, at least one."""
+    names = tuple(name for name in text.split(",") if name)
+    if not names:
+        raise ValueError
+    return names
+
+
+comma_separated.__name__ = "list of names"
+
+
+def no_such_name(what: str, name: str, known: Sequence[str]) -> UsageError:
+    """Return the error for a name that this kernel does not know, with the nearest it does."""
+    near = difflib.get_close_matches(name, known, 1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return UsageError(f"this kernel has no {what} {name!r}", f"{guess}it has: {', '.join(known)}")

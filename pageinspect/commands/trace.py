@@ -8,18 +8,15 @@ the run is ended.
 
 import argparse
 import contextlib
-import difflib
 import io
-import math
-import os
 import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ..errors import Exit, PageInspectError, UsageError
-from .options import add_output_arguments, comma_separated, write_report
+from ..errors import Exit, PageInspectError
+from .options import add_output_arguments, comma_separated, no_such_name, write_report
+from .output import cannot_write, check_output
 
 if TYPE_CHECKING:
     from ..report.trace import TraceReport
@@ -56,10 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_SHORTEST, _LONGEST = 0.01, 1e8
+"""Seconds: what an interval may be, and three years."""
+
+
 def _seconds(text: str) -> float:
     """Type of -d and -i: more than nothing, and an end."""
     value = float(text)
-    if not (value > 0 and math.isfinite(value)):
+    if not _SHORTEST <= value <= _LONGEST:
         raise ValueError
     return value
 
@@ -79,17 +80,9 @@ def check_command(command: list[str]) -> None:
 def check_types(names: tuple[str, ...] | None, scheme: "Scheme") -> None:
     """Raise UsageError unless these are names of page types of this kernel."""
     known = [page_type.name for page_type in scheme.types]
-    if names is None or (names and all(name in known for name in names)):
-        return
-    if not names:
-        raise UsageError("--type names no type", f"this kernel's page types: {', '.join(known)}")
-    name = next(name for name in names if name not in known)
-    nearest = difflib.get_close_matches(name, known, 1)
-    guess = f"did you mean {nearest[0]}? " if nearest else ""
-    raise UsageError(
-        f"{name!r} is no page type of this kernel",
-        f"{guess}its page types: {', '.join(known)}",
-    )
+    for name in names or ():
+        if name not in known:
+            raise no_such_name("page type", name, known)
 
 
 @contextlib.contextmanager
@@ -101,9 +94,7 @@ def _interval_stream(args: argparse.Namespace) -> Iterator[TextIO]:
     try:
         stream = args.output.open("w", encoding="utf-8")
     except OSError as error:
-        raise PageInspectError(
-            f"cannot write {args.output}: {error.strerror}", "name a file in a folder you may write"
-        ) from None
+        raise cannot_write(args.output, error.strerror) from None
     with stream:
         yield stream
 
@@ -117,15 +108,6 @@ def _write_interval(report: "TraceReport", form: str, stream: TextIO) -> None:
     skipped = 1 if form == "csv" and report.start_ns else 0
     stream.write("".join(text.getvalue().splitlines(keepends=True)[skipped:]))
     stream.flush()
-
-
-def check_output(output: Path | None) -> None:
-    """Raise PageInspectError now, not after hours of tracing, when -o cannot be written."""
-    if output is not None and not os.access(output.parent, os.W_OK):
-        raise PageInspectError(
-            f"cannot write {output}: its folder is not there, or not yours to write",
-            "name a file in a folder you may write",
-        )
 
 
 def _announce() -> None:

@@ -6,6 +6,7 @@ The core is written whatever the command's status is, and that status is the exi
 import argparse
 from pathlib import Path
 
+from .output import check_output
 from .vm_options import add_guest_arguments, say
 from .vm_run import in_guest
 
@@ -20,12 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run, dump, and return the command's status."""
+    from ..units import size
     from ..vm.session import run_command
 
+    check_output(args.output)
     with in_guest(args) as guest:
         status = run_command(guest, args.command, args.timeout, say) if args.command else 0
         if status != 0:
             say(f"the command ended with status {status}; dumping all the same")
         guest.dump(args.output)
-        say(f"wrote {args.output} ({args.output.stat().st_size / (1 << 20):.0f} MiB)")
+        say(f"wrote {args.output} ({size(args.output.stat().st_size)})")
     return status

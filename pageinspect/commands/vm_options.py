@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from ..vm.kernel import BuiltKernel
 
 
+_LEAST_MEMORY = 256 << 20
+_MOST_CPUS = 255
+_LONGEST_S = 1e8
+
+
 class DashesParser(argparse.ArgumentParser):
     """A parser that leaves what follows the first `--` alone, as `command`.
 
@@ -49,10 +54,15 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="its modules: lib/modules/RELEASE, or what INSTALL_MOD_PATH was",
     )
-    parser.add_argument("--memory", default="2G", metavar="SIZE", help="default: %(default)s")
-    parser.add_argument("--cpus", type=int, default=2, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="end the guest when COMMAND takes longer"
+        "--memory", type=_memory, default="2G", metavar="SIZE", help="default: %(default)s"
+    )
+    parser.add_argument("--cpus", type=_cpus, default=2, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="end the guest when COMMAND takes longer",
     )
     parser.add_argument(
         "--accel",
@@ -63,6 +73,27 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--qmp", metavar="SOCKET", type=Path, help="have QEMU's monitor listen there as well"
     )
+
+
+def _memory(text: str) -> int:
+    from ..vm.qemu import parse_memory
+
+    size = parse_memory(text)
+    if size < _LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(f"a guest needs 256M at least, not {text}")
+    return size
+
+
+def _cpus(text: str) -> int:
+    if not 1 <= int(text) <= _MOST_CPUS:
+        raise argparse.ArgumentTypeError(f"a guest has 1 to {_MOST_CPUS} CPUs, not {text}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not 0 < float(text) < _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds to wait")
+    return float(text)
 
 
 def kernel_of(args: argparse.Namespace, progress: Callable[[str], None]) -> "BuiltKernel":

@@ -1,13 +1,18 @@
 """What the commands that walk pages share: options, selection, progress and exit status."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import Exit, UsageError
-from .options import add_output_arguments, add_target_arguments, comma_separated, open_target
+from ..errors import Exit
+from .options import (
+    add_output_arguments,
+    add_target_arguments,
+    comma_separated,
+    no_such_name,
+    open_target,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,11 +98,7 @@ def _select(
     for name in names:
         codes = codes_of(name)
         if not codes.any():
-            near = difflib.get_close_matches(name, known, 1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(
-                f"this kernel has no {what} {name!r}", f"{guess}It has: {', '.join(known)}"
-            )
+            raise no_such_name(what, name, known)
         selected = codes if selected is None else selected | codes
     return selected
 

@@ -123,7 +123,7 @@ class SummaryReport:
     def _cells(
         self, key: tuple[str, ...], value: str | None, pages: int, folios: int | None
     ) -> tuple[Cell, ...]:
-        share = 100 * pages / self.coverage.spanned
+        share = round(100 * pages / self.coverage.spanned, 4)
         values = (value,) if self.by == ("type",) else ()
         return (*key, *values, pages, share, folios, pages * self.layout.page_size)
 

@@ -10,7 +10,6 @@ from .base import SCHEMA, Cell, Column, Table, kernel_json
 _SOURCES = {
     "enum": "enum pagetype",
     "facts": "known for this scheme",
-    "vmcoreinfo": "VMCOREINFO",
     "flag": "page flag",
     "dtor": "compound destructor",
 }

@@ -45,8 +45,11 @@ class _Command:
 
     def __init__(self, argv: Sequence[str]) -> None:
         try:
-            # stdout is for the report alone.
-            self._process = subprocess.Popen(argv, stdout=sys.stderr)
+            # stdout is for the report alone. A group of its own, so that its children end with it;
+            # but on a terminal only this process's group may read, and Ctrl-C reaches all of that.
+            group = None if sys.stdin is not None and sys.stdin.isatty() else 0
+            self._own_group = group is not None
+            self._process = subprocess.Popen(argv, stdout=sys.stderr, process_group=group)
         except OSError as error:
             raise PageInspectError(
                 f"{argv[0]}: cannot be started: {error.strerror}",
@@ -57,16 +60,24 @@ class _Command:
     def end(self) -> int:
         """Have it ended, by SIGTERM, or SIGKILL when it does not mind that; return its status."""
         if self._process.poll() is None:
-            self._process.terminate()
+            self._signal(signal.SIGTERM)
             try:
                 self._process.wait(_GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                self._signal(signal.SIGKILL)
         code = self._process.wait()
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
         return 128 - code if code < 0 else code
+
+    def _signal(self, number: int) -> None:
+        """Signal the command and its children: they are a process group of their own."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._own_group:
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.send_signal(number)
 
 
 class _Signals:

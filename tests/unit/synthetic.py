@@ -50,7 +50,7 @@ def _low(name: str, bits: dict[str, int]) -> WordScheme:
 
 SCHEMES = {
     "4.18": _low("bits-4.18", schemes.BITS_4_18),
-    "5.0": _low("bits-5.0", schemes.BITS_5_0),
+    "5.0": _low("bits-5.1", schemes.BITS_5_1),
     "5.11": _low("bits-5.11", schemes.BITS_5_11),
     "6.9": _low("bits-6.9", schemes.BITS_6_9),
     "6.10": _low("bits-6.10", LOW_6_10),

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,62 @@ def test_a_reader_that_leaves_is_quiet() -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_stdout_that_cannot_be_written_is_one_line_and_a_hint() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pageinspect", "vm", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "cannot write the report: No space left" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_help_on_a_terminal_that_knows_ascii_alone() -> None:
+    environment = os.environ | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    for command in COMMANDS:
+        done = subprocess.run(
+            [sys.executable, "-m", "pageinspect", command.NAME, "--help"],
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_at_any_moment_is_quiet() -> None:
+    for delay in (0.02, 0.06, 0.1, 0.15, 0.2):
+        with subprocess.Popen(
+            [sys.executable, "-m", "pageinspect", "vm", "list"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as process:
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate()
+        # Before Python has reached main(), it is Python's own to say.
+        assert b"in main" not in said, said
+
+
+@pytest.mark.parametrize("option", [["--type", ","], ["--type", ""], ["--use", ","]])
+def test_a_list_of_no_names_is_a_usage_error(option: list[str]) -> None:
+    assert pageinspect("list", "-c", "/nonexistent", *option).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--cpus", "0"],
+        ["--timeout", "-1"],
+        ["--memory", "0"],
+        ["--memory", "1K"],
+        ["--cpus", "999"],
+    ],
+)
+def test_nonsense_guests_are_usage_errors(option: list[str]) -> None:
+    assert pageinspect("vm", "run", "newest", *option, "--", "true").returncode == 2

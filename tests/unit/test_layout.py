@@ -112,7 +112,7 @@ def test_4_18_to_5_10() -> None:
     assert (first.slab, first.hugetlb) == (BY_FLAG, BY_DTOR)
     assert first.order == OrderField(64 + 17, 0xFF)
     later = Kernel(members=OLD_TAIL, dtors=DTORS, vmcoreinfo=OFFLINE).layout()
-    assert later.scheme.name == "bits-5.0"
+    assert later.scheme.name == "bits-5.1"
     assert names(later.scheme) == "buddy offline kmemcg table guard"
 
 

@@ -1,6 +1,10 @@
 """pfn ranges as users write them."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pageinspect.census import Census, Zone
 from pageinspect.errors import UsageError
@@ -45,6 +49,9 @@ def test_resolve(texts: list[str], expected: list[tuple[int, int]]) -> None:
         ("nonsense", "no pfn range", "START-END"),
         ("1-", "no pfn range", "START-END"),
         ("-5", "no pfn range", "START-END"),
+        ("0_1__", "no pfn range", "START-END"),
+        ("0x_", "no pfn range", "START-END"),
+        ("9" * 5000, "no pfn range", "START-END"),
         ("5-5", "is empty", "exclusive"),
         ("9-5", "is empty", "exclusive"),
         ("1+0", "is empty", "exclusive"),
@@ -66,3 +73,10 @@ def test_bad_ranges(text: str, message: str, hint: str) -> None:
 def test_merge_and_intersect() -> None:
     assert merge([(5, 9), (1, 3), (3, 4), (8, 12), (20, 20)]) == [(1, 4), (5, 12)]
     assert intersect([(0, 10), (20, 30)], [(5, 25)]) == [(5, 10), (20, 25)]
+
+
+@given(st.text(alphabet="0123456789abcdefxX+-,:_ physzonede", max_size=30))
+def test_any_text_is_a_range_or_a_usage_error(text: str) -> None:
+    with contextlib.suppress(UsageError):
+        for start, end in resolve([text], CENSUS, 12):
+            assert 0 <= start < end

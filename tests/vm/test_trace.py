@@ -262,7 +262,7 @@ def test_an_unknown_type_is_a_usage_error_that_names_the_nearest(guest: Guest) -
     done = guest.run(["pageinspect", "trace", "--type", "tabel"], timeout=60, check=False)
     assert done.status == 2
     assert done.stdout == b""
-    assert b"'tabel' is no page type of this kernel" in done.stderr
+    assert b"this kernel has no page type 'tabel'" in done.stderr
     assert b"did you mean table?" in done.stderr
 
 

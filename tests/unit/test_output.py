@@ -1,0 +1,53 @@
+"""Where -o writes: files whole or not at all; links, devices and FIFOs as they are."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from pageinspect.commands.output import check_output, open_output
+from pageinspect.errors import PageInspectError
+
+
+def write(output: Path, text: str) -> None:
+    with open_output(output) as stream:
+        stream.write(text)
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    output = tmp_path / "report"
+    write(output, "first")
+    with contextlib.suppress(KeyError), open_output(output) as stream:
+        stream.write("half")
+        raise KeyError
+    assert output.read_text() == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    write(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "text"
+
+
+def test_a_fifo_stays_one(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(fifo.read_text()))
+    reader.start()
+    write(fifo, "text")
+    reader.join(10)
+    assert read == ["text"]
+    assert fifo.is_fifo()
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    for output in (tmp_path, tmp_path / "no" / "report", Path("/")):
+        with pytest.raises(PageInspectError, match="cannot write"):
+            check_output(output)
+    check_output(None)
+    check_output(tmp_path / "new")
