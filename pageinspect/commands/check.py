@@ -3,14 +3,15 @@
 Every struct page is held against the rules of docs/check.md, and every total that the kernel counts
 too against its counter: verified, explained (off in a way and by no more than a rule allows), or
 differs. On a running kernel, what looks broken is read again: only what is broken twice is a
-violation. The status is 4 when there is a violation or a book that differs.
+violation. With --pfn the books are left out: the counters are about all pages. The status is 4 when
+there is a violation or a book that differs.
 """
 
 import argparse
 from typing import TYPE_CHECKING
 
-from .options import add_output_arguments, add_target_arguments, open_target, write_report
-from .walking import walked
+from .options import open_target, write_report
+from .walking import add_pfn_argument, walked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,17 +26,7 @@ NAME = "check"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    add_target_arguments(parser)
-    group = parser.add_argument_group("which pages (default: all)")
-    group.add_argument(
-        "--pfn",
-        action="append",
-        default=[],
-        metavar="RANGE",
-        help="only these pfns, as `pageinspect list` takes them; the kernel's counters are about "
-        "all pages, so they are left out. May be repeated.",
-    )
-    add_output_arguments(parser)
+    add_pfn_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,15 +7,13 @@ Struct pages that cannot be read have KPF_NOPAGE and count 0; they are counted o
 
 import argparse
 import contextlib
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING
 
-from ..errors import Exit, PageInspectError, UsageError
+from ..errors import Exit, UsageError
 from .options import add_target_arguments, open_target
+from .output import check_output, open_output
 from .walking import walked
 
 if TYPE_CHECKING:
@@ -46,19 +44,22 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("nothing to write", "give --kpageflags FILE, --kpagecount FILE or both")
     if len(named) == 2 and named[0].resolve() == named[1].resolve():
         raise UsageError("both files have one name", "give each of them a name of its own")
+    for path in named:
+        check_output(path)
     opened = survey.survey(open_target(args))
     with contextlib.ExitStack() as stack:
-        kept = [None if path is None else stack.enter_context(_Whole(path)) for path in paths]
-        unreadable = _write(opened, kept[0], kept[1])
-        for whole in filter(None, kept):
-            whole.keep()
+        flags, counts = (
+            None if path is None else stack.enter_context(open_output(path, binary=True))
+            for path in paths
+        )
+        unreadable = _write(opened, flags, counts)
     if unreadable:
         pages = "struct page" if unreadable == 1 else "struct pages"
         sys.stderr.write(f"{unreadable} {pages} could not be read: KPF_NOPAGE, count 0\n")
     return int(Exit.INCOMPLETE if unreadable else Exit.COMPLETE)
 
 
-def _write(opened: "Survey", flags: "_Whole | None", counts: "_Whole | None") -> int:
+def _write(opened: "Survey", flags: IO[bytes] | None, counts: IO[bytes] | None) -> int:
     """Write what is asked for and return how many struct pages could not be read."""
     from .. import kpageflags
     from ..ranges import intersect
@@ -76,58 +77,3 @@ def _write(opened: "Survey", flags: "_Whole | None", counts: "_Whole | None") ->
             counts.write(piece.counts.tobytes())
         unreadable += piece.unreadable
     return unreadable
-
-
-class _Whole:
-    """A file that appears under its name only once it is whole, as a context manager.
-
-    Its methods raise PageInspectError when it cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary: Path | None = None
-        self._stream: IO[bytes]
-
-    def __enter__(self) -> Self:
-        with self._errors():
-            descriptor, name = tempfile.mkstemp(
-                dir=self._path.parent, prefix=f".{self._path.name}."
-            )
-            self._temporary = Path(name)
-            self._stream = os.fdopen(descriptor, "wb")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # What a full disk did not take is written again on close, and refused again.
-        with contextlib.suppress(OSError):
-            self._stream.close()
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
-
-    def write(self, data: bytes) -> None:
-        """Append to the file."""
-        with self._errors():
-            self._stream.write(data)
-
-    def keep(self) -> None:
-        """Give the file its name, and the mode that any new file has."""
-        if self._temporary is None:
-            return
-        with self._errors():
-            self._stream.close()
-            umask = os.umask(0)
-            os.umask(umask)
-            self._temporary.chmod(0o666 & ~umask)
-            self._temporary.rename(self._path)
-            self._temporary = None
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise PageInspectError(
-                f"cannot write {self._path}: {error.strerror}",
-                "name a file in a folder you may write, with room for 8 bytes a page",
-            ) from None

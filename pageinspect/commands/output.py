@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO, cast
+from typing import IO, Any, Literal, TextIO, overload
 
 from ..errors import PageInspectError
 
@@ -31,38 +31,49 @@ def check_output(output: Path | None) -> None:
         raise cannot_write(output, "its folder is not there, or not yours to write")
 
 
+@overload
+def open_output(
+    output: Path, *, binary: Literal[False] = False
+) -> contextlib.AbstractContextManager[TextIO]: ...
+
+
+@overload
+def open_output(
+    output: Path, *, binary: Literal[True]
+) -> contextlib.AbstractContextManager[IO[bytes]]: ...
+
+
 @contextlib.contextmanager
-def open_output(output: Path) -> Iterator[TextIO]:
+def open_output(output: Path, *, binary: bool = False) -> Iterator[Any]:
     """Open a stream whose content is in `output` when the context ends without an error.
 
     Links are followed; a device or FIFO is written to as it is. Raises PageInspectError.
     """
     check_output(output)
     place = output.resolve()
+    mode, encoding = ("wb", None) if binary else ("w", "utf-8")
     try:
         if place.exists() and not place.is_file():
-            with place.open("w", encoding="utf-8") as stream:
+            with place.open(mode, encoding=encoding) as stream:
                 yield stream
             return
-        with _replacing(place) as stream:
+        with _replacing(place, mode, encoding) as stream:
             yield stream
     except OSError as error:
         raise cannot_write(output, error.strerror) from None
 
 
 @contextlib.contextmanager
-def _replacing(place: Path) -> Iterator[TextIO]:
-    with tempfile.NamedTemporaryFile(
-        "w", dir=place.parent, prefix=f".{place.name}.", delete=False, encoding="utf-8"
-    ) as stream:
-        temporary = Path(stream.name)
-        try:
-            yield cast("TextIO", stream)
-            stream.flush()
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
-            temporary.rename(place)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+def _replacing(place: Path, mode: str, encoding: str | None) -> Iterator[Any]:
+    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, mode, encoding=encoding) as stream:
+            yield stream
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.rename(place)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

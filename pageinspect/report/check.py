@@ -165,8 +165,9 @@ class CheckReport:
 
     def _verdict(self) -> Iterator[str]:
         n = sum(self.findings.found.values())
-        found = counted(n, "violation") if n else "no violation"
-        yield ""
+        found = counted(n, "violation") if n else "No violation"
+        if self.findings.found or self.books:
+            yield ""
         pages = counted(self.coverage.spanned, "page")
         yield f"{found} of {counted(len(CONFLICTS), 'rule')} in {pages}."
         if self.left_out:
