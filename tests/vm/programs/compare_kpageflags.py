@@ -36,9 +36,10 @@ def main() -> None:
     ours = np.full(end, CODES, np.uint16)
     heads = np.ones(end, np.bool_)
     read_kpageflags(before)
-    for batch, types in asked.types(asked.census.spanned):
-        ours[batch.first : batch.first + len(batch)] = types.code
-        heads[batch.first : batch.first + len(batch)] = types.head
+    for pages in asked.pages():
+        place = slice(pages.batch.first, pages.batch.first + len(pages))
+        ours[place] = pages.code
+        heads[place] = pages.head
     read_kpageflags(after)
 
     stable = (before == after) & (ours != CODES) & (before >> np.uint64(NOPAGE) & np.uint64(1) == 0)
