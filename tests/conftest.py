@@ -1,6 +1,7 @@
 """Of all tests: their options, and PAGEINSPECT_REQUIRE_ALL=1, which makes a skip a failure."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write generated documents instead of comparing",
     )
+
+
+def pytest_configure() -> None:
+    # Under nohup or in the background of a script they are ignored, and so in all that a test runs.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,5 +1,6 @@
 """The guests themselves: commands in them, how they are lost, and what stays behind."""
 
+import contextlib
 import os
 import pty
 import shutil
@@ -353,15 +354,22 @@ def test_a_shell_on_a_terminal(ready: Ready) -> None:
         os.execv(_RUN[0], [*_RUN, _ONE, "--memory", "512M"])  # noqa: S606
     seen = bytearray()
     try:
-        for typed, awaited in (
-            (b"", b"# "),
-            (b"echo $((6*7))-; tty\r", b"42-\r\n/dev/pts/"),
-            (b"sleep 1000\r", b"sleep 1000\r\n"),
-            (b"\x03exit 6\r", b"exit 6\r\n"),
+        # Each step waits for what answers it, and takes no output of a step before for it.
+        for awaited, typed in (
+            (b"# ", b"echo $((6*7))-; tty\r"),
+            (b"42-\r\n/dev/pts/", b""),
+            # What the shell starts is in the foreground when it speaks itself.
+            (b"# ", b"sh -c 'echo s-$((6*8)); exec sleep 1000'\r"),
+            (b"s-48\r\n", b"\x03"),
+            (b"# ", b"exit 6\r"),
         ):
-            os.write(terminal, typed)
-            while awaited not in seen:
+            while (at := seen.find(awaited)) < 0:
                 seen += os.read(terminal, 1 << 16)
+            del seen[: at + len(awaited)]
+            os.write(terminal, typed)
+        with contextlib.suppress(OSError):  # EIO: the other side is closed
+            while os.read(terminal, 1 << 16):
+                pass
         _, status = os.waitpid(pid, 0)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
