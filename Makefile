@@ -25,7 +25,7 @@ demo: packages $(VENV)/installed
 
 test: packages $(VENV)/installed lint
 	$(BIN)/pageinspect vm build --debuginfo
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 test-unit: $(VENV)/installed
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
