@@ -10,7 +10,7 @@ def size(n_bytes: int) -> str:
     while abs(value) >= 1024 and prefix < len(_PREFIXES) - 1:
         value /= 1024
         prefix += 1
-    digits = 0 if value == int(value) else 1 if abs(value) >= 100 else 2
+    digits = 0 if value == int(value) or abs(value) >= 999.95 else 1 if abs(value) >= 100 else 2
     return f"{value:.{digits}f} {_PREFIXES[prefix]}"
 
 

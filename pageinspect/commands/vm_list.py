@@ -1,33 +1,36 @@
 """List the kernels of the catalogue and those that are built."""
 
 import argparse
-import sys
 
 from ..errors import Exit
+from .options import add_output_arguments, write_report
 
 NAME = "list"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options: there are none."""
+    """Declare the options."""
+    add_output_arguments(parser)
 
 
-def run(_args: argparse.Namespace) -> int:
-    """Print the table."""
-    from tabulate import tabulate
-
+def run(args: argparse.Namespace) -> int:
+    """Write a KernelsReport."""
+    from ..report.kernels import GuestKernel, KernelsReport
     from ..vm.kernel import all_kernels, built
 
-    rows = []
+    kernels = []
     for kernel in all_kernels():
         ready = built(kernel)
-        release = ready.release if ready else "not built"
-        size = f"{ready.size / (1 << 20):.0f} MiB" if ready else ""
-        debuginfo = "yes" if ready and ready.vmlinux else ""
-        rows.append(
-            (kernel.name, kernel.suite, kernel.series, release, size, debuginfo, kernel.proves)
+        kernels.append(
+            GuestKernel(
+                kernel.name,
+                kernel.suite,
+                kernel.series,
+                ready.release if ready else None,
+                ready.size if ready else None,
+                bool(ready and ready.vmlinux),
+                kernel.proves,
+            )
         )
-    headers = ("KERNEL", "SUITE", "SERIES", "RELEASE", "SIZE", "DEBUGINFO", "PROVES")
-    table = tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
-    sys.stdout.write(table + "\n")
+    write_report(args, KernelsReport(tuple(kernels)))
     return Exit.COMPLETE

@@ -70,6 +70,7 @@ def open_survey(args: argparse.Namespace) -> "tuple[Survey, list[Range], Selecti
     wanted = ranges.resolve(args.pfn, opened.census, layout.page_shift)
     selection = Selection(
         ranges.count(wanted),
+        wanted[-1][1] if wanted else 0,
         _select(
             getattr(args, "type", ()),
             "page type",

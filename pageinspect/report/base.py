@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ..layout import PageLayout
-from ..target import Provenance
 from ..units import counted
+
+if TYPE_CHECKING:
+    from ..layout import PageLayout
+    from ..target import Provenance
 
 SCHEMA = 1
 """Version of the JSON form: fields may be added under it, never renamed."""
@@ -19,7 +21,8 @@ class Column:
     """One column of a table; `show` turns a cell's value into what people read.
 
     `key` is its name for machines, who get the value itself. Rows that stream need a `width` in
-    characters: longer cells push the others aside, 0 is as wide as it gets.
+    characters: longer text is cut, numbers never; 0 is as wide as it gets. A column is for
+    `machines` alone, or `spare`: people do without it where the lines would get too long.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Column:
     align: Literal["left", "right"] = "left"
     key: str = ""
     width: int | None = None
+    machines: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class Table:
 
     For people alone are the lines `before` and `after` it, the rows that split row number i
     (`splits[i]`) and the `total`, so that machines may sum what they get. Rows may be an iterator,
-    and `after` a function that is called when they are done.
+    and `after` a function that is called when they are done. `machines` is the table that machines
+    get where rows for people are none for them.
     """
 
     columns: tuple[Column, ...]
@@ -44,6 +50,7 @@ class Table:
     total: Sequence[Cell] | None = None
     before: tuple[str, ...] = ()
     after: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
+    machines: "Table | None" = None
 
 
 class Report(Protocol):
@@ -87,7 +94,7 @@ class Coverage:
         }
 
 
-def kernel_json(provenance: Provenance, layout: PageLayout) -> dict[str, str]:
+def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, str]:
     """Return the JSON form of which kernel it was, and how it was read."""
     return {
         "release": provenance.release,

@@ -136,7 +136,7 @@ class CheckReport:
     def to_table(self) -> Table:
         """Return the tabular form: a row a broken rule, and one a book.
 
-        People read the reasons below it, by their numbers.
+        People read the reasons below it, by their numbers; machines get a row a page as well.
         """
         rows: list[tuple[Cell, ...]] = [
             (rule.name, self.findings.found[rule.name], None, "violation", rule.sentence)
@@ -155,7 +155,27 @@ class CheckReport:
             rows,
             before=(self.provenance.describe(), ""),
             after=(*self._verdict(), *self._notes(notes), *self._violations()),
+            machines=Table(_FOR_MACHINES, self._records()),
         )
+
+    def _records(self) -> list[tuple[Cell, ...]]:
+        """Return the rows of _FOR_MACHINES."""
+        found = self.findings
+        rows: list[tuple[Cell, ...]] = [
+            ("rule", name, None, found.found[name], None, "violation", rule.sentence, None, None)
+            for name, rule in ((rule.name, rule) for rule in self._broken())
+        ]
+        rows += [
+            ("page", v.rule, v.pfn, None, None, None, v.detail, None, None) for v in found.kept
+        ]
+        rows += [
+            (
+                *("book", b.name, None, b.counted, b.kernel, b.verdict, b.why, b.counter),
+                "+".join(b.uses),
+            )
+            for b in self.books or ()
+        ]
+        return rows
 
     def _broken(self) -> Iterator[Conflict]:
         return (rule for rule in CONFLICTS if rule.name in self.findings.found)
@@ -190,6 +210,12 @@ class CheckReport:
             more = self.findings.found[rule.name] - min(len(kept), _MOST_SHOWN)
             if more:
                 yield f"- and {number(more)} more: --format json"
+
+
+_FOR_MACHINES = tuple(
+    Column(name)
+    for name in ("kind", "name", "pfn", "counted", "kernel", "verdict", "why", "counter", "uses")
+)
 
 
 def spots(findings: Findings) -> list[tuple[int, int]]:

@@ -25,7 +25,6 @@ class Listing(ABC):
     """
 
     json_key: str
-    columns: tuple[Column, ...]
 
     def __init__(
         self,
@@ -49,6 +48,15 @@ class Listing(ABC):
 
     def _coverage_json(self) -> dict[str, int]:
         return self.coverage.to_json()
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the table."""
+
+    @property
+    def _pfn_width(self) -> int:
+        return len(hex(self.selection.last))
 
     @abstractmethod
     def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
@@ -102,15 +110,20 @@ class RunsListing(Listing):
     """Runs of consecutive pfns of one use, type and order."""
 
     json_key = "runs"
-    columns = (
-        Column("start", hex, "right", width=9),
-        Column("end", hex, "right", width=9),
-        Column("use", width=13),
-        Column("type", width=13),
-        Column("order", align="right", width=5),
-        Column("pages", number, "right", width=10),
-        Column("size", size, "right", "bytes", width=9),
-    )
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns: as wide as the largest pfn and the longest run that there can be."""
+        pfn, pages = self._pfn_width, len(number(self.selection.spanned))
+        return (
+            Column("start", hex, "right", width=pfn),
+            Column("end", hex, "right", width=pfn),
+            Column("use", width=13),
+            Column("type", width=13),
+            Column("order", align="right", width=5),
+            Column("pages", number, "right", width=pages),
+            Column("size", size, "right", "bytes", width=9, spare=True),
+        )
 
     def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
         for start, end, use, code, order in _joined(batches, self.selection):
@@ -141,18 +154,22 @@ class RunsListing(Listing):
 
 
 class PagesListing(Listing):
-    """Every page."""
+    """Every page, one line each."""
 
     json_key = "pages"
-    columns = (
-        Column("pfn", hex, "right", width=10),
-        Column("use", width=13),
-        Column("type", width=13),
-        Column("word", width=10),
-        Column("refcount", align="right", width=8),
-        Column("order", align="right", width=5),
-        Column("flags", width=0),
-    )
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns. A page is one line, however many flags it has."""
+        return (
+            Column("pfn", hex, "right", width=self._pfn_width),
+            Column("use", width=13),
+            Column("type", width=13),
+            Column("word", width=10),
+            Column("refcount", align="right", width=11),
+            Column("order", align="right", width=5),
+            Column("flags", width=0),
+        )
 
     def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
         flag_names = cache(self._flag_names)

@@ -1,5 +1,6 @@
 """Pages described one by one, from a kernel or from the text of dump_page()."""
 
+import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
 _WIDTH = 60
 """Of values: with the longest field name they fit 80 columns."""
 _COLUMNS = (Column("field"), Column("value"))
+_EXPLAINED = (Column("raw"), Column("rule"))
 
 
 def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[Cell, ...]]:
@@ -33,26 +35,47 @@ def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[Cell, ...]]:
     return rows
 
 
-def _blocks(pages: Sequence[Sequence[Fact]], *, explain: bool, before: tuple[str, ...]) -> Table:
-    """Return one block a page, set apart by an empty line for people."""
+def _blocks(
+    pages: Sequence[Sequence[Fact]],
+    *,
+    explain: bool,
+    before: tuple[str, ...],
+    which: tuple[str, Sequence[int]],
+) -> Table:
+    """Return one block a page, set apart by an empty line for people.
+
+    Machines get a row a field: `which` is the name and the values of what tells pages apart there.
+    """
     rows: list[tuple[Cell, ...]] = []
     splits: dict[int, list[tuple[Cell, ...]]] = {}
     for facts in pages:
         if rows:
             splits[len(rows) - 1] = [("", "")]
         rows += _rows(facts, explain=explain)
-    return Table(_COLUMNS, rows, splits, before=before)
+    name, keys = which
+    columns = (Column(name), *_COLUMNS, *(_EXPLAINED if explain else ()))
+    fields = [
+        (key, fact.name, _cell(fact.value), *((fact.raw, fact.rule) if explain else ()))
+        for key, facts in zip(keys, pages, strict=True)
+        for fact in facts
+    ]
+    return Table(_COLUMNS, rows, splits, before=before, machines=Table(columns, fields))
+
+
+def _cell(value: Any) -> Cell:
+    """Return a value as one cell: what has parts as JSON."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _json(facts: Sequence[Fact], *, explain: bool) -> dict[str, Any]:
-    json: dict[str, Any] = {fact.name: fact.value for fact in facts}
+    fields: dict[str, Any] = {fact.name: fact.value for fact in facts}
     if explain:
-        json["explain"] = {
+        fields["explain"] = {
             fact.name: {"raw": fact.raw, "rule": fact.rule}
             for fact in facts
             if fact.raw or fact.rule
         }
-    return json
+    return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +104,12 @@ class PageReport:
     def to_table(self) -> Table:
         """Return the tabular form: a block a page."""
         before = (self.provenance.describe(), "")
-        return _blocks([p.facts for p in self.pages], explain=self.explain, before=before)
+        return _blocks(
+            [p.facts for p in self.pages],
+            explain=self.explain,
+            before=before,
+            which=("pfn", [p.pfn for p in self.pages]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +128,9 @@ class DumpTextReport:
 
     def to_table(self) -> Table:
         """Return the tabular form: a block a page."""
-        return _blocks(self.pages, explain=self.explain, before=())
+        return _blocks(
+            self.pages,
+            explain=self.explain,
+            before=(),
+            which=("report", range(1, len(self.pages) + 1)),
+        )

@@ -14,6 +14,8 @@ class Selection:
 
     spanned: int
     """Number of pfns asked for that have a struct page."""
+    last: int = 0
+    """The end of the last of them."""
     types: npt.NDArray[np.bool_] | None = None
     uses: npt.NDArray[np.bool_] | None = None
     freeing: bool = False

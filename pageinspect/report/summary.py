@@ -26,7 +26,8 @@ class SummaryRow:
 
     key: tuple[str, ...]
     pages: int
-    folios: int
+    folios: int | None
+    """None where they are not counted: in a part or a total."""
     value: str | None = None
     split: tuple[tuple[str, int], ...] = ()
     """What the pages of the row "untyped" are by their own words: (name, pages)."""
@@ -35,7 +36,7 @@ class SummaryRow:
         return replace(
             self,
             pages=self.pages + other.pages,
-            folios=self.folios + other.folios,
+            folios=(self.folios or 0) + (other.folios or 0),
             split=self.split + other.split,
         )
 
@@ -86,24 +87,27 @@ class SummaryReport:
 
     def to_table(self) -> Table:
         """Return the tabular form."""
+        by_type = self.by == ("type",)
         columns = [Column(name) for name in self.by]
-        if self.by == ("type",):
+        if by_type:
             columns.append(Column("value"))
         columns += [
             Column("pages", number, "right"),
-            Column("%", percent, "right", "percent"),
-            Column("folios", number, "right"),
-            Column("size", size, "right", "bytes"),
+            Column("%", percent, "right", "percent", spare=True),
+            Column("folios", number, "right", spare=True),
+            Column("size", size, "right", "bytes", spare=True),
         ]
+        if by_type:
+            columns.append(Column("split", machines=True))
         splits = {
-            i: [self._cells((f"- {name}",), None, pages, None) for name, pages in row.split]
+            i: [self._cells(SummaryRow((f"- {name}",), pages, None)) for name, pages in row.split]
             for i, row in enumerate(self.rows)
         }
         return Table(
             tuple(columns),
-            [self._cells(row.key, row.value, row.pages, row.folios) for row in self.rows],
+            [self._cells(row) for row in self.rows],
             splits,
-            self._cells(("total", *[""] * (len(self.by) - 1)), None, self.pages, None),
+            self._cells(SummaryRow(("total", *[""] * (len(self.by) - 1)), self.pages, None)),
             before=(self.provenance.describe(), ""),
             after=(
                 *self._freeing_remark(),
@@ -120,12 +124,13 @@ class SummaryReport:
             return ()
         return ("", f"{counted(self.freeing, 'page')} typed while being freed: list --freeing.")
 
-    def _cells(
-        self, key: tuple[str, ...], value: str | None, pages: int, folios: int | None
-    ) -> tuple[Cell, ...]:
-        share = round(100 * pages / self.coverage.spanned, 4)
-        values = (value,) if self.by == ("type",) else ()
-        return (*key, *values, pages, share, folios, pages * self.layout.page_size)
+    def _cells(self, row: SummaryRow) -> tuple[Cell, ...]:
+        share = round(100 * row.pages / self.coverage.spanned, 4)
+        cells = (row.pages, share, row.folios, row.pages * self.layout.page_size)
+        if self.by != ("type",):
+            return (*row.key, *cells)
+        split = " ".join(f"{name}:{pages}" for name, pages in row.split)
+        return (*row.key, row.value, *cells, split)
 
 
 class _Fold:

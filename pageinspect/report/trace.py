@@ -185,16 +185,25 @@ class TraceReport:
         rows: list[tuple[Cell, ...]] = [
             (row.type_name, *row.frees.cells(page_size), _verdict(row)) for row in self.typed
         ]
-        if self.others is not None and self.others.frees:
+        if self.others is not None:
             rows.append(("other types", *self.others.cells(page_size), None))
         rows.append(("untyped", *self.untyped.cells(page_size), None))
         total: tuple[Cell, ...] = ("total", *self.total.cells(page_size), None)
+        lost: tuple[Cell, ...] = ("lost", self.lost.events, None, None, None, None)
         columns: tuple[Column, ...] = _COLUMNS
         if self.interval:
-            columns = (Column("at", _seconds, "right", key="end_ns"), *columns)
-            rows = [(self.end_ns, *row) for row in rows]
-            total = (self.end_ns, *total)
-        return Table(columns, rows, total=total, before=self._before(), after=self._after())
+            times = (self.start_ns, self.end_ns)
+            columns = (_START, _END, *columns)
+            rows = [(*times, *row) for row in rows]
+            total, lost = (*times, *total), (*times, *lost)
+        return Table(
+            columns,
+            rows,
+            total=total,
+            before=self._before(),
+            after=self._after(),
+            machines=Table(columns, [*rows, lost]),
+        )
 
     def _before(self) -> tuple[str, ...]:
         if self.start_ns:
@@ -241,9 +250,9 @@ class TraceReport:
 
 _COLUMNS = (
     Column("type"),
-    Column("frees", number, "right"),
+    Column("frees", number, "right", spare=True),
     Column("pages", number, "right"),
-    Column("size", size, "right", key="bytes"),
+    Column("size", size, "right", key="bytes", spare=True),
     Column("order:frees", key="orders"),
     Column("typed free", key="verdict"),
 )
@@ -257,3 +266,7 @@ def _verdict(row: TypeFrees) -> str | None:
 
 def _seconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e9:.2f} s"
+
+
+_START = Column("from", key="start_ns", machines=True)
+_END = Column("at", _seconds, "right", key="end_ns")

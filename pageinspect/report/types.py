@@ -49,17 +49,19 @@ class TypesReport:
 
     def to_table(self) -> Table:
         """Return the tabular form."""
-        rows: list[tuple[Cell, ...]] = [
-            (name, value, _SOURCES[source], "yes" if sticky else "no")
-            for name, value, source, sticky in self._entries()
-        ]
+        rows: list[tuple[Cell, ...]] = [*self._entries()]
         resets = (
             "A type that is still set when its page is freed is reset by the buddy allocator"
             if self.layout.resets
             else "The buddy allocator does not reset types: a page freed with one is a bad page"
         )
         return Table(
-            (Column("type"), Column("value"), Column("learnt from"), Column("sticky")),
+            (
+                Column("type", key="name"),
+                Column("value"),
+                Column("learnt from", lambda source: _SOURCES[source], key="from"),
+                Column("sticky", lambda sticky: "yes" if sticky else "no"),
+            ),
             rows,
             before=(f"{self.provenance.describe()}, scheme {self.layout.scheme.name}", ""),
             after=(

@@ -14,7 +14,7 @@ from pageinspect.report.listing import PagesListing, RunsListing
 from pageinspect.report.selection import Selection
 from pageinspect.target import Provenance
 
-ALL = Selection(32)
+ALL = Selection(32, 0x1020)
 FROM = Provenance("7.3.4-test", "core", "btf")
 
 
@@ -52,10 +52,10 @@ def test_runs_join_across_batches() -> None:
 
 
 def test_a_selection_leaves_the_rest_out() -> None:
-    selection = Selection(32, types=codes_of(MODERN, "slab"))
+    selection = Selection(32, 0x1020, types=codes_of(MODERN, "slab"))
     (run,) = json.loads(listed(RunsListing, "json", selection))["runs"]
     assert (run["start"], run["pages"]) == (0x1004, 4)
-    none = Selection(32, types=codes_of(MODERN, "guard"))
+    none = Selection(32, 0x1020, types=codes_of(MODERN, "guard"))
     assert json.loads(listed(RunsListing, "json", none))["runs"] == []
     assert "No page here" in listed(RunsListing, "table", none)
     assert listed(RunsListing, "csv", none).splitlines() == ["start,end,use,type,order,pages,bytes"]
@@ -92,7 +92,7 @@ def test_rows_come_as_the_walk_does() -> None:
             taken.append(len(pages))
             yield pages
 
-    rows = RunsListing(FROM, MODERN, Selection(32), counted()).to_table().rows
+    rows = RunsListing(FROM, MODERN, Selection(32, 0x1020), counted()).to_table().rows
     next(iter(rows))
     assert taken == [16]
     assert np.sum(taken) < 32

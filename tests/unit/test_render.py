@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from synthetic import MODERN
 
 from pageinspect.render import render
 from pageinspect.report import Column, Table
-from pageinspect.report.base import Coverage
-from pageinspect.report.summary import SummaryReport, SummaryRow
-from pageinspect.target import Provenance
 from pageinspect.units import number, size
 
 
@@ -31,31 +27,6 @@ def text(table: Table, form: str = "table") -> str:
     stream = io.StringIO()
     render(Fake(table), form, stream)
     return stream.getvalue()
-
-
-def test_the_largest_numbers_line_up_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    pages = 1 << 34
-    rows = [
-        SummaryRow((name,), pages, pages, "0xf8")
-        for name in ("buddy", "large_kmalloc", "unaccepted")
-    ]
-    rows.append(SummaryRow(("untyped",), 7, 7, None, (("mapped", 3), ("reset", 4))))
-    report = SummaryReport(
-        Provenance("7.3.4+deb13-cloud-amd64", "core", "btf"),
-        MODERN,
-        Coverage(3 * pages + 7, 0),
-        ("type",),
-        tuple(rows),
-        0,
-    )
-    stream = io.StringIO()
-    render(report, "table", stream)
-    lines = stream.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    body = lines[2:]
-    assert len({len(line) for line in body if line.endswith("B")}) == 1
-    assert f"{pages:,}" in stream.getvalue()
 
 
 def test_machines_get_plain_values_and_nothing_twice() -> None:
@@ -83,6 +54,34 @@ def test_control_characters_never_reach_a_terminal(form: str) -> None:
     shown = text(table, form)
     assert "\x1b" not in shown
     assert "\\x1b]0;owned\\x07" in shown
+
+
+def test_what_is_too_wide_loses_spare_columns_and_then_wraps_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = (
+        Column("name"),
+        Column("n", number, "right"),
+        Column("size", size, "right", "bytes", spare=True),
+    )
+    narrow = text(Table(columns, [("x" * 50, 1 << 34, 1023 << 20)]))
+    assert narrow.splitlines()[2].split() == ["x" * 50, "17,179,869,184", "1023", "MiB"]
+    assert "size" not in text(Table(columns, [("x" * 60, 1 << 34, 1)]))
+    lines = text(Table(columns, [("x" * 100, 1 << 34, 1)])).splitlines()
+    assert max(map(len, lines)) == 80
+    assert "".join(line.split()[0] for line in lines[2:]) == "x" * 100
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "size" in text(Table(columns, [("x" * 100, 1 << 34, 1)]))
+
+
+def test_columns_for_machines_alone() -> None:
+    table = Table((Column("a"), Column("b", machines=True)), [("1", True)])
+    assert text(table).split() == ["a", "---", "1"]
+    assert text(table, "csv") == "a,b\n1,true\n"
+    other = Table((Column("c"),), [("3",)], machines=table)
+    assert text(other).split() == ["c", "---", "3"]
+    assert text(other, "csv") == "a,b\n1,true\n"
 
 
 def test_prose_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:

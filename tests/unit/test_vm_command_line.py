@@ -1,4 +1,7 @@
 import argparse
+import csv
+import io
+import json
 from pathlib import Path
 
 import pytest
@@ -73,9 +76,18 @@ def test_list_shows_the_catalogue(
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
     assert main(["vm", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:3] for line in lines[1:]] == [
-        ["6.1", "bookworm", "6.1"],
-        ["6.12", "trixie", "6.12"],
-        ["newest", "trixie-backports", "newest"],
+    assert [line.split() for line in lines[2:5]] == [
+        ["6.1", "bookworm", "not", "built", "no"],
+        ["6.12", "trixie", "not", "built", "no"],
+        ["newest", "trixie-backports", "not", "built", "no"],
     ]
-    assert all("not built" in line for line in lines[1:])
+    assert main(["vm", "list", "--format", "json"]) == 0
+    kernels = json.loads(capsys.readouterr().out)["kernels"]
+    assert [(k["name"], k["series"], k["release"]) for k in kernels] == [
+        ("6.1", "6.1", None),
+        ("6.12", "6.12", None),
+        ("newest", "newest", None),
+    ]
+    assert main(["vm", "list", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [{**k, "release": "", "bytes": "", "debuginfo": "false"} for k in kernels] == rows

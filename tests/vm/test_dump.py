@@ -1,5 +1,7 @@
 """Dumps of busy guests: BTF against DWARF, and counts against the kernel's own counters."""
 
+import csv
+import io
 import itertools
 import json
 import subprocess
@@ -160,12 +162,23 @@ def test_a_range_that_cuts_a_huge_page(core: Core) -> None:
     assert cut["coverage"] == {"spanned": 7, "read": 7, "unreadable": 0}
 
 
-def test_csv_carries_the_same_values(core: Core) -> None:
-    report = json.loads(pageinspect("summary", "-c", core.path, "--format", "json").stdout)
-    lines = pageinspect("summary", "-c", core.path, "--format", "csv").stdout.splitlines()
-    cells = {line.split(",")[0]: line.split(",") for line in lines[1:]}
-    for row in report["rows"]:
-        assert int(cells[row["name"]][2]) == row["pages"]
+@pytest.mark.parametrize(
+    ("command", "rows"), [("summary", "rows"), ("list", "runs"), ("types", "types")]
+)
+def test_csv_carries_the_same_values(core: Core, command: str, rows: str) -> None:
+    report = json.loads(pageinspect(command, "-c", core.path, "--format", "json").stdout)
+    text = pageinspect(command, "-c", core.path, "--format", "csv").stdout
+    records = list(csv.DictReader(io.StringIO(text)))
+    assert len(records) == len(report[rows]) > 5
+    for record, row in zip(records, report[rows], strict=True):
+        if command == "summary":
+            row["type"] = row.pop("name")
+            row["split"] = " ".join(f"{k}:{n}" for k, n in row.get("split", {}).items())
+        cells = {
+            key: "" if value is None else value if isinstance(value, str) else json.dumps(value)
+            for key, value in row.items()
+        }
+        assert {key: record[key] for key in cells} == cells
 
 
 @pytest.mark.parametrize(

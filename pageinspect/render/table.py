@@ -1,0 +1,140 @@
+"""Tables for people: columns that line up, in lines of 80 columns or of the terminal's."""
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TextIO
+
+from tabulate import tabulate
+
+from ..report import Column, Report, Table
+from ..report.base import Cell
+from ..units import printable
+
+_GAP = 2
+"""Spaces between columns."""
+_HEADER = 2
+"""By how much tabulate makes a column wider than its name, at least."""
+_NARROWEST = 80
+_LEAST = 8
+"""Columns of text are not made narrower than this."""
+
+_Rows = list[list[str]]
+
+
+def _terminal() -> int:
+    return max(shutil.get_terminal_size().columns, _NARROWEST)
+
+
+def _shown(column: Column, cell: Cell) -> str:
+    return "" if cell is None else printable(column.show(cell))
+
+
+def _prose(lines: Sequence[str], stream: TextIO) -> None:
+    width = shutil.get_terminal_size().columns
+    stream.writelines(textwrap.fill(printable(line), width) + "\n" for line in lines)
+
+
+def _rows_for_people(table: Table) -> Iterator[Sequence[Cell]]:
+    for i, row in enumerate(table.rows):
+        yield row
+        yield from table.splits.get(i, ())
+    if table.total is not None:
+        yield table.total
+
+
+def _width(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _spared(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
+    """Return the indices of the columns that people get: the last spare ones go first."""
+    chosen = [i for i, column in enumerate(columns) if not column.machines]
+    for i in reversed([i for i in chosen if columns[i].spare]):
+        if _width([widths[k] for k in chosen]) <= _terminal():
+            break
+        chosen.remove(i)
+    return chosen
+
+
+def _wrapped(columns: Sequence[Column], cells: _Rows, widths: list[int]) -> _Rows:
+    """Return the cells, the widest text on several lines where the table is too wide."""
+    texts = [i for i, column in enumerate(columns) if column.align == "left"]
+    while texts and _width(widths) > _terminal():
+        widest = max(texts, key=lambda i: widths[i] - len(columns[i].name))
+        if widths[widest] <= max(len(columns[widest].name) + _HEADER, _LEAST):
+            break
+        widths[widest] -= 1
+    return [
+        [
+            "\n".join(textwrap.wrap(cell, widths[i])) if len(cell) > widths[i] else cell
+            for i, cell in enumerate(row)
+        ]
+        for row in cells
+    ]
+
+
+def _laid_out(table: Table) -> str:
+    """Return the rows as a table whose columns are as wide as their cells."""
+    every = [
+        [_shown(c, cell) for c, cell in zip(table.columns, row, strict=True)]
+        for row in _rows_for_people(table)
+    ]
+    if not every:
+        return ""
+    widths = [
+        max(len(column.name) + _HEADER, *(len(row[i]) for row in every))
+        for i, column in enumerate(table.columns)
+    ]
+    chosen = _spared(table.columns, widths)
+    columns = [table.columns[i] for i in chosen]
+    cells = [[row[i] for i in chosen] for row in every]
+    text = tabulate(
+        _wrapped(columns, cells, [widths[i] for i in chosen]),
+        headers=[column.name for column in columns],
+        tablefmt="simple",
+        colalign=[column.align for column in columns],
+        disable_numparse=True,
+    )
+    return "".join(line.rstrip() + "\n" for line in text.splitlines())
+
+
+def _line(columns: Sequence[Column], cells: Iterable[str]) -> str:
+    justified = (
+        cell.rjust(c.width or 0) if c.align == "right" else cell.ljust(c.width or 0)
+        for c, cell in zip(columns, cells, strict=True)
+    )
+    return (_GAP * " ").join(justified).rstrip() + "\n"
+
+
+def _cut(column: Column, text: str) -> str:
+    if column.align == "right" or not column.width or len(text) <= column.width:
+        return text
+    return text[: column.width - 1] + "…"
+
+
+def _stream_rows(table: Table, stream: TextIO) -> None:
+    """Write rows as they come, in columns of the widths that these have."""
+    wide = [replace(c, width=c.width and max(c.width, len(c.name))) for c in table.columns]
+    chosen = _spared(wide, [column.width or len(column.name) for column in wide])
+    columns = [wide[i] for i in chosen]
+    header = False
+    for row in table.rows:
+        if not header:
+            stream.write(_line(columns, (column.name for column in columns)))
+            stream.write(_line(columns, ("-" * (c.width or len(c.name)) for c in columns)))
+            header = True
+        cells = (_cut(c, _shown(c, row[i])) for i, c in zip(chosen, columns, strict=True))
+        stream.write(_line(columns, cells))
+
+
+def write_table(report: Report, stream: TextIO) -> None:
+    """Write the table of the report, with the lines before and after it."""
+    table = report.to_table()
+    _prose(table.before, stream)
+    if all(column.width is not None for column in table.columns):
+        _stream_rows(table, stream)
+    else:
+        stream.write(_laid_out(table))
+    _prose(table.after() if callable(table.after) else table.after, stream)

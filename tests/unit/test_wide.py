@@ -1,0 +1,186 @@
+"""Every table with the largest numbers and the longest names: 80 columns, and they line up."""
+
+import io
+import itertools
+import re
+from collections.abc import Iterator
+
+import pytest
+from synthetic import MODERN, OLD, Memory
+
+from pageinspect.books import Book
+from pageinspect.classify import Pages
+from pageinspect.page.facts import Fact, PageFacts
+from pageinspect.render import render
+from pageinspect.report import Coverage, Report
+from pageinspect.report.check import CheckReport, Findings, Violation
+from pageinspect.report.dimensions import DIMENSIONS
+from pageinspect.report.kernels import GuestKernel, KernelsReport
+from pageinspect.report.listing import PagesListing, RunsListing
+from pageinspect.report.page import PageReport
+from pageinspect.report.selection import Selection
+from pageinspect.report.summary import SummaryReport, SummaryRow
+from pageinspect.report.trace import Frees, Lost, TraceReport, TypeFrees
+from pageinspect.report.types import TypesReport
+from pageinspect.target import Provenance
+
+PAGES = 1 << 34
+FROM = Provenance("7.3.4+deb13-cloud-amd64-with-a-long-local-name", "core", "btf")
+NAMES = {
+    "type": ["large_kmalloc", "kmemcg+table", "- movable_ops"],
+    "use": ["large_kmalloc", "zone_device", "unreadable"],
+    "zone": ["DMA32", "Normal", "Movable"],
+    "node": ["0", "1023"],
+    "order": ["0", "10"],
+}
+LONG = "buffer_head(1234:a-container-with-a-name-that-never-ends.service)" * 3
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def lines_of(report: Report) -> list[str]:
+    stream = io.StringIO()
+    render(report, "table", stream)
+    return stream.getvalue().splitlines()
+
+
+def assert_lines_up(lines: list[str]) -> None:
+    """Hold every line to 80 columns, and every row to the columns of the rule under the header."""
+    rule = next(i for i, line in enumerate(lines) if re.fullmatch(r"-+(  -+)*", line))
+    gaps = [match.start() for match in re.finditer("  ", lines[rule])]
+    rows = list(itertools.takewhile(bool, lines[rule - 1 :]))
+    assert len(rows) > 2
+    for row in rows:
+        assert all(row[gap : gap + 2].strip() == "" for gap in gaps), row
+    assert max(map(len, lines)) <= 80
+
+
+def rows_by(by: tuple[str, ...]) -> tuple[SummaryRow, ...]:
+    split = (("movable_ops", PAGES), ("mapped", 1))
+    return tuple(
+        SummaryRow(key, PAGES, PAGES, "0x40000000", split if by == ("type",) else ())
+        for key in itertools.product(*(NAMES[name] for name in by))
+    )
+
+
+COMBINATIONS = [by for n in (1, 2, 3, 5) for by in itertools.combinations(DIMENSIONS, n)]
+
+
+@pytest.mark.parametrize("by", COMBINATIONS, ids="-".join)
+def test_summary(by: tuple[str, ...]) -> None:
+    book = Book(
+        "slab",
+        ("slab", "large_kmalloc"),
+        "NR_SLAB_RECLAIMABLE_B + NR_SLAB_UNRECLAIMABLE",
+        PAGES,
+        PAGES - 1,
+        "explained",
+        "why",
+    )
+    report = SummaryReport(FROM, MODERN, Coverage(PAGES, PAGES), by, rows_by(by), PAGES, (book,))
+    lines = lines_of(report)
+    assert_lines_up(lines)
+    assert f"{PAGES:,}" in "".join(lines)
+    if len(by) <= 2:
+        assert "folios" in "".join(lines)
+
+
+def test_a_zone_with_a_long_name() -> None:
+    rows = (SummaryRow((LONG,), PAGES, PAGES), SummaryRow(("DMA",), 1, 1))
+    lines = lines_of(SummaryReport(FROM, MODERN, Coverage(PAGES, 0), ("zone",), rows, 0))
+    assert_lines_up(lines)
+    assert LONG in "".join(line.split()[0] for line in lines if line and line[0] in LONG)
+
+
+def batches(first: int, layout=MODERN) -> Iterator[Pages]:
+    # More words at once than any sound page has.
+    words = (0xF8000000, 0xFFFFFFFF, 0xF6000001) if layout is MODERN else (0xF0000000, 0xFFFFFDFF)
+    memory = Memory(len(words), layout, first)
+    for i, word in enumerate(words):
+        memory.word(i, word, 0x80000000)
+    yield memory.pages()
+
+
+@pytest.mark.parametrize("kind", [RunsListing, PagesListing])
+@pytest.mark.parametrize("layout", [MODERN, OLD])
+@pytest.mark.parametrize("first", [0x1000, 0x3FFFFFFF0, (1 << 36) - 16])
+def test_lists(kind, layout, first: int) -> None:
+    last = first + 3
+    listing = kind(FROM, layout, Selection(PAGES, last), batches(first, layout))
+    assert_lines_up(lines_of(listing))
+
+
+def test_list_of_a_run_as_long_as_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = [0, PAGES, 0xF8, 0xF8, 10]
+    monkeypatch.setattr("pageinspect.report.listing._joined", lambda *_: iter([run]))
+    lines = lines_of(RunsListing(FROM, MODERN, Selection(PAGES, PAGES), ()))
+    assert_lines_up(lines)
+    assert f"{PAGES:,}" in lines[4]
+
+
+def test_page() -> None:
+    facts = (Fact("pfn", 1, f"{PAGES:#x}"), Fact("slab_cache", LONG, LONG), Fact("x", 1, "y"))
+    report = PageReport(FROM, MODERN, (PageFacts(1, readable=True, facts=facts),))
+    lines = lines_of(report)
+    assert_lines_up(lines)
+    assert LONG in "".join(line[10:].strip() for line in lines if line)
+
+
+def test_check() -> None:
+    names = ["in-use-inside-free-block", "free-but-referenced"]
+    findings = Findings(
+        [Violation(name, PAGES, "page_type 0xffffffff, " * 8) for name in names],
+        dict.fromkeys(names, PAGES),
+    )
+    books = tuple(
+        Book(name, (name,), "NR_X", PAGES, PAGES, "explained", f"-{PAGES:,}: {i} of them " * 5)
+        for i, name in enumerate(["movable_ops", "hugetlb"] * 6)
+    )
+    assert_lines_up(lines_of(CheckReport(FROM, MODERN, Coverage(PAGES, PAGES), findings, books)))
+
+
+@pytest.mark.parametrize("layout", [MODERN, OLD])
+def test_types(layout) -> None:
+    assert_lines_up(lines_of(TypesReport(FROM, layout)))
+
+
+@pytest.mark.parametrize("interval", [False, True])
+def test_trace(interval: bool) -> None:
+    frees = Frees(tuple(PAGES >> order for order in range(11)))
+    typed = tuple(TypeFrees(name, False, frees) for name in ("large_kmalloc", "kmemcg+table"))
+    hours = 360_000_000_000_000
+    report = TraceReport(
+        FROM,
+        MODERN,
+        hours if interval else 0,
+        2 * hours,
+        typed,
+        None,
+        frees,
+        Lost(PAGES, PAGES),
+        interval=interval,
+        command_status=None,
+    )
+    lines = lines_of(report)
+    if interval:
+        lines = lines[1:]
+    assert_lines_up(lines)
+
+
+def test_vm_list() -> None:
+    kernels = tuple(
+        GuestKernel(
+            name,
+            "bookworm-backports",
+            "6.12",
+            "6.12.117+deb13-cloud-amd64",
+            999 << 30,
+            True,
+            "what it proves " * 5,
+        )
+        for name in ("6.1", "bookworm-backports-6.12")
+    )
+    assert_lines_up(lines_of(KernelsReport(kernels)))
