@@ -213,7 +213,8 @@ def _in_hand_excuse(line: _Line, counters: Counters) -> Iterator[Excuse]:
 
 
 def _book(line: _Line, totals: Totals, before: Counters, after: Counters) -> Book:
-    counted = sum(totals.uses.get(use, 0) for use in line.uses)
+    # Where a page can have several types, its use names them all.
+    counted = sum(n for use, n in totals.uses.items() if set(use.split("+")) & set(line.uses))
     first, last = line.kernel(before), line.kernel(after)
     low, high = sorted((first, last))
     verdict: Verdict
@@ -237,7 +238,11 @@ def _book(line: _Line, totals: Totals, before: Counters, after: Counters) -> Boo
 
 def balance(totals: Totals, before: Counters, after: Counters) -> tuple[Book, ...]:
     """Return the books of a whole machine: its totals beside its counters, read twice."""
-    return tuple(_book(line, totals, before, after) for line in _lines(totals, before))
+    return tuple(
+        _book(line, totals, before, after)
+        for line in _lines(totals, before)
+        if totals.told is None or totals.told.issuperset(line.uses)
+    )
 
 
 def remarks(books: Iterable[Book]) -> tuple[str, ...]:

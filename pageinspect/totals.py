@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .classify import USE_CODES, Pages, use_name
+from .classify import CODES, USE_CODES, Code, Pages, code_name, type_names, use_name
 from .classify.uses import USE
 from .layout import PageLayout
 from .schemes import Reading
+
+_MOVABLE = "movable_ops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Totals:
     """Of file, those on no LRU list, as a driver's are."""
     compound_kernel: int = 0
     """Of kernel, those in compound pages."""
+    told: frozenset[str] | None = None
+    """The uses that were counted, where not all were."""
 
 
 class Counting:
@@ -57,3 +61,27 @@ class Counting:
             name = use_name(self._layout, code)
             uses[name] = uses.get(name, 0) + int(self._uses[code])
         return Totals(uses, self._unmapped, self._off_lru, self._compound)
+
+
+class TypeCounting:
+    """Adds up the Totals of those uses that types alone tell: several times cheaper."""
+
+    def __init__(self, layout: PageLayout) -> None:
+        self._layout = layout
+        self._codes = np.zeros(CODES, np.int64)
+
+    def add(self, pages: Pages) -> None:
+        """Add a batch, all of it."""
+        self._codes += np.bincount(pages.code, minlength=CODES)
+
+    def totals(self) -> Totals:
+        """Return what was added up."""
+        scheme, uses = self._layout.scheme, dict[str, int]()
+        for code in np.flatnonzero(self._codes).tolist():
+            name = _MOVABLE if code == Code.MOVABLE_OPS else code_name(scheme, code)
+            uses[name] = uses.get(name, 0) + int(self._codes[code])
+        told = {_MOVABLE, *type_names(self._layout)}
+        if scheme.find("large_kmalloc") is None:
+            # The kernel counts large kmalloc as slab, and its pages cannot be told by type.
+            told.discard("slab")
+        return Totals(uses, told=frozenset(told))

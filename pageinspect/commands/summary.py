@@ -15,7 +15,7 @@ from .options import write_report
 from .walking import add_walking_arguments, open_survey, status, walked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..books import Book
     from ..classify import Pages
@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
     if len(set(by)) != len(by):
         raise UsageError("--by names one thing twice", "give each of type, use, zone, … once")
     survey, wanted, selection = open_survey(args)
-    balancing = _Balancing(survey)
+    balancing = _Balancing(survey, by)
     columns = walked(survey, wanted)
-    balanced = by == ["use"] and selection.everything and not args.pfn
+    balanced = by in (["type"], ["use"]) and selection.everything and not args.pfn
     report = summarise(
         survey.target.provenance,
         survey.layout,
@@ -66,11 +66,11 @@ def run(args: argparse.Namespace) -> int:
 class _Balancing:
     """Keeps the books of a walk that goes by, where the kernel's counters can be read."""
 
-    def __init__(self, survey: "Survey") -> None:
-        from ..totals import Counting
+    def __init__(self, survey: "Survey", by: "Sequence[str]") -> None:
+        from ..totals import Counting, TypeCounting
 
-        self._survey = survey
-        self._counting = Counting(survey.layout)
+        self._target = survey.target
+        self._counting = (Counting if by == ["use"] else TypeCounting)(survey.layout)
 
     def watch(self, columns: "Iterator[Pages]") -> "Iterator[Pages]":
         self._before = self._read()
@@ -82,14 +82,14 @@ class _Balancing:
         from ..counters import read_counters
 
         try:
-            return read_counters(self._survey.target.prog)
+            return read_counters(self._target.prog)
         except PageInspectError:
             return None
 
     def books(self) -> "tuple[Book, ...]":
         from ..books import balance
 
-        after = self._read()
+        after = self._read() if self._target.provenance.source == "live" else self._before
         if self._before is None or after is None:
             return ()
         return balance(self._counting.totals(), self._before, after)

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from synthetic import MODERN, Memory
+from synthetic import MODERN, OLD, SCHEMES, Memory
 
 from pageinspect.books import Book, balance, remarks
 from pageinspect.counters import Counters
-from pageinspect.totals import Counting, Totals
+from pageinspect.totals import Counting, Totals, TypeCounting
 
 ITEMS = {
     "NR_FREE_PAGES": 1000,
@@ -177,3 +177,40 @@ def test_totals_are_those_of_the_uses_with_the_finer_ones() -> None:
     assert totals.uses["file"] == 2
     assert totals.uses["idle"] == 64 - 8 - 18 - 2 - 5 + 2
     assert (totals.unmapped_anon, totals.file_off_lru, totals.compound_kernel) == (1, 1, 4)
+
+
+def test_types_alone_tell_some_of_the_books() -> None:
+    memory = Memory(64).free_block(0, 3).word(9, 0xF2000000, 1).word(10, 0xFFFFFFFF, 1)
+    memory.compound(16, 2).word(16, 0xF8000000).word(20, 0xF5000000)
+    counting, all_uses = TypeCounting(MODERN), Counting(MODERN)
+    for each in (counting, all_uses):
+        each.add(memory.pages())
+        each.add(memory.pages())
+    books = balance(counting.totals(), COUNTERS, COUNTERS)
+    assert {b.name: b.counted for b in books} == {
+        "buddy": 16,
+        "slab": 10,
+        "table": 2,
+        "zsmalloc": 0,
+        "hugetlb": 0,
+        "offline": 0,
+    }
+    whole = {b.name: b for b in balance(all_uses.totals(), COUNTERS, COUNTERS)}
+    assert all(whole[b.name] == b for b in books)
+
+
+def test_types_alone_do_not_tell_large_kmalloc_of_older_kernels() -> None:
+    memory = Memory(4, OLD).word(0, 64, 1).set(0, OLD.mapping, 0xFFFFFFFF81000000 | 2)
+    counting = TypeCounting(OLD)
+    counting.add(memory.pages())
+    books = {b.name: b.counted for b in balance(counting.totals(), COUNTERS, COUNTERS)}
+    assert books == {"buddy": 0, "table": 0, "movable_ops": 1, "hugetlb": 0, "offline": 0}
+
+
+def test_a_page_with_two_types_is_in_the_book_of_either() -> None:
+    layout = replace(OLD, scheme=SCHEMES["5.0"])
+    memory = Memory(2, layout).word(0, 0xFFFFF9FF, 1).word(1, 0xFFFFFBFF, 1)
+    for counting in (Counting(layout), TypeCounting(layout)):
+        counting.add(memory.pages())
+        books = {b.name: b.counted for b in balance(counting.totals(), COUNTERS, COUNTERS)}
+        assert books["table"] == 2

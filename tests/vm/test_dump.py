@@ -112,6 +112,12 @@ def test_summary_counts_what_the_kernel_counts(core: Core, from_btf: Survey) -> 
     zsmalloc = rows["zsmalloc"]["pages"] if "zsmalloc" in rows else untyped["split"]["movable_ops"]
     assert zsmalloc == 8192
     assert sum(row["pages"] for row in report["rows"]) == report["coverage"]["spanned"]
+    books = {book["name"]: book for book in report["counters"]}
+    assert (books["buddy"]["kernel"], books["buddy"]["verdict"]) == (free, "verified")
+    assert {"table", "hugetlb"} < books.keys()
+    shown = pageinspect("summary", "-c", core.path).stdout
+    assert f"buddy {free:,} = NR_FREE_PAGES (verified)" in shown
+    assert "verified" not in pageinspect("summary", "-c", core.path, "--pfn", "0x1000+1").stdout
 
 
 def test_dwarf_and_btf_print_the_same(core: Core) -> None:
