@@ -50,7 +50,7 @@ def _type_in_free_block(pages: PageColumns) -> Pfns:
 
 def _overlapping_block(pages: PageColumns) -> Pfns:
     heads = pages.buddy_heads
-    ends = heads + (1 << pages.buddy_orders.astype(np.int64))
+    ends = np.maximum.accumulate(heads + (1 << pages.buddy_orders.astype(np.int64)))
     overlaps = heads[1:] < ends[:-1]
     return heads[1:][overlaps]
 
@@ -143,7 +143,7 @@ def _page_pool_free(pages: PageColumns) -> Pfns:
     free = pages.free_pages
     mask, value = pages.layout.page_pool
     signed = (pages.own(pages.layout.compound)[free] & np.uint64(mask)) == np.uint64(value)
-    return free[signed & (pages.head[free])]
+    return free[signed]
 
 
 def _block_order(pages: PageColumns) -> Pfns:

@@ -54,8 +54,8 @@ def _unmask_fake_heads(layout: PageLayout, batch: PageBatch, heads: Pfns) -> Non
         return
     firsts = np.arange(-batch.first % per_page, len(batch) - 1, per_page)
     flags = batch.word(layout.flags)[firsts]
-    following = batch.word(layout.compound)[firsts + 1]
-    suspects = firsts[(flags >> np.uint64(bit) & following & np.uint64(1)).astype(bool)]
+    own, following = (batch.word(layout.compound)[firsts + i] for i in (0, 1))
+    suspects = firsts[(flags >> np.uint64(bit) & ~own & following & np.uint64(1)).astype(bool)]
     if len(suspects):
         heads[suspects] = _tail_heads(
             layout, heads[suspects], batch.word(layout.compound)[suspects + 1]

@@ -154,14 +154,20 @@ RULES = (
         _reserved,
     ),
     Rule("ksm", "The low bits of its mapping are 3: merged by KSM.", "", _ksm),
-    Rule("anon", "The low bits of its mapping are 1: anonymous memory.", "", _anon),
+    Rule("anon", "Its mapping is a kernel address with low bits 1: anonymous memory.", "", _anon),
     Rule(
         "shmem",
-        "It has a mapping and PG_swapbacked: tmpfs, shared memory or memfd.",
+        "As file, with PG_swapbacked: tmpfs, shared memory or memfd.",
         "",
         _shmem,
     ),
-    Rule("file", "It has a mapping: page cache of a file or block device.", "", _of_a_file),
+    Rule(
+        "file",
+        "It is referenced, and its mapping is a kernel address: page cache of a file or block "
+        "device.",
+        "",
+        _of_a_file,
+    ),
     Rule("mapped", "It is mapped into user space without a mapping.", "", _mapped),
     Rule("kernel", "It is referenced, and none of the above.", "", _kernel),
     Rule(

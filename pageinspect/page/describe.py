@@ -304,7 +304,7 @@ class _Page:
                     {"start": start, "order": order},
                     f"from {start:#x}, order {order}",
                     "",
-                    "The last free block that begins before it and reaches it.",
+                    "The last free block that begins before it, where that reaches it.",
                 )
             )
         if pages.on_pcp_list[i]:
