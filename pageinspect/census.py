@@ -11,8 +11,9 @@ from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
 
 from .errors import PageInspectError
-from .layout import PageLayout
+from .layout import SECTION_PFNS, PageLayout
 from .ranges import Range, count, merge
+from .vmcoreinfo import Info, sections
 
 # A list of a zone and CPU holds less; what goes on longer than this goes round in a circle.
 _LONGEST_LIST = 1 << 20
@@ -177,11 +178,15 @@ def _huge_zero_pfn(prog: Program) -> int | None:
     return None if pfn is None or pfn >= 1 << 52 else pfn
 
 
-def take_census(prog: Program, layout: PageLayout) -> Census:
+def take_census(prog: Program, layout: PageLayout, vmcoreinfo: Info) -> Census:
     """Read the census of the kernel that `prog` looks at.
 
-    Raises PageInspectError when the kernel's zones and sections cannot be read.
+    Of a kernel whose types are not known, the sections are all there is. Raises PageInspectError
+    when zones and sections cannot be read.
     """
+    if layout.untold:
+        numbers, _ = sections(prog, vmcoreinfo)
+        return Census(tuple(merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)), ())
     try:
         spanned = merge((start, end) for start, end, _ in for_each_valid_page_range(prog))
         zones, names, objects = _zones(prog)

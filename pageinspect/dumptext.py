@@ -175,7 +175,7 @@ def _type(report: _Lines) -> tuple[str | None, str]:
         return "untyped", "the raw word is no type in any scheme of bits"
     readings: dict[str, list[str]] = {}
     for release, bits in _BITS:
-        scheme = schemes.bit_scheme(release, schemes.LOW_BASE, schemes.LOW_RESERVE, bits)
+        scheme = schemes.low_scheme(release, bits)
         readings.setdefault(str(reading_of(scheme, word)[1]), []).append(release)
     if len(readings) == 1:
         return next(iter(readings)), "the same in every scheme of bits"

@@ -19,14 +19,13 @@ from .errors import PageInspectError
 from .layout import SECTION_PFNS, PageLayout
 from .ranges import Range, merge
 from .schemes import WordScheme
+from .vmcoreinfo import HAS_MEM_MAP, IS_ONLINE, TAINT_ZONE_DEVICE
 from .walk import Words
 
 Mask = npt.NDArray[np.bool_]
 
 _SUBSECTION_PFNS = 512
 _HUGE_ZERO_PFNS = 512
-# The flags of a section have not moved since they were introduced.
-_HAS_MEM_MAP, _IS_ONLINE, _TAINT_ZONE_DEVICE = 2, 4, 16
 _ANON, _KSM = np.uint64(1), np.uint64(3)
 
 
@@ -135,8 +134,14 @@ def _enumerators(prog: Program, enum: str) -> dict[str, int]:
 def build_rules(prog: Program, layout: PageLayout) -> Rules:
     """Return the Rules of the kernel that `prog` looks at.
 
-    Raises PageInspectError when its page types do not share a word with mapcounts.
+    Raises PageInspectError when its page types do not share a word with mapcounts, or its types are
+    not known.
     """
+    if layout.untold:
+        raise PageInspectError(
+            "VMCOREINFO alone does not tell what /proc/kpageflags says",
+            "name what has this kernel's types: -s VMLINUX or --btf FILE",
+        )
     if not isinstance(layout.scheme, WordScheme):
         raise PageInspectError(
             "this kernel's mapcounts are not where its page types are: export cannot tell them",
@@ -156,7 +161,7 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
         copied=tuple(copied.items()),
         by_folio=by_folio,
         # The release that lets the buddy reset types also takes a snapshot of the whole folio here.
-        types_by_head=layout.resets,
+        types_by_head=bool(layout.resets),
         # The rewrite tested any of the two low bits, of which anon is one, until the snapshot.
         ksm="any-anon" if by_folio and not layout.resets else "exact",
         swapcache=flags.get("swapcache"),
@@ -216,7 +221,7 @@ def _find_online(prog: Program, end: int) -> Online:
             continue
         section = root[number % per_root]
         flags = section.section_mem_map.value_()
-        if not (flags & _IS_ONLINE and flags & _HAS_MEM_MAP):
+        if not (flags & IS_ONLINE and flags & HAS_MEM_MAP):
             continue
         first = number * SECTION_PFNS
         # Unlike pfn_valid(), this asks the subsections of sections from boot as well.
@@ -225,7 +230,7 @@ def _find_online(prog: Program, end: int) -> Online:
             if subsections & 1:
                 ranges.append((start, start + _SUBSECTION_PFNS))
             subsections >>= 1
-        if flags & _TAINT_ZONE_DEVICE:
+        if flags & TAINT_ZONE_DEVICE:
             mixed.add(first)
     return Online(tuple(merge(ranges)), frozenset(mixed))
 

@@ -71,6 +71,10 @@ def _numeric(text: str, page_shift: int) -> Range:
 
 def _named(text: str, census: "Census") -> list[Range]:
     kind, _, name = text.partition(":")
+    if not census.zones:
+        raise UsageError(
+            f"VMCOREINFO alone does not tell the spans of a {kind}", "give pfns or phys: addresses"
+        )
     spans = [
         (zone.start, zone.end)
         for zone in census.zones

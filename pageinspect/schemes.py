@@ -10,6 +10,7 @@ The type is to move into the low bits of a pointer, the memdesc, one day: a sche
 the same interface.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal, Protocol
@@ -17,7 +18,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-Source = Literal["enum", "facts"]
+Source = Literal["enum", "vmcoreinfo", "facts"]
 
 SLOTS = 256
 
@@ -231,10 +232,12 @@ class MemdescScheme(_Types):
         return f"{slot:#x}"
 
 
-def byte_scheme(values: dict[str, int], *, off_by_one: bool) -> WordScheme:
+def byte_scheme(
+    values: Mapping[str, int], *, off_by_one: bool, source: Source = "enum"
+) -> WordScheme:
     """Return the scheme of one value in the top byte, 6.12 and later.
 
-    `values` maps type names to top bytes, as the kernel's own enum has them.
+    `values` maps type names to top bytes, as the kernel itself has them.
     """
     return WordScheme(
         "byte",
@@ -244,15 +247,14 @@ def byte_scheme(values: dict[str, int], *, off_by_one: bool) -> WordScheme:
         base=0,
         typed_below=-(1 << 24),
         typed_bias=int(off_by_one),
-        types=tuple(PageType(name, value, value, "enum") for name, value in values.items()),
+        types=tuple(PageType(name, value, value, source) for name, value in values.items()),
     )
 
 
-def bit_scheme(
-    name: str, base: int, below: int, bits: dict[str, int], source: Source = "facts"
+def _bit_scheme(
+    name: str, base: int, below: int, shift: int, bits: Mapping[str, int], source: Source
 ) -> WordScheme:
     """Return a scheme of negative-logic bits, 4.18 to 6.11: a type is set by clearing its bit."""
-    shift = min(bits.values()).bit_length() - 1
     return WordScheme(
         name,
         one_of=False,
@@ -265,9 +267,17 @@ def bit_scheme(
     )
 
 
+def low_scheme(name: str, bits: Mapping[str, int], source: Source = "facts") -> WordScheme:
+    """Return the scheme of 4.18 to 6.10: bits from 0x80 up."""
+    return _bit_scheme(name, 0xF0000000, -128, 7, bits, source)
+
+
+def high_scheme(bits: Mapping[str, int], source: Source) -> WordScheme:
+    """Return the scheme of 6.11: bits at the top, which leaves the low 16 to the type's owner."""
+    return _bit_scheme("bits-6.11", 0x80000000, -0x10000, 24, bits, source)
+
+
 # Up to v6.9 the bits are macros, which neither DWARF nor BTF keeps.
-LOW_BASE = 0xF0000000
-LOW_RESERVE = -128
 BITS_4_18 = {"buddy": 0x80, "balloon": 0x100, "kmemcg": 0x200, "table": 0x400}
 # Since Linux kernel commit ca215086b14b ("mm: convert PG_balloon to PG_offline") (in v5.1).
 BITS_5_1 = {"buddy": 0x80, "offline": 0x100, "kmemcg": 0x200, "table": 0x400, "guard": 0x800}
@@ -277,3 +287,5 @@ BITS_5_11 = {"buddy": 0x80, "offline": 0x100, "table": 0x200, "guard": 0x400}
 # Since Linux kernel commit d99e3140a4d3 ("mm: turn folio_test_hugetlb into a PageType") (in v6.9,
 # and in stable releases of v6.6 and v6.8).
 BITS_6_9 = BITS_5_11 | {"hugetlb": 0x800}
+# Of v6.11.
+HIGH_BUDDY = 0x40000000

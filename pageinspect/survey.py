@@ -53,7 +53,7 @@ class Survey:
 def survey(target: Target) -> Survey:
     """Learn the layout and take the census of an opened kernel; raises PageInspectError."""
     layout = build_layout(target.prog, target.vmcoreinfo)
-    return Survey(target, layout, take_census(target.prog, layout))
+    return Survey(target, layout, take_census(target.prog, layout, target.vmcoreinfo))
 
 
 def survey_program(prog: Program) -> Survey:

@@ -1,15 +1,15 @@
 """Opens what is looked at: this kernel or a core, never another one in its place."""
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drgn import FaultError, MissingDebugInfoError, Program, ProgramFlags
+from drgn import FaultError, Program, ProgramFlags
 
-from .btf import attach_btf
-from .errors import PageInspectError
+from . import vmcoreinfo
+from .errors import PageInspectError, UsageError
+from .symbols import Given, Symbols, attach_symbols
 
 KCORE = Path("/proc/kcore")
 
@@ -20,12 +20,15 @@ class Provenance:
 
     release: str
     source: Literal["live", "core"]
-    symbols: Literal["dwarf", "btf"]
+    symbols: Symbols
+    because: str = ""
+    """Why the symbols are from VMCOREINFO alone."""
 
     def describe(self) -> str:
         """Return it as words for people."""
         where = {"live": "this kernel", "core": "a core"}[self.source]
-        return f"Linux {self.release}, {where}, types from {self.symbols.upper()}"
+        alone = " alone" if self.symbols == "vmcoreinfo" else ""
+        return f"Linux {self.release}, {where}, types from {self.symbols.upper()}{alone}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,85 +82,99 @@ def _open_live(prog: Program) -> None:
         ) from None
 
 
-def _load_dwarf(prog: Program, vmlinux: Path) -> None:
-    _check_readable(vmlinux, "vmlinux")
-    # drgn logs what it refuses; the error below says so in one line.
-    logger = logging.getLogger("drgn")
-    logger.addFilter(_silence)
-    try:
-        prog.load_debug_info([vmlinux])
-        prog.type("struct page")
-    except (MissingDebugInfoError, ValueError, OSError, LookupError) as error:
-        raise PageInspectError(
-            f"{vmlinux} does not describe this kernel: {str(error).splitlines()[0]}",
-            "give the vmlinux with debug information of the very same build, or leave -s away",
-        ) from None
-    finally:
-        logger.removeFilter(_silence)
-
-
-def _silence(_record: logging.LogRecord) -> bool:
-    return False
-
-
 def _read_vmcoreinfo(prog: Program) -> dict[str, str]:
     try:
         text = prog["VMCOREINFO"].string_().decode("ascii", "replace")
     except (LookupError, FaultError):
         return {}
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return vmcoreinfo.parse(text)
 
 
 def adopt_program(prog: Program) -> Target:
     """Return the target that a drgn Program looks at, such as that of drgn's own prompt.
 
-    Types come from the Program as it is, or from the kernel's BTF where it knows no struct page.
+    Types come from the Program as it is, or from the kernel itself where it knows no struct page.
     Raises PageInspectError.
     """
-    vmcoreinfo = _read_vmcoreinfo(prog)
-    if not vmcoreinfo:
+    info = _read_vmcoreinfo(prog)
+    if not info:
         raise PageInspectError(
             "this drgn Program looks at no Linux kernel", "open a kernel: drgn -k, or drgn -c CORE"
         )
     live = bool(prog.flags & ProgramFlags.IS_LIVE)
-    symbols: Literal["dwarf", "btf"] = "dwarf"
     try:
         prog.type("struct page")
     except LookupError:
-        symbols = "btf"
-        attach_btf(prog, live=live)
-    release = vmcoreinfo.get("OSRELEASE", "unknown")
-    return Target(prog, Provenance(release, "live" if live else "core", symbols), vmcoreinfo)
+        return _target(prog, info, Given(), live=live)
+    release = info.get("OSRELEASE", "unknown")
+    return Target(prog, Provenance(release, "live" if live else "core", "dwarf"), info)
 
 
-def open_target(core: Path | None = None, symbols: Path | None = None) -> Target:
+def _target(prog: Program, info: dict[str, str], given: Given, *, live: bool) -> Target:
+    symbols, because = attach_symbols(prog, info, given, live=live)
+    release = info.get("OSRELEASE", "unknown")
+    return Target(prog, Provenance(release, "live" if live else "core", symbols, because), info)
+
+
+def _check_given(core: Path | None, given: Given) -> None:
+    """Raise an error for files that cannot be read, and for what does not go together."""
+    if given.vmlinux and (given.btf or given.kallsyms or given.only):
+        raise UsageError(
+            "-s is where types and symbols come from, all of them",
+            "leave --btf, --kallsyms and --symbols-from away, or -s",
+        )
+    if given.only == "vmcoreinfo" and (given.btf or given.kallsyms):
+        raise UsageError(
+            "--symbols-from vmcoreinfo takes nothing else", "leave --btf and --kallsyms away"
+        )
+    if given.vmcoreinfo and core is None:
+        raise UsageError(
+            "--vmcoreinfo is for cores that lack it", "name the core: -c FILE, or leave it away"
+        )
+    for what in ("vmlinux", "btf", "kallsyms", "vmcoreinfo"):
+        path = getattr(given, what)
+        if path is not None:
+            _check_readable(path, what if what in ("vmlinux", "kallsyms") else what.upper())
+
+
+def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
+    """Refuse a VMCOREINFO by which the core's kernel is not where it should be."""
+    address = vmcoreinfo.symbol(info, "init_uts_ns") + vmcoreinfo.offset(info, "uts_namespace.name")
+    try:
+        # Of struct new_utsname, the third text of 65 bytes.
+        found = prog.read_c_string(address + 2 * 65, max_size=65).decode("ascii", "replace")
+    except FaultError:
+        found = ""
+    if found != info["OSRELEASE"]:
+        raise PageInspectError(
+            f"{path} is of another kernel or another boot: no Linux {info['OSRELEASE']} is where "
+            "it says",
+            "the addresses change with each boot: give the VMCOREINFO of this very one",
+        )
+
+
+def open_target(core: Path | None = None, given: Given | Path | None = None) -> Target:
     """Open the core `core`, or this kernel when it is None.
 
-    Types come from the DWARF of `symbols` when given, else from the kernel's own BTF: nothing is
-    searched for elsewhere, nothing is downloaded. Raises PageInspectError.
+    Types come from what is given (a path is that of a vmlinux), else from the kernel itself:
+    nothing is searched for elsewhere, nothing is downloaded. Raises PageInspectError.
     """
-    prog = Program()
+    if not isinstance(given, Given):
+        given = Given(vmlinux=given)
+    _check_given(core, given)
+    text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
+    prog = Program(vmcoreinfo=text)
     prog.set_enabled_debug_info_finders([])
     if core is None:
         _open_live(prog)
     else:
         _open_core(prog, core)
-    vmcoreinfo = _read_vmcoreinfo(prog)
-    if not vmcoreinfo:
+    info = _read_vmcoreinfo(prog)
+    if not info:
         raise PageInspectError(
             f"{core or KCORE} is no kernel, or lacks VMCOREINFO",
             "dump a QEMU guest with -device vmcoreinfo and the module qemu_fw_cfg loaded in it",
         )
-    if symbols is not None:
-        _load_dwarf(prog, symbols)
-    else:
-        attach_btf(prog, live=core is None)
-    return Target(
-        prog,
-        Provenance(
-            vmcoreinfo.get("OSRELEASE", "unknown"),
-            "live" if core is None else "core",
-            "btf" if symbols is None else "dwarf",
-        ),
-        vmcoreinfo,
-    )
+    if given.vmcoreinfo is not None:
+        _check_same_boot(prog, info, given.vmcoreinfo)
+    return _target(prog, info, given, live=core is None)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from drgn import FaultError, Program, SymbolIndex
+from drgn import FaultError, MissingDebugInfoError, Program, SymbolIndex
 from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from ..errors import PageInspectError
@@ -10,6 +10,9 @@ from .parse import Btf, BtfError
 
 LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
 CUT_OFF_HINT = "the core may be cut off: compare its size with the original"
+_KALLSYMS_HINT = (
+    "give this boot's /proc/kallsyms or the build's System.map (--kallsyms FILE), or -s VMLINUX"
+)
 _DWARF_HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
 
 
@@ -34,10 +37,23 @@ def find_symbols(prog: Program, *, live: bool) -> SymbolIndex:
         problem = "they hide their addresses"
     except FaultError as error:
         problem, hint = str(error), CUT_OFF_HINT
+    except MissingDebugInfoError:
+        problem, hint = "VMCOREINFO does not say where they are", _KALLSYMS_HINT
     except (LookupError, ValueError, OSError) as error:
         problem = str(error)
     where = "/proc/kallsyms" if live else "the kallsyms tables in the core"
     raise PageInspectError(f"no symbols from {where}: {problem}", hint)
+
+
+def read_btf(path: Path) -> Btf:
+    """Return the BTF in a file; raises PageInspectError."""
+    try:
+        return Btf(path.read_bytes())
+    except (OSError, BtfError) as error:
+        raise PageInspectError(
+            f"cannot use {path} as BTF: {error}",
+            "give a copy of /sys/kernel/btf/vmlinux of the same build",
+        ) from None
 
 
 def find_btf(prog: Program, symbols: SymbolIndex, *, live: bool) -> Btf:

@@ -4,9 +4,13 @@ After `attach_btf`, `prog.type("struct page")`, `prog["PG_head"]`, `prog["mem_se
 own helpers work as they do with DWARF.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from drgn import FindObjectFlags, Object, Program, SymbolIndex, Type, TypeKind
 
-from .find import address_of, find_btf, find_symbols
+from .find import address_of, find_btf, find_symbols, read_btf
+from .kallsyms import read_kallsyms
 from .parse import Btf, Kind
 from .types import BtfTypes
 
@@ -78,13 +82,24 @@ class _Finders:
         return Object(self._prog, type_, address=address)
 
 
-def attach_btf(prog: Program, *, live: bool) -> None:
-    """Let `prog` answer from its kernel's BTF and kallsyms, before any other source.
+def attach_btf(
+    prog: Program,
+    vmcoreinfo: Mapping[str, str],
+    *,
+    live: bool,
+    btf: Path | None = None,
+    kallsyms: Path | None = None,
+) -> None:
+    """Let `prog` answer from BTF and kallsyms, before any other source.
 
-    Raises PageInspectError when the kernel has no BTF or no symbols that can be read.
+    Both are the kernel's own, or in the files that are named. Raises PageInspectError when there is
+    no BTF, or no symbols, that can be read.
     """
-    symbols = find_symbols(prog, live=live)
-    finders = _Finders(prog, find_btf(prog, symbols, live=live), symbols)
+    symbols = (
+        find_symbols(prog, live=live) if kallsyms is None else read_kallsyms(kallsyms, vmcoreinfo)
+    )
+    types = find_btf(prog, symbols, live=live) if btf is None else read_btf(btf)
+    finders = _Finders(prog, types, symbols)
     prog.register_symbol_finder(_NAME, symbols, enable_index=0)
     prog.register_type_finder(_NAME, finders.type, enable_index=0)
     prog.register_object_finder(_NAME, finders.object, enable_index=0)

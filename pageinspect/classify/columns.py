@@ -162,8 +162,10 @@ class PageColumns:
 
     @cached_property
     def zone(self) -> npt.NDArray[np.uint8]:
-        """The zone number in its own flags."""
+        """The zone number in its own flags; 0 where nothing tells."""
         field = self.layout.zone_field
+        if field is None:
+            return np.zeros(len(self), np.uint8)
         return (self.flags >> np.uint64(field.shift)).astype(np.uint8) & np.uint8(field.mask)
 
     @cached_property
@@ -313,6 +315,8 @@ class PageColumns:
         It has no references, and its type is none whose pages have none by nature.
         """
         scheme, layout = self.layout.scheme, self.layout
+        if layout.frozen is None:
+            return np.zeros(len(self), np.bool_)
         frozen = np.zeros(CODES, np.bool_)
         for name in layout.frozen:
             frozen |= codes_of(layout, name)

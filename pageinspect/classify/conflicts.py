@@ -30,6 +30,8 @@ class Conflict:
     """A page that breaks it has the use `conflict`."""
     live: bool = True
     """It can be told on a running kernel: by reading the page again, without the lists."""
+    needs: str = ""
+    """What must be told for it, of what a layout may leave untold."""
 
 
 def _type_on_tail(pages: PageColumns) -> Pfns:
@@ -110,6 +112,9 @@ def _low_bits(pages: PageColumns) -> Pfns:
     scheme = pages.layout.scheme
     typed = np.flatnonzero(pages.own_code < SLOTS)
     keeps = pages.own_code[typed] == (scheme.find_slot("zsmalloc"))
+    if pages.layout.untold:
+        # zsmalloc may be one of the types without a name.
+        keeps |= ~np.isin(pages.own_code[typed], [t.slot for t in scheme.types])
     low = scheme.low_bits(pages.word[typed]) != 0
     return typed[low & ~keeps & ~pages.tail[typed]]
 
@@ -293,6 +298,7 @@ CONFLICTS = (
         "A free page has the signature of a page_pool page: it leaked from its pool.",
         "a network driver returned it to the system and not to its pool.",
         _page_pool_free,
+        needs="page_pool",
     ),
     Conflict(
         "tail-without-head",
@@ -320,6 +326,7 @@ CONFLICTS = (
         _in_use_on_list,
         gives_use=False,
         live=False,
+        needs="pcp",
     ),
     Conflict(
         "head-without-tails",
@@ -332,12 +339,14 @@ CONFLICTS = (
         "The node in its flags has no zone that spans it, and it is not reserved.",
         "its flags were overwritten.",
         _wrong_node,
+        needs="zone",
     ),
     Conflict(
         "wrong-zone",
         "The zone in its flags does not span it, and it is not reserved.",
         "its flags were overwritten.",
         _wrong_zone,
+        needs="zone",
     ),
 )
 

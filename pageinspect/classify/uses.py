@@ -233,4 +233,4 @@ def use_names(layout: PageLayout) -> list[str]:
     names: list[str] = []
     for rule in RULES:
         names += types if rule.use == "type" else [rule.use]
-    return names
+    return [name for name in names if name not in layout.untold]

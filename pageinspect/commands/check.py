@@ -33,22 +33,27 @@ def run(args: argparse.Namespace) -> int:
     """Write a CheckReport."""
     from .. import books, ranges, survey
     from ..counters import read_counters
-    from ..report import Coverage
+    from ..report.base import coverage_of
     from ..report.check import CheckReport, find
     from ..totals import Counting
 
     target = open_target(args)
     live = target.provenance.source == "live"
     # Before the census, which follows the CPUs' lists: what it finds lies between the two readings.
-    before = None if args.pfn else read_counters(target.prog)
+    reduced = target.provenance.symbols == "vmcoreinfo"
+    before = None if args.pfn or reduced else read_counters(target.prog)
     opened = survey.survey(target)
     wanted = ranges.resolve(args.pfn, opened.census, opened.layout.page_shift)
     counting = Counting(opened.layout)
     columns = walked(opened, wanted)
     findings = find(columns if before is None else _counted(columns, counting), live=live)
-    coverage = Coverage(ranges.count(wanted), findings.unreadable)
+    coverage = coverage_of(
+        target.provenance, opened.layout, ranges.count(wanted), findings.unreadable
+    )
     balanced, left_out = None, ""
-    if before is None:
+    if reduced:
+        left_out = "VMCOREINFO alone does not tell where the kernel's counters are"
+    elif before is None:
         left_out = "the kernel's counters are about all pages, not about some pfns"
     elif not coverage.complete:
         left_out = "struct pages that could not be read are missing from the counts"

@@ -65,8 +65,8 @@ def _write(opened: "Survey", flags: IO[bytes] | None, counts: IO[bytes] | None) 
     from ..ranges import intersect
 
     prog, census = opened.target.prog, opened.census
-    end = kpageflags.length(census)
     rules = kpageflags.build_rules(prog, opened.layout)
+    end = kpageflags.length(census)
     online = kpageflags.find_online(prog, end)
     wanted = intersect(online.ranges, [(0, end)])
     unreadable = 0

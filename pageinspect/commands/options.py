@@ -18,7 +18,7 @@ _FORMATS = ("table", "json", "csv")
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add -c and -s: which kernel is looked at, and where its types come from."""
+    """Add -c, -s and their like: which kernel is looked at, and where its types come from."""
     group = parser.add_argument_group("target (default: this kernel)")
     group.add_argument(
         "-c", "--core", type=Path, metavar="FILE", help="a kernel core instead of this kernel"
@@ -30,14 +30,34 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VMLINUX",
         help="take types from this vmlinux with debug information, not from the kernel's own BTF",
     )
+    for option, what in (
+        ("--btf", "take types from this BTF: /sys/kernel/btf/vmlinux of the same build"),
+        ("--kallsyms", "take symbols from this copy of /proc/kallsyms, or System.map"),
+        ("--vmcoreinfo", "take this VMCOREINFO, for a core that lacks it"),
+    ):
+        group.add_argument(option, type=Path, metavar="FILE", help=what)
+    group.add_argument(
+        "--symbols-from",
+        choices=["btf", "vmcoreinfo"],
+        help="btf: fail without it; vmcoreinfo: do with what that tells (default: btf, and "
+        "vmcoreinfo without)",
+    )
+
+
+def names_target(args: argparse.Namespace) -> bool:
+    """Return whether any option of add_target_arguments() was given."""
+    options = ("core", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
+    return any(getattr(args, option) is not None for option in options)
 
 
 def open_target(args: argparse.Namespace) -> "Target":
     """Open what add_target_arguments() asked for, after a look at where the report is to go."""
     from .. import target
+    from ..symbols import Given
 
     check_output(getattr(args, "output", None))
-    return target.open_target(args.core, args.symbols)
+    given = Given(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
+    return target.open_target(args.core, given)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +99,14 @@ def comma_separated(text: str) -> tuple[str, ...]:
 
 
 comma_separated.__name__ = "list of names"
+
+
+def cannot_tell(what: str) -> PageInspectError:
+    """Return the error for what VMCOREINFO alone does not tell of any page."""
+    return PageInspectError(
+        f"VMCOREINFO alone cannot tell {what}",
+        "name what has this kernel's types: -s VMLINUX or --btf FILE",
+    )
 
 
 def no_such_name(what: str, name: str, known: Sequence[str]) -> UsageError:

@@ -9,7 +9,13 @@ import argparse
 import sys
 
 from ..errors import Exit, PageInspectError, UsageError
-from .options import add_output_arguments, add_target_arguments, open_target, write_report
+from .options import (
+    add_output_arguments,
+    add_target_arguments,
+    names_target,
+    open_target,
+    write_report,
+)
 from .walking import status
 
 NAME = "page"
@@ -58,8 +64,8 @@ def _decode_text(args: argparse.Namespace) -> int:
     from ..dumptext import decode
     from ..report.page import DumpTextReport
 
-    if args.core is not None or args.symbols is not None:
-        raise UsageError("--dump-text asks no kernel", "leave -c and -s away")
+    if names_target(args):
+        raise UsageError("--dump-text asks no kernel", "leave -c, -s and their like away")
     write_report(args, DumpTextReport(decode(_read(args.dump_text)), args.explain))
     return Exit.COMPLETE
 

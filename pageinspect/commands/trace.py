@@ -126,11 +126,13 @@ def run(args: argparse.Namespace) -> int:
 
     from ..layout import build_layout
     from ..report.trace import TraceReport
+    from ..symbols import Given
     from ..target import open_target
     from ..trace.program import PageFreeProgram
     from ..trace.session import Session
 
-    target = open_target()
+    # What VMCOREINFO alone tells is too little to trace with.
+    target = open_target(given=Given(only="btf"))
     layout = build_layout(target.prog, target.vmcoreinfo)
     check_types(args.type, layout.scheme)
     with PageFreeProgram(load_bcc(package), layout) as program:

@@ -22,4 +22,4 @@ def run(args: argparse.Namespace) -> int:
     target = open_target(args)
     layout = build_layout(target.prog, target.vmcoreinfo)
     write_report(args, TypesReport(target.provenance, layout))
-    return Exit.COMPLETE
+    return Exit.INCOMPLETE if layout.untold else Exit.COMPLETE

@@ -9,6 +9,7 @@ from ..errors import Exit
 from .options import (
     add_output_arguments,
     add_target_arguments,
+    cannot_tell,
     comma_separated,
     no_such_name,
     open_target,
@@ -67,6 +68,9 @@ def open_survey(args: argparse.Namespace) -> "tuple[Survey, list[Range], Selecti
 
     opened = survey.survey(open_target(args))
     layout = opened.layout
+    for name in _asked(args):
+        if name in layout.untold:
+            raise cannot_tell(name)
     wanted = ranges.resolve(args.pfn, opened.census, layout.page_shift)
     selection = Selection(
         ranges.count(wanted),
@@ -86,6 +90,14 @@ def open_survey(args: argparse.Namespace) -> "tuple[Survey, list[Range], Selecti
         getattr(args, "freeing", False),
     )
     return opened, wanted, selection
+
+
+def _asked(args: argparse.Namespace) -> "Iterator[str]":
+    """Yield what is asked for by name, which a kernel without its types may not tell."""
+    for option in ("type", "use", "by"):
+        yield from getattr(args, option, None) or ()
+    if getattr(args, "freeing", False):
+        yield "freeing"
 
 
 def _select(

@@ -60,6 +60,11 @@ def _virt_to_phys(
     text: str, address: int, prog: Program, census: Census, layout: PageLayout
 ) -> int:
     """Return the physical address: by the direct map, or by the kernel's own page table."""
+    if layout.untold:
+        raise UsageError(
+            f"VMCOREINFO alone does not tell where {text} is mapped",
+            "give a pfn or a phys: address, or the kernel's types: -s VMLINUX or --btf FILE",
+        )
     base = prog["page_offset_base"].value_()
     last = max((end for _, end in census.spanned), default=0)
     if base <= address < base + (last << layout.page_shift):

@@ -20,12 +20,14 @@ from .words import low_bits_of, mapcounts, word_fact
 
 def describe(survey: Survey, pfns: Sequence[int]) -> list[PageFacts]:
     """Describe each pfn, which must have a struct page, in the order given."""
+    # What a page belongs to is not told without types.
+    prog = None if survey.layout.untold else survey.target.prog
     known: dict[int, PageFacts] = {}
     for pages in survey.pages(merge((pfn, pfn + 1) for pfn in pfns)):
         first = pages.batch.first
         for pfn in pfns:
             if first <= pfn < first + len(pages) and pfn not in known:
-                known[pfn] = describe_page(pages, pfn - first, survey.target.prog)
+                known[pfn] = describe_page(pages, pfn - first, prog)
     return [known[pfn] for pfn in pfns]
 
 
@@ -113,20 +115,27 @@ class _Page:
             broken = [c for c in CONFLICTS if i in c.broken(pages)]
             why = " ".join(f"{c.name}: {c.sentence}" for c in broken)
         word = int(pages.word[i])
-        freeing = bool(pages.freeing[i])
         return [
             Fact("use", name, name, f"rule {rule.use}", rule.commit),
             Fact("why", why, why),
             Fact("type", self.type_name, self.type_name, *self._type_origin()),
             word_fact(layout, word, int(pages.own_code[i])),
             *low_bits_of(layout, word, self.type_name, tail=self.tail),
+            *self._freeing(),
+        ]
+
+    def _freeing(self) -> list[Fact]:
+        if self.layout.frozen is None:
+            return []
+        freeing = bool(self.pages.freeing[self.i])
+        return [
             Fact(
                 "freeing",
                 freeing,
                 "yes: typed without references" if freeing else "no",
                 "",
                 "Typed, without references, and of no type whose pages have none by nature.",
-            ),
+            )
         ]
 
     def _type_origin(self) -> tuple[str, str]:
@@ -161,7 +170,10 @@ class _Page:
 
     def flag_facts(self) -> list[Fact]:
         layout, word = self.layout, self.own(self.layout.flags)
-        rule, shown = "enum pageflags.", word
+        rule = "enum pageflags."
+        if layout.untold:
+            rule = "VMCOREINFO, which names few of them."
+        shown = word
         if self._order_is_in_flags():
             shown &= ~layout.order.mask
             rule = (
@@ -234,15 +246,17 @@ class _Page:
 
     def location(self) -> list[Fact]:
         pages, i = self.pages, self.i
-        zone, node = int(pages.zone[i]), int(pages.node[i])
-        names = pages.census.zone_names
-        name = names[zone] if zone < len(names) else str(zone)
+        node = int(pages.node[i])
         word = f"{self.own(self.layout.flags):#x}"
         rule = "Bits {} and up of flags."
-        return [
-            Fact("zone", name, name, word, rule.format(self.layout.zone_field.shift)),
-            Fact("node", node, str(node), word, rule.format(self.layout.node_field.shift)),
-        ]
+        facts = []
+        if self.layout.zone_field is not None:
+            zone, names = int(pages.zone[i]), pages.census.zone_names
+            name = names[zone] if zone < len(names) else str(zone)
+            shift = self.layout.zone_field.shift
+            facts.append(Fact("zone", name, name, word, rule.format(shift)))
+        shift = self.layout.node_field.shift
+        return [*facts, Fact("node", node, str(node), word, rule.format(shift))]
 
     def section(self) -> list[Fact]:
         number = self.pfn // SECTION_PFNS
@@ -268,11 +282,11 @@ class _Page:
         return facts
 
     def _mapping(self) -> list[Fact]:
-        mapping, index = int(self.pages.mapping[self.i]), self.of_head(self.layout.index)
+        mapping = int(self.pages.mapping[self.i])
         if self.code < SLOTS or self.code == Code.MOVABLE_OPS:
             # Types keep what they like in these words.
             owned = "Of the head: a word of the type's owner."
-            return [_hex("mapping", mapping, owned), _hex("index", index, owned)]
+            return [_hex("mapping", mapping, owned), *self._index(owned)]
         facts = [
             _hex("mapping", mapping, "Of the head; the two low bits tell kinds apart."),
         ]
@@ -284,8 +298,11 @@ class _Page:
                     lambda file: ", ".join(f"{k} {v}" for k, v in file.items()) or "no inode",
                 )
             )
-        facts.append(_hex("index", index, "Of the head: pages from the start of its file or area."))
-        return facts
+        return facts + self._index("Of the head: pages from the start of its file or area.")
+
+    def _index(self, rule: str) -> list[Fact]:
+        offset = self.layout.index
+        return [] if offset is None else [_hex("index", self.of_head(offset), rule)]
 
     def _block_head(self) -> np.int64:
         head: np.int64 = self.pages.buddy_heads[self.pages.block[self.i]]

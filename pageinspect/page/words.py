@@ -38,12 +38,14 @@ def word_fact(layout: PageLayout, word: int, own_code: int) -> Fact:
     elif own_code == Code.SLAB:
         text += ", but slab may keep something of its own there"
     typed = bool(layout.scheme.typed(np.array([word], np.uint32))[0])
+    # Whether a kernel's test is off by one, VMCOREINFO alone does not tell.
+    test = "" if layout.untold else f"page_has_type() of this kernel is {str(typed).lower()}. "
     return Fact(
         "word",
         {"raw": f"{word:#010x}", "reading": reading, "value": value},
         text,
         f"{word:#010x}",
-        f"Scheme {layout.scheme.name}: page_has_type() of this kernel is {str(typed).lower()}. "
+        f"Scheme {layout.scheme.name}. {test}"
         'The word overlays _mapcount: Linux kernel commit 6e292b9be7f4 ("mm: split page_type out '
         'from _mapcount") (in v4.18).',
     )

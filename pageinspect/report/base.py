@@ -1,5 +1,6 @@
 """What all reports share."""
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of the JSON form: fields may be added under it, never renamed."""
+
+_WIDTH = 80
 
 Cell = str | int | float | None
 
@@ -69,29 +72,57 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many pfns were asked for that have a struct page, and how many of those were read."""
+    """How many pfns were asked for that have a struct page, and how many of those were read.
+
+    `untold` is what could not be told of them, for the reason `because`.
+    """
 
     spanned: int
     unreadable: int
+    untold: tuple[str, ...] = ()
+    because: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether every struct page could be read."""
-        return self.unreadable == 0
+        """Whether every struct page could be read, and all told of it that there is to tell."""
+        return self.unreadable == 0 and not self.untold
 
     def remarks(self) -> tuple[str, ...]:
         """Return lines for people about what is missing."""
-        if self.complete:
-            return ()
-        return ("", f"{counted(self.unreadable, 'struct page')} could not be read.")
+        lines: list[str] = []
+        if self.unreadable:
+            lines += ("", f"{counted(self.unreadable, 'struct page')} could not be read.")
+        if self.untold:
+            lines += ("", *untold_remarks(self.untold, self.because))
+        return tuple(lines)
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, Any]:
         """Return the JSON form, in pages."""
         return {
             "spanned": self.spanned,
             "read": self.spanned - self.unreadable,
             "unreadable": self.unreadable,
+            "cannot_tell": list(self.untold),
         }
+
+
+def coverage_of(
+    provenance: "Provenance", layout: "PageLayout", spanned: int, unreadable: int
+) -> Coverage:
+    """Return the Coverage of a walk: what was read, and what the kernel's symbols let it tell."""
+    return Coverage(spanned, unreadable, layout.untold, provenance.because)
+
+
+def untold_remarks(untold: Sequence[str], because: str) -> list[str]:
+    """Return lines for people about what VMCOREINFO alone cannot tell, and what would."""
+    text = (
+        f"VMCOREINFO alone cannot tell: {', '.join(untold)}. Pages of such types have a number for "
+        "a name; those of such uses are among idle, kernel, mapped and file."
+    )
+    why = f"The kernel's types are not known: {because}."
+    if not because:
+        why = "The kernel's types tell all: leave --symbols-from away, or give -s VMLINUX."
+    return [*textwrap.wrap(text, _WIDTH), *textwrap.wrap(why, _WIDTH)]
 
 
 def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, str]:

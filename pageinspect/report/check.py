@@ -89,8 +89,9 @@ def _detail(pages: Pages, i: int) -> str:
         f"mapping {int(pages.own(layout.mapping)[i]):#x}",
         f"flags {'|'.join(names) or 'none'}",
         f"node {int(pages.node[i])}",
-        f"zone {int(pages.zone[i])}",
     ]
+    if layout.zone_field is not None:
+        said.append(f"zone {int(pages.zone[i])}")
     block = int(pages.block[i])
     if block >= 0:
         head = int(pages.buddy_heads[block])
@@ -189,7 +190,8 @@ class CheckReport:
         if self.findings.found or self.books:
             yield ""
         pages = counted(self.coverage.spanned, "page")
-        yield f"{found} of {counted(len(CONFLICTS), 'rule')} in {pages}."
+        rules = sum(rule.needs not in self.layout.untold for rule in CONFLICTS)
+        yield f"{found} of {counted(rules, 'rule')} in {pages}."
         if self.left_out:
             yield f"No totals were compared: {self.left_out}."
         yield from self.coverage.remarks()

@@ -48,7 +48,7 @@ DIMENSIONS = {
         Dimension(
             "zone",
             lambda pages: pages.zone,
-            lambda layout: layout.zone_field.mask + 1,
+            lambda layout: 1 if layout.zone_field is None else layout.zone_field.mask + 1,
             _zone_name,
         ),
         Dimension(

@@ -12,7 +12,7 @@ from ..classify import UNTYPED, Code, Pages, code_name, use_name
 from ..layout import PageLayout
 from ..target import Provenance
 from ..units import counted, number, size
-from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
+from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
 from .selection import Selection
 
 Integers = npt.NDArray[np.int64]
@@ -44,9 +44,9 @@ class Listing(ABC):
     @property
     def coverage(self) -> Coverage:
         """How much could be read."""
-        return Coverage(self.selection.spanned, self._unreadable)
+        return coverage_of(self.provenance, self.layout, self.selection.spanned, self._unreadable)
 
-    def _coverage_json(self) -> dict[str, int]:
+    def _coverage_json(self) -> dict[str, Any]:
         return self.coverage.to_json()
 
     @property

@@ -3,13 +3,13 @@
 import json
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..layout import PageLayout
 from ..page.facts import Fact, PageFacts
 from ..target import Provenance
-from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
+from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
 
 _WIDTH = 60
 """Of values: with the longest field name they fit 80 columns."""
@@ -90,7 +90,8 @@ class PageReport:
     @property
     def coverage(self) -> Coverage:
         """How many of the pages could be read."""
-        return Coverage(len(self.pages), sum(not page.readable for page in self.pages))
+        unreadable = sum(not page.readable for page in self.pages)
+        return coverage_of(self.provenance, self.layout, len(self.pages), unreadable)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -104,12 +105,13 @@ class PageReport:
     def to_table(self) -> Table:
         """Return the tabular form: a block a page."""
         before = (self.provenance.describe(), "")
-        return _blocks(
+        table = _blocks(
             [p.facts for p in self.pages],
             explain=self.explain,
             before=before,
             which=("pfn", [p.pfn for p in self.pages]),
         )
+        return replace(table, after=self.coverage.remarks())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ..classify import UNTYPED, Code, Pages
 from ..layout import PageLayout
 from ..target import Provenance
 from ..units import counted, number, percent, size
-from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
+from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
 from .dimensions import DIMENSIONS, Dimension, type_value
 from .selection import Selection
 
@@ -50,8 +50,8 @@ class SummaryReport:
     coverage: Coverage
     by: tuple[str, ...]
     rows: tuple[SummaryRow, ...]
-    freeing: int
-    """Pages that are typed while they are being freed."""
+    freeing: int | None
+    """Pages that are typed while they are being freed; None where that cannot be told."""
     books: tuple[Book, ...] = ()
     """The totals that the kernel counts too, beside its counters."""
 
@@ -204,6 +204,12 @@ def summarise(
         freeing += int((pages.freeing if selected is None else pages.freeing[selected]).sum())
         unreadable += pages.unreadable
     rows = _rows(fold, dimensions, layout, census)
+    coverage = coverage_of(provenance, layout, selection.spanned, unreadable)
     return SummaryReport(
-        provenance, layout, Coverage(selection.spanned, unreadable), tuple(by), rows, freeing
+        provenance,
+        layout,
+        coverage,
+        tuple(by),
+        rows,
+        None if layout.frozen is None else freeing,
     )

@@ -8,7 +8,6 @@ from pageinspect import schemes
 from pageinspect.census import Census, PcpLists
 from pageinspect.classify import UNTYPED, Code, Pages, code_name, head_pfns, outside_heads, use_name
 from pageinspect.layout import BitField, Marker, OrderField, PageLayout
-from pageinspect.schemes import WordScheme
 from pageinspect.walk import FolioHeads, PageBatch
 
 VMEMMAP = 0xFFFFEA0000000000
@@ -44,17 +43,13 @@ HIGH_6_11 = {
 }
 
 
-def _low(name: str, bits: dict[str, int]) -> WordScheme:
-    return schemes.bit_scheme(name, schemes.LOW_BASE, schemes.LOW_RESERVE, bits)
-
-
 SCHEMES = {
-    "4.18": _low("bits-4.18", schemes.BITS_4_18),
-    "5.0": _low("bits-5.1", schemes.BITS_5_1),
-    "5.11": _low("bits-5.11", schemes.BITS_5_11),
-    "6.9": _low("bits-6.9", schemes.BITS_6_9),
-    "6.10": _low("bits-6.10", LOW_6_10),
-    "6.11": schemes.bit_scheme("bits-6.11", 0x80000000, -0x10000, HIGH_6_11),
+    "4.18": schemes.low_scheme("bits-4.18", schemes.BITS_4_18),
+    "5.0": schemes.low_scheme("bits-5.1", schemes.BITS_5_1),
+    "5.11": schemes.low_scheme("bits-5.11", schemes.BITS_5_11),
+    "6.9": schemes.low_scheme("bits-6.9", schemes.BITS_6_9),
+    "6.10": schemes.low_scheme("bits-6.10", LOW_6_10),
+    "6.11": schemes.high_scheme(HIGH_6_11, "enum"),
     "6.12": schemes.byte_scheme(BYTE_TYPES, off_by_one=True),
     "6.16": schemes.byte_scheme(BYTE_TYPES | {"large_kmalloc": 0xF8}, off_by_one=False),
 }

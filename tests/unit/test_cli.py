@@ -73,6 +73,36 @@ def test_usage_errors_exit_2() -> None:
         assert "usage: pageinspect" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-s", "FILE", "--btf", "FILE"], "-s is where types and symbols come from"),
+        (["-s", "FILE", "--symbols-from", "vmcoreinfo"], "-s is where types and symbols come"),
+        (["--symbols-from", "vmcoreinfo", "--kallsyms", "FILE"], "takes nothing else"),
+        (["--symbols-from", "dwarf"], "invalid choice"),
+        (["--vmcoreinfo", "FILE"], "is for cores"),
+    ],
+)
+def test_sources_of_symbols_that_do_not_go_together(
+    tmp_path: Path, options: list[str], message: str
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    done = pageinspect("types", *(file if o == "FILE" else o for o in options))
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--btf", "--kallsyms", "--vmcoreinfo", "-s"])
+def test_files_of_symbols_that_are_not_there(tmp_path: Path, option: str) -> None:
+    core = tmp_path / "core"
+    core.touch()
+    done = pageinspect("types", "-c", core, option, tmp_path / "gone")
+    assert done.returncode == 1
+    assert f"{tmp_path / 'gone'}: no such file" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
 def test_a_reader_that_leaves_is_quiet() -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -48,7 +48,12 @@ def test_runs_join_across_batches() -> None:
         (0x1013, 0x1018, "idle", "untyped", 0),
         (0x1018, 0x1020, "buddy", "buddy", 3),
     ]
-    assert document["coverage"] == {"spanned": 32, "read": 32, "unreadable": 0}
+    assert document["coverage"] == {
+        "spanned": 32,
+        "read": 32,
+        "unreadable": 0,
+        "cannot_tell": [],
+    }
 
 
 def test_a_selection_leaves_the_rest_out() -> None:

@@ -165,7 +165,7 @@ def test_a_range_that_cuts_a_huge_page(core: Core) -> None:
             "pages": 7,
         }
     ]
-    assert cut["coverage"] == {"spanned": 7, "read": 7, "unreadable": 0}
+    assert (cut["coverage"]["spanned"], cut["coverage"]["read"]) == (7, 7)
 
 
 @pytest.mark.parametrize(

@@ -1,120 +1,16 @@
-"""The PageLayout: how this kernel's struct page is to be read, as plain integers.
+"""The PageLayout of a kernel whose types are known: from DWARF or BTF alike, drgn has them.
 
-This is the one module that knows the history of struct page. It asks the kernel's own types for
-features (a member, an enumerator), never for a version, and does so once: nothing after it branches
-on kernels. Types come from drgn, which has them from BTF or DWARF alike.
+It asks the kernel's own types for features (a member, an enumerator), never for a version.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from drgn import Program, Type, offsetof, sizeof
 
-from . import schemes
-from .errors import PageInspectError
-from .schemes import Scheme
-
-SECTION_PFNS = 32768
-"""pfns of one memory section on x86_64: 2 MiB of vmemmap; no buddy block crosses one."""
-
-MAX_ORDER = 10
-"""The largest order of a free block: MAX_PAGE_ORDER of every x86_64 kernel read here."""
-
-STICKY_TYPES = ("offline", "zsmalloc")
-"""Types whose owners leave them set at free, where the buddy resets types."""
-
-
-@dataclass(frozen=True, slots=True)
-class OrderField:
-    """Where the order of a compound page is: `offset` bytes from its head, in the first tail."""
-
-    offset: int
-    mask: int
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """A type that is no page type in this kernel: the 64-bit word `offset` from the head tells."""
-
-    kind: Literal["flag", "dtor"]
-    offset: int
-    mask: int
-    equals: int
-
-
-@dataclass(frozen=True, slots=True)
-class BitField:
-    """Bits of the flags word, from the bit number `shift` up; `mask` is not shifted."""
-
-    shift: int
-    mask: int
-
-
-@dataclass(frozen=True, slots=True)
-class PageLayout:
-    """How to read struct page of one kernel. Offsets and sizes in bytes, flags as bit numbers."""
-
-    page_shift: int
-    struct_size: int
-    vmemmap: int
-    flags: int
-    mapping: int
-    private: int
-    page_type: int
-    refcount: int
-    compound: int
-    index: int
-    memcg: int | None
-    flag_bits: tuple[tuple[str, int], ...]
-    zone_field: BitField
-    node_field: BitField
-    device_zone: int | None
-    """Number of ZONE_DEVICE."""
-    page_pool: tuple[int, int] | None
-    """(mask, value) of the signature in the word that is `compound` of other pages."""
-    frozen: tuple[str, ...]
-    """Types whose pages have no references while they are in use."""
-    scheme: Scheme
-    order: OrderField
-    large_mapcount: int | None
-    """Of a large folio, from its head, as the next three: mappings of any of its pages."""
-    entire_mapcount: int | None
-    """Mappings of the whole."""
-    nr_pages_mapped: int | None
-    """Pages of it that are mapped."""
-    pincount: int | None
-    """Long-term pins."""
-    compound_mask: bool
-    """compound_info of a tail may be a mask instead of a pointer to its head."""
-    fake_heads: bool
-    """With HVO on, tails may read as heads."""
-    slab: Marker | None
-    """Where slab is no page type."""
-    hugetlb: Marker | None
-    """Where hugetlb is no page type."""
-    movable_tag: bool
-    """The low bits of mapping tell pages with movable_ops."""
-    resets: bool
-    """free_pages_prepare() resets a type that is still set."""
-
-    @property
-    def page_size(self) -> int:
-        """Bytes of one page."""
-        return 1 << self.page_shift
-
-    @property
-    def resets_from(self) -> str:
-        """How it was learnt whether this kernel resets types at free."""
-        return f"inferred from {'' if self.resets else 'no '}PG_movable_ops_isolated"
-
-    def flag(self, name: str) -> int | None:
-        """Return the bit number of a page flag ("head"), or None where this kernel has none."""
-        return next((bit for n, bit in self.flag_bits if n == name), None)
-
-    def is_sticky(self, type_name: str) -> bool:
-        """Return whether the owner of this type leaves it set when it frees the page."""
-        return self.resets and type_name in STICKY_TYPES
+from .. import schemes
+from ..errors import PageInspectError
+from ..schemes import Scheme
+from .model import BitField, Marker, OrderField, PageLayout
 
 
 def _offset(type_: Type, *members: str) -> int:
@@ -169,9 +65,8 @@ def _scheme_from_enum(types: Mapping[str, int], *, off_by_one: bool) -> Scheme |
         return None
     if bits["buddy"] == schemes.BITS_4_18["buddy"]:
         # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10).
-        return schemes.bit_scheme("bits-6.10", schemes.LOW_BASE, schemes.LOW_RESERVE, bits, "enum")
-    # v6.11 moved the bits to the top, which leaves the low 16 to the owner of the type.
-    return schemes.bit_scheme("bits-6.11", 0x80000000, -0x10000, bits, "enum")
+        return schemes.low_scheme("bits-6.10", bits, "enum")
+    return schemes.high_scheme(bits, "enum")
 
 
 def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
@@ -184,7 +79,7 @@ def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
         name, bits = "bits-5.1", schemes.BITS_5_1
     else:
         name, bits = "bits-4.18", schemes.BITS_4_18
-    return schemes.bit_scheme(name, schemes.LOW_BASE, schemes.LOW_RESERVE, bits)
+    return schemes.low_scheme(name, bits)
 
 
 def _scheme(prog: Program, page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
@@ -245,19 +140,13 @@ def _hugetlb(prog: Program, scheme: Scheme, page: Type, flags: Mapping[str, int]
             if _has(page, "compound_dtor")
             else _offset(prog.type("struct folio"), "_folio_dtor")
         )
-        return _byte_marker("dtor", offset, dtors["HUGETLB_PAGE_DTOR"])
+        return Marker.of_byte("dtor", offset, dtors["HUGETLB_PAGE_DTOR"])
     # Since Linux kernel commit 9c5ccf2db04b ("mm: remove HUGETLB_PAGE_DTOR") (in v6.6) a flag of
     # the first tail page.
     if "PG_hugetlb" in flags:
         bit = 1 << flags["PG_hugetlb"]
         return Marker("flag", sizeof(page) + _offset(page, "flags"), bit, bit)
     return None
-
-
-def _byte_marker(kind: Literal["flag", "dtor"], offset: int, value: int) -> Marker:
-    """Return the marker of one byte, as part of the 64-bit word that it lies in."""
-    shift = 8 * (offset % 8)
-    return Marker(kind, offset - offset % 8, 0xFF << shift, value << shift)
 
 
 def _location_fields(
@@ -306,8 +195,8 @@ def _frozen(prog: Program) -> tuple[str, ...]:
     return (*always, "large_kmalloc", "slab")
 
 
-def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
-    """Return the PageLayout of the kernel that `prog` looks at.
+def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
+    """Return the PageLayout of the kernel whose types `prog` knows.
 
     Raises PageInspectError when its struct page lacks what pageinspect must know.
     """

@@ -1,0 +1,109 @@
+"""VMCOREINFO: what a kernel says about itself for those who read its memory from outside.
+
+Lines of KEY=VALUE; Documentation/admin-guide/kdump/vmcoreinfo.rst of the kernel describes them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from drgn import FaultError, Program
+
+from .errors import PageInspectError
+
+Info = Mapping[str, str]
+
+HAS_MEM_MAP, IS_ONLINE, TAINT_ZONE_DEVICE = 2, 4, 16
+"""Flags in a section's section_mem_map; they have not moved since they were introduced."""
+
+_FLAGS = 0xFFF
+_HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
+
+
+def parse(text: str) -> dict[str, str]:
+    """Return the lines of VMCOREINFO by their keys."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def read_file(path: Path) -> str:
+    """Return the text of VMCOREINFO in a file: the lines themselves, or the ELF note around them.
+
+    Raises PageInspectError for what is neither.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot read {path}: {error.strerror}", "check the path of the VMCOREINFO"
+        ) from None
+    start = data.find(b"OSRELEASE=")
+    text = data[max(start, 0) :].split(b"\0", 1)[0].decode("ascii", "replace")
+    if start < 0 or "\nPAGESIZE=" not in text:
+        raise PageInspectError(
+            f"{path} is no VMCOREINFO: it has no OSRELEASE= and PAGESIZE=",
+            "give the note's text, as in another dump of the same boot",
+        )
+    return text
+
+
+def lookup(info: Info, key: str) -> str:
+    """Return the value of a line; raises PageInspectError where there is none."""
+    try:
+        return info[key]
+    except KeyError:
+        raise PageInspectError(f"this kernel's VMCOREINFO has no {key}", _HINT) from None
+
+
+def number(info: Info, name: str) -> int | None:
+    """Return NUMBER(name), or None."""
+    value = info.get(f"NUMBER({name})")
+    return None if value is None else int(value, 0)
+
+
+def offset(info: Info, member: str) -> int:
+    """Return OFFSET(member), as of page.flags; raises PageInspectError where there is none."""
+    return int(lookup(info, f"OFFSET({member})"))
+
+
+def size(info: Info, type_: str) -> int:
+    """Return SIZE(type_), in bytes; raises PageInspectError where there is none."""
+    return int(lookup(info, f"SIZE({type_})"))
+
+
+def symbol(info: Info, name: str) -> int:
+    """Return SYMBOL(name); raises PageInspectError where there is none."""
+    return int(lookup(info, f"SYMBOL({name})"), 16)
+
+
+def sections(prog: Program, info: Info) -> tuple[list[int], int]:
+    """Return the numbers of the memory sections that have struct pages, and the vmemmap's address.
+
+    What section_mem_map holds beside flags is the same for all sections with SPARSEMEM_VMEMMAP: the
+    address that the struct page of pfn 0 has. Raises PageInspectError when they cannot be read.
+    """
+    page_size = int(lookup(info, "PAGESIZE"))
+    width = size(info, "mem_section")
+    per_root = page_size // width
+    try:
+        roots = np.frombuffer(
+            prog.read(symbol(info, "mem_section"), 8 * int(lookup(info, "LENGTH(mem_section)"))),
+            np.uint64,
+        )
+        present = np.flatnonzero(roots)
+        data = b"".join(prog.read(int(roots[i]), per_root * width) for i in present)
+    except FaultError as error:
+        raise PageInspectError(
+            f"cannot read the memory sections of this kernel: {error}",
+            "the core may be cut off: compare its size with the original",
+        ) from None
+    column = offset(info, "mem_section.section_mem_map") // 8
+    maps = np.frombuffer(data, np.uint64).reshape(-1, width // 8)[:, column]
+    used = np.flatnonzero(maps & np.uint64(HAS_MEM_MAP))
+    bases = np.unique(maps[used] & np.uint64(~_FLAGS & (1 << 64) - 1))
+    if len(bases) != 1:
+        raise PageInspectError(
+            "the memory sections of this kernel share no vmemmap",
+            "pageinspect reads kernels with SPARSEMEM_VMEMMAP, as every distribution's is",
+        )
+    numbers = present[used // per_root] * per_root + used % per_root
+    return numbers.tolist(), int(bases[0])
