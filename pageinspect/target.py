@@ -12,6 +12,10 @@ from .errors import PageInspectError, UsageError
 from .symbols import Given, Symbols, attach_symbols
 
 KCORE = Path("/proc/kcore")
+_VMCOREINFO_HINT = (
+    "dump a QEMU guest with -device vmcoreinfo and the module qemu_fw_cfg loaded in it, or give "
+    "the note (--vmcoreinfo FILE)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ def _open_core(prog: Program, path: Path) -> None:
     try:
         prog.set_core_dump(path)
     except (ValueError, LookupError, FaultError, OSError) as error:
+        if "unrecognized QEMU memory dump" in str(error):
+            raise PageInspectError(f"{path} lacks VMCOREINFO", _VMCOREINFO_HINT) from None
         raise PageInspectError(
             f"{path} is not a core that can be read: {error}",
             "give a kernel core: ELF with VMCOREINFO (pageinspect vm dump) or kdump (makedumpfile)",
@@ -172,8 +178,7 @@ def open_target(core: Path | None = None, given: Given | Path | None = None) -> 
     info = _read_vmcoreinfo(prog)
     if not info:
         raise PageInspectError(
-            f"{core or KCORE} is no kernel, or lacks VMCOREINFO",
-            "dump a QEMU guest with -device vmcoreinfo and the module qemu_fw_cfg loaded in it",
+            f"{core or KCORE} is no kernel, or lacks VMCOREINFO", _VMCOREINFO_HINT
         )
     if given.vmcoreinfo is not None:
         _check_same_boot(prog, info, given.vmcoreinfo)

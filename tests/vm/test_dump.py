@@ -1,15 +1,19 @@
 """Dumps of busy guests: BTF against DWARF, and counts against the kernel's own counters."""
 
+import contextlib
 import csv
 import io
 import itertools
 import json
+import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drgn import Program
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
@@ -17,8 +21,10 @@ from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
 
+from pageinspect.__main__ import main
 from pageinspect.layout import build_layout
 from pageinspect.survey import Survey, survey
+from pageinspect.symbols import Given
 from pageinspect.target import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
@@ -37,6 +43,8 @@ class Core:
     path: Path
     vmlinux: Path
     meminfo: dict[str, int]
+    kallsyms: Path
+    btf: Path
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +58,18 @@ def core(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name in ("a", "b", "c"):
             guest.start(["sh", "-c", BUSY, "sh", name])
         guest.run(["sleep", "2"])
+        for name, source in (("kallsyms", "/proc/kallsyms"), ("btf", "/sys/kernel/btf/vmlinux")):
+            path.with_name(name).write_bytes(guest.run(["cat", source], timeout=60).stdout)
         meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
         guest.dump(path)
     fields = (line.split() for line in meminfo.splitlines())
-    yield Core(path, kernel.vmlinux, {f[0].rstrip(":"): int(f[1]) for f in fields})
+    yield Core(
+        path,
+        kernel.vmlinux,
+        {f[0].rstrip(":"): int(f[1]) for f in fields},
+        path.with_name("kallsyms"),
+        path.with_name("btf"),
+    )
     path.unlink()
 
 
@@ -120,15 +136,166 @@ def test_summary_counts_what_the_kernel_counts(core: Core, from_btf: Survey) -> 
     assert "verified" not in pageinspect("summary", "-c", core.path, "--pfn", "0x1000+1").stdout
 
 
-def test_dwarf_and_btf_print_the_same(core: Core) -> None:
-    for command in (["summary"], ["list"]):
-        btf = json.loads(pageinspect(*command, "-c", core.path, "--format", "json").stdout)
-        dwarf = json.loads(
-            pageinspect(*command, "-c", core.path, "-s", core.vmlinux, "--format", "json").stdout
+@pytest.mark.parametrize("command", [["summary"], ["list"], ["check"]], ids=" ".join)
+def test_dwarf_and_btf_print_the_same(core: Core, command: list[str]) -> None:
+    done = {
+        source: pageinspect(*command, "-c", core.path, "--format", "json", *given)
+        for source, given in (("btf", ()), ("dwarf", ("-s", core.vmlinux)))
+    }
+    documents = {source: json.loads(each.stdout) for source, each in done.items()}
+    for source, document in documents.items():
+        assert document["kernel"].pop("symbols") == source
+    assert documents["btf"] == documents["dwarf"]
+    assert done["btf"].returncode == done["dwarf"].returncode
+
+
+def test_dwarf_and_btf_export_the_same(core: Core, tmp_path: Path) -> None:
+    files = {}
+    for source, given in (("btf", ()), ("dwarf", ("-s", core.vmlinux))):
+        flags, count = tmp_path / f"{source}.flags", tmp_path / f"{source}.count"
+        done = pageinspect(
+            "export", "-c", core.path, *given, "--kpageflags", flags, "--kpagecount", count
         )
-        assert btf["kernel"].pop("symbols") == "btf"
-        assert dwarf["kernel"].pop("symbols") == "dwarf"
-        assert btf == dwarf
+        assert done.returncode == 0, done.stderr
+        files[source] = flags.read_bytes(), count.read_bytes()
+    assert files["btf"] == files["dwarf"]
+
+
+# What the uses are called, or are among, when VMCOREINFO alone is known. A type is told by its
+# number there; that of table, zsmalloc and large_kmalloc is what the kernel's own enum has.
+COARSER = {
+    "pcp": {"idle"},
+    "reserved": {"kernel", "mapped"},
+    "page_pool": {"kernel", "file"},
+    "zone_device": {"kernel", "file"},
+    "table": {"type_0x200", "type_0xf2"},
+    "zsmalloc": {"type_0xf6"},
+    "large_kmalloc": {"type_0xf8"},
+}
+
+
+def test_vmcoreinfo_alone_tells_the_same_or_less(core: Core, from_btf: Survey) -> None:
+    reduced = survey(open_target(core.path, Given(only="vmcoreinfo")))
+    assert reduced.census.spanned == from_btf.census.spanned
+    assert reduced.layout.vmemmap == from_btf.layout.vmemmap
+    seen = set()
+    for full, part in zip(from_btf.pages(), reduced.pages(), strict=True):
+        assert (full.heads == part.heads).all()
+        different = full.order != part.order
+        assert {from_btf.use_name(use) for use in np.unique(full.use[different])} <= {"pcp"}
+        pairs = np.unique(np.stack((full.use, part.use)), axis=1).T.tolist()
+        seen |= {(from_btf.use_name(left), reduced.use_name(right)) for left, right in pairs}
+    assert {("buddy", "buddy"), ("slab", "slab"), ("hugetlb", "hugetlb")} <= seen
+    assert {("anon", "anon"), ("file", "file"), ("pcp", "idle")} <= seen
+    for left, right in seen:
+        assert right in COARSER.get(left, {left})
+        assert left == right or left in reduced.layout.untold
+
+
+def test_vmcoreinfo_alone_says_what_it_cannot_tell(
+    core: Core, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*args: str) -> tuple[int, str, str]:
+        status = main([*args, "-c", str(core.path), "--symbols-from", "vmcoreinfo"])
+        return (status, *capsys.readouterr())
+
+    status, out, _ = asked("summary", "--by", "use", "--format", "json")
+    report = json.loads(out)
+    assert status == 3
+    assert report["kernel"]["symbols"] == "vmcoreinfo"
+    assert {"table", "pcp", "page_pool"} <= set(report["coverage"]["cannot_tell"])
+    assert (report["freeing"], report["counters"]) == (None, [])
+    status, out, _ = asked("types")
+    assert status == 3
+    assert "VMCOREINFO alone cannot tell: " in out
+    assert not re.search(r"^(table|zsmalloc|guard) ", out, re.MULTILINE)
+    status, out, _ = asked("check")
+    assert status in (3, 4)
+    assert "No totals were compared" in out
+    status, out, _ = asked("page", "0x1000", "--explain")
+    assert status == 3
+    assert "\nuse " in out
+    for command in (
+        ["list", "--type", "table"],
+        ["summary", "--use", "pcp"],
+        ["summary", "--by", "zone"],
+        ["list", "--freeing"],
+        ["list", "--pfn", "zone:DMA32"],
+        ["page", "virt:0xffffffff81000000"],
+        ["export", "--kpageflags", "/dev/null"],
+    ):
+        status, out, error = asked(*command)
+        assert (status in (1, 2), out) == (True, ""), command
+        assert "VMCOREINFO alone" in error
+        assert len(error.splitlines()) == 2
+
+
+@contextlib.contextmanager
+def without_note(core: Path) -> Iterator[str]:
+    """Give the text of a core's VMCOREINFO note, which it lacks meanwhile."""
+    with core.open("r+b") as file:
+        header = file.read(64)
+        start, size, n = (
+            *struct.unpack_from("<Q", header, 32),
+            *struct.unpack_from("<2H", header, 54),
+        )
+        file.seek(start)
+        entries = [struct.unpack("<2I6Q", file.read(size)) for _ in range(n)]
+        where, length = next((entry[2], entry[5]) for entry in entries if entry[0] == 4)
+        file.seek(where)
+        notes = file.read(length)
+        name = notes.index(b"VMCOREINFO\0")
+        text = notes[name:].split(b"OSRELEASE=", 1)[1].split(b"\0", 1)[0]
+        file.seek(where + name)
+        file.write(b"vmcoreinfo")
+        file.flush()
+        yield "OSRELEASE=" + text.decode()
+        file.seek(where + name)
+        file.write(b"VMCOREINFO")
+
+
+def test_a_dump_that_lacks_everything(core: Core, tmp_path: Path) -> None:
+    summary = ("summary", "--by", "use", "-c", core.path)
+    whole = pageinspect(*summary)
+    assert whole.returncode == 0, whole.stderr
+    info = tmp_path / "vmcoreinfo"
+    with without_note(core.path) as text:
+        lacking = pageinspect(*summary)
+        assert lacking.returncode == 1
+        assert "lacks VMCOREINFO" in lacking.stderr
+        info.write_text(text)
+        assert pageinspect(*summary, "--vmcoreinfo", info).stdout == whole.stdout
+        # As kernels before 6.0, which do not say where kallsyms are.
+        lines = text.splitlines(keepends=True)
+        info.write_text("".join(line for line in lines if "kallsyms" not in line))
+        reduced = pageinspect(*summary, "--vmcoreinfo", info)
+        assert reduced.returncode == 3
+        assert "--kallsyms FILE" in reduced.stdout
+        given = ("--vmcoreinfo", info, "--kallsyms", core.kallsyms, "--btf", core.btf)
+        assert pageinspect(*summary, *given).stdout == whole.stdout
+        # Of another boot: all addresses elsewhere.
+        other = re.sub(r"(SYMBOL\(init_uts_ns\)=f{8})(\w{4})", r"\g<1>8123", text)
+        info.write_text(other)
+        refused = pageinspect(*summary, "--vmcoreinfo", info)
+        assert refused.returncode == 1
+        assert "another boot" in refused.stderr
+
+
+def test_files_of_another_kernel_are_refused(core: Core, tmp_path: Path) -> None:
+    data = (Path(__file__).parents[1] / "unit/data/vmcoreinfo_6.1.txt").read_text()
+    info, symbols = tmp_path / "vmcoreinfo", tmp_path / "kallsyms"
+    info.write_text(data)
+    moved = core.kallsyms.read_text().replace(" D init_uts_ns\n", " D was_init_uts_ns\n")
+    symbols.write_text(moved + "ffffffff81234567 D init_uts_ns\n")
+    for option, message in (
+        (("--vmcoreinfo", info), "another boot"),
+        (("--kallsyms", symbols), "init_uts_ns is not where"),
+        (("--btf", symbols), "as BTF"),
+    ):
+        done = pageinspect("types", "-c", core.path, *option)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 2
 
 
 def test_list_agrees_with_summary(core: Core) -> None:
@@ -207,7 +374,15 @@ def test_bad_input(core: Core, args: list[str], status: int, message: str, hint:
     assert hint in lines[1]
 
 
+def build_id(path: Path) -> str:
+    notes = subprocess.run(["readelf", "-n", path], capture_output=True, text=True, check=True)
+    return re.findall(r"Build ID: (\w+)", notes.stdout)[0]
+
+
 def test_vmlinux_of_another_kernel_is_refused(core: Core, tmp_path: Path) -> None:
     done = pageinspect("types", "-c", core.path, "-s", sys.executable)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 2, done.stderr
+    other, own = re.findall(r"\b[0-9a-f]{40}\b", done.stderr)
+    ids = [build_id(path) for path in (Path(sys.executable), core.vmlinux)]
+    assert ids == [other, own]
