@@ -89,15 +89,18 @@ def _order(release: str) -> tuple[int, ...]:
 
 
 def _closure(name: str, index: Index) -> dict[str, Package] | None:
-    """Return a package and the kernel parts it depends on; None when one is not in the suite."""
+    """Return a package and the kernel parts it depends on; None when one it needs is missing."""
     found: dict[str, Package] = {}
     wanted = [name]
     while wanted:
         fetched = index.packages(wanted)
-        if set(wanted) - set(fetched):
+        # What linux-base-RELEASE has (the configuration) no guest needs, and of old releases the
+        # archive drops it first.
+        if any(not part.startswith("linux-base-") for part in set(wanted) - set(fetched)):
             return None
         found |= fetched
-        wanted = sorted({part for each in fetched.values() for part in _parts(each)} - set(found))
+        parts = {part for each in fetched.values() for part in _parts(each)}
+        wanted = sorted(parts - set(found) - set(wanted))
     return found
 
 

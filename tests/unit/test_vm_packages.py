@@ -76,6 +76,14 @@ def test_an_incomplete_image_is_an_error() -> None:
         resolve(_kernel("newest"), FakeIndex(**incomplete))
 
 
+def test_a_release_of_old_boots_without_its_configuration() -> None:
+    image = "linux-image-6.18.15+deb13-cloud-amd64"
+    old = {image: "kmod linux-base-6.18.15+deb13-cloud-amd64"}
+    resolved = resolve(_kernel("6.18"), FakeIndex(**_SPLIT, **old))
+    assert [package.name for package in resolved.packages] == [image]
+    assert not resolved.has_headers
+
+
 def test_an_unsigned_image_serves_where_no_signed_one_is() -> None:
     resolved = resolve(
         _kernel("6.12"), FakeIndex(**{"linux-image-6.12.9-cloud-amd64-unsigned": ""})
