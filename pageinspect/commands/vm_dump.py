@@ -1,34 +1,101 @@
-"""Run a command in a guest, then pause the guest and write its memory to an ELF core.
+"""Run a command in a guest, then write the guest's memory to a core.
 
-The core is written whatever the command's status is, and that status is the exit status.
+The core is ELF, of the paused guest; with --kdump it is a real kdump: the guest panics, and its
+capture kernel writes the core with makedumpfile. What the kernel itself said right before the
+panic (meminfo, zoneinfo, buddyinfo, vmstat, slabinfo, kpageflags, kpagecount, and kpageflags
+again) is then in the folder FILE.kernel. The core is written whatever the command's status is, and
+that status is the exit status.
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..errors import UsageError
 from .output import check_output
 from .vm_options import add_guest_arguments, say
 from .vm_run import in_guest
 
+if TYPE_CHECKING:
+    from ..vm.guest import Guest
+
 NAME = "dump"
+
+_COMPRESSIONS = ("zlib", "lzo", "zstd")
+_LEAST_MEMORY = 512 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_guest_arguments(parser)
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the core")
+    parser.add_argument(
+        "--kdump",
+        nargs="?",
+        const="lzo",
+        choices=_COMPRESSIONS,
+        help="panic, and have the capture kernel write a compressed kdump (default: lzo)",
+    )
+    parser.add_argument(
+        "--dump-level",
+        type=_level,
+        metavar="N",
+        help="pages to leave out of a kdump, as makedumpfile -d: 0 none (the default) to 31",
+    )
+
+
+def _level(text: str) -> int:
+    from ..vm.kdump import LEVELS
+
+    if int(text) not in LEVELS:
+        raise argparse.ArgumentTypeError(f"a dump level is 0 to {LEVELS[-1]}, not {text}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run, dump, and return the command's status."""
-    from ..units import size
+    check_output(args.output)
+    if args.kdump is None:
+        if args.dump_level is not None:
+            raise UsageError("--dump-level is of a kdump", "add --kdump, or leave it away")
+        with in_guest(args) as guest:
+            status = _command(guest, args)
+            guest.dump(args.output)
+    else:
+        status = _kdump(args)
+    _wrote(args.output)
+    return status
+
+
+def _kdump(args: argparse.Namespace) -> int:
+    from ..vm import kdump
+
+    if args.memory < _LEAST_MEMORY:
+        raise UsageError("a guest of less than 512M has no room to dump itself", "--memory 512M")
+    output = args.output.resolve()
+    with (
+        kdump.disks(output.parent, args.memory) as disks,
+        in_guest(args, disks) as guest,
+    ):
+        status = _command(guest, args)
+        level = args.dump_level or 0
+        folder = kdump.crash(
+            guest, disks, output, compression=args.kdump, level=level, progress=say
+        )
+    say(f"what the kernel said right before is in {folder}")
+    return status
+
+
+def _command(guest: "Guest", args: argparse.Namespace) -> int:
     from ..vm.session import run_command
 
-    check_output(args.output)
-    with in_guest(args) as guest:
-        status = run_command(guest, args.command, args.timeout, say) if args.command else 0
-        if status != 0:
-            say(f"the command ended with status {status}; dumping all the same")
-        guest.dump(args.output)
-        say(f"wrote {args.output} ({size(args.output.stat().st_size)})")
+    status = run_command(guest, args.command, args.timeout, say) if args.command else 0
+    if status != 0:
+        say(f"the command ended with status {status}; dumping all the same")
     return status
+
+
+def _wrote(output: Path) -> None:
+    from ..units import size
+
+    say(f"wrote {output} ({size(output.stat().st_size)})")

@@ -10,6 +10,7 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..vm.guest import Guest
+    from ..vm.kdump import Disks
     from ..vm.kernel import BuiltKernel
 
 
@@ -112,9 +113,9 @@ def kernel_of(args: argparse.Namespace, progress: Callable[[str], None]) -> "Bui
     return build(catalogue.kernel(args.name), progress)
 
 
-def guest_of(args: argparse.Namespace) -> "Guest":
-    """Return the guest that the arguments describe, ready to boot."""
-    from ..vm import catalogue, tools
+def guest_of(args: argparse.Namespace, disks: "Disks | None" = None) -> "Guest":
+    """Return the guest that the arguments describe, ready to boot; with `disks`, to be crashed."""
+    from ..vm import catalogue, kdump, tools
     from ..vm.guest import Guest
     from ..vm.kernel import built
 
@@ -125,8 +126,9 @@ def guest_of(args: argparse.Namespace) -> "Guest":
         kernel_of(args, say),
         memory=args.memory,
         cpus=args.cpus,
-        append=args.append,
+        append=f"{kdump.RESERVE} {args.append}" if disks else args.append,
         accelerator=args.accel,
         qmp_socket=args.qmp,
+        scratch=disks.descriptors if disks else None,
         progress=say,
     )

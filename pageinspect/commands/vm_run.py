@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..vm.guest import Guest
+    from ..vm.kdump import Disks
 
 NAME = "run"
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def in_guest(args: argparse.Namespace) -> "Iterator[Guest]":
+def in_guest(args: argparse.Namespace, disks: "Disks | None" = None) -> "Iterator[Guest]":
     """Boot the guest that the arguments describe and end it afterwards.
 
     Every error but a wrong command line exits with 125: smaller numbers are the command's.
@@ -45,7 +46,7 @@ def in_guest(args: argparse.Namespace) -> "Iterator[Guest]":
     from ..vm.errors import GuestLostError
 
     try:
-        with guest_of(args) as guest:
+        with guest_of(args, disks) as guest:
             yield guest
     except UsageError:
         raise

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,7 +45,8 @@ class Guest:
     """A running guest, as a context manager.
 
     `kernel` is a name of the catalogue, built if it is not, or a BuiltKernel. `memory` is in bytes
-    or written as "2G". QEMU ends when the thread that enters the context ends. Methods raise
+    or written as "2G". `scratch` are files to be disks that the guest may write: a descriptor for
+    each serial. QEMU ends when the thread that enters the context ends. Methods raise
     GuestLostError when the guest is gone.
     """
 
@@ -58,6 +59,7 @@ class Guest:
         append: str = "",
         accelerator: str | None = None,
         qmp_socket: Path | None = None,
+        scratch: Mapping[str, int] | None = None,
         progress: Progress = silent,
     ) -> None:
         tools.require(tools.RUN_PROGRAMS)
@@ -69,6 +71,7 @@ class Guest:
         self._base = initrd.base(progress)
         self._cpus, self._append = cpus, append
         self._accelerator, self._qmp_socket = accelerator, qmp_socket
+        self._scratch = dict(scratch or {})
         self._progress = progress
         self._exit = contextlib.ExitStack()
         self.log = self._new_log()
@@ -97,6 +100,12 @@ class Guest:
     def quit(self) -> None:
         """End QEMU but leave the object open; for another thread than the guest's owner."""
         self._qemu.kill()
+
+    @property
+    def initrd(self) -> bytes:
+        """The initrd it is booted with."""
+        parts = (self._base, self.kernel.modules_cpio)
+        return b"".join(part.read_bytes() for part in parts if part is not None)
 
     @property
     def pid(self) -> int:
@@ -220,8 +229,7 @@ class Guest:
             self._boot()
 
     def _boot(self) -> None:
-        parts = [self._base, self.kernel.modules_cpio]
-        whole = _memory_file("initrd", (part for part in parts if part is not None))
+        whole = _memory_file("initrd", self.initrd)
         self._exit.callback(os.close, whole)
         tar = source.archive()
         self._exit.callback(os.close, tar)
@@ -241,10 +249,11 @@ class Guest:
             cpus=self._cpus,
             append=self._append,
             disks=tuple(disks),
+            scratch=tuple((serial, f"/dev/fd/{fd}") for serial, fd in self._scratch.items()),
             agent=theirs[0].fileno(),
             monitor=theirs[1].fileno(),
             qmp_socket=self._qmp_socket,
-            descriptors=(whole, tar),
+            descriptors=(whole, tar, *self._scratch.values()),
         )
         self._qemu = qemu.Qemu(machine)
         self._exit.callback(self._qemu.close)
@@ -280,10 +289,9 @@ class Guest:
         return "it shut down"
 
 
-def _memory_file(name: str, parts: Iterable[Path]) -> int:
-    """Return a descriptor of an anonymous file with the contents of all parts."""
+def _memory_file(name: str, content: bytes) -> int:
+    """Return a descriptor of an anonymous file with this content."""
     descriptor = os.memfd_create(f"pageinspect-{name}")
     with os.fdopen(os.dup(descriptor), "wb") as out:
-        for part in parts:
-            out.write(part.read_bytes())
+        out.write(content)
     return descriptor

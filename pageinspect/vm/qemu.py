@@ -43,6 +43,8 @@ class Machine:
     append: str = ""
     disks: tuple[tuple[str, str], ...] = ()
     """(serial, path) of read-only disks; the init script knows them by their serial."""
+    scratch: tuple[tuple[str, str], ...] = ()
+    """(serial, path) of disks that the guest writes; their content need not outlive QEMU's host."""
     agent: int | None = None
     """Descriptor of a connected socket."""
     monitor: int | None = None
@@ -73,8 +75,10 @@ def command_line(machine: Machine) -> list[str]:
     argv += ["-append", f"{_CMDLINE} {machine.append}".rstrip()]
     argv += ["-chardev", f"file,id=console,path={_escape(str(machine.console))}"]
     argv += ["-serial", "chardev:console"]
-    for serial, path in machine.disks:
-        drive = f"if=none,id={serial},file={_escape(path)},format=raw,readonly=on"
+    disks = [(*disk, "readonly=on") for disk in machine.disks]
+    disks += [(*disk, "cache=unsafe") for disk in machine.scratch]
+    for serial, path, how in disks:
+        drive = f"if=none,id={serial},file={_escape(path)},format=raw,{how}"
         argv += ["-drive", drive, "-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
     argv += ["-device", "vmcoreinfo", "-device", "virtio-balloon-pci,id=balloon"]
     if machine.agent is not None:

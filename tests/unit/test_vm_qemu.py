@@ -53,6 +53,13 @@ def test_disks_are_read_only_and_known_by_serial() -> None:
     assert "drive=root,serial=root" in text
 
 
+def test_scratch_disks_are_written() -> None:
+    argv = command_line(replace(_MACHINE, scratch=(("dump", "/dev/fd/9"),)))
+    (drive,) = (word for word in argv if "file=/dev/fd/9" in word)
+    assert "readonly" not in drive
+    assert "virtio-blk-pci,drive=dump,serial=dump" in argv
+
+
 def test_a_dump_will_have_vmcoreinfo() -> None:
     assert "vmcoreinfo" in command_line(_MACHINE)
 

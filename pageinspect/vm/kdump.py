@@ -1,0 +1,153 @@
+"""A real kdump: the guest panics, and a capture kernel dumps it with makedumpfile.
+
+The capture kernel is the guest's own, with the same initrd; the guest's root has makedumpfile.
+"""
+
+import contextlib
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import PageInspectError
+from ..formats.flattened import FlattenedError, rearrange
+from . import answers, qemu
+from .errors import GuestLostError, GuestTimeoutError
+from .guest import Guest
+from .progress import Progress, silent
+
+COMPRESSIONS = {"zlib": "-c", "lzo": "-l", "zstd": "-z"}
+"""makedumpfile's option for each compression. Debian builds it without snappy."""
+
+LEVELS = range(32)
+"""What makedumpfile leaves out (-d): the sum of 1 zero, 2 and 4 cache, 8 user, 16 free pages."""
+
+RESERVE = "crashkernel=256M"
+"""For the guest's command line."""
+
+_DUMP = "dump"
+_CMDLINE = "console=ttyS0 panic=-1 loglevel=5 nr_cpus=1 irqpoll reset_devices"
+_LOAD = f"""
+for serial in /sys/block/vd*/serial; do
+    [ "$(cat $serial)" != {_DUMP} ] || disk=$(basename $(dirname $serial))
+done
+tar -x -f /dev/$disk -C /run || exit
+kexec -p -s /run/vmlinuz --initrd=/run/initrd --command-line='{_CMDLINE} {{capture}}' || exit
+rm /run/vmlinuz /run/initrd
+"""
+_PROGRAM = ("python3", "-S", "-m", "pageinspect.vm.answers")
+_DUMPED = "pageinspect-init: dumped"
+_SAID = "pageinspect-init: "
+_TIMEOUT_S = 1800.0
+_CONSOLE_LINES = 20
+
+
+@dataclass(frozen=True)
+class Disks:
+    """The disks that a guest writes before and after its panic: files that nobody else sees."""
+
+    dump: int
+    answers: int
+    """Descriptors."""
+
+    @property
+    def descriptors(self) -> dict[str, int]:
+        """By serial, as Guest takes them."""
+        return {_DUMP: self.dump, answers.ANSWERS: self.answers}
+
+
+@contextmanager
+def disks(folder: Path, memory: int) -> Iterator[Disks]:
+    """Make the disks of a guest with `memory` bytes. They are sparse, and in `folder`."""
+    # Memory that cannot be compressed, and 24 bytes or so a page; four readings of 8 bytes a page,
+    # with the hole below 4 GiB.
+    sizes = memory + memory // 8 + (256 << 20), (memory + (4 << 30)) // 128 + (64 << 20)
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in sizes]
+        for file, size in zip(files, sizes, strict=True):
+            os.truncate(file.fileno(), size)
+        yield Disks(*(file.fileno() for file in files))
+
+
+def crash(
+    guest: Guest,
+    made: Disks,
+    core: Path,
+    *,
+    compression: str = "lzo",
+    level: int = 0,
+    progress: Progress = silent,
+) -> Path:
+    """Panic the guest, and write its kdump to `core` when the guest is gone.
+
+    The kernel's own answers from right before the panic become files in the folder that is
+    returned, beside the core. The guest must have RESERVE on its command line and `made` as its
+    disks. Raises GuestLostError when no dump comes of it.
+    """
+    folder = core.with_name(f"{core.name}.kernel")
+    _load(guest, made, f"PAGEINSPECT_CAPTURE={COMPRESSIONS[compression]},-d,{level}", progress)
+    progress("taking the kernel's own answers; then it panics, and its capture kernel dumps it")
+    _panic(guest)
+    progress("putting the core together")
+    partial = core.with_name(f".{core.name}.{os.getpid()}.part")
+    try:
+        answers.unpack(made.answers, folder)
+        with partial.open("wb") as out, os.fdopen(os.dup(made.dump), "rb") as dump:
+            dump.seek(0)
+            rearrange(dump, out)
+        partial.rename(core)
+    except answers.NoAnswersError:
+        raise _lost(guest, "the kernel's own answers are missing") from None
+    except FlattenedError as error:
+        raise _lost(guest, f"the dump is not whole: {error}") from None
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot write {core}: {error.strerror}", "choose a folder that you can write to"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return folder
+
+
+def _load(guest: Guest, made: Disks, capture: str, progress: Progress) -> None:
+    progress("loading the capture kernel")
+    # It comes on the disk that the dump overwrites.
+    with (
+        os.fdopen(os.dup(made.dump), "wb") as disk,
+        tarfile.open(fileobj=disk, mode="w") as tar,
+    ):
+        tar.add(guest.kernel.vmlinuz, "vmlinuz")
+        initrd = tarfile.TarInfo("initrd")
+        initrd.size = len(guest.initrd)
+        tar.addfile(initrd, io.BytesIO(guest.initrd))
+    guest.run(["sh", "-c", _LOAD.format(capture=capture)])
+
+
+def _panic(guest: Guest) -> None:
+    """Have the guest panic, and wait until its capture kernel is done."""
+    process = guest.start(_PROGRAM)
+    try:
+        status = process.wait(_TIMEOUT_S)
+    except GuestTimeoutError:
+        raise
+    except GuestLostError as error:
+        # It always is: what counts is when.
+        said = [line for line in qemu.last_lines(guest.log, _CONSOLE_LINES) if _SAID in line]
+        if said and _DUMPED in said[-1]:
+            return
+        if said and "started" not in said[-1]:
+            raise _lost(guest, said[-1].partition(_SAID)[2]) from None
+        raise _lost(guest, f"no dump: {error.message}") from None
+    why = process.stderr.decode(errors="replace").strip() or f"status {status}"
+    raise PageInspectError(
+        f"the guest did not panic: {why.splitlines()[-1]}", f"its console is in {guest.log}"
+    )
+
+
+def _lost(guest: Guest, what: str) -> GuestLostError:
+    lines = qemu.last_lines(guest.log, _CONSOLE_LINES)
+    return GuestLostError(what, console=lines, log=guest.log)
