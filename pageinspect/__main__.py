@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,16 +17,29 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     from .commands import build_parser
-    from .errors import Exit, PageInspectError
-    from .units import printable
 
     for stream in (sys.stdout, sys.stderr):
         # A terminal that knows no more than ASCII gets escapes, not an error.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    args = build_parser().parse_args(argv)
+    task = partial(args.run, args)
+    core = getattr(args, "core", None)
+    if core is not None:
+        from . import guard
+
+        reading = partial(guard.explained, task, core)
+        task = partial(guard.apart, partial(_reporting, reading), core)
+    return _reporting(task)
+
+
+def _reporting(task: Callable[[], int]) -> int:
+    """Return the status of a task, with a report of what it raises on stderr."""
+    from .errors import Exit, PageInspectError
+    from .units import printable
+
     try:
-        args = build_parser().parse_args(argv)
-        status = int(args.run(args))
+        status = int(task())
         if sys.stdout is not None:
             sys.stdout.flush()
     except PageInspectError as error:

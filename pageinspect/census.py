@@ -15,7 +15,7 @@ from .layout import SECTION_PFNS, PageLayout
 from .ranges import Range, count, merge
 from .vmcoreinfo import Info, sections
 
-# A list of a zone and CPU holds less; what goes on longer than this goes round in a circle.
+# A list of a zone and CPU holds less.
 _LONGEST_LIST = 1 << 20
 
 
@@ -136,7 +136,8 @@ class _PcpReader:
         read, layout = self._prog.read_u64, self._layout
         low, size = layout.vmemmap + layout.compound, layout.struct_size
         link = head
-        for _ in range(_LONGEST_LIST):
+        passed: set[int] = set()
+        while len(passed) < _LONGEST_LIST:
             try:
                 link = read(link)
             except FaultError:
@@ -144,8 +145,9 @@ class _PcpReader:
             if link == head:
                 return
             pfn, rest = divmod(link - low, size)
-            if rest or pfn < 0:
+            if rest or pfn < 0 or pfn in passed:
                 break
+            passed.add(pfn)
             self._entries.append((pfn, order, cpu))
         self._whole = False
 

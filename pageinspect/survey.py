@@ -8,6 +8,7 @@ from drgn import Program
 from . import walk
 from .census import Census, take_census
 from .classify import Pages, code_name, head_pfns, outside_heads, use_name
+from .guard import paced
 from .layout import PageLayout, build_layout
 from .ranges import Range, resolve
 from .target import Target, adopt_program
@@ -35,7 +36,8 @@ class Survey:
         memory section: `pages.batch.wanted` tells which of its pfns were asked for.
         """
         prog, layout, spanned = self.target.prog, self.layout, self.census.spanned
-        for batch in walk.walk(prog, layout, spanned, spanned if wanted is None else wanted):
+        batches = walk.walk(prog, layout, spanned, spanned if wanted is None else wanted)
+        for batch in paced(batches):
             heads = head_pfns(layout, batch)
             outside = outside_heads(batch, heads)
             outer = walk.read_folio_heads(prog, layout, outside)

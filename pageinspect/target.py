@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drgn import FaultError, Program, ProgramFlags
+from drgn import Architecture, FaultError, Program, ProgramFlags
 
 from . import vmcoreinfo
 from .errors import PageInspectError, UsageError
@@ -49,6 +49,8 @@ def _check_readable(path: Path, what: str) -> None:
         raise PageInspectError(f"{path}: no such file", f"check the path of the {what}")
     if path.is_dir():
         raise PageInspectError(f"{path} is a directory", f"name the {what} itself")
+    if not path.is_file():
+        raise PageInspectError(f"{path} is no regular file", f"copy the {what} to a file first")
     if not os.access(path, os.R_OK):
         raise PageInspectError(
             f"{path}: permission denied", f"run as root, or as a user who may read the {what}"
@@ -59,13 +61,25 @@ def _open_core(prog: Program, path: Path) -> None:
     _check_readable(path, "core")
     try:
         prog.set_core_dump(path)
-    except (ValueError, LookupError, FaultError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - drgn raises it for what libkdumpfile finds
         if "unrecognized QEMU memory dump" in str(error):
             raise PageInspectError(f"{path} lacks VMCOREINFO", _VMCOREINFO_HINT) from None
         raise PageInspectError(
             f"{path} is not a core that can be read: {error}",
             "give a kernel core: ELF with VMCOREINFO (pageinspect vm dump) or kdump (makedumpfile)",
         ) from None
+    _check_architecture(prog, path)
+
+
+def _check_architecture(prog: Program, path: Path) -> None:
+    platform = prog.platform
+    if platform is None or platform.arch != Architecture.X86_64:
+        name = "an unknown architecture" if platform is None else platform.arch.name.lower()
+        raise PageInspectError(
+            f"{path} is of {name}", "pageinspect reads kernels of x86_64 alone, 64-bit ones"
+        )
 
 
 def _open_live(prog: Program) -> None:

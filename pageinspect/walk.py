@@ -13,7 +13,13 @@ from .ranges import Range, intersect
 Words = npt.NDArray[np.uint64]
 
 _FINEST = 4096
-"""Bytes of vmemmap below which an unreadable piece is not divided: one page of memory."""
+"""Bytes of vmemmap that are readable or not as one: a page of memory."""
+
+_MOST_HEADS = 64
+"""Heads outside a batch that are read: one folio can reach into it, more say damaged memory."""
+
+# OSError: the core's disk has a bad block, or the guest that is looked at ended.
+_UNREADABLE = (FaultError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def _read(
     try:
         data: bytes | bytearray = prog.read(address, n * size)
         readable = None
-    except FaultError:
+    except _UNREADABLE:
         data, readable = _read_around_holes(prog, address, n, size)
     return np.frombuffer(data, np.uint64).reshape(n, size // 8), readable
 
@@ -82,13 +88,15 @@ def _read_around_holes(
         start, end = pieces.pop()
         try:
             data[start:end] = prog.read(address + start, end - start)
-        except FaultError:
-            if end - start <= _FINEST:
+        except _UNREADABLE:
+            first, last = (address + start) // _FINEST, (address + end - 1) // _FINEST
+            if first == last:
                 readable[start // size : -(-end // size)] = False
             else:
-                half = (end - start) // 2
-                middle = start + max(half - half % _FINEST, _FINEST)
+                middle = (first + last + 1) // 2 * _FINEST - address
                 pieces += [(start, middle), (middle, end)]
+    # A struct page that is no power of two may be readable in part.
+    np.frombuffer(data, np.uint64).reshape(n, -1)[~readable] = 0
     return data, readable
 
 
@@ -130,7 +138,10 @@ def _sections(ranges: Sequence[Range]) -> Iterator[int]:
 def read_folio_heads(prog: Program, layout: PageLayout, pfns: npt.NDArray[np.int64]) -> FolioHeads:
     """Read the folios whose heads are at `pfns`, what cannot be read as zeros.
 
-    For the heads of gigantic folios, which lie outside the batch of their tails: a few at most.
+    For the heads of gigantic folios, which lie outside the batch of their tails: a few at most, and
+    what lies beyond _MOST_HEADS is zeros too.
     """
-    rows = [_read(prog, layout, int(pfn), 2)[0].reshape(-1) for pfn in pfns]
-    return FolioHeads(np.array(rows, np.uint64).reshape(len(rows), 2 * layout.struct_size // 8))
+    words = np.zeros((len(pfns), 2 * layout.struct_size // 8), np.uint64)
+    for row, pfn in zip(words, pfns[:_MOST_HEADS].tolist(), strict=False):
+        row[:] = _read(prog, layout, pfn, 2)[0].reshape(-1)
+    return FolioHeads(words)

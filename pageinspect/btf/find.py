@@ -13,6 +13,7 @@ CUT_OFF_HINT = "the core may be cut off: compare its size with the original"
 _KALLSYMS_HINT = (
     "give this boot's /proc/kallsyms or the build's System.map (--kallsyms FILE), or -s VMLINUX"
 )
+_LARGEST_BTF = 64 << 20
 _DWARF_HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
 
 
@@ -70,7 +71,8 @@ def find_btf(prog: Program, symbols: SymbolIndex, *, live: bool) -> Btf:
             raise PageInspectError(
                 "the kernel was built without BTF (CONFIG_DEBUG_INFO_BTF)", _DWARF_HINT
             )
-        return Btf(prog.read(start, stop - start))
+        # Symbols of a damaged core may be anywhere.
+        return Btf(prog.read(start, min(max(stop - start, 0), _LARGEST_BTF)))
     except (OSError, FaultError, BtfError) as error:
         where = str(LIVE_BTF) if live else "the core"
         hint = CUT_OFF_HINT if isinstance(error, FaultError) else _DWARF_HINT

@@ -10,7 +10,7 @@ from drgn import Program, Type, offsetof, sizeof
 from .. import schemes
 from ..errors import PageInspectError
 from ..schemes import Scheme
-from .model import BitField, Marker, OrderField, PageLayout
+from .model import BitField, Marker, OrderField, PageLayout, check_size
 
 
 def _offset(type_: Type, *members: str) -> int:
@@ -201,6 +201,7 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     Raises PageInspectError when its struct page lacks what pageinspect must know.
     """
     page = prog.type("struct page")
+    check_size(sizeof(page))
     flags = _enumerators(prog, "pageflags")
     if "PG_head" not in flags:
         raise PageInspectError(

@@ -13,7 +13,7 @@ from .. import schemes, vmcoreinfo
 from ..errors import PageInspectError
 from ..schemes import WordScheme
 from ..vmcoreinfo import Info, number, offset
-from .model import SECTION_PFNS, BitField, Marker, OrderField, PageLayout
+from .model import SECTION_PFNS, BitField, Marker, OrderField, PageLayout, check_size
 
 _FLAGS = ("lru", "private", "slab", "swapbacked", "hwpoison")
 _TYPES = ("buddy", "offline", "hugetlb", "slab", "unaccepted")
@@ -34,6 +34,7 @@ def build(prog: Program, info: Info) -> PageLayout:
             "pageinspect reads x86_64 with SPARSEMEM_VMEMMAP",
         )
     struct_size = vmcoreinfo.size(info, "page")
+    check_size(struct_size)
     _, vmemmap = vmcoreinfo.sections(prog, info)
     values = {name: value for name in _TYPES if (value := _type_value(info, name)) is not None}
     scheme, untold = _scheme(values)

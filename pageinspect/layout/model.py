@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ..errors import PageInspectError
 from ..schemes import Scheme
 
 SECTION_PFNS = 32768
@@ -10,6 +11,9 @@ SECTION_PFNS = 32768
 
 MAX_ORDER = 10
 """The largest order of a free block: MAX_PAGE_ORDER of every x86_64 kernel read here."""
+
+_SIZES = range(56, 129, 8)
+"""Bytes that struct page can have on a 64-bit kernel: 64, and more with debugging options."""
 
 STICKY_TYPES = ("offline", "zsmalloc")
 """Types whose owners leave them set at free, where the buddy resets types."""
@@ -125,3 +129,12 @@ class PageLayout:
     def is_sticky(self, type_name: str) -> bool:
         """Return whether the owner of this type leaves it set when it frees the page."""
         return bool(self.resets) and type_name in STICKY_TYPES
+
+
+def check_size(struct_size: int) -> None:
+    """Raise PageInspectError when struct page cannot have so many bytes."""
+    if struct_size not in _SIZES:
+        raise PageInspectError(
+            f"struct page has {struct_size} bytes by this kernel's types",
+            "the core or its types are damaged, or of a 32-bit kernel; give its own vmlinux: -s",
+        )

@@ -1,0 +1,174 @@
+"""Reads a core in a process apart, because a core can bring down whoever reads it.
+
+drgn, libelf and libkdumpfile are C, and a file that is damaged or made to harm may crash them, keep
+them computing, or have them ask for all memory. So a command on a core runs in a child with limits:
+of memory, and of computing without getting anywhere. What ends the child becomes one line and a
+hint here. The child is forked before drgn and numpy are imported, so nothing is done twice.
+"""
+
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from .errors import Exit, PageInspectError
+
+PATIENCE_S = 60
+"""Seconds of CPU time from one sign of progress to the next. Opening a core takes half of one, a
+memory section a hundredth."""
+
+_LEAST_MEMORY = 4 << 30
+_PR_SET_PDEATHSIG = 1
+
+_CRASHES = frozenset(
+    (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
+)
+_DAMAGED = "the core is damaged or cut off: compare its size and checksum with the original"
+
+# An OSError that comes from here is about the report, not about the core.
+_WRITERS = ("render/", "commands/", "__main__")
+
+_watched = False
+
+T = TypeVar("T")
+
+
+def apart(task: Callable[[], int], core: Path) -> int:
+    """Run `task`, which reads `core`, in a limited child; return the status it returns.
+
+    Raises PageInspectError when the child ends in another way.
+    """
+    waited = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os._exit(_in_child(task, parent))
+    try:
+        status = _wait(child, waited)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if status >= 0:
+        return status
+    raise _end(signal.Signals(-status), core)
+
+
+def _in_child(task: Callable[[], int], parent: int) -> int:
+    try:
+        _limit(parent)
+        return task()
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else Exit.ERROR
+
+
+def _limit(parent: int) -> None:
+    import ctypes
+    import faulthandler
+
+    # What it would print of a crash is about Python, where the crash is not.
+    faulthandler.disable()
+    # However the parent ends, so does this process, and its `finally` clauses run.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit(128 + signal.SIGTERM)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = memory_limit()
+    if most == resource.RLIM_INFINITY or wanted < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, most))
+    global _watched  # noqa: PLW0603 - a process is watched or it is not
+    _watched = True
+    getting_on()
+
+
+def memory_limit() -> int:
+    """Return the bytes of memory that reading a core may take: half of this machine's."""
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return max(half, _LEAST_MEMORY)
+
+
+def getting_on() -> None:
+    """Note progress: a child that makes none for PATIENCE_S is ended."""
+    if _watched:
+        # By CPU time, for a slow disk is no fault of the core. SIGPROF ends even a loop in C.
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE_S)
+
+
+def paced(steps: Iterable[T]) -> Iterator[T]:
+    """Yield the steps, each of which is progress."""
+    for step in steps:
+        getting_on()
+        yield step
+
+
+def _wait(child: int, signals: set[signal.Signals]) -> int:
+    """Wait for the child, handing on what is sent to this process; return its status or -signal."""
+    while True:
+        got = signal.sigwaitinfo(signals)
+        if got.si_signo == signal.SIGCHLD:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+        elif got.si_signo == signal.SIGTERM or got.si_pid:
+            # A Ctrl-C on the terminal comes from the kernel, and the child has got it too.
+            os.kill(child, got.si_signo)
+
+
+def _end(by: signal.Signals, core: Path) -> PageInspectError:
+    """Return the error for a child that a signal ended."""
+    if by in _CRASHES:
+        return PageInspectError(
+            f"{core} made the libraries that read it crash ({by.name})", _DAMAGED
+        )
+    if by == signal.SIGPROF:
+        return PageInspectError(
+            f"{core} kept the libraries that read it computing for {PATIENCE_S} s to no end",
+            _DAMAGED,
+        )
+    if by == signal.SIGKILL:
+        return PageInspectError(
+            f"the process that read {core} was killed",
+            "did this machine run out of memory? see its kernel log",
+        )
+    raise SystemExit(128 + by)
+
+
+def explained(task: Callable[[], T], core: Path) -> T:
+    """Return task(); raise what a damaged core makes of it as a PageInspectError.
+
+    Nothing that a core holds can be trusted to make sense, so any error may come of reading it.
+    """
+    try:
+        return task()
+    except PageInspectError:
+        raise
+    except MemoryError:
+        raise PageInspectError(
+            f"reading {core} takes more than {memory_limit() >> 20} MiB of memory", _DAMAGED
+        ) from None
+    except Exception as error:
+        place = _place(error)
+        if isinstance(error, OSError) and place.startswith(_WRITERS):
+            raise
+        said = (str(error) or "no more is known").splitlines()[0]
+        raise PageInspectError(
+            f"{core} cannot be made sense of: {said} ({type(error).__name__}, {place})",
+            f"{_DAMAGED}; if they are right, please report this line",
+        ) from None
+
+
+def _place(error: BaseException) -> str:
+    """Return where in this package an error was raised, or passed through last."""
+    place, step, package = "", error.__traceback__, Path(__file__).parent
+    while step is not None:
+        file = Path(step.tb_frame.f_code.co_filename)
+        if file.is_relative_to(package):
+            place = f"{file.relative_to(package)}:{step.tb_lineno}"
+        step = step.tb_next
+    return place

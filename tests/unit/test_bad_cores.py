@@ -1,0 +1,161 @@
+"""What is given as a core and is none, or is one of another machine: a line and a hint each."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drgn import Architecture, FaultError, Platform, Program
+from synthetic import MODERN, VMEMMAP, replace
+
+from pageinspect.__main__ import main
+from pageinspect.guard import apart
+from pageinspect.walk import read_folio_heads, walk
+
+VMCOREINFO = b"""OSRELEASE=6.12.0
+PAGESIZE=4096
+SYMBOL(_stext)=ffffffff81000000
+SYMBOL(swapper_pg_dir)=ffffffff82000000
+KERNELOFFSET=0
+NUMBER(VA_BITS)=48
+NUMBER(TCR_EL1_T1SZ)=0x10
+NUMBER(kimage_voffset)=0xffff800070000000
+"""
+X86_64, I386, AARCH64 = 62, 3, 183
+
+
+def note(name: bytes, text: bytes) -> bytes:
+    padded = [part + bytes(-len(part) % 4) for part in (name + b"\0", text)]
+    return struct.pack("<III", len(name) + 1, len(text), 0) + b"".join(padded)
+
+
+def elf_core(machine: int, *, bits: int = 64, kernel: bool = True) -> bytes:
+    """Return an ELF core with one page of memory, and VMCOREINFO when it is a kernel's."""
+    wide = bits == 64
+    notes = note(b"VMCOREINFO", VMCOREINFO) if kernel else note(b"CORE", bytes(336))
+    header = struct.Struct("<16sHHIQQQIHHHHHH" if wide else "<16sHHIIIIIHHHHHH")
+    segment = struct.Struct("<IIQQQQQQ" if wide else "<IIIIIIII")
+    at = header.size + 2 * segment.size
+    ident = b"\x7fELF" + bytes((2 if wide else 1, 1, 1)) + bytes(9)
+    sizes = (header.size, segment.size, 2, 0, 0, 0)
+    out = header.pack(ident, 4, machine, 1, 0, header.size, 0, 0, *sizes)
+    if wide:
+        out += segment.pack(4, 0, at, 0, 0, len(notes), len(notes), 4)
+        out += segment.pack(1, 7, 4096, 0, 0, 4096, 4096, 4096)
+    else:
+        out += segment.pack(4, at, 0, 0, len(notes), len(notes), 0, 4)
+        out += segment.pack(1, 4096, 0, 0, 4096, 4096, 7, 4096)
+    return (out + notes).ljust(8192, b"\0")
+
+
+def refused(*args: object) -> tuple[str, str]:
+    """Return the message and the hint with which `types` refuses a core."""
+    command = [sys.executable, "-m", "pageinspect", "types", *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    message, hint = done.stderr.splitlines()
+    assert message.startswith("pageinspect: error: ")
+    assert hint.startswith("  hint: ")
+    return message, hint
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        (elf_core(AARCH64), "is of aarch64", "x86_64 alone"),
+        (elf_core(I386, bits=32), "is of i386", "64-bit"),
+        (elf_core(X86_64, kernel=False), "is no kernel, or lacks VMCOREINFO", "vmcoreinfo"),
+        (elf_core(X86_64), "no symbols", "-s VMLINUX"),
+        (elf_core(X86_64)[:200], "is not a core that can be read", "a kernel core"),
+    ],
+)
+def test_cores_of_others(tmp_path: Path, content: bytes, message: str, hint: str) -> None:
+    core = tmp_path / "core"
+    core.write_bytes(content)
+    said = refused("-c", core)
+    assert message in said[0]
+    assert hint in said[1]
+
+
+@pytest.mark.parametrize("option", ["-c", "-s"])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, option: str) -> None:
+    core, fifo = tmp_path / "core", tmp_path / "fifo"
+    core.write_bytes(elf_core(X86_64))
+    os.mkfifo(fifo)
+    for path, message in ((fifo, "is no regular file"), (tmp_path, "is a directory")):
+        said = refused(option, path, *([] if option == "-c" else ["-c", core]))
+        assert message in said[0]
+    assert "is no regular file" in refused("-c", "/dev/zero")[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_core_of_someone_else(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    core = tmp_path / "core"
+    core.write_bytes(elf_core(X86_64))
+    core.chmod(0o600)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+
+    def as_nobody() -> int:
+        os.setuid(65534)
+        return main(["types", "-c", str(core)])
+
+    assert apart(as_nobody, core) == 1
+    message, hint = capfd.readouterr().err.splitlines()
+    assert "permission denied" in message
+    assert "run as root" in hint
+
+
+def memory(size: int, first: int, holes: set[int]) -> Program:
+    """Return a Program with 4096 struct pages of `size` bytes from pfn `first`, but for holes.
+
+    Each word says in which struct page it is; the pages of memory numbered in `holes` are absent.
+    """
+    start = VMEMMAP + first * size
+    data = np.repeat(np.arange(first, first + 4096, dtype=np.uint64), size // 8).tobytes()
+    prog = Program(Platform(Architecture.X86_64))
+
+    def read(address: int, count: int, _offset: int, _physical: bool) -> bytes:
+        pages = range(address // 4096, (address + count - 1) // 4096 + 1)
+        if any(page - start // 4096 in holes for page in pages):
+            raise FaultError("a hole", address)
+        return data[address - start : address - start + count]
+
+    prog.add_memory_segment(start, len(data), read)
+    return prog
+
+
+@pytest.mark.parametrize("size", [56, 64, 72, 80, 128])
+@pytest.mark.parametrize("first", [0, 1000])
+def test_struct_pages_of_any_size_around_holes(size: int, first: int) -> None:
+    layout = replace(MODERN, struct_size=size)
+    holes = {3, 4, 17}
+    span = [(first, first + 4096)]
+    (batch,) = walk(memory(size, first, holes), layout, span, span)
+    assert batch.words.shape == (4096, size // 8)
+    base = VMEMMAP + first * size
+    for i in range(4096):
+        begin = base + i * size
+        touched = {(at - base // 4096 * 4096) // 4096 for at in (begin, begin + size - 1)}
+        whole = not touched & holes
+        assert batch.readable is not None
+        assert batch.readable[i] == whole, i
+        assert set(batch.words[i].tolist()) == {first + i if whole else 0}
+
+
+def test_heads_without_number_are_not_all_read() -> None:
+    reads = 0
+    prog = Program(Platform(Architecture.X86_64))
+
+    def read(_address: int, count: int, _offset: int, _physical: bool) -> bytes:
+        nonlocal reads
+        reads += 1
+        return bytes(count)
+
+    prog.add_memory_segment(VMEMMAP, 1 << 40, read)
+    heads = read_folio_heads(prog, MODERN, np.arange(0, 60000, 2, dtype=np.int64))
+    assert heads.words.shape == (30000, 16)
+    assert reads <= 64

@@ -1,0 +1,148 @@
+"""Reading a core in a process apart: whatever ends it is one line here."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pageinspect import guard
+from pageinspect.errors import PageInspectError
+
+CORE = Path("some core")
+
+
+def end_by(signum: int) -> int:
+    os.kill(os.getpid(), signum)
+    return 0
+
+
+def compute_for_ever() -> int:
+    while True:
+        pass
+
+
+def fault_in_c() -> int:
+    return ctypes.string_at(8)[0]
+
+
+@pytest.mark.parametrize("status", [0, 3, 4])
+def test_the_status_of_the_task_is_passed_on(status: int) -> None:
+    assert guard.apart(lambda: status, CORE) == status
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (fault_in_c, "some core made the libraries that read it crash (SIGSEGV)"),
+        (partial(end_by, signal.SIGABRT), "crash (SIGABRT)"),
+        (partial(end_by, signal.SIGBUS), "crash (SIGBUS)"),
+        (partial(end_by, signal.SIGKILL), "was killed"),
+        (compute_for_ever, "kept the libraries that read it computing for 1 s to no end"),
+    ],
+)
+def test_what_ends_the_child_is_an_error(
+    task: Callable[[], int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "PATIENCE_S", 1)
+    with pytest.raises(PageInspectError) as error:
+        guard.apart(task, CORE)
+    assert message in error.value.message
+    assert error.value.hint
+
+
+def test_a_task_that_gets_on_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "PATIENCE_S", 0.3)
+
+    def work() -> int:
+        for _ in guard.paced(range(6)):
+            end = time.process_time() + 0.1
+            while time.process_time() < end:
+                pass
+        return 3
+
+    assert guard.apart(work, CORE) == 3
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(guard, "memory_limit", lambda: 512 << 20)
+
+    def ask() -> int:
+        try:
+            guard.explained(lambda: len(bytearray(1 << 30)), CORE)
+        except PageInspectError as error:
+            sys.stderr.write(error.message)
+            return 1
+        return 0
+
+    assert guard.apart(ask, CORE) == 1
+    assert capfd.readouterr().err == "reading some core takes more than 512 MiB of memory"
+
+
+def test_an_error_that_nobody_expected_says_where_it_was() -> None:
+    with pytest.raises(PageInspectError) as error:
+        guard.explained(lambda: list(guard.paced(iter([][0:1] or {}["x"]))), CORE)
+    assert "some core cannot be made sense of: 'x' (KeyError" in error.value.message
+    assert "damaged" in error.value.hint
+
+
+PROGRAM = """
+import signal, sys, time
+from pathlib import Path
+from pageinspect import guard
+from pageinspect.__main__ import _terminate
+
+signal.signal(signal.SIGTERM, _terminate)
+
+def task():
+    Path(sys.argv[1]).touch()
+    try:
+        time.sleep(60)
+    finally:
+        Path(sys.argv[1]).unlink()
+    return 0
+
+sys.exit(guard.apart(task, Path("core")))
+"""
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("signum", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_the_child_ends_with_its_parent_and_cleans_up(
+    tmp_path: Path, signum: int, status: int
+) -> None:
+    working = tmp_path / "working"
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(working)]) as process:
+        until(working.exists)
+        process.send_signal(signum)
+        assert process.wait(20) == status
+    until(lambda: not working.exists())
+
+
+def test_ctrl_c_reaches_the_child_once(tmp_path: Path) -> None:
+    working = tmp_path / "working"
+    master, slave = os.openpty()
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", sys.executable, "-c", PROGRAM, str(working)], stdin=slave
+    ) as process:
+        until(working.exists)
+        os.write(master, b"\x03")
+        assert process.wait(20) == 130
+    assert not working.exists()
+    os.close(master)
+    os.close(slave)
