@@ -105,6 +105,8 @@ def task():
     try:
         time.sleep(60)
     finally:
+        # Long enough for what would interrupt it once more.
+        time.sleep(0.3)
         Path(sys.argv[1]).unlink()
     return 0
 
