@@ -9,7 +9,7 @@ import argparse
 from typing import Protocol, cast
 
 from .. import __version__
-from . import check, export, page, summary, trace, types, vm
+from . import check, doctor, export, page, summary, trace, types, vm
 from . import list as list_
 
 
@@ -26,7 +26,9 @@ class Command(Protocol):
         """Do the work and return the exit status."""
 
 
-COMMANDS = cast("tuple[Command, ...]", (summary, list_, page, check, export, types, trace, vm))
+COMMANDS = cast(
+    "tuple[Command, ...]", (summary, list_, page, check, export, types, trace, doctor, vm)
+)
 
 
 def add_command(

@@ -1,0 +1,97 @@
+"""`pageinspect doctor` in guests, and whether tracing and walking do there what it says."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pageinspect.vm.guest import Guest
+
+TRACE = ("pageinspect", "trace", "-d", "0.1")
+SUMMARY = ("pageinspect", "summary")
+NOT_IN_A_GUEST = {"QEMU", "KVM"}
+NEEDS_RIGHTS = {"bpf()", "BPF reads", "raw tracepoints", "kprobes"}
+
+AS_USER = ("setpriv", "--reuid", "65534", "--clear-groups")
+_RIGHTS = "-bpf,-perfmon,-sys_admin"
+WITHOUT_RIGHTS = ("setpriv", "--bounding-set", _RIGHTS, "--inh-caps", _RIGHTS)
+_HIDE = 'mount -t tmpfs none /usr/lib/python3/dist-packages/bcc && exec "$@"'
+WITHOUT_BCC = ("unshare", "--mount", "sh", "-c", _HIDE, "-")
+
+
+def doctor(guest: Guest, argv: Sequence[str] = ("pageinspect", "doctor")) -> dict[str, Any]:
+    """Return doctor's json, whose exit status is that it documents."""
+    done = guest.run([*argv, "--format", "json"], check=False)
+    report: dict[str, Any] = json.loads(done.stdout)
+    works = report["works"]
+    assert done.status == (0 if works["walking"] and works["tracing"] else 1)
+    return report
+
+
+def missing(report: dict[str, Any]) -> set[str]:
+    return {item["name"] for item in report["items"] if not item["ok"]} - NOT_IN_A_GUEST
+
+
+def mend(report: dict[str, Any], name: str) -> str:
+    (text,) = (item["mend"] for item in report["items"] if item["name"] == name)
+    return str(text)
+
+
+def happens(guest: Guest, command: Sequence[str]) -> bool:
+    """Return whether a command of pageinspect works in the guest; if not, it says so in a line."""
+    done = guest.run(command, check=False)
+    if done.status != 0:
+        assert done.stdout == b""
+        assert done.stderr.startswith(b"pageinspect: error: ")
+    return done.status == 0
+
+
+def test_root_has_all_but_what_a_guest_has_not(guest: Guest) -> None:
+    report = doctor(guest)
+    assert report["kernel"]["release"] == guest.kernel.release
+    assert missing(report) == set()
+    assert report["works"] == {"walking": True, "tracing": True, "guests": False}
+    assert happens(guest, TRACE)
+
+
+# What the rest is about differs in none of the kernels.
+of_one_kernel = pytest.mark.parametrize("kernel", ["newest"], indirect=True)
+
+
+@of_one_kernel
+def test_a_user_is_told_to_be_root(guest: Guest) -> None:
+    report = doctor(guest, [*AS_USER, "pageinspect", "doctor"])
+    assert missing(report) == NEEDS_RIGHTS | {"root", "kcore", "kallsyms"}
+    assert {mend(report, name) for name in missing(report)} == {"run as root"}
+    for command in (TRACE, SUMMARY):
+        assert not happens(guest, [*AS_USER, *command])
+
+
+@of_one_kernel
+def test_root_without_the_right_to_bpf_can_walk(guest: Guest) -> None:
+    report = doctor(guest, [*WITHOUT_RIGHTS, "pageinspect", "doctor"])
+    assert missing(report) == NEEDS_RIGHTS
+    assert report["works"]["walking"]
+    assert happens(guest, [*WITHOUT_RIGHTS, *SUMMARY])
+    assert not happens(guest, [*WITHOUT_RIGHTS, *TRACE])
+
+
+@of_one_kernel
+def test_without_bcc_it_says_what_to_install(guest: Guest) -> None:
+    report = doctor(guest, [*WITHOUT_BCC, "pageinspect", "doctor"])
+    assert missing(report) == {"bcc"}
+    assert mend(report, "bcc").endswith("apt install python3-bpfcc")
+    assert not happens(guest, [*WITHOUT_BCC, *TRACE])
+
+
+@of_one_kernel
+def test_lockdown_for_confidentiality_forbids_both(guest: Guest) -> None:
+    lock = "mount -t securityfs none /sys/kernel/security && echo confidentiality >"
+    # The last of this guest: no level is ever left.
+    guest.run(["sh", "-c", f"{lock} /sys/kernel/security/lockdown"])
+    report = doctor(guest)
+    assert missing(report) == {"lockdown", "kcore", "BPF reads", "kprobes"}
+    assert report["works"] == {"walking": False, "tracing": False, "guests": False}
+    for command in (TRACE, SUMMARY):
+        assert not happens(guest, command)
