@@ -20,6 +20,7 @@ PATIENCE_S = 60
 memory section a hundredth."""
 
 _LEAST_MEMORY = 4 << 30
+_LOOK_S = 0.2
 _PR_SET_PDEATHSIG = 1
 
 _CRASHES = frozenset(
@@ -110,12 +111,14 @@ def paced(steps: Iterable[T]) -> Iterator[T]:
 def _wait(child: int, signals: set[signal.Signals]) -> int:
     """Wait for the child, handing on what is sent to this process; return its status or -signal."""
     while True:
-        got = signal.sigwaitinfo(signals)
-        if got.si_signo == signal.SIGCHLD:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                return os.waitstatus_to_exitcode(status)
-        elif got.si_signo == signal.SIGTERM or got.si_pid:
+        # Where there are other threads, one of them may get the SIGCHLD.
+        got = signal.sigtimedwait(signals, _LOOK_S)
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if got is None or got.si_signo == signal.SIGCHLD:
+            continue
+        if got.si_signo == signal.SIGTERM or got.si_pid:
             # A Ctrl-C on the terminal comes from the kernel, and the child has got it too.
             os.kill(child, got.si_signo)
 

@@ -45,8 +45,16 @@ class Target:
 
 
 def _check_readable(path: Path, what: str) -> None:
-    if not path.exists():
-        raise PageInspectError(f"{path}: no such file", f"check the path of the {what}")
+    try:
+        path.stat()
+    except PermissionError:
+        raise PageInspectError(
+            f"{path}: permission denied", f"run as a user who may enter the folder of the {what}"
+        ) from None
+    except OSError as error:
+        raise PageInspectError(
+            f"{path}: {str(error.strerror).lower()}", f"check the path of the {what}"
+        ) from None
     if path.is_dir():
         raise PageInspectError(f"{path} is a directory", f"name the {what} itself")
     if not path.is_file():
