@@ -26,8 +26,26 @@ class Dimension:
     """Returns the name of a key."""
 
 
-def _zone_name(_layout: PageLayout, census: Census, zone: int) -> str:
+def _zones(layout: PageLayout) -> int:
+    return 1 if layout.zone_field is None else layout.zone_field.mask + 1
+
+
+def _zone_name(layout: PageLayout, census: Census, zone: int) -> str:
+    if zone == _zones(layout):
+        return "unreadable"
     return census.zone_names[zone] if zone < len(census.zone_names) else f"zone {zone}"
+
+
+def _node_name(layout: PageLayout, _census: Census, node: int) -> str:
+    return "unreadable" if node > layout.node_field.mask else str(node)
+
+
+def _where_read(
+    pages: Pages, keys: npt.NDArray[np.integer], otherwise: int
+) -> npt.NDArray[np.integer]:
+    """Return the keys, and `otherwise` for pages whose flags could not be read."""
+    readable = pages.batch.readable
+    return keys if readable is None else np.where(readable, keys, otherwise)
 
 
 DIMENSIONS = {
@@ -47,15 +65,15 @@ DIMENSIONS = {
         ),
         Dimension(
             "zone",
-            lambda pages: pages.zone,
-            lambda layout: 1 if layout.zone_field is None else layout.zone_field.mask + 1,
+            lambda pages: _where_read(pages, pages.zone, _zones(pages.layout)),
+            lambda layout: _zones(layout) + 1,
             _zone_name,
         ),
         Dimension(
             "node",
-            lambda pages: pages.node,
-            lambda layout: layout.node_field.mask + 1,
-            lambda _layout, _census, node: str(node),
+            lambda pages: _where_read(pages, pages.node, pages.layout.node_field.mask + 1),
+            lambda layout: layout.node_field.mask + 2,
+            _node_name,
         ),
         Dimension(
             "order",

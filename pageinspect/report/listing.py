@@ -189,13 +189,14 @@ class PagesListing(Listing):
             for pfn, use, code, word, refcount, order, flags in zip(
                 *(column.tolist() for column in columns), strict=True
             ):
+                read = code != Code.UNREADABLE
                 yield (
                     pfn,
                     self._use_name(use),
                     self._type_name(code),
-                    f"{word:#010x}",
-                    refcount,
-                    order,
+                    f"{word:#010x}" if read else None,
+                    refcount if read else None,
+                    order if read else None,
                     flag_names(flags),
                 )
 

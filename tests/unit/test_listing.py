@@ -12,6 +12,7 @@ from pageinspect.classify import Pages, codes_of
 from pageinspect.render import render
 from pageinspect.report.listing import PagesListing, RunsListing
 from pageinspect.report.selection import Selection
+from pageinspect.report.summary import summarise
 from pageinspect.target import Provenance
 
 ALL = Selection(32, 0x1020)
@@ -101,3 +102,28 @@ def test_rows_come_as_the_walk_does() -> None:
     next(iter(rows))
     assert taken == [16]
     assert np.sum(taken) < 32
+
+
+def test_what_could_not_be_read_has_no_word_zone_or_node() -> None:
+    memory = Memory(4)
+    memory.readable = np.array([True, False, True, True])
+    pages = memory.pages()
+    stream = io.StringIO()
+    render(PagesListing(FROM, MODERN, Selection(4, 0x1004), [pages]), "json", stream)
+    document = json.loads(stream.getvalue())
+    assert document["pages"][1] == {
+        "pfn": 0x1001,
+        "use": "unreadable",
+        "type": "unreadable",
+        "word": None,
+        "refcount": None,
+        "order": None,
+        "flags": [],
+    }
+    assert document["coverage"]["unreadable"] == 1
+    by = ["zone", "node"]
+    report = summarise(FROM, MODERN, pages.census, Selection(4), by, [pages])
+    assert {row.key: row.pages for row in report.rows} == {
+        ("zone 0", "0"): 3,
+        ("unreadable", "unreadable"): 1,
+    }

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
+from elf_holes import without
 
 from pageinspect.__main__ import main
 from pageinspect.layout import build_layout
@@ -352,6 +354,71 @@ def test_csv_carries_the_same_values(core: Core, command: str, rows: str) -> Non
             for key, value in row.items()
         }
         assert {key: record[key] for key in cells} == cells
+
+
+LOST = range(0x8000 + 5 * 64, 0x8000 + 8 * 64)
+"""In the middle of a memory section, whose struct pages lie in one piece of memory."""
+
+
+@pytest.fixture(scope="module")
+def hole(core: Core) -> tuple[int, int]:
+    """Give the physical addresses of the struct pages of LOST."""
+
+    def asked(address: str) -> dict[str, Any]:
+        done = pageinspect("page", address, "-c", core.path, "--format", "json")
+        page: dict[str, Any] = json.loads(done.stdout)["pages"][0]
+        return page
+
+    start = int(asked(f"virt:{asked(f'{LOST[0]}')['page']}")["phys"], 0)
+    return start, start + 64 * len(LOST)
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_what_a_core_lacks_is_counted_and_exits_3(
+    core: Core, hole: tuple[int, int], cut_off: bool
+) -> None:
+    def asked(*args: object, lost: int = len(LOST)) -> dict[str, Any]:
+        done = pageinspect(*args, "-c", core.path, "--format", "json")
+        assert done.returncode == 3, (args, done.stderr)
+        document: dict[str, Any] = json.loads(done.stdout)
+        assert document["coverage"]["unreadable"] == lost
+        return document
+
+    with without(core.path, *hole, cut_off=cut_off):
+        rows = {row["name"]: row["pages"] for row in asked("summary")["rows"]}
+        assert rows["unreadable"] == len(LOST) == 192
+        by_use = asked("summary", "--by", "use")
+        assert {row["name"]: row["pages"] for row in by_use["rows"]}["unreadable"] == len(LOST)
+        assert by_use["counters"] == []
+        (run,) = asked("list", "--use", "unreadable")["runs"]
+        assert range(run["start"], run["end"]) == LOST
+        checked = asked("check")
+        assert (checked["violations"], checked["counters"]) == ([], [])
+        assert "could not be read" in checked["left_out"]
+        (page,) = asked("page", LOST[-1], lost=1)["pages"]
+        assert page["use"] == "unreadable"
+        assert pageinspect("page", LOST.stop, "-c", core.path).returncode == 0
+    assert pageinspect("summary", "-c", core.path).returncode == 0
+
+
+def test_export_says_nopage_of_what_a_core_lacks(
+    core: Core, hole: tuple[int, int], tmp_path: Path
+) -> None:
+    def exported(status: int) -> tuple[np.ndarray, np.ndarray]:
+        files = [tmp_path / kind for kind in ("flags", "counts")]
+        done = pageinspect(
+            "export", "-c", core.path, "--kpageflags", files[0], "--kpagecount", files[1]
+        )
+        assert done.returncode == status, done.stderr
+        return np.fromfile(files[0], np.uint64), np.fromfile(files[1], np.uint64)
+
+    flags, counts = exported(0)
+    with without(core.path, *hole):
+        flags_left, counts_left = exported(3)
+    nopage = 1 << 20
+    flags[LOST], counts[LOST] = nopage, 0
+    assert (flags == flags_left).all()
+    assert (counts == counts_left).all()
 
 
 @pytest.mark.parametrize(
