@@ -96,6 +96,16 @@ def _list_excuses(_totals: Totals, counters: Counters) -> Iterator[Excuse]:
         )
 
 
+def _pcp_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
+    if totals.on_trylock:
+        yield Excuse(
+            totals.on_trylock,
+            totals.on_trylock,
+            f"{counted_as(totals.on_trylock, 'page')} on trylock lists are in no count",
+        )
+    yield from _list_excuses(totals, counters)
+
+
 def _slab_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
     # Where they have a type, that is counted with slab.
     if "large_kmalloc" not in totals.uses and totals.compound_kernel:
@@ -145,7 +155,7 @@ def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
     """Yield the lines that this kernel has counters for."""
     items, uses = counters.items, totals.uses
     yield _Line("buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_excuses)
-    yield _Line("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _list_excuses)
+    yield _Line("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _pcp_excuses)
     # Since Linux kernel commit d42f3245c7e2 ("mm: memcg: convert vmstat slab counters to bytes")
     # (in v5.9) the names end in _B.
     slab = [f"NR_SLAB_{kind}_B" for kind in ("RECLAIMABLE", "UNRECLAIMABLE")]

@@ -1,5 +1,6 @@
 """What classification needs to know beside struct pages, read once into plain values."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,9 +12,12 @@ from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
 
 from .errors import PageInspectError
-from .layout import SECTION_PFNS, PageLayout
+from .layout import MAX_ORDER, SECTION_PFNS, PageLayout
 from .ranges import Range, count, merge
 from .vmcoreinfo import Info, sections
+
+TRYLOCK = 0xFFFF
+"""Stands for a CPU: the pages that free_pages_nolock() could not free at once, on no CPU's list."""
 
 # A list of a zone and CPU holds less.
 _LONGEST_LIST = 1 << 20
@@ -34,9 +38,9 @@ class Zone:
 class PcpLists:
     """The blocks on per-CPU free lists, sorted by pfn.
 
-    `pfns` (k,) int64 are their first pages, `orders` and `cpus` (k,) uint8 and uint16. `counted` is
-    the sum of pcp->count, in pages, read before and after; `whole` is False when a list could not
-    be followed to its end.
+    `pfns` (k,) int64 are their first pages, `orders` and `cpus` (k,) uint8 and uint16; what is on
+    a zone's trylock list instead has TRYLOCK for a CPU. `counted` is the sum of pcp->count, in
+    pages; `whole` is False when a list could not be followed to its end.
     """
 
     pfns: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -94,7 +98,7 @@ def _zones(prog: Program) -> tuple[tuple[Zone, ...], tuple[str, ...], list[Objec
 
 
 class _PcpReader:
-    """Follows the per-CPU free lists of all zones."""
+    """Follows the per-CPU free lists, and the trylock lists, of all zones."""
 
     def __init__(self, prog: Program, layout: PageLayout) -> None:
         self._prog = prog
@@ -108,6 +112,8 @@ class _PcpReader:
         for zone in zones:
             for cpu in cpus:
                 self._read_cpu(zone, cpu)
+            if self._layout.trylock is not None:
+                self._read_trylock(zone, *self._layout.trylock)
         entries = np.array(sorted(self._entries), np.int64).reshape(-1, 3)
         return PcpLists(
             entries[:, 0],
@@ -129,26 +135,42 @@ class _PcpReader:
         base = lists.address_
         length = len(lists)
         for index in range(length):
-            self._follow(base + 16 * index, _list_order(index, length), cpu)
+            order = _list_order(index, length)
+            linked = self._linked(base + 16 * index, self._layout.compound)
+            self._entries += [(pfn, order, cpu) for pfn, _ in linked]
 
-    def _follow(self, head: int, order: int, cpu: int) -> None:
-        """Note what is on one list. Each step needs what the step before it read."""
-        read, layout = self._prog.read_u64, self._layout
-        low, size = layout.vmemmap + layout.compound, layout.struct_size
-        link = head
+    def _read_trylock(self, zone: Object, link: int, order_at: int) -> None:
+        for pfn, page in self._linked(zone.trylock_free_pages.first.address_, link, end=0):
+            try:
+                order = self._prog.read_u32(page + order_at)
+            except FaultError:
+                break
+            if order > MAX_ORDER:
+                break
+            self._entries.append((pfn, order, TRYLOCK))
+        else:
+            return
+        self._whole = False
+
+    def _linked(self, head: int, link: int, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """Yield the pfn and the struct page of what is on one list, up to `end` (None: the head).
+
+        `link` is where a struct page has the next one. Each step needs what the one before it read.
+        """
+        layout, next_ = self._layout, head
         passed: set[int] = set()
         while len(passed) < _LONGEST_LIST:
             try:
-                link = read(link)
+                next_ = self._prog.read_u64(next_)
             except FaultError:
                 break
-            if link == head:
+            if next_ == (head if end is None else end):
                 return
-            pfn, rest = divmod(link - low, size)
+            pfn, rest = divmod(next_ - link - layout.vmemmap, layout.struct_size)
             if rest or pfn < 0 or pfn in passed:
                 break
             passed.add(pfn)
-            self._entries.append((pfn, order, cpu))
+            yield pfn, next_ - link
         self._whole = False
 
 

@@ -24,6 +24,8 @@ class Totals:
     """Of file, those on no LRU list, as a driver's are."""
     compound_kernel: int = 0
     """Of kernel, those in compound pages."""
+    on_trylock: int = 0
+    """Of pcp, those on trylock lists."""
     told: frozenset[str] | None = None
     """The uses that were counted, where not all were."""
 
@@ -34,13 +36,14 @@ class Counting:
     def __init__(self, layout: PageLayout) -> None:
         self._layout = layout
         self._uses = np.zeros(USE_CODES, np.int64)
-        self._unmapped = self._off_lru = self._compound = 0
+        self._unmapped = self._off_lru = self._compound = self._trylock = 0
 
     def add(self, pages: Pages) -> None:
         """Add a batch, all of it."""
         use = pages.use
         self._uses += np.bincount(use, minlength=USE_CODES)
         anon = (use == USE["anon"]) | (use == USE["ksm"])
+        self._trylock += pages.on_trylock_list
         self._unmapped += int((anon & ~self._mapped(pages)).sum())
         self._off_lru += int(((use == USE["file"]) & ~pages.head_flag("lru")).sum())
         self._compound += int(((use == USE["kernel"]) & (pages.folio_order > 0)).sum())
@@ -60,7 +63,7 @@ class Counting:
         for code in np.flatnonzero(self._uses).tolist():
             name = use_name(self._layout, code)
             uses[name] = uses.get(name, 0) + int(self._uses[code])
-        return Totals(uses, self._unmapped, self._off_lru, self._compound)
+        return Totals(uses, self._unmapped, self._off_lru, self._compound, self._trylock)
 
 
 class TypeCounting:

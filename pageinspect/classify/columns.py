@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..census import Census
+from ..census import TRYLOCK, Census
 from ..layout import MAX_ORDER, Marker, PageLayout
 from ..schemes import SLOTS, Reading
 from ..walk import FolioHeads, PageBatch, Words
@@ -307,6 +307,12 @@ class PageColumns:
         listed = np.zeros(len(self), np.bool_)
         listed[self._pcp[0]] = True
         return listed
+
+    @property
+    def on_trylock_list(self) -> int:
+        """Number of pages on trylock lists, which are no CPU's."""
+        _, entry = self._pcp
+        return int((self.census.pcp.cpus[entry] == TRYLOCK).sum())
 
     @cached_property
     def freeing(self) -> Mask:

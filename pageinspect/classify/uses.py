@@ -121,8 +121,10 @@ RULES = (
     ),
     Rule(
         "pcp",
-        "It is on a free list of a CPU: the lists were followed, for no field tells.",
-        "",
+        "It is on a free list of a CPU, or on its zone's trylock list: the lists were followed, "
+        "for no field tells.",
+        'Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") '
+        "(in v6.15) there are trylock lists",
         lambda pages: pages.on_pcp_list,
     ),
     Rule(

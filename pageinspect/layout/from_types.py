@@ -181,6 +181,14 @@ def _page_pool(prog: Program, page: Type) -> tuple[int, int] | None:
     return mask, 0xDEAD000000000040
 
 
+def _trylock(page: Type) -> tuple[int, int] | None:
+    # Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") (in v6.15);
+    # first with a member for the order, then in private.
+    if not _has(page, "pcp_llist"):
+        return None
+    return int(offsetof(page, "pcp_llist")), _offset(page, "order", "private")
+
+
 def _frozen(prog: Program) -> tuple[str, ...]:
     """Return the types whose pages have no references by nature.
 
@@ -251,4 +259,5 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
         hugetlb=_hugetlb(prog, scheme, page, flags),
         movable_tag=not new_movable,
         resets=new_movable,
+        trylock=_trylock(page),
     )

@@ -107,6 +107,8 @@ class PageLayout:
     """The low bits of mapping tell pages with movable_ops."""
     resets: bool | None
     """free_pages_prepare() resets a type that is still set; None where nothing tells."""
+    trylock: tuple[int, int] | None = None
+    """(link, order): where pages on a zone's trylock list have these; None without such lists."""
     untold: tuple[str, ...] = ()
     """Types, uses and columns that VMCOREINFO alone cannot tell; none where the types are known."""
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from drgn import Program
 
+from ..census import TRYLOCK
 from ..classify import Code, Pages, code_name, use_name
 from ..classify.conflicts import CONFLICTS
 from ..classify.uses import rule_of
@@ -328,13 +329,17 @@ class _Page:
             pcp = pages.census.pcp
             entry = int(np.searchsorted(pcp.pfns, self.pfn, "right")) - 1
             start, order, cpu = (int(c[entry]) for c in (pcp.pfns, pcp.orders, pcp.cpus))
+            trylock = cpu == TRYLOCK
+            which = "trylock list of its zone" if trylock else f"list of CPU {cpu}"
             facts.append(
                 Fact(
                     "pcp",
-                    {"cpu": cpu, "start": start, "order": order},
-                    f"list of CPU {cpu}, from {start:#x}, order {order}",
+                    {"cpu": None if trylock else cpu, "start": start, "order": order},
+                    f"{which}, from {start:#x}, order {order}",
                     "",
-                    "The lists of every CPU and zone were followed.",
+                    "The lists of every CPU and zone were followed; those for trylock came with "
+                    'Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") '
+                    "(in v6.15).",
                 )
             )
         return facts

@@ -106,6 +106,11 @@ def test_isolated_blocks_and_held_locks() -> None:
     assert book("pcp", held, pcp=60 + 1025).verdict == "differs"
 
 
+def test_pages_on_trylock_lists_have_no_counter() -> None:
+    for pcp, verdict in ((63, "differs"), (64, "explained"), (65, "differs"), (60, "verified")):
+        assert book("pcp", on_trylock=4, pcp=pcp).verdict == verdict
+
+
 def test_each_cpu_may_have_a_few_in_hand() -> None:
     two = replace(COUNTERS, cpus=2)
     assert book("table", two, table=24).verdict == "explained"

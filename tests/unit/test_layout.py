@@ -204,6 +204,14 @@ def test_6_17_resets_types() -> None:
     assert not layout.is_sticky("slab")
 
 
+def test_6_15_has_trylock_lists_with_the_order_in_a_member_and_later_in_private() -> None:
+    folio = {"_flags_1": 64}
+    assert Kernel(folio=folio, pagetype=BYTE).layout().trylock is None
+    first = Kernel({"pcp_llist": 8, "order": 16}, folio, pagetype=BYTE).layout()
+    assert first.trylock == (8, 16)
+    assert Kernel({"pcp_llist": 8}, folio, pagetype=BYTE).layout().trylock == (8, 40)
+
+
 def test_7_1_may_link_tails_by_a_mask() -> None:
     layout = Kernel(members={"compound_info": 8}, folio={"_flags_1": 64}, pagetype=BYTE).layout()
     assert layout.compound_mask

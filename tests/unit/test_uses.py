@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import MODERN, OLD, SCHEMES, SIZE, VMEMMAP, Memory
 
-from pageinspect.census import PcpLists
+from pageinspect.census import TRYLOCK, PcpLists
 from pageinspect.classify import CODES, USE_CODES, use_name, use_names, uses_of
 from pageinspect.classify.conflicts import CONFLICTS
 from pageinspect.classify.uses import _FIRST, RULES, rule_of
 from pageinspect.layout import PageLayout
+from pageinspect.page.describe import describe_page
 
 KERNEL_POINTER = 0xFFFF888012345600
 
@@ -76,6 +77,23 @@ def test_pcp_blocks_with_their_interior() -> None:
     pages = memory.pages()
     assert pages.order[2:4].tolist() == [1, 1]
     assert pages.head[2:4].tolist() == [True, False]
+
+
+def test_blocks_on_a_trylock_list() -> None:
+    memory = Memory(16)
+    memory.pcp = PcpLists(
+        np.array([0x1002, 0x1008]), np.array([1, 0], np.uint8), np.array([TRYLOCK, 1], np.uint16)
+    )
+    assert [i for i, use in enumerate(memory.uses()) if use == "pcp"] == [2, 3, 8]
+    pages = memory.pages()
+    assert pages.on_trylock_list == 2
+    on_list, behind, of_cpu = (describe_page(pages, i, None).get("pcp") for i in (2, 3, 8))
+    assert on_list is not None
+    assert on_list == behind
+    assert on_list.value == {"cpu": None, "start": 0x1002, "order": 1}
+    assert on_list.text == "trylock list of its zone, from 0x1002, order 1"
+    assert of_cpu is not None
+    assert of_cpu.value == {"cpu": 1, "start": 0x1008, "order": 0}
 
 
 @pytest.mark.parametrize("index", [0, 1, 0xFFFFFFFF])

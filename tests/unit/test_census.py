@@ -1,0 +1,73 @@
+"""Free lists, followed in memory made by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drgn import Architecture, Object, Platform, Program, TypeMember
+from synthetic import MODERN, SIZE, VMEMMAP
+
+from pageinspect import census
+from pageinspect.census import TRYLOCK, PcpLists
+
+ZONE = 0xFFFF888000001000
+PAGES = 64
+LAYOUT = replace(MODERN, trylock=(8, 40))
+
+
+def lists(of: dict[int, int], *, first: int, layout=LAYOUT, order: int = 0) -> PcpLists:
+    """Follow a trylock list that begins at struct page `first` and goes on as `of` says.
+
+    Links are pfns; 0 is the end. The order of each block is its pfn modulo 4, plus `order`.
+    """
+    pages = np.zeros((PAGES, SIZE // 8), np.uint64)
+    for pfn, following in of.items():
+        pages[pfn, 1] = link(following)
+        pages[pfn, 5] = pfn % 4 + order
+    memory = {VMEMMAP: pages.tobytes(), ZONE: link(first).to_bytes(8, "little")}
+    prog = Program(Platform(Architecture.X86_64))
+    for address, data in memory.items():
+        prog.add_memory_segment(
+            address, len(data), lambda _, n, at, __, data=data: data[at : at + n]
+        )
+    node = prog.pointer_type(prog.void_type())
+    head = prog.struct_type("llist_head", 8, (TypeMember(node, "first"),))
+    zone = prog.struct_type("zone", 8, (TypeMember(head, "trylock_free_pages"),))
+    return census._PcpReader(prog, layout).read([Object(prog, zone, address=ZONE)])
+
+
+def link(pfn: int) -> int:
+    return VMEMMAP + pfn * SIZE + 8 if pfn else 0
+
+
+@pytest.fixture(autouse=True)
+def _no_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(census, "for_each_possible_cpu", lambda _prog: [])
+
+
+def test_a_trylock_list_ends_with_null_and_each_block_has_its_order() -> None:
+    found = lists({9: 5, 5: 30, 30: 0}, first=9)
+    assert found.pfns.tolist() == [5, 9, 30]
+    assert found.orders.tolist() == [1, 1, 2]
+    assert set(found.cpus.tolist()) == {TRYLOCK}
+    assert (found.counted, found.whole) == (0, True)
+
+
+def test_an_empty_list_and_a_kernel_without() -> None:
+    assert lists({}, first=0) == PcpLists()
+    assert lists({9: 0}, first=9, layout=MODERN) == PcpLists()
+
+
+def test_an_order_that_no_block_has() -> None:
+    assert lists({8: 0}, first=8, order=10).orders.tolist() == [10]
+    assert lists({9: 0}, first=9, order=10) == PcpLists(whole=False)
+
+
+@pytest.mark.parametrize("following", [1 << 30, 9])
+def test_a_list_that_leads_astray_or_round_is_not_whole(
+    following: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(census, "_LONGEST_LIST", 16)
+    found = lists({9: following}, first=9)
+    assert not found.whole
+    assert set(found.pfns.tolist()) <= {9, 1 << 30}
