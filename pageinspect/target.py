@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drgn import Architecture, FaultError, Program, ProgramFlags
+from drgn import Architecture, BadDataError, FaultError, Program, ProgramFlags
 
 from . import vmcoreinfo
 from .errors import PageInspectError, UsageError
@@ -181,6 +181,18 @@ def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
         )
 
 
+def _program(given: Given, vmcoreinfo_text: str | None) -> Program:
+    try:
+        prog = Program(vmcoreinfo=vmcoreinfo_text)
+    except (ValueError, BadDataError) as error:
+        raise PageInspectError(
+            f"{given.vmcoreinfo} cannot be used: {error}",
+            "give the VMCOREINFO as the kernel wrote it",
+        ) from None
+    prog.set_enabled_debug_info_finders([])
+    return prog
+
+
 def open_target(core: Path | None = None, given: Given | Path | None = None) -> Target:
     """Open the core `core`, or this kernel when it is None.
 
@@ -191,8 +203,7 @@ def open_target(core: Path | None = None, given: Given | Path | None = None) -> 
         given = Given(vmlinux=given)
     _check_given(core, given)
     text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
-    prog = Program(vmcoreinfo=text)
-    prog.set_enabled_debug_info_finders([])
+    prog = _program(given, text)
     if core is None:
         _open_live(prog)
     else:

@@ -3,6 +3,7 @@
 Lines of KEY=VALUE; Documentation/admin-guide/kdump/vmcoreinfo.rst of the kernel describes them.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,13 +17,28 @@ Info = Mapping[str, str]
 HAS_MEM_MAP, IS_ONLINE, TAINT_ZONE_DEVICE = 2, 4, 16
 """Flags in a section's section_mem_map; they have not moved since they were introduced."""
 
+_SMALL = re.compile(r"0|[1-9][0-9]{0,6}")
+_FORMS = {
+    "SYMBOL": re.compile(r"[0-9a-f]{1,16}"),
+    "NUMBER": re.compile(r"-?(0|[1-9][0-9]{0,18})|0x[0-9a-f]{1,16}"),
+    "SIZE": _SMALL,
+    "OFFSET": _SMALL,
+    "LENGTH": _SMALL,
+    "PAGESIZE": _SMALL,
+}
 _FLAGS = 0xFFF
+_LARGEST_PAGE = 1 << 16
 _HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
 
 
 def parse(text: str) -> dict[str, str]:
-    """Return the lines of VMCOREINFO by their keys."""
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    """Return the lines of VMCOREINFO by their keys; without those whose number is none."""
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return {
+        key: value
+        for key, value in pairs
+        if (form := _FORMS.get(key.partition("(")[0])) is None or form.fullmatch(value)
+    }
 
 
 def read_file(path: Path) -> str:
@@ -51,7 +67,12 @@ def lookup(info: Info, key: str) -> str:
     try:
         return info[key]
     except KeyError:
-        raise PageInspectError(f"this kernel's VMCOREINFO has no {key}", _HINT) from None
+        raise PageInspectError(f"this kernel's VMCOREINFO has no usable {key}", _HINT) from None
+
+
+def contradiction(what: str) -> PageInspectError:
+    """Return the error for a value that cannot be."""
+    return PageInspectError(f"this kernel's VMCOREINFO makes no sense: {what}", _HINT)
 
 
 def number(info: Info, name: str) -> int | None:
@@ -81,8 +102,10 @@ def sections(prog: Program, info: Info) -> tuple[list[int], int]:
     What section_mem_map holds beside flags is the same for all sections with SPARSEMEM_VMEMMAP: the
     address that the struct page of pfn 0 has. Raises PageInspectError when they cannot be read.
     """
-    page_size = int(lookup(info, "PAGESIZE"))
-    width = size(info, "mem_section")
+    page_size, width = int(lookup(info, "PAGESIZE")), size(info, "mem_section")
+    where = offset(info, "mem_section.section_mem_map")
+    if page_size > _LARGEST_PAGE or width % 8 or where % 8 or not where < width <= page_size:
+        raise contradiction(f"section_mem_map at {where} of {width} bytes")
     per_root = page_size // width
     try:
         roots = np.frombuffer(
@@ -96,8 +119,7 @@ def sections(prog: Program, info: Info) -> tuple[list[int], int]:
             f"cannot read the memory sections of this kernel: {error}",
             "the core may be cut off: compare its size with the original",
         ) from None
-    column = offset(info, "mem_section.section_mem_map") // 8
-    maps = np.frombuffer(data, np.uint64).reshape(-1, width // 8)[:, column]
+    maps = np.frombuffer(data, np.uint64).reshape(-1, width // 8)[:, where // 8]
     used = np.flatnonzero(maps & np.uint64(HAS_MEM_MAP))
     bases = np.unique(maps[used] & np.uint64(~_FLAGS & (1 << 64) - 1))
     if len(bases) != 1:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from drgn import FaultError, MissingDebugInfoError, Program, SymbolIndex
+from drgn import BadDataError, FaultError, MissingDebugInfoError, Program, SymbolIndex
 from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from ..errors import PageInspectError
@@ -40,7 +40,7 @@ def find_symbols(prog: Program, *, live: bool) -> SymbolIndex:
         problem, hint = str(error), CUT_OFF_HINT
     except MissingDebugInfoError:
         problem, hint = "VMCOREINFO does not say where they are", _KALLSYMS_HINT
-    except (LookupError, ValueError, OSError) as error:
+    except (LookupError, ValueError, OverflowError, OSError, BadDataError) as error:
         problem = str(error)
     where = "/proc/kallsyms" if live else "the kallsyms tables in the core"
     raise PageInspectError(f"no symbols from {where}: {problem}", hint)

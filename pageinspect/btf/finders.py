@@ -9,6 +9,7 @@ from pathlib import Path
 
 from drgn import FindObjectFlags, Object, Program, SymbolIndex, Type, TypeKind
 
+from ..errors import PageInspectError
 from .find import address_of, find_btf, find_symbols, read_btf
 from .kallsyms import read_kallsyms
 from .parse import Btf, Kind
@@ -37,6 +38,7 @@ _VARIABLES = {
     "hstates": "struct hstate [2]",
     "hugetlb_max_hstate": "int",
 }
+_NEEDED = ("mem_section", "__highest_present_section_nr", "vmemmap_base")
 
 
 class _Finders:
@@ -98,6 +100,13 @@ def attach_btf(
     symbols = (
         find_symbols(prog, live=live) if kallsyms is None else read_kallsyms(kallsyms, vmcoreinfo)
     )
+    for name in _NEEDED:
+        if address_of(prog, symbols, name) is None:
+            raise PageInspectError(
+                f"{kallsyms or 'kallsyms of this kernel'} has no {name}: it is cut off, or has no "
+                "variables (CONFIG_KALLSYMS_ALL)",
+                "give System.map of the very same build (--kallsyms FILE), or -s VMLINUX",
+            )
     types = find_btf(prog, symbols, live=live) if btf is None else read_btf(btf)
     finders = _Finders(prog, types, symbols)
     prog.register_symbol_finder(_NAME, symbols, enable_index=0)

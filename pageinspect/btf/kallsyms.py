@@ -47,7 +47,7 @@ def _move(path: Path, found: dict[str, int], vmcoreinfo: Mapping[str, str]) -> d
         if (match := _VMCOREINFO_SYMBOL.fullmatch(key))
     }
     shift = known.get("_stext", 0) - found.get("_stext", 0)
-    moved = {n: a + shift if a >= _IMAGE else a for n, a in found.items()}
+    moved = {n: (a + shift) % (1 << 64) if a >= _IMAGE else a for n, a in found.items()}
     # Of what is not in the image VMCOREINFO has the value, not the address.
     wrong = [n for n, a in known.items() if a >= _IMAGE and moved.get(n, a) != a]
     if wrong or shift % _KASLR_STEP:

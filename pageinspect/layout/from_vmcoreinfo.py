@@ -25,16 +25,14 @@ def build(prog: Program, info: Info) -> PageLayout:
 
     Not in VMCOREINFO, but the same in every kernel from 4.18 on: page_type overlays _mapcount.
     """
-    page_size = int(info.get("PAGESIZE", "0"))
-    if page_size << (SECTION_PFNS.bit_length() - 1) != 1 << (
-        number(info, "SECTION_SIZE_BITS") or 0
-    ):
+    page_size = int(vmcoreinfo.lookup(info, "PAGESIZE"))
+    section_bits = _number(info, "SECTION_SIZE_BITS", 64) or 0
+    if page_size * SECTION_PFNS != 1 << section_bits:
         raise PageInspectError(
             "this kernel's VMCOREINFO tells of memory sections that no x86_64 kernel has",
             "pageinspect reads x86_64 with SPARSEMEM_VMEMMAP",
         )
-    struct_size = vmcoreinfo.size(info, "page")
-    check_size(struct_size)
+    check_size(vmcoreinfo.size(info, "page"))
     _, vmemmap = vmcoreinfo.sections(prog, info)
     values = {name: value for name in _TYPES if (value := _type_value(info, name)) is not None}
     scheme, untold = _scheme(values)
@@ -47,14 +45,14 @@ def build(prog: Program, info: Info) -> PageLayout:
     node_width = (int(info.get("LENGTH(node_data)", "1")) - 1).bit_length()
     return PageLayout(
         page_shift=page_size.bit_length() - 1,
-        struct_size=struct_size,
+        struct_size=vmcoreinfo.size(info, "page"),
         vmemmap=vmemmap,
-        flags=offset(info, "page.flags"),
-        mapping=offset(info, "page.mapping"),
-        private=offset(info, "page.private"),
-        page_type=offset(info, "page._mapcount"),
-        refcount=offset(info, "page._refcount"),
-        compound=offset(info, "page.compound_info" if mask else "page.compound_head"),
+        flags=_member(info, "flags", 8),
+        mapping=_member(info, "mapping", 8),
+        private=_member(info, "private", 8),
+        page_type=_member(info, "_mapcount", 4),
+        refcount=_member(info, "_refcount", 4),
+        compound=_member(info, "compound_info" if mask else "compound_head", 8),
         index=None,
         memcg=None,
         flag_bits=_flag_bits(info),
@@ -64,7 +62,7 @@ def build(prog: Program, info: Info) -> PageLayout:
         page_pool=None,
         frozen=None,
         scheme=scheme,
-        order=_order(info, struct_size),
+        order=_order(info),
         large_mapcount=None,
         entire_mapcount=None,
         nr_pages_mapped=None,
@@ -72,11 +70,35 @@ def build(prog: Program, info: Info) -> PageLayout:
         compound_mask=mask,
         fake_heads=not mask,
         slab=_slab(info, values),
-        hugetlb=_hugetlb(info, values, struct_size),
+        hugetlb=_hugetlb(info, values),
         movable_tag=not scheme.one_of,
         resets=True if mask else None if scheme.one_of else False,
         untold=(*untold, *_ALWAYS_UNTOLD),
     )
+
+
+def _member(info: Info, name: str, width: int) -> int:
+    """Return the offset of a member of struct page that has this width."""
+    where, size = offset(info, f"page.{name}"), vmcoreinfo.size(info, "page")
+    if where % width or where + width > size or size % 8:
+        raise vmcoreinfo.contradiction(f"page.{name} at {where} of {size} bytes")
+    return where
+
+
+def _in_first_tail(info: Info, name: str) -> int:
+    """Return the offset from the head of a byte in the first tail; `name` is of page or folio."""
+    where, size = offset(info, name), vmcoreinfo.size(info, "page")
+    where += size if name.startswith("page.") else 0
+    if not size <= where < 2 * size:
+        raise vmcoreinfo.contradiction(f"{name} at {where}")
+    return where
+
+
+def _number(info: Info, name: str, below: int) -> int | None:
+    value = number(info, name)
+    if value is not None and not 0 <= value < below:
+        raise vmcoreinfo.contradiction(f"NUMBER({name}) is {value}")
+    return value
 
 
 def _type_value(info: Info, name: str) -> int | None:
@@ -101,6 +123,9 @@ def _scheme(values: Mapping[str, int]) -> tuple[WordScheme, tuple[str, ...]]:
         scheme = schemes.byte_scheme(tops, off_by_one=False, source="vmcoreinfo")
         return scheme, tuple(name for name in all_types if name not in values)
     bits = {name: ~value & 0xFFFFFFFF for name, value in values.items()}
+    for name, bit in bits.items():
+        if bit.bit_count() != 1:
+            raise vmcoreinfo.contradiction(f"pages of type {name} have the word {values[name]:#x}")
     if bits["buddy"] == schemes.HIGH_BUDDY:
         scheme = schemes.high_scheme(bits, "vmcoreinfo")
         return scheme, ("table", "guard", "zsmalloc")
@@ -119,47 +144,46 @@ def _scheme(values: Mapping[str, int]) -> tuple[WordScheme, tuple[str, ...]]:
 
 
 def _flag_bits(info: Info) -> tuple[tuple[str, int], ...]:
-    bits = {bit: name for name in _FLAGS if (bit := number(info, f"PG_{name}")) is not None}
-    bits[int(vmcoreinfo.lookup(info, "NUMBER(PG_head_mask)")).bit_length() - 1] = "head"
+    bits = {bit: name for name in _FLAGS if (bit := _number(info, f"PG_{name}", 64)) is not None}
+    head = int(vmcoreinfo.lookup(info, "NUMBER(PG_head_mask)"), 0)
+    if head.bit_count() != 1 or head < 0:
+        raise vmcoreinfo.contradiction(f"PG_head_mask is {head}")
+    bits[head.bit_length() - 1] = "head"
     return tuple((name, bit) for bit, name in sorted(bits.items()))
 
 
-def _order(info: Info, struct_size: int) -> OrderField:
+def _order(info: Info) -> OrderField:
     """Return where the order of a compound page is; offsets into struct page are of its first tail.
 
     Since Linux kernel commit ebc1baf5c9b4 ("mm: free up a word in the first tail page") (in v6.6)
     VMCOREINFO has no such line, and the order is the low byte of the first tail's flags.
     """
-    if "OFFSET(page.compound_order)" in info:
-        return OrderField(struct_size + offset(info, "page.compound_order"), 0xFF)
-    if "OFFSET(folio._folio_order)" in info:
-        return OrderField(offset(info, "folio._folio_order"), 0xFF)
-    return OrderField(struct_size + offset(info, "page.flags"), 0xFF)
+    for name in ("page.compound_order", "folio._folio_order"):
+        if f"OFFSET({name})" in info:
+            return OrderField(_in_first_tail(info, name), 0xFF)
+    return OrderField(_in_first_tail(info, "page.flags"), 0xFF)
 
 
 def _slab(info: Info, values: Mapping[str, int]) -> Marker | None:
     # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10) slab is a page type.
-    bit = number(info, "PG_slab")
+    bit = _number(info, "PG_slab", 64)
     if "slab" in values or bit is None:
         return None
     return Marker("flag", offset(info, "page.flags"), 1 << bit, 1 << bit)
 
 
-def _hugetlb(info: Info, values: Mapping[str, int], struct_size: int) -> Marker | None:
+def _hugetlb(info: Info, values: Mapping[str, int]) -> Marker | None:
     """Return what marks hugetlb pages where they have no type; None as well without any."""
     if "hugetlb" in values:
         return None
-    dtor = number(info, "HUGETLB_PAGE_DTOR")
+    dtor = _number(info, "HUGETLB_PAGE_DTOR", 256)
     if dtor is not None:
-        where = (
-            struct_size + offset(info, "page.compound_dtor")
-            if "OFFSET(page.compound_dtor)" in info
-            else offset(info, "folio._folio_dtor")
-        )
+        old = "OFFSET(page.compound_dtor)" in info
+        where = _in_first_tail(info, "page.compound_dtor" if old else "folio._folio_dtor")
         return Marker.of_byte("dtor", where, dtor)
     # Since Linux kernel commit 9c5ccf2db04b ("mm: remove HUGETLB_PAGE_DTOR") (in v6.6) a flag of
     # the first tail page.
-    bit = number(info, "PG_hugetlb")
+    bit = _number(info, "PG_hugetlb", 64)
     if bit is None:
         return None
-    return Marker("flag", struct_size + offset(info, "page.flags"), 1 << bit, 1 << bit)
+    return Marker("flag", _in_first_tail(info, "page.flags"), 1 << bit, 1 << bit)

@@ -237,6 +237,39 @@ def test_unreadable_pages_are_so_with_every_layout(reduced: PageLayout) -> None:
     assert memory.uses() == ["idle", "unreadable"]
 
 
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("SIZE(page)", "0"),
+        ("SIZE(page)", "63"),
+        ("SIZE(page)", "4096x"),
+        ("SIZE(page)", "10000000000000"),
+        ("SIZE(mem_section)", "0"),
+        ("SIZE(mem_section)", "12"),
+        ("SIZE(mem_section)", "65536"),
+        ("OFFSET(mem_section.section_mem_map)", "16"),
+        ("LENGTH(mem_section)", "-1"),
+        ("PAGESIZE", "0"),
+        ("PAGESIZE", "9999999"),
+        ("NUMBER(SECTION_SIZE_BITS)", "9999999999"),
+        ("OFFSET(page._mapcount)", "62"),
+        ("OFFSET(page.compound_order)", "99"),
+        ("NUMBER(PG_slab)", "-1"),
+        ("NUMBER(PG_head_mask)", "3"),
+        ("NUMBER(PG_head_mask)", ""),
+        ("NUMBER(HUGETLB_PAGE_DTOR)", "300"),
+        ("NUMBER(PAGE_OFFLINE_MAPCOUNT_VALUE)", "7"),
+        ("SYMBOL(mem_section)", "11112222333344445"),
+    ],
+)
+def test_a_line_that_makes_no_sense(line: str, value: str) -> None:
+    info = text("6.1")
+    prog = program(info, {0: VMEMMAP | 3})
+    info = vmcoreinfo.parse("\n".join(f"{k}={v}" for k, v in (info | {line: value}).items()))
+    with pytest.raises(PageInspectError, match="VMCOREINFO"):
+        build_layout(prog, info)
+
+
 def test_a_file_with_the_text_or_the_note(tmp_path: Path) -> None:
     lines = (DATA / "vmcoreinfo_6.1.txt").read_bytes()
     plain, note = tmp_path / "text", tmp_path / "note"
