@@ -69,7 +69,7 @@ def build(prog: Program, info: Info) -> PageLayout:
         pincount=None,
         compound_mask=mask,
         fake_heads=not mask,
-        slab=_slab(info, values),
+        slab=_slab(info),
         hugetlb=_hugetlb(info, values),
         movable_tag=not scheme.one_of,
         resets=True if mask else None if scheme.one_of else False,
@@ -164,10 +164,11 @@ def _order(info: Info) -> OrderField:
     return OrderField(_in_first_tail(info, "page.flags"), 0xFF)
 
 
-def _slab(info: Info, values: Mapping[str, int]) -> Marker | None:
-    # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10) slab is a page type.
+def _slab(info: Info) -> Marker | None:
+    # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10) slab is a page type,
+    # and the line is gone.
     bit = _number(info, "PG_slab", 64)
-    if "slab" in values or bit is None:
+    if bit is None:
         return None
     return Marker("flag", offset(info, "page.flags"), 1 << bit, 1 << bit)
 

@@ -31,17 +31,19 @@ def program(info: dict[str, str], maps: dict[int, int]) -> Program:
     """Return a Program that has the sections' table: section_mem_map by section number."""
     info["SYMBOL(mem_section)"] = f"{ROOTS:x}"
     roots = bytearray(8 * int(info["LENGTH(mem_section)"]))
-    struct.pack_into("<Q", roots, 0, ROOT)
-    root = bytearray(4096)
+    tables: dict[int, bytearray] = {}
     for number, value in maps.items():
-        struct.pack_into("<Q", root, 16 * number, value)
+        root, index = divmod(number, 256)
+        struct.pack_into("<Q", roots, 8 * root, ROOT + 4096 * root)
+        struct.pack_into("<Q", tables.setdefault(root, bytearray(4096)), 16 * index, value)
+    memory = {ROOTS: roots} | {ROOT + 4096 * root: table for root, table in tables.items()}
     prog = Program(Platform(Architecture.X86_64))
-    for address, data in ((ROOTS, bytes(roots)), (ROOT, bytes(root))):
+    for address, data in memory.items():
 
         def read(
-            _a: int, count: int, offset: int, _p: bool, data: bytes = data, base: int = address
+            _address: int, count: int, offset: int, _physical: bool, data: bytearray = data
         ) -> bytes:
-            return data[offset : offset + count]
+            return bytes(data[offset : offset + count])
 
         prog.add_memory_segment(address, len(data), read, False)
     return prog
@@ -92,6 +94,7 @@ def test_the_byte_scheme(kernel: str, mask: bool) -> None:
     assert {"table", "guard", "zsmalloc", "large_kmalloc"} <= set(layout.untold)
     assert (layout.slab, layout.hugetlb, layout.order) == (None, None, OrderField(64, 0xFF))
     assert (layout.compound_mask, layout.fake_heads) == (mask, not mask)
+    assert not layout.movable_tag
     assert layout.resets is (True if mask else None)
     assert ("movable_ops" in layout.untold) is not mask
     assert dict(layout.flag_bits)["hwpoison"] == (21 if mask else 20)
@@ -178,10 +181,15 @@ def test_a_line_that_is_not_there_is_named(line: str) -> None:
 def test_sections_without_struct_pages_are_not_spanned() -> None:
     info = text("7.x")
     # Present, but offline before it ever had a memmap; and none at all.
-    maps = {0: VMEMMAP | 15, 1: PRESENT, 2: 0, 3: VMEMMAP | 7, 255: VMEMMAP | 3}
+    maps = {0: VMEMMAP | 15, 1: PRESENT, 2: 0, 3: VMEMMAP | 7, 255: VMEMMAP | 3, 600: VMEMMAP | 3}
     prog = program(info, maps)
     census = take_census(prog, build_layout(prog, info), info)
-    assert census.spanned == ((0, 0x8000), (0x18000, 0x20000), (255 * 0x8000, 256 * 0x8000))
+    assert census.spanned == (
+        (0, 0x8000),
+        (0x18000, 0x20000),
+        (255 * 0x8000, 256 * 0x8000),
+        (600 * 0x8000, 601 * 0x8000),
+    )
     assert (census.zones, len(census.pcp.pfns)) == ((), 0)
 
 
