@@ -9,7 +9,7 @@ import re
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ FILL_ZRAM = (
     "dd if=/dev/urandom of=/dev/zram0 bs=1M count=32 && echo 5 > /proc/sys/vm/nr_hugepages"
 )
 BUSY = "while :; do head -c 3000000 /dev/urandom > /tmp/$1; ls -R /usr/lib > /dev/null; done"
+
+
+Asked = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True)
@@ -194,27 +197,33 @@ def test_vmcoreinfo_alone_tells_the_same_or_less(core: Core, from_btf: Survey) -
         assert left == right or left in reduced.layout.untold
 
 
-def test_vmcoreinfo_alone_says_what_it_cannot_tell(
-    core: Core, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def asked(*args: str) -> tuple[int, str, str]:
-        status = main([*args, "-c", str(core.path), "--symbols-from", "vmcoreinfo"])
+@pytest.fixture
+def asked(core: Core, capsys: pytest.CaptureFixture[str]) -> Asked:
+    """Run a command on the core within this process; returns its status, output and errors."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        status = main([*map(str, args), "-c", str(core.path)])
         return (status, *capsys.readouterr())
 
-    status, out, _ = asked("summary", "--by", "use", "--format", "json")
+    return run
+
+
+def test_vmcoreinfo_alone_says_what_it_cannot_tell(asked: Asked) -> None:
+    alone = ("--symbols-from", "vmcoreinfo")
+    status, out, _ = asked("summary", *alone, "--by", "use", "--format", "json")
     report = json.loads(out)
     assert status == 3
     assert report["kernel"]["symbols"] == "vmcoreinfo"
     assert {"table", "pcp", "page_pool"} <= set(report["coverage"]["cannot_tell"])
     assert (report["freeing"], report["counters"]) == (None, [])
-    status, out, _ = asked("types")
+    status, out, _ = asked("types", *alone)
     assert status == 3
     assert "VMCOREINFO alone cannot tell: " in out
     assert not re.search(r"^(table|zsmalloc|guard) ", out, re.MULTILINE)
-    status, out, _ = asked("check")
+    status, out, _ = asked("check", *alone)
     assert status in (3, 4)
     assert "No totals were compared" in out
-    status, out, _ = asked("page", "0x1000", "--explain")
+    status, out, _ = asked("page", "0x1000", "--explain", *alone)
     assert status == 3
     assert "\nuse " in out
     for command in (
@@ -226,7 +235,7 @@ def test_vmcoreinfo_alone_says_what_it_cannot_tell(
         ["page", "virt:0xffffffff81000000"],
         ["export", "--kpageflags", "/dev/null"],
     ):
-        status, out, error = asked(*command)
+        status, out, error = asked(*command, *alone)
         assert (status in (1, 2), out) == (True, ""), command
         assert "VMCOREINFO alone" in error
         assert len(error.splitlines()) == 2
@@ -256,48 +265,52 @@ def without_note(core: Path) -> Iterator[str]:
         file.write(b"VMCOREINFO")
 
 
-def test_a_dump_that_lacks_everything(core: Core, tmp_path: Path) -> None:
-    summary = ("summary", "--by", "use", "-c", core.path)
-    whole = pageinspect(*summary)
-    assert whole.returncode == 0, whole.stderr
+def test_a_dump_that_lacks_everything(core: Core, asked: Asked, tmp_path: Path) -> None:
     info = tmp_path / "vmcoreinfo"
+
+    def uses(*given: object) -> tuple[int, str, str]:
+        return asked("summary", "--by", "use", *given)
+
+    whole = uses()
+    assert whole[0] == 0
     with without_note(core.path) as text:
-        lacking = pageinspect(*summary)
-        assert lacking.returncode == 1
-        assert "lacks VMCOREINFO" in lacking.stderr
+        status, _, error = uses()
+        assert status == 1
+        assert "lacks VMCOREINFO" in error
         info.write_text(text)
-        assert pageinspect(*summary, "--vmcoreinfo", info).stdout == whole.stdout
-        # As kernels before 6.0, which do not say where kallsyms are.
+        assert uses("--vmcoreinfo", info) == whole
+        # As kernels before 6.0, which do not say where kallsyms are, nor which build they are of.
         lines = text.splitlines(keepends=True)
-        info.write_text("".join(line for line in lines if "kallsyms" not in line))
-        reduced = pageinspect(*summary, "--vmcoreinfo", info)
-        assert reduced.returncode == 3
-        assert "--kallsyms FILE" in reduced.stdout
-        given = ("--vmcoreinfo", info, "--kallsyms", core.kallsyms, "--btf", core.btf)
-        assert pageinspect(*summary, *given).stdout == whole.stdout
+        old = (line for line in lines if "kallsyms" not in line and "BUILD-ID" not in line)
+        info.write_text("".join(old))
+        status, out, _ = uses("--vmcoreinfo", info)
+        assert status == 3
+        assert "--kallsyms FILE" in out.replace("\n", " ")
+        files = ("--kallsyms", core.kallsyms, "--btf", core.btf)
+        assert uses("--vmcoreinfo", info, *files) == whole
+        status, out, _ = uses("--vmcoreinfo", info, "-s", core.vmlinux)
+        assert (status, out) == (0, whole[1].replace("types from BTF", "types from DWARF"))
         # Of another boot: all addresses elsewhere.
-        other = re.sub(r"(SYMBOL\(init_uts_ns\)=f{8})(\w{4})", r"\g<1>8123", text)
-        info.write_text(other)
-        refused = pageinspect(*summary, "--vmcoreinfo", info)
-        assert refused.returncode == 1
-        assert "another boot" in refused.stderr
+        info.write_text(re.sub(r"(SYMBOL\(init_uts_ns\)=f{8})(\w{4})", r"\g<1>8123", text))
+        status, out, error = uses("--vmcoreinfo", info)
+        assert (status, out) == (1, "")
+        assert "another boot" in error
 
 
-def test_files_of_another_kernel_are_refused(core: Core, tmp_path: Path) -> None:
-    data = (Path(__file__).parents[1] / "unit/data/vmcoreinfo_6.1.txt").read_text()
+def test_files_of_another_kernel_are_refused(core: Core, asked: Asked, tmp_path: Path) -> None:
     info, symbols = tmp_path / "vmcoreinfo", tmp_path / "kallsyms"
-    info.write_text(data)
+    info.write_text((Path(__file__).parents[1] / "unit/data/vmcoreinfo_6.1.txt").read_text())
     moved = core.kallsyms.read_text().replace(" D init_uts_ns\n", " D was_init_uts_ns\n")
     symbols.write_text(moved + "ffffffff81234567 D init_uts_ns\n")
-    for option, message in (
-        (("--vmcoreinfo", info), "another boot"),
-        (("--kallsyms", symbols), "init_uts_ns is not where"),
-        (("--btf", symbols), "as BTF"),
+    for option, file, message in (
+        ("--vmcoreinfo", info, "another boot"),
+        ("--kallsyms", symbols, "init_uts_ns is not where"),
+        ("--btf", symbols, "as BTF"),
     ):
-        done = pageinspect("types", "-c", core.path, *option)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert message in done.stderr
-        assert len(done.stderr.splitlines()) == 2
+        status, out, error = asked("types", option, file)
+        assert (status, out) == (1, "")
+        assert message in error
+        assert len(error.splitlines()) == 2
 
 
 def test_list_agrees_with_summary(core: Core) -> None:
