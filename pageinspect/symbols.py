@@ -3,7 +3,6 @@
 In this order, and nothing else: no folder is searched and no server asked.
 """
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 from drgn import FaultError, MissingDebugInfoError, Program, offsetof, sizeof
 
 from .btf import attach_btf
+from .drgn_log import quiet
 from .errors import PageInspectError
 from .vmcoreinfo import Info
 
@@ -59,16 +59,15 @@ def attach_symbols(prog: Program, info: Info, given: Given, *, live: bool) -> tu
 
 
 def _load_dwarf(prog: Program, info: Info, vmlinux: Path) -> None:
-    # drgn logs what it refuses; the error below says so in one line.
-    logger = logging.getLogger("drgn")
-    logger.addFilter(_silence)
     try:
-        has = _build_id(vmlinux)
-        _compare_build_ids(vmlinux, has, info.get("BUILD-ID"))
-        prog.load_debug_info([vmlinux])
-        prog.type("struct page")
-        if "BUILD-ID" not in info:
-            _compare_build_ids(vmlinux, has, _build_id_in_memory(prog))
+        # drgn logs what it refuses; the error below says so in one line.
+        with quiet():
+            has = _build_id(vmlinux)
+            _compare_build_ids(vmlinux, has, info.get("BUILD-ID"))
+            prog.load_debug_info([vmlinux])
+            prog.type("struct page")
+            if "BUILD-ID" not in info:
+                _compare_build_ids(vmlinux, has, _build_id_in_memory(prog))
     except LookupError:
         release = info.get("OSRELEASE", "unknown")
         raise PageInspectError(
@@ -78,12 +77,6 @@ def _load_dwarf(prog: Program, info: Info, vmlinux: Path) -> None:
         raise PageInspectError(
             f"{vmlinux} does not describe this kernel: {str(error).splitlines()[0]}", _SAME_BUILD
         ) from None
-    finally:
-        logger.removeFilter(_silence)
-
-
-def _silence(_record: logging.LogRecord) -> bool:
-    return False
 
 
 def _build_id(path: Path) -> str | None:

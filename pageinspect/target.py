@@ -7,15 +7,12 @@ from typing import Literal
 
 from drgn import Architecture, BadDataError, FaultError, Program, ProgramFlags
 
-from . import vmcoreinfo
+from . import formats, vmcoreinfo
+from .drgn_log import quiet
 from .errors import PageInspectError, UsageError
 from .symbols import Given, Symbols, attach_symbols
 
 KCORE = Path("/proc/kcore")
-_VMCOREINFO_HINT = (
-    "dump a QEMU guest with -device vmcoreinfo and the module qemu_fw_cfg loaded in it, or give "
-    "the note (--vmcoreinfo FILE)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +24,8 @@ class Provenance:
     symbols: Symbols
     because: str = ""
     """Why the symbols are from VMCOREINFO alone."""
+    notes: tuple[str, ...] = ()
+    """What to know of how the core was read, as sentences for people."""
 
     def describe(self) -> str:
         """Return it as words for people."""
@@ -65,20 +64,25 @@ def _check_readable(path: Path, what: str) -> None:
         )
 
 
-def _open_core(prog: Program, path: Path) -> None:
+def _open_core(prog: Program, path: Path) -> tuple[str, ...]:
+    """Open a core and return notes on its form."""
     _check_readable(path, "core")
+    opened = formats.prepare(path)
     try:
-        prog.set_core_dump(path)
+        # It warns of flattened cores, as the notes do.
+        with quiet():
+            prog.set_core_dump(opened.source)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - drgn raises it for what libkdumpfile finds
         if "unrecognized QEMU memory dump" in str(error):
-            raise PageInspectError(f"{path} lacks VMCOREINFO", _VMCOREINFO_HINT) from None
+            raise PageInspectError(f"{path} lacks VMCOREINFO", formats.NO_VMCOREINFO_HINT) from None
         raise PageInspectError(
             f"{path} is not a core that can be read: {error}",
             "give a kernel core: ELF with VMCOREINFO (pageinspect vm dump) or kdump (makedumpfile)",
         ) from None
     _check_architecture(prog, path)
+    return opened.notes
 
 
 def _check_architecture(prog: Program, path: Path) -> None:
@@ -138,10 +142,18 @@ def adopt_program(prog: Program) -> Target:
     return Target(prog, Provenance(release, "live" if live else "core", "dwarf"), info)
 
 
-def _target(prog: Program, info: dict[str, str], given: Given, *, live: bool) -> Target:
+def _target(
+    prog: Program,
+    info: dict[str, str],
+    given: Given,
+    *,
+    live: bool,
+    notes: tuple[str, ...] = (),
+) -> Target:
     symbols, because = attach_symbols(prog, info, given, live=live)
     release = info.get("OSRELEASE", "unknown")
-    return Target(prog, Provenance(release, "live" if live else "core", symbols, because), info)
+    source: Literal["live", "core"] = "live" if live else "core"
+    return Target(prog, Provenance(release, source, symbols, because, notes), info)
 
 
 def _check_given(core: Path | None, given: Given) -> None:
@@ -204,15 +216,17 @@ def open_target(core: Path | None = None, given: Given | Path | None = None) -> 
     _check_given(core, given)
     text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
     prog = _program(given, text)
+    notes: tuple[str, ...] = ()
     if core is None:
         _open_live(prog)
     else:
-        _open_core(prog, core)
+        notes = _open_core(prog, core)
     info = _read_vmcoreinfo(prog)
     if not info:
         raise PageInspectError(
-            f"{core or KCORE} is no kernel, or lacks VMCOREINFO", _VMCOREINFO_HINT
+            f"{core or KCORE} is no kernel, or lacks VMCOREINFO",
+            formats.NO_VMCOREINFO_HINT,
         )
     if given.vmcoreinfo is not None:
         _check_same_boot(prog, info, given.vmcoreinfo)
-    return _target(prog, info, given, live=core is None)
+    return _target(prog, info, given, live=core is None, notes=notes)

@@ -57,7 +57,10 @@ def open_target(args: argparse.Namespace) -> "Target":
 
     check_output(getattr(args, "output", None))
     given = Given(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
-    return target.open_target(args.core, given)
+    opened = target.open_target(args.core, given)
+    for note in opened.provenance.notes:
+        sys.stderr.write(f"pageinspect: {note}\n")
+    return opened
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "dump"
 
-_COMPRESSIONS = ("zlib", "lzo", "zstd")
+_FORMS = ("elf", "zlib", "lzo", "zstd")
 _LEAST_MEMORY = 512 << 20
 
 
@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kdump",
         nargs="?",
         const="lzo",
-        choices=_COMPRESSIONS,
-        help="panic, and have the capture kernel write a compressed kdump (default: lzo)",
+        choices=_FORMS,
+        help="panic, and have the capture kernel write the core (default: lzo)",
     )
     parser.add_argument(
         "--dump-level",
@@ -79,9 +79,7 @@ def _kdump(args: argparse.Namespace) -> int:
     ):
         status = _command(guest, args)
         level = args.dump_level or 0
-        folder = kdump.crash(
-            guest, disks, output, compression=args.kdump, level=level, progress=say
-        )
+        folder = kdump.crash(guest, disks, output, form=args.kdump, level=level, progress=say)
     say(f"what the kernel said right before is in {folder}")
     return status
 

@@ -5,6 +5,8 @@ big-endian offset and size and then its bytes; both are -1 at the end. A later p
 an earlier one.
 """
 
+import contextlib
+import itertools
 import struct
 from collections.abc import Iterator
 from typing import IO
@@ -15,6 +17,7 @@ _START = 4096
 _PIECE = struct.Struct(">qq")
 _END = -1
 _MOST_AT_ONCE = 1 << 20
+_FIRST = 8
 
 
 class FlattenedError(ValueError):
@@ -43,6 +46,20 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
                 raise FlattenedError("it is cut off")
             yield offset, data
             offset, size = offset + len(data), size - len(data)
+
+
+def start(source: IO[bytes], size: int) -> bytes:
+    """Return the first `size` bytes of the dump, as far as its first pieces have them.
+
+    Its header comes first. What they do not have is zeros.
+    """
+    content = bytearray(size)
+    with contextlib.suppress(FlattenedError):
+        for offset, data in itertools.islice(pieces(source), _FIRST):
+            if offset < size:
+                part = data[: size - offset]
+                content[offset : offset + len(part)] = part
+    return bytes(content)
 
 
 def rearrange(source: IO[bytes], target: IO[bytes]) -> None:

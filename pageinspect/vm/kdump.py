@@ -20,8 +20,8 @@ from .errors import GuestLostError, GuestTimeoutError
 from .guest import Guest
 from .progress import Progress, silent
 
-COMPRESSIONS = {"zlib": "-c", "lzo": "-l", "zstd": "-z"}
-"""makedumpfile's option for each compression. Debian builds it without snappy."""
+FORMS = {"elf": "-E", "zlib": "-c", "lzo": "-l", "zstd": "-z"}
+"""makedumpfile's option for each form of a dump. Debian builds it without snappy."""
 
 LEVELS = range(32)
 """What makedumpfile leaves out (-d): the sum of 1 zero, 2 and 4 cache, 8 user, 16 free pages."""
@@ -78,7 +78,7 @@ def crash(
     made: Disks,
     core: Path,
     *,
-    compression: str = "lzo",
+    form: str = "lzo",
     level: int = 0,
     progress: Progress = silent,
 ) -> Path:
@@ -89,7 +89,7 @@ def crash(
     disks. Raises GuestLostError when no dump comes of it.
     """
     folder = core.with_name(f"{core.name}.kernel")
-    _load(guest, made, f"PAGEINSPECT_CAPTURE={COMPRESSIONS[compression]},-d,{level}", progress)
+    _load(guest, made, f"PAGEINSPECT_CAPTURE={FORMS[form]},-d,{level}", progress)
     progress("taking the kernel's own answers; then it panics, and its capture kernel dumps it")
     _panic(guest)
     progress("putting the core together")
@@ -124,7 +124,12 @@ def _load(guest: Guest, made: Disks, capture: str, progress: Progress) -> None:
         initrd = tarfile.TarInfo("initrd")
         initrd.size = len(guest.initrd)
         tar.addfile(initrd, io.BytesIO(guest.initrd))
-    guest.run(["sh", "-c", _LOAD.format(capture=capture)])
+    done = guest.run(["sh", "-c", _LOAD.format(capture=capture)], check=False)
+    if done.status != 0:
+        said = done.stderr.decode(errors="replace").splitlines() or [f"status {done.status}"]
+        raise PageInspectError(
+            f"the guest cannot load its capture kernel: {said[0]}", f"its console is in {guest.log}"
+        )
 
 
 def _panic(guest: Guest) -> None:

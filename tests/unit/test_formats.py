@@ -1,0 +1,149 @@
+import io
+import os
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pageinspect import formats
+from pageinspect.errors import PageInspectError
+from pageinspect.formats import flattened, kdump
+
+BLOCK = 4096
+VMCOREINFO = b"OSRELEASE=6.12.0-test\nPAGESIZE=4096\nNUMBER(phys_base)=-136314880\n"
+
+
+def flat(*pieces: tuple[int, bytes], end: bool = True) -> bytes:
+    out = b"makedumpfile".ljust(16, b"\0") + struct.pack(">qq", 1, 1)
+    out = out.ljust(BLOCK, b"\0")
+    for offset, data in pieces:
+        out += struct.pack(">qq", offset, len(data)) + data
+    return out + (struct.pack(">qq", -1, -1) if end else b"")
+
+
+def core(*, names: tuple[str, ...], split: int = 0, vmcoreinfo: bytes = VMCOREINFO) -> bytes:
+    """Return the head of a kdump and a page behind it."""
+    header = b"KDUMP   " + struct.pack("<i", 6)
+    header += b"".join(name.encode().ljust(65, b"\0") for name in names)
+    header = header.ljust(424, b"\0") + struct.pack("<Iii", 1, BLOCK, 1)
+    sub = struct.pack("<QiiQQQQ", 0xFFFFFFFEC9CEB780, 0, split, 0, 0, 2 * BLOCK, len(vmcoreinfo))
+    blocks = (header, sub, vmcoreinfo, b"a page".ljust(BLOCK, b"x"))
+    return b"".join(block.ljust(BLOCK, b"\0") for block in blocks)
+
+
+FULL = ("Linux", "host", "6.12.0-test", "#1", "x86_64", "(none)")
+FROM_QEMU = ("", "", "", "", "x86_64", "")
+
+
+def write(folder: Path, content: bytes) -> Path:
+    path = folder / "core"
+    path.write_bytes(content)
+    return path
+
+
+def test_pieces_come_in_any_order_and_the_later_holds() -> None:
+    out = io.BytesIO()
+    stream = flat((4, b"late"), (0, b"head"), (20, b"far"), (6, b"!"))
+    flattened.rearrange(io.BytesIO(stream), out)
+    assert out.getvalue() == b"headla!e".ljust(20, b"\0") + b"far"
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1, (2 << 20) - 1])
+def test_a_large_piece_is_whole(size: int) -> None:
+    out = io.BytesIO()
+    data = os.urandom(size)
+    flattened.rearrange(io.BytesIO(flat((0, data))), out)
+    assert out.getvalue() == data
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        b"\x7fELF".ljust(BLOCK, b"\0"),
+        flat((0, b"head"))[:-1],
+        flat((0, b"head"))[:-16],
+        flat((0, b"head"), end=False)[:-1],
+        flat((-5, b"head")),
+        flat((0, b"head"), end=False) + struct.pack(">qq", 9, 1 << 62),
+        flat((0, b"head"), end=False) + struct.pack(">qq", 9, -7),
+    ],
+)
+def test_what_is_no_flattened_dump_or_cut_off(stream: bytes) -> None:
+    with pytest.raises(flattened.FlattenedError):
+        flattened.rearrange(io.BytesIO(stream), io.BytesIO())
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x7fELF" + b"\0" * 99999, core(names=FULL)])
+def test_most_files_are_opened_as_they_are(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path, content)
+    assert formats.prepare(path) == formats.Opened(path)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert formats.prepare(tmp_path / "fifo") == formats.Opened(tmp_path / "fifo")
+
+
+def test_a_flattened_core_is_opened_as_it_is_with_advice(tmp_path: Path) -> None:
+    path = write(tmp_path, flat((0, core(names=FULL))))
+    opened = formats.prepare(path)
+    assert opened.source == path
+    (note,) = opened.notes
+    assert f"makedumpfile -R CORE < {path}" in note
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_a_part_of_a_split_dump_is_refused(tmp_path: Path, is_flat: bool) -> None:
+    part = core(names=FULL, split=1)
+    with pytest.raises(PageInspectError) as error:
+        formats.prepare(write(tmp_path, flat((0, part)) if is_flat else part))
+    assert "one part of a split dump" in error.value.message
+    assert "makedumpfile --reassemble" in error.value.hint
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_a_header_from_qemu_is_completed_in_a_copy(tmp_path: Path, is_flat: bool) -> None:
+    plain = core(names=FROM_QEMU)
+    # As QEMU does it: the headers first, in pieces of their own.
+    stream = flat((0, plain[:464]), (BLOCK, plain[BLOCK : BLOCK + 104]), (464, plain[464:]))
+    path = write(tmp_path, stream if is_flat else plain)
+    before = path.read_bytes()
+    opened = formats.prepare(path)
+    assert isinstance(opened.source, int)
+    with os.fdopen(opened.source, "rb") as file:
+        file.seek(0)
+        completed = file.read()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    (note,) = opened.notes
+    assert "temporary copy" in note
+    header = kdump.parse(completed)
+    assert header is not None
+    assert header.is_complete
+    assert header.names["release"] == b"6.12.0-test"
+    assert header.names["machine"] == b"x86_64"
+    assert struct.unpack_from("<q", completed, BLOCK) == (-136314880,)
+    assert completed[337:BLOCK] == plain[337:BLOCK]
+    assert completed[BLOCK + 8 :] == plain[BLOCK + 8 :]
+
+
+def test_without_vmcoreinfo_nothing_is_copied(tmp_path: Path) -> None:
+    path = write(tmp_path, core(names=FROM_QEMU, vmcoreinfo=b""))
+    with pytest.raises(PageInspectError, match="lacks VMCOREINFO") as error:
+        formats.prepare(path)
+    assert "-device vmcoreinfo" in error.value.hint
+
+
+def test_no_room_for_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=BLOCK))
+    with pytest.raises(PageInspectError, match="no room") as error:
+        formats.prepare(write(tmp_path, core(names=FROM_QEMU)))
+    assert "TMPDIR" in error.value.hint
+
+
+def test_a_copy_that_is_cut_off(tmp_path: Path) -> None:
+    stream = flat((0, core(names=FROM_QEMU)), end=False)
+    with pytest.raises(PageInspectError, match="it is cut off"):
+        formats.prepare(write(tmp_path, stream))
