@@ -26,7 +26,7 @@ FORMS = {"elf": "-E", "zlib": "-c", "lzo": "-l", "zstd": "-z"}
 LEVELS = range(32)
 """What makedumpfile leaves out (-d): the sum of 1 zero, 2 and 4 cache, 8 user, 16 free pages."""
 
-RESERVE = "crashkernel=256M"
+RESERVE = "crashkernel=192M"
 """For the guest's command line."""
 
 _DUMP = "dump"

@@ -1,0 +1,325 @@
+"""Real kdumps: what the kernel said right before it panicked, and every form of the same core.
+
+One dump of each kernel is converted, by makedumpfile on this host, into the forms of FORMS. All of
+KERNELS x FORMS x SYMBOLS is `make test-all`; what CI runs touches each value.
+"""
+
+import functools
+import itertools
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cramjam
+import numpy as np
+import pytest
+
+from pageinspect.formats import flattened
+from pageinspect.kpageflags import Kpf
+from pageinspect.vm import catalogue
+from pageinspect.vm.guest import Guest
+from pageinspect.vm.kernel import BuiltKernel
+from pageinspect.vm.root import root
+
+Makedumpfile = Callable[..., bytes]
+
+MEMORY = "512M"
+MOST_DIFFERENCES = 64
+BUSY = """
+modprobe zram num_devices=1
+echo 64M > /sys/block/zram0/disksize
+dd if=/dev/urandom of=/dev/zram0 bs=1M count=16
+echo 5 > /proc/sys/vm/nr_hugepages
+echo always > /sys/kernel/mm/transparent_hugepage/enabled
+python3 -c '
+import mmap, time
+held = mmap.mmap(-1, 24 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+held.madvise(mmap.MADV_HUGEPAGE)
+held.write(b"x" * (20 << 20))
+print("held", flush=True)
+time.sleep(1e6)
+' > /run/held 2>&1 &
+until grep -q held /run/held; do sleep 0.1; done
+"""
+
+FORMS = {
+    "elf": None,  # as the capture kernel wrote it
+    "zlib": ["-c"],
+    "lzo": ["-l"],
+    "zstd": ["-z"],
+    "snappy": None,  # which Debian's makedumpfile cannot write: see to_snappy()
+    "flattened": ["-F", "-l"],
+    "flattened elf": ["-F", "-E"],
+    "level 31": ["-l", "-d", "31"],
+    "elf level 31": ["-E", "-d", "31"],
+}
+KERNELS = tuple(catalogue.kernels())
+SYMBOLS = ("btf", "dwarf")
+ALL = list(itertools.product(KERNELS, FORMS, SYMBOLS))
+IN_CI = [
+    *itertools.product(["newest"], FORMS, SYMBOLS),
+    ("6.1", "elf", "dwarf"),
+    ("6.1", "zlib", "btf"),
+    ("6.12", "zstd", "btf"),
+    ("6.12", "level 31", "dwarf"),
+]
+
+
+def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pageinspect", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def uses(core: Path, symbols: Path | None = None) -> dict[str, Any]:
+    """Return the answer of `summary --by use`, but for where it comes from."""
+    from_dwarf = () if symbols is None else ("-s", symbols)
+    done = pageinspect("summary", "-c", core, *from_dwarf, "--by", "use", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["kernel"].pop("symbols") == ("btf" if symbols is None else "dwarf")
+    return answer
+
+
+@pytest.fixture(scope="session")
+def makedumpfile(tmp_path_factory: pytest.TempPathFactory) -> Makedumpfile:
+    """Run the makedumpfile of the guest root on this host: the host's own may know no zstd."""
+    folder = tmp_path_factory.mktemp("makedumpfile") / "root"
+    libraries = "usr/lib/x86_64-linux-gnu"
+    names = ("ld-linux-x86-64", "libc", "libz", "libzstd", "liblzo2", "libdw", "libelf")
+    wanted = [f"{libraries}/{name}.so*" for name in (*names, "liblzma", "libbz2")]
+    unpack = ["unsquashfs", "-no-progress", "-dest", folder, root(), "usr/bin/makedumpfile"]
+    subprocess.run([*unpack, *wanted, f"{libraries}/lib*-*.so"], check=True, capture_output=True)
+    where = folder / libraries
+    program = (where / "ld-linux-x86-64.so.2", "--library-path", where)
+
+    def run(*args: object, stdin: Path | None = None) -> bytes:
+        command = [*program, folder / "usr/bin/makedumpfile", "--message-level", "4", *args]
+        with (stdin or Path("/dev/null")).open("rb") as source:
+            done = subprocess.run(
+                list(map(str, command)), stdin=source, capture_output=True, check=True
+            )
+        return done.stdout
+
+    return run
+
+
+@dataclass
+class Dumped:
+    """A kdump of one kernel, and the folder with what the kernel said."""
+
+    kernel: BuiltKernel
+    core: Path
+    makedumpfile: Makedumpfile
+
+    @property
+    def said(self) -> Path:
+        return self.core.with_name(f"{self.core.name}.kernel")
+
+    @functools.cached_property
+    def uses(self) -> dict[str, Any]:
+        return uses(self.core)
+
+    def to(self, form: str) -> Path:
+        """Return the core in a form, converted the first time that it is asked for."""
+        path = self.core.with_name(form.replace(" ", "-"))
+        options = FORMS[form]
+        if form == "elf":
+            return self.core
+        if path.exists():
+            return path
+        if form == "snappy":
+            to_snappy(self.to("zlib"), path)
+        elif options and "-F" in options:
+            path.write_bytes(self.makedumpfile(*options, self.core))
+        else:
+            self.makedumpfile(*(options or ()), self.core, path)
+        return path
+
+
+def to_snappy(source: Path, target: Path) -> None:
+    """Write a core that is compressed with zlib as the one that snappy would have given."""
+    old = bytearray(source.read_bytes())
+    block, sub_blocks, bitmap_blocks = struct.unpack_from("<iiI", old, 428)
+    bitmaps = (1 + sub_blocks) * block
+    table = bitmaps + bitmap_blocks * block
+    dumped = old[bitmaps + bitmap_blocks * block // 2 : table]
+    count = int(np.unpackbits(np.frombuffer(bytes(dumped), np.uint8)).sum())
+    old[424:428] = struct.pack("<I", 4)
+    page = struct.Struct("<qIIQ")
+    index, data = bytearray(), bytearray()
+    places: dict[int, tuple[int, int, int]] = {}
+    for number in range(count):
+        offset, size, flags, page_flags = page.unpack_from(old, table + number * page.size)
+        if offset not in places:
+            stored = bytes(old[offset : offset + size])
+            assert flags in {0, 1}
+            raw = zlib.decompress(stored) if flags else stored
+            small = bytes(cramjam.snappy.compress_raw(raw))
+            put = (small, 4) if len(small) < block else (raw, 0)
+            places[offset] = (table + count * page.size + len(data), len(put[0]), put[1])
+            data += put[0]
+        index += page.pack(*places[offset], page_flags)
+    target.write_bytes(bytes(old[:table] + index + data))
+
+
+def dump(kernel: BuiltKernel, core: Path) -> None:
+    """Have a guest with pages of many kinds panic and dump itself."""
+    done = pageinspect(
+        *("vm", "dump", kernel.name, "--memory", MEMORY, "--kdump=elf", "-o", core),
+        *("--", "sh", "-c", f"{BUSY}\nexit 3"),
+    )
+    assert done.returncode == 3, done.stderr
+    assert "putting the core together" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def dump_once(
+    ready: Callable[[str], BuiltKernel],
+    makedumpfile: Makedumpfile,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], Dumped]]:
+    """Give the dump of a kernel, made the first time that it is asked for."""
+    dumps: dict[str, Dumped] = {}
+    folder = tmp_path_factory.mktemp("kdump")
+
+    def give(name: str) -> Dumped:
+        if name not in dumps:
+            core = folder / name / "core"
+            core.parent.mkdir()
+            kernel = ready(name)
+            dump(kernel, core)
+            dumps[name] = Dumped(kernel, core, makedumpfile)
+        return dumps[name]
+
+    yield give
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def dumped(request: pytest.FixtureRequest, dump_once: Callable[[str], Dumped]) -> Dumped:
+    return dump_once(request.param)
+
+
+each_kernel = pytest.mark.parametrize("dumped", KERNELS, indirect=True)
+one_kernel = pytest.mark.parametrize("dumped", ["newest"], indirect=True)
+
+
+@each_kernel
+def test_the_core_is_what_the_kernel_said_right_before(dumped: Dumped, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("kpageflags", "kpagecount")]
+    done = pageinspect(
+        "export", "-c", dumped.core, "--kpageflags", paths[0], "--kpagecount", paths[1]
+    )
+    assert done.returncode == 0, done.stderr
+    names = ("kpageflags", "kpagecount", "kpageflags.again")
+    flags, counts, again = (np.fromfile(dumped.said / name, np.uint64) for name in names)
+    ours = [np.fromfile(path, np.uint64) for path in paths]
+    stable = flags == again
+    assert stable.mean() > 0.99
+    for said, found in zip((flags, counts), ours, strict=True):
+        assert len(said) == len(found)
+        assert int(((said != found) & stable).sum()) <= MOST_DIFFERENCES
+    for bit, least in {Kpf.BUDDY: 20_000, Kpf.SLAB: 1000, Kpf.HUGE: 5 * 512, Kpf.THP: 512}.items():
+        assert int((flags >> np.uint64(bit) & np.uint64(1)).sum()) >= least, bit.name
+
+
+@each_kernel
+def test_the_other_files_are_the_guests(dumped: Dumped) -> None:
+    said = {path.name: path.read_bytes() for path in dumped.said.iterdir()}
+    assert b"HugePages_Total:       5\n" in said["meminfo"]
+    assert b"nr_zspages 0" not in said["vmstat"]
+    assert said["slabinfo"].startswith(b"slabinfo - version")
+    assert b"zone    DMA32" in said["zoneinfo"]
+    assert said["buddyinfo"].startswith(b"Node 0, zone")
+
+
+@pytest.mark.parametrize(
+    ("dumped", "form", "symbols"),
+    [
+        pytest.param(*case, marks=() if case in IN_CI else pytest.mark.whole, id=" ".join(case))
+        for case in ALL
+    ],
+    indirect=["dumped"],
+)
+def test_every_form_answers_the_same(dumped: Dumped, form: str, symbols: str) -> None:
+    vmlinux = dumped.kernel.vmlinux
+    if symbols == "dwarf" and vmlinux is None:
+        pytest.skip(f"no vmlinux of {dumped.kernel.release}: pageinspect vm build --debuginfo")
+    assert uses(dumped.to(form), vmlinux if symbols == "dwarf" else None) == dumped.uses
+
+
+def test_ci_touches_every_value() -> None:
+    for axis, values in enumerate((KERNELS, FORMS, SYMBOLS)):
+        assert {case[axis] for case in IN_CI} == set(values)
+
+
+@one_kernel
+@pytest.mark.whole
+@pytest.mark.parametrize("level", range(32))
+def test_every_dump_level_answers_the_same(dumped: Dumped, level: int, tmp_path: Path) -> None:
+    dumped.makedumpfile("-l", "-d", level, dumped.core, tmp_path / "core")
+    assert uses(tmp_path / "core") == dumped.uses
+
+
+@one_kernel
+def test_a_split_dump_is_joined_first(dumped: Dumped, tmp_path: Path) -> None:
+    parts = tmp_path / "part1", tmp_path / "part2"
+    dumped.makedumpfile("--split", "-l", dumped.core, *parts)
+    for part in parts:
+        done = pageinspect("summary", "-c", part)
+        assert done.returncode == 1
+        message, hint = done.stderr.splitlines()
+        assert "one part of a split dump" in message
+        assert "makedumpfile --reassemble" in hint
+    dumped.makedumpfile("--reassemble", *parts, tmp_path / "core")
+    assert uses(tmp_path / "core") == dumped.uses
+
+
+@one_kernel
+def test_a_flattened_core_says_what_is_faster(dumped: Dumped) -> None:
+    core = dumped.to("flattened")
+    done = pageinspect("types", "-c", core)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert f"makedumpfile -R CORE < {core}" in line
+
+
+def test_qemus_own_kdump(
+    ready: Callable[[str], BuiltKernel], makedumpfile: Makedumpfile, tmp_path: Path
+) -> None:
+    """QEMU writes it flattened, with a header that drgn does not take."""
+    with Guest(ready("6.12"), memory=MEMORY) as guest:
+        guest.dump(tmp_path / "elf")
+        qemus, joined = tmp_path / "kdump", tmp_path / "joined"
+        asked = {"paging": False, "protocol": f"file:{qemus}", "format": "kdump-zlib"}
+        guest.qmp("dump-guest-memory", timeout=600.0, **asked)
+    makedumpfile("-R", joined, stdin=qemus)
+    with qemus.open("rb") as source, (tmp_path / "ours").open("wb") as ours:
+        flattened.rearrange(source, ours)
+    assert (tmp_path / "ours").read_bytes() == joined.read_bytes()
+    expected = uses(tmp_path / "elf")
+    for core in (qemus, joined):
+        before = core.read_bytes()
+        assert uses(core) == expected
+        assert core.read_bytes() == before
+        (line,) = pageinspect("types", "-c", core).stderr.splitlines()
+        assert "temporary copy with the header completed" in line
+
+
+def test_a_guest_that_cannot_dump_itself_is_one_line(
+    ready: Callable[[str], BuiltKernel], tmp_path: Path
+) -> None:
+    options = ("--kdump", "--append", "crashkernel=0", "-o", tmp_path / "core")
+    done = pageinspect("vm", "dump", ready("6.12").name, *options)
+    assert done.returncode == 125
+    said = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert len(said) == 1, done.stderr
+    assert "crashkernel" in said[0]
+    assert list(tmp_path.iterdir()) == []
