@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 
@@ -23,14 +25,20 @@ def _run(argv: list[str] | None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args = build_parser().parse_args(argv)
-    task = partial(args.run, args)
-    core = getattr(args, "core", None)
-    if core is not None:
+    task = partial(_run_command, args)
+    source = getattr(args, "core", None) or getattr(args, "qemu", None)
+    if source is not None:
         from . import guard
 
-        reading = partial(guard.explained, task, core)
-        task = partial(guard.apart, partial(_reporting, reading), core)
+        reading = partial(guard.explained, task, source)
+        task = partial(guard.apart, partial(_reporting, reading), source)
     return _reporting(task)
+
+
+def _run_command(args: Namespace) -> int:
+    """Run a command, and then what it left to be done at its end in `args.ends`."""
+    with ExitStack() as args.ends:
+        return int(args.run(args))
 
 
 def _reporting(task: Callable[[], int]) -> int:

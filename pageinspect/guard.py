@@ -27,6 +27,7 @@ _CRASHES = frozenset(
     (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
 )
 _DAMAGED = "the core is damaged or cut off: compare its size and checksum with the original"
+_CHANGED = "the guest's memory changed while it was read, or is damaged: try --pause"
 
 # An OSError that comes from here is about the report, not about the core.
 _WRITERS = ("render/", "commands/", "__main__")
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 
 def apart(task: Callable[[], int], core: Path) -> int:
-    """Run `task`, which reads `core`, in a limited child; return the status it returns.
+    """Run `task`, which reads `core` (or a guest), in a limited child; return its status.
 
     Raises PageInspectError when the child ends in another way.
     """
@@ -123,16 +124,20 @@ def _wait(child: int, signals: set[signal.Signals]) -> int:
             os.kill(child, got.si_signo)
 
 
+def _hint(core: Path) -> str:
+    return _CHANGED if core.is_socket() else _DAMAGED
+
+
 def _end(by: signal.Signals, core: Path) -> PageInspectError:
     """Return the error for a child that a signal ended."""
     if by in _CRASHES:
         return PageInspectError(
-            f"{core} made the libraries that read it crash ({by.name})", _DAMAGED
+            f"{core} made the libraries that read it crash ({by.name})", _hint(core)
         )
     if by == signal.SIGPROF:
         return PageInspectError(
             f"{core} kept the libraries that read it computing for {PATIENCE_S} s to no end",
-            _DAMAGED,
+            _hint(core),
         )
     if by == signal.SIGKILL:
         return PageInspectError(
@@ -153,7 +158,7 @@ def explained(task: Callable[[], T], core: Path) -> T:
         raise
     except MemoryError:
         raise PageInspectError(
-            f"reading {core} takes more than {memory_limit() >> 20} MiB of memory", _DAMAGED
+            f"reading {core} takes more than {memory_limit() >> 20} MiB of memory", _hint(core)
         ) from None
     except Exception as error:
         place = _place(error)
@@ -162,7 +167,7 @@ def explained(task: Callable[[], T], core: Path) -> T:
         said = (str(error) or "no more is known").splitlines()[0]
         raise PageInspectError(
             f"{core} cannot be made sense of: {said} ({type(error).__name__}, {place})",
-            f"{_DAMAGED}; if they are right, please report this line",
+            f"{_hint(core)}; if that is not so, please report this line",
         ) from None
 
 

@@ -16,20 +16,48 @@ KCORE = Path("/proc/kcore")
 
 
 @dataclass(frozen=True, slots=True)
+class Guest:
+    """How a QEMU guest is looked at from outside."""
+
+    paused: bool
+    """It stands still while it is read."""
+    barred: str
+    """Why it is not read in QEMU's memory, but through its monitor; "" when it is."""
+
+    def describe(self) -> str:
+        """Return it as words for people."""
+        state = "paused" if self.paused else "running"
+        if not self.barred:
+            return f"a {state} QEMU guest, read in QEMU's memory"
+        stopped = "" if self.paused else "; it stops for each piece, as it does not for root"
+        return f"a {state} QEMU guest, read through its monitor ({self.barred}{stopped})"
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where an answer comes from: part of every report."""
 
     release: str
-    source: Literal["live", "core"]
+    source: Literal["live", "core", "qemu"]
     symbols: Symbols
     because: str = ""
     """Why the symbols are from VMCOREINFO alone."""
     notes: tuple[str, ...] = ()
     """What to know of how the core was read, as sentences for people."""
+    guest: Guest | None = None
+    """Of source qemu."""
+
+    @property
+    def changing(self) -> bool:
+        """Whether the kernel ran while it was read."""
+        return self.source == "live" or (self.guest is not None and not self.guest.paused)
 
     def describe(self) -> str:
         """Return it as words for people."""
-        where = {"live": "this kernel", "core": "a core"}[self.source]
+        if self.guest is not None:
+            where = self.guest.describe()
+        else:
+            where = {"live": "this kernel", "core": "a core"}[self.source]
         alone = " alone" if self.symbols == "vmcoreinfo" else ""
         return f"Linux {self.release}, {where}, types from {self.symbols.upper()}{alone}"
 
@@ -81,11 +109,12 @@ def _open_core(prog: Program, path: Path) -> tuple[str, ...]:
             f"{path} is not a core that can be read: {error}",
             "give a kernel core: ELF with VMCOREINFO (pageinspect vm dump) or kdump (makedumpfile)",
         ) from None
-    _check_architecture(prog, path)
+    check_architecture(prog, path)
     return opened.notes
 
 
-def _check_architecture(prog: Program, path: Path) -> None:
+def check_architecture(prog: Program, path: Path) -> None:
+    """Raise PageInspectError for another machine's memory than that of x86_64."""
     platform = prog.platform
     if platform is None or platform.arch != Architecture.X86_64:
         name = "an unknown architecture" if platform is None else platform.arch.name.lower()
@@ -133,31 +162,25 @@ def adopt_program(prog: Program) -> Target:
         raise PageInspectError(
             "this drgn Program looks at no Linux kernel", "open a kernel: drgn -k, or drgn -c CORE"
         )
-    live = bool(prog.flags & ProgramFlags.IS_LIVE)
+    live = prog.flags & ProgramFlags.IS_LIVE and prog.flags & ProgramFlags.IS_LOCAL
+    if prog.flags & ProgramFlags.IS_LIVE and not live:
+        raise PageInspectError(
+            "this drgn Program looks at a QEMU guest", "open it with open_guest(), not with drgn"
+        )
+    source: Literal["live", "core"] = "live" if live else "core"
     try:
         prog.type("struct page")
     except LookupError:
-        return _target(prog, info, Given(), live=live)
+        return target_of(prog, Given(), source)
     release = info.get("OSRELEASE", "unknown")
-    return Target(prog, Provenance(release, "live" if live else "core", "dwarf"), info)
+    return Target(prog, Provenance(release, source, "dwarf"), info)
 
 
-def _target(
-    prog: Program,
-    info: dict[str, str],
-    given: Given,
-    *,
-    live: bool,
-    notes: tuple[str, ...] = (),
-) -> Target:
-    symbols, because = attach_symbols(prog, info, given, live=live)
-    release = info.get("OSRELEASE", "unknown")
-    source: Literal["live", "core"] = "live" if live else "core"
-    return Target(prog, Provenance(release, source, symbols, because, notes), info)
+def new_program(given: Given, *, live: bool) -> Program:
+    """Return a drgn Program that looks at nothing yet, after a look at the files that are given.
 
-
-def _check_given(core: Path | None, given: Given) -> None:
-    """Raise an error for files that cannot be read, and for what does not go together."""
+    Raises PageInspectError for those that cannot be read, and for what does not go together.
+    """
     if given.vmlinux and (given.btf or given.kallsyms or given.only):
         raise UsageError(
             "-s is where types and symbols come from, all of them",
@@ -167,7 +190,7 @@ def _check_given(core: Path | None, given: Given) -> None:
         raise UsageError(
             "--symbols-from vmcoreinfo takes nothing else", "leave --btf and --kallsyms away"
         )
-    if given.vmcoreinfo and core is None:
+    if given.vmcoreinfo and live:
         raise UsageError(
             "--vmcoreinfo is for cores that lack it", "name the core: -c FILE, or leave it away"
         )
@@ -175,6 +198,16 @@ def _check_given(core: Path | None, given: Given) -> None:
         path = getattr(given, what)
         if path is not None:
             _check_readable(path, what if what in ("vmlinux", "kallsyms") else what.upper())
+    text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
+    try:
+        prog = Program(vmcoreinfo=text)
+    except (ValueError, BadDataError) as error:
+        raise PageInspectError(
+            f"{given.vmcoreinfo} cannot be used: {error}",
+            "give the VMCOREINFO as the kernel wrote it",
+        ) from None
+    prog.set_enabled_debug_info_finders([])
+    return prog
 
 
 def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
@@ -193,18 +226,6 @@ def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
         )
 
 
-def _program(given: Given, vmcoreinfo_text: str | None) -> Program:
-    try:
-        prog = Program(vmcoreinfo=vmcoreinfo_text)
-    except (ValueError, BadDataError) as error:
-        raise PageInspectError(
-            f"{given.vmcoreinfo} cannot be used: {error}",
-            "give the VMCOREINFO as the kernel wrote it",
-        ) from None
-    prog.set_enabled_debug_info_finders([])
-    return prog
-
-
 def open_target(core: Path | None = None, given: Given | Path | None = None) -> Target:
     """Open the core `core`, or this kernel when it is None.
 
@@ -213,20 +234,35 @@ def open_target(core: Path | None = None, given: Given | Path | None = None) -> 
     """
     if not isinstance(given, Given):
         given = Given(vmlinux=given)
-    _check_given(core, given)
-    text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
-    prog = _program(given, text)
+    prog = new_program(given, live=core is None)
     notes: tuple[str, ...] = ()
     if core is None:
         _open_live(prog)
     else:
         notes = _open_core(prog, core)
-    info = _read_vmcoreinfo(prog)
-    if not info:
+    if not _read_vmcoreinfo(prog):
         raise PageInspectError(
             f"{core or KCORE} is no kernel, or lacks VMCOREINFO",
             formats.NO_VMCOREINFO_HINT,
         )
+    return target_of(prog, given, "live" if core is None else "core", notes)
+
+
+def target_of(
+    prog: Program,
+    given: Given,
+    source: Literal["live", "core"] | Guest,
+    notes: tuple[str, ...] = (),
+) -> Target:
+    """Return the target that a drgn Program with a kernel's memory looks at.
+
+    Raises PageInspectError.
+    """
+    info = _read_vmcoreinfo(prog)
     if given.vmcoreinfo is not None:
         _check_same_boot(prog, info, given.vmcoreinfo)
-    return _target(prog, info, given, live=core is None, notes=notes)
+    symbols, because = attach_symbols(prog, info, given, live=source == "live")
+    release = info.get("OSRELEASE", "unknown")
+    guest = source if isinstance(source, Guest) else None
+    kind: Literal["live", "core", "qemu"] = "qemu" if isinstance(source, Guest) else source
+    return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from ..totals import Counting
 
     target = open_target(args)
-    live = target.provenance.source == "live"
+    live = target.provenance.changing
     # Before the census, which follows the CPUs' lists: what it finds lies between the two readings.
     reduced = target.provenance.symbols == "vmcoreinfo"
     before = None if args.pfn or reduced else read_counters(target.prog)

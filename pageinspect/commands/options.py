@@ -18,10 +18,22 @@ _FORMATS = ("table", "json", "csv")
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add -c, -s and their like: which kernel is looked at, and where its types come from."""
+    """Add -c, --qemu, -s and their like: which kernel it is, and where its types come from."""
     group = parser.add_argument_group("target (default: this kernel)")
-    group.add_argument(
+    instead = group.add_mutually_exclusive_group()
+    instead.add_argument(
         "-c", "--core", type=Path, metavar="FILE", help="a kernel core instead of this kernel"
+    )
+    instead.add_argument(
+        "--qemu",
+        type=Path,
+        metavar="QMP_SOCKET",
+        help="a QEMU guest instead, from outside, through the QMP socket of its monitor",
+    )
+    group.add_argument(
+        "--pause",
+        action="store_true",
+        help="with --qemu, stop a guest that runs while it is read, for an exact answer",
     )
     group.add_argument(
         "-s",
@@ -52,11 +64,19 @@ def names_target(args: argparse.Namespace) -> bool:
 
 def open_target(args: argparse.Namespace) -> "Target":
     """Open what add_target_arguments() asked for, after a look at where the report is to go."""
-    from .. import target
+    check_output(getattr(args, "output", None))
     from ..symbols import Given
 
-    check_output(getattr(args, "output", None))
     given = Given(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
+    if args.qemu is not None:
+        from ..qemu import open_guest
+
+        guest: Target = args.ends.enter_context(open_guest(args.qemu, given, pause=args.pause))
+        return guest
+    if args.pause:
+        raise UsageError("only a QEMU guest can be paused", "name its QMP socket: --qemu SOCKET")
+    from .. import target
+
     opened = target.open_target(args.core, given)
     for note in opened.provenance.notes:
         sys.stderr.write(f"pageinspect: {note}\n")

@@ -127,9 +127,13 @@ def untold_remarks(untold: Sequence[str], because: str) -> list[str]:
 
 def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, str]:
     """Return the JSON form of which kernel it was, and how it was read."""
-    return {
+    fields = {
         "release": provenance.release,
         "source": provenance.source,
         "symbols": provenance.symbols,
         "scheme": layout.scheme.name,
     }
+    if provenance.guest is not None:
+        fields["state"] = "paused" if provenance.guest.paused else "running"
+        fields["reading"] = "monitor" if provenance.guest.barred else "memory"
+    return fields

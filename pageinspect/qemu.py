@@ -1,0 +1,91 @@
+"""Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from drgn import Program
+
+from .errors import PageInspectError
+from .monitor import Monitor
+from .monitor_memory import MonitorMemory
+from .symbols import Given
+from .target import Guest, Target, check_architecture, new_program, target_of
+
+_ENABLED = "QEMU process memory reading enabled"
+_DISABLED = "QEMU process memory reading disabled: "
+
+
+class _Heard(logging.Handler):
+    """Keeps what drgn logs while it opens a guest: nothing else tells how it reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[_Heard]:
+    logger, heard = logging.getLogger("drgn"), _Heard()
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.addHandler(heard)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(heard)
+        logger.propagate = propagate
+        logger.setLevel(level)
+
+
+def _attach(prog: Program, monitor: Monitor) -> str:
+    """Let drgn read the guest; return why not in QEMU's memory, or ""."""
+    with _listening() as heard:
+        try:
+            prog.set_qemu_qmp(monitor.share())
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - drgn raises it for what QEMU answers
+            raise PageInspectError(
+                f"cannot read the guest at {monitor.path}: {str(error).splitlines()[0]}",
+                "does QEMU still run? reading takes one of 2.8 or later",
+            ) from None
+    if any(message.startswith(_ENABLED) for message in heard.messages):
+        return ""
+    reasons = [m.removeprefix(_DISABLED) for m in heard.messages if m.startswith(_DISABLED)]
+    return reasons[0] if reasons else "drgn does not say why"
+
+
+@contextlib.contextmanager
+def open_guest(
+    socket: Path, given: Given | None = None, *, pause: bool = False
+) -> Iterator[Target]:
+    """Open the guest whose QEMU has a QMP monitor at `socket`, for as long as the context lasts.
+
+    With `pause` a guest that runs is stopped meanwhile. `given` as for open_target(). Raises
+    PageInspectError.
+    """
+    given = given or Given()
+    prog = new_program(given, live=False)
+    with contextlib.ExitStack() as stack:
+        monitor = stack.enter_context(Monitor(socket))
+        barred = _attach(prog, monitor)
+        check_architecture(prog, socket)
+        if "VMCOREINFO" not in prog:
+            raise PageInspectError(
+                f"the guest at {socket} gives no VMCOREINFO",
+                "it has not booted so far, or cannot: QEMU takes -device vmcoreinfo, and the "
+                "guest's kernel qemu_fw_cfg; or give the note (--vmcoreinfo FILE)",
+            )
+        if pause:
+            stack.enter_context(monitor.pausing())
+        guest = Guest(paused=not monitor.is_running(), barred=barred)
+        if barred:
+            memory = MonitorMemory(monitor, lasting=guest.paused)
+            prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
+        yield target_of(prog, given, guest)
