@@ -3,10 +3,13 @@
 import os
 import signal
 import sys
-from argparse import Namespace
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,13 +38,13 @@ def _run(argv: list[str] | None) -> int:
     return _reporting(task)
 
 
-def _run_command(args: Namespace) -> int:
+def _run_command(args: "Namespace") -> int:
     """Run a command, and then what it left to be done at its end in `args.ends`."""
     with ExitStack() as args.ends:
         return int(args.run(args))
 
 
-def _reporting(task: Callable[[], int]) -> int:
+def _reporting(task: "Callable[[], int]") -> int:
     """Return the status of a task, with a report of what it raises on stderr."""
     from .errors import Exit, PageInspectError
     from .units import printable
