@@ -30,7 +30,7 @@ ITEMS = (
     Item("bpf()", (TRACING,), probes.bpf),
     Item("BPF reads", (TRACING,), probes.bpf_reads),
     Item("raw tracepoints", (TRACING,), probes.raw_tracepoints),
-    Item("kprobes", (), probes.kprobes),
+    Item("kprobes", ("bad page counts",), probes.kprobes),
     Item("bcc", (TRACING,), probes.bcc),
     Item("drgn", KERNEL, probes.drgn),
     Item("numpy", KERNEL, probes.numpy),
