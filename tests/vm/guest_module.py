@@ -4,6 +4,8 @@ It is built on the host, in a throw-away root of the guests' suite: that has com
 kernels' options, and kbuild's own programs run there. Under emulation the same takes minutes.
 """
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,13 +37,15 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
     for kernel in kernels:
         inside = f"{_IN}/{kernel.release}"
         hooks += [
-            f"tar-in {_headers(kernel, work)} /",
+            f"tar-in {shlex.quote(str(_headers(kernel, work)))} /",
             f'mkdir "$1{inside}"',
-            *(f"copy-in {path} {inside}" for path in sorted(_SOURCE.iterdir())),
+            *(f"copy-in {shlex.quote(str(path))} {inside}" for path in _SOURCE.iterdir()),
             f'chroot "$1" make -s -C /usr/src/linux-headers-{kernel.release} M={inside} {_OPTIONS}',
             f'mv "$1{inside}/{NAME}.ko" "$1{_IN}/out/{kernel.release}.ko"',
         ]
-    hooks.append(f"copy-out {_IN}/out {work}")
+    hooks.append(f"copy-out {_IN}/out {shlex.quote(str(work))}")
+    # Where an interrupted build is swept from; a namespace of another user could not enter it.
+    temporary = {"TMPDIR": str(work)} if os.geteuid() == 0 else {}
     tools.run(
         [
             "mmdebstrap",
@@ -51,6 +55,7 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
             f"--include={','.join(_PACKAGES)}",
             f"--keyring={archive.keyring()}",
             '--aptopt=APT::Install-Recommends "false"',
+            '--aptopt=Acquire::Check-Valid-Until "false"',
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             "--format=null",
@@ -59,6 +64,7 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
             "-",
             archive.mirror(),
         ],
+        env={**os.environ, **temporary},
         contained=True,
         why="cannot build the test module",
         hint="check the network",
