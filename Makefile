@@ -2,6 +2,7 @@
 # make test   the tests, guests included; make test-all adds cases that others stand for
 # make lint   ruff and mypy
 # make bench  speed beside the peers
+# make soak   many starts of the tracer, and a long run of it
 #
 # All of them install what is missing: Debian packages after printing the command, Python packages
 # into .venv.
@@ -15,7 +16,7 @@ PACKAGES := busybox-static cpio debian-archive-keyring gcc kmod mmdebstrap pytho
 PYTEST_ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 
-.PHONY: demo test test-all test-unit lint bench packages clean
+.PHONY: demo test test-all test-unit lint bench soak packages clean
 
 demo: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest
@@ -42,7 +43,12 @@ lint: $(VENV)/installed
 
 bench: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest --debuginfo
-	$(BIN)/python benchmarks/walking.py
+	$(BIN)/python benchmarks/walking.py -o $(VENV)/walking.json
+	$(BIN)/python benchmarks/tracing.py -o $(VENV)/tracing.json
+
+soak: packages $(VENV)/installed
+	$(BIN)/pageinspect vm build newest
+	$(BIN)/python benchmarks/soak.py -o $(VENV)/soak.json
 
 packages:
 	@missing=; for package in $(PACKAGES); do \

@@ -4,14 +4,14 @@ Dumps a guest of the newest kernel (or takes the core named on the command line)
 per second and ratios; the best of three runs each, on a warm file.
 """
 
-import sys
+import argparse
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from drgn.helpers.linux.mm import for_each_page
-from tabulate import tabulate
+from results import print_table, write_json
 
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import summarise
@@ -65,8 +65,8 @@ def best(work: Callable[[Survey], None], asked: Survey, runs: int) -> float:
     return min(times)
 
 
-def compare(core: Path) -> None:
-    """Print the table for one core."""
+def compare(core: Path, output: Path | None) -> None:
+    """Print the table for one core, and write its figures as json to a file if there is one."""
     asked = survey(open_target(core))
     pages = asked.census.spanned_pages
     peers = {
@@ -77,29 +77,31 @@ def compare(core: Path) -> None:
     }
     ours = peers["pageinspect summary --by use, walking part"]
     print(f"{asked.target.provenance.describe()}: {pages:,} pages\n")
-    print(
-        tabulate(
-            [
-                (name, f"{pages / seconds / 1e6:.2f}", f"{seconds / ours:.2f}")
-                for name, seconds in peers.items()
-            ],
-            headers=["work", "million pages/s", "its time / ours"],
-            colalign=("left", "right", "right"),
-            disable_numparse=True,
-        )
+    print_table(
+        ("work", "million pages/s", "its time / ours"),
+        [
+            (name, f"{pages / seconds / 1e6:.2f}", f"{seconds / ours:.2f}")
+            for name, seconds in peers.items()
+        ],
     )
+    release = asked.target.provenance.release
+    write_json(output, {"release": release, "pages": pages, "seconds": peers})
 
 
 def main() -> None:
     """Compare on the core of the command line, or on one made for it."""
-    if len(sys.argv) > 1:
-        compare(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("core", nargs="?", type=Path, help="instead of a new guest's")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write json there")
+    args = parser.parse_args()
+    if args.core is not None:
+        compare(args.core, args.output)
         return
     with tempfile.TemporaryDirectory() as folder:
         core = Path(folder) / "core"
         with Guest("newest", memory=MEMORY) as guest:
             guest.dump(core)
-        compare(core)
+        compare(core, args.output)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,6 @@ def check_size(struct_size: int) -> None:
     """Raise PageInspectError when struct page cannot have so many bytes."""
     if struct_size not in _SIZES:
         raise PageInspectError(
-            f"struct page has {struct_size} bytes by this kernel's types",
+            f"struct page has {struct_size} bytes by this kernel's types or VMCOREINFO",
             "the core or its types are damaged, or of a 32-bit kernel; give its own vmlinux: -s",
         )

@@ -46,8 +46,9 @@ class Guest:
 
     `kernel` is a name of the catalogue, built if it is not, or a BuiltKernel. `memory` is in bytes
     or written as "2G". `scratch` are files to be disks that the guest may write: a descriptor for
-    each serial. QEMU ends when the thread that enters the context ends. Methods raise
-    GuestLostError when the guest is gone.
+    each serial. `packages` are Debian packages that its root is to have besides. QEMU ends
+    when the thread that enters the context ends. Methods raise GuestLostError when the guest is
+    gone.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Guest:
         accelerator: str | None = None,
         qmp_socket: Path | None = None,
         scratch: Mapping[str, int] | None = None,
+        packages: Sequence[str] = (),
         progress: Progress = silent,
     ) -> None:
         tools.require(tools.RUN_PROGRAMS)
@@ -67,7 +69,7 @@ class Guest:
         self.kernel = (
             kernel if isinstance(kernel, BuiltKernel) else build(catalogue.kernel(kernel), progress)
         )
-        self._root = root(progress)
+        self._root = root(progress, packages)
         self._base = initrd.base(progress)
         self._cpus, self._append = cpus, append
         self._accelerator, self._qmp_socket = accelerator, qmp_socket

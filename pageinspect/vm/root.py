@@ -3,6 +3,8 @@
 import os
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..resources import data_folder
@@ -29,15 +31,21 @@ _KEPT = 2
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
 
 
-def root(progress: Progress = silent) -> Path:
-    """Return the squashfs of the guest root, made if it is not there (about a minute)."""
+def root(progress: Progress = silent, packages: Sequence[str] = ()) -> Path:
+    """Return the squashfs of the guest root, made if it is not there (about a minute).
+
+    `packages` are more Debian packages than the recipe has: such a root is another file, which
+    takes no other's place.
+    """
     recipe = catalogue.root_recipe()
-    name = f"root-{catalogue.recipe_digest(recipe, _HOOK)}.squashfs"
+    recipe = replace(recipe, packages=(*recipe.packages, *packages))
+    kind = "larger-root" if packages else "root"
+    name = f"{kind}-{catalogue.recipe_digest(recipe, _HOOK)}.squashfs"
     path = cache.folder("root") / name
     if not path.exists():
         tools.require(tools.BUILD_PROGRAMS)
         cache.build_once(path, lambda work: _build(recipe, work, progress), progress)
-        cache.prune(path.parent, "root-*.squashfs", keep=_KEPT)
+        cache.prune(path.parent, f"{kind}-*.squashfs", keep=_KEPT)
     return path
 
 
