@@ -51,7 +51,7 @@ class Guest:
     gone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the kernel by name
         self,
         kernel: str | BuiltKernel,
         *,
