@@ -8,6 +8,8 @@ from drgn import Program
 from . import walk
 from .census import Census, take_census
 from .classify import Pages, code_name, head_pfns, outside_heads, use_name
+from .classify.batches import Batch
+from .classify.runs import BATCH_SECTIONS, Detail, in_runs
 from .guard import paced
 from .layout import PageLayout, build_layout
 from .ranges import Range, resolve
@@ -35,13 +37,32 @@ class Survey:
         `wanted` is what ranges() returns; None is every pfn that has a struct page. A batch is a
         memory section: `pages.batch.wanted` tells which of its pfns were asked for.
         """
+        for batch in self._batches(wanted):
+            yield self._columns(batch)
+
+    def runs(
+        self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
+    ) -> Iterator[Pages]:
+        """Yield the same as pages(), with a row a run: pages that `detail` does not tell apart.
+
+        Rows count `pages.lengths` pages each. A batch may have many memory sections.
+        """
+        batches = self._batches(wanted, BATCH_SECTIONS)
+        for batch in in_runs(self.layout, self.census, batches, detail):
+            yield self._columns(batch)
+
+    def _batches(
+        self, wanted: Sequence[Range] | None, sections: int = 1
+    ) -> Iterator[walk.PageBatch]:
         prog, layout, spanned = self.target.prog, self.layout, self.census.spanned
-        batches = walk.walk(prog, layout, spanned, spanned if wanted is None else wanted)
-        for batch in paced(batches):
-            heads = head_pfns(layout, batch)
-            outside = outside_heads(batch, heads)
-            outer = walk.read_folio_heads(prog, layout, outside)
-            yield Pages(layout, self.census, batch, heads, outside, outer)
+        asked = spanned if wanted is None else wanted
+        return paced(walk.walk(prog, layout, spanned, asked, sections))
+
+    def _columns(self, batch: Batch) -> Pages:
+        heads = head_pfns(self.layout, batch)
+        outside = outside_heads(batch, heads)
+        outer = walk.read_folio_heads(self.target.prog, self.layout, outside)
+        return Pages(self.layout, self.census, batch, heads, outside, outer)
 
     def use_name(self, use: int) -> str:
         """Return the name of a value of the column `use`."""

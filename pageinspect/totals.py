@@ -41,12 +41,12 @@ class Counting:
     def add(self, pages: Pages) -> None:
         """Add a batch, all of it."""
         use = pages.use
-        self._uses += np.bincount(use, minlength=USE_CODES)
+        self._uses += np.bincount(use, pages.lengths, USE_CODES).astype(np.int64)
         anon = (use == USE["anon"]) | (use == USE["ksm"])
-        self._trylock += pages.on_trylock_list
-        self._unmapped += int((anon & ~self._mapped(pages)).sum())
-        self._off_lru += int(((use == USE["file"]) & ~pages.head_flag("lru")).sum())
-        self._compound += int(((use == USE["kernel"]) & (pages.folio_order > 0)).sum())
+        self._trylock += pages.count(pages.on_trylock_list)
+        self._unmapped += pages.count(anon & ~self._mapped(pages))
+        self._off_lru += pages.count((use == USE["file"]) & ~pages.head_flag("lru"))
+        self._compound += pages.count((use == USE["kernel"]) & (pages.folio_order > 0))
 
     def _mapped(self, pages: Pages) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Return where a page is mapped, by itself or with the whole of its folio."""
@@ -75,7 +75,7 @@ class TypeCounting:
 
     def add(self, pages: Pages) -> None:
         """Add a batch, all of it."""
-        self._codes += np.bincount(pages.code, minlength=CODES)
+        self._codes += np.bincount(pages.code, pages.lengths, CODES).astype(np.int64)
 
     def totals(self) -> Totals:
         """Return what was added up."""

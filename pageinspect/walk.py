@@ -39,6 +39,30 @@ class PageBatch:
     def __len__(self) -> int:
         return len(self.words)
 
+    @property
+    def size(self) -> int:
+        """The number of pfns."""
+        return len(self.words)
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Where each row begins, from `first`: it has a page each. See RunBatch."""
+        return np.arange(len(self.words))
+
+    @property
+    def pfns(self) -> npt.NDArray[np.int64]:
+        """The pfn of each row."""
+        return np.arange(self.first, self.first + len(self.words))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The number of pages of each row."""
+        return np.ones(len(self.words), np.int64)
+
+    def rows(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows of these pages, by their offset from `first`."""
+        return offsets
+
     def word(self, offset: int) -> Words:
         """Return the 64-bit words at byte `offset` from each struct page, (n,) uint64.
 
@@ -111,19 +135,38 @@ def _wanted(batch_start: int, n: int, ranges: Sequence[Range]) -> npt.NDArray[np
 
 
 def walk(
-    prog: Program, layout: PageLayout, spanned: Sequence[Range], wanted: Sequence[Range]
+    prog: Program,
+    layout: PageLayout,
+    spanned: Sequence[Range],
+    wanted: Sequence[Range],
+    sections: int = 1,
 ) -> Iterator[PageBatch]:
     """Yield the PageBatches of every memory section that holds a wanted pfn, in order.
 
     `spanned` and `wanted` are sorted disjoint (start, end) pfns, end exclusive. A batch is what one
-    section has of struct pages, so that free blocks and all but gigantic folios are whole in it.
+    section has of struct pages, or as many as `sections` that touch, so that free blocks and all
+    but gigantic folios are whole in it.
     """
+    for start, end in _batches(spanned, wanted, sections):
+        words, readable = _read(prog, layout, start, end - start)
+        yield PageBatch(start, words, readable, _wanted(start, end - start, wanted))
+
+
+def _batches(spanned: Sequence[Range], wanted: Sequence[Range], sections: int) -> Iterator[Range]:
+    """Yield the pfns of each batch: those with a struct page, of sections that touch."""
+    held: Range | None = None
     for section in _sections(wanted):
         for start, end in intersect(spanned, [(section, section + SECTION_PFNS)]):
-            asked = _wanted(start, end - start, wanted)
-            if asked is None or asked.any():
-                words, readable = _read(prog, layout, start, end - start)
-                yield PageBatch(start, words, readable, asked)
+            if not intersect(wanted, [(start, end)]):
+                continue
+            if held and held[1] == start and end - held[0] <= sections * SECTION_PFNS:
+                held = held[0], end
+                continue
+            if held:
+                yield held
+            held = start, end
+    if held:
+        yield held
 
 
 def _sections(ranges: Sequence[Range]) -> Iterator[int]:

@@ -1,6 +1,7 @@
 """The codes of the type column, and their names."""
 
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ def type_names(layout: PageLayout) -> list[str]:
     return [*names, "unreadable", "untyped"]
 
 
+@cache
 def codes_of(layout: PageLayout, name: str) -> npt.NDArray[np.bool_]:
     """Return which codes a type name means, (CODES,) bool; none for a name that means nothing."""
     page_type = layout.scheme.find(name)

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..census import TRYLOCK, Census
-from ..layout import MAX_ORDER, Marker, PageLayout
+from ..layout import MAX_ORDER, SECTION_PFNS, Marker, PageLayout
 from ..schemes import SLOTS, Reading
-from ..walk import FolioHeads, PageBatch, Words
+from ..walk import FolioHeads, Words
+from .batches import Batch, Mask, Pfns
 from .codes import CODES, Code, codes_of
-from .folios import LARGEST_ORDER, Pfns
+from .folios import orders_from
 
-Mask = npt.NDArray[np.bool_]
 Half = npt.NDArray[np.uint32]
 
 _OF_READING = np.zeros(len(Reading), np.uint16)
@@ -31,14 +31,19 @@ def _half(words: Words, offset: int) -> Half:
     return (words >> np.uint64(8 * (offset % 8))).astype(np.uint32)
 
 
-def _ramp(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def ramp(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return 0, 1, … for each size, one after the other."""
     ends = np.cumsum(sizes)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - sizes, sizes)
 
 
+def section_ends(pfns: Pfns) -> Pfns:
+    """Return where the memory sections of these pfns end: no free block goes beyond."""
+    return (pfns | (SECTION_PFNS - 1)) + 1
+
+
 class PageColumns:
-    """What is known of each pfn of a batch, as (n,) arrays.
+    """What is known of each pfn of a batch, or of each run of a RunBatch, as (n,) arrays.
 
     `heads` is what head_pfns() gives, `outside` what outside_heads() gives, `outer` those folios.
     """
@@ -47,7 +52,7 @@ class PageColumns:
         self,
         layout: PageLayout,
         census: Census,
-        batch: PageBatch,
+        batch: Batch,
         heads: Pfns,
         outside: Pfns,
         outer: FolioHeads,
@@ -62,14 +67,26 @@ class PageColumns:
     def __len__(self) -> int:
         return len(self.batch)
 
+    @cached_property
+    def pfns(self) -> Pfns:
+        """The first pfn of each row."""
+        return self.batch.pfns
+
+    @cached_property
+    def lengths(self) -> Pfns:
+        """The number of pages of each row: 1 but for runs."""
+        return self.batch.lengths
+
+    def count(self, rows: Mask) -> int:
+        """Return how many pages there are in these rows."""
+        return int(self.lengths[rows].sum())
+
     # --- folios
 
     @cached_property
     def tails(self) -> Pfns:
         """Indices of the pages that are not the head of their folio."""
-        return np.flatnonzero(
-            self.heads != np.arange(self.batch.first, self.batch.first + len(self))
-        )
+        return np.flatnonzero(self.heads != self.pfns)
 
     @cached_property
     def tail(self) -> Mask:
@@ -82,9 +99,9 @@ class PageColumns:
     def _tail_sources(self) -> tuple[Mask, Pfns, Pfns]:
         """Return, for each tail, whether its head is in the batch, and its row there or outside."""
         index = self.heads[self.tails] - self.batch.first
-        within = (index >= 0) & (index < len(self))
+        within = (index >= 0) & (index < self.batch.size)
         outside = np.searchsorted(self._outside, self.heads[self.tails[~within]])
-        return within, index[within], outside
+        return within, self.batch.rows(index[within]), outside
 
     def _from_heads(self, own: npt.NDArray[np.generic], outer: npt.NDArray[np.generic]):  # type: ignore[no-untyped-def]
         """Return `own` with the values of tails taken from their heads."""
@@ -176,7 +193,7 @@ class PageColumns:
 
     # --- types
 
-    def _own_code(self, source: PageBatch | FolioHeads) -> npt.NDArray[np.uint16]:
+    def _own_code(self, source: Batch | FolioHeads) -> npt.NDArray[np.uint16]:
         """Return the code that each struct page has by itself."""
         layout = self.layout
         if source is self.batch:
@@ -197,24 +214,22 @@ class PageColumns:
                 codes[self._marked(marker, source)] = code
         return codes
 
-    def _marked(self, marker: Marker, source: PageBatch | FolioHeads) -> Mask:
+    def _marked(self, marker: Marker, source: Batch | FolioHeads) -> Mask:
         words = source.word(marker.offset) & np.uint64(marker.mask)
         marked: Mask = words == np.uint64(marker.equals)
         return (
             marked & self._heads_of(source) if marker.offset >= self.layout.struct_size else marked
         )
 
-    def _heads_of(self, source: PageBatch | FolioHeads) -> Mask:
+    def _heads_of(self, source: Batch | FolioHeads) -> Mask:
         bit = self.layout.flag("head")
         heads: Mask = (source.word(self.layout.flags) & np.uint64(1 << (bit or 0))) != 0
         return heads
 
-    def _own_order(self, source: PageBatch | FolioHeads) -> npt.NDArray[np.uint8]:
+    def _own_order(self, source: Batch | FolioHeads) -> npt.NDArray[np.uint8]:
         """Return the order of the folio that each struct page heads."""
-        field = self.layout.order
-        words = source.word(field.offset) >> np.uint64(8 * (field.offset % 8))
-        orders = (words & np.uint64(field.mask)).astype(np.uint8)
-        orders[(orders > LARGEST_ORDER) | ~self._heads_of(source)] = 0
+        orders = orders_from(self.layout, source.word(self.layout.order.offset))
+        orders[~self._heads_of(source)] = 0
         return orders
 
     @cached_property
@@ -258,6 +273,13 @@ class PageColumns:
         return np.minimum(private, np.uint64(MAX_ORDER)).astype(np.uint8)
 
     @cached_property
+    def buddy_ends(self) -> Pfns:
+        """The pfn at which each free block of `buddy_heads` ends, in its memory section."""
+        starts = self.pfns[self.buddy_heads]
+        ends = starts + (1 << self.buddy_orders.astype(np.int64))
+        return np.minimum(ends, section_ends(starts))
+
+    @cached_property
     def block(self) -> npt.NDArray[np.int32]:
         """Which of `buddy_heads` begins the free block that the page lies in; -1 for none."""
         block = np.full(len(self), -1, np.int32)
@@ -265,10 +287,17 @@ class PageColumns:
         if len(heads):
             block[heads] = np.arange(len(heads), dtype=np.int32)
             np.maximum.accumulate(block, out=block)
-            ends = heads + (1 << self.buddy_orders.astype(np.int64))
             candidates = np.flatnonzero(block >= 0)
-            block[candidates[candidates >= ends[block[candidates]]]] = -1
+            beyond = self.pfns[candidates] >= self.buddy_ends[block[candidates]]
+            block[candidates[beyond]] = -1
         return block
+
+    @cached_property
+    def behind_block_heads(self) -> Pfns:
+        """Indices of the pages inside a free block, behind its head, free or not."""
+        inside = self.block >= 0
+        inside[self.buddy_heads] = False
+        return np.flatnonzero(inside)
 
     @cached_property
     def inside_block(self) -> Pfns:
@@ -276,29 +305,35 @@ class PageColumns:
 
         On a live kernel an owner may have taken one since the head was read.
         """
-        inside = np.flatnonzero(self.block >= 0)
-        inside = inside[inside != self.buddy_heads[self.block[inside]]]
+        inside = self.behind_block_heads
         free = (self._folio_code[inside] == Code.RESET) & (self.refcount[inside] == 0)
         return inside[free]
 
     @cached_property
     def free_pages(self) -> Pfns:
         """Indices of the pages of all free blocks."""
-        return np.union1d(self.buddy_heads, self.inside_block)
+        free = np.zeros(len(self), np.bool_)
+        free[self.buddy_heads] = True
+        free[self.inside_block] = True
+        return np.flatnonzero(free)
 
     @cached_property
     def _pcp(self) -> tuple[Pfns, Pfns]:
         """Indices of the pages on CPUs' free lists, and for each the entry of census.pcp."""
         first, pcp = self.batch.first, self.census.pcp
-        low, high = np.searchsorted(pcp.pfns, (first, first + len(self)))
-        sizes = 1 << pcp.orders[low:high].astype(np.int64)
-        index = np.repeat(pcp.pfns[low:high] - first, sizes) + _ramp(sizes)
+        low, high = np.searchsorted(pcp.pfns, (first, first + self.batch.size))
+        starts = pcp.pfns[low:high]
+        ends = np.minimum(
+            starts + (1 << pcp.orders[low:high].astype(np.int64)), section_ends(starts)
+        )
+        ends = np.minimum(ends, first + self.batch.size)
+        # The rows from that of the first page to that of the last.
+        rows = self.batch.rows(starts - first)
+        sizes = self.batch.rows(ends - 1 - first) - rows + 1
+        index = np.repeat(rows, sizes) + ramp(sizes)
         entry = np.repeat(np.arange(low, high), sizes)
         # On a live kernel a page may be taken since the lists were followed.
-        still = index < len(self)
-        still[still] = (self._folio_code[index[still]] == Code.RESET) & (
-            self.refcount[index[still]] == 0
-        )
+        still = (self._folio_code[index] == Code.RESET) & (self.refcount[index] == 0)
         return index[still], entry[still]
 
     @cached_property
@@ -309,10 +344,12 @@ class PageColumns:
         return listed
 
     @property
-    def on_trylock_list(self) -> int:
-        """Number of pages on trylock lists, which are no CPU's."""
-        _, entry = self._pcp
-        return int((self.census.pcp.cpus[entry] == TRYLOCK).sum())
+    def on_trylock_list(self) -> Mask:
+        """Whether the page is on a trylock list, which is no CPU's, or inside a block that is."""
+        index, entry = self._pcp
+        listed = np.zeros(len(self), np.bool_)
+        listed[index[self.census.pcp.cpus[entry] == TRYLOCK]] = True
+        return listed
 
     @cached_property
     def freeing(self) -> Mask:
@@ -336,8 +373,8 @@ class PageColumns:
         batch = self.batch
         if batch.readable is None:
             return 0
-        return int(
-            (~batch.readable if batch.wanted is None else ~batch.readable & batch.wanted).sum()
+        return self.count(
+            ~batch.readable if batch.wanted is None else ~batch.readable & batch.wanted
         )
 
     @cached_property
@@ -369,5 +406,5 @@ class PageColumns:
         head = ~self.tail
         head[self.inside_block] = False
         index, entry = self._pcp
-        head[index] = self.census.pcp.pfns[entry] == index + self.batch.first
+        head[index] = self.census.pcp.pfns[entry] == self.pfns[index]
         return head

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..layout import MAX_ORDER
 from ..schemes import SLOTS, Reading
+from .batches import Mask, Pfns
 from .codes import Code
-from .columns import Mask, PageColumns
-from .folios import Pfns
+from .columns import PageColumns, section_ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +40,24 @@ def _type_on_tail(pages: PageColumns) -> Pfns:
     # HVO maps the first tails of later struct pages onto the head's: they read as it does.
     mirrored = pages.layout.fake_heads and pages.layout.page_size // pages.layout.struct_size
     if mirrored:
-        typed = typed[(typed + pages.batch.first) % mirrored != 0]
+        typed = typed[pages.pfns[typed] % mirrored != 0]
     return typed
 
 
 def _type_in_free_block(pages: PageColumns) -> Pfns:
-    inside = np.flatnonzero(pages.block >= 0)
-    inside = inside[inside != pages.buddy_heads[pages.block[inside]]]
+    inside = pages.behind_block_heads
     return inside[pages.reading[inside] == Reading.TYPE]
 
 
 def _overlapping_block(pages: PageColumns) -> Pfns:
     heads = pages.buddy_heads
-    ends = np.maximum.accumulate(heads + (1 << pages.buddy_orders.astype(np.int64)))
-    overlaps = heads[1:] < ends[:-1]
-    return heads[1:][overlaps]
+    ends = np.maximum.accumulate(pages.buddy_ends)
+    return heads[1:][pages.pfns[heads[1:]] < ends[:-1]]
 
 
 def _misaligned_block(pages: PageColumns) -> Pfns:
     heads, orders = pages.buddy_heads, pages.buddy_orders.astype(np.int64)
-    misaligned = ((heads + pages.batch.first) & ((1 << orders) - 1)) != 0
+    misaligned = (pages.pfns[heads] & ((1 << orders) - 1)) != 0
     return heads[misaligned]
 
 
@@ -132,13 +130,13 @@ def _tail_without_head(pages: PageColumns) -> Pfns:
     if bit is None or not len(tails):
         return np.empty(0, np.int64)
     headless = (pages.head_flags[tails] & np.uint64(1 << bit)) == 0
-    distance = tails + pages.batch.first - pages.heads[tails]
+    distance = pages.pfns[tails] - pages.heads[tails]
     beyond = distance >= (1 << pages.folio_order[tails].astype(np.int64))
     broken = headless | beyond
     if pages.batch.readable is not None:
         index = pages.heads[tails] - pages.batch.first
-        here = (index >= 0) & (index < len(pages))
-        broken[here] &= pages.batch.readable[index[here]]
+        here = (index >= 0) & (section_ends(pages.heads[tails]) == section_ends(pages.pfns[tails]))
+        broken[here] &= pages.batch.readable[pages.batch.rows(index[here])]
     return tails[broken]
 
 
@@ -171,8 +169,7 @@ def _bad_if_free(pages: PageColumns, index: Pfns) -> Mask:
 
 
 def _in_use_inside_block(pages: PageColumns) -> Pfns:
-    inside = np.flatnonzero(pages.block >= 0)
-    inside = inside[inside != pages.buddy_heads[pages.block[inside]]]
+    inside = pages.behind_block_heads
     # Typed ones have a rule of their own.
     inside = inside[pages.reading[inside] != Reading.TYPE]
     return inside[_bad_if_free(pages, inside)]
@@ -180,9 +177,9 @@ def _in_use_inside_block(pages: PageColumns) -> Pfns:
 
 def _in_use_on_list(pages: PageColumns) -> Pfns:
     first, pcp = pages.batch.first, pages.census.pcp
-    low, high = np.searchsorted(pcp.pfns, (first, first + len(pages)))
+    low, high = np.searchsorted(pcp.pfns, (first, first + pages.batch.size))
     # The first page of each block: what is behind it the kernel checks only in some releases.
-    listed = pcp.pfns[low:high] - first
+    listed = pages.batch.rows(pcp.pfns[low:high] - first)
     return listed[_bad_if_free(pages, listed)]
 
 
@@ -193,15 +190,19 @@ def _head_without_tails(pages: PageColumns) -> Pfns:
     heads = np.flatnonzero((pages.flags & np.uint64(1 << bit)) != 0)
     heads = heads[~pages.tail[heads]]
     sizes = 1 << pages.folio_order[heads].astype(np.int64)
-    # What a gigantic folio has beyond this batch cannot be counted here.
-    whole = heads + sizes <= len(pages)
+    # A gigantic folio goes beyond its memory section, and beyond what is read at once.
+    ends = pages.pfns[heads] + sizes - pages.batch.first
+    whole = ends <= section_ends(pages.pfns[heads]) - pages.batch.first
+    whole &= ends <= pages.batch.size
     if pages.batch.readable is not None:
-        unread = np.concatenate(([0], np.cumsum(~pages.batch.readable)))
-        whole[whole] = unread[heads[whole] + sizes[whole]] == unread[heads[whole]]
+        unread = np.concatenate(([0], np.cumsum(pages.lengths * ~pages.batch.readable)))
+        last = pages.batch.rows(np.where(whole, ends, 1) - 1)
+        whole &= unread[last + 1] == unread[heads]
     heads, sizes = heads[whole], sizes[whole]
     index = pages.heads[pages.tails] - pages.batch.first
-    index = index[(index >= 0) & (index < len(pages))]
-    tails = np.bincount(index, minlength=len(pages))[heads]
+    here = (index >= 0) & (index < pages.batch.size)
+    rows, lengths = pages.batch.rows(index[here]), pages.lengths[pages.tails[here]]
+    tails = np.bincount(rows, lengths, minlength=len(pages))[heads]
     return heads[(tails != sizes - 1) | (sizes == 1)]
 
 
@@ -211,7 +212,7 @@ def _spans(pages: PageColumns) -> tuple[Mask, Mask]:
     Pages that no zone owns are reserved; init_unavailable_range() gave them the zone and node next
     to them, or one that there is not: those are no contradiction. Device zones may overlap others.
     """
-    pfns = np.arange(pages.batch.first, pages.batch.first + len(pages))
+    pfns = pages.pfns
     exempt = pages.flag("reserved") | (pages.zone == (pages.layout.device_zone or 0xFF))
     if pages.batch.readable is not None:
         exempt |= ~pages.batch.readable

@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..layout import PageLayout
-from ..walk import PageBatch, Words
-
-Pfns = npt.NDArray[np.int64]
+from ..walk import Words
+from .batches import Batch, Pfns
 
 # Beyond every folio that there is: a 1 GiB page has order 18.
 LARGEST_ORDER = 20
@@ -14,36 +13,40 @@ LARGEST_ORDER = 20
 _MASK_TAG = np.uint64(0xFFFFFF0000000000)
 
 
-def head_pfns(layout: PageLayout, batch: PageBatch) -> Pfns:
-    """Return the pfn of the folio head of each pfn, (n,) int64: its own for all but tails."""
+def head_pfns(layout: PageLayout, batch: Batch) -> Pfns:
+    """Return the pfn of the folio head of each row, (n,) int64: its own for all but tails."""
     compound = batch.word(layout.compound)
-    pfns = np.arange(batch.first, batch.first + len(batch), dtype=np.int64)
-    heads = pfns.copy()
+    heads = batch.pfns
     tails = np.flatnonzero(compound & np.uint64(1))
-    heads[tails] = _tail_heads(layout, pfns[tails], compound[tails])
+    heads[tails] = tail_heads(layout, heads[tails], compound[tails])
     if layout.fake_heads:
         _unmask_fake_heads(layout, batch, heads)
     return heads
 
 
-def _tail_heads(layout: PageLayout, pfns: Pfns, compound: Words) -> Pfns:
+def tail_heads(layout: PageLayout, pfns: Pfns, compound: Words) -> Pfns:
     """Return what the compound words of tails point to; a tail of nonsense is its own head."""
     pointers = compound - np.uint64(1)
     if layout.compound_mask:
         own = np.uint64(layout.vmemmap) + pfns.astype(np.uint64) * np.uint64(layout.struct_size)
         masks = compound >= _MASK_TAG
         pointers[masks] = own[masks] & pointers[masks]
-    offsets = pointers - np.uint64(layout.vmemmap)
-    heads = (offsets // np.uint64(layout.struct_size)).astype(np.int64)
-    sound = (
-        (offsets % np.uint64(layout.struct_size) == 0)
-        & (heads <= pfns)
-        & (pfns - heads < 1 << LARGEST_ORDER)
-    )
+    pointers -= np.uint64(layout.vmemmap)
+    heads, rest = _divided(pointers, layout.struct_size)
+    distance = pfns - heads
+    sound = (rest == 0) & (distance >= 0) & (distance < 1 << LARGEST_ORDER)
     return np.where(sound, heads, pfns)
 
 
-def _unmask_fake_heads(layout: PageLayout, batch: PageBatch, heads: Pfns) -> None:
+def _divided(offsets: Words, size: int) -> tuple[Pfns, Words]:
+    """Return quotient and rest; numpy divides much slower than it shifts."""
+    if size & (size - 1):
+        return (offsets // np.uint64(size)).astype(np.int64), offsets % np.uint64(size)
+    shift = np.uint64(size.bit_length() - 1)
+    return (offsets >> shift).astype(np.int64), offsets & np.uint64(size - 1)
+
+
+def _unmask_fake_heads(layout: PageLayout, batch: Batch, heads: Pfns) -> None:
     """Correct, in place, tails that read as heads because HVO maps them onto their head's page.
 
     A real head's first tail points back to it; behind a fake one lies the real head's first tail.
@@ -52,16 +55,24 @@ def _unmask_fake_heads(layout: PageLayout, batch: PageBatch, heads: Pfns) -> Non
     per_page = layout.page_size // layout.struct_size
     if bit is None:
         return
-    firsts = np.arange(-batch.first % per_page, len(batch) - 1, per_page)
-    flags = batch.word(layout.flags)[firsts]
-    own, following = (batch.word(layout.compound)[firsts + i] for i in (0, 1))
-    suspects = firsts[(flags >> np.uint64(bit) & ~own & following & np.uint64(1)).astype(bool)]
+    own = batch.word(layout.compound)
+    suspects = np.flatnonzero(batch.word(layout.flags) >> np.uint64(bit) & ~own & np.uint64(1))
+    suspects = suspects[batch.pfns[suspects] % per_page == 0]
     if len(suspects):
-        heads[suspects] = _tail_heads(
-            layout, heads[suspects], batch.word(layout.compound)[suspects + 1]
-        )
+        following = batch.word(layout.struct_size + layout.compound)[suspects]
+        tails = (following & np.uint64(1)) != 0
+        suspects = suspects[tails]
+        heads[suspects] = tail_heads(layout, heads[suspects], following[tails])
 
 
-def outside_heads(batch: PageBatch, heads: Pfns) -> Pfns:
+def outside_heads(batch: Batch, heads: Pfns) -> Pfns:
     """Return the heads that lie outside the batch, sorted, each once."""
-    return np.unique(heads[(heads < batch.first) | (heads >= batch.first + len(batch))])
+    return np.unique(heads[(heads < batch.first) | (heads >= batch.first + batch.size)])
+
+
+def orders_from(layout: PageLayout, words: Words) -> npt.NDArray[np.uint8]:
+    """Return the orders in the words that hold layout.order, 0 for what can be none."""
+    orders = words >> np.uint64(8 * (layout.order.offset % 8)) & np.uint64(layout.order.mask)
+    small = orders.astype(np.uint8)
+    small[small > LARGEST_ORDER] = 0
+    return small

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from ..layout import PageLayout
 from ..schemes import SLOTS
+from .batches import Mask
 from .codes import CODES, Code, code_name, codes_of
-from .columns import Mask, PageColumns
+from .columns import PageColumns
 from .conflicts import conflicting
 
 Uses = npt.NDArray[np.uint16]

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     opened = survey.survey(target)
     wanted = ranges.resolve(args.pfn, opened.census, opened.layout.page_shift)
     counting = Counting(opened.layout)
-    columns = walked(opened, wanted)
+    columns = walked(opened, wanted, "all")
     findings = find(columns if before is None else _counted(columns, counting), live=live)
     coverage = coverage_of(
         target.provenance, opened.layout, ranges.count(wanted), findings.unreadable

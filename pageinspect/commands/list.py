@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     survey, wanted, selection = open_survey(args)
     kind = PagesListing if args.each else RunsListing
-    report = kind(survey.target.provenance, survey.layout, selection, walked(survey, wanted))
+    pages = walked(survey, wanted, None if args.each else "use")
+    report = kind(survey.target.provenance, survey.layout, selection, pages)
     write_report(args, report)
     return status(report.coverage)

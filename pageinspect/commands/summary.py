@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--by names one thing twice", "give each of type, use, zone, … once")
     survey, wanted, selection = open_survey(args)
     balancing = _Balancing(survey, by)
-    columns = walked(survey, wanted)
+    uses = "use" in by or selection.uses is not None
+    columns = walked(survey, wanted, "use" if uses else "type")
     balanced = by in (["type"], ["use"]) and selection.everything and not args.pfn
     report = summarise(
         survey.target.provenance,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..classify import Pages
+    from ..classify.runs import Detail
     from ..ranges import Range
     from ..report import Coverage
     from ..report.selection import Selection
@@ -116,8 +117,10 @@ def _select(
     return selected
 
 
-def walked(survey: "Survey", wanted: "Sequence[Range]") -> "Iterator[Pages]":
-    """Yield what survey.pages() does, with a progress bar on a terminal."""
+def walked(
+    survey: "Survey", wanted: "Sequence[Range]", detail: "Detail | None" = None
+) -> "Iterator[Pages]":
+    """Yield survey.pages(), or runs() with a detail, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     from ..ranges import count
@@ -132,10 +135,10 @@ def walked(survey: "Survey", wanted: "Sequence[Range]") -> "Iterator[Pages]":
         disable=None,
         file=sys.stderr,
     ) as bar:
-        for pages in survey.pages(wanted):
+        for pages in survey.pages(wanted) if detail is None else survey.runs(wanted, detail):
             yield pages
             mask = pages.batch.wanted
-            bar.update(len(pages) if mask is None else int(mask.sum()))
+            bar.update(pages.batch.size if mask is None else pages.count(mask))
 
 
 def status(coverage: "Coverage") -> Exit:

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..books import Book
 from ..classify import Pages
+from ..classify.batches import Pfns
+from ..classify.columns import ramp
 from ..classify.conflicts import CONFLICTS, Conflict
 from ..errors import Exit
 from ..layout import PageLayout
@@ -64,17 +66,20 @@ def find(columns: Iterable[Pages], *, live: bool) -> Findings:
                 if among is not None:
                     broken = broken[among[broken]]
             if len(broken):
-                _keep(findings, rule, pages, broken.tolist())
+                _keep(findings, rule, pages, broken)
     findings.kept.sort(key=lambda v: v.pfn)
     return findings
 
 
-def _keep(findings: Findings, rule: Conflict, pages: Pages, broken: list[int]) -> None:
+def _keep(findings: Findings, rule: Conflict, pages: Pages, broken: Pfns) -> None:
     before = findings.found.get(rule.name, 0)
-    findings.found[rule.name] = before + len(broken)
+    lengths = pages.lengths[broken]
+    findings.found[rule.name] = before + int(lengths.sum())
+    rows = np.repeat(broken, lengths)[: max(MOST_KEPT - before, 0)]
+    pfns = (np.repeat(pages.pfns[broken], lengths) + ramp(lengths))[: len(rows)]
     findings.kept += [
-        Violation(rule.name, pages.batch.first + i, _detail(pages, i))
-        for i in broken[: max(MOST_KEPT - before, 0)]
+        Violation(rule.name, pfn, _detail(pages, row))
+        for pfn, row in zip(pfns.tolist(), rows.tolist(), strict=True)
     ]
 
 
@@ -94,9 +99,9 @@ def _detail(pages: Pages, i: int) -> str:
         said.append(f"zone {int(pages.zone[i])}")
     block = int(pages.block[i])
     if block >= 0:
-        head = int(pages.buddy_heads[block])
+        head = int(pages.pfns[pages.buddy_heads[block]])
         order = int(pages.buddy_orders[block])
-        said.append(f"in the free block {pages.batch.first + head:#x} of order {order}")
+        said.append(f"in the free block {head:#x} of order {order}")
     elif pages.tail[i]:
         said.append(f"tail of {int(pages.heads[i]):#x}")
     return ", ".join(said)

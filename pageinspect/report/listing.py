@@ -222,11 +222,12 @@ def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integer
     if selected is not None:
         key[~selected] = -1
     starts = np.flatnonzero(np.diff(key, prepend=-2))
-    ends = np.append(starts[1:], len(key))
-    chosen = key[starts] >= 0
-    starts, ends = starts[chosen], ends[chosen]
-    key, first = key[starts], pages.batch.first
-    return np.stack((starts + first, ends + first, key >> 32, key >> 8 & 0xFFFFFF, key & 0xFF))
+    pfns = pages.pfns[starts]
+    ends = np.append(pfns[1:], pages.batch.first + pages.batch.size)
+    key = key[starts]
+    chosen = key >= 0
+    key, pfns, ends = key[chosen], pfns[chosen], ends[chosen]
+    return np.stack((pfns, ends, key >> 32, key >> 8 & 0xFFFFFF, key & 0xFF))
 
 
 def _joined(batches: Iterable[Pages], selection: Selection) -> Iterator[list[int]]:

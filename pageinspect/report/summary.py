@@ -145,18 +145,17 @@ class _Fold:
         key = np.zeros(len(pages), np.int64)
         for dimension, n in zip(self._dimensions, self._sizes, strict=True):
             key = key * n + dimension.keys(pages)
-        head = pages.head
+        head, lengths = pages.head, pages.lengths
         if selected is not None:
-            key, head = key[selected], head[selected]
-        for column, keys in enumerate((key, key[head])):
-            if len(self._sizes) == 1:
-                counts = np.bincount(keys)
-                values = np.flatnonzero(counts)
-                counts = counts[values]
-            else:
-                values, counts = np.unique(keys, return_counts=True)
-            for value, n in zip(values.tolist(), counts.tolist(), strict=True):
-                self._counts.setdefault(value, [0, 0])[column] += n
+            key, head, lengths = key[selected], head[selected], lengths[selected]
+        keys, index = (key, None) if len(self._sizes) == 1 else np.unique(key, return_inverse=True)
+        index = key if index is None else index
+        for column, weights in enumerate((lengths, lengths * head)):
+            counts = np.bincount(index, weights)
+            values = np.flatnonzero(counts)
+            named = values if len(self._sizes) == 1 else keys[values]
+            for value, n in zip(named.tolist(), counts[values].tolist(), strict=True):
+                self._counts.setdefault(value, [0, 0])[column] += int(n)
 
     def items(self) -> Iterator[tuple[tuple[int, ...], int, int]]:
         """Yield (keys, pages, folios), sorted by the keys."""
@@ -201,7 +200,7 @@ def summarise(
     for pages in columns:
         selected = selection.of(pages)
         fold.add(pages, selected)
-        freeing += int((pages.freeing if selected is None else pages.freeing[selected]).sum())
+        freeing += pages.count(pages.freeing if selected is None else pages.freeing & selected)
         unreadable += pages.unreadable
     rows = _rows(fold, dimensions, layout, census)
     coverage = coverage_of(provenance, layout, selection.spanned, unreadable)

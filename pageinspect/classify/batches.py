@@ -1,0 +1,91 @@
+"""What columns are made from: the struct pages of consecutive pfns, page by page or as runs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..walk import PageBatch, Words
+
+Mask = npt.NDArray[np.bool_]
+Pfns = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RunBatch:
+    """Consecutive pfns as runs: one row each, with the words of the first page of the run.
+
+    `offsets` (k,) int64 is where each run begins, from the pfn `first`; `size` the number of pfns.
+    `words`, `readable` and `wanted` are as in PageBatch, a run each. `tails` (j, words a page) are
+    the struct pages behind those of the rows `tail_rows`, the heads of compound pages.
+    """
+
+    first: int
+    size: int
+    offsets: Pfns
+    words: Words
+    readable: Mask | None
+    wanted: Mask | None
+    tail_rows: Pfns
+    tails: Words
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def pfns(self) -> Pfns:
+        """The first pfn of each run."""
+        return self.offsets + self.first
+
+    @property
+    def lengths(self) -> Pfns:
+        """The number of pages of each run."""
+        return np.diff(self.offsets, append=self.size)
+
+    def rows(self, offsets: Pfns) -> Pfns:
+        """Return the runs in which these pages are, by their offset from `first`."""
+        return np.searchsorted(self.offsets, offsets, "right") - 1
+
+    def word(self, offset: int) -> Words:
+        """Return the words at byte `offset` from each run's first struct page, (k,) uint64.
+
+        Beyond the struct page only heads of compound pages have any; the others read 0.
+        """
+        width = self.words.shape[1]
+        if offset < 8 * width:
+            return self.words[:, offset // 8]
+        following = np.zeros(len(self), np.uint64)
+        following[self.tail_rows] = self.tails[:, offset // 8 - width]
+        return following
+
+
+Batch = PageBatch | RunBatch
+
+
+def joined(parts: list[RunBatch]) -> RunBatch:
+    """Return consecutive batches as one."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0].first
+    rows = np.cumsum([0, *map(len, parts[:-1])]).tolist()
+    return RunBatch(
+        first,
+        parts[-1].first + parts[-1].size - first,
+        np.concatenate([part.offsets + (part.first - first) for part in parts]),
+        np.concatenate([part.words for part in parts]),
+        _joined_masks([part.readable for part in parts], parts),
+        _joined_masks([part.wanted for part in parts], parts),
+        np.concatenate([part.tail_rows + row for part, row in zip(parts, rows, strict=True)]),
+        np.concatenate([part.tails for part in parts]),
+    )
+
+
+def _joined_masks(masks: list[Mask | None], parts: list[RunBatch]) -> Mask | None:
+    if all(mask is None for mask in masks):
+        return None
+    return np.concatenate(
+        [
+            np.ones(len(part), np.bool_) if mask is None else mask
+            for mask, part in zip(masks, parts, strict=True)
+        ]
+    )

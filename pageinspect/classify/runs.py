@@ -1,0 +1,210 @@
+"""Runs of pages that read alike: what most of memory is, decoded once a run instead of once a page.
+
+A run is consecutive pfns whose struct pages agree in every bit that the columns depend on, and that
+no boundary (of a zone, a free block, a list, a folio, what is wanted) divides. Every struct page is
+read and compared; none is assumed. The columns of a RunBatch are those of its pages, run by run.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import numpy as np
+
+from ..census import Census
+from ..layout import MAX_ORDER, SECTION_PFNS, PageLayout
+from ..schemes import Reading
+from ..walk import PageBatch, Words
+from .batches import Mask, Pfns, RunBatch, joined
+from .columns import ramp
+from .conflicts import FLAGS_CHECKED_AT_FREE
+from .folios import LARGEST_ORDER, orders_from, tail_heads
+
+Detail = Literal["type", "use", "all"]
+"""What is asked of runs: types and folios; uses as well; or all that `check` prints of a page."""
+
+BATCH_SECTIONS = 1
+"""Memory sections of a PageBatch that is best made into runs at a time."""
+_PIECE = 16384
+"""Struct pages compared at a time: 1 MiB, which a core's own cache holds."""
+_MOST_ROWS = 1 << 12
+_MOST_PFNS = 64 * SECTION_PFNS
+_ALL = (1 << 64) - 1
+_KERNEL_HALF_AND_TAG = 0xFFFF800000000003
+
+
+def in_runs(
+    layout: PageLayout, census: Census, batches: Iterable[PageBatch], detail: Detail
+) -> Iterator[RunBatch]:
+    """Yield the pages of the batches as runs; those that touch are joined while they are small."""
+    condense = _Condenser(layout, census, detail)
+    held: list[RunBatch] = []
+    for batch in batches:
+        if held and (
+            held[-1].first + held[-1].size != batch.first
+            or sum(map(len, held)) >= _MOST_ROWS
+            or batch.first + len(batch) - held[0].first > _MOST_PFNS
+        ):
+            yield joined(held)
+            held = []
+        held.append(condense(batch))
+    if held:
+        yield joined(held)
+
+
+class _Condenser:
+    """Makes a RunBatch of a PageBatch."""
+
+    def __init__(self, layout: PageLayout, census: Census, detail: Detail) -> None:
+        self._layout = layout
+        self._compared = tuple(
+            (offset // 8, None if mask == _ALL else np.uint64(mask))
+            for offset, mask in sorted(_relevant(layout, detail).items())
+        )
+        self._page_pool = layout.page_pool if detail != "type" else None
+        self._columns = np.empty((2, _PIECE), np.uint64)
+        self._bounds = _bounds(census)
+        self._buddy = layout.scheme.find_slot("buddy")
+        head = layout.flag("head")
+        self._head = np.uint64(0 if head is None else 1 << head)
+
+    def __call__(self, batch: PageBatch) -> RunBatch:
+        begins = np.empty(len(batch), np.bool_)
+        for start in range(0, len(batch), _PIECE):
+            piece = batch.words[start : start + _PIECE]
+            self._compare(piece, begins[start : start + _PIECE])
+        self._divide(batch, begins)
+        while self._divide_where_places_count(batch, begins):
+            pass
+        offsets = np.flatnonzero(begins)
+        words = batch.words[offsets]
+        heads = np.flatnonzero(words[:, self._layout.flags // 8] & self._head)
+        behind = np.zeros((len(heads), words.shape[1]), np.uint64)
+        inside = offsets[heads] + 1 < len(batch)
+        behind[inside] = batch.words[offsets[heads[inside]] + 1]
+        readable = None if batch.readable is None else batch.readable[offsets]
+        wanted = None if batch.wanted is None else batch.wanted[offsets]
+        return RunBatch(batch.first, len(batch), offsets, words, readable, wanted, heads, behind)
+
+    def _compare(self, words: Words, begins: Mask) -> None:
+        """Note which struct pages differ from the one before."""
+        n = len(words)
+        column, other = self._columns[0, :n], self._columns[1, :n]
+        changes = begins[1:]
+        begins[0] = True
+        np.copyto(column, words[:, self._layout.compound // 8])
+        # The word of a tail says where its head is; of other pages it is a link of some list.
+        np.bitwise_and(column, np.uint64(1), out=other)
+        np.negative(other, out=other)
+        np.bitwise_and(other, column, out=other)
+        np.not_equal(other[1:], other[:-1], out=changes)
+        if self._page_pool is not None:
+            mask, value = self._page_pool
+            np.bitwise_and(column, np.uint64(mask), out=other)
+            signed = other == np.uint64(value)
+            changes |= signed[1:] != signed[:-1]
+        for index, relevant in self._compared:
+            if relevant is None:
+                np.copyto(column, words[:, index])
+            else:
+                np.bitwise_and(words[:, index], relevant, out=column)
+            changes |= column[1:] != column[:-1]
+
+    def _divide(self, batch: PageBatch, begins: Mask) -> None:
+        """Begin a run at every boundary that the struct pages do not tell."""
+        begins[-batch.first % SECTION_PFNS :: SECTION_PFNS] = True
+        low, high = np.searchsorted(self._bounds, (batch.first, batch.first + len(batch)))
+        begins[self._bounds[low:high] - batch.first] = True
+        for mask in (batch.readable, batch.wanted):
+            if mask is not None:
+                begins[1:] |= mask[1:] != mask[:-1]
+
+    def _divide_where_places_count(self, batch: PageBatch, begins: Mask) -> bool:
+        """Begin runs where a page's place in its folio or free block counts; False when done.
+
+        Heads of folios and of free blocks are alone, and runs end where these end. A run of tails
+        lies in one folio, and those that are typed are alone.
+        """
+        layout = self._layout
+        offsets = np.flatnonzero(begins)
+        lengths = np.diff(offsets, append=len(batch))
+        typed = layout.scheme.word(batch.words[offsets, layout.page_type // 8], layout.page_type)
+        free = layout.scheme.slots(typed) == self._buddy
+        head = (batch.words[offsets, layout.flags // 8] & self._head) != 0
+        compound = batch.words[offsets, layout.compound // 8]
+        tails = np.flatnonzero((compound & np.uint64(1)) != 0)
+        pfns = batch.first + offsets[tails]
+        of_first = tail_heads(layout, pfns, compound[tails])
+        of_last = tail_heads(layout, pfns + lengths[tails] - 1, compound[tails])
+        alone = free | head
+        alone[tails] |= of_first != of_last
+        alone[tails] |= layout.scheme.readings(typed[tails]) == Reading.TYPE
+        edges = np.concatenate(
+            (
+                self._ends_of_blocks(batch, offsets[free]),
+                self._ends_of_folios(batch, offsets[head]),
+                # Of folios that begin before the batch the order is not known here.
+                _powers_beyond(np.unique(of_first[of_first < batch.first]) - batch.first),
+            )
+        )
+        edges = edges[(edges > 0) & (edges < len(batch))]
+        rows = np.flatnonzero(alone & (lengths > 1))
+        begins[edges] = True
+        begins[np.repeat(offsets[rows], lengths[rows]) + ramp(lengths[rows])] = True
+        return bool(len(rows))
+
+    def _ends_of_blocks(self, batch: PageBatch, heads: Pfns) -> Pfns:
+        orders = np.minimum(batch.words[heads, self._layout.private // 8], np.uint64(MAX_ORDER))
+        return heads + (1 << orders.astype(np.int64))
+
+    def _ends_of_folios(self, batch: PageBatch, heads: Pfns) -> Pfns:
+        row, column = divmod(self._layout.order.offset // 8, batch.words.shape[1])
+        heads = heads[heads + row < len(batch)]
+        orders = orders_from(self._layout, batch.words[heads + row, column])
+        return heads + (1 << orders.astype(np.int64))
+
+
+def _powers_beyond(offsets: Pfns) -> Pfns:
+    return (offsets[:, None] + (1 << np.arange(LARGEST_ORDER + 1))).reshape(-1)
+
+
+def _bounds(census: Census) -> Pfns:
+    """Return the sorted pfns at which the census divides memory."""
+    zones = [pfn for zone in census.zones for pfn in (zone.start, zone.end)]
+    pcp = census.pcp
+    ends = pcp.pfns + (1 << pcp.orders.astype(np.int64))
+    return np.unique(np.concatenate((np.array(zones, np.int64), pcp.pfns, pcp.pfns + 1, ends)))
+
+
+def _relevant(layout: PageLayout, detail: Detail) -> dict[int, int]:
+    """Return the bits of struct page that tell pages apart: masks of 64-bit words, by offset."""
+    masks = {
+        layout.page_type - layout.page_type % 8: _ALL,
+        layout.refcount - layout.refcount % 8: _ALL,
+        layout.flags: _ALL if detail == "all" else _relevant_flags(layout, detail),
+    }
+    if detail == "all":
+        masks[layout.mapping] = _ALL
+        if layout.memcg is not None:
+            masks[layout.memcg] = _ALL
+    elif detail == "use":
+        masks[layout.mapping] = _KERNEL_HALF_AND_TAG
+    elif layout.movable_tag:
+        masks[layout.mapping] = 3
+    for marker in (layout.slab, layout.hugetlb):
+        # What lies in a first tail belongs to heads, which are alone.
+        if marker is not None and marker.offset < layout.struct_size:
+            masks[marker.offset] = masks.get(marker.offset, 0) | marker.mask
+    return masks
+
+
+def _relevant_flags(layout: PageLayout, detail: Detail) -> int:
+    mask = layout.node_field.mask << layout.node_field.shift
+    if layout.zone_field is not None:
+        mask |= layout.zone_field.mask << layout.zone_field.shift
+    names = {"head"}
+    if detail == "use":
+        names |= {"hwpoison", "reserved", "swapbacked", "lru", *FLAGS_CHECKED_AT_FREE}
+    for name in names:
+        bit = layout.flag(name)
+        mask |= 0 if bit is None else 1 << bit
+    return mask

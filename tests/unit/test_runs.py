@@ -1,0 +1,164 @@
+"""Runs say of every page what its own columns say, of sound memory and of memory gone wrong."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import HEAD, MODERN, OLD, SCHEMES, SIZE, Memory
+
+from pageinspect.census import Census, PcpLists, Zone
+from pageinspect.classify import Pages, head_pfns, outside_heads
+from pageinspect.classify.batches import Batch
+from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.runs import in_runs
+from pageinspect.walk import FolioHeads, PageBatch
+
+N = 4096
+FIRST = 7 * 32768 + 32768 - N // 2
+"""The middle of the memory made here is the end of a section."""
+LAYOUTS = {
+    "modern": MODERN,
+    "old": OLD,
+    "masks": replace(MODERN, compound_mask=True, fake_heads=False),
+    "6.11": replace(MODERN, scheme=SCHEMES["6.11"]),
+}
+WORDS = (0xFFFFFFFF, 0, 3, 0xF5000000, 0xF2000000, 0xF6000007, 0xFFFFFF7F, 0x80000000, 0xFF000000)
+FLAGS = (0, 1 << 5, 1 << 13, 1 << 17, 1 << 20, HEAD, 1 << 9, 1 << 54, 1 << 51)
+MAPPINGS = (0, 0xFFFF888000001001, 0xFFFF888000002000, 0xFFFF888000001003, 2, 0x400)
+
+
+def sound(memory: Memory, rng: np.random.Generator) -> None:
+    """Fill with free blocks, folios and runs of small pages of many kinds."""
+    at = 0
+    while at < N:
+        order = int(rng.integers(0, 8))
+        at = -(-at >> order << order) if at % (1 << order) == 0 else (at >> order) + 1 << order
+        if at + (1 << order) > N:
+            break
+        kind = int(rng.integers(0, 4))
+        if kind == 0:
+            memory.free_block(at, order)
+        elif kind == 1 and order:
+            memory.compound(at, order, mask=memory.layout.compound_mask)
+            memory.word(at, int(rng.choice(WORDS[:4])), refcount=1)
+        elif kind == 2:
+            word, flags = int(rng.choice(WORDS)), int(rng.choice(FLAGS[:5]))
+            for i in range(at, at + (1 << order)):
+                memory.word(i, word, refcount=int(rng.integers(0, 2)))
+                memory.set(i, 0, flags)
+                memory.set(i, memory.layout.mapping, int(rng.choice(MAPPINGS)))
+        at += 1 << order
+
+
+def wounds(memory: Memory, rng: np.random.Generator) -> None:
+    """Overwrite words of pages, and of short ranges of them."""
+    layout = memory.layout
+    link = layout.vmemmap + (FIRST + int(rng.integers(0, N))) * SIZE + 1
+    values = {
+        layout.flags: FLAGS,
+        layout.compound: (0, 1, link, link, 0xDEAD000000000040, 0xFFFFFFFFFFFFF001),
+        layout.mapping: MAPPINGS,
+        layout.private: (0, 3, 9, 11, 1 << 40),
+        layout.memcg: (0, 1),
+        layout.page_type: tuple(word | count << 32 for word in WORDS for count in (0, 1)),
+    }
+    for _ in range(60):
+        offset = list(values)[int(rng.integers(0, len(values)))]
+        start = int(rng.integers(0, N))
+        chosen = values[offset][int(rng.integers(0, len(values[offset])))]
+        memory.set(slice(start, start + int(rng.integers(1, 40))), offset, chosen)
+
+
+def census_of(rng: np.random.Generator) -> Census:
+    pfns = np.unique(rng.integers(FIRST, FIRST + N, 30))
+    lists = PcpLists(
+        pfns.astype(np.int64),
+        rng.integers(0, 3, len(pfns)).astype(np.uint8),
+        np.zeros(len(pfns), np.uint16),
+    )
+    zones = (Zone(0, "A", FIRST, FIRST + 1500, 0), Zone(0, "B", FIRST + 1500, FIRST + N, 1))
+    return Census(((FIRST, FIRST + N),), zones, pcp=lists)
+
+
+def columns(memory: Memory, census: Census, batch: Batch) -> Pages:
+    heads = head_pfns(memory.layout, batch)
+    outside = outside_heads(batch, heads)
+    outer = np.zeros((len(outside), 2 * SIZE // 8), np.uint64)
+    for row, index in enumerate((outside - FIRST).tolist()):
+        if 0 <= index < N - 1:
+            outer[row] = memory.words[index : index + 2].reshape(-1)
+    return Pages(memory.layout, census, batch, heads, outside, FolioHeads(outer))
+
+
+def by_section(batch: PageBatch) -> Iterator[PageBatch]:
+    half = N // 2
+    for part in (slice(0, half), slice(half, N)):
+        readable = None if batch.readable is None else batch.readable[part]
+        wanted = None if batch.wanted is None else batch.wanted[part]
+        yield PageBatch(batch.first + part.start, batch.words[part], readable, wanted)
+
+
+def said(pages: Pages, *, rules: bool, uses: bool) -> dict[str, np.ndarray]:
+    """Return what is known of each pfn."""
+    names = ["code", "order", "head", "freeing", "zone", "node", *(["use"] if uses else [])]
+    known = {name: np.repeat(getattr(pages, name), pages.lengths) for name in names}
+    for rule in CONFLICTS if rules else ():
+        broken = np.zeros(len(pages), np.bool_)
+        broken[rule.broken(pages)] = True
+        known[rule.name] = np.repeat(broken, pages.lengths)
+    for name in ("readable", "wanted"):
+        mask = getattr(pages.batch, name)
+        mask = np.ones(len(pages), np.bool_) if mask is None else mask
+        known[name] = np.repeat(mask, pages.lengths)
+    return known
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+@pytest.mark.parametrize("wounded", [False, True])
+@pytest.mark.parametrize("seed", range(12))
+def test_runs_say_what_pages_say(name: str, wounded: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layout = LAYOUTS[name]
+    memory = Memory(N, layout, FIRST)
+    sound(memory, rng)
+    if wounded:
+        wounds(memory, rng)
+    readable = wanted = None
+    if seed % 3 == 1:
+        readable = np.ones(N, np.bool_)
+        readable[1000:1064] = False
+        memory.words[1000:1064] = 0
+    if seed % 3 == 2:
+        wanted = np.zeros(N, np.bool_)
+        wanted[123:3210] = True
+    whole = PageBatch(FIRST, memory.words, readable, wanted)
+    census = census_of(rng)
+    for detail in ("type", "use", "all"):
+        asked = {"rules": detail == "all", "uses": detail != "type"}
+        plain = [said(columns(memory, census, b), **asked) for b in by_section(whole)]
+        expected = {key: np.concatenate([part[key] for part in plain]) for key in plain[0]}
+        for batches in ([whole], list(by_section(whole))):
+            runs = [
+                said(columns(memory, census, batch), **asked)
+                for batch in in_runs(layout, census, batches, detail)
+            ]
+            for key, value in expected.items():
+                got = np.concatenate([part[key] for part in runs])
+                differ = np.flatnonzero(got != value)
+                assert not len(differ), (
+                    detail,
+                    key,
+                    differ[:5],
+                    got[differ[:5]],
+                    value[differ[:5]],
+                )
+
+
+def test_pages_that_are_alike_are_one_run() -> None:
+    memory = Memory(N, MODERN, FIRST)
+    census = Census(((FIRST, FIRST + N),), ())
+    (runs,) = in_runs(MODERN, census, [PageBatch(FIRST, memory.words, None, None)], "all")
+    # The section that ends in the middle divides them.
+    assert runs.offsets.tolist() == [0, N // 2]
+    assert runs.lengths.tolist() == [N // 2, N // 2]
