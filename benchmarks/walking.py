@@ -13,8 +13,9 @@ from pathlib import Path
 from drgn.helpers.linux.mm import for_each_page
 from results import print_table, write_json
 
+from pageinspect.classify.runs import Detail
 from pageinspect.report.selection import Selection
-from pageinspect.report.summary import summarise
+from pageinspect.report.summary import count, summarise
 from pageinspect.survey import Survey, survey
 from pageinspect.target import open_target
 from pageinspect.vm.guest import Guest
@@ -49,10 +50,11 @@ def summary_by_use(asked: Survey) -> None:
     _summary(asked, "use")
 
 
-def _summary(asked: Survey, by: str) -> None:
+def _summary(asked: Survey, by: Detail) -> None:
     selection = Selection(asked.census.spanned_pages)
     provenance = asked.target.provenance
-    summarise(provenance, asked.layout, asked.census, selection, [by], asked.pages())
+    counts = count(asked.layout, selection, [by], asked.runs(detail=by))
+    summarise(provenance, asked.layout, asked.census, selection, [by], counts)
 
 
 def best(work: Callable[[Survey], None], asked: Survey, runs: int) -> float:

@@ -32,6 +32,9 @@ class PageInspectError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> "tuple[type[PageInspectError], tuple[str, str]]":
+        return type(self), (self.message, self.hint)
+
 
 class UsageError(PageInspectError):
     """The command line is wrong: a bad option value, pfn range or type name."""

@@ -410,26 +410,30 @@ class Piece:
     unreadable: int = 0
 
 
-def pieces(rules: Rules, online: Online, end: int, batches: Iterable[Pages]) -> Iterator[Piece]:
+def entries(rules: Rules, online: Online, end: int, pages: Pages) -> tuple[int, Piece]:
+    """Return the pfn of the first entry, and the entries, of one batch of pages below `end`."""
+    first = pages.batch.first
+    columns = KpageColumns(rules, pages)
+    flags, counts = columns.flags(), columns.count()
+    hole = _not_online(online, pages)
+    flags[hole] = rules.hole
+    counts[hole] = 0
+    readable = pages.batch.readable
+    unreadable = 0 if readable is None else int((~readable & ~hole).sum())
+    return first, Piece(flags[: end - first], counts[: end - first], unreadable)
+
+
+def pieces(rules: Rules, end: int, parts: Iterable[tuple[int, Piece]]) -> Iterator[Piece]:
     """Yield both files' entries from pfn 0 to `end`, a section at most at a time.
 
-    `batches` are the pages of the pfns of `online.ranges` that have a struct page, in pfn order.
+    `parts` are what entries() gives of the pages of the pfns of `Online.ranges` that have a struct
+    page, in pfn order.
     """
     position = 0
-    for pages in batches:
-        first = pages.batch.first
-        if first >= end:
-            break
+    for first, piece in parts:
         yield from _holes(rules, position, first)
-        columns = KpageColumns(rules, pages)
-        flags, counts = columns.flags(), columns.count()
-        hole = _not_online(online, pages)
-        flags[hole] = rules.hole
-        counts[hole] = 0
-        readable = pages.batch.readable
-        unreadable = 0 if readable is None else int((~readable & ~hole).sum())
-        yield Piece(flags[: end - first], counts[: end - first], unreadable)
-        position = first + len(pages)
+        yield piece
+        position = first + len(piece.flags)
     yield from _holes(rules, position, end)
 
 

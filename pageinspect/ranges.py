@@ -45,6 +45,23 @@ def intersect(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
     return common
 
 
+def cut(ranges: Sequence[Range], length: int) -> list[list[Range]]:
+    """Return the sorted disjoint ranges in pieces, cut at multiples of `length` pfns."""
+    pieces: list[list[Range]] = []
+    last = -1
+    for start, end in ranges:
+        at = start
+        while at < end:
+            number = at // length
+            upto = min(end, (number + 1) * length)
+            if number != last:
+                pieces.append([])
+                last = number
+            pieces[-1].append((at, upto))
+            at = upto
+    return pieces
+
+
 def count(ranges: Iterable[Range]) -> int:
     """Return the number of pfns in disjoint ranges."""
     return sum(end - start for start, end in ranges)

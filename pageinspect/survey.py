@@ -1,7 +1,8 @@
 """Wires the walking stages: an opened kernel, and its pages as columns."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from drgn import Program
 
@@ -9,9 +10,10 @@ from . import walk
 from .census import Census, take_census
 from .classify import Pages, code_name, head_pfns, outside_heads, use_name
 from .classify.batches import Batch
-from .classify.runs import BATCH_SECTIONS, Detail, in_runs
+from .classify.runs import Detail, in_runs
 from .guard import paced
 from .layout import PageLayout, build_layout
+from .mapped import MappedVmemmap, map_vmemmap
 from .ranges import Range, resolve
 from .target import Target, adopt_program
 
@@ -23,6 +25,8 @@ class Survey:
     target: Target
     layout: PageLayout
     census: Census
+    mapped: MappedVmemmap | None = None
+    """Set in processes that may read struct pages without a copy: see mapped.py."""
 
     def ranges(self, *texts: str) -> list[Range]:
         """Return the pfns with struct pages in ranges as the command line takes them, all for none.
@@ -47,16 +51,27 @@ class Survey:
 
         Rows count `pages.lengths` pages each. A batch may have many memory sections.
         """
-        batches = self._batches(wanted, BATCH_SECTIONS)
-        for batch in in_runs(self.layout, self.census, batches, detail):
+        # What is mapped takes no memory while it is held.
+        joined = 4 if self.mapped is None else 16
+        batches = self._batches(wanted)
+        for batch in in_runs(self.layout, self.census, batches, detail, joined):
             yield self._columns(batch)
 
-    def _batches(
-        self, wanted: Sequence[Range] | None, sections: int = 1
-    ) -> Iterator[walk.PageBatch]:
+    def _batches(self, wanted: Sequence[Range] | None) -> Iterator[walk.PageBatch]:
         prog, layout, spanned = self.target.prog, self.layout, self.census.spanned
         asked = spanned if wanted is None else wanted
-        return paced(walk.walk(prog, layout, spanned, asked, sections))
+        return paced(walk.walk(prog, layout, spanned, asked, self.mapped))
+
+    def mapping(self) -> "Survey":
+        """Return the same with the core's file mapped, where it is one that can be.
+
+        For a process that may end when the file is cut off meanwhile.
+        """
+        core = self.target.prog.core_dump_path
+        if core is None or self.target.provenance.source == "live":
+            return self
+        prog, vmcoreinfo = self.target.prog, self.target.vmcoreinfo
+        return replace(self, mapped=map_vmemmap(prog, self.layout, vmcoreinfo, Path(core)))
 
     def _columns(self, batch: Batch) -> Pages:
         heads = head_pfns(self.layout, batch)

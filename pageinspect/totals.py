@@ -1,5 +1,7 @@
 """Pages by use, and the few finer totals that the kernel's counters are compared with."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,23 +32,50 @@ class Totals:
     """The uses that were counted, where not all were."""
 
 
-class Counting:
+class Tally(ABC):
     """Adds up the Totals of the batches of a walk."""
 
-    def __init__(self, layout: PageLayout) -> None:
+    def __init__(self, layout: PageLayout, *sizes: int) -> None:
         self._layout = layout
-        self._uses = np.zeros(USE_CODES, np.int64)
-        self._unmapped = self._off_lru = self._compound = self._trylock = 0
+        self.sums = [np.zeros(size, np.int64) for size in sizes]
+
+    def watch(self, batches: Iterable[Pages]) -> Iterator[Pages]:
+        """Yield the batches, and add each."""
+        for pages in batches:
+            self.add(pages)
+            yield pages
+
+    def merge(self, other: "Tally") -> None:
+        """Add what was added up of other pages."""
+        self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+
+    @abstractmethod
+    def add(self, pages: Pages) -> None:
+        """Add a batch, all of it."""
+
+    @abstractmethod
+    def totals(self) -> Totals:
+        """Return what was added up."""
+
+
+class UseTally(Tally):
+    """Adds up all uses."""
+
+    def __init__(self, layout: PageLayout) -> None:
+        super().__init__(layout, USE_CODES, 4)
 
     def add(self, pages: Pages) -> None:
         """Add a batch, all of it."""
+        uses, finer = self.sums
         use = pages.use
-        self._uses += np.bincount(use, pages.lengths, USE_CODES).astype(np.int64)
+        uses += np.bincount(use, pages.lengths, USE_CODES).astype(np.int64)
         anon = (use == USE["anon"]) | (use == USE["ksm"])
-        self._trylock += pages.count(pages.on_trylock_list)
-        self._unmapped += pages.count(anon & ~self._mapped(pages))
-        self._off_lru += pages.count((use == USE["file"]) & ~pages.head_flag("lru"))
-        self._compound += pages.count((use == USE["kernel"]) & (pages.folio_order > 0))
+        finer += [
+            pages.count(anon & ~self._mapped(pages)),
+            pages.count((use == USE["file"]) & ~pages.head_flag("lru")),
+            pages.count((use == USE["kernel"]) & (pages.folio_order > 0)),
+            pages.count(pages.on_trylock_list),
+        ]
 
     def _mapped(self, pages: Pages) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Return where a page is mapped, by itself or with the whole of its folio."""
@@ -59,30 +88,31 @@ class Counting:
 
     def totals(self) -> Totals:
         """Return what was added up."""
+        sums, finer = self.sums
         uses: dict[str, int] = {}
-        for code in np.flatnonzero(self._uses).tolist():
+        for code in np.flatnonzero(sums).tolist():
             name = use_name(self._layout, code)
-            uses[name] = uses.get(name, 0) + int(self._uses[code])
-        return Totals(uses, self._unmapped, self._off_lru, self._compound, self._trylock)
+            uses[name] = uses.get(name, 0) + int(sums[code])
+        unmapped, off_lru, compound, trylock = finer.tolist()
+        return Totals(uses, unmapped, off_lru, compound, trylock)
 
 
-class TypeCounting:
-    """Adds up the Totals of those uses that types alone tell: several times cheaper."""
+class TypeTally(Tally):
+    """Adds up those uses that types alone tell: several times cheaper."""
 
     def __init__(self, layout: PageLayout) -> None:
-        self._layout = layout
-        self._codes = np.zeros(CODES, np.int64)
+        super().__init__(layout, CODES)
 
     def add(self, pages: Pages) -> None:
         """Add a batch, all of it."""
-        self._codes += np.bincount(pages.code, pages.lengths, CODES).astype(np.int64)
+        self.sums[0] += np.bincount(pages.code, pages.lengths, CODES).astype(np.int64)
 
     def totals(self) -> Totals:
         """Return what was added up."""
         scheme, uses = self._layout.scheme, dict[str, int]()
-        for code in np.flatnonzero(self._codes).tolist():
+        for code in np.flatnonzero(self.sums[0]).tolist():
             name = _MOVABLE if code == Code.MOVABLE_OPS else code_name(scheme, code)
-            uses[name] = uses.get(name, 0) + int(self._codes[code])
+            uses[name] = uses.get(name, 0) + int(self.sums[0][code])
         told = {_MOVABLE, *type_names(self._layout)}
         if scheme.find("large_kmalloc") is None:
             # The kernel counts large kmalloc as slab, and its pages cannot be told by type.

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from drgn import FaultError, Program
 
 from .layout import SECTION_PFNS, PageLayout
+from .mapped import MappedVmemmap
 from .ranges import Range, intersect
 
 Words = npt.NDArray[np.uint64]
@@ -139,34 +140,23 @@ def walk(
     layout: PageLayout,
     spanned: Sequence[Range],
     wanted: Sequence[Range],
-    sections: int = 1,
+    mapped: MappedVmemmap | None = None,
 ) -> Iterator[PageBatch]:
     """Yield the PageBatches of every memory section that holds a wanted pfn, in order.
 
     `spanned` and `wanted` are sorted disjoint (start, end) pfns, end exclusive. A batch is what one
-    section has of struct pages, or as many as `sections` that touch, so that free blocks and all
-    but gigantic folios are whole in it.
+    section has of struct pages, so that free blocks and all but gigantic folios are whole in it.
+    With `mapped`, words may be a view of a file, read-only.
     """
-    for start, end in _batches(spanned, wanted, sections):
-        words, readable = _read(prog, layout, start, end - start)
-        yield PageBatch(start, words, readable, _wanted(start, end - start, wanted))
-
-
-def _batches(spanned: Sequence[Range], wanted: Sequence[Range], sections: int) -> Iterator[Range]:
-    """Yield the pfns of each batch: those with a struct page, of sections that touch."""
-    held: Range | None = None
     for section in _sections(wanted):
         for start, end in intersect(spanned, [(section, section + SECTION_PFNS)]):
-            if not intersect(wanted, [(start, end)]):
-                continue
-            if held and held[1] == start and end - held[0] <= sections * SECTION_PFNS:
-                held = held[0], end
-                continue
-            if held:
-                yield held
-            held = start, end
-    if held:
-        yield held
+            asked = _wanted(start, end - start, wanted)
+            if asked is None or asked.any():
+                words = None if mapped is None else mapped.read(start, end - start)
+                readable = None
+                if words is None:
+                    words, readable = _read(prog, layout, start, end - start)
+                yield PageBatch(start, words, readable, asked)
 
 
 def _sections(ranges: Sequence[Range]) -> Iterator[int]:

@@ -1,5 +1,6 @@
 """What columns are made from: the struct pages of consecutive pfns, page by page or as runs."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,25 +63,37 @@ class RunBatch:
 Batch = PageBatch | RunBatch
 
 
-def joined(parts: list[RunBatch]) -> RunBatch:
-    """Return consecutive batches as one."""
-    if len(parts) == 1:
-        return parts[0]
-    first = parts[0].first
-    rows = np.cumsum([0, *map(len, parts[:-1])]).tolist()
-    return RunBatch(
-        first,
-        parts[-1].first + parts[-1].size - first,
-        np.concatenate([part.offsets + (part.first - first) for part in parts]),
-        np.concatenate([part.words for part in parts]),
-        _joined_masks([part.readable for part in parts], parts),
-        _joined_masks([part.wanted for part in parts], parts),
-        np.concatenate([part.tail_rows + row for part, row in zip(parts, rows, strict=True)]),
-        np.concatenate([part.tails for part in parts]),
-    )
+class Batches:
+    """PageBatches that touch, as one: `readable` and `wanted` are as theirs."""
+
+    def __init__(self, parts: Sequence[PageBatch]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.first = parts[0].first
+        self.readable = _joined([part.readable for part in parts], parts)
+        self.wanted = _joined([part.wanted for part in parts], parts)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def words(self) -> Iterator[tuple[int, Words]]:
+        """Yield where the words of each part begin, from `first`, and the words."""
+        return zip(self._starts[:-1].tolist(), (part.words for part in self._parts), strict=True)
+
+    def take(self, offsets: Pfns) -> Words:
+        """Return a copy of the words of these pages, (k, words a page); sorted, from `first`."""
+        if len(self._parts) == 1:
+            return self._parts[0].words[offsets]
+        taken = np.empty((len(offsets), self._parts[0].words.shape[1]), np.uint64)
+        bounds = np.searchsorted(offsets, self._starts).tolist()
+        for i, (start, words) in enumerate(self.words()):
+            low, high = bounds[i : i + 2]
+            if low < high:
+                taken[low:high] = words[offsets[low:high] - start]
+        return taken
 
 
-def _joined_masks(masks: list[Mask | None], parts: list[RunBatch]) -> Mask | None:
+def _joined(masks: list[Mask | None], parts: Sequence[PageBatch]) -> Mask | None:
     if all(mask is None for mask in masks):
         return None
     return np.concatenate(

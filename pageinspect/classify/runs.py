@@ -14,7 +14,7 @@ from ..census import Census
 from ..layout import MAX_ORDER, SECTION_PFNS, PageLayout
 from ..schemes import Reading
 from ..walk import PageBatch, Words
-from .batches import Mask, Pfns, RunBatch, joined
+from .batches import Batches, Mask, Pfns, RunBatch
 from .columns import ramp
 from .conflicts import FLAGS_CHECKED_AT_FREE
 from .folios import LARGEST_ORDER, orders_from, tail_heads
@@ -22,37 +22,36 @@ from .folios import LARGEST_ORDER, orders_from, tail_heads
 Detail = Literal["type", "use", "all"]
 """What is asked of runs: types and folios; uses as well; or all that `check` prints of a page."""
 
-BATCH_SECTIONS = 1
-"""Memory sections of a PageBatch that is best made into runs at a time."""
 _PIECE = 16384
 """Struct pages compared at a time: 1 MiB, which a core's own cache holds."""
-_MOST_ROWS = 1 << 12
-_MOST_PFNS = 64 * SECTION_PFNS
 _ALL = (1 << 64) - 1
 _KERNEL_HALF_AND_TAG = 0xFFFF800000000003
 
 
 def in_runs(
-    layout: PageLayout, census: Census, batches: Iterable[PageBatch], detail: Detail
+    layout: PageLayout,
+    census: Census,
+    batches: Iterable[PageBatch],
+    detail: Detail,
+    joined: int = 4,
 ) -> Iterator[RunBatch]:
-    """Yield the pages of the batches as runs; those that touch are joined while they are small."""
+    """Yield the pages of the batches as runs: those of `joined` sections that touch together."""
     condense = _Condenser(layout, census, detail)
-    held: list[RunBatch] = []
+    held: list[PageBatch] = []
     for batch in batches:
         if held and (
-            held[-1].first + held[-1].size != batch.first
-            or sum(map(len, held)) >= _MOST_ROWS
-            or batch.first + len(batch) - held[0].first > _MOST_PFNS
+            held[-1].first + len(held[-1]) != batch.first
+            or batch.first + len(batch) - held[0].first > joined * SECTION_PFNS
         ):
-            yield joined(held)
+            yield condense(Batches(held))
             held = []
-        held.append(condense(batch))
+        held.append(batch)
     if held:
-        yield joined(held)
+        yield condense(Batches(held))
 
 
 class _Condenser:
-    """Makes a RunBatch of a PageBatch."""
+    """Makes a RunBatch of batches that touch."""
 
     def __init__(self, layout: PageLayout, census: Census, detail: Detail) -> None:
         self._layout = layout
@@ -67,23 +66,35 @@ class _Condenser:
         head = layout.flag("head")
         self._head = np.uint64(0 if head is None else 1 << head)
 
-    def __call__(self, batch: PageBatch) -> RunBatch:
-        begins = np.empty(len(batch), np.bool_)
-        for start in range(0, len(batch), _PIECE):
-            piece = batch.words[start : start + _PIECE]
-            self._compare(piece, begins[start : start + _PIECE])
-        self._divide(batch, begins)
-        while self._divide_where_places_count(batch, begins):
-            pass
+    def __call__(self, batches: Batches) -> RunBatch:
+        begins = np.empty(len(batches), np.bool_)
+        for start, words in batches.words():
+            for piece in range(0, len(words), _PIECE):
+                end = min(piece + _PIECE, len(words))
+                self._compare(words[piece:end], begins[start + piece : start + end])
+        self._divide(batches, begins)
         offsets = np.flatnonzero(begins)
-        words = batch.words[offsets]
+        words = batches.take(offsets)
+        while self._divide_where_places_count(batches, begins, offsets, words):
+            offsets = np.flatnonzero(begins)
+            words = batches.take(offsets)
+        divided = np.flatnonzero(begins)
+        if len(divided) != len(offsets):
+            offsets, words = divided, batches.take(divided)
         heads = np.flatnonzero(words[:, self._layout.flags // 8] & self._head)
         behind = np.zeros((len(heads), words.shape[1]), np.uint64)
-        inside = offsets[heads] + 1 < len(batch)
-        behind[inside] = batch.words[offsets[heads[inside]] + 1]
-        readable = None if batch.readable is None else batch.readable[offsets]
-        wanted = None if batch.wanted is None else batch.wanted[offsets]
-        return RunBatch(batch.first, len(batch), offsets, words, readable, wanted, heads, behind)
+        inside = offsets[heads] + 1 < len(batches)
+        behind[inside] = batches.take(offsets[heads[inside]] + 1)
+        return RunBatch(
+            batches.first,
+            len(batches),
+            offsets,
+            words,
+            None if batches.readable is None else batches.readable[offsets],
+            None if batches.wanted is None else batches.wanted[offsets],
+            heads,
+            behind,
+        )
 
     def _compare(self, words: Words, begins: Mask) -> None:
         """Note which struct pages differ from the one before."""
@@ -109,7 +120,7 @@ class _Condenser:
                 np.bitwise_and(words[:, index], relevant, out=column)
             changes |= column[1:] != column[:-1]
 
-    def _divide(self, batch: PageBatch, begins: Mask) -> None:
+    def _divide(self, batch: Batches, begins: Mask) -> None:
         """Begin a run at every boundary that the struct pages do not tell."""
         begins[-batch.first % SECTION_PFNS :: SECTION_PFNS] = True
         low, high = np.searchsorted(self._bounds, (batch.first, batch.first + len(batch)))
@@ -118,48 +129,50 @@ class _Condenser:
             if mask is not None:
                 begins[1:] |= mask[1:] != mask[:-1]
 
-    def _divide_where_places_count(self, batch: PageBatch, begins: Mask) -> bool:
-        """Begin runs where a page's place in its folio or free block counts; False when done.
+    def _divide_where_places_count(
+        self, batches: Batches, begins: Mask, offsets: Pfns, words: Words
+    ) -> bool:
+        """Begin runs where a page's place in its folio or free block counts.
 
         Heads of folios and of free blocks are alone, and runs end where these end. A run of tails
-        lies in one folio, and those that are typed are alone.
+        lies in one folio, and those that are typed are alone. Returns whether pages were taken
+        apart that are to be looked at one by one.
         """
-        layout = self._layout
-        offsets = np.flatnonzero(begins)
-        lengths = np.diff(offsets, append=len(batch))
-        typed = layout.scheme.word(batch.words[offsets, layout.page_type // 8], layout.page_type)
-        free = layout.scheme.slots(typed) == self._buddy
-        head = (batch.words[offsets, layout.flags // 8] & self._head) != 0
-        compound = batch.words[offsets, layout.compound // 8]
-        tails = np.flatnonzero((compound & np.uint64(1)) != 0)
-        pfns = batch.first + offsets[tails]
+        layout, n = self._layout, len(batches)
+        lengths = np.diff(offsets, append=n)
+        typed = layout.scheme.word(words[:, layout.page_type // 8], layout.page_type)
+        free = np.flatnonzero(layout.scheme.slots(typed) == self._buddy)
+        head = np.flatnonzero(words[:, layout.flags // 8] & self._head)
+        compound = words[:, layout.compound // 8]
+        tails = np.flatnonzero(compound & np.uint64(1))
+        pfns = batches.first + offsets[tails]
         of_first = tail_heads(layout, pfns, compound[tails])
-        of_last = tail_heads(layout, pfns + lengths[tails] - 1, compound[tails])
-        alone = free | head
-        alone[tails] |= of_first != of_last
-        alone[tails] |= layout.scheme.readings(typed[tails]) == Reading.TYPE
+        long = np.flatnonzero(lengths[tails] > 1)
+        of_last = tail_heads(layout, pfns[long] + lengths[tails[long]] - 1, compound[tails[long]])
+        apart = of_first[long] != of_last
+        apart |= layout.scheme.readings(typed[tails[long]]) == Reading.TYPE
         edges = np.concatenate(
             (
-                self._ends_of_blocks(batch, offsets[free]),
-                self._ends_of_folios(batch, offsets[head]),
+                self._ends_of_blocks(offsets[free], words[free]),
+                self._ends_of_folios(batches, offsets[head]),
                 # Of folios that begin before the batch the order is not known here.
-                _powers_beyond(np.unique(of_first[of_first < batch.first]) - batch.first),
+                _powers_beyond(np.unique(of_first[of_first < batches.first]) - batches.first),
             )
         )
-        edges = edges[(edges > 0) & (edges < len(batch))]
-        rows = np.flatnonzero(alone & (lengths > 1))
-        begins[edges] = True
-        begins[np.repeat(offsets[rows], lengths[rows]) + ramp(lengths[rows])] = True
-        return bool(len(rows))
+        begins[edges[(edges > 0) & (edges < n)]] = True
+        alone = np.concatenate((free, head, tails[long[apart]]))
+        alone = alone[lengths[alone] > 1]
+        begins[np.repeat(offsets[alone], lengths[alone]) + ramp(lengths[alone])] = True
+        return bool(len(alone))
 
-    def _ends_of_blocks(self, batch: PageBatch, heads: Pfns) -> Pfns:
-        orders = np.minimum(batch.words[heads, self._layout.private // 8], np.uint64(MAX_ORDER))
+    def _ends_of_blocks(self, heads: Pfns, words: Words) -> Pfns:
+        orders = np.minimum(words[:, self._layout.private // 8], np.uint64(MAX_ORDER))
         return heads + (1 << orders.astype(np.int64))
 
-    def _ends_of_folios(self, batch: PageBatch, heads: Pfns) -> Pfns:
-        row, column = divmod(self._layout.order.offset // 8, batch.words.shape[1])
-        heads = heads[heads + row < len(batch)]
-        orders = orders_from(self._layout, batch.words[heads + row, column])
+    def _ends_of_folios(self, batches: Batches, heads: Pfns) -> Pfns:
+        row, column = divmod(self._layout.order.offset // 8, self._layout.struct_size // 8)
+        heads = heads[heads + row < len(batches)]
+        orders = orders_from(self._layout, batches.take(heads + row)[:, column])
         return heads + (1 << orders.astype(np.int64))
 
 

@@ -11,15 +11,15 @@ import argparse
 from typing import TYPE_CHECKING
 
 from .options import open_target, write_report
-from .walking import add_pfn_argument, walked
+from .walking import add_jobs_argument, add_pfn_argument, folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    from ..classify import Pages
+    from ..ranges import Range
     from ..report.check import Findings
     from ..survey import Survey
-    from ..totals import Counting
+    from ..totals import UseTally
 
 NAME = "check"
 
@@ -27,6 +27,7 @@ NAME = "check"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add_pfn_argument(parser)
+    add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from .. import books, ranges, survey
     from ..counters import read_counters
     from ..report.base import coverage_of
-    from ..report.check import CheckReport, find
-    from ..totals import Counting
+    from ..report.check import CheckReport, Findings, find
+    from ..totals import UseTally
 
     target = open_target(args)
     live = target.provenance.changing
@@ -44,9 +45,17 @@ def run(args: argparse.Namespace) -> int:
     before = None if args.pfn or reduced else read_counters(target.prog)
     opened = survey.survey(target)
     wanted = ranges.resolve(args.pfn, opened.census, opened.layout.page_shift)
-    counting = Counting(opened.layout)
-    columns = walked(opened, wanted, "all")
-    findings = find(columns if before is None else _counted(columns, counting), live=live)
+    totals = before is not None
+
+    def work(survey: "Survey", piece: "Sequence[Range]") -> "tuple[Findings, UseTally]":
+        tally = UseTally(survey.layout)
+        columns = survey.runs(piece)
+        return find(tally.watch(columns) if totals else columns, live=live), tally
+
+    tally, findings = UseTally(opened.layout), Findings()
+    for part, tallied in folded(args, opened, wanted, work):
+        findings.add(part)
+        tally.merge(tallied)
     coverage = coverage_of(
         target.provenance, opened.layout, ranges.count(wanted), findings.unreadable
     )
@@ -59,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         left_out = "struct pages that could not be read are missing from the counts"
     else:
         after = read_counters(target.prog) if live else before
-        balanced = books.balance(counting.totals(), before, after)
+        balanced = books.balance(tally.totals(), before, after)
     if live and findings.found:
         findings = _confirmed(opened, findings)
     report = CheckReport(target.provenance, opened.layout, coverage, findings, balanced, left_out)
@@ -67,16 +76,10 @@ def run(args: argparse.Namespace) -> int:
     return report.status
 
 
-def _counted(columns: "Iterator[Pages]", counting: "Counting") -> "Iterator[Pages]":
-    for pages in columns:
-        counting.add(pages)
-        yield pages
-
-
 def _confirmed(survey: "Survey", findings: "Findings") -> "Findings":
     """Return what is still broken when the suspicious pages are read again."""
     from ..ranges import merge
     from ..report.check import find, spots
 
-    again = find(survey.pages(merge(spots(findings))), live=True)
+    again = find(survey.runs(merge(spots(findings))), live=True)
     return findings.confirmed(again)

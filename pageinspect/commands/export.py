@@ -7,6 +7,7 @@ Struct pages that cannot be read have KPF_NOPAGE and count 0; they are counted o
 
 import argparse
 import contextlib
+import itertools
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -14,9 +15,13 @@ from typing import IO, TYPE_CHECKING
 from ..errors import Exit, UsageError
 from .options import add_target_arguments, open_target
 from .output import check_output, open_output
-from .walking import walked
+from .walking import add_jobs_argument, folded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..kpageflags import Piece
+    from ..ranges import Range
     from ..survey import Survey
 
 NAME = "export"
@@ -32,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--kpagecount", type=Path, metavar="FILE", help="write FILE as /proc/kpagecount has it"
     )
+    add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,14 +58,19 @@ def run(args: argparse.Namespace) -> int:
             None if path is None else stack.enter_context(open_output(path, binary=True))
             for path in paths
         )
-        unreadable = _write(opened, flags, counts)
+        unreadable = _write(args, opened, flags, counts)
     if unreadable:
         pages = "struct page" if unreadable == 1 else "struct pages"
         sys.stderr.write(f"{unreadable} {pages} could not be read: KPF_NOPAGE, count 0\n")
     return int(Exit.INCOMPLETE if unreadable else Exit.COMPLETE)
 
 
-def _write(opened: "Survey", flags: IO[bytes] | None, counts: IO[bytes] | None) -> int:
+def _write(
+    args: argparse.Namespace,
+    opened: "Survey",
+    flags: IO[bytes] | None,
+    counts: IO[bytes] | None,
+) -> int:
     """Write what is asked for and return how many struct pages could not be read."""
     from .. import kpageflags
     from ..ranges import intersect
@@ -70,7 +81,13 @@ def _write(opened: "Survey", flags: IO[bytes] | None, counts: IO[bytes] | None) 
     online = kpageflags.find_online(prog, end)
     wanted = intersect(online.ranges, [(0, end)])
     unreadable = 0
-    for piece in kpageflags.pieces(rules, online, end, walked(opened, wanted)):
+
+    def work(survey: "Survey", piece: "Sequence[Range]") -> "list[tuple[int, Piece]]":
+        pages = survey.pages(piece)
+        return [kpageflags.entries(rules, online, end, batch) for batch in pages]
+
+    parts = itertools.chain.from_iterable(folded(args, opened, wanted, work))
+    for piece in kpageflags.pieces(rules, end, parts):
         if flags is not None:
             flags.write(piece.flags.tobytes())
         if counts is not None:

@@ -5,9 +5,24 @@ that cuts a folio shows the pfns inside it, typed by their head outside.
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
 from .options import write_report
-from .walking import add_walking_arguments, open_survey, status, walked
+from .walking import (
+    add_jobs_argument,
+    add_walking_arguments,
+    folded,
+    open_survey,
+    status,
+    walked,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..ranges import Range
+    from ..report.listing import Runs
+    from ..survey import Survey
 
 NAME = "list"
 
@@ -15,6 +30,7 @@ NAME = "list"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add_walking_arguments(parser)
+    add_jobs_argument(parser)
     parser.add_argument(
         "--freeing",
         action="store_true",
@@ -30,11 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a listing while walking."""
-    from ..report.listing import PagesListing, RunsListing
+    from ..report.listing import PagesListing, RunsListing, runs_of
 
     survey, wanted, selection = open_survey(args)
-    kind = PagesListing if args.each else RunsListing
-    pages = walked(survey, wanted, None if args.each else "use")
-    report = kind(survey.target.provenance, survey.layout, selection, pages)
+    about = survey.target.provenance, survey.layout, selection
+
+    def work(survey: "Survey", piece: "Sequence[Range]") -> "Runs":
+        return runs_of(selection, survey.runs(piece, "use"))
+
+    report = (
+        PagesListing(*about, walked(survey, wanted))
+        if args.each
+        else RunsListing(*about, folded(args, survey, wanted, work))
+    )
     write_report(args, report)
     return status(report.coverage)

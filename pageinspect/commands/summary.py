@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 
 from ..errors import PageInspectError, UsageError
 from .options import write_report
-from .walking import add_walking_arguments, open_survey, status, walked
+from .walking import add_jobs_argument, add_walking_arguments, folded, open_survey, status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ..books import Book
-    from ..classify import Pages
+    from ..classify.runs import Detail
     from ..counters import Counters
+    from ..ranges import Range
+    from ..report.summary import Counts
     from ..survey import Survey
+    from ..totals import Tally
 
 NAME = "summary"
 
@@ -34,63 +37,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to count by (default: type); may be given more than once",
     )
     add_walking_arguments(parser)
+    add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write a SummaryReport."""
     from dataclasses import replace
 
-    from ..report.summary import summarise
+    from ..report.summary import Counts, count, summarise
+    from ..totals import TypeTally, UseTally
 
     by = args.by or ["type"]
     if len(set(by)) != len(by):
         raise UsageError("--by names one thing twice", "give each of type, use, zone, … once")
     survey, wanted, selection = open_survey(args)
-    balancing = _Balancing(survey, by)
-    uses = "use" in by or selection.uses is not None
-    columns = walked(survey, wanted, "use" if uses else "type")
+    tally_of = TypeTally if by == ["type"] else UseTally
     balanced = by in (["type"], ["use"]) and selection.everything and not args.pfn
-    report = summarise(
-        survey.target.provenance,
-        survey.layout,
-        survey.census,
-        selection,
-        by,
-        balancing.watch(columns) if balanced else columns,
-    )
-    if balanced and report.coverage.complete:
-        report = replace(report, books=balancing.books())
+    detail: Detail = "use" if "use" in by or selection.uses is not None else "type"
+
+    def work(survey: "Survey", piece: "Sequence[Range]") -> "tuple[Counts, Tally]":
+        columns = survey.runs(piece, detail)
+        tally = tally_of(survey.layout)
+        if balanced:
+            columns = tally.watch(columns)
+        return count(survey.layout, selection, by, columns), tally
+
+    before = _counters(survey) if balanced else None
+    counts, tally = Counts(), tally_of(survey.layout)
+    for part, tallied in folded(args, survey, wanted, work):
+        counts.add(part)
+        tally.merge(tallied)
+    target = survey.target
+    report = summarise(target.provenance, survey.layout, survey.census, selection, by, counts)
+    if before is not None and report.coverage.complete:
+        report = replace(report, books=_books(survey, tally, before))
     write_report(args, report)
     return status(report.coverage)
 
 
-class _Balancing:
-    """Keeps the books of a walk that goes by, where the kernel's counters can be read."""
+def _counters(survey: "Survey") -> "Counters | None":
+    from ..counters import read_counters
 
-    def __init__(self, survey: "Survey", by: "Sequence[str]") -> None:
-        from ..totals import Counting, TypeCounting
+    try:
+        return read_counters(survey.target.prog)
+    except PageInspectError:
+        return None
 
-        self._target = survey.target
-        self._counting = (Counting if by == ["use"] else TypeCounting)(survey.layout)
 
-    def watch(self, columns: "Iterator[Pages]") -> "Iterator[Pages]":
-        self._before = self._read()
-        for pages in columns:
-            self._counting.add(pages)
-            yield pages
+def _books(survey: "Survey", tally: "Tally", before: "Counters") -> "tuple[Book, ...]":
+    """Return the books of a walk, where the kernel's counters can be read."""
+    from ..books import balance
 
-    def _read(self) -> "Counters | None":
-        from ..counters import read_counters
-
-        try:
-            return read_counters(self._target.prog)
-        except PageInspectError:
-            return None
-
-    def books(self) -> "tuple[Book, ...]":
-        from ..books import balance
-
-        after = self._read() if self._target.provenance.source == "live" else self._before
-        if self._before is None or after is None:
-            return ()
-        return balance(self._counting.totals(), self._before, after)
+    after = _counters(survey) if survey.target.provenance.changing else before
+    return () if after is None else balance(tally.totals(), before, after)

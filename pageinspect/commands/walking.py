@@ -1,9 +1,10 @@
 """What the commands that walk pages share: options, selection, progress and exit status."""
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Exit
 from .options import (
@@ -18,13 +19,21 @@ from .options import (
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from tqdm import tqdm
 
     from ..classify import Pages
-    from ..classify.runs import Detail
     from ..ranges import Range
     from ..report import Coverage
     from ..report.selection import Selection
     from ..survey import Survey
+
+
+_MOST_JOBS = 1024
+_MOST_SECTIONS = 16
+_WORTH_A_PROCESS = 1 << 20
+"""Fewer pages than these are walked before more processes have begun."""
+
+Result = TypeVar("Result")
 
 
 def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
@@ -117,15 +126,74 @@ def _select(
     return selected
 
 
-def walked(
-    survey: "Survey", wanted: "Sequence[Range]", detail: "Detail | None" = None
-) -> "Iterator[Pages]":
-    """Yield survey.pages(), or runs() with a detail, with a progress bar on a terminal."""
+def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
+    """Add -j."""
+    parser.add_argument(
+        "-j",
+        "--jobs",
+        type=_jobs,
+        metavar="N",
+        help="processes that read pages (default: one a processor; small memory is read by one)",
+    )
+
+
+def _jobs(text: str) -> int:
+    jobs = int(text)
+    if not 1 <= jobs <= _MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"between 1 and {_MOST_JOBS}")
+    return jobs
+
+
+_jobs.__name__ = "number"
+
+
+def walked(survey: "Survey", wanted: "Sequence[Range]") -> "Iterator[Pages]":
+    """Yield what survey.pages() does, with a progress bar on a terminal."""
+    with _progress(wanted) as bar:
+        for pages in survey.pages(wanted):
+            yield pages
+            mask = pages.batch.wanted
+            bar.update(len(pages) if mask is None else int(mask.sum()))
+
+
+def folded(
+    args: argparse.Namespace,
+    survey: "Survey",
+    wanted: "Sequence[Range]",
+    work: "Callable[[Survey, Sequence[Range]], Result]",
+) -> "Iterator[Result]":
+    """Yield what `work` gives for the wanted pfns, piece by piece in their order.
+
+    Large memory is shared out to the processes of -j, where the work is done on copies of `survey`.
+    """
+    from .. import jobs, ranges
+    from ..layout import SECTION_PFNS
+
+    n = args.jobs or jobs.available()
+    total = ranges.count(wanted)
+    if args.jobs is None and total < _WORTH_A_PROCESS:
+        n = 1
+    sections = min(max(total // SECTION_PFNS // (4 * n), 1), _MOST_SECTIONS)
+    pieces = ranges.cut(wanted, sections * SECTION_PFNS)
+    results: Generator[Result, None, None]
+    if n == 1:
+        results = (work(survey, piece) for piece in pieces)
+    else:
+        copy = survey.mapping()
+        results = jobs.in_order(lambda piece: work(copy, piece), pieces, n)
+    with contextlib.closing(results), _progress(wanted) as bar:
+        for piece, result in zip(pieces, results, strict=True):
+            yield result
+            bar.update(ranges.count(piece))
+
+
+def _progress(wanted: "Sequence[Range]") -> "tqdm[Any]":
+    """Return a bar of pages, their rate and the time left; for a terminal, after a second."""
     from tqdm import tqdm
 
     from ..ranges import count
 
-    with tqdm(
+    return tqdm(
         total=count(wanted),
         unit=" pages",
         unit_scale=True,
@@ -134,11 +202,7 @@ def walked(
         delay=1,
         disable=None,
         file=sys.stderr,
-    ) as bar:
-        for pages in survey.pages(wanted) if detail is None else survey.runs(wanted, detail):
-            yield pages
-            mask = pages.batch.wanted
-            bar.update(pages.batch.size if mask is None else pages.count(mask))
+    )
 
 
 def status(coverage: "Coverage") -> Exit:

@@ -41,6 +41,16 @@ class Findings:
     """Number of pages that break a rule, by its name; rules that none breaks are absent."""
     unreadable: int = 0
 
+    def add(self, later: "Findings") -> None:
+        """Add what was found in pages behind these."""
+        for rule, n in later.found.items():
+            before = self.found.get(rule, 0)
+            kept = [violation for violation in later.kept if violation.rule == rule]
+            self.kept += kept[: max(MOST_KEPT - before, 0)]
+            self.found[rule] = before + n
+        self.kept.sort(key=lambda v: v.pfn)
+        self.unreadable += later.unreadable
+
     def confirmed(self, again: "Findings") -> "Findings":
         """Return what both readings found.
 

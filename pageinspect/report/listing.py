@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -31,12 +32,12 @@ class Listing(ABC):
         provenance: Provenance,
         layout: PageLayout,
         selection: Selection,
-        batches: Iterable[Pages],
+        parts: Iterable[Any],
     ) -> None:
         self.provenance = provenance
         self.layout = layout
         self.selection = selection
-        self._batches = batches
+        self._parts = parts
         self._rows = self._pages = self._unreadable = 0
         self._use_name = cache(lambda use: use_name(layout, use))
         self._type_name = cache(lambda code: code_name(layout.scheme, code))
@@ -59,7 +60,7 @@ class Listing(ABC):
         return len(hex(self.selection.last))
 
     @abstractmethod
-    def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
+    def _items(self, parts: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of each row."""
 
     @abstractmethod
@@ -74,10 +75,10 @@ class Listing(ABC):
     def _summary(self) -> str:
         """Return what was listed, in a line."""
 
-    def _counting(self) -> Iterator[Pages]:
-        for pages in self._batches:
-            yield pages
-            self._unreadable += pages.unreadable
+    def _counting(self) -> Iterator[Any]:
+        for part in self._parts:
+            yield part
+            self._unreadable += part.unreadable
 
     def _listed(self) -> Iterator[tuple[Any, ...]]:
         for item in self._items(self._counting()):
@@ -106,8 +107,16 @@ class Listing(ABC):
         return ("", self._summary(), *self.coverage.remarks())
 
 
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of a part of a walk, (5, k) int64: start, end, use, type code, order of each."""
+
+    runs: Integers
+    unreadable: int
+
+
 class RunsListing(Listing):
-    """Runs of consecutive pfns of one use, type and order."""
+    """Runs of consecutive pfns of one use, type and order; `parts` are Runs, in order."""
 
     json_key = "runs"
 
@@ -125,8 +134,8 @@ class RunsListing(Listing):
             Column("size", size, "right", "bytes", width=9, spare=True),
         )
 
-    def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
-        for start, end, use, code, order in _joined(batches, self.selection):
+    def _items(self, parts: Iterable[Runs]) -> Iterator[tuple[Any, ...]]:
+        for start, end, use, code, order in _joined(parts):
             self._pages += end - start
             yield start, end, self._use_name(use), self._type_name(code), order
 
@@ -154,7 +163,7 @@ class RunsListing(Listing):
 
 
 class PagesListing(Listing):
-    """Every page, one line each."""
+    """Every page, one line each; `parts` are Pages, in order."""
 
     json_key = "pages"
 
@@ -171,10 +180,10 @@ class PagesListing(Listing):
             Column("flags", width=0),
         )
 
-    def _items(self, batches: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
+    def _items(self, parts: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
         flag_names = cache(self._flag_names)
         known = np.uint64(sum(1 << bit for _, bit in self.layout.flag_bits))
-        for pages in batches:
+        for pages in parts:
             selected = self.selection.of(pages)
             index = np.arange(len(pages)) if selected is None else np.flatnonzero(selected)
             columns = (
@@ -230,19 +239,26 @@ def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integer
     return np.stack((pfns, ends, key >> 32, key >> 8 & 0xFFFFFF, key & 0xFF))
 
 
-def _joined(batches: Iterable[Pages], selection: Selection) -> Iterator[list[int]]:
-    """Yield [start, end, use, type code, order] of each run, joined across batches."""
-    last: list[int] | None = None
+def runs_of(selection: Selection, batches: Iterable[Pages]) -> Runs:
+    """Return the selected runs of some batches."""
+    runs, unreadable = [np.empty((5, 0), np.int64)], 0
     for pages in batches:
-        runs = _batch_runs(pages, selection.of(pages)).T.tolist()
-        if last is not None and runs:
-            if runs[0][0] == last[1] and runs[0][2:] == last[2:]:
-                runs[0][0] = last[0]
+        runs.append(_batch_runs(pages, selection.of(pages)))
+        unreadable += pages.unreadable
+    return Runs(np.concatenate(runs, axis=1), unreadable)
+
+
+def _joined(parts: Iterable[Runs]) -> Iterator[list[int]]:
+    """Yield [start, end, use, type code, order] of each run, joined where parts meet."""
+    last: list[int] | None = None
+    for part in parts:
+        for run in part.runs.T.tolist():
+            if last is None:
+                last = run
+            elif run[0] == last[1] and run[2:] == last[2:]:
+                last[1] = run[1]
             else:
                 yield last
-            last = None
-        if runs:
-            last = runs.pop()
-        yield from runs
+                last = run
     if last is not None:
         yield last

@@ -1,7 +1,7 @@
 """The summary: how many pages, folios and bytes, by one or more dimensions."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -133,13 +133,31 @@ class SummaryReport:
         return (*row.key, row.value, *cells, split)
 
 
+@dataclass(slots=True)
+class Counts:
+    """What was counted of some pages: [pages, folios] by combined key, and two totals."""
+
+    by_key: dict[int, list[int]] = field(default_factory=dict)
+    freeing: int = 0
+    unreadable: int = 0
+
+    def add(self, other: "Counts") -> None:
+        """Add what was counted of other pages."""
+        for key, numbers in other.by_key.items():
+            mine = self.by_key.setdefault(key, [0, 0])
+            for column, n in enumerate(numbers):
+                mine[column] += n
+        self.freeing += other.freeing
+        self.unreadable += other.unreadable
+
+
 class _Fold:
     """Counts pages and folios by the combined keys of some dimensions."""
 
     def __init__(self, dimensions: Sequence[Dimension], layout: PageLayout) -> None:
         self._dimensions = dimensions
         self._sizes = [dimension.size(layout) for dimension in dimensions]
-        self._counts: dict[int, list[int]] = {}
+        self.counts = Counts()
 
     def add(self, pages: Pages, selected: Any) -> None:
         key = np.zeros(len(pages), np.int64)
@@ -148,33 +166,35 @@ class _Fold:
         head, lengths = pages.head, pages.lengths
         if selected is not None:
             key, head, lengths = key[selected], head[selected], lengths[selected]
-        keys, index = (key, None) if len(self._sizes) == 1 else np.unique(key, return_inverse=True)
-        index = key if index is None else index
+        keys: Any = None
+        if len(self._sizes) > 1:
+            keys, key = np.unique(key, return_inverse=True)
         for column, weights in enumerate((lengths, lengths * head)):
-            counts = np.bincount(index, weights)
-            values = np.flatnonzero(counts)
-            named = values if len(self._sizes) == 1 else keys[values]
-            for value, n in zip(named.tolist(), counts[values].tolist(), strict=True):
-                self._counts.setdefault(value, [0, 0])[column] += int(n)
+            numbers = np.bincount(key, weights)
+            values = np.flatnonzero(numbers)
+            named = values if keys is None else keys[values]
+            for value, n in zip(named.tolist(), numbers[values].tolist(), strict=True):
+                self.counts.by_key.setdefault(value, [0, 0])[column] += int(n)
 
-    def items(self) -> Iterator[tuple[tuple[int, ...], int, int]]:
-        """Yield (keys, pages, folios), sorted by the keys."""
-        for combined, (n_pages, n_folios) in sorted(self._counts.items()):
-            keys = []
-            rest = combined
-            for n in reversed(self._sizes):
-                rest, key = divmod(rest, n)
-                keys.append(key)
-            yield tuple(reversed(keys)), n_pages, n_folios
+    def keys(self, combined: int) -> tuple[int, ...]:
+        """Return the key of each dimension."""
+        keys = []
+        for n in reversed(self._sizes):
+            combined, key = divmod(combined, n)
+            keys.append(key)
+        return tuple(reversed(keys))
 
 
 def _rows(
-    fold: _Fold, dimensions: Sequence[Dimension], layout: PageLayout, census: Census
+    counts: Counts, by: Sequence[str], layout: PageLayout, census: Census
 ) -> tuple[SummaryRow, ...]:
     """Return the rows, those of one name joined: the words that untyped pages may have."""
+    dimensions = [DIMENSIONS[name] for name in by]
+    fold = _Fold(dimensions, layout)
     rows: dict[tuple[str, ...], SummaryRow] = {}
-    by_type = [d.name for d in dimensions] == ["type"]
-    for keys, pages, folios in fold.items():
+    by_type = list(by) == ["type"]
+    for combined, (pages, folios) in sorted(counts.by_key.items()):
+        keys = fold.keys(combined)
         key = tuple(d.label(layout, census, k) for d, k in zip(dimensions, keys, strict=True))
         value = type_value(layout, keys[0]) if by_type else None
         split: tuple[tuple[str, int], ...] = ()
@@ -185,30 +205,30 @@ def _rows(
     return tuple(rows.values())
 
 
+def count(
+    layout: PageLayout, selection: Selection, by: Sequence[str], columns: Iterable[Pages]
+) -> Counts:
+    """Count the selected pages of the batches by the dimensions named in `by`."""
+    fold = _Fold([DIMENSIONS[name] for name in by], layout)
+    for pages in columns:
+        selected = selection.of(pages)
+        fold.add(pages, selected)
+        freeing = pages.freeing if selected is None else pages.freeing & selected
+        fold.counts.freeing += pages.count(freeing)
+        fold.counts.unreadable += pages.unreadable
+    return fold.counts
+
+
 def summarise(
     provenance: Provenance,
     layout: PageLayout,
     census: Census,
     selection: Selection,
     by: Sequence[str],
-    columns: Iterable[Pages],
+    counts: Counts,
 ) -> SummaryReport:
-    """Count the selected pages of the batches by the dimensions named in `by`."""
-    dimensions = [DIMENSIONS[name] for name in by]
-    fold = _Fold(dimensions, layout)
-    freeing = unreadable = 0
-    for pages in columns:
-        selected = selection.of(pages)
-        fold.add(pages, selected)
-        freeing += pages.count(pages.freeing if selected is None else pages.freeing & selected)
-        unreadable += pages.unreadable
-    rows = _rows(fold, dimensions, layout, census)
-    coverage = coverage_of(provenance, layout, selection.spanned, unreadable)
-    return SummaryReport(
-        provenance,
-        layout,
-        coverage,
-        tuple(by),
-        rows,
-        None if layout.frozen is None else freeing,
-    )
+    """Return the report of what count() counted, with the same arguments."""
+    rows = _rows(counts, by, layout, census)
+    coverage = coverage_of(provenance, layout, selection.spanned, counts.unreadable)
+    freeing = None if layout.frozen is None else counts.freeing
+    return SummaryReport(provenance, layout, coverage, tuple(by), rows, freeing)

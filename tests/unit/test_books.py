@@ -7,7 +7,7 @@ from synthetic import MODERN, OLD, SCHEMES, Memory
 
 from pageinspect.books import Book, balance, remarks
 from pageinspect.counters import Counters
-from pageinspect.totals import Counting, Totals, TypeCounting
+from pageinspect.totals import Totals, TypeTally, UseTally
 
 ITEMS = {
     "NR_FREE_PAGES": 1000,
@@ -173,10 +173,10 @@ def test_totals_are_those_of_the_uses_with_the_finer_ones() -> None:
     # A huge page that is mapped as a whole: its own words say nothing.
     memory.compound(32, 4).word(32, 0xFFFFFFFF, 1).set(32, MODERN.mapping, anon)
     memory.set(33, 24, 0)
-    counting = Counting(MODERN)
-    counting.add(memory.pages())
-    counting.add(Memory(2).pages())
-    totals = counting.totals()
+    tally = UseTally(MODERN)
+    tally.add(memory.pages())
+    tally.add(Memory(2).pages())
+    totals = tally.totals()
     assert totals.uses["buddy"] == 8
     assert totals.uses["anon"] == 18
     assert totals.uses["file"] == 2
@@ -187,11 +187,11 @@ def test_totals_are_those_of_the_uses_with_the_finer_ones() -> None:
 def test_types_alone_tell_some_of_the_books() -> None:
     memory = Memory(64).free_block(0, 3).word(9, 0xF2000000, 1).word(10, 0xFFFFFFFF, 1)
     memory.compound(16, 2).word(16, 0xF8000000).word(20, 0xF5000000)
-    counting, all_uses = TypeCounting(MODERN), Counting(MODERN)
-    for each in (counting, all_uses):
+    tally, all_uses = TypeTally(MODERN), UseTally(MODERN)
+    for each in (tally, all_uses):
         each.add(memory.pages())
         each.add(memory.pages())
-    books = balance(counting.totals(), COUNTERS, COUNTERS)
+    books = balance(tally.totals(), COUNTERS, COUNTERS)
     assert {b.name: b.counted for b in books} == {
         "buddy": 16,
         "slab": 10,
@@ -206,16 +206,16 @@ def test_types_alone_tell_some_of_the_books() -> None:
 
 def test_types_alone_do_not_tell_large_kmalloc_of_older_kernels() -> None:
     memory = Memory(4, OLD).word(0, 64, 1).set(0, OLD.mapping, 0xFFFFFFFF81000000 | 2)
-    counting = TypeCounting(OLD)
-    counting.add(memory.pages())
-    books = {b.name: b.counted for b in balance(counting.totals(), COUNTERS, COUNTERS)}
+    tally = TypeTally(OLD)
+    tally.add(memory.pages())
+    books = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
     assert books == {"buddy": 0, "table": 0, "movable_ops": 1, "hugetlb": 0, "offline": 0}
 
 
 def test_a_page_with_two_types_is_in_the_book_of_either() -> None:
     layout = replace(OLD, scheme=SCHEMES["5.0"])
     memory = Memory(2, layout).word(0, 0xFFFFF9FF, 1).word(1, 0xFFFFFBFF, 1)
-    for counting in (Counting(layout), TypeCounting(layout)):
-        counting.add(memory.pages())
-        books = {b.name: b.counted for b in balance(counting.totals(), COUNTERS, COUNTERS)}
+    for tally in (UseTally(layout), TypeTally(layout)):
+        tally.add(memory.pages())
+        books = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
         assert books["table"] == 2

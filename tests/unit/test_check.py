@@ -140,6 +140,21 @@ def test_no_more_than_a_cap_is_kept_but_all_are_counted(monkeypatch: pytest.Monk
     assert findings.found == {"odd-word": 10}
 
 
+def test_findings_of_parts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_KEPT", 3)
+    findings = Findings()
+    for first in (0x1000, 0x2000):
+        memory = Memory(8, first=first)
+        memory.word(1, 0xFFFFFFF0, 1).word(2, 0xFFFFFFF0, 1).free_block(4, 2, 0xF0000001)
+        memory.readable = np.array([True] * 7 + [False])
+        findings.add(find([memory.pages()], live=False))
+    kept = [(v.rule, v.pfn) for v in findings.kept]
+    odd, low = "odd-word", "low-bits"
+    assert kept == [(odd, 0x1001), (odd, 0x1002), (low, 0x1004), (odd, 0x2001), (low, 0x2004)]
+    assert findings.found == {odd: 4, low: 2}
+    assert findings.unreadable == 2
+
+
 def test_only_what_is_broken_twice_is_a_violation() -> None:
     once = Findings([Violation("a", 1, ""), Violation("a", 2, ""), Violation("b", 2, "")])
     once.found = {"a": 2, "b": 1}

@@ -1,5 +1,6 @@
 """/proc/kpageflags and /proc/kpagecount of struct pages made by hand, by each kernel's rules."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,16 @@ from synthetic import MODERN, OLD, SCHEMES, SIZE, Memory
 from pageinspect.census import Census
 from pageinspect.classify import Pages
 from pageinspect.errors import PageInspectError
-from pageinspect.kpageflags import KpageColumns, Kpf, Online, Rules, length, pieces
+from pageinspect.kpageflags import (
+    KpageColumns,
+    Kpf,
+    Online,
+    Piece,
+    Rules,
+    entries,
+    length,
+    pieces,
+)
 from pageinspect.layout import PageLayout
 
 LOCKED, ACTIVE, RESERVED = 1 << 0, 1 << 8, 1 << 13
@@ -210,17 +220,21 @@ def test_old_counts_of_the_whole_only_for_anon_or_hugetlb() -> None:
     assert counts(memory, V6_1) == [2, 2]
 
 
+def made(rules: Rules, online: Online, end: int, pages: Pages) -> Iterator[Piece]:
+    return pieces(rules, end, [entries(rules, online, end, pages)])
+
+
 def test_pieces_fill_holes_and_end_where_the_file_does() -> None:
     memory = Memory(8, first=4).word(0, 0, 1).word(4, 0, 1)
     pages = memory.pages()
     pages.batch = replace(pages.batch, wanted=np.array([True] * 3 + [False] * 5))
     for rules in (NEWEST, V6_12):
-        got = list(pieces(rules, Online(((4, 7),), frozenset()), 10, [pages]))
-        longer = list(pieces(rules, Online(((4, 7),), frozenset()), 14, [pages]))
+        got = list(made(rules, Online(((4, 7),), frozenset()), 10, pages))
+        longer = list(made(rules, Online(((4, 7),), frozenset()), 14, pages))
         assert longer[-1].flags.tolist() == [rules.hole] * 2
         assert longer[-1].counts.tolist() == [0] * 2
-        entries = np.concatenate([piece.flags for piece in got]).tolist()
-        assert entries == [rules.hole] * 4 + [bits(Kpf.MMAP), 0, 0] + [rules.hole] * 3
+        flags = np.concatenate([piece.flags for piece in got]).tolist()
+        assert flags == [rules.hole] * 4 + [bits(Kpf.MMAP), 0, 0] + [rules.hole] * 3
         assert np.concatenate([piece.counts for piece in got]).tolist() == [0] * 4 + [1] + [0] * 5
 
 
@@ -228,7 +242,7 @@ def test_device_pages_of_a_mixed_section_are_holes() -> None:
     memory = Memory(2).set(1, 0, 4 << MODERN.zone_field.shift)
     for mixed, entry in ((frozenset({0}), V6_12.hole), (frozenset[int](), 0)):
         online = Online(((0x1000, 0x1002),), mixed)
-        got = list(pieces(V6_12, online, 0x1002, [memory.pages()]))
+        got = list(made(V6_12, online, 0x1002, memory.pages()))
         assert got[-1].flags.tolist() == [0, entry]
 
 
@@ -238,7 +252,7 @@ def test_what_cannot_be_read_is_no_page_and_counted() -> None:
     pages = memory.pages()
     pages.batch = replace(pages.batch, wanted=np.array([True, True, False]))
     online = Online(((0x1000, 0x1002),), frozenset())
-    (*_, piece) = pieces(NEWEST, online, 0x1003, [pages])
+    (*_, piece) = made(NEWEST, online, 0x1003, pages)
     assert piece.unreadable == 1
     assert piece.flags.tolist() == [0, bits(Kpf.NOPAGE), 0]
     assert piece.counts.tolist() == [0, 0, 0]

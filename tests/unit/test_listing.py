@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from synthetic import MODERN, Memory
 
 from pageinspect.classify import Pages, codes_of
 from pageinspect.render import render
-from pageinspect.report.listing import PagesListing, RunsListing
+from pageinspect.report.listing import PagesListing, Runs, RunsListing, runs_of
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import summarise
 from pageinspect.target import Provenance
@@ -32,9 +32,15 @@ def batches() -> Iterator[Pages]:
     yield right.pages()
 
 
+def runs(selection: Selection, batches: Iterable[Pages]) -> Iterator[Runs]:
+    """Yield the runs of each batch, as parts of their own."""
+    return (runs_of(selection, [pages]) for pages in batches)
+
+
 def listed(kind: type, form: str, selection: Selection = ALL) -> str:
     stream = io.StringIO()
-    render(kind(FROM, MODERN, selection, batches()), form, stream)
+    parts = batches() if kind is PagesListing else runs(selection, batches())
+    render(kind(FROM, MODERN, selection, parts), form, stream)
     return stream.getvalue()
 
 
@@ -98,7 +104,7 @@ def test_rows_come_as_the_walk_does() -> None:
             taken.append(len(pages))
             yield pages
 
-    rows = RunsListing(FROM, MODERN, Selection(32, 0x1020), counted()).to_table().rows
+    rows = RunsListing(FROM, MODERN, ALL, runs(ALL, counted())).to_table().rows
     next(iter(rows))
     assert taken == [16]
     assert np.sum(taken) < 32

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pageinspect.census import Census, Zone
 from pageinspect.errors import UsageError
-from pageinspect.ranges import intersect, merge, resolve
+from pageinspect.ranges import cut, intersect, merge, resolve
 
 CENSUS = Census(
     spanned=((0, 0x8000), (0x10000, 0x20000)),
@@ -80,3 +80,10 @@ def test_any_text_is_a_range_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         for start, end in resolve([text], CENSUS, 12):
             assert 0 <= start < end
+
+
+def test_cut_at_multiples() -> None:
+    ranges = [(3, 9), (10, 11), (14, 30)]
+    assert cut(ranges, 8) == [[(3, 8)], [(8, 9), (10, 11), (14, 16)], [(16, 24)], [(24, 30)]]
+    assert cut(ranges, 100) == [ranges]
+    assert cut([], 8) == []

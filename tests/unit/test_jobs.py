@@ -1,0 +1,124 @@
+"""Work in several processes: in order, with its errors, and none is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pageinspect import jobs
+from pageinspect.errors import PageInspectError, UsageError
+
+SOON = 10.0
+
+
+def gone(pid: int) -> bool:
+    """Return whether a process has ended; one that nobody has waited for yet has."""
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")")[-1].split()[0] == "Z"
+        )
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SOON
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 50])
+def test_results_come_in_order(n: int) -> None:
+    pieces = list(range(20))
+    assert list(jobs.in_order(lambda piece: piece * piece, pieces, n)) == [p * p for p in pieces]
+
+
+def test_other_processes_do_the_work() -> None:
+    pids = set(jobs.in_order(lambda _piece: os.getpid(), range(6), 2))
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+    assert all(gone(pid) for pid in pids)
+
+
+def test_large_results_pass() -> None:
+    sizes = [len(result) for result in jobs.in_order(lambda n: b"x" * n, [1 << 22, 0, 1 << 20], 2)]
+    assert sizes == [1 << 22, 0, 1 << 20]
+
+
+def test_an_error_of_the_work_is_raised_here() -> None:
+    def work(piece: int) -> int:
+        if piece == 2:
+            raise UsageError("no such piece", "take another")
+        return piece
+
+    results = jobs.in_order(work, range(4), 2)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(UsageError, match="no such piece") as caught:
+        next(results)
+    assert caught.value.hint == "take another"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1])
+def test_a_process_that_dies_is_an_error(number: signal.Signals) -> None:
+    def work(piece: int) -> int:
+        if piece == 3:
+            os.kill(os.getpid(), number)
+        return piece
+
+    results = jobs.in_order(work, range(6), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(PageInspectError, match=f"was ended by {number.name}"):
+        next(results)
+
+
+def test_a_process_that_exits_is_an_error() -> None:
+    with pytest.raises(PageInspectError, match="failed"):
+        list(jobs.in_order(lambda _piece: os._exit(0), range(2), 2))
+
+
+def test_leaving_early_ends_all() -> None:
+    results = jobs.in_order(lambda _piece: os.getpid(), range(1000), 2)
+    pids = [next(results), next(results)]
+    results.close()
+    assert all(gone(pid) for pid in pids)
+
+
+PROGRAM = """
+import os, sys, time
+from pageinspect import jobs
+def work(piece):
+    if piece > 1:
+        time.sleep(1e6)
+    return os.getpid()
+for pid in jobs.in_order(work, range(4), 2):
+    print(pid, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.DEVNULL,
+    )
+    with started:
+        assert started.stdout is not None
+        pids = [int(started.stdout.readline()) for _ in range(2)]
+        assert not any(gone(pid) for pid in pids)
+        started.send_signal(number)
+        assert started.wait(SOON) != 0
+        assert soon(lambda: all(gone(pid) for pid in pids))
+
+
+def test_what_is_available_can_be_used() -> None:
+    assert 1 <= jobs.available() <= (os.cpu_count() or 1)

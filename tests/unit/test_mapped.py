@@ -1,0 +1,201 @@
+"""Struct pages out of a mapped ELF file, on page tables made by hand."""
+
+import os
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drgn import FaultError
+from synthetic import MODERN
+
+from pageinspect import jobs
+from pageinspect.errors import PageInspectError
+from pageinspect.mapped import MappedVmemmap, map_vmemmap, read_segments
+
+PAGE = 4096
+LEAF = 2 << 20
+VMEMMAP = 0xFFFFEA0000000000
+LAYOUT = replace(MODERN, vmemmap=VMEMMAP)
+ROOT = 0x1000
+"""Physical addresses of the tables; memory is in two segments, the second high up."""
+PUD, PMD, PTE = 0x2000, 0x3000, 0x4000
+LOW, HIGH = 8 << 20, 1 << 32
+PFNS = LEAF // 64
+
+
+class Machine:
+    """Memory, and an ELF core of it: the words of struct pages are where they are in the file."""
+
+    def __init__(self, folder: Path, gap: int = 0x4D8) -> None:
+        self.path = folder / "core"
+        self.low = np.random.default_rng(1).integers(0, 256, LOW, np.uint8)
+        self.high = np.random.default_rng(2).integers(0, 256, 2 * LEAF, np.uint8)
+        self.gap = gap
+        for table in (ROOT, PUD, PMD, PTE):
+            self.low[table : table + PAGE] = 0
+        self.entry(ROOT, VMEMMAP >> 39 & 511, PUD | 1)
+        self.entry(PUD, VMEMMAP >> 30 & 511, PMD | 1)
+        # A leaf low, one high, one in pages of which many are one, and one that is not there.
+        self.entry(PMD, 0, (1 << 63) | LEAF | 0x81)
+        self.entry(PMD, 1, (HIGH + LEAF) | 0x81)
+        self.entry(PMD, 2, PTE | 1)
+        for i in range(512):
+            self.entry(
+                PTE, i, (1 << 63) | (HIGH + PAGE * (i % 8) if i < 64 else 2 * LEAF + PAGE * i) | 1
+            )
+
+    def entry(self, table: int, index: int, value: int) -> None:
+        self.low[table + 8 * index : table + 8 * index + 8] = np.frombuffer(
+            struct.pack("<Q", value), np.uint8
+        )
+
+    def read(self, address: int, size: int, physical: bool = False) -> bytes:
+        address -= 0 if physical else 0xFFFFFFFF80000000
+        if not 0 <= address <= LOW - size:
+            raise FaultError("not there", address)
+        return self.low[address : address + size].tobytes()
+
+    def write(self) -> Path:
+        headers = 64 + 2 * 56
+        first = headers + self.gap
+        with self.path.open("wb") as file:
+            file.write(
+                struct.pack(
+                    "<16sHHIQQQIHHHHHH",
+                    b"\x7fELF\x02\x01\x01",
+                    4,
+                    62,
+                    1,
+                    0,
+                    64,
+                    0,
+                    0,
+                    64,
+                    56,
+                    2,
+                    0,
+                    0,
+                    0,
+                )
+            )
+            for physical, data, offset in ((0, self.low, first), (HIGH, self.high, first + LOW)):
+                file.write(
+                    struct.pack("<IIQQQQQQ", 1, 0, offset, 0, physical, len(data), len(data), 0)
+                )
+            file.write(bytes(self.gap))
+            file.write(self.low.tobytes())
+            file.write(self.high.tobytes())
+        return self.path
+
+    def mapped(self) -> MappedVmemmap:
+        info = {"SYMBOL(swapper_pg_dir)": f"{0xFFFFFFFF80000000 + ROOT:x}"}
+        prog: Any = self
+        mapped = map_vmemmap(prog, LAYOUT, info, self.write())
+        assert mapped is not None
+        return mapped
+
+    def leaf(self, number: int) -> bytes:
+        if number == 0:
+            return self.low[LEAF : 2 * LEAF].tobytes()
+        if number == 1:
+            return self.high[LEAF:].tobytes()
+        pages = [self.high[PAGE * (i % 8) :][:PAGE].tobytes() for i in range(64)]
+        return b"".join(pages) + self.low[2 * LEAF + 64 * PAGE : 3 * LEAF].tobytes()
+
+
+@pytest.mark.parametrize("gap", [0, 0x4D8, 0x4DC, 3])
+def test_words_are_those_the_page_tables_say(tmp_path: Path, gap: int) -> None:
+    machine = Machine(tmp_path, gap)
+    mapped = machine.mapped()
+    expected = b"".join(machine.leaf(i) for i in range(3))
+    for first, n in (
+        (0, PFNS),
+        (PFNS, PFNS),
+        (2 * PFNS, PFNS),
+        (0, 3 * PFNS),
+        (5, 7),
+        (PFNS - 3, 70),
+    ):
+        words = mapped.read(first, n)
+        assert words is not None
+        assert words.shape == (n, 8)
+        assert words.tobytes() == expected[64 * first : 64 * (first + n)]
+
+
+def test_a_leaf_is_a_view_of_the_file(tmp_path: Path) -> None:
+    words = Machine(tmp_path).mapped().read(0, PFNS)
+    assert words is not None
+    assert not words.flags.owndata
+    assert not words.flags.writeable
+
+
+def test_huge_leaves_and_five_levels(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.entry(PUD, VMEMMAP >> 30 & 511, 0x81)
+    words = machine.mapped().read(PFNS, PFNS)
+    assert words is not None
+    assert words.tobytes() == machine.low[LEAF : 2 * LEAF].tobytes()
+    machine.entry(ROOT, VMEMMAP >> 48 & 511, 0x5001)
+    machine.low[0x5000:0x6000] = 0
+    machine.entry(0x5000, VMEMMAP >> 39 & 511, PUD | 1)
+    info = {
+        "SYMBOL(swapper_pg_dir)": f"{0xFFFFFFFF80000000 + ROOT:x}",
+        "NUMBER(pgtable_l5_enabled)": "1",
+    }
+    prog: Any = machine
+    mapped = map_vmemmap(prog, LAYOUT, info, machine.write())
+    assert mapped is not None
+    words = mapped.read(0, 100)
+    assert words is not None
+    assert words.tobytes() == machine.low[: 100 * 64].tobytes()
+
+
+def test_what_is_not_there_is_asked_the_plain_way(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    mapped = machine.mapped()
+    assert mapped.read(3 * PFNS, 1) is None
+    assert mapped.read(3 * PFNS - 1, 2) is None
+    machine.entry(PTE, 100, 0)
+    assert machine.mapped().read(2 * PFNS, PFNS) is None
+    assert machine.mapped().read(2 * PFNS, 64) is None
+    machine.entry(PMD, 0, (HIGH + 2 * LEAF) | 0x81)
+    assert machine.mapped().read(0, 1) is None
+    machine.entry(PMD, 2, (LOW + PAGE) | 1)
+    assert machine.mapped().read(2 * PFNS, 1) is None
+
+
+def test_a_file_cut_off_has_less(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    path = machine.write()
+    os.truncate(path, path.stat().st_size - LEAF - 1)
+    with path.open("rb") as file:
+        low, high = read_segments(file)
+    assert (low.start, low.size, high.start, high.size) == (0, LOW, HIGH, LEAF - 1)
+    info = {"SYMBOL(swapper_pg_dir)": f"{0xFFFFFFFF80000000 + ROOT:x}"}
+    prog: Any = machine
+    mapped = map_vmemmap(prog, LAYOUT, info, path)
+    assert mapped is not None
+    assert mapped.read(PFNS, 1) is None
+    assert mapped.read(0, PFNS) is not None
+
+
+def test_a_file_cut_off_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    mapped = machine.mapped()
+    os.truncate(machine.path, 4096)
+    with pytest.raises(PageInspectError, match="was ended by SIGBUS"):
+        list(jobs.in_order(lambda first: int(mapped.read(first, PFNS).sum()), [0, PFNS], 2))
+
+
+def test_no_core_is_mapped_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    prog: Any = None
+    assert map_vmemmap(prog, LAYOUT, {}, path) is None
+    info = {"SYMBOL(swapper_pg_dir)": "0"}
+    assert map_vmemmap(prog, LAYOUT, info, path) is None
+    for content in (b"", b"KDUMP   " * 100, b"\x7fELF\x02\x01" + bytes(100)):
+        path.write_bytes(content)
+        assert map_vmemmap(prog, LAYOUT, info, path) is None
