@@ -12,7 +12,7 @@ from pageinspect.classify import Pages, codes_of
 from pageinspect.render import render
 from pageinspect.report.listing import PagesListing, Runs, RunsListing, runs_of
 from pageinspect.report.selection import Selection
-from pageinspect.report.summary import summarise
+from pageinspect.report.summary import count, summarise
 from pageinspect.target import Provenance
 
 ALL = Selection(32, 0x1020)
@@ -128,7 +128,8 @@ def test_what_could_not_be_read_has_no_word_zone_or_node() -> None:
     }
     assert document["coverage"]["unreadable"] == 1
     by = ["zone", "node"]
-    report = summarise(FROM, MODERN, pages.census, Selection(4), by, [pages])
+    counts = count(MODERN, Selection(4), by, [pages])
+    report = summarise(FROM, MODERN, pages.census, Selection(4), by, counts)
     assert {row.key: row.pages for row in report.rows} == {
         ("zone 0", "0"): 3,
         ("unreadable", "unreadable"): 1,

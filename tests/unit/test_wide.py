@@ -16,7 +16,7 @@ from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.kernels import GuestKernel, KernelsReport
-from pageinspect.report.listing import PagesListing, RunsListing
+from pageinspect.report.listing import PagesListing, RunsListing, runs_of
 from pageinspect.report.page import PageReport
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import SummaryReport, SummaryRow
@@ -109,7 +109,11 @@ def batches(first: int, layout=MODERN) -> Iterator[Pages]:
 @pytest.mark.parametrize("first", [0x1000, 0x3FFFFFFF0, (1 << 36) - 16])
 def test_lists(kind, layout, first: int) -> None:
     last = first + 3
-    listing = kind(FROM, layout, Selection(PAGES, last), batches(first, layout))
+    selection = Selection(PAGES, last)
+    parts = batches(first, layout)
+    if kind is RunsListing:
+        parts = [runs_of(selection, parts)]
+    listing = kind(FROM, layout, selection, parts)
     assert_lines_up(lines_of(listing))
 
 
