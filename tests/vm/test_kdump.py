@@ -7,6 +7,7 @@ KERNELS x FORMS x SYMBOLS is `make test-all`; what CI runs touches each value.
 import functools
 import itertools
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -258,6 +259,15 @@ def test_every_form_answers_the_same(dumped: Dumped, form: str, symbols: str) ->
 def test_ci_touches_every_value() -> None:
     for axis, values in enumerate((KERNELS, FORMS, SYMBOLS)):
         assert {case[axis] for case in IN_CI} == set(values)
+
+
+def test_the_document_lists_every_form() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z0-9 ]+) \|", document, re.MULTILINE)
+    assert set(rows) - {"form", "split"} == set(FORMS)
+    for form, options in FORMS.items():
+        (row,) = re.findall(rf"^\| {form} \|.*$", document, re.MULTILINE)
+        assert options is None or f"`makedumpfile {' '.join(options)}`" in row
 
 
 @one_kernel

@@ -1,0 +1,49 @@
+"""How fast each form of a core is read, of the files named: one core in many forms.
+
+All are forms of one core; the first is what the others are compared with. Each is opened anew for
+every round, so that nothing that was decompressed is left, and the best round counts.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from drgn import Program
+
+from pageinspect import formats
+from pageinspect.survey import survey
+from pageinspect.target import adopt_program
+
+ROUNDS = 7
+
+
+def measure(core: Path) -> tuple[float, float, int]:
+    """Return seconds to open a core and to read all its struct pages, and how many those are."""
+    prog = Program()
+    prog.set_enabled_debug_info_finders([])
+    start = time.perf_counter()
+    prog.set_core_dump(formats.prepare(core).source)
+    opened = time.perf_counter()
+    asked = survey(adopt_program(prog))
+    begun = time.perf_counter()
+    pages = sum(len(each) for each in asked.pages())
+    return opened - start, time.perf_counter() - begun, pages
+
+
+def main() -> None:
+    """Print a line for each form."""
+    first = None
+    print(f"{'form':<16} {'MiB':>7} {'open ms':>8} {'read ms':>8} {'Mpages/s':>9} {'ratio':>6}")
+    for name in sys.argv[1:]:
+        core = Path(name)
+        rounds = [measure(core) for _ in range(ROUNDS)]
+        opened, read = min(each[0] for each in rounds), min(each[1] for each in rounds)
+        first = first or read
+        size = core.stat().st_size / (1 << 20)
+        print(
+            f"{core.name:<16} {size:>7.1f} {opened * 1e3:>8.1f} {read * 1e3:>8.1f} "
+            f"{rounds[0][2] / read / 1e6:>9.1f} {read / first:>6.1f}"
+        )
+
+
+main()
