@@ -6,15 +6,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep drgn from logging what is said here in a line of our own."""
+def quiet(about: str = "") -> Iterator[None]:
+    """Keep drgn from logging what is said here in a line of our own: what contains `about`."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return about not in record.getMessage()
+
     logger = logging.getLogger("drgn")
-    logger.addFilter(_drop)
+    logger.addFilter(keep)
     try:
         yield
     finally:
-        logger.removeFilter(_drop)
-
-
-def _drop(_record: logging.LogRecord) -> bool:
-    return False
+        logger.removeFilter(keep)

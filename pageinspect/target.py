@@ -97,8 +97,8 @@ def _open_core(prog: Program, path: Path) -> tuple[str, ...]:
     _check_readable(path, "core")
     opened = formats.prepare(path)
     try:
-        # It warns of flattened cores, as the notes do.
-        with quiet():
+        # The notes say so already.
+        with quiet("flattened"):
             prog.set_core_dump(opened.source)
     except MemoryError:
         raise

@@ -42,7 +42,8 @@ rm /run/vmlinuz /run/initrd
 _PROGRAM = ("python3", "-S", "-m", "pageinspect.vm.answers")
 _DUMPED = "pageinspect-init: dumped"
 _SAID = "pageinspect-init: "
-_TIMEOUT_S = 1800.0
+_TIMEOUT_S = 600.0
+_TIMEOUT_PER_GIB_S = 600.0
 _CONSOLE_LINES = 20
 
 
@@ -136,7 +137,7 @@ def _panic(guest: Guest) -> None:
     """Have the guest panic, and wait until its capture kernel is done."""
     process = guest.start(_PROGRAM)
     try:
-        status = process.wait(_TIMEOUT_S)
+        status = process.wait(_TIMEOUT_S + _TIMEOUT_PER_GIB_S * guest.memory / (1 << 30))
     except GuestTimeoutError:
         raise
     except GuestLostError as error:
