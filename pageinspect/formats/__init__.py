@@ -7,10 +7,12 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from ..errors import PageInspectError
+from ..guard import paced
 from . import flattened, kdump
 
 NO_VMCOREINFO_HINT = (
@@ -71,7 +73,8 @@ def _put_right(path: Path, file: IO[bytes], header: kdump.Header, *, is_flat: bo
             if is_flat:
                 flattened.rearrange(file, copy)
             else:
-                shutil.copyfileobj(file, copy, 1 << 20)
+                for data in paced(iter(partial(file.read, 1 << 20), b"")):
+                    copy.write(data)
             kdump.complete(copy, header)
             copy.flush()
             descriptor = os.dup(copy.fileno())

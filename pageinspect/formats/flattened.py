@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import IO
 
+from ..guard import paced
+
 SIGNATURE = b"makedumpfile\0\0\0\0"
 
 _START = 4096
@@ -67,7 +69,7 @@ def rearrange(source: IO[bytes], target: IO[bytes]) -> None:
 
     Raises FlattenedError and OSError.
     """
-    for offset, data in pieces(source):
+    for offset, data in paced(pieces(source)):
         if target.tell() != offset:
             target.seek(offset)
         target.write(data)
