@@ -1,6 +1,7 @@
 # make demo   what pageinspect does, on a real kernel in a guest
 # make test   the tests, guests included; make test-all adds cases that others stand for
 # make lint   ruff and mypy
+# make fuzz   a core damaged in 2000 ways, and what every command says of it
 # make bench  speed beside the peers
 # make soak   many starts of the tracer, and a long run of it
 #
@@ -15,8 +16,10 @@ PACKAGES := busybox-static cpio debian-archive-keyring gcc kmod mmdebstrap pytho
             qemu-system-x86 squashfs-tools util-linux xz-utils zstd
 PYTEST_ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup
+FUZZ_COUNT ?= 2000
+FUZZ_SEED ?= 1
 
-.PHONY: demo test test-all test-unit lint bench soak packages clean
+.PHONY: demo test test-all test-unit lint fuzz bench soak packages clean
 
 demo: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest
@@ -40,6 +43,11 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: packages $(VENV)/installed
+	$(BIN)/pageinspect vm build newest
+	$(BIN)/pageinspect vm dump newest --memory 256M -o $(VENV)/fuzz.core
+	$(BIN)/python tests/fuzz/fuzz.py $(VENV)/fuzz.core --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
 
 bench: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest --debuginfo

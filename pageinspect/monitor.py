@@ -126,7 +126,8 @@ class Monitor:
         os.close(reader)
 
         def release() -> None:
-            os.write(writer, b".")
+            with contextlib.suppress(BrokenPipeError):
+                os.write(writer, b".")
             os.close(writer)
             os.waitpid(watcher, 0)
 

@@ -5,6 +5,7 @@ there are files of these forms to damage wherever there is an ELF core.
 """
 
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,3 +119,9 @@ def write_flattened(kdump: Path, out: Path) -> None:
 def flattened_offset(offset: int) -> int:
     """Return where in the flattened form a byte of the kdump core lies."""
     return PAGE + offset + _PIECE.size * (offset // _FLAT_PIECE + 1)
+
+
+if __name__ == "__main__":
+    source, as_kdump, as_flattened = map(Path, sys.argv[1:])
+    write_kdump(source, as_kdump)
+    write_flattened(as_kdump, as_flattened)

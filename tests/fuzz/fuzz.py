@@ -8,6 +8,7 @@ was not taken well, with the options that repeat it; exits with 1 when there is 
 """
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -231,6 +232,9 @@ def parse() -> argparse.Namespace:
 if __name__ == "__main__":
     # The limit is real, but thirty of them are not to take half an hour.
     guard.PATIENCE_S = 10
+    # Once, rather than in every child.
+    for name in ("books", "render", *(f"report.{c}" for c in ("check", "listing", "summary"))):
+        importlib.import_module(f"pageinspect.{name}")
     signal.signal(signal.SIGALRM, late)
     with tempfile.TemporaryDirectory(prefix="pageinspect-fuzz-") as folder:
         sys.exit(fuzz(parse(), Path(folder)))
