@@ -17,7 +17,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +187,7 @@ class Victim:
 
 def fuzz(arguments: argparse.Namespace, work: Path) -> int:
     victims = [Victim(form, work / form.name) for form in make_forms(arguments.core, work)]
-    outcomes: Counter[str] = Counter()
+    outcomes: dict[str, list[int]] = {}
     bad, slowest = 0, 0.0
     numbers = range(arguments.count) if arguments.only is None else [arguments.only]
     for number in numbers:
@@ -201,7 +200,7 @@ def fuzz(arguments: argparse.Namespace, work: Path) -> int:
         took = time.monotonic() - begin
         victim.restore(writes, length)
         slowest = max(slowest, took)
-        outcomes[outcome.kind()] += 1
+        outcomes.setdefault(outcome.kind(), []).append(number)
         complaint = outcome.complaint()
         bad += complaint is not None
         if complaint or arguments.verbose:
@@ -211,10 +210,10 @@ def fuzz(arguments: argparse.Namespace, work: Path) -> int:
             )
             sys.stdout.write("".join(f"    {line}\n" for line in outcome.stderr.splitlines()[-12:]))
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
-    sys.stdout.write(
-        f"seed {arguments.seed}: {sum(outcomes.values())} damages, {bad} taken badly\n"
-    )
-    sys.stdout.writelines(f"  {kind}: {n}\n" for kind, n in sorted(outcomes.items()))
+    sys.stdout.write(f"seed {arguments.seed}: {len(numbers)} damages, {bad} taken badly\n")
+    for kind, which in sorted(outcomes.items()):
+        few = f" (--only {', '.join(map(str, which))})" if len(which) < 5 else ""
+        sys.stdout.write(f"  {kind}: {len(which)}{few}\n")
     sys.stdout.write(f"  slowest {slowest:.1f} s, most memory {most} MiB\n")
     return int(bad > 0)
 
