@@ -1,7 +1,7 @@
 """Write what /proc/kpageflags and /proc/kpagecount would say, from a core or this kernel.
 
 The files have the bytes, and the length, that the kernel itself would give: an unsigned 64-bit
-number for each pfn from 0 on. That is the form page-types -F FILE takes (not yet tried).
+number for each pfn from 0 on. That is the form that the kernel's page-types -F FILE takes.
 Struct pages that cannot be read have KPF_NOPAGE and count 0; they are counted on stderr.
 """
 
