@@ -16,7 +16,7 @@ from .schemes import Scheme
 
 # "[   12.345678] ", "[   12.345678][  T123] ", "<4>", and what journalctl and syslog put before it.
 _PREFIX = re.compile(
-    r"^.*?(?=(?:page:|head:|flags:|\w+ flags:|memcg:|page_type:|raw:|page dumped))"
+    r"^.*?(?=(?:page:|head:|flags:|\w+ flags:|memcg:|aops:|page_type:|raw:|page dumped))"
 )
 _PAGE = re.compile(
     r"page:\s*(?P<page>\S+\s)?\s*refcount:(?P<refcount>-?\d+) mapcount:(?P<mapcount>-?\d+) "
@@ -30,6 +30,7 @@ _FLAGS = re.compile(
 _TYPE = re.compile(r"page_type: (?P<value>[0-9a-f]+)\((?P<name>.*)\)\s*$")
 _RAW = re.compile(r"(?P<kind>raw|head): (?P<words>(?:[0-9a-f]{16} ?)+)")
 _REASON = re.compile(r"page dumped because: (?P<reason>.*)")
+_FILE = re.compile(r'aops:\S+ ino:(?P<inode>[0-9a-f]+)(?: dentry name(?:\(\?\))?:"(?P<name>.*)")?')
 _MEMCG = re.compile(r"memcg:(?P<memcg>[0-9a-f]+)")
 
 BYTE_NAMES = {
@@ -64,6 +65,7 @@ class _Lines:
     flags: re.Match[str] | None = None
     type: re.Match[str] | None = None
     memcg: str | None = None
+    file: re.Match[str] | None = None
     reason: str | None = None
     raw: list[int] = field(default_factory=list)
     raw_head: list[int] = field(default_factory=list)
@@ -97,6 +99,8 @@ def _note(report: _Lines, line: str) -> None:
         report.type = match
     elif match := _REASON.match(line):
         report.reason = match["reason"].strip()
+    elif match := _FILE.match(line):
+        report.file = match
     elif match := _MEMCG.match(line):
         report.memcg = match["memcg"]
 
@@ -130,6 +134,10 @@ def _facts(report: _Lines) -> Iterator[Fact]:
         yield Fact(count, int(page[count]), page[count])
     yield Fact("mapping", page["mapping"], page["mapping"])
     yield Fact("index", page["index"], page["index"])
+    if report.file:
+        inode, name = int(report.file["inode"], 16), report.file["name"]
+        told = {"inode": inode} | ({} if name is None else {"name": name})
+        yield Fact("file", told, ", ".join(f"{key} {value}" for key, value in told.items()))
     if report.head:
         yield Fact("order", int(report.head["order"]), report.head["order"])
         for key, value in _COUNT.findall(report.head["counts"]):

@@ -1,5 +1,6 @@
 """Reports of dump_page() in logs, in the forms of three kernels."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,38 @@ def test_bits_that_all_schemes_read_alike() -> None:
 def test_a_report_that_is_cut_off() -> None:
     (facts,) = decode("page: refcount:-1 mapcount:0 mapping:0 index:0x0 pfn:0x12")
     assert {f.name: f.value for f in facts}["use"] == "unknown"
+
+
+LOGS = json.loads((DATA / "dump_page_log.json").read_text(encoding="utf-8"))
+"""What `page` said of the pages that kernels dumped in logs, a moment later, by kernel."""
+
+
+@pytest.mark.parametrize("kernel", LOGS)
+def test_logs_of_kernels_against_what_page_said(kernel: str) -> None:
+    decoded = {facts["pfn"]: facts for facts in values(f"dump_page_log_{kernel}.txt")}
+    assert sorted(decoded) == [page["pfn"] for page in LOGS[kernel]]
+    for page in LOGS[kernel]:
+        facts = decoded[page["pfn"]]
+        assert facts["reason"] in ("migration failure", "unmovable page")
+        # Migration had taken it off its list, with one more reference; DAMON marks any page.
+        isolated = facts["reason"] == "migration failure"
+        assert facts["refcount"] == page["refcount"] + isolated
+        passing = {"lru", "active", "referenced", "young", "idle"}
+        assert set(facts["flags"]) - passing == set(page["flags"]) - passing
+        assert facts["use"] == page["use"]
+        assert facts["type"] == page["type"] == "untyped"
+        assert facts.get("order", 0) == page["order"]
+        assert facts["index"] == page["index"]
+        assert facts.get("memcg_data") == page.get("memcg_data")
+        # Up to 6.1 dump_page() adds the mappings of the whole to those of the page.
+        own = facts["mapcount"] - (facts.get("compound_mapcount") or 0)
+        assert own == page["mapcount"]
+        if kernel != "6.1":
+            assert facts["word"] == page["word"]
+            for name in ("entire_mapcount", "large_mapcount", "nr_pages_mapped", "pincount"):
+                assert facts.get(name) == page.get(name)
+        if "file" in page:
+            assert facts["file"] == {key: page["file"][key] for key in ("inode", "name")}
 
 
 @pytest.mark.parametrize("text", ["", "nothing here\n", "page: what\n"])

@@ -13,8 +13,13 @@ from pageinspect.target import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
-HOLD = """
+GROUP = "held by a test"
+HOLD = f"""
 import mmap, os, struct, sys, time
+group = "/sys/fs/cgroup/{GROUP}"
+with open("/sys/fs/cgroup/cgroup.subtree_control", "w") as f: f.write("+memory")
+os.mkdir(group)
+with open(group + "/cgroup.procs", "w") as f: f.write(str(os.getpid()))
 memory = mmap.mmap(-1, 4096)
 memory[:4] = b"held"
 with open("/tmp/held", "wb") as f: f.write(b"x" * 4096)
@@ -73,6 +78,8 @@ def test_pages_that_the_guest_named(asked: tuple[Path, dict[str, int]]) -> None:
     )
     # MAP_SHARED without a file is shmem, as is a file in a tmpfs.
     assert (anon["use"], anon["mapcount"]) == ("shmem", 1)
+    assert anon["memcg"] == file["memcg"] == GROUP
+    assert head.get("memcg") in (None, "/")
     assert file["file"]["name"] == "held"
     assert file["mapcount"] == 1
     assert head["use"] == tail["use"] == "hugetlb"
