@@ -28,6 +28,10 @@ class Made:
     core: Path
     survey: Survey
     pfns: dict[str, list[int]]
+    tables: tuple[int, int]
+    """nr_page_table_pages before and after 512 page tables were made."""
+    pipes: int
+    """Pipes whose buffers the kernel keeps in 64 pages of large kmalloc each."""
     uses: np.ndarray
     """The name of the use of every pfn."""
     orders: np.ndarray
@@ -42,7 +46,7 @@ def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
         guest.balloon(guest.memory - BALLOON)
         process = guest.start(["python3", PROGRAM])
         process.wait_for_output(b"\n", timeout=120)
-        pfns = json.loads(process.stdout)
+        told = json.loads(process.stdout)
         meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
         guest.dump(core)
     asked = survey(open_target(core))
@@ -54,7 +58,8 @@ def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
         uses[place] = [names[use] for use in pages.use.tolist()]
         orders[place] = pages.order
     fields = (line.split() for line in meminfo.splitlines())
-    return Made(core, asked, pfns, uses, orders, {f[0].rstrip(":"): int(f[1]) for f in fields})
+    meminfo_kib = {f[0].rstrip(":"): int(f[1]) for f in fields}
+    return Made(core, asked, told["pfns"], told["tables"], told["pipes"], uses, orders, meminfo_kib)
 
 
 @pytest.mark.parametrize("use", ["anon", "ksm", "shmem", "file"])
@@ -85,6 +90,22 @@ def test_pages_counted_by_others(made: Made) -> None:
     assert counts["table"] >= made.meminfo["PageTables"] // 4
     assert "conflict" not in counts
     assert sum(counts.values()) - counts.get("", 0) == made.survey.census.spanned_pages
+
+
+def test_page_tables(made: Made) -> None:
+    before, after = made.tables
+    tables = int((made.uses == "table").sum())
+    # Some are of other processes that came and went since, or of the levels above.
+    assert 512 <= after - before <= 520
+    assert abs(tables - after) <= 32
+
+
+def test_large_kmalloc(made: Made) -> None:
+    typed = made.survey.layout.scheme.find("large_kmalloc") is not None
+    use = "large_kmalloc" if typed else "kernel"
+    arrays = (made.uses == use) & (made.orders == 6)
+    assert made.pipes == 16
+    assert int(arrays.sum()) == made.pipes * 64
 
 
 def test_examples_run_in_drgn(made: Made) -> None:

@@ -1,9 +1,12 @@
 """Run in a guest: make pages of every use that a process can make, and say which they are.
 
-Prints one JSON object {use: [pfn, …]}, from /proc/self/pagemap, and then sleeps with them.
+Prints one JSON object {"pfns": {use: [pfn, …]}, "tables": [before, after], "pipes": number} and
+then sleeps with them: pfns from /proc/self/pagemap, page tables by nr_page_table_pages around the
+making of TABLES of them, and pipes whose buffers are 160 KiB of kmalloc each.
 """
 
 import ctypes
+import fcntl
 import json
 import mmap
 import os
@@ -15,6 +18,11 @@ from pathlib import Path
 PAGE = 4096
 PAGES = 512
 MADV_HUGEPAGE = 14
+TABLES = 512
+PIPES = 16
+PIPE_BYTES = 16 << 20
+F_SETPIPE_SZ = 1031
+MAP_NORESERVE = 0x4000
 KSM = Path("/sys/kernel/mm/ksm")
 
 
@@ -79,6 +87,32 @@ def of_a_file() -> mmap.mmap:
     return memory
 
 
+def page_tables() -> int:
+    # What CPUs have not folded in yet is missing from vmstat until then.
+    Path("/proc/sys/vm/stat_refresh").write_text("1")
+    vmstat = dict(map(str.split, Path("/proc/vmstat").read_text().splitlines()))
+    return int(vmstat["nr_page_table_pages"])
+
+
+def spread() -> mmap.mmap:
+    """Return memory with one page in each 2 MiB: a page table for each."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    memory = mmap.mmap(-1, TABLES << 21, flags)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    for place in range(0, TABLES << 21, 1 << 21):
+        memory[place] = 1
+    return memory
+
+
+def pipes() -> list[tuple[int, int]]:
+    """Return pipes of 4096 buffers of 40 bytes, each an array of 64 pages after rounding."""
+    Path("/proc/sys/fs/pipe-max-size").write_text(str(PIPE_BYTES))
+    made = [os.pipe() for _ in range(PIPES)]
+    for _, end in made:
+        fcntl.fcntl(end, F_SETPIPE_SZ, PIPE_BYTES)
+    return made
+
+
 def main() -> None:
     made = {
         "anon": anonymous(),
@@ -87,7 +121,14 @@ def main() -> None:
         "shmem": shared(),
         "file": of_a_file(),
     }
-    json.dump({use: pfns(memory, len(memory) // PAGE) for use, memory in made.items()}, sys.stdout)
+    before = page_tables()
+    held = (spread(), pipes())
+    report = {
+        "pfns": {use: pfns(memory, len(memory) // PAGE) for use, memory in made.items()},
+        "tables": [before, page_tables()],
+        "pipes": len(held[1]),
+    }
+    json.dump(report, sys.stdout)
     sys.stdout.write("\n")
     sys.stdout.flush()
     time.sleep(3600)
