@@ -257,11 +257,12 @@ def balance(totals: Totals, before: Counters, after: Counters) -> tuple[Book, ..
 
 def remarks(books: Iterable[Book]) -> tuple[str, ...]:
     """Return a line for each book: buddy 343,661 = NR_FREE_PAGES (verified)."""
-    return tuple(
-        f"{' + '.join(book.uses)} {number(book.counted)}"
-        + (" = " if book.counted == book.kernel else ", ")
-        + book.counter
-        + ("" if book.counted == book.kernel else f" {number(book.kernel)}")
-        + f" ({book.verdict})"
-        for book in books
-    )
+    return tuple(map(_remark, books))
+
+
+def _remark(book: Book) -> str:
+    uses = f"{' + '.join(book.uses)} {number(book.counted)}"
+    if book.counted == book.kernel:
+        return f"{uses} = {book.counter} ({book.verdict})"
+    why = f": {book.why}" if book.why else ""
+    return f"{uses}, {book.counter} {number(book.kernel)} ({book.verdict}{why})"

@@ -153,11 +153,15 @@ def test_balloon_counter_comes_before_its_events() -> None:
 
 
 def test_remarks() -> None:
-    lines = remarks([book("buddy"), book("anon", anon=450, ksm=50), book("table", table=21)])
+    moving = book("buddy", COUNTERS, item("NR_FREE_PAGES", 1010), buddy=1005)
+    lines = remarks(
+        [book("buddy"), book("anon", anon=450, ksm=50), book("table", table=21), moving]
+    )
     assert lines == (
         "buddy 1,000 = NR_FREE_PAGES (verified)",
         "anon + ksm 500 = NR_ANON_MAPPED (verified)",
-        "table 21, NR_PAGETABLE 20 (differs)",
+        "table 21, NR_PAGETABLE 20 (differs: +1: nothing known allows that)",
+        "buddy 1,005, NR_FREE_PAGES 1,010 (verified: it went from 1,000 to 1,010 meanwhile)",
     )
 
 
