@@ -154,7 +154,7 @@ def test_ctrl_c_at_any_moment_is_quiet() -> None:
             process.send_signal(signal.SIGINT)
             _, said = process.communicate()
         # Before Python has reached main(), it is Python's own to say.
-        assert not re.search(rb'__main__\.py", line \d+, in main', said), said
+        assert not re.search(rb'__main__\.py", line \d+, in (main|_run)', said), said
 
 
 @pytest.mark.parametrize("option", [["--type", ","], ["--type", ""], ["--use", ","]])
