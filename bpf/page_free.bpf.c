@@ -3,31 +3,206 @@
  * Counts the frees of pages by the page type that is still set.
  *
  * mm_page_free fires at the start of free_pages_prepare(), wherever that is inlined, before anything
- * of the page is reset. Nothing of a kernel's headers is needed: PAGE_TYPE_OFFSET, the offset of
- * page_type in struct page, comes as -D like the numbers of page_type.h.
+ * of the page is reset. Nothing of a kernel's headers is needed: offsets in struct page come as -D
+ * like the numbers of page_type.h. What costs more than one read and one look-up is compiled in only
+ * when its -D is there:
+ *
+ *   PAGE_POOL_MASK   pages with the signature of page_pool are a kind of their own
+ *   COUNT_TAILS      types on the tails of frees that are no compound page
+ *   WHO_SET          the kinds of which `who` counts who freed them
+ *   EVENT_SET        the kinds of which each free is an event
+ *   WITH_STACKS      both of these with the kernel's stack
+ *   BY_*             what `who` tells apart
+ *   BAD_PAGES        the second program, which counts calls of bad_page()
  */
-#include "page_free.h"
+#include "page_filter.h"
 
-BPF_PERCPU_ARRAY(frees, struct frees, KEYS);
+BPF_PERCPU_ARRAY(frees, struct frees, KINDS);
+
+#if defined(PAGE_POOL_MASK) || defined(COUNT_TAILS) || defined(BY_PLACE)
+#define PAGE_WORDS (PAGE_TYPE_OFFSET / 8 + 1)
+#else
+#define PAGE_WORDS 1
+#endif
+
+#if defined(WHO_SET) || defined(EVENT_SET)
+BPF_PERCPU_ARRAY(lost, u64, LOSSES);
+
+static inline __attribute__((always_inline)) void lose(int what)
+{
+	u64 *times = lost.lookup(&what);
+
+	if (times)
+		lock_xadd(times, 1);
+}
+#endif
+
+#ifdef WHO_SET
+BPF_HASH(who, struct who, u64, MOST_WHO);
+#endif
+#ifdef EVENT_SET
+BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
+#endif
+#ifdef WITH_STACKS
+BPF_STACK_TRACE(stacks, MOST_STACKS);
+#endif
+#ifdef COUNT_TAILS
+BPF_PERCPU_ARRAY(tails, u64, PAGE_TYPE_SLOTS);
+#endif
+
+#if PAGE_WORDS == 1
+/* The page_type word alone. */
+static inline __attribute__((always_inline)) int kind_of(const char *page, u64 *words)
+{
+	u32 type = 0;
+
+	if (bpf_probe_read_kernel(&type, sizeof(type), page + PAGE_TYPE_OFFSET))
+		return KIND_UNREAD;
+	return page_type_typed(type) ? page_type_slot(type) : KIND_UNTYPED;
+}
+#else
+/* All from the start of struct page to the page_type word, in one read. */
+static inline __attribute__((always_inline)) int kind_of(const char *page, u64 *words)
+{
+	u32 type;
+
+	if (bpf_probe_read_kernel(words, PAGE_WORDS * sizeof(u64), page))
+		return KIND_UNREAD;
+	type = words[PAGE_TYPE_OFFSET / 8] >> 8 * (PAGE_TYPE_OFFSET % 8);
+	if (page_type_typed(type))
+		return page_type_slot(type);
+#ifdef PAGE_POOL_MASK
+	if ((words[PAGE_POOL_OFFSET / 8] & PAGE_POOL_MASK) == PAGE_POOL_VALUE)
+		return KIND_PAGE_POOL;
+#endif
+	return KIND_UNTYPED;
+}
+#endif
+
+#ifdef COUNT_TAILS
+static inline __attribute__((always_inline)) void count_tails(const char *page, u32 order)
+{
+	u32 i, slot, type;
+	u64 *pages;
+
+#pragma clang loop unroll(disable)
+	for (i = 1; i < 1 << MAX_ORDER; i++) {
+		if (i >> order)
+			break;
+		if (bpf_probe_read_kernel(&type, sizeof(type),
+					  page + i * STRUCT_PAGE_SIZE + PAGE_TYPE_OFFSET))
+			continue;
+		if (!page_type_typed(type))
+			continue;
+		slot = page_type_slot(type);
+		pages = tails.lookup(&slot);
+		if (pages)
+			lock_xadd(pages, 1);
+	}
+}
+#endif
+
+#if defined(WHO_SET) || defined(EVENT_SET)
+static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint_args *ctx, u32 kind,
+						       u32 order, u64 *words)
+{
+	struct who freed = { .kind = kind, .order = order, .stack = -1 };
+
+#ifdef WITH_STACKS
+	freed.stack = stacks.get_stackid(ctx, 0);
+	if (freed.stack < 0) {
+		freed.stack = -1;
+		lose(LOST_STACKS);
+	}
+#endif
+#ifdef BY_PID
+	freed.pid = bpf_get_current_pid_tgid() >> 32;
+#endif
+#ifdef BY_CPU
+	freed.cpu = bpf_get_smp_processor_id();
+#endif
+#ifdef BY_PLACE
+	freed.place = words[FLAGS_OFFSET / 8] >> ZONE_NODE_SHIFT;
+#endif
+#ifdef BY_COMM
+	bpf_get_current_comm(freed.comm, sizeof(freed.comm));
+#endif
+
+#ifdef WHO_SET
+	if (in_set(kind, WHO_SET)) {
+		u64 none = 0, *times = who.lookup_or_try_init(&freed, &none);
+
+		if (times)
+			lock_xadd(times, 1);
+		else
+			lose(LOST_WHO);
+	}
+#endif
+#ifdef EVENT_SET
+	if (in_set(kind, EVENT_SET)) {
+		struct event *event = events.ringbuf_reserve(sizeof(*event));
+
+		if (!event) {
+			lose(LOST_EVENTS);
+			return;
+		}
+		event->time_ns = bpf_ktime_get_ns();
+		event->page = ctx->args[0];
+		event->who = freed;
+		event->who.pid = bpf_get_current_pid_tgid() >> 32;
+		event->who.cpu = bpf_get_smp_processor_id();
+		bpf_get_current_comm(event->who.comm, sizeof(event->who.comm));
+		events.ringbuf_submit(event, 0);
+	}
+#endif
+}
+#endif
 
 /* Raw tracepoint mm_page_free(struct page *page, unsigned int order) */
 int count_page_free(struct bpf_raw_tracepoint_args *ctx)
 {
 	const char *page = (const char *)ctx->args[0];
-	u32 order = ctx->args[1];
-	u32 word = 0;
-	int key = KEY_UNTYPED;
-	struct frees *of_key;
+	u32 order = ctx->args[1] & (ORDERS - 1);
+	u64 words[PAGE_WORDS] = {};
+	struct frees *of_kind;
+	int kind;
 
-	if (bpf_probe_read_kernel(&word, sizeof(word), page + PAGE_TYPE_OFFSET))
-		key = KEY_UNREAD;
-	else if (page_type_typed(word))
-		key = page_type_slot(word);
-
-	of_key = frees.lookup(&key);
+	if (!passes((u64)page, order))
+		return 0;
+	kind = kind_of(page, words);
+	of_kind = frees.lookup(&kind);
 	/* An interrupt may free pages in the middle of an addition, and run this program again where
 	 * the kernel lets it (up to v6.1): the addition is atomic so that neither is forgotten. */
-	if (of_key)
-		lock_xadd(&of_key->of_order[order & (ORDERS - 1)], 1);
+	if (of_kind)
+		lock_xadd(&of_kind->of_order[order], 1);
+#ifdef COUNT_TAILS
+	if (order && kind != KIND_UNREAD && !(words[FLAGS_OFFSET / 8] >> HEAD_BIT & 1))
+		count_tails(page, order);
+#endif
+#if defined(WHO_SET) && defined(EVENT_SET)
+	if (in_set(kind, WHO_SET) || in_set(kind, EVENT_SET))
+		tell(ctx, kind, order, words);
+#elif defined(WHO_SET)
+	if (in_set(kind, WHO_SET))
+		tell(ctx, kind, order, words);
+#elif defined(EVENT_SET)
+	if (in_set(kind, EVENT_SET))
+		tell(ctx, kind, order, words);
+#endif
 	return 0;
 }
+
+#ifdef BAD_PAGES
+BPF_PERCPU_ARRAY(bad_pages, u64, 1);
+
+/* kprobe bad_page(struct page *page, const char *reason) */
+int count_bad_page(void *ctx)
+{
+	int first = 0;
+	u64 *times = bad_pages.lookup(&first);
+
+	if (times)
+		lock_xadd(times, 1);
+	return 0;
+}
+#endif

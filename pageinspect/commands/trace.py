@@ -8,42 +8,42 @@ the run is ended.
 
 import argparse
 import contextlib
-import io
 import shutil
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from ..errors import Exit, PageInspectError
-from .options import add_output_arguments, comma_separated, no_such_name, write_report
-from .output import cannot_write, check_output
+from ..errors import Exit, PageInspectError, UsageError
+from .options import add_output_arguments, no_such_name
+from .output import check_output
+from .trace_arguments import add_details, add_filters, add_watch, seconds
+from .trace_output import Output, Watch, is_redrawn, open_stream
 
 if TYPE_CHECKING:
-    from ..report.trace import TraceReport
-    from ..schemes import Scheme
+    from ..layout import PageLayout
+    from ..target import Target
+    from ..trace.options import Filters, TraceOptions
+    from ..trace.records import Event
 
 NAME = "trace"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.usage = (
-        "pageinspect trace [-d SECONDS] [-i SECONDS] [--type T,…] [--format FORMAT] [-o FILE] "
-        "[-- COMMAND…]"
-    )
+    parser.usage = "pageinspect trace [options] [--exec PROGRAM ARG...] [-- COMMAND...]"
     parser.add_argument(
-        "-d", "--duration", type=_seconds, metavar="SECONDS", help="end after SECONDS"
+        "-d", "--duration", type=seconds, metavar="SECONDS", help="end after SECONDS"
     )
     parser.add_argument(
         "-i",
         "--interval",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
-        help="report every SECONDS what was freed since the last report (json: a line each)",
+        help="report every SECONDS what was freed since the last report: redrawn on a terminal, "
+        "one after the other elsewhere (json: a line each)",
     )
-    parser.add_argument(
-        "--type", type=comma_separated, metavar="T,…", help="show these page types alone"
-    )
+    add_filters(parser.add_argument_group("which frees (default: all)"))
+    add_details(parser.add_argument_group("who freed"))
+    add_watch(parser.add_argument_group("frees that must not be"))
     add_output_arguments(parser)
     parser.add_argument(
         "command",
@@ -51,21 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COMMAND",
         help="run it, and count from before its start until after its end",
     )
-
-
-_SHORTEST, _LONGEST = 0.01, 1e8
-"""Seconds: what an interval may be, and three years."""
-
-
-def _seconds(text: str) -> float:
-    """Type of -d and -i: more than nothing, and an end."""
-    value = float(text)
-    if not _SHORTEST <= value <= _LONGEST:
-        raise ValueError
-    return value
-
-
-_seconds.__name__ = "number of seconds"
 
 
 def check_command(command: list[str]) -> None:
@@ -77,37 +62,72 @@ def check_command(command: list[str]) -> None:
         )
 
 
-def check_types(names: tuple[str, ...] | None, scheme: "Scheme") -> None:
-    """Raise UsageError unless these are names of page types of this kernel."""
-    known = [page_type.name for page_type in scheme.types]
+def check_together(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that make no sense together."""
+    if args.events and args.interval is not None:
+        raise UsageError("--events and -i are two ways to follow a run", "choose one of them")
+    if args.folded and (args.events or args.interval is not None or args.format != "table"):
+        raise UsageError(
+            "--folded is a form of its own, written at the end", "leave --format, --events, -i away"
+        )
+    if args.exec and not args.disallow:
+        raise UsageError("--exec has nothing to wait for", "say which frees: --disallow T,…")
+    if args.top is not None and not (args.by or args.stacks or args.folded):
+        raise UsageError("--top has nothing to choose from", "add --by or --stacks")
+
+
+def check_types(names: tuple[str, ...] | None, layout: "PageLayout", *others: str) -> None:
+    """Raise UsageError unless these are names of page types of this kernel, or `others`."""
+    from ..trace.kinds import check_page_pool
+
+    known = [*(page_type.name for page_type in layout.scheme.types), *others]
     for name in names or ():
         if name not in known:
             raise no_such_name("page type", name, known)
+        if name == "page_pool":
+            check_page_pool(layout)
 
 
-@contextlib.contextmanager
-def _interval_stream(args: argparse.Namespace) -> Iterator[TextIO]:
-    """Open where interval reports go: one after the other, so that a reader can follow them."""
-    if args.output is None:
-        yield sys.stdout
-        return
-    try:
-        stream = args.output.open("w", encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(args.output, error.strerror) from None
-    with stream:
-        yield stream
+def trace_options(
+    args: argparse.Namespace, layout: "PageLayout", filters: "Filters"
+) -> "TraceOptions":
+    """Return what the run is to keep. Raises UsageError for types that this kernel lacks."""
+    from ..trace import kinds
+    from ..trace.options import TraceOptions
+
+    check_types(args.type, layout, *kinds.OTHER_NAMES)
+    check_types(args.disallow, layout, "page_pool", kinds.UNEXPECTED)
+    if args.page_pool:
+        kinds.check_page_pool(layout)
+    disallowed = kinds.kinds_of(layout, args.disallow)
+    if kinds.UNEXPECTED in args.disallow:
+        disallowed |= kinds.unexpected(layout)
+    chosen = (
+        kinds.TYPED | {kinds.PAGE_POOL} if args.type is None else kinds.kinds_of(layout, args.type)
+    )
+    named = kinds.PAGE_POOL in disallowed or "page_pool" in (args.type or ())
+    return TraceOptions(
+        filters,
+        chosen,
+        by=tuple(dict.fromkeys(args.by)),
+        stacks=args.stacks or args.folded,
+        events=args.events,
+        disallowed=disallowed,
+        page_pool=args.page_pool or named,
+        tails=args.tails,
+    )
 
 
-def _write_interval(report: "TraceReport", form: str, stream: TextIO) -> None:
-    from ..render import render
+def _filters(args: argparse.Namespace, target: "Target", layout: "PageLayout") -> "Filters":
+    from ..trace.options import Filters
 
-    text = io.StringIO()
-    render(report, form, text)
-    # One csv file has one header.
-    skipped = 1 if form == "csv" and report.start_ns else 0
-    stream.write("".join(text.getvalue().splitlines(keepends=True)[skipped:]))
-    stream.flush()
+    pfns = []
+    if args.pfn:
+        from ..census import take_census
+        from ..ranges import resolve
+
+        pfns = resolve(args.pfn, take_census(target.prog, layout), layout.page_shift)
+    return Filters(args.order, tuple(pfns), args.pid, args.comm)
 
 
 def _announce() -> None:
@@ -119,49 +139,58 @@ def run(args: argparse.Namespace) -> int:
     """Trace and report."""
     from ..trace.find_bcc import find_bcc, load_bcc, preload
 
+    check_together(args)
     check_command(args.command)
+    check_command(args.exec)
     check_output(args.output)
     package = find_bcc()
     preload()
 
-    from ..layout import build_layout
-    from ..report.trace import TraceReport
-    from ..symbols import Given
+    from ..layout import build_layout, zone_names
+    from ..report.event import EventLines
+    from ..report.trace import TraceReport, TraceSubject
     from ..target import open_target
     from ..trace.program import PageFreeProgram
     from ..trace.session import Session
+    from ..trace.stacks import Stacks, Symbolizer
 
-    # What VMCOREINFO alone tells is too little to trace with.
-    target = open_target(given=Given(only="btf"))
+    target = open_target()
     layout = build_layout(target.prog, target.vmcoreinfo)
-    check_types(args.type, layout.scheme)
-    with PageFreeProgram(load_bcc(package), layout) as program:
-        session = Session(program, args.duration, args.interval, args.command, _announce)
-        lost = 0
-        with contextlib.closing(session.readings()) as readings:
-            reports = (
-                TraceReport.of(
-                    target.provenance,
-                    layout,
-                    reading,
-                    types=args.type,
-                    interval=args.interval is not None,
-                )
-                for reading in readings
-            )
-            for report in _written(args, reports):
-                lost += report.lost.events
-    return int(Exit.INCOMPLETE if lost else Exit.COMPLETE)
+    options = trace_options(args, layout, _filters(args, target, layout))
+    with contextlib.ExitStack() as stack:
+        program = stack.enter_context(PageFreeProgram(load_bcc(package), layout, options))
+        subject = TraceSubject(
+            target.provenance,
+            layout,
+            options,
+            args.type,
+            zone_names(target.prog),
+            Stacks(program.stack, Symbolizer(target.prog).name) if options.with_stacks else None,
+            args.top,
+            interval=args.interval is not None,
+            redrawn=is_redrawn(args),
+        )
+        lines = EventLines(subject)
+        follows = args.interval is not None or args.events or args.folded
+        output = Output(
+            args, lines, stack.enter_context(open_stream(args)) if follows else sys.stdout
+        )
+        watch = Watch(lines, options.disallowed, args.exec)
 
+        def on_events(events: "list[Event]") -> None:
+            watch.see(events)
+            if args.events:
+                output.events([e for e in events if e.who.kind in options.kinds])
 
-def _written(args: argparse.Namespace, reports: "Iterator[TraceReport]") -> "Iterator[TraceReport]":
-    """Write each report as it comes, and pass it on."""
-    if args.interval is None:
-        for report in reports:
-            write_report(args, report)
-            yield report
-        return
-    with _interval_stream(args) as stream:
-        for report in reports:
-            _write_interval(report, args.format, stream)
-            yield report
+        session = Session(program, args.duration, args.interval, args.command, _announce, on_events)
+        found = lost = 0
+        readings = stack.enter_context(contextlib.closing(session.readings()))
+        for reading in readings:
+            report = TraceReport.of(subject, reading)
+            output.report(report)
+            lost += report.lost.total
+            found += report.disallowed.frees
+        if found:
+            watch.fire()
+        watch.finish()
+    return int(Exit.FINDING if found else Exit.INCOMPLETE if lost else Exit.COMPLETE)

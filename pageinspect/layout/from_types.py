@@ -167,6 +167,15 @@ def _location_fields(
     )
 
 
+def zone_names(prog: Program) -> tuple[str, ...]:
+    """Return the names of this kernel's zones by number: DMA, DMA32, Normal and so on."""
+    zones = _enumerators(prog, "zone_type").items()
+    names = [name.removeprefix("ZONE_") for name, _ in sorted(zones, key=lambda z: z[1])]
+    return tuple(
+        name if name.startswith("DMA") else name.capitalize() for name in names if name[0] != "_"
+    )
+
+
 def _page_pool(prog: Program, page: Type) -> tuple[int, int] | None:
     if not _has(page, "pp_magic"):
         return None

@@ -1,142 +1,133 @@
 """Typed frees: pages that reached the buddy allocator with a page type set."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from ..layout import PageLayout
 from ..target import Provenance
-from ..units import number, printable, size
+from ..trace.kinds import PAGE_POOL, kind_name
+from ..trace.options import TraceOptions
+from ..trace.records import Counts, Lost, who_counted
+from ..units import counted, number, printable, size
 from .base import SCHEMA, Cell, Column, Table, kernel_json
+from .breakdown import Breakdown, Naming, WhoFrees, break_down, key_columns, stack_lines
+from .frees import Frees, TypeFrees
+from .trace_words import meaning, seconds, told_bad_pages, told_lost
 
 if TYPE_CHECKING:
-    from ..trace.program import Counts
     from ..trace.session import Reading
+    from ..trace.stacks import Stacks
 
 
 @dataclass(frozen=True, slots=True)
-class Frees:
-    """Frees by order: `of_order[order]` frees of 1 << order pages each."""
+class TraceSubject:
+    """What is the same in all reports of a run."""
 
-    of_order: tuple[int, ...] = ()
+    provenance: Provenance
+    layout: PageLayout
+    options: TraceOptions = field(default_factory=TraceOptions)
+    types: tuple[str, ...] | None = None
+    """Names that were asked for; None for all types."""
+    zones: Sequence[str] = ()
+    """Names of the zones by number."""
+    stacks: "Stacks | None" = None
+    top: int | None = None
+    interval: bool = False
+    """Reports are of one stretch of several, not of a whole run."""
+    redrawn: bool = False
+    """Each report takes the place of the last."""
 
-    @property
-    def frees(self) -> int:
-        """Calls of the allocator's free path."""
-        return sum(self.of_order)
-
-    @property
-    def pages(self) -> int:
-        """Pages freed by them."""
-        return sum(frees << order for order, frees in enumerate(self.of_order))
-
-    @property
-    def by_order(self) -> dict[int, int]:
-        """Frees of each order that has any."""
-        return {order: frees for order, frees in enumerate(self.of_order) if frees}
-
-    def __add__(self, other: "Frees") -> "Frees":
-        longest = max(len(self.of_order), len(other.of_order))
-        padded = ((*f.of_order, *[0] * (longest - len(f.of_order))) for f in (self, other))
-        return Frees(tuple(a + b for a, b in zip(*padded, strict=True)))
-
-    def to_json(self) -> dict[str, int]:
-        """Return the JSON form."""
-        return {"frees": self.frees, "pages": self.pages}
-
-    def cells(self, page_size: int) -> tuple[Cell, ...]:
-        """Return the cells that every row of the table has: frees, pages, bytes, orders."""
-        orders = " ".join(f"{order}:{frees}" for order, frees in self.by_order.items())
-        return (self.frees, self.pages, self.pages * page_size, orders)
-
-
-@dataclass(frozen=True, slots=True)
-class TypeFrees:
-    """Frees of pages with one type set; a set of types, as `table+kmemcg`, is one as well."""
-
-    type_name: str
-    expected: bool
-    """The type's owner leaves it set and this kernel's allocator resets it."""
-    frees: Frees
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Frees that happened but are in no count."""
-
-    unread: int
-    missed: int
+    def kind(self, kind: int) -> str:
+        """Return the name of a kind of free."""
+        return kind_name(self.layout, kind)
 
     @property
-    def events(self) -> int:
-        """All of them."""
-        return self.unread + self.missed
+    def disallowed(self) -> frozenset[str]:
+        """The names of what must not be freed."""
+        return frozenset(map(self.kind, self.options.disallowed))
 
 
-def _type_frees(
-    layout: PageLayout, counts: "Counts", chosen: frozenset[str] | None
-) -> tuple[tuple[TypeFrees, ...], Frees]:
-    """Return the frees of the chosen types (None: all), most pages first, and those of the rest."""
-    scheme = layout.scheme
+def _type_frees(subject: TraceSubject, counts: Counts) -> tuple[tuple[TypeFrees, ...], Frees]:
+    """Return the frees of the types asked for, most pages first, and those of the rest."""
+    layout, chosen = subject.layout, subject.types
     by_name: dict[str, Frees] = {}
     rest = Frees()
     if chosen is not None:
-        by_name = {t.name: Frees() for t in scheme.types if t.name in chosen}
+        by_name = {t.name: Frees() for t in layout.scheme.types if t.name in chosen}
     for slot, of_order in enumerate(counts.typed.tolist()):
         if not any(of_order):
             continue
         frees = Frees(tuple(of_order))
-        name = scheme.slot_name(slot)
-        if chosen is None or not chosen.isdisjoint(name.split("+")):
+        name = layout.scheme.slot_name(slot)
+        if chosen is None or not set(chosen).isdisjoint(name.split("+")):
             by_name[name] = by_name.get(name, Frees()) + frees
         else:
             rest += frees
     rows = [TypeFrees(name, layout.is_sticky(name), frees) for name, frees in by_name.items()]
+    if subject.options.page_pool and counts.page_pool.any():
+        frees = Frees(tuple(counts.page_pool.tolist()))
+        rows.append(TypeFrees(subject.kind(PAGE_POOL), False, frees))  # noqa: FBT003 - expected
     return tuple(sorted(rows, key=lambda row: (-row.frees.pages, row.type_name))), rest
+
+
+def _tails(layout: PageLayout, counts: Counts) -> tuple[tuple[str, int], ...]:
+    """Return (type, pages) of the typed tails."""
+    pages: dict[str, int] = {}
+    for slot in np.flatnonzero(counts.tails).tolist():
+        name = layout.scheme.slot_name(slot)
+        pages[name] = pages.get(name, 0) + int(counts.tails[slot])
+    return tuple(sorted(pages.items()))
 
 
 @dataclass(frozen=True, slots=True)
 class TraceReport:
     """What was freed in one stretch of a run; times are nanoseconds since tracing began."""
 
-    provenance: Provenance
-    layout: PageLayout
+    subject: TraceSubject
     start_ns: int
     end_ns: int
     typed: tuple[TypeFrees, ...]
     others: Frees | None
     """Of types that were not asked for; None when all were."""
     untyped: Frees
+    breakdown: Breakdown | None
+    """By who freed them, when that was asked for."""
+    tails: tuple[tuple[str, int], ...] | None
+    """(type, pages) of tails of frees that are no compound page, when that was asked for."""
+    bad_pages: int | None
+    """Calls of bad_page(); None where they are not counted."""
     lost: Lost
     command_status: int | None
-    interval: bool
-    """One stretch of several, not a whole run."""
 
     @classmethod
-    def of(
-        cls,
-        provenance: Provenance,
-        layout: PageLayout,
-        reading: "Reading",
-        *,
-        types: Iterable[str] | None = None,
-        interval: bool = False,
-    ) -> Self:
-        """Return the report of a reading; `types` are the names asked for, None for all."""
-        counts = reading.counts
-        chosen = None if types is None else frozenset(types)
-        typed, rest = _type_frees(layout, counts, chosen)
+    def of(cls, subject: TraceSubject, reading: "Reading") -> Self:
+        """Return the report of a reading."""
+        counts, options = reading.counts, subject.options
+        typed, rest = _type_frees(subject, counts)
+        breakdown = None
+        if options.counts_who:
+            breakdown = break_down(
+                who_counted(subject.layout, counts.who),
+                Naming(subject.kind, subject.zones, subject.stacks),
+                options.by,
+                stacks=options.stacks,
+                top=subject.top,
+            )
         return cls(
-            provenance,
-            layout,
+            subject,
             reading.start_ns,
             reading.end_ns,
             typed,
-            None if chosen is None else rest,
+            None if subject.types is None else rest,
             Frees(tuple(counts.untyped.tolist())),
-            Lost(counts.unread, counts.missed),
+            breakdown,
+            _tails(subject.layout, counts) if options.tails else None,
+            counts.bad_pages,
+            counts.lost,
             reading.command_status,
-            interval,
         )
 
     @property
@@ -154,119 +145,166 @@ class TraceReport:
         """The rows that no owner's habit explains."""
         return tuple(row for row in self.typed if row.frees.frees and not row.expected)
 
+    def verdict(self, type_name: str) -> str | None:
+        """Return what is to be thought of a free of this type; None of an untyped one."""
+        if type_name in self.subject.disallowed:
+            return "DISALLOWED"
+        if type_name == "untyped":
+            return None
+        return "expected" if self.subject.layout.is_sticky(type_name) else "UNEXPECTED"
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
-        times = {"start_ns": self.start_ns, "end_ns": self.end_ns} if self.interval else {}
-        others = {} if self.others is None else {"others": self.others.to_json()}
-        return {
+        subject = self.subject
+        found: dict[str, Any] = {
             "schema": SCHEMA,
-            "kernel": kernel_json(self.provenance, self.layout),
+            "kernel": kernel_json(subject.provenance, subject.layout),
+            "resets": subject.layout.resets,
+            "resets_from": subject.layout.resets_from,
             "duration_ns": self.duration_ns,
-            **times,
+        }
+        if subject.interval:
+            found |= {"start_ns": self.start_ns, "end_ns": self.end_ns}
+        if filters := subject.options.filters.to_json():
+            found["filters"] = filters
+        found |= {
             "events": self.total.frees,
-            "lost": self.lost.events,
+            "lost": self.lost.total,
             "command_status": self.command_status,
             "typed": [
                 {
                     "type": printable(row.type_name),
                     **row.frees.to_json(),
                     "expected": row.expected,
-                    "orders": {str(o): frees for o, frees in row.frees.by_order.items()},
+                    "orders": row.frees.orders_json(),
                 }
                 for row in self.typed
             ],
-            **others,
-            "untyped": self.untyped.to_json(),
         }
+        if self.others is not None:
+            found["others"] = self.others.to_json()
+        found["untyped"] = self.untyped.to_json()
+        if self.tails is not None:
+            found["tails"] = [{"type": printable(name), "pages": n} for name, n in self.tails]
+        if self.breakdown is not None:
+            found |= self.breakdown.to_json()
+        if not subject.layout.resets:
+            found["bad_pages"] = self.bad_pages
+        if subject.options.disallowed:
+            found["disallowed"] = self.disallowed.to_json()
+        return found
+
+    @property
+    def disallowed(self) -> Frees:
+        """The frees that must not be."""
+        rows = [row.frees for row in self.typed if row.type_name in self.subject.disallowed]
+        return sum(rows, Frees())
 
     def to_table(self) -> Table:
-        """Return the tabular form."""
-        page_size = self.layout.page_size
-        rows: list[tuple[Cell, ...]] = [
-            (row.type_name, *row.frees.cells(page_size), _verdict(row)) for row in self.typed
-        ]
-        if self.others is not None:
-            rows.append(("other types", *self.others.cells(page_size), None))
-        rows.append(("untyped", *self.untyped.cells(page_size), None))
-        total: tuple[Cell, ...] = ("total", *self.total.cells(page_size), None)
-        lost: tuple[Cell, ...] = ("lost", self.lost.events, None, None, None, None)
+        """Return the tabular form: rows by type, or by who freed where that was asked for."""
+        page_size = self.subject.layout.page_size
         columns: tuple[Column, ...] = _COLUMNS
-        if self.interval:
-            times = (self.start_ns, self.end_ns)
-            columns = (_START, _END, *columns)
-            rows = [(*times, *row) for row in rows]
-            total, lost = (*times, *total), (*times, *lost)
-        return Table(
-            columns,
-            rows,
-            total=total,
-            before=self._before(),
-            after=self._after(),
-            machines=Table(columns, [*rows, lost]),
-        )
+        rows: list[tuple[Cell, ...]] = []
+        breakdown = self.breakdown
+        if breakdown is not None:
+            columns = (columns[0], *key_columns(breakdown), *columns[1:])
+            rows += [
+                (
+                    row.type_name,
+                    *row.key,
+                    *([";".join(row.frames)] if breakdown.stacks else []),
+                    *row.frees.cells(page_size),
+                    self.verdict(row.type_name),
+                )
+                for row in breakdown.shown()
+            ]
+        else:
+            rows += [
+                (
+                    row.type_name,
+                    *row.frees.cells(page_size),
+                    self.verdict(row.type_name) if row.frees.frees else None,
+                )
+                for row in self.typed
+            ]
+        none = [None] * (len(columns) - len(_COLUMNS))
+        rows += [(name, *none, *frees.cells(page_size), None) for name, frees in self._remaining()]
+        total: tuple[Cell, ...] = ("total", *none, *self.total.cells(page_size), None)
+        if self.subject.interval:
+            columns = (Column("at", seconds, "right", key="end_ns"), *columns)
+            rows = [(self.end_ns, *row) for row in rows]
+            total = (self.end_ns, *total)
+        return Table(columns, rows, total=total, before=self._before(), after=self._after())
+
+    def _remaining(self) -> Iterable[tuple[str, Frees]]:
+        """Return name and frees of the rows that are not told apart further."""
+        rows = [("other types", self.others)] if self.others and self.others.frees else []
+        shown: Sequence[WhoFrees] = ()
+        if self.breakdown is not None:
+            shown = self.breakdown.rows
+            left_out = self.breakdown.left_out()
+            if left_out.frees:
+                hidden = len(self.breakdown.rows) - len(self.breakdown.shown())
+                rows.insert(0, (counted(hidden, "more row"), left_out))
+        if not any(row.type_name == "untyped" for row in shown):
+            rows.append(("untyped", self.untyped))
+        return rows
 
     def _before(self) -> tuple[str, ...]:
-        if self.start_ns:
+        subject = self.subject
+        if self.start_ns and not subject.redrawn:
             return ("",)
-        span = "each interval" if self.interval else _seconds(self.duration_ns)
-        return (self.provenance.describe(), f"Pages freed in {span}. {self._meaning()}", "")
-
-    def _meaning(self) -> str:
-        """Return what a typed free means on this kernel."""
-        learnt = self.layout.resets_from
-        if self.layout.resets:
-            sticky = [t.name for t in self.layout.scheme.types if self.layout.is_sticky(t.name)]
-            return (
-                f"This kernel's buddy allocator resets a type that is still set ({learnt}): typed "
-                f"frees of {' and '.join(sticky)} are expected, for their owners rely on it."
-            )
-        return (
-            f"This kernel's buddy allocator does not reset types ({learnt}): "
-            "a page freed with one is a bad page, where the kernel checks pages."
-        )
+        span = seconds(self.duration_ns)
+        if subject.interval:
+            last = f"the {span} before {seconds(self.end_ns)}"
+            span = last if subject.redrawn else "each interval"
+        lines = [subject.provenance.describe(), f"Pages freed in {span}. {meaning(subject.layout)}"]
+        if only := subject.options.filters.describe():
+            lines.append(f"Only frees of {only}.")
+        return (*lines, "")
 
     def _after(self) -> tuple[str, ...]:
         lines = [""]
-        if not any(row.frees.frees for row in self.typed):
+        if not any(row.frees.frees for row in self.typed) and (self.typed or self.others is None):
             lines.append(f"No page was freed with {self._asked()} set.")
         if self.unexpected:
             names = ", ".join(row.type_name for row in self.unexpected)
             lines.append(f"Not expected: {names}. The owner clears this type before a free.")
-        if self.lost.events:
-            lines.append(
-                f"Lost: {number(self.lost.events)} frees are in no count "
-                f"({number(self.lost.missed)} in interrupts of the tracer, "
-                f"{number(self.lost.unread)} unreadable)."
-            )
+        if disallowed := self.disallowed.frees:
+            lines.append(f"Disallowed: {counted(disallowed, 'free')}.")
+        lines += [
+            f"Typed tails of frees that are no compound page: {name}, {counted(pages, 'page')}."
+            for name, pages in self.tails or ()
+        ]
+        if not self.subject.layout.resets:
+            lines.append(told_bad_pages(self.bad_pages))
+        if self.lost.total:
+            lines.append(told_lost(self.lost))
         if self.command_status:
             lines.append(f"The command ended with status {self.command_status}.")
+        if self.breakdown is not None and self.breakdown.stacks:
+            lines += stack_lines(self.breakdown)
+        if lines[1:2] == [""]:
+            del lines[0]
         return tuple(lines) if len(lines) > 1 else ()
 
     def _asked(self) -> str:
-        if self.others is None:
-            return "a page type"
-        return "the type " + " or ".join(row.type_name for row in self.typed)
+        names = [row.type_name for row in self.typed]
+        return "the type " + " or ".join(names) if self.others is not None else "a page type"
+
+    def folded(self) -> Iterator[str]:
+        """Return lines as flame graph tools read them: frames, outermost first, and pages."""
+        if self.breakdown is not None:
+            for row in self.breakdown.only(keys=False).shown():
+                stack = ";".join((printable(row.type_name), *reversed(row.frames)))
+                yield f"{stack} {row.frees.pages}\n"
 
 
 _COLUMNS = (
     Column("type"),
-    Column("frees", number, "right", spare=True),
+    Column("frees", number, "right"),
     Column("pages", number, "right"),
-    Column("size", size, "right", key="bytes", spare=True),
+    Column("size", size, "right", key="bytes"),
     Column("order:frees", key="orders"),
     Column("typed free", key="verdict"),
 )
-
-
-def _verdict(row: TypeFrees) -> str | None:
-    if not row.frees.frees:
-        return None
-    return "expected" if row.expected else "UNEXPECTED"
-
-
-def _seconds(nanoseconds: int) -> str:
-    return f"{nanoseconds / 1e9:.2f} s"
-
-
-_START = Column("from", key="start_ns", machines=True)
-_END = Column("at", _seconds, "right", key="end_ns")

@@ -4,6 +4,7 @@ A run ends with its command, after its seconds, or by a signal; all are clean en
 """
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
@@ -16,11 +17,15 @@ from types import FrameType
 from typing import Self
 
 from ..errors import PageInspectError
-from .program import NOTHING, Counts, PageFreeProgram
+from .program import PageFreeProgram
+from .records import Counts, Event, no_counts
 
 SETTLE_SECONDS = 0.2
-"""How long counting goes on after the command ended: RCU callbacks and delayed work that it caused
-free pages only then. Pages in per-CPU LRU batches may stay longer: no wait would be sure."""
+"""How long counting goes on after the command ended and an RCU grace period was over: callbacks and
+delayed work free pages only then. Pages in per-CPU LRU batches may stay longer: no wait is sure."""
+
+_MEMBARRIER, _MEMBARRIER_GLOBAL = 324, 1
+"""Number of the system call on x86_64, and its command that is over after an RCU grace period."""
 
 _GRACE_SECONDS = 5.0
 """How long a command that outlives the run may take to end by SIGTERM."""
@@ -109,6 +114,11 @@ class _Signals:
         return self._read
 
 
+def _rcu_grace_period() -> None:
+    """Wait for an RCU grace period, where the kernel offers it to programs (not with nohz_full)."""
+    ctypes.CDLL(None).syscall(_MEMBARRIER, _MEMBARRIER_GLOBAL, 0, 0)
+
+
 class Session:
     """One run: `readings()` yields what was counted, interval by interval."""
 
@@ -119,18 +129,21 @@ class Session:
         interval: float | None = None,
         command: Sequence[str] = (),
         started: Callable[[], None] = lambda: None,
+        on_events: Callable[[list[Event]], None] = lambda _events: None,
     ) -> None:
         """Prepare to count for `seconds` at most, and to give a reading each `interval` seconds.
 
-        `started` is called once counting has begun.
+        `started` is called once counting has begun, `on_events` with events soon after they
+        happened.
         """
         self._program = program
         self._seconds = seconds
         self._interval = interval
         self._argv = command
         self._started = started
+        self._on_events = on_events
         self._command: _Command | None = None
-        self._counts = NOTHING
+        self._counts = no_counts()
         self._start_ns = 0
         self._read_ns = 0
         self._ticks = 0
@@ -151,6 +164,7 @@ class Session:
             while self._wait(signals):
                 yield self._reading()
             self._program.detach()
+            self._pass_events()
             final = self._reading()
             status = self._command.end() if self._command is not None else None
         yield replace(final, last=True, command_status=status)
@@ -169,14 +183,33 @@ class Session:
         watched: list[int] = [signals.fileno()]
         if self._command is not None:
             watched.append(self._command.pidfd)
-        left = min(end, tick) - self._elapsed()
-        ready, _, _ = select.select(watched, [], [], None if left == float("inf") else max(left, 0))
+        ready = self._select(watched, min(end, tick))
         if not ready:
             return tick < end
         if signals.fileno() not in ready:
-            settle = min(SETTLE_SECONDS, max(end - self._elapsed(), 0))
-            select.select([signals.fileno()], [], [], settle)
+            _rcu_grace_period()
+            self._select([signals.fileno()], min(end, self._elapsed() + SETTLE_SECONDS))
         return False
+
+    def _select(self, watched: Sequence[int], until: float) -> list[int]:
+        """Return which of these descriptors is readable, none when it is `until`; pass events on.
+
+        Both times are seconds since counting began.
+        """
+        events = [] if self._program.events_fd is None else [self._program.events_fd]
+        while True:
+            left = None if until == float("inf") else max(until - self._elapsed(), 0)
+            ready, _, _ = select.select([*watched, *events], [], [], left)
+            if self._program.events_fd in ready:
+                ready.remove(self._program.events_fd)
+                self._pass_events()
+            if ready or self._elapsed() >= until:
+                return ready
+
+    def _pass_events(self) -> None:
+        events = self._program.take_events(self._start_ns)
+        if events:
+            self._on_events(events)
 
     def _reading(self) -> Reading:
         now_ns = time.monotonic_ns() - self._start_ns

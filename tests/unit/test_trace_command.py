@@ -3,14 +3,20 @@
 import errno
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import SCHEMES
+from synthetic import MODERN, SCHEMES
 
-from pageinspect.commands.trace import check_output, check_types
+from pageinspect.commands import build_parser
+from pageinspect.commands.output import check_output
+from pageinspect.commands.trace import check_types, trace_options
 from pageinspect.errors import PageInspectError, UsageError
-from pageinspect.trace.program import refusal
+from pageinspect.layout import PageLayout
+from pageinspect.trace.compile import refusal
+from pageinspect.trace.kinds import PAGE_POOL, UNTYPED
+from pageinspect.trace.options import Filters, TraceOptions
 
 
 def pageinspect(*args: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +40,77 @@ def test_a_command_that_is_not_there() -> None:
     assert "command not found" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--events", "-i", "1"], "two ways to follow"),
+        (["--folded", "--format", "json"], "a form of its own"),
+        (["--folded", "--events"], "a form of its own"),
+        (["--exec", "true"], "nothing to wait for"),
+        (["--top", "3"], "nothing to choose from"),
+        (["--top", "0", "--stacks"], "positive number"),
+        (["--order", "11"], "list of orders"),
+        (["--order", "x"], "list of orders"),
+        (["--pid", "-1"], "process id"),
+        (["--by", "colour"], "invalid choice"),
+        (["--type", ","], "list of names"),
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(options: list[str], message: str) -> None:
+    done = pageinspect("trace", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_the_program_to_run_ends_at_the_dashes() -> None:
+    words = ["--disallow", "table", "--exec", "logger", "-t", "x", "--", "sh", "-c", "true"]
+    args = build_parser().parse_args(["trace", *words])
+    assert args.exec == ["logger", "-t", "x"]
+    assert args.command == ["sh", "-c", "true"]
+    assert build_parser().parse_args(["trace", "--disallow", "table"]).exec == []
+
+
+def test_a_program_to_run_that_is_not_there_is_told_before_tracing() -> None:
+    done = pageinspect("trace", "--disallow", "table", "--exec", "no-such-program")
+    assert done.returncode == 1
+    assert "no-such-program: command not found" in done.stderr
+
+
+def asked(*words: str, layout: PageLayout = MODERN) -> TraceOptions:
+    return trace_options(build_parser().parse_args(["trace", *words]), layout, Filters())
+
+
+def test_what_is_unexpected_is_all_but_the_sticky_types() -> None:
+    options = asked("--disallow", "unexpected")
+    assert {0xF1, 0xF6}.isdisjoint(options.disallowed)
+    assert {0xF0, 0xF2, 0xF5, 0xF8, 0xF9, PAGE_POOL} <= options.disallowed
+    assert options.page_pool
+    assert options.with_stacks
+    older = asked("--disallow", "unexpected", layout=replace(MODERN, resets=False))
+    assert {0xF1, 0xF6} <= older.disallowed
+
+
+def test_page_pool_costs_nothing_unless_asked_for() -> None:
+    assert not asked().page_pool
+    assert asked("--page-pool").page_pool
+    assert asked("--type", "page_pool").page_pool
+    assert asked("--disallow", "page_pool").page_pool
+    assert "PAGE_POOL_MASK" not in asked().defines(MODERN)
+
+
+def test_a_plain_run_compiles_nothing_in() -> None:
+    assert asked().defines(MODERN) == {}
+    assert asked().defines(replace(MODERN, resets=False)) == {"BAD_PAGES": "1"}
+
+
+def test_types_choose_what_is_told_of_who_freed() -> None:
+    assert asked("--by", "comm").kinds == frozenset([*range(256), PAGE_POOL])
+    assert asked("--by", "comm", "--type", "untyped,table").kinds == {UNTYPED, 0xF2}
+    both = asked("--by", "comm", "--by", "comm", "--by", "cpu")
+    assert both.by == ("comm", "cpu")
+    assert {"WHO_SET", "BY_COMM", "BY_CPU"} == set(both.defines(MODERN))
+
+
 def test_an_output_that_cannot_be_written_is_told_before_tracing() -> None:
     check_output(None)
     check_output(Path("report"))
@@ -42,8 +119,11 @@ def test_an_output_that_cannot_be_written_is_told_before_tracing() -> None:
 
 
 def test_known_types_pass() -> None:
-    check_types(None, SCHEMES["6.16"])
-    check_types(("zsmalloc", "table"), SCHEMES["6.16"])
+    check_types(None, MODERN)
+    check_types(("zsmalloc", "table"), MODERN)
+    check_types(("untyped", "page_pool"), MODERN, "untyped", "page_pool")
+    with pytest.raises(UsageError, match="no page_pool that could be told"):
+        check_types(("page_pool",), replace(MODERN, page_pool=None), "page_pool")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +144,7 @@ def test_unknown_types_are_usage_errors(
     names: tuple[str, ...], scheme: str, message: str, hint: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        check_types(names, SCHEMES[scheme])
+        check_types(names, replace(MODERN, scheme=SCHEMES[scheme]))
     assert message in caught.value.message
     assert hint in caught.value.hint
 

@@ -12,7 +12,7 @@ import pytest
 from synthetic import MODERN, SCHEMES
 
 from pageinspect.resources import data_folder
-from pageinspect.trace.program import defines
+from pageinspect.trace.options import layout_defines
 
 SOURCE = """
 #include "page_type.h"
@@ -53,8 +53,8 @@ def c_reader(tmp_path: Path, scheme_name: str) -> Reader:
         pytest.skip("no C compiler")
     source, library = tmp_path / "read.c", tmp_path / "read.so"
     source.write_text(SOURCE)
-    numbers = defines(replace(MODERN, scheme=SCHEMES[scheme_name]))
-    flags = [f"-D{name}=({value})" for name, value in numbers.items()]
+    numbers = layout_defines(replace(MODERN, scheme=SCHEMES[scheme_name]))
+    flags = [f"-D{name}={value}" for name, value in numbers.items()]
     flags += ["-Wall", "-Werror", "-O2", "-shared", "-fPIC", f"-I{data_folder('bpf')}"]
     subprocess.run([compiler, *flags, "-o", library, source], check=True)
     function = ctypes.CDLL(str(library)).read_words

@@ -1,9 +1,9 @@
 """What the report of a trace says, in each of its forms."""
 
-import csv
 import io
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,39 +11,55 @@ from synthetic import MODERN, OLD, SCHEMES
 
 from pageinspect.layout import PageLayout
 from pageinspect.render import render
-from pageinspect.report.trace import Frees, TraceReport
-from pageinspect.schemes import SLOTS
+from pageinspect.report.event import EventLines
+from pageinspect.report.frees import Frees
+from pageinspect.report.trace import TraceReport, TraceSubject
 from pageinspect.target import Provenance
-from pageinspect.trace.program import ORDERS, Counts
+from pageinspect.trace.kinds import PAGE_POOL, UNTYPED
+from pageinspect.trace.options import Filters, TraceOptions
+from pageinspect.trace.records import WHO, Counts, Event, Lost, Who, no_counts
 from pageinspect.trace.session import Reading
+from pageinspect.trace.stacks import Stacks
 
 KERNEL = Provenance("7.3.4-test", "live", "btf")
 ZSMALLOC, OFFLINE, TABLE = 0xF6, 0xF1, 0xF2
 
 
 def counts(
-    typed: dict[tuple[int, int], int], untyped: dict[int, int], unread: int = 0, missed: int = 0
+    typed: dict[tuple[int, int], int],
+    untyped: dict[int, int],
+    who: dict[Who, int] | None = None,
+    bad_pages: int | None = None,
+    **lost: int,
 ) -> Counts:
-    """Make counts of {(slot, order): frees} and {order: frees}."""
-    of_slot, of_untyped = np.zeros((SLOTS, ORDERS), np.uint64), np.zeros(ORDERS, np.uint64)
-    for key, frees in typed.items():
-        of_slot[key] = frees
-    for order, frees in untyped.items():
-        of_untyped[order] = frees
-    return Counts(of_slot, of_untyped, unread, missed)
+    """Make counts of {(kind, order): frees}, {order: frees} and {who: frees}."""
+    nothing = no_counts()
+    frees = nothing.frees.copy()
+    for key, n in typed.items():
+        frees[key] = n
+    for order, n in untyped.items():
+        frees[UNTYPED, order] = n
+    packed = {
+        np.array(
+            [(w.kind, w.order, w.stack, w.pid, w.cpu, w.node << 3 | w.zone, w.comm.encode())], WHO
+        ).tobytes(): n
+        for w, n in (who or {}).items()
+    }
+    return Counts(frees, Lost(**lost), packed, nothing.tails.copy(), bad_pages)
 
 
 def report(
     given: Counts,
     layout: PageLayout = MODERN,
     *,
-    types: tuple[str, ...] | None = None,
+    options: TraceOptions | None = None,
     start_ns: int = 0,
-    interval: bool = False,
     status: int | None = None,
+    **subject: Any,
 ) -> TraceReport:
     reading = Reading(given, start_ns, start_ns + 1_500_000_000, last=True, command_status=status)
-    return TraceReport.of(KERNEL, layout, reading, types=types, interval=interval)
+    asked = TraceSubject(KERNEL, layout, options or TraceOptions(), **subject)
+    return TraceReport.of(asked, reading)
 
 
 def text(of: TraceReport, form: str = "table") -> str:
@@ -64,6 +80,8 @@ def test_json_has_the_documented_form() -> None:
             "symbols": "btf",
             "scheme": "byte",
         },
+        "resets": True,
+        "resets_from": "inferred from PG_movable_ops_isolated",
         "duration_ns": 1_500_000_000,
         "events": 8192 + 32768 + 12,
         "lost": 0,
@@ -170,7 +188,7 @@ def test_lost_frees_are_told_by_cause() -> None:
     made = report(counts({}, {0: 1}, unread=2, missed=1000))
     assert made.to_json()["lost"] == 1002
     said = " ".join(text(made).split())
-    assert "Lost: 1,002 frees are in no count (1,000 in interrupts" in said
+    assert "Lost: 1,000 in interrupts of the tracer, 2 unreadable." in said
 
 
 def test_the_status_of_a_command_that_failed_is_told() -> None:
@@ -189,19 +207,212 @@ def test_an_interval_says_when_it_was() -> None:
     assert text(first).startswith("Linux 7.3.4-test, this kernel")
 
 
-def test_csv_has_plain_numbers_what_was_lost_and_no_total() -> None:
-    given = replace(STICKY, unread=2, missed=3)
-    assert text(report(given), "csv").splitlines() == [
+def test_csv_has_plain_numbers_and_no_total() -> None:
+    assert text(report(STICKY), "csv").splitlines() == [
         "type,frees,pages,bytes,orders,verdict",
         "offline,32768,32768,134217728,0:32768,expected",
         "zsmalloc,8192,8192,33554432,0:8192,expected",
         "untyped,12,26,106496,0:10 3:2,",
-        "lost,5,,,,",
     ]
 
 
-def test_csv_of_an_interval_says_from_when_to_when() -> None:
-    made = report(STICKY, types=("zsmalloc",), start_ns=2_000_000_000, interval=True)
-    rows = list(csv.DictReader(io.StringIO(text(made, "csv"))))
-    assert [row["type"] for row in rows] == ["zsmalloc", "other types", "untyped", "lost"]
-    assert {(row["start_ns"], row["end_ns"]) for row in rows} == {("2000000000", "3500000000")}
+ZSWAP = Who(ZSMALLOC, 0, 7, 42, 1, 2, 0, "kswapd0")
+SHELL = Who(ZSMALLOC, 1, 8, 99, 0, 2, 1, "sh\x1b[1m")
+FREED = counts({(ZSMALLOC, 0): 10, (ZSMALLOC, 1): 20}, {0: 5}, {ZSWAP: 10, SHELL: 20})
+ADDRESSES = {7: [1, 2, 3, 4], 8: [1, 2, 3, 5]}
+NAMES = {1: "bpf_prog_1_x [bpf]", 2: "__free_frozen_pages", 3: "zs_free", 4: "shrink", 5: "reset"}
+STACKS = Stacks(ADDRESSES.__getitem__, NAMES.__getitem__)
+ZONES = ("DMA", "DMA32", "Normal")
+
+
+def broken_down(*by: str, stacks: bool = False, **subject: Any) -> TraceReport:
+    options = TraceOptions(by=by, stacks=stacks)
+    return report(FREED, options=options, stacks=STACKS, zones=ZONES, **subject)
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [
+        ("comm", [["sh\\x1b[1m"], ["kswapd0"]]),
+        ("pid", [[99], [42]]),
+        ("cpu", [[0], [1]]),
+        ("order", [[1], [0]]),
+        ("node", [[1], [0]]),
+    ],
+)
+def test_rows_by_who_freed_come_with_most_pages_first(by: str, keys: list[object]) -> None:
+    document = broken_down(by).to_json()
+    assert document["by"] == [by]
+    assert [row["key"] for row in document["rows"]] == keys
+    assert [(row["frees"], row["pages"]) for row in document["rows"]] == [(20, 40), (10, 10)]
+    assert [row["orders"] for row in document["rows"]] == [{"1": 20}, {"0": 10}]
+    assert "stacks" not in document
+
+
+@pytest.mark.parametrize(("by", "key"), [("zone", "Normal"), ("caller", "zs_free")])
+def test_rows_of_one_key_are_one(by: str, key: str) -> None:
+    (row,) = broken_down(by).to_json()["rows"]
+    assert (row["key"], row["frees"], row["pages"]) == ([key], 30, 50)
+
+
+def test_stacks_have_frames_without_the_tracing_machinery() -> None:
+    document = broken_down(stacks=True).to_json()
+    assert document["stacks"] == [
+        {
+            "type": "zsmalloc",
+            "frees": 20,
+            "pages": 40,
+            "frames": ["__free_frozen_pages", "zs_free", "reset"],
+        },
+        {
+            "type": "zsmalloc",
+            "frees": 10,
+            "pages": 10,
+            "frames": ["__free_frozen_pages", "zs_free", "shrink"],
+        },
+    ]
+    assert "rows" not in document
+
+
+def test_keys_and_stacks_are_told_apart_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    made = broken_down("comm", "zone", stacks=True)
+    lines = text(made).splitlines()
+    rows = [line.split() for line in lines[5:9]]
+    assert rows[0][:6] == ["zsmalloc", "sh\\x1b[1m", "Normal", "1", "20", "40"]
+    assert rows[1][:6] == ["zsmalloc", "kswapd0", "Normal", "2", "10", "10"]
+    assert rows[2][:3] == ["untyped", "5", "5"]
+    assert lines[10:14] == ["Stack 1:", "    __free_frozen_pages", "    zs_free", "    reset"]
+    assert text(made, "csv").splitlines()[:2] == [
+        "type,comm,zone,frames,frees,pages,bytes,orders,verdict",
+        "zsmalloc,sh\\x1b[1m,Normal,__free_frozen_pages;zs_free;reset,20,40,163840,1:20,expected",
+    ]
+
+
+def test_what_top_leaves_out_is_summed() -> None:
+    made = broken_down("comm", top=1)
+    assert [row["key"] for row in made.to_json()["rows"]] == [["sh\\x1b[1m"]]
+    assert ["1", "more", "row", "10", "10"] in [
+        line.split()[:5] for line in text(made).splitlines()
+    ]
+
+
+def test_folded_stacks_start_with_the_type_and_end_with_pages() -> None:
+    assert list(broken_down(stacks=True).folded()) == [
+        "zsmalloc;reset;zs_free;__free_frozen_pages 40\n",
+        "zsmalloc;shrink;zs_free;__free_frozen_pages 10\n",
+    ]
+
+
+def test_page_pool_is_a_row_and_never_expected() -> None:
+    made = report(counts({(PAGE_POOL, 0): 3}, {0: 1}), options=TraceOptions(page_pool=True))
+    assert made.to_json()["typed"] == [
+        {"type": "page_pool", "frees": 3, "pages": 3, "expected": False, "orders": {"0": 3}}
+    ]
+    assert made.total.frees == 4
+    assert "page_pool  " in text(made)
+    assert "UNEXPECTED" in text(made)
+
+
+def test_disallowed_frees_are_counted_and_say_so() -> None:
+    options = TraceOptions(disallowed=frozenset({ZSMALLOC}))
+    made = report(STICKY, options=options)
+    assert made.to_json()["disallowed"] == {"frees": 8192, "pages": 8192}
+    rows = {line.split()[0]: line.split()[-1] for line in text(made).splitlines()[7:9]}
+    assert rows == {"offline": "expected", "zsmalloc": "DISALLOWED"}
+    assert text(made).splitlines()[-1] == "Disallowed: 8,192 frees."
+    assert "disallowed" not in report(STICKY).to_json()
+
+
+def test_typed_tails_are_told_by_type() -> None:
+    given = counts({}, {1: 4})
+    given.tails[TABLE] = 2
+    made = report(given, options=TraceOptions(tails=True))
+    assert made.to_json()["tails"] == [{"type": "table", "pages": 2}]
+    assert "no compound page: table, 2 pages." in " ".join(text(made).split())
+    assert "tails" not in report(given).to_json()
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        (None, "lets nobody count its calls of bad_page()"),
+        (0, "found no bad page"),
+        (3, "3 calls of bad_page()"),
+    ],
+)
+def test_bad_pages_are_told_where_the_buddy_resets_nothing(calls: int | None, said: str) -> None:
+    made = report(counts({}, {0: 1}, bad_pages=calls), OLD)
+    assert made.to_json()["bad_pages"] == calls
+    assert said in text(made)
+    assert "bad_pages" not in report(counts({}, {0: 1})).to_json()
+    assert "bad_page()" not in text(report(counts({}, {0: 1})))
+
+
+def test_filters_are_part_of_the_report() -> None:
+    options = TraceOptions(Filters(orders=(9, 0), pfns=((16, 32),), pid=5, comm="sh"))
+    made = report(STICKY, options=options)
+    assert made.to_json()["filters"] == {
+        "order": [0, 9],
+        "pfn": [[16, 32]],
+        "pid": 5,
+        "comm": "sh",
+    }
+    assert "Only frees of order 0, 9; pfn 0x10-0x20; pid 5; comm sh." in text(made)
+    assert "filters" not in report(STICKY).to_json()
+
+
+def test_each_event_is_a_line() -> None:
+    subject = TraceSubject(KERNEL, MODERN, TraceOptions(events=True), stacks=STACKS)
+    lines = EventLines(subject)
+    event = Event(1_500_000, 0x1234, ZSWAP)
+    (line,) = lines.lines([event], "json")
+    assert json.loads(line) == {
+        "time_ns": 1_500_000,
+        "cpu": 1,
+        "pid": 42,
+        "comm": "kswapd0",
+        "type": "zsmalloc",
+        "order": 0,
+        "pfn": 0x1234,
+    }
+    assert (lines.header("csv"), *lines.lines([event], "csv")) == (
+        "time_ns,cpu,pid,comm,type,order,pfn\n",
+        "1500000,1,42,kswapd0,zsmalloc,0,4660\n",
+    )
+    header, shown = lines.header("table").split(), next(iter(lines.lines([event], "table")))
+    assert dict(zip(header, shown.split(), strict=True)) == {
+        "seconds": "0.001500",
+        "cpu": "1",
+        "pid": "42",
+        "comm": "kswapd0",
+        "type": "zsmalloc",
+        "order": "0",
+        "pfn": "0x1234",
+    }
+
+
+def test_an_event_has_its_stack_when_stacks_are_asked_for() -> None:
+    subject = TraceSubject(KERNEL, MODERN, TraceOptions(events=True, stacks=True), stacks=STACKS)
+    lines = EventLines(subject)
+    (line,) = lines.lines([Event(0, 1, SHELL)], "json")
+    assert json.loads(line)["frames"] == ["__free_frozen_pages", "zs_free", "reset"]
+    assert json.loads(line)["comm"] == "sh\\x1b[1m"
+    assert lines.header("csv").endswith(",pfn,frames\n")
+    (line,) = lines.lines([Event(0, 1, SHELL)], "csv")
+    assert line.endswith(",1,__free_frozen_pages;zs_free;reset\n")
+
+
+def test_an_alarm_names_type_and_stack() -> None:
+    subject = TraceSubject(KERNEL, MODERN, stacks=STACKS)
+    lines = EventLines(subject).alarm(Event(2_000_000_000, 0x10, ZSWAP), with_stack=True)
+    first, *frames = lines.splitlines()
+    assert first == (
+        "pageinspect: DISALLOWED: zsmalloc freed at 2.000000 s, order 0, pfn 0x10, by kswapd0 "
+        "(pid 42) on CPU 1, stack 7"
+    )
+    assert frames == [
+        "    __free_frozen_pages",
+        "    zs_free",
+        "    shrink",
+    ]

@@ -2,19 +2,26 @@
 
 import itertools
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import pytest
 
 from pageinspect.errors import PageInspectError
 from pageinspect.trace import session as module
-from pageinspect.trace.program import NOTHING, Counts, PageFreeProgram
+from pageinspect.trace.kinds import UNTYPED
+from pageinspect.trace.records import Counts, Event, Lost, Who, no_counts
 from pageinspect.trace.session import Reading, Session
+
+if TYPE_CHECKING:
+    from pageinspect.trace.program import PageFreeProgram
+
+EVENT = Who(0xF6, 0, -1, 1, 0, 1, 0, "sh")
 
 
 class FakeProgram:
@@ -23,6 +30,7 @@ class FakeProgram:
     def __init__(self) -> None:
         self.attached = False
         self.calls: list[str] = []
+        self.events_fd: int | None = None
         self._frees = 0
 
     def attach(self) -> None:
@@ -36,8 +44,17 @@ class FakeProgram:
 
     def read(self) -> Counts:
         self._frees += 1
-        untyped = np.full(16, self._frees, np.uint64)
-        return Counts(NOTHING.typed, untyped, self._frees, 0)
+        nothing = no_counts()
+        frees = nothing.frees.copy()
+        frees[UNTYPED] = self._frees
+        return replace(nothing, frees=frees, lost=Lost(unread=self._frees))
+
+    def take_events(self, start_ns: int) -> list[Event]:
+        """Give one event for each byte in the pipe that stands for the ring buffer."""
+        assert start_ns <= time.monotonic_ns()
+        if self.events_fd is None or not select.select([self.events_fd], [], [], 0)[0]:
+            return []
+        return [Event(0, pfn, EVENT) for pfn in os.read(self.events_fd, 100)]
 
 
 @pytest.fixture
@@ -106,7 +123,7 @@ def test_intervals_give_what_each_added(program: FakeProgram) -> None:
     readings = run(program, 0.35, 0.1)
     assert [reading.last for reading in readings] == [False, False, False, True]
     assert [int(reading.counts.untyped[0]) for reading in readings] == [1, 1, 1, 1]
-    assert [reading.counts.unread for reading in readings] == [1, 1, 1, 1]
+    assert [reading.counts.lost.unread for reading in readings] == [1, 1, 1, 1]
     assert readings[0].start_ns == 0
     for earlier, later in itertools.pairwise(readings):
         assert later.start_ns == earlier.end_ns
@@ -139,3 +156,49 @@ def test_a_command_that_cannot_start_leaves_nothing_attached(
         run(program, command=["/dev/null"])
     assert "cannot be started" in caught.value.message
     assert program.calls == ["attach", "detach"]
+
+
+def test_events_are_passed_on_as_they_come_and_the_last_ones_too(program: FakeProgram) -> None:
+    program.events_fd, ring = os.pipe()
+    seen: list[tuple[int, bool]] = []
+
+    def see(events: list[Event]) -> None:
+        seen.extend((event.pfn, program.attached) for event in events)
+        if len(seen) == 2:
+            # As if freed between the last look and the detachment.
+            threading.Timer(0.15, os.write, (ring, b"\x07")).start()
+
+    threading.Timer(0.05, os.write, (ring, b"\x05\x06")).start()
+    (reading,) = run(program, 0.4, on_events=see)
+    assert seen == [(5, True), (6, True), (7, True)]
+    assert reading.end_ns >= 0.4e9
+    os.write(ring, b"\x08")
+    run(program, 0.01, on_events=see)
+    assert seen[3:] == [(8, True)]
+    os.close(ring)
+    os.close(program.events_fd)
+
+
+def test_events_that_never_end_do_not_outlast_the_run(program: FakeProgram) -> None:
+    program.events_fd = os.open("/dev/zero", os.O_RDONLY)
+    started = time.monotonic()
+    run(program, 0.2, on_events=lambda _events: None)
+    assert time.monotonic() - started < 5
+    os.close(program.events_fd)
+
+
+def test_what_was_freed_up_to_the_detachment_is_told(program: FakeProgram) -> None:
+    program.events_fd, ring = os.pipe()
+    detach = program.detach
+
+    def free_one_more() -> None:
+        if program.attached:
+            os.write(ring, b"\x09")
+        detach()
+
+    program.detach = free_one_more  # type: ignore[method-assign]
+    seen: list[int] = []
+    run(program, 0.05, on_events=lambda events: seen.extend(event.pfn for event in events))
+    assert seen == [9]
+    os.close(ring)
+    os.close(program.events_fd)

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which frees are looked at. Each filter is compiled in when its -D is there:
+ *
+ *   ONLY_ORDERS      mask of orders
+ *   ONLY_PAGES       FROM_TO(first, end) || ..., addresses of struct pages
+ *   ONLY_PID         process id
+ *   ONLY_COMM        the two 64-bit words of a task's name
+ *
+ * and what is kept of those that pass: sets of kinds, as five 64-bit masks (see in_set()).
+ */
+#ifndef PAGEINSPECT_PAGE_FILTER_H
+#define PAGEINSPECT_PAGE_FILTER_H
+
+#include "page_free.h"
+
+/* Any page of the free is in the range. */
+#define FROM_TO(first, end) (page < (end) && page + ((u64)STRUCT_PAGE_SIZE << order) > (first))
+
+static inline __attribute__((always_inline)) int same_comm(u64 low, u64 high)
+{
+	u64 comm[2] = {};
+
+	bpf_get_current_comm(comm, sizeof(comm));
+	return comm[0] == low && comm[1] == high;
+}
+
+static inline __attribute__((always_inline)) int passes(u64 page, u32 order)
+{
+#ifdef ONLY_ORDERS
+	if (!(ONLY_ORDERS >> order & 1))
+		return 0;
+#endif
+#ifdef ONLY_PAGES
+	if (!(ONLY_PAGES))
+		return 0;
+#endif
+#ifdef ONLY_PID
+	if (bpf_get_current_pid_tgid() >> 32 != ONLY_PID)
+		return 0;
+#endif
+#ifdef ONLY_COMM
+	if (!same_comm(ONLY_COMM))
+		return 0;
+#endif
+	return 1;
+}
+
+/* The masks of slots 0 to 63, 64 to 127, 128 to 191, 192 to 255, and of the other kinds. */
+static inline __attribute__((always_inline)) int in_set(u32 kind, u64 m0, u64 m1, u64 m2, u64 m3,
+							u64 others)
+{
+	u64 mask = kind < 64 ? m0 : kind < 128 ? m1 : kind < 192 ? m2 : kind < 256 ? m3 : others;
+
+	return mask >> (kind & 63) & 1;
+}
+
+#endif

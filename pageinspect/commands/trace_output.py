@@ -1,0 +1,147 @@
+"""Where the reports and events of trace go, as they come."""
+
+import argparse
+import contextlib
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from .options import write_report
+from .output import cannot_write
+
+if TYPE_CHECKING:
+    from ..report.event import EventLines
+    from ..report.trace import TraceReport
+    from ..trace.records import Event
+
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+def is_redrawn(args: argparse.Namespace) -> bool:
+    """Return whether each interval's table takes the place of the last: on a terminal."""
+    return (
+        args.interval is not None
+        and args.format == "table"
+        and args.output is None
+        and sys.stdout is not None
+        and sys.stdout.isatty()
+    )
+
+
+@contextlib.contextmanager
+def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
+    """Open what grows while the run goes on, so that a reader can follow it."""
+    if args.output is None:
+        yield sys.stdout
+        return
+    try:
+        stream = args.output.open("w", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(args.output, error.strerror) from None
+    with stream:
+        yield stream
+
+
+class Output:
+    """The reports of a run as its arguments want them: one at the end, or many on a stream."""
+
+    def __init__(self, args: argparse.Namespace, lines: "EventLines", stream: TextIO) -> None:
+        self._args = args
+        self._lines = lines
+        self._stream = stream
+        self._headed = False
+
+    def events(self, events: "Sequence[Event]") -> None:
+        """Write events, a line each."""
+        self._stream.write(self._header())
+        self._stream.writelines(self._lines.lines(events, self._args.format))
+        self._stream.flush()
+
+    def _header(self) -> str:
+        headed, self._headed = self._headed, True
+        return "" if headed else self._lines.header(self._args.format)
+
+    def report(self, report: "TraceReport") -> None:
+        """Write one report."""
+        if self._args.folded:
+            self._stream.writelines(report.folded())
+        elif self._args.interval is not None:
+            self._interval(report)
+        elif self._args.events:
+            self._last(report)
+        else:
+            write_report(self._args, report)
+
+    def _interval(self, report: "TraceReport") -> None:
+        text = _rendered(report, self._args.format)
+        lines = text.splitlines(keepends=True)
+        if report.subject.redrawn:
+            # What is longer than the screen would scroll its first lines away.
+            lines = [_CLEAR, *lines[: shutil.get_terminal_size().lines - 1]]
+        elif self._args.format == "csv" and report.start_ns:
+            # One csv file has one header.
+            lines = lines[1:]
+        self._stream.write("".join(lines))
+        self._stream.flush()
+
+    def _last(self, report: "TraceReport") -> None:
+        """Write the report that follows the events; a csv file has these alone."""
+        self._stream.write(self._header())
+        if self._args.format != "csv":
+            blank = "\n" if self._args.format == "table" else ""
+            self._stream.write(blank + _rendered(report, self._args.format))
+        self._stream.flush()
+
+
+def _rendered(report: "TraceReport", form: str) -> str:
+    from ..render import render
+
+    text = io.StringIO()
+    render(report, form, text)
+    return text.getvalue()
+
+
+class Watch:
+    """Tells of frees that must not be, at once, and runs a program on the first."""
+
+    def __init__(
+        self, lines: "EventLines", disallowed: frozenset[int], argv: Sequence[str]
+    ) -> None:
+        self._lines = lines
+        self._disallowed = disallowed
+        self._argv = argv
+        self._told: set[int] = set()
+        self._program: subprocess.Popen[bytes] | None = None
+
+    def see(self, events: "Sequence[Event]") -> None:
+        """Write what the disallowed among these events were to stderr."""
+        alarms = [e for e in events if e.who.kind in self._disallowed]
+        for event in alarms:
+            # A stack is told once; after that its number is enough.
+            told = event.who.stack in self._told
+            sys.stderr.write(self._lines.alarm(event, with_stack=not told))
+            self._told.add(event.who.stack)
+        sys.stderr.flush()
+        if alarms:
+            self.fire()
+
+    def fire(self) -> None:
+        """Run the program, unless it ran."""
+        if self._argv and self._program is None:
+            try:
+                self._program = subprocess.Popen(
+                    self._argv, stdin=subprocess.DEVNULL, stdout=sys.stderr
+                )
+            except OSError as error:
+                sys.stderr.write(
+                    f"pageinspect: {self._argv[0]}: cannot be started: {error.strerror}\n"
+                )
+                self._argv = ()
+
+    def finish(self) -> None:
+        """Wait for the program to end."""
+        if self._program is not None:
+            self._program.wait()

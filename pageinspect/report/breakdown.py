@@ -1,0 +1,152 @@
+"""Frees by who freed them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..units import printable
+from .base import Column
+from .frees import Frees
+
+if TYPE_CHECKING:
+    from ..trace.records import Who
+    from ..trace.stacks import Stacks
+
+
+@dataclass(frozen=True, slots=True)
+class WhoFrees:
+    """Frees of one type by one of those that freed them."""
+
+    type_name: str
+    key: tuple[str | int, ...]
+    """The values of what is told apart."""
+    frames: tuple[str, ...]
+    """The stack, innermost first; empty when stacks are not told apart."""
+    frees: Frees
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form of what all rows have."""
+        return {"type": printable(self.type_name), **self.frees.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Frees by who freed them, most pages first."""
+
+    by: tuple[str, ...]
+    stacks: bool
+    """Stacks are told apart."""
+    rows: tuple[WhoFrees, ...]
+    top: int | None = None
+    """How many rows are to be shown."""
+
+    def shown(self) -> tuple[WhoFrees, ...]:
+        """Return the rows that are to be shown."""
+        return self.rows[: self.top]
+
+    def left_out(self) -> Frees:
+        """Return the sum of the other rows."""
+        return sum((row.frees for row in self.rows[len(self.shown()) :]), Frees())
+
+    def only(self, *, keys: bool) -> "Breakdown":
+        """Return it by keys alone, or by stacks alone."""
+        cut = (
+            WhoFrees(r.type_name, r.key if keys else (), () if keys else r.frames, r.frees)
+            for r in self.rows
+        )
+        return Breakdown(self.by if keys else (), not keys, _summed(cut), self.top)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form: `rows` by key, `stacks` by stack, whichever were asked for."""
+        found: dict[str, Any] = {}
+        if self.by:
+            found["by"] = list(self.by)
+            found["rows"] = [
+                {
+                    **row.to_json(),
+                    "key": [printable(k) if isinstance(k, str) else k for k in row.key],
+                    "orders": row.frees.orders_json(),
+                }
+                for row in self.only(keys=True).shown()
+            ]
+        if self.stacks:
+            found["stacks"] = [
+                {**row.to_json(), "frames": list(row.frames)}
+                for row in self.only(keys=False).shown()
+            ]
+        return found
+
+
+def _summed(rows: Iterable[WhoFrees]) -> tuple[WhoFrees, ...]:
+    """Return the rows, equal ones as one, most pages first."""
+    sums: dict[tuple[str, tuple[str | int, ...], tuple[str, ...]], Frees] = {}
+    for row in rows:
+        same = (row.type_name, row.key, row.frames)
+        sums[same] = sums.get(same, Frees()) + row.frees
+    found = [WhoFrees(*same, frees) for same, frees in sums.items()]
+    return tuple(sorted(found, key=lambda row: (-row.frees.pages, row.type_name, str(row.key))))
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Names for what a kernel counts by number."""
+
+    kind: Callable[[int], str]
+    zones: Sequence[str]
+    stacks: "Stacks | None" = None
+
+    def key(self, who: "Who", what: str) -> str | int:
+        """Return the value of one of the keys of --by."""
+        if what == "zone":
+            return self.zones[who.zone] if who.zone < len(self.zones) else who.zone
+        if what == "caller":
+            return self.stacks.caller(who.stack) if self.stacks else ""
+        value: str | int = getattr(who, what)
+        return value
+
+    def frames(self, who: "Who") -> tuple[str, ...]:
+        """Return the frames of the stack, innermost first."""
+        return self.stacks.frames(who.stack) if self.stacks else ()
+
+
+def break_down(
+    counted: Iterable[tuple["Who", int]],
+    naming: Naming,
+    by: tuple[str, ...],
+    *,
+    stacks: bool,
+    top: int | None = None,
+) -> Breakdown:
+    """Return counts by who freed, under their names."""
+    rows = (
+        WhoFrees(
+            naming.kind(who.kind),
+            tuple(naming.key(who, what) for what in by),
+            naming.frames(who) if stacks else (),
+            Frees.single(who.order, frees),
+        )
+        for who, frees in counted
+    )
+    return Breakdown(by, stacks, _summed(rows), top)
+
+
+def key_columns(breakdown: Breakdown) -> tuple[Column, ...]:
+    """Return the columns of what is told apart; a stack is a number for people, below the table."""
+    columns = tuple(Column(what) for what in breakdown.by)
+    if not breakdown.stacks:
+        return columns
+    return (*columns, Column("stack", _numbers(breakdown).__getitem__, "right", key="frames"))
+
+
+def _numbers(breakdown: Breakdown) -> dict[str, str]:
+    """Return the number of each stack, as it is shown."""
+    stacks = dict.fromkeys(";".join(row.frames) for row in breakdown.shown())
+    return {stack: str(i) for i, stack in enumerate(stacks, 1)}
+
+
+def stack_lines(breakdown: Breakdown) -> list[str]:
+    """Return each stack that is shown under its number."""
+    lines = []
+    for stack, i in _numbers(breakdown).items():
+        lines += ["", f"Stack {i}:", *(f"    {frame}" for frame in stack.split(";"))]
+    return lines

@@ -1,0 +1,60 @@
+"""Frees as numbers: by order, and by type."""
+
+from dataclasses import dataclass
+
+from .base import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Frees:
+    """Frees by order: `of_order[order]` frees of 1 << order pages each."""
+
+    of_order: tuple[int, ...] = ()
+
+    @classmethod
+    def single(cls, order: int, frees: int) -> "Frees":
+        """Return so many frees of one order."""
+        return cls((*[0] * order, frees))
+
+    @property
+    def frees(self) -> int:
+        """Calls of the allocator's free path."""
+        return sum(self.of_order)
+
+    @property
+    def pages(self) -> int:
+        """Pages freed by them."""
+        return sum(frees << order for order, frees in enumerate(self.of_order))
+
+    @property
+    def by_order(self) -> dict[int, int]:
+        """Frees of each order that has any."""
+        return {order: frees for order, frees in enumerate(self.of_order) if frees}
+
+    def __add__(self, other: "Frees") -> "Frees":
+        longest = max(len(self.of_order), len(other.of_order))
+        padded = ((*f.of_order, *[0] * (longest - len(f.of_order))) for f in (self, other))
+        return Frees(tuple(a + b for a, b in zip(*padded, strict=True)))
+
+    def to_json(self) -> dict[str, int]:
+        """Return the JSON form."""
+        return {"frees": self.frees, "pages": self.pages}
+
+    def orders_json(self) -> dict[str, int]:
+        """Return the frees of each order in the JSON form."""
+        return {str(order): frees for order, frees in self.by_order.items()}
+
+    def cells(self, page_size: int) -> tuple[Cell, ...]:
+        """Return the cells that every row of the table has: frees, pages, bytes, orders."""
+        orders = " ".join(f"{order}:{frees}" for order, frees in self.by_order.items())
+        return (self.frees, self.pages, self.pages * page_size, orders)
+
+
+@dataclass(frozen=True, slots=True)
+class TypeFrees:
+    """Frees of pages with one type set; a set of types, as `table+kmemcg`, is one as well."""
+
+    type_name: str
+    expected: bool
+    """The type's owner leaves it set and this kernel's allocator resets it."""
+    frees: Frees

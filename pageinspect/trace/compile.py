@@ -1,0 +1,108 @@
+"""Has bcc compile a program of bpf/, and says why when it or the kernel refuses.
+
+Nothing here needs kernel headers: the programs include none, and bcc's own preamble gets the few
+files of bpf/include.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import PageInspectError
+
+TRACEPOINT = "mm_page_free"
+_LOCKDOWN = Path("/sys/kernel/security/lockdown")
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _captured(descriptors: tuple[int, ...] = (1, 2)) -> Iterator[list[str]]:
+    """Keep what C code writes to these descriptors; the list that is yielded gets its lines."""
+    lines: list[str] = []
+    kept = [os.dup(descriptor) for descriptor in descriptors]
+    with tempfile.TemporaryFile() as capture:
+        for descriptor in descriptors:
+            os.dup2(capture.fileno(), descriptor)
+        try:
+            yield lines
+        finally:
+            # bcc's C++ streams are those of C, which keep what they have not written yet.
+            ctypes.CDLL(None).fflush(None)
+            for descriptor, copy in zip(descriptors, kept, strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
+            capture.seek(0)
+            text = capture.read().decode("utf-8", "replace")
+            lines += [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -> Any:
+    """Return the bcc.BPF of this source. Raises PageInspectError when clang refuses it."""
+    flags = [f"-I{source.parent}"]
+    flags += [f"-D{name}={value}" for name, value in defines.items()]
+    try:
+        # bcc looks for its few headers in include/ of this folder.
+        with _environment("BCC_KERNEL_SOURCE", str(source.parent)), _captured() as output:
+            return bcc.BPF(src_file=os.fsencode(source), cflags=flags)
+    except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
+        # bcc makes the maps while it compiles.
+        refused = next((line for line in output if "could not open bpf map" in line), None)
+        if refused is not None:
+            known = (errno.EPERM, errno.EACCES, errno.ENOMEM)
+            number = next((n for n in known if os.strerror(n) in refused), errno.EINVAL)
+            raise refusal(number, "a map of the BPF program", _read_lockdown()) from None
+        complaint = next((line for line in output if "error" in line), str(error))
+        raise PageInspectError(
+            f"bcc cannot compile {source.name}: {complaint}",
+            f"this bcc ({bcc.__version__}) may be too old, or damaged: update it",
+        ) from None
+
+
+def refusal(number: int, what: str, lockdown: str = "") -> PageInspectError:
+    """Return the error for a kernel that refused `what`, by errno and the lockdown file."""
+    reason = os.strerror(number)
+    if "[confidentiality]" in lockdown:
+        hint = "the kernel is locked down for confidentiality, which forbids BPF to read its memory"
+    elif number in {errno.EPERM, errno.EACCES}:
+        hint = "run as root outside a container, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+    elif number == errno.ENOENT:
+        hint = f"this kernel has no tracepoint {TRACEPOINT} (CONFIG_TRACEPOINTS)"
+    else:
+        hint = "tracing needs Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
+    return PageInspectError(f"the kernel refuses {what}: {reason}", hint)
+
+
+def _read_lockdown() -> str:
+    try:
+        return _LOCKDOWN.read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def kernel_may_refuse(what: str) -> Iterator[None]:
+    """Turn whatever bcc raises in this context into the error for a kernel that refused `what`."""
+    ctypes.set_errno(0)
+    try:
+        with _captured():
+            yield
+    except Exception:  # noqa: BLE001 - bcc raises nothing more specific
+        raise refusal(ctypes.get_errno(), what, _read_lockdown()) from None

@@ -1,0 +1,55 @@
+"""What a free is counted as: its type slot, or one of three other kinds. As in bpf/page_free.h."""
+
+from collections.abc import Iterable
+
+from ..errors import UsageError
+from ..layout import PageLayout
+from ..schemes import SLOTS
+
+UNTYPED = SLOTS
+PAGE_POOL = SLOTS + 1
+UNREAD = SLOTS + 2
+KINDS = SLOTS + 3
+
+TYPED = frozenset(range(SLOTS))
+OTHER_NAMES = {"untyped": UNTYPED, "page_pool": PAGE_POOL}
+"""Kinds that are no page types, as the command line and reports name them."""
+
+UNEXPECTED = "unexpected"
+"""For --disallow: whatever no owner's habit explains."""
+
+
+def kind_name(layout: PageLayout, kind: int) -> str:
+    """Return the name of a kind: `zsmalloc`, `table+kmemcg`, `untyped`, `page_pool`."""
+    if kind < SLOTS:
+        return layout.scheme.slot_name(kind)
+    return next(name for name, other in OTHER_NAMES.items() if other == kind)
+
+
+def kinds_of(layout: PageLayout, names: Iterable[str]) -> frozenset[int]:
+    """Return the kinds that any of these names covers: a set of types has several."""
+    wanted = frozenset(names)
+    slots = {s for s in TYPED if not wanted.isdisjoint(layout.scheme.slot_name(s).split("+"))}
+    return frozenset(slots | {kind for name, kind in OTHER_NAMES.items() if name in wanted})
+
+
+def unexpected(layout: PageLayout) -> frozenset[int]:
+    """Return the kinds whose frees no owner's habit explains; of page_pool where it is known."""
+    kinds = {s for s in TYPED if not layout.is_sticky(layout.scheme.slot_name(s))}
+    return frozenset(kinds | ({PAGE_POOL} if layout.page_pool else set()))
+
+
+def check_page_pool(layout: PageLayout) -> None:
+    """Raise UsageError where page_pool leaves no signature in struct page."""
+    if layout.page_pool is None:
+        raise UsageError(
+            "this kernel has no page_pool that could be told", "leave page_pool out of the list"
+        )
+
+
+def mask(kinds: Iterable[int]) -> str:
+    """Return a set of kinds as the five masks of in_set() in bpf/page_filter.h."""
+    words = [0] * 5
+    for kind in kinds:
+        words[kind // 64] |= 1 << kind % 64
+    return ",".join(f"{word:#x}ULL" for word in words)

@@ -1,0 +1,150 @@
+"""What a run is to look at and to keep, and the -D that compile it into bpf/page_free.bpf.c."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import PageInspectError
+from ..layout import MAX_ORDER, PageLayout
+from ..ranges import Range
+from ..schemes import WordScheme
+from .kinds import TYPED, mask
+
+_COMM_BYTES = 16
+"""TASK_COMM_LEN: a task's name, with the NUL that ends it."""
+
+KEYS = ("comm", "pid", "cpu", "order", "zone", "node", "caller")
+"""What --by tells apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which frees are looked at, in the kernel; a free that is left out is in no count."""
+
+    orders: tuple[int, ...] = ()
+    pfns: tuple[Range, ...] = ()
+    """A free of which any page is in one of the ranges."""
+    pid: int | None = None
+    comm: str | None = None
+
+    def defines(self, layout: PageLayout) -> dict[str, str]:
+        """Return the -D of bpf/page_filter.h."""
+        found = {}
+        if self.orders:
+            found["ONLY_ORDERS"] = f"{sum(1 << order for order in set(self.orders)):#x}"
+        if self.pfns:
+            found["ONLY_PAGES"] = "||".join(
+                f"FROM_TO({_page(layout, start)},{_page(layout, end)})" for start, end in self.pfns
+            )
+        if self.pid is not None:
+            found["ONLY_PID"] = str(self.pid)
+        if self.comm is not None:
+            name = self.comm.encode()[: _COMM_BYTES - 1].ljust(_COMM_BYTES, b"\0")
+            words = (int.from_bytes(name[i : i + 8], "little") for i in (0, 8))
+            found["ONLY_COMM"] = ",".join(f"{word:#x}ULL" for word in words)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form: those that are set."""
+        found = {
+            "order": sorted(set(self.orders)),
+            "pfn": [list(pfns) for pfns in self.pfns],
+            "pid": self.pid,
+            "comm": self.comm,
+        }
+        return {name: value for name, value in found.items() if value not in (None, [])}
+
+    def describe(self) -> str:
+        """Return them as words for people, empty when there are none."""
+        words = []
+        if self.orders:
+            words.append("order " + ", ".join(map(str, sorted(set(self.orders)))))
+        if self.pfns:
+            words.append("pfn " + ", ".join(f"{start:#x}-{end:#x}" for start, end in self.pfns))
+        if self.pid is not None:
+            words.append(f"pid {self.pid}")
+        if self.comm is not None:
+            words.append(f"comm {self.comm}")
+        return "; ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """What a run keeps beside the counts by kind and order; all of it costs only when asked for."""
+
+    filters: Filters = Filters()
+    kinds: frozenset[int] = TYPED
+    """Of which frees to keep more than their number."""
+    by: tuple[str, ...] = ()
+    """What to tell apart, of KEYS."""
+    stacks: bool = False
+    events: bool = False
+    disallowed: frozenset[int] = frozenset()
+    page_pool: bool = False
+    """Tell pages with the signature of page_pool."""
+    tails: bool = False
+
+    @property
+    def counts_who(self) -> bool:
+        """Whether frees are counted by who freed them."""
+        return bool(self.by) or self.stacks
+
+    @property
+    def event_kinds(self) -> frozenset[int]:
+        """The kinds of which each free is an event."""
+        return self.disallowed | (self.kinds if self.events else frozenset())
+
+    @property
+    def with_stacks(self) -> bool:
+        """Whether kernel stacks are taken."""
+        return self.stacks or bool(self.disallowed) or "caller" in self.by
+
+    def defines(self, layout: PageLayout) -> dict[str, str]:
+        """Return the -D of bpf/page_free.bpf.c, all but those of the kernel's own numbers."""
+        found = self.filters.defines(layout)
+        if self.page_pool and layout.page_pool is not None:
+            page_pool_mask, value = layout.page_pool
+            found["PAGE_POOL_OFFSET"] = str(layout.compound)
+            found["PAGE_POOL_MASK"] = f"{page_pool_mask:#x}ULL"
+            found["PAGE_POOL_VALUE"] = f"{value:#x}ULL"
+        if self.counts_who:
+            found["WHO_SET"] = mask(self.kinds)
+        if self.event_kinds:
+            found["EVENT_SET"] = mask(self.event_kinds)
+        switches = {
+            "WITH_STACKS": self.with_stacks,
+            "BY_COMM": "comm" in self.by,
+            "BY_PID": "pid" in self.by,
+            "BY_CPU": "cpu" in self.by,
+            "BY_PLACE": not {"zone", "node"}.isdisjoint(self.by),
+            "COUNT_TAILS": self.tails,
+            "BAD_PAGES": not layout.resets,
+        }
+        return found | {name: "1" for name, on in switches.items() if on}
+
+
+def _page(layout: PageLayout, pfn: int) -> str:
+    return f"{layout.vmemmap + pfn * layout.struct_size:#x}ULL"
+
+
+def layout_defines(layout: PageLayout) -> dict[str, str]:
+    """Return the numbers of this kernel that the programs of bpf/ are compiled with."""
+    scheme = layout.scheme
+    if not isinstance(scheme, WordScheme):
+        raise PageInspectError(
+            f"tracing knows no page types of the scheme {scheme.name}",
+            "this kernel is newer than pageinspect: update it",
+        )
+    numbers = {
+        "PAGE_TYPE_OFFSET": layout.page_type,
+        "PAGE_TYPE_INVERT": scheme.invert,
+        "PAGE_TYPE_SHIFT": scheme.shift,
+        "PAGE_TYPE_BASE": scheme.base,
+        "PAGE_TYPE_BIAS": scheme.typed_bias,
+        "PAGE_TYPE_BELOW": scheme.typed_below,
+        "STRUCT_PAGE_SIZE": layout.struct_size,
+        "FLAGS_OFFSET": layout.flags,
+        "HEAD_BIT": layout.flag("head"),
+        "ZONE_NODE_SHIFT": layout.zone_field.shift,
+        "MAX_ORDER": MAX_ORDER,
+    }
+    return {name: f"({value})" for name, value in numbers.items()}

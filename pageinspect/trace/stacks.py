@@ -1,0 +1,148 @@
+"""Kernel stacks as names: without what tracing itself put on them, and who it was that freed."""
+
+import bisect
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..units import printable
+
+if TYPE_CHECKING:
+    from drgn import Program
+
+_KALLSYMS = Path("/proc/kallsyms")
+_MODULES = Path("/proc/modules")
+_OF_A_MODULE = re.compile(rb"^([0-9a-f]+) [tTwW] (\S+)\t\[(\S+)\]$", re.MULTILINE)
+
+_MACHINERY = re.compile(
+    r"(bpf_prog_|bpf_trace_run|__bpf_trace_|__traceiter_|trace_call_bpf|bpf_get_stack|bpf_raw_tp_"
+    r"|____?bpf_|bpf_trampoline|trace_mm_page_free)"
+)
+"""Names of what stands between the tracepoint and the program, innermost on each stack."""
+
+_MACHINERY_DEPTH = 8
+"""It is among so many frames; what is further out was there before."""
+
+_FREEING_PATH = {
+    "the page allocator": (
+        "free_pages_prepare __free_pages_prepare free_pcp_prepare free_unref_page_prepare "
+        "free_unref_page free_unref_page_commit free_unref_page_list free_unref_folios "
+        "free_frozen_page_commit free_frozen_pages __free_frozen_pages free_frozen_pages_nolock "
+        "__free_pages_ok __free_pages ___free_pages free_pages free_pages_nolock free_the_page "
+        "free_pages_bulk free_pages_exact free_contig_range __free_contig_range "
+        "__free_contig_range_common free_contig_frozen_range"
+    ),
+    "the last reference to a page or folio goes": (
+        "put_page __put_page __put_single_page __put_compound_page __folio_put __folio_put_small "
+        "__folio_put_large folio_put free_compound_page free_transhuge_page destroy_large_folio "
+        "free_zone_device_page put_pages_list"
+    ),
+    "many at once: batches, the LRU lists, page tables that are torn down": (
+        "release_pages folios_put folios_put_refs __pagevec_release __folio_batch_release "
+        "free_page_and_swap_cache free_folio_and_swap_cache free_pages_and_swap_cache "
+        "folio_batch_move_lru pagevec_lru_move_fn lru_add_drain lru_add_drain_cpu "
+        "lru_add_drain_per_cpu tlb_batch_pages_flush __tlb_batch_free_encoded_pages tlb_flush_mmu "
+        "tlb_finish_mmu __tlb_remove_table __tlb_remove_table_free tlb_remove_table_free "
+        "tlb_table_flush __tlb_remove_page_size"
+    ),
+}
+FREEING_PATH = frozenset(name for names in _FREEING_PATH.values() for name in names.split())
+"""mm's freeing path: functions that free for whoever called them. No caller is among them."""
+
+LOST = ("[stack lost]",)
+"""The frames of a stack that did not fit into the map."""
+
+
+def plain(frame: str) -> str:
+    """Return the function of a frame, without its module and without the compiler's suffixes."""
+    return frame.split(" ", 1)[0].split(".", 1)[0]
+
+
+def without_machinery(frames: Sequence[str]) -> tuple[str, ...]:
+    """Return the frames outside of the tracing machinery's own, innermost first."""
+    last = max(
+        (i for i, frame in enumerate(frames[:_MACHINERY_DEPTH]) if _MACHINERY.match(frame)),
+        default=-1,
+    )
+    return tuple(frames[last + 1 :])
+
+
+def caller(frames: Sequence[str]) -> str:
+    """Return the first function outside of mm's freeing path, or the outermost there is."""
+    outside = itertools.dropwhile(lambda frame: plain(frame) in FREEING_PATH, frames)
+    return next(outside, frames[-1] if frames else "")
+
+
+class _Modules:
+    """The functions of modules, in order of address, as /proc/kallsyms has them."""
+
+    def __init__(self) -> None:
+        self._loaded = b""
+        self._addresses: list[int] = []
+        self._names: list[str] = []
+
+    def name(self, address: int) -> str | None:
+        """Return the function that the address is in, or None below the first of all."""
+        loaded = _MODULES.read_bytes()
+        if loaded != self._loaded or not self._names:
+            self._loaded = loaded
+            self._read()
+        i = bisect.bisect_right(self._addresses, address) - 1
+        return self._names[i] if i >= 0 else None
+
+    def _read(self) -> None:
+        found = sorted(
+            (int(address, 16), f"{name.decode()} [{module.decode()}]")
+            for address, name, module in _OF_A_MODULE.findall(_KALLSYMS.read_bytes())
+        )
+        self._addresses = [address for address, _ in found]
+        self._names = [name for _, name in found]
+
+
+class Symbolizer:
+    """Names of kernel addresses, of functions that came with a module as well."""
+
+    def __init__(self, prog: "Program") -> None:
+        self._prog = prog
+        self._modules = _Modules()
+        self._text = (prog.symbol("_stext").address, prog.symbol("_etext").address)
+        self._names: dict[int, str] = {}
+
+    def name(self, address: int) -> str:
+        """Return the function that the call before this return address is in."""
+        if address not in self._names:
+            self._names[address] = printable(self._look_up(address - 1))
+        return self._names[address]
+
+    def _look_up(self, address: int) -> str:
+        if self._text[0] <= address < self._text[1]:
+            try:
+                return self._prog.symbol(address).name
+            except LookupError:
+                return f"{address:#x}"
+        return self._modules.name(address) or f"{address:#x}"
+
+
+class Stacks:
+    """The stacks of a run by number: frames innermost first, the tracing machinery's left out."""
+
+    def __init__(
+        self, addresses: Callable[[int], Sequence[int]], name: Callable[[int], str]
+    ) -> None:
+        """`addresses` gives a stack by its number, `name` the function of an address."""
+        self._addresses = addresses
+        self._name = name
+        self._frames: dict[int, tuple[str, ...]] = {-1: LOST}
+
+    def frames(self, number: int) -> tuple[str, ...]:
+        """Return the frames of a stack."""
+        if number not in self._frames:
+            names = [self._name(address) for address in self._addresses(number)]
+            self._frames[number] = without_machinery(names)
+        return self._frames[number]
+
+    def caller(self, number: int) -> str:
+        """Return who freed, of a stack."""
+        return caller(self.frames(number))

@@ -1,0 +1,104 @@
+"""Kernel stacks as names."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pageinspect.trace import stacks as module
+from pageinspect.trace.stacks import LOST, Stacks, Symbolizer, caller, without_machinery
+
+BALLOON = (
+    "__free_frozen_pages",
+    "__folio_put",
+    "release_pages_balloon [virtio_balloon]",
+    "leak_balloon [virtio_balloon]",
+)
+
+
+@pytest.mark.parametrize(
+    "machinery",
+    [
+        ("bpf_prog_50f810f714fe40ac_count_page_free [bpf]", "bpf_trace_run2"),
+        (
+            "bpf_prog_1_count_page_free [bpf]",
+            "bpf_trace_run2",
+            "__bpf_trace_mm_page_free",
+            "__traceiter_mm_page_free",
+        ),
+        ("0xffffffffc0001234", "bpf_trace_run2"),
+        (),
+    ],
+)
+def test_the_tracing_machinery_is_left_out(machinery: tuple[str, ...]) -> None:
+    assert without_machinery((*machinery, *BALLOON)) == BALLOON
+
+
+def test_bpf_further_out_is_who_freed() -> None:
+    outer = ("kfree",) * 9 + ("bpf_prog_2_other [bpf]",)
+    assert without_machinery(("bpf_trace_run2", *outer)) == outer
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        (BALLOON, "release_pages_balloon [virtio_balloon]"),
+        (("free_unref_page.isra.0", "zs_free", "x"), "zs_free"),
+        (("__free_pages_ok", "compaction_free"), "compaction_free"),
+        (("free_pages",), "free_pages"),
+        (LOST, "[stack lost]"),
+        ((), ""),
+    ],
+)
+def test_the_caller_is_the_first_outside_of_the_freeing_path(
+    frames: tuple[str, ...], expected: str
+) -> None:
+    assert caller(frames) == expected
+
+
+def test_a_stack_is_read_and_named_once() -> None:
+    asked: list[int] = []
+
+    def addresses(number: int) -> list[int]:
+        asked.append(number)
+        return [10, 20]
+
+    stacks = Stacks(addresses, str)
+    assert stacks.frames(3) == stacks.frames(3) == ("10", "20")
+    assert asked == [3]
+    assert stacks.frames(-1) == LOST
+
+
+class Kernel:
+    """A drgn Program of three functions."""
+
+    FUNCTIONS = (("_stext", 0x1000), ("zs_free", 0x1100), ("_etext", 0x2000))
+
+    def symbol(self, which: str | int) -> Any:
+        if isinstance(which, str):
+            return SimpleNamespace(address=dict(self.FUNCTIONS)[which])
+        if which < 0x1100:
+            raise LookupError
+        return SimpleNamespace(name="zs_free")
+
+
+def test_functions_of_modules_are_named_even_when_loaded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kallsyms, modules = tmp_path / "kallsyms", tmp_path / "modules"
+    modules.write_text("zram 40960 0 - Live 0x00000000c0000000\n")
+    monkeypatch.setattr(module, "_MODULES", modules)
+    kallsyms.write_text("0000000000001100 T zs_free\n00000000c0000100 t slot_free\t[zram]\n")
+    monkeypatch.setattr(module, "_KALLSYMS", kallsyms)
+    symbolizer = Symbolizer(cast("Any", Kernel()))
+    assert symbolizer.name(0x1180) == "zs_free"
+    assert symbolizer.name(0x1050) == "0x104f"
+    assert symbolizer.name(0xC0000200) == "slot_free [zram]"
+    # A call at the very end of a function returns to the first byte of the next one.
+    assert symbolizer.name(0xC0000100) == "0xc00000ff"
+    with kallsyms.open("a") as file:
+        file.write("00000000c0001000 t late\t[other]\n")
+    with modules.open("a") as file:
+        file.write("other 40960 0 - Live 0x00000000c0001000\n")
+    assert symbolizer.name(0xC0001090) == "late [other]"
