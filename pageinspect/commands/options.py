@@ -1,11 +1,12 @@
 """Options that commands share, and what they do."""
 
 import argparse
+import contextlib
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ..errors import PageInspectError, UsageError
 from .output import check_output, open_output
@@ -102,15 +103,25 @@ def write_report(args: argparse.Namespace, report: "Report") -> None:
     """Render the report as add_output_arguments() asked for."""
     from ..render import render
 
-    if args.output is None:
-        if sys.stdout is None:
-            raise PageInspectError(
-                "standard output is closed", "write the report to a file: -o FILE"
-            )
-        render(report, args.format, sys.stdout)
-        return
-    with open_output(args.output) as stream:
+    with _output(args) as stream:
         render(report, args.format, stream)
+
+
+def write_text(args: argparse.Namespace, text: str) -> None:
+    """Write text that is a form of its own where add_output_arguments() asked for."""
+    with _output(args) as stream:
+        stream.write(text)
+
+
+@contextlib.contextmanager
+def _output(args: argparse.Namespace) -> Iterator[TextIO]:
+    if args.output is not None:
+        with open_output(args.output) as stream:
+            yield stream
+        return
+    if sys.stdout is None:
+        raise PageInspectError("standard output is closed", "write the report to a file: -o FILE")
+    yield sys.stdout
 
 
 def comma_separated(text: str) -> tuple[str, ...]:

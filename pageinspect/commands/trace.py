@@ -70,6 +70,8 @@ def check_together(args: argparse.Namespace) -> None:
         raise UsageError(
             "--folded is a form of its own, written at the end", "leave --format, --events, -i away"
         )
+    if args.exec == []:
+        raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
     if args.exec and not args.disallow:
         raise UsageError("--exec has nothing to wait for", "say which frees: --disallow T,…")
     if args.top is not None and not (args.by or args.stacks or args.folded):
@@ -141,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_together(args)
     check_command(args.command)
-    check_command(args.exec)
+    check_command(args.exec or [])
     check_output(args.output)
     package = find_bcc()
     preload()
@@ -171,11 +173,11 @@ def run(args: argparse.Namespace) -> int:
             redrawn=is_redrawn(args),
         )
         lines = EventLines(subject)
-        follows = args.interval is not None or args.events or args.folded
+        follows = args.interval is not None or args.events
         output = Output(
             args, lines, stack.enter_context(open_stream(args)) if follows else sys.stdout
         )
-        watch = Watch(lines, options.disallowed, args.exec)
+        watch = Watch(lines, options.disallowed, args.exec or ())
 
         def on_events(events: "list[Event]") -> None:
             watch.see(events)

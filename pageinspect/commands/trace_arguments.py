@@ -67,7 +67,6 @@ def add_watch(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--exec",
         nargs=argparse.REMAINDER,
-        default=[],
         metavar="PROGRAM ARG",
         help="run PROGRAM once, on the first of them; all words up to -- are its own",
     )

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from .options import write_report
+from .options import write_report, write_text
 from .output import cannot_write
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Output:
     def report(self, report: "TraceReport") -> None:
         """Write one report."""
         if self._args.folded:
-            self._stream.writelines(report.folded())
+            write_text(self._args, "".join(report.folded()))
         elif self._args.interval is not None:
             self._interval(report)
         elif self._args.events:

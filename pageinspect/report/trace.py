@@ -99,6 +99,8 @@ class TraceReport:
     """(type, pages) of tails of frees that are no compound page, when that was asked for."""
     bad_pages: int | None
     """Calls of bad_page(); None where they are not counted."""
+    disallowed: Frees
+    """The frees that must not be, whatever is shown."""
     lost: Lost
     command_status: int | None
 
@@ -126,6 +128,7 @@ class TraceReport:
             breakdown,
             _tails(subject.layout, counts) if options.tails else None,
             counts.bad_pages,
+            Frees(tuple(counts.frees[sorted(options.disallowed)].sum(axis=0).tolist())),
             counts.lost,
             reading.command_status,
         )
@@ -170,6 +173,7 @@ class TraceReport:
         found |= {
             "events": self.total.frees,
             "lost": self.lost.total,
+            "lost_by": self.lost.to_json(),
             "command_status": self.command_status,
             "typed": [
                 {
@@ -193,12 +197,6 @@ class TraceReport:
         if subject.options.disallowed:
             found["disallowed"] = self.disallowed.to_json()
         return found
-
-    @property
-    def disallowed(self) -> Frees:
-        """The frees that must not be."""
-        rows = [row.frees for row in self.typed if row.type_name in self.subject.disallowed]
-        return sum(rows, Frees())
 
     def to_table(self) -> Table:
         """Return the tabular form: rows by type, or by who freed where that was asked for."""

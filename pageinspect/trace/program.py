@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..errors import PageInspectError
 from ..layout import PageLayout
 from ..resources import data_folder
 from ..schemes import SLOTS
@@ -59,7 +60,7 @@ class PageFreeProgram:
         """Start counting. Raises PageInspectError."""
         if "BAD_PAGES" in self._defines:
             # A kernel may forbid the probe; the counts by type are worth having all the same.
-            with contextlib.suppress(Exception), kernel_may_refuse("a kprobe"):
+            with contextlib.suppress(PageInspectError), kernel_may_refuse("a kprobe"):
                 self._bpf.attach_kprobe(event=_BAD_PAGE, fn_name=b"count_bad_page")
                 self._counts_bad_pages = True
         with kernel_may_refuse(f"to attach to the raw tracepoint {TRACEPOINT}"):
@@ -69,6 +70,8 @@ class PageFreeProgram:
         """Stop counting; the counts stay readable. Does nothing when not attached."""
         if TRACEPOINT.encode() in self._bpf.raw_tracepoint_fds:
             self._bpf.detach_raw_tracepoint(TRACEPOINT.encode())
+        for probe in list(self._bpf.kprobe_fds):
+            self._bpf.detach_kprobe_event(probe)
 
     def take_events(self, start_ns: int) -> list[Event]:
         """Return the events since the last call, oldest first, their times since `start_ns`."""

@@ -1,7 +1,7 @@
 """What the maps of bpf/page_free.h hold, as numpy and as plain values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -108,7 +108,11 @@ class Lost:
     @property
     def total(self) -> int:
         """All of them."""
-        return self.unread + self.missed + self.who + self.stacks + self.events
+        return sum(self.to_json().values())
+
+    def to_json(self) -> dict[str, int]:
+        """Return the JSON form: by cause."""
+        return asdict(self)
 
     def __sub__(self, earlier: "Lost") -> "Lost":
         return Lost(

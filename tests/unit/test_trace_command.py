@@ -47,6 +47,7 @@ def test_a_command_that_is_not_there() -> None:
         (["--folded", "--format", "json"], "a form of its own"),
         (["--folded", "--events"], "a form of its own"),
         (["--exec", "true"], "nothing to wait for"),
+        (["--disallow", "table", "--exec"], "names no program"),
         (["--top", "3"], "nothing to choose from"),
         (["--top", "0", "--stacks"], "positive number"),
         (["--order", "11"], "list of orders"),
@@ -67,7 +68,7 @@ def test_the_program_to_run_ends_at_the_dashes() -> None:
     args = build_parser().parse_args(["trace", *words])
     assert args.exec == ["logger", "-t", "x"]
     assert args.command == ["sh", "-c", "true"]
-    assert build_parser().parse_args(["trace", "--disallow", "table"]).exec == []
+    assert build_parser().parse_args(["trace", "--disallow", "table"]).exec is None
 
 
 def test_a_program_to_run_that_is_not_there_is_told_before_tracing() -> None:

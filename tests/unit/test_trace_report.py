@@ -85,6 +85,7 @@ def test_json_has_the_documented_form() -> None:
         "duration_ns": 1_500_000_000,
         "events": 8192 + 32768 + 12,
         "lost": 0,
+        "lost_by": {"unread": 0, "missed": 0, "who": 0, "stacks": 0, "events": 0},
         "command_status": 0,
         "typed": [
             {
@@ -187,6 +188,10 @@ def test_a_page_with_two_types_is_found_by_either() -> None:
 def test_lost_frees_are_told_by_cause() -> None:
     made = report(counts({}, {0: 1}, unread=2, missed=1000))
     assert made.to_json()["lost"] == 1002
+    assert {k: n for k, n in made.to_json()["lost_by"].items() if n} == {
+        "unread": 2,
+        "missed": 1000,
+    }
     said = " ".join(text(made).split())
     assert "Lost: 1,000 in interrupts of the tracer, 2 unreadable." in said
 
@@ -322,6 +327,8 @@ def test_disallowed_frees_are_counted_and_say_so() -> None:
     assert rows == {"offline": "expected", "zsmalloc": "DISALLOWED"}
     assert text(made).splitlines()[-1] == "Disallowed: 8,192 frees."
     assert "disallowed" not in report(STICKY).to_json()
+    # Whatever is shown.
+    assert report(STICKY, options=options, types=("table",)).disallowed.frees == 8192
 
 
 def test_typed_tails_are_told_by_type() -> None:
