@@ -150,7 +150,8 @@ def run(args: argparse.Namespace) -> int:
 
     from ..layout import build_layout, zone_names
     from ..report.event import EventLines
-    from ..report.trace import TraceReport, TraceSubject
+    from ..report.trace import TraceReport
+    from ..report.trace_subject import TraceSubject
     from ..target import open_target
     from ..trace.program import PageFreeProgram
     from ..trace.session import Session

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..trace.records import Event
 from ..units import printable
-from .trace import TraceSubject
+from .trace_subject import TraceSubject
 
 _FIELDS = ("time_ns", "cpu", "pid", "comm", "type", "order", "pfn")
 

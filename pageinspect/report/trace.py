@@ -1,53 +1,23 @@
 """Typed frees: pages that reached the buddy allocator with a page type set."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ..layout import PageLayout
-from ..target import Provenance
-from ..trace.kinds import PAGE_POOL, kind_name
-from ..trace.options import TraceOptions
+from ..trace.kinds import PAGE_POOL
 from ..trace.records import Counts, Lost, who_counted
 from ..units import counted, number, printable, size
 from .base import SCHEMA, Cell, Column, Table, kernel_json
 from .breakdown import Breakdown, Naming, WhoFrees, break_down, key_columns, stack_lines
 from .frees import Frees, TypeFrees
+from .trace_subject import TraceSubject
 from .trace_words import meaning, seconds, told_bad_pages, told_lost
 
 if TYPE_CHECKING:
     from ..trace.session import Reading
-    from ..trace.stacks import Stacks
-
-
-@dataclass(frozen=True, slots=True)
-class TraceSubject:
-    """What is the same in all reports of a run."""
-
-    provenance: Provenance
-    layout: PageLayout
-    options: TraceOptions = field(default_factory=TraceOptions)
-    types: tuple[str, ...] | None = None
-    """Names that were asked for; None for all types."""
-    zones: Sequence[str] = ()
-    """Names of the zones by number."""
-    stacks: "Stacks | None" = None
-    top: int | None = None
-    interval: bool = False
-    """Reports are of one stretch of several, not of a whole run."""
-    redrawn: bool = False
-    """Each report takes the place of the last."""
-
-    def kind(self, kind: int) -> str:
-        """Return the name of a kind of free."""
-        return kind_name(self.layout, kind)
-
-    @property
-    def disallowed(self) -> frozenset[str]:
-        """The names of what must not be freed."""
-        return frozenset(map(self.kind, self.options.disallowed))
 
 
 def _type_frees(subject: TraceSubject, counts: Counts) -> tuple[tuple[TypeFrees, ...], Frees]:

@@ -13,7 +13,8 @@ from pageinspect.layout import PageLayout
 from pageinspect.render import render
 from pageinspect.report.event import EventLines
 from pageinspect.report.frees import Frees
-from pageinspect.report.trace import TraceReport, TraceSubject
+from pageinspect.report.trace import TraceReport
+from pageinspect.report.trace_subject import TraceSubject
 from pageinspect.target import Provenance
 from pageinspect.trace.kinds import PAGE_POOL, UNTYPED
 from pageinspect.trace.options import Filters, TraceOptions
