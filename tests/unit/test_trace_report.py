@@ -424,3 +424,15 @@ def test_an_alarm_names_type_and_stack() -> None:
         "    zs_free",
         "    shrink",
     ]
+
+
+def test_rows_and_stacks_are_summed_over_what_the_other_tells_apart() -> None:
+    same_stack = replace(SHELL, stack=7, order=0)
+    given = counts({(ZSMALLOC, 0): 15}, {}, {ZSWAP: 10, same_stack: 5})
+    options = TraceOptions(by=("comm",), stacks=True)
+    document = report(given, options=options, stacks=STACKS, zones=ZONES).to_json()
+    assert [(row["key"], row["frees"]) for row in document["rows"]] == [
+        (["kswapd0"], 10),
+        (["sh\\x1b[1m"], 5),
+    ]
+    assert [stack["frees"] for stack in document["stacks"]] == [15]

@@ -1,0 +1,122 @@
+"""Where reports, events and alarms of a run go."""
+
+import io
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_trace_report import STACKS, ZSWAP, broken_down
+
+from pageinspect.commands.trace_output import Output, Watch, is_redrawn
+from pageinspect.report.event import EventLines
+from pageinspect.trace.records import Event
+
+EVENTS = [Event(1, 0x10, ZSWAP), Event(2, 0x11, ZSWAP)]
+
+
+def arguments(**given: Any) -> Namespace:
+    plain = {"folded": False, "interval": None, "events": False, "format": "table", "output": None}
+    return Namespace(**(plain | given))
+
+
+def output(stream: io.StringIO, **given: Any) -> Output:
+    return Output(arguments(**given), EventLines(broken_down().subject), stream)
+
+
+@pytest.mark.parametrize(
+    ("form", "lines"), [("csv", ["time_ns,", "1,", "2,"]), ("json", ["{", "{", '{"schema"'])]
+)
+def test_events_have_one_header_and_the_report_after_them(form: str, lines: list[str]) -> None:
+    stream = io.StringIO()
+    to = output(stream, events=True, format=form)
+    for event in EVENTS:
+        to.events([event])
+    to.report(broken_down())
+    written = stream.getvalue().splitlines()
+    assert len(written) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(written, lines, strict=True))
+
+
+def test_a_run_without_events_has_the_header_all_the_same() -> None:
+    stream = io.StringIO()
+    output(stream, events=True).report(broken_down())
+    assert stream.getvalue().split()[:3] == ["seconds", "cpu", "pid"]
+    assert "Linux 7.3.4-test" in stream.getvalue()
+
+
+def test_csv_of_intervals_has_one_header() -> None:
+    stream = io.StringIO()
+    to = output(stream, interval=1.0, format="csv")
+    for start_ns in (0, 1_500_000_000):
+        to.report(broken_down("comm", interval=True, start_ns=start_ns))
+    assert stream.getvalue().count("end_ns,type") == 1
+    assert stream.getvalue().count("kswapd0") == 2
+
+
+def test_a_redrawn_table_starts_over_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "5")
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = io.StringIO()
+    to = output(stream, interval=1.0)
+    for start_ns in (0, 1_500_000_000):
+        to.report(broken_down(interval=True, redrawn=True, start_ns=start_ns))
+    _, *screens = stream.getvalue().split("\x1b[H\x1b[2J")
+    assert [screen.count("\n") for screen in screens] == [4, 4]
+    assert all(screen.startswith("Linux 7.3.4-test") for screen in screens)
+    assert not is_redrawn(arguments(interval=1.0, output=Path("file")))
+    assert not is_redrawn(arguments())
+
+
+def test_folded_stacks_go_to_the_file_alone(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    to = output(stream, folded=True, output=tmp_path / "folded")
+    to.report(broken_down(stacks=True))
+    assert stream.getvalue() == ""
+    lines = (tmp_path / "folded").read_text().splitlines()
+    assert lines[0] == "zsmalloc;reset;zs_free;__free_frozen_pages 40"
+
+
+def watch(argv: list[str], kinds: frozenset[int] = frozenset({0xF6})) -> Watch:
+    return Watch(EventLines(broken_down(stacks=True).subject), kinds, argv)
+
+
+def test_each_alarm_is_told_and_the_stack_once(capsys: pytest.CaptureFixture[str]) -> None:
+    watching = watch([])
+    watching.see(EVENTS)
+    watching.see(EVENTS[:1])
+    watching.finish()
+    told = capsys.readouterr().err.splitlines()
+    assert sum("DISALLOWED: zsmalloc" in line for line in told) == 3
+    assert [line.strip() for line in told if line.startswith("    ")] == list(STACKS.frames(7))
+
+
+def test_the_program_runs_once_on_the_first(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    watching = watch(["sh", "-c", f"echo once >> {ran}"])
+    watching.see([])
+    for event in EVENTS:
+        watching.see([event])
+    watching.fire()
+    watching.finish()
+    assert ran.read_text() == "once\n"
+
+
+def test_no_program_runs_for_what_is_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = tmp_path / "ran"
+    watching = watch(["touch", str(ran)], frozenset({0xF2}))
+    watching.see(EVENTS)
+    watching.finish()
+    assert not ran.exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_program_that_cannot_start_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    watching = watch(["/dev/null"])
+    watching.see(EVENTS)
+    watching.finish()
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "pageinspect: /dev/null: cannot be started: Permission denied"
+    )
