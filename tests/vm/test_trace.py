@@ -40,8 +40,8 @@ def seen_once(guest: Guest) -> bool:
 def fill_zram(guest: Guest, mib: int = 32) -> None:
     with contextlib.suppress(Exception):
         guest.run(["modprobe", "zram", "num_devices=1"])
-    fill = "echo 64M > /sys/block/zram0/disksize && dd if=/dev/urandom of=/dev/zram0 bs=1M"
-    guest.run(["sh", "-c", f"{fill} count={mib}"])
+    fill = f"{RESET}; echo 64M > /sys/block/zram0/disksize && dd if=/dev/urandom of=/dev/zram0"
+    guest.run(["sh", "-c", f"{fill} bs=1M count={mib}"])
 
 
 def check_lost(report: dict[str, Any], status: int) -> None:
@@ -112,7 +112,7 @@ def together(guest: Guest) -> Together:
     fill_zram(guest)
     guest.balloon(guest.memory - BALLOON_BYTES)
     # On older kernels the same pages are freed, only untyped.
-    kinds = [] if resets(guest) else ["--type", "untyped,zsmalloc,offline"]
+    kinds = [] if resets(guest) else ["--type", "untyped,offline"]
     by = ["--by", "comm", "--by", "caller", "--by", "zone"]
     name = "zsmalloc" if resets(guest) else "table"
     tracers = [
