@@ -110,6 +110,10 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 
 #ifdef WITH_STACKS
 	freed.stack = stacks.get_stackid(ctx, 0);
+	/* Another stack may have the place that the hash gives. Without the innermost frame, which is
+	 * this program, the hash is another. */
+	if (freed.stack < 0)
+		freed.stack = stacks.get_stackid(ctx, 1);
 	if (freed.stack < 0) {
 		freed.stack = -1;
 		lose(LOST_STACKS);

@@ -44,14 +44,14 @@ def fill_zram(guest: Guest, mib: int = 32) -> None:
     guest.run(["sh", "-c", f"{fill} bs=1M count={mib}"])
 
 
-def check_lost(report: dict[str, Any], status: int) -> None:
-    """Nothing is lost but what the kernel itself kept from the program.
+def check_lost(report: dict[str, Any], status: int, *others: str) -> None:
+    """Nothing is lost but what the kernel itself kept from the program, and `others`.
 
     It does not run a program inside itself: what an interrupt frees just then is missed, which
     happens more often the slower the guest.
     """
     assert status == (3 if report["lost"] else 0)
-    assert {cause for cause, n in report["lost_by"].items() if n} <= {"missed"}
+    assert {cause for cause, n in report["lost_by"].items() if n} <= {"missed", *others}
     assert report["lost"] <= report["events"] / 500
 
 
@@ -125,7 +125,9 @@ def together(guest: Guest) -> Together:
     guest.balloon(guest.memory)
     detail, chosen = [tracer.end() for tracer in tracers]
     for tracer, documents in zip(tracers, (detail, chosen), strict=True):
-        check_lost(documents[-1], tracer.process.completed().status)
+        # Stacks of untyped frees are many; the hash may have no place for one of them.
+        others = [] if resets(guest) else ["stacks"]
+        check_lost(documents[-1], tracer.process.completed().status, *others)
     return Together(detail[0], chosen[:-1], chosen[-1])
 
 
@@ -209,7 +211,8 @@ def test_two_million_pages_are_those_of_vmstat_and_a_disallowed_free_exits_with_
     pages = (1 << 20) // 4096 if resets(guest) else 0
     look = "grep '^pgfree ' /proc/vmstat"
     load = f"{look}; python3 {PROGRAMS}/free_pages.py 256 32; {RESET}; {look}; exit 7"
-    disallow = ["--disallow", "zsmalloc,page_pool", "--exec", "touch", "/run/fired"]
+    name = "zsmalloc" if resets(guest) else "offline"
+    disallow = ["--disallow", f"{name},page_pool", "--exec", "touch", "/run/fired"]
     done = run_trace(guest, "--format", "json", *disallow, "--", "sh", "-c", load)
     report = json.loads(done.stdout)
     assert done.status == (4 if resets(guest) else 3 if report["lost"] else 0)
