@@ -211,9 +211,8 @@ def _relevant(layout: PageLayout, detail: Detail) -> dict[int, int]:
 
 
 def _relevant_flags(layout: PageLayout, detail: Detail) -> int:
-    mask = layout.node_field.mask << layout.node_field.shift
-    if layout.zone_field is not None:
-        mask |= layout.zone_field.mask << layout.zone_field.shift
+    mask = layout.zone_bits.mask << layout.zone_bits.shift
+    mask |= layout.node_field.mask << layout.node_field.shift
     names = {"head"}
     if detail == "use":
         names |= {"hwpoison", "reserved", "swapbacked", "lru", *FLAGS_CHECKED_AT_FREE}

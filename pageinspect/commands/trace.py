@@ -128,7 +128,8 @@ def _filters(args: argparse.Namespace, target: "Target", layout: "PageLayout") -
         from ..census import take_census
         from ..ranges import resolve
 
-        pfns = resolve(args.pfn, take_census(target.prog, layout), layout.page_shift)
+        census = take_census(target.prog, layout, target.vmcoreinfo)
+        pfns = resolve(args.pfn, census, layout.page_shift)
     return Filters(args.order, tuple(pfns), args.pid, args.comm)
 
 
@@ -148,16 +149,19 @@ def run(args: argparse.Namespace) -> int:
     package = find_bcc()
     preload()
 
-    from ..layout import build_layout, zone_names
+    from ..layout import build_layout
+    from ..layout.from_types import zone_names
     from ..report.event import EventLines
     from ..report.trace import TraceReport
     from ..report.trace_subject import TraceSubject
+    from ..symbols import Given
     from ..target import open_target
     from ..trace.program import PageFreeProgram
     from ..trace.session import Session
     from ..trace.stacks import Stacks, Symbolizer
 
-    target = open_target()
+    # What VMCOREINFO alone tells is too little to trace with.
+    target = open_target(given=Given(only="btf"))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
     with contextlib.ExitStack() as stack:

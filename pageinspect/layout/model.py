@@ -118,6 +118,11 @@ class PageLayout:
         return 1 << self.page_shift
 
     @property
+    def zone_bits(self) -> BitField:
+        """Where the zone is in the flags word: no bits where that is not told."""
+        return self.zone_field or BitField(0, 0)
+
+    @property
     def resets_from(self) -> str:
         """How it was learnt whether this kernel resets types at free."""
         if self.untold:

@@ -27,7 +27,7 @@ class Dimension:
 
 
 def _zones(layout: PageLayout) -> int:
-    return 1 if layout.zone_field is None else layout.zone_field.mask + 1
+    return layout.zone_bits.mask + 1
 
 
 def _zone_name(layout: PageLayout, census: Census, zone: int) -> str:

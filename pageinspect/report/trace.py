@@ -198,15 +198,24 @@ class TraceReport:
         none = [None] * (len(columns) - len(_COLUMNS))
         rows += [(name, *none, *frees.cells(page_size), None) for name, frees in self._remaining()]
         total: tuple[Cell, ...] = ("total", *none, *self.total.cells(page_size), None)
+        lost: tuple[Cell, ...] = ("lost", *none, self.lost.total, None, None, None, None)
         if self.subject.interval:
-            columns = (Column("at", seconds, "right", key="end_ns"), *columns)
-            rows = [(self.end_ns, *row) for row in rows]
-            total = (self.end_ns, *total)
-        return Table(columns, rows, total=total, before=self._before(), after=self._after())
+            times = (self.start_ns, self.end_ns)
+            columns = (_START, _END, *columns)
+            rows = [(*times, *row) for row in rows]
+            total, lost = (*times, *total), (*times, *lost)
+        return Table(
+            columns,
+            rows,
+            total=total,
+            before=self._before(),
+            after=self._after(),
+            machines=Table(columns, [*rows, lost]),
+        )
 
     def _remaining(self) -> Iterable[tuple[str, Frees]]:
         """Return name and frees of the rows that are not told apart further."""
-        rows = [("other types", self.others)] if self.others and self.others.frees else []
+        rows = [] if self.others is None else [("other types", self.others)]
         shown: Sequence[WhoFrees] = ()
         if self.breakdown is not None:
             shown = self.breakdown.rows
@@ -270,9 +279,11 @@ class TraceReport:
 
 _COLUMNS = (
     Column("type"),
-    Column("frees", number, "right"),
+    Column("frees", number, "right", spare=True),
     Column("pages", number, "right"),
-    Column("size", size, "right", key="bytes"),
+    Column("size", size, "right", key="bytes", spare=True),
     Column("order:frees", key="orders"),
     Column("typed free", key="verdict"),
 )
+_START = Column("from", key="start_ns", machines=True)
+_END = Column("at", seconds, "right", key="end_ns")

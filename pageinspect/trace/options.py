@@ -144,7 +144,7 @@ def layout_defines(layout: PageLayout) -> dict[str, str]:
         "STRUCT_PAGE_SIZE": layout.struct_size,
         "FLAGS_OFFSET": layout.flags,
         "HEAD_BIT": layout.flag("head"),
-        "ZONE_NODE_SHIFT": layout.zone_field.shift,
+        "ZONE_NODE_SHIFT": layout.zone_bits.shift,
         "MAX_ORDER": MAX_ORDER,
     }
     return {name: f"({value})" for name, value in numbers.items()}

@@ -49,14 +49,14 @@ class Who:
     def of(cls, layout: PageLayout, record: Any) -> Self:
         """Return the plain form of one record of WHO."""
         kind, order, stack, pid, cpu, place, comm = record
-        node_shift = layout.node_field.shift - layout.zone_field.shift
+        node_shift = layout.node_field.shift - layout.zone_bits.shift
         return cls(
             int(kind),
             int(order),
             int(stack),
             int(pid),
             int(cpu),
-            int(place) & layout.zone_field.mask,
+            int(place) & layout.zone_bits.mask,
             int(place) >> node_shift & layout.node_field.mask,
             comm.decode("utf-8", "replace"),
         )

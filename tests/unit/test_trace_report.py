@@ -1,5 +1,6 @@
 """What the report of a trace says, in each of its forms."""
 
+import csv
 import io
 import json
 from dataclasses import replace
@@ -213,13 +214,22 @@ def test_an_interval_says_when_it_was() -> None:
     assert text(first).startswith("Linux 7.3.4-test, this kernel")
 
 
-def test_csv_has_plain_numbers_and_no_total() -> None:
-    assert text(report(STICKY), "csv").splitlines() == [
+def test_csv_has_plain_numbers_what_was_lost_and_no_total() -> None:
+    given = replace(STICKY, lost=Lost(unread=2, missed=3))
+    assert text(report(given), "csv").splitlines() == [
         "type,frees,pages,bytes,orders,verdict",
         "offline,32768,32768,134217728,0:32768,expected",
         "zsmalloc,8192,8192,33554432,0:8192,expected",
         "untyped,12,26,106496,0:10 3:2,",
+        "lost,5,,,,",
     ]
+
+
+def test_csv_of_an_interval_says_from_when_to_when() -> None:
+    made = report(STICKY, types=("zsmalloc",), start_ns=2_000_000_000, interval=True)
+    rows = list(csv.DictReader(io.StringIO(text(made, "csv"))))
+    assert [row["type"] for row in rows] == ["zsmalloc", "other types", "untyped", "lost"]
+    assert {(row["start_ns"], row["end_ns"]) for row in rows} == {("2000000000", "3500000000")}
 
 
 ZSWAP = Who(ZSMALLOC, 0, 7, 42, 1, 2, 0, "kswapd0")

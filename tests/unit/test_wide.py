@@ -15,14 +15,17 @@ from pageinspect.render import render
 from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.dimensions import DIMENSIONS
+from pageinspect.report.frees import Frees
 from pageinspect.report.kernels import GuestKernel, KernelsReport
 from pageinspect.report.listing import PagesListing, RunsListing, runs_of
 from pageinspect.report.page import PageReport
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import SummaryReport, SummaryRow
-from pageinspect.report.trace import Frees, Lost, TraceReport, TypeFrees
+from pageinspect.report.trace import TraceReport, TypeFrees
+from pageinspect.report.trace_subject import TraceSubject
 from pageinspect.report.types import TypesReport
 from pageinspect.target import Provenance
+from pageinspect.trace.records import Lost
 
 PAGES = 1 << 34
 FROM = Provenance("7.3.4+deb13-cloud-amd64-with-a-long-local-name", "core", "btf")
@@ -157,16 +160,18 @@ def test_trace(interval: bool) -> None:
     typed = tuple(TypeFrees(name, False, frees) for name in ("large_kmalloc", "kmemcg+table"))
     hours = 360_000_000_000_000
     report = TraceReport(
-        FROM,
-        MODERN,
+        TraceSubject(FROM, MODERN, interval=interval),
         hours if interval else 0,
         2 * hours,
         typed,
         None,
         frees,
+        None,
+        None,
+        None,
+        Frees(),
         Lost(PAGES, PAGES),
-        interval=interval,
-        command_status=None,
+        None,
     )
     lines = lines_of(report)
     if interval:
