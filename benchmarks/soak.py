@@ -1,0 +1,83 @@
+"""Whether the tracer leaves anything behind: many starts and stops beside one that runs for long.
+
+All in one guest of the newest kernel, while pages are freed. Fails unless the kernel has as many
+BPF programs, maps and links afterwards as before, and the resident memory of the tracer that ran
+through is flat. Frees that it lost to interrupts of its own program are told, as it tells them.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from results import accelerator, print_table, write_json
+
+from pageinspect.vm.guest import Guest
+
+PROGRAM = "/opt/pageinspect/src/tests/vm/programs/soak.py"
+GROWTH_KIB = 1024
+"""What the resident memory may grow by from its first quarter to its last: what Python's allocator
+takes and gives, not what a report or a map keeps."""
+
+
+def soak(guest: Guest, starts: int, seconds: float) -> dict[str, Any]:
+    """Run the soak in a guest and return what its program prints."""
+    argv = ["python3", PROGRAM, str(starts), str(seconds)]
+    result: dict[str, Any] = json.loads(guest.run(argv, timeout=None).stdout)
+    return result
+
+
+def growth_kib(result: dict[str, Any]) -> int:
+    """Return by how much resident memory grew from the first quarter to the last, in KiB."""
+    values = [kib for _, kib in result["memory_kib"]]
+    quarter = max(len(values) // 4, 1)
+    return int(statistics.median(values[-quarter:]) - statistics.median(values[:quarter]))
+
+
+def problems(result: dict[str, Any]) -> list[str]:
+    """Return what is not as it should be, in words."""
+    objects = result["objects"]
+    grown = growth_kib(result)
+    told = {
+        "programs, maps or links stayed behind": objects["after"] != objects["before"],
+        "tracers left some beside another": objects["beside"] != objects["alone"],
+        "the tracer failed": result["status"] != (3 if result["lost"] else 0),
+        f"resident memory grew by {grown} KiB": grown > GROWTH_KIB,
+    }
+    return [problem for problem, is_so in told.items() if is_so]
+
+
+def main() -> None:
+    """Soak as long as the command line says; exits 1 when something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--starts", type=int, default=100, metavar="N")
+    parser.add_argument("--seconds", type=float, default=600, metavar="SECONDS")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write json there")
+    args = parser.parse_args()
+    with Guest("newest") as guest:
+        under = accelerator(guest)
+        result = soak(guest, args.starts, args.seconds)
+    write_json(args.output, {"accelerator": under, **result})
+    times, memory = result["starts_s"], result["memory_kib"]
+    print(
+        f"{len(times)} tracers beside one that ran for {memory[-1][0]:.0f} s, under {under}\n"
+        f"start to end of each: median {statistics.median(times):.1f} s, "
+        f"longest {max(times):.1f} s\n"
+    )
+    objects = result["objects"]
+    kinds = ("programs", "maps", "links")
+    rows = [(kind, *(str(of[i]) for of in objects.values())) for i, kind in enumerate(kinds)]
+    print_table(("BPF objects", *objects), rows)
+    kib = [value for _, value in memory]
+    print(
+        f"\nthe tracer that ran through lost {result['lost']:,} frees\n"
+        f"its resident memory: {kib[0]:,} KiB first, {max(kib):,} at most, {kib[-1]:,} last; "
+        f"{growth_kib(result):+,} KiB from the first quarter to the last"
+    )
+    if found := problems(result):
+        raise SystemExit("; ".join(found))
+
+
+if __name__ == "__main__":
+    main()

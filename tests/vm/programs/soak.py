@@ -1,0 +1,94 @@
+"""Run in a guest: one tracer runs for argv[2] seconds and longer, argv[1] others beside it.
+
+While it reports every half second, pages are freed, and the others start and stop one after the
+other. Prints as JSON how many BPF programs, maps and links the kernel had before, with the one
+tracer alone, beside it and at the end, its anonymous resident memory over time, what it lost, and
+how long the others took.
+"""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TRACE = ["pageinspect", "trace", "--format", "json"]
+PATIENCE_S = 30.0
+
+
+def python(program: str, *arguments: str) -> str:
+    command = [sys.executable, str(HERE / program), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def objects() -> list[int]:
+    counts: list[int] = json.loads(python("bpf_objects.py"))
+    return counts
+
+
+def anonymous_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
+
+
+def settled(expected: list[int]) -> list[int]:
+    """Wait until the kernel has dropped what it is to drop; it takes its time for that."""
+    end = time.monotonic() + PATIENCE_S
+    while (now := objects()) != expected and time.monotonic() < end:
+        time.sleep(0.2)
+    return now
+
+
+def main() -> None:
+    starts, seconds = int(sys.argv[1]), float(sys.argv[2])
+    before = objects()
+    with subprocess.Popen([*TRACE, "-i", "0.5"], stdout=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stdout is not None
+        # Its first report says that it counts.
+        told = [json.loads(tracer.stdout.readline())["lost"]]
+        begin = time.monotonic()
+        memory: list[tuple[float, int]] = []
+
+        def follow(lines: Iterable[str]) -> None:
+            for line in lines:
+                told.append(json.loads(line)["lost"])
+                with contextlib.suppress(StopIteration):  # it is about to end
+                    memory.append((round(time.monotonic() - begin, 1), anonymous_kib(tracer.pid)))
+
+        reader = threading.Thread(target=follow, args=(tracer.stdout,))
+        reader.start()
+        alone = objects()
+        took: list[float] = []
+        while len(took) < starts or time.monotonic() - begin < seconds:
+            python("free_pages.py", "16", "2")
+            if len(took) < starts:
+                start = time.monotonic()
+                subprocess.run([*TRACE, "--", "true"], check=True, capture_output=True)
+                took.append(round(time.monotonic() - start, 2))
+        beside = settled(alone)
+        tracer.send_signal(signal.SIGINT)
+        reader.join()
+        status = tracer.wait()
+    json.dump(
+        {
+            "objects": {
+                "before": before,
+                "alone": alone,
+                "beside": beside,
+                "after": settled(before),
+            },
+            "status": status,
+            "lost": sum(told),
+            "starts_s": took,
+            "memory_kib": memory,
+        },
+        sys.stdout,
+    )
+
+
+main()

@@ -1,0 +1,27 @@
+"""Tracers that start and stop beside one that runs: `make soak` in short."""
+
+import json
+
+import pytest
+
+from pageinspect.vm.guest import Guest
+
+PROGRAM = "/opt/pageinspect/src/tests/vm/programs/soak.py"
+STARTS, SECONDS = 5, 20
+GROWTH_KIB = 1024
+
+
+@pytest.mark.parametrize("kernel", ["newest"], indirect=True)
+def test_starts_and_stops_leave_nothing_behind(guest: Guest) -> None:
+    argv = ["python3", PROGRAM, str(STARTS), str(SECONDS)]
+    result = json.loads(guest.run(argv, timeout=600).stdout)
+    objects = result["objects"]
+    # One program, its map and bcc's own; a raw tracepoint is a link.
+    assert all(now > then for now, then in zip(objects["alone"], objects["before"], strict=True))
+    assert objects["beside"] == objects["alone"]
+    assert objects["after"] == objects["before"]
+    assert result["status"] == (3 if result["lost"] else 0)
+    assert len(result["starts_s"]) == STARTS
+    times, kib = zip(*result["memory_kib"], strict=True)
+    assert times[-1] >= SECONDS
+    assert max(kib) - kib[0] < GROWTH_KIB
