@@ -125,9 +125,9 @@ def untold_remarks(untold: Sequence[str], because: str) -> list[str]:
     return [*textwrap.wrap(text, _WIDTH), *textwrap.wrap(why, _WIDTH)]
 
 
-def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, str]:
+def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, Any]:
     """Return the JSON form of which kernel it was, and how it was read."""
-    fields = {
+    fields: dict[str, Any] = {
         "release": provenance.release,
         "source": provenance.source,
         "symbols": provenance.symbols,
@@ -136,4 +136,6 @@ def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, str
     if provenance.guest is not None:
         fields["state"] = "paused" if provenance.guest.paused else "running"
         fields["reading"] = "monitor" if provenance.guest.barred else "memory"
+    if provenance.notes:
+        fields["notes"] = list(provenance.notes)
     return fields

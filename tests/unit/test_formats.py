@@ -1,14 +1,18 @@
 import io
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from synthetic import MODERN
 
 from pageinspect import formats
 from pageinspect.errors import PageInspectError
 from pageinspect.formats import flattened, kdump
+from pageinspect.report.types import TypesReport
+from pageinspect.target import Provenance
 
 BLOCK = 4096
 VMCOREINFO = b"OSRELEASE=6.12.0-test\nPAGESIZE=4096\nNUMBER(phys_base)=-136314880\n"
@@ -147,3 +151,10 @@ def test_a_copy_that_is_cut_off(tmp_path: Path) -> None:
     stream = flat((0, core(names=FROM_QEMU)), end=False)
     with pytest.raises(PageInspectError, match="it is cut off"):
         formats.prepare(write(tmp_path, stream))
+
+
+def test_notes_on_how_a_core_was_read_are_in_json() -> None:
+    plain = Provenance("7.3.4-test", "core", "btf")
+    noted = replace(plain, notes=("it is flattened",))
+    assert "notes" not in TypesReport(plain, MODERN).to_json()["kernel"]
+    assert TypesReport(noted, MODERN).to_json()["kernel"]["notes"] == ["it is flattened"]
