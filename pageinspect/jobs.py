@@ -106,7 +106,10 @@ def _serve(
 def _end_with(parent: int) -> None:
     """Let signals end this process at once, and the end of its parent as well."""
     import ctypes
+    import faulthandler
 
+    # What it would print of a crash is about Python, where the crash is not.
+    faulthandler.disable()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

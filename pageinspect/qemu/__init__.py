@@ -1,51 +1,25 @@
 """Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it."""
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from drgn import Program
 
-from .errors import PageInspectError
+from ..drgn_log import hearing
+from ..errors import PageInspectError
+from ..symbols import Given
+from ..target import Guest, Target, check_architecture, new_program, target_of
+from .memory import MonitorMemory
 from .monitor import Monitor
-from .monitor_memory import MonitorMemory
-from .symbols import Given
-from .target import Guest, Target, check_architecture, new_program, target_of
 
 _ENABLED = "QEMU process memory reading enabled"
 _DISABLED = "QEMU process memory reading disabled: "
 
 
-class _Heard(logging.Handler):
-    """Keeps what drgn logs while it opens a guest: nothing else tells how it reads it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
-@contextlib.contextmanager
-def _listening() -> Iterator[_Heard]:
-    logger, heard = logging.getLogger("drgn"), _Heard()
-    level, propagate = logger.level, logger.propagate
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    logger.addHandler(heard)
-    try:
-        yield heard
-    finally:
-        logger.removeHandler(heard)
-        logger.propagate = propagate
-        logger.setLevel(level)
-
-
 def _attach(prog: Program, monitor: Monitor) -> str:
     """Let drgn read the guest; return why not in QEMU's memory, or ""."""
-    with _listening() as heard:
+    with hearing() as messages:
         try:
             prog.set_qemu_qmp(monitor.share())
         except MemoryError:
@@ -55,9 +29,9 @@ def _attach(prog: Program, monitor: Monitor) -> str:
                 f"cannot read the guest at {monitor.path}: {str(error).splitlines()[0]}",
                 "does QEMU still run? reading takes one of 2.8 or later",
             ) from None
-    if any(message.startswith(_ENABLED) for message in heard.messages):
+    if any(message.startswith(_ENABLED) for message in messages):
         return ""
-    reasons = [m.removeprefix(_DISABLED) for m in heard.messages if m.startswith(_DISABLED)]
+    reasons = [m.removeprefix(_DISABLED) for m in messages if m.startswith(_DISABLED)]
     return reasons[0] if reasons else "drgn does not say why"
 
 

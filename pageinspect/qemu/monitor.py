@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from .errors import PageInspectError
+from ..errors import PageInspectError
 
 GREETING_S = 3.0
 """Seconds for the greeting, which a monitor sends at once to whom it serves."""

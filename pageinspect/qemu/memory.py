@@ -11,7 +11,7 @@ import time
 
 from drgn import FaultError
 
-from .errors import PageInspectError
+from ..errors import PageInspectError
 from .monitor import Monitor
 
 BLOCK = 2 << 20
