@@ -75,6 +75,11 @@ class Census:
     max_pfn: int = 0
     """One beyond the last pfn of memory."""
 
+    def zone_name(self, number: int) -> str:
+        """Return the name of the zone that page flags give by its number."""
+        # Pages that no zone was ever given have the number behind the last.
+        return self.zone_names[number] if number < len(self.zone_names) else f"zone {number}"
+
     @property
     def spanned_pages(self) -> int:
         """Number of pfns that have a struct page."""

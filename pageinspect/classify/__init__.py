@@ -2,7 +2,7 @@
 
 from .codes import CODES, UNTYPED, Code, code_name, codes_of, type_names
 from .folios import head_pfns, outside_heads
-from .uses import USE_CODES, Pages, use_name, use_names, uses_of
+from .uses import USE_CODES, Pages, use_name, use_names, use_rank, uses_of
 
 __all__ = [
     "CODES",
@@ -17,5 +17,6 @@ __all__ = [
     "type_names",
     "use_name",
     "use_names",
+    "use_rank",
     "uses_of",
 ]

@@ -30,6 +30,7 @@ _NAMES = {Code.SLAB: "slab", Code.HUGETLB: "hugetlb", Code.UNREADABLE: "unreadab
 
 def code_name(scheme: Scheme, code: int) -> str:
     """Return the type name of a code: untyped ones have one name between them."""
+    code = int(code)
     return scheme.slot_name(code) if code < SLOTS else _NAMES.get(Code(code), "untyped")
 
 

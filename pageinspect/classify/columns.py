@@ -81,6 +81,15 @@ class PageColumns:
         """Return how many pages there are in these rows."""
         return int(self.lengths[rows].sum())
 
+    @cached_property
+    def own_flags(self) -> Words:
+        """The flags word, (n,) uint64, without the order that a first tail may keep in it."""
+        flags = self.flags
+        if self.layout.order_in_flags:
+            first_tails = self.heads == self.pfns - 1
+            flags = np.where(first_tails, flags & ~np.uint64(self.layout.order.mask), flags)
+        return flags
+
     # --- folios
 
     @cached_property

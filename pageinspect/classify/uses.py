@@ -211,12 +211,18 @@ def _uses(pages: PageColumns) -> Uses:
 
 def use_name(layout: PageLayout, use: int) -> str:
     """Return the name of a use."""
+    use = int(use)
     return code_name(layout.scheme, use) if use < _FIRST else RULES[use - _FIRST].use
 
 
 def rule_of(use: int) -> Rule:
     """Return the rule that gives a use."""
     return RULES[use - _FIRST] if use >= _FIRST else next(r for r in RULES if r.use == "type")
+
+
+def use_rank(use: int) -> int:
+    """Return the place of a use in the order of the rules; types are in that of their values."""
+    return RULES.index(rule_of(use)) * USE_CODES + use
 
 
 def uses_of(layout: PageLayout, name: str) -> Mask:

@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--each",
         action="store_true",
-        help="every page on a line of its own, with its word, reference count and flags",
+        help="every page on a line of its own, with its word, reference count and flags, however "
+        "long that line gets; one process walks",
     )
 
 

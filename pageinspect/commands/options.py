@@ -59,8 +59,8 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
 
 def names_target(args: argparse.Namespace) -> bool:
     """Return whether any option of add_target_arguments() was given."""
-    options = ("core", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
-    return any(getattr(args, option) is not None for option in options)
+    options = ("core", "qemu", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
+    return args.pause or any(getattr(args, option) is not None for option in options)
 
 
 def open_target(args: argparse.Namespace) -> "Target":

@@ -129,6 +129,15 @@ class PageLayout:
             return _RESETS_FROM[self.resets]
         return f"inferred from {'' if self.resets else 'no '}PG_movable_ops_isolated"
 
+    @property
+    def order_in_flags(self) -> bool:
+        """Whether the flags of a first tail hold the order of its folio.
+
+        Since Linux kernel commit ebc1baf5c9b4 ("mm: free up a word in the first tail page")
+        (in v6.6).
+        """
+        return self.order.offset == self.struct_size + self.flags
+
     def flag(self, name: str) -> int | None:
         """Return the bit number of a page flag ("head"), or None where this kernel has none."""
         return next((bit for n, bit in self.flag_bits if n == name), None)

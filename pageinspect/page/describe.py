@@ -182,7 +182,8 @@ class _Page:
                 'commit ebc1baf5c9b4 ("mm: free up a word in the first tail page") (in v6.6).'
             )
         names = flags.names(layout, shown)
-        meant = {} if self.tail else flags.meanings(layout, names, self.type_name)
+        use = use_name(layout, self.use)
+        meant = {} if self.tail else flags.meanings(layout, names, use)
         text = ", ".join(f"{n} ({meant[n]})" if n in meant else n for n in names)
         if meant:
             rule += f" {flags.REUSED}"
@@ -190,7 +191,7 @@ class _Page:
         if self.tail:
             head_word = self.of_head(layout.flags)
             of_head = flags.names(layout, head_word)
-            meant = flags.meanings(layout, of_head, self.type_name)
+            meant = flags.meanings(layout, of_head, use)
             text = ", ".join(f"{n} ({meant[n]})" if n in meant else n for n in of_head)
             facts.append(Fact("head_flags", of_head, text or "none", f"{head_word:#x}"))
         if meant:
@@ -209,12 +210,7 @@ class _Page:
         )
 
     def _order_is_in_flags(self) -> bool:
-        layout = self.layout
-        return (
-            layout.order.offset == layout.struct_size + layout.flags
-            and self.pfn == self.head + 1
-            and self.tail
-        )
+        return self.layout.order_in_flags and self.pfn == self.head + 1 and self.tail
 
     def folio(self) -> list[Fact]:
         pages, i = self.pages, self.i
@@ -252,8 +248,7 @@ class _Page:
         rule = "Bits {} and up of flags."
         facts = []
         if self.layout.zone_field is not None:
-            zone, names = int(pages.zone[i]), pages.census.zone_names
-            name = names[zone] if zone < len(names) else str(zone)
+            name = pages.census.zone_name(int(pages.zone[i]))
             shift = self.layout.zone_field.shift
             facts.append(Fact("zone", name, name, word, rule.format(shift)))
         shift = self.layout.node_field.shift
@@ -284,14 +279,15 @@ class _Page:
 
     def _mapping(self) -> list[Fact]:
         mapping = int(self.pages.mapping[self.i])
-        if self.code < SLOTS or self.code == Code.MOVABLE_OPS:
+        use = use_name(self.layout, self.use)
+        if (self.code < SLOTS and use != "hugetlb") or self.code == Code.MOVABLE_OPS:
             # Types keep what they like in these words.
             owned = "Of the head: a word of the type's owner."
             return [_hex("mapping", mapping, owned), *self._index(owned)]
         facts = [
             _hex("mapping", mapping, "Of the head; the two low bits tell kinds apart."),
         ]
-        if use_name(self.layout, self.use) in ("file", "shmem"):
+        if use in ("file", "shmem", "hugetlb") and mapping and not mapping & 3:
             facts.append(
                 self.asked(
                     "file",

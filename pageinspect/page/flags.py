@@ -1,4 +1,4 @@
-"""Page flags by name, and what the re-used ones mean for the type of a page."""
+"""Page flags by name, and what the re-used ones mean for the use of a page."""
 
 from ..layout import PageLayout
 
@@ -8,16 +8,23 @@ _MOVABLE = {
     "reclaim": "isolated for being moved",
     "movable_ops_isolated": "isolated for being moved",
 }
+_ANON = {
+    "mappedtodisk": "no other process has it (PG_anon_exclusive)",
+    "owner_2": "no other process has it (PG_anon_exclusive)",
+    "owner_priv_1": "in the swap cache (PG_swapcache)",
+}
 _MEANINGS = {
     "table": {"referenced": "page table of the kernel"},
     "slab": {"workingset": "on a partial list", "active": "from the reserves (pfmemalloc)"},
     "zsmalloc": {"private": "first page of its zspage", **_MOVABLE},
     "offline": _MOVABLE,
     "buddy": {"uptodate": "reported to the hypervisor"},
+    "anon": _ANON,
+    "ksm": _ANON,
 }
 
 REUSED = (
-    "Flags of some types are bits of the page cache used again: the kernel's own PG_ aliases, "
+    "Flags of some uses are bits of the page cache used again: the kernel's own PG_ aliases, "
     "such as PG_reported for PG_uptodate of a free block."
 )
 
@@ -27,9 +34,9 @@ def names(layout: PageLayout, word: int) -> list[str]:
     return [name for name, bit in layout.flag_bits if word >> bit & 1]
 
 
-def meanings(layout: PageLayout, flags: list[str], type_name: str) -> dict[str, str]:
-    """Return what the flags mean that this type uses for something of its own."""
-    known = _MEANINGS.get(type_name, {})
+def meanings(layout: PageLayout, flags: list[str], use: str) -> dict[str, str]:
+    """Return what the flags mean that pages of this use have for something of their own."""
+    known = _MEANINGS.get(use, {})
     if layout.movable_tag:
         # Before the flag there was a tag in mapping, and uptodate had no such meaning.
         known = {name: text for name, text in known.items() if "movable" not in text}

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..census import Census
-from ..classify import CODES, USE_CODES, Code, Pages, code_name, use_name
+from ..classify import CODES, UNTYPED, USE_CODES, Code, Pages, code_name, use_name, use_rank
 from ..layout import PageLayout
 from ..schemes import SLOTS
 
@@ -24,6 +24,8 @@ class Dimension:
     size: Callable[[PageLayout], int]
     label: Callable[[PageLayout, Census, int], str]
     """Returns the name of a key."""
+    rank: Callable[[PageLayout, int], int] = lambda _layout, key: key
+    """Returns the place of a key among others."""
 
 
 def _zones(layout: PageLayout) -> int:
@@ -33,7 +35,7 @@ def _zones(layout: PageLayout) -> int:
 def _zone_name(layout: PageLayout, census: Census, zone: int) -> str:
     if zone == _zones(layout):
         return "unreadable"
-    return census.zone_names[zone] if zone < len(census.zone_names) else f"zone {zone}"
+    return census.zone_name(zone)
 
 
 def _node_name(layout: PageLayout, _census: Census, node: int) -> str:
@@ -56,12 +58,14 @@ DIMENSIONS = {
             lambda pages: pages.code,
             lambda _layout: CODES,
             lambda layout, _census, code: code_name(layout.scheme, code),
+            lambda _layout, code: CODES if code in UNTYPED else code,
         ),
         Dimension(
             "use",
             lambda pages: pages.use,
             lambda _layout: USE_CODES,
             lambda layout, _census, use: use_name(layout, use),
+            lambda _layout, use: use_rank(use),
         ),
         Dimension(
             "zone",

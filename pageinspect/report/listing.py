@@ -193,7 +193,7 @@ class PagesListing(Listing):
                 pages.word[index],
                 pages.refcount[index],
                 pages.order[index],
-                pages.flags[index] & known,
+                pages.own_flags[index] & known,
             )
             for pfn, use, code, word, refcount, order, flags in zip(
                 *(column.tolist() for column in columns), strict=True

@@ -192,6 +192,7 @@ def _rows(
     dimensions = [DIMENSIONS[name] for name in by]
     fold = _Fold(dimensions, layout)
     rows: dict[tuple[str, ...], SummaryRow] = {}
+    places: dict[tuple[str, ...], tuple[int, ...]] = {}
     by_type = list(by) == ["type"]
     for combined, (pages, folios) in sorted(counts.by_key.items()):
         keys = fold.keys(combined)
@@ -202,7 +203,8 @@ def _rows(
             split = ((Code(keys[0]).name.lower(), pages),)
         row = SummaryRow(key, pages, folios, value, split)
         rows[key] = rows[key] + row if key in rows else row
-    return tuple(rows.values())
+        places[key] = tuple(d.rank(layout, k) for d, k in zip(dimensions, keys, strict=True))
+    return tuple(rows[key] for key in sorted(rows, key=places.__getitem__))
 
 
 def count(

@@ -134,3 +134,14 @@ def test_what_could_not_be_read_has_no_word_zone_or_node() -> None:
         ("zone 0", "0"): 3,
         ("unreadable", "unreadable"): 1,
     }
+
+
+def test_the_order_in_a_first_tail_is_no_flag() -> None:
+    memory = Memory(512)
+    memory.compound(0, 9)
+    stream = io.StringIO()
+    selection = Selection(512, 0x1200)
+    render(PagesListing(FROM, MODERN, selection, [memory.pages()]), "json", stream)
+    pages = json.loads(stream.getvalue())["pages"]
+    assert [page["flags"] for page in pages[:3]] == [["head"], [], []]
+    assert pages[1]["order"] == 9

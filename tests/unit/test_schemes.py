@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from synthetic import SCHEMES
 
+from pageinspect.classify import code_name
 from pageinspect.schemes import Reading, Scheme
 
 
@@ -88,3 +89,10 @@ def test_values_are_what_the_kernel_writes() -> None:
     table = SCHEMES["5.11"].find("table")
     assert table is not None
     assert SCHEMES["5.11"].slot_value(table.slot) == "0x200"
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMES))
+def test_names_are_of_numbers_as_columns_have_them(name: str) -> None:
+    scheme = SCHEMES[name]
+    for page_type in scheme.types:
+        assert code_name(scheme, np.uint16(page_type.slot)) == page_type.name

@@ -149,7 +149,7 @@ class Surgeon:
         self.batches = list(self.survey.pages(self.survey.census.spanned))
 
     def find(self) -> list[Violation]:
-        return find(self.survey.pages(self.survey.census.spanned), live=False).kept
+        return find(self.survey.runs(), live=False).kept
 
     def broken(self, wound: Wound) -> list[Violation]:
         prog, layout = self.survey.target.prog, self.survey.layout

@@ -23,6 +23,7 @@ from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
 from elf_holes import without
 
+from pageinspect import guard
 from pageinspect.__main__ import main
 from pageinspect.layout import build_layout
 from pageinspect.survey import Survey, survey
@@ -198,8 +199,10 @@ def test_vmcoreinfo_alone_tells_the_same_or_less(core: Core, from_btf: Survey) -
 
 
 @pytest.fixture
-def asked(core: Core, capsys: pytest.CaptureFixture[str]) -> Asked:
+def asked(core: Core, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asked:
     """Run a command on the core within this process; returns its status, output and errors."""
+    # A process that has read DWARF has threads, which a child would miss.
+    monkeypatch.setattr(guard, "apart", lambda task, _core: task())
 
     def run(*args: object) -> tuple[int, str, str]:
         status = main([*map(str, args), "-c", str(core.path)])
