@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO, overload
 
-from ..errors import PageInspectError
+from ..errors import PageInspectError, UsageError
 
 _HINT = "name a file in a folder you may write"
 
@@ -21,6 +21,8 @@ def check_output(output: Path | None) -> None:
     """Raise PageInspectError now, not after long work, when -o cannot be written."""
     if output is None:
         return
+    if str(output) == "-":
+        raise UsageError("- is no name for a file", "the report goes to standard output without -o")
     place = output.resolve()
     if place.is_dir():
         raise cannot_write(output, "it is a folder")

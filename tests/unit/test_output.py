@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pageinspect.commands.output import check_output, open_output
-from pageinspect.errors import PageInspectError
+from pageinspect.errors import PageInspectError, UsageError
 
 
 def write(output: Path, text: str) -> None:
@@ -51,3 +51,8 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
             check_output(output)
     check_output(None)
     check_output(tmp_path / "new")
+
+
+def test_a_dash_is_no_file() -> None:
+    with pytest.raises(UsageError, match="no name for a file"):
+        check_output(Path("-"))
