@@ -17,7 +17,7 @@ from pageinspect.vm.kernel import BuiltKernel
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/make_uses.py"
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 MAKE = (
-    "modprobe zram num_devices=1 && echo 64M > /sys/block/zram0/disksize && "
+    "modprobe -a tun zram && echo 64M > /sys/block/zram0/disksize && "
     "dd if=/dev/urandom of=/dev/zram0 bs=1M count=32 && echo 5 > /proc/sys/vm/nr_hugepages"
 )
 BALLOON = 64 << 20
@@ -32,6 +32,8 @@ class Made:
     """nr_page_table_pages before and after 512 page tables were made."""
     pipes: int
     """Pipes whose buffers the kernel keeps in 64 pages of large kmalloc each."""
+    page_pool: int
+    """Pages that a page_pool says it has in flight."""
     uses: np.ndarray
     """The name of the use of every pfn."""
     orders: np.ndarray
@@ -58,8 +60,17 @@ def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
         uses[place] = [names[use] for use in pages.use.tolist()]
         orders[place] = pages.order
     fields = (line.split() for line in meminfo.splitlines())
-    meminfo_kib = {f[0].rstrip(":"): int(f[1]) for f in fields}
-    return Made(core, asked, told["pfns"], told["tables"], told["pipes"], uses, orders, meminfo_kib)
+    return Made(
+        core,
+        asked,
+        told["pfns"],
+        told["tables"],
+        told["pipes"],
+        told["page_pool"],
+        uses,
+        orders,
+        {f[0].rstrip(":"): int(f[1]) for f in fields},
+    )
 
 
 @pytest.mark.parametrize("use", ["anon", "ksm", "shmem", "file"])
@@ -106,6 +117,12 @@ def test_large_kmalloc(made: Made) -> None:
     arrays = (made.uses == use) & (made.orders == 6)
     assert made.pipes == 16
     assert int(arrays.sum()) == made.pipes * 64
+
+
+def test_page_pool(made: Made) -> None:
+    # The frames that the program made, a page each; no device of the guest has a pool.
+    assert made.page_pool == 512
+    assert int((made.uses == "page_pool").sum()) == made.page_pool
 
 
 def test_examples_run_in_drgn(made: Made) -> None:

@@ -1,8 +1,9 @@
 """Run in a guest: make pages of every use that a process can make, and say which they are.
 
-Prints one JSON object {"pfns": {use: [pfn, …]}, "tables": [before, after], "pipes": number} and
-then sleeps with them: pfns from /proc/self/pagemap, page tables by nr_page_table_pages around the
-making of TABLES of them, and pipes whose buffers are 160 KiB of kmalloc each.
+Prints one JSON object {"pfns": {use: [pfn, …]}, "tables": [before, after], "pipes": number,
+"page_pool": pages} and then sleeps with them: pfns from /proc/self/pagemap, page tables by
+nr_page_table_pages around the making of TABLES of them, pipes whose buffers are 160 KiB of kmalloc
+each, and what a page_pool says that it has in flight.
 """
 
 import ctypes
@@ -14,6 +15,8 @@ import struct
 import sys
 import time
 from pathlib import Path
+
+from page_pools import in_flight
 
 PAGE = 4096
 PAGES = 512
@@ -123,10 +126,12 @@ def main() -> None:
     }
     before = page_tables()
     held = (spread(), pipes())
+    tables = page_tables()
     report = {
         "pfns": {use: pfns(memory, len(memory) // PAGE) for use, memory in made.items()},
-        "tables": [before, page_tables()],
+        "tables": [before, tables],
         "pipes": len(held[1]),
+        "page_pool": in_flight(PAGES),
     }
     json.dump(report, sys.stdout)
     sys.stdout.write("\n")
