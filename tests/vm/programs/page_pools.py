@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,8 +66,6 @@ def _redirect_to(device: int) -> int:
 @contextmanager
 def _releases() -> Iterator[list[int]]:
     """Collect what pools that are closed meanwhile have in flight, by the kernel's tracepoint."""
-    if not (TRACING / "trace").exists():
-        subprocess.run(["mount", "-t", "tracefs", "none", TRACING], check=True)
     found: list[int] = []
     (TRACING / RELEASE).write_text("1")
     try:
