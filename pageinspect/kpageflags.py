@@ -17,6 +17,7 @@ from .census import Census
 from .classify import Pages, codes_of
 from .errors import PageInspectError
 from .layout import SECTION_PFNS, PageLayout
+from .layout.from_types import enumerators
 from .ranges import Range, merge
 from .schemes import WordScheme
 from .vmcoreinfo import HAS_MEM_MAP, IS_ONLINE, TAINT_ZONE_DEVICE
@@ -123,14 +124,6 @@ class Rules:
     """What a pfn without an online struct page reads."""
 
 
-def _enumerators(prog: Program, enum: str) -> dict[str, int]:
-    try:
-        enumerators = prog.type(f"enum {enum}").enumerators
-    except LookupError:
-        return {}
-    return {e.name: e.value for e in enumerators or ()}
-
-
 def build_rules(prog: Program, layout: PageLayout) -> Rules:
     """Return the Rules of the kernel that `prog` looks at.
 
@@ -147,7 +140,7 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
             "this kernel's mapcounts are not where its page types are: export cannot tell them",
             "read its /proc/kpageflags and /proc/kpagecount themselves",
         )
-    flags = {n.removeprefix("PG_"): b for n, b in _enumerators(prog, "pageflags").items()}
+    flags = {n.removeprefix("PG_"): b for n, b in enumerators(prog, "pageflags").items()}
     # The release that made slab a page type also rewrote stable_page_flags() to ask the folio.
     by_folio = layout.slab is None
     copied: dict[int, int] = {}
@@ -156,7 +149,7 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
         if name in flags:
             copied.setdefault(kpf, flags[name])
     # The enum came with the callback that leaves 0 where there is no page; before, KPF_NOPAGE.
-    zero_holes = bool(_enumerators(prog, "kpage_operation"))
+    zero_holes = bool(enumerators(prog, "kpage_operation"))
     return Rules(
         copied=tuple(copied.items()),
         by_folio=by_folio,

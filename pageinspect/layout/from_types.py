@@ -34,12 +34,13 @@ def _has(type_: Type, member: str) -> bool:
     return True
 
 
-def _enumerators(prog: Program, enum: str) -> dict[str, int]:
+def enumerators(prog: Program, enum: str) -> dict[str, int]:
+    """Return the values of an enum by name; none where the kernel has no such enum."""
     try:
-        enumerators = prog.type(f"enum {enum}").enumerators
+        found = prog.type(f"enum {enum}").enumerators
     except LookupError:
         return {}
-    return {e.name: e.value for e in enumerators or ()}
+    return {e.name: e.value for e in found or ()}
 
 
 def _flag_bits(flags: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
@@ -83,7 +84,7 @@ def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
 
 
 def _scheme(prog: Program, page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
-    types = _enumerators(prog, "pagetype")
+    types = enumerators(prog, "pagetype")
     # The first kernels with the byte scheme (v6.12 to v6.14) compare the word minus one in
     # page_has_type(). Inline code leaves no trace in the types; large_kmalloc came with the next
     # release, so its absence is what tells them.
@@ -133,7 +134,7 @@ def _hugetlb(prog: Program, scheme: Scheme, page: Type, flags: Mapping[str, int]
     # (in v6.9, and in stable releases of v6.6 and v6.8) hugetlb is a page type.
     if scheme.find("hugetlb"):
         return None
-    dtors = _enumerators(prog, "compound_dtor_id")
+    dtors = enumerators(prog, "compound_dtor_id")
     if "HUGETLB_PAGE_DTOR" in dtors:
         offset = (
             sizeof(page) + offsetof(page, "compound_dtor")
@@ -156,7 +157,7 @@ def _location_fields(
 
     With SPARSEMEM_VMEMMAP the section takes no bits, so the node is at the top and the zone below.
     """
-    zones = _enumerators(prog, "zone_type")
+    zones = enumerators(prog, "zone_type")
     nodes = int(vmcoreinfo.get("LENGTH(node_data)", "1"))
     node_width = (nodes - 1).bit_length()
     zone_width = (zones.get("__MAX_NR_ZONES", 4) - 1).bit_length()
@@ -169,7 +170,7 @@ def _location_fields(
 
 def zone_names(prog: Program) -> tuple[str, ...]:
     """Return the names of this kernel's zones by number: DMA, DMA32, Normal and so on."""
-    zones = _enumerators(prog, "zone_type").items()
+    zones = enumerators(prog, "zone_type").items()
     names = [name.removeprefix("ZONE_") for name, _ in sorted(zones, key=lambda z: z[1])]
     return tuple(
         name if name.startswith("DMA") else name.capitalize() for name in names if name[0] != "_"
@@ -219,7 +220,7 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     """
     page = prog.type("struct page")
     check_size(sizeof(page))
-    flags = _enumerators(prog, "pageflags")
+    flags = enumerators(prog, "pageflags")
     if "PG_head" not in flags:
         raise PageInspectError(
             "this kernel's types lack enum pageflags", "use its vmlinux with debug information: -s"

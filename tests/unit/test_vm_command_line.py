@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pageinspect.__main__ import main
-from pageinspect.commands import build_parser
+from pageinspect.commands import build_parser, vm_dump
 from pageinspect.commands.vm_options import kernel_of
 from pageinspect.errors import UsageError
+from pageinspect.vm import kdump
 
 
 def _parse(text: str) -> argparse.Namespace:
@@ -91,3 +92,7 @@ def test_list_shows_the_catalogue(
     assert main(["vm", "list", "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [{**k, "release": "", "bytes": "", "debuginfo": "false"} for k in kernels] == rows
+
+
+def test_every_form_of_a_kdump_can_be_asked_for() -> None:
+    assert tuple(kdump.FORMS) == vm_dump._FORMS
