@@ -78,15 +78,22 @@ class _Page:
     def struct_page(self, pfn: int) -> int:
         return self.layout.vmemmap + pfn * self.layout.struct_size
 
-    def asked(self, name: str, read: Callable[[Program], Any], text: Callable[[Any], str]) -> Fact:
+    def asked(
+        self,
+        name: str,
+        read: Callable[[Program], Any],
+        text: Callable[[Any], str],
+        raw: str,
+        rule: str,
+    ) -> Fact:
         """Return a fact that the kernel's own structures tell, or that they do not."""
         if self.prog is None:
-            return Fact(name, None, "unknown")
+            return Fact(name, None, "unknown", raw, rule)
         try:
             value = read(self.prog)
-            return Fact(name, value, text(value))
+            return Fact(name, value, text(value), raw, rule)
         except owners.UNREADABLE as error:
-            return Fact(name, None, f"cannot be read: {error}")
+            return Fact(name, None, f"cannot be read: {error}", raw, rule)
 
     def addresses(self) -> list[Fact]:
         layout, phys = self.layout, self.pfn << self.layout.page_shift
@@ -117,7 +124,13 @@ class _Page:
             why = " ".join(f"{c.name}: {c.sentence}" for c in broken)
         word = int(pages.word[i])
         return [
-            Fact("use", name, name, f"rule {rule.use}", rule.commit),
+            Fact(
+                "use",
+                name,
+                name,
+                f"rule {rule.use}",
+                rule.commit or "In every kernel from v4.18 on.",
+            ),
             Fact("why", why, why),
             Fact("type", self.type_name, self.type_name, *self._type_origin()),
             word_fact(layout, word, int(pages.own_code[i])),
@@ -134,7 +147,7 @@ class _Page:
                 "freeing",
                 freeing,
                 "yes: typed without references" if freeing else "no",
-                "",
+                f"type {self.type_name}, refcount {int(self.pages.head_refcount[self.i])}",
                 "Typed, without references, and of no type whose pages have none by nature.",
             )
         ]
@@ -163,7 +176,8 @@ class _Page:
         ]
         if self.tail:
             of_head = int(pages.head_refcount[i])
-            facts.append(Fact("head_refcount", of_head, str(of_head), "", "That of the head."))
+            raw = f"{of_head & 0xFFFFFFFF:#010x}"
+            facts.append(Fact("head_refcount", of_head, str(of_head), raw, "That of the head."))
         large = bool(pages.folio_order[i])
         return facts + mapcounts(
             self.layout, int(pages.word[i]), self.code, self.of_head, large=large
@@ -193,7 +207,9 @@ class _Page:
             of_head = flags.names(layout, head_word)
             meant = flags.meanings(layout, of_head, use)
             text = ", ".join(f"{n} ({meant[n]})" if n in meant else n for n in of_head)
-            facts.append(Fact("head_flags", of_head, text or "none", f"{head_word:#x}"))
+            facts.append(
+                Fact("head_flags", of_head, text or "none", f"{head_word:#x}", "Those of the head.")
+            )
         if meant:
             # For machines alone: people read it behind each flag.
             facts.append(Fact("flag_meanings", meant, ""))
@@ -207,6 +223,8 @@ class _Page:
             "hugetlb_flags",
             lambda prog: owners.hugetlb_flags(prog, private),
             lambda names: ", ".join(names) or "none",
+            f"{private:#x}",
+            "enum hugetlb_page_flags, in private of the head.",
         )
 
     def _order_is_in_flags(self) -> bool:
@@ -228,18 +246,34 @@ class _Page:
             )
         ]
         index = self.pfn - self.head
-        facts.append(Fact("index_in_folio", index, str(index)))
+        facts.append(
+            Fact(
+                "index_in_folio",
+                index,
+                str(index),
+                f"{self.pfn:#x} - {self.head:#x}",
+                "pfn - that of the head.",
+            )
+        )
         facts.append(
             Fact(
                 "order",
                 order,
                 str(order),
-                "",
+                self._order_raw(),
                 "Of a free block: private of its first page. Of a folio: "
                 f"byte {self.layout.order.offset} from its head.",
             )
         )
         return facts
+
+    def _order_raw(self) -> str:
+        if self.pages.block[self.i] >= 0:
+            return f"{int(self.pages.own(self.layout.private)[self._block_head()]):#x}"
+        if not self.pages.folio_order[self.i]:
+            return "no folio of several pages"
+        offset = self.layout.order.offset
+        return f"{self.of_head(offset - offset % 8):#x}"
 
     def location(self) -> list[Fact]:
         pages, i = self.pages, self.i
@@ -258,7 +292,13 @@ class _Page:
         number = self.pfn // SECTION_PFNS
         return [
             Fact("section", number, str(number), "", f"pfn // {SECTION_PFNS}."),
-            self.asked("section_flags", lambda prog: owners.section_flags(prog, number), str),
+            self.asked(
+                "section_flags",
+                lambda prog: owners.section_flags(prog, number),
+                str,
+                f"mem_section {number}",
+                "The low bits of its section_mem_map.",
+            ),
         ]
 
     def owner(self) -> list[Fact]:
@@ -266,7 +306,15 @@ class _Page:
         facts = []
         if self.type_name == "slab":
             head = self.struct_page(self.head)
-            facts.append(self.asked("slab_cache", lambda prog: owners.slab_cache(prog, head), str))
+            facts.append(
+                self.asked(
+                    "slab_cache",
+                    lambda prog: owners.slab_cache(prog, head),
+                    str,
+                    f"{head:#x}",
+                    "The name of what slab_cache points to, in the struct slab that overlays it.",
+                )
+            )
         else:
             facts += self._mapping()
         if layout.memcg is not None and self.of_head(layout.memcg) and self.type_name != "slab":
@@ -274,7 +322,15 @@ class _Page:
             facts.append(
                 _hex("memcg_data", data, "The low bits tell what kind it is.", f"{data:#x}")
             )
-            facts.append(self.asked("memcg", lambda prog: owners.cgroup_name(prog, data), str))
+            facts.append(
+                self.asked(
+                    "memcg",
+                    lambda prog: owners.cgroup_name(prog, data),
+                    str,
+                    f"{data:#x}",
+                    "The cgroup of the struct mem_cgroup, or of the obj_cgroup, that it points to.",
+                )
+            )
         return facts
 
     def _mapping(self) -> list[Fact]:
@@ -283,23 +339,27 @@ class _Page:
         if (self.code < SLOTS and use != "hugetlb") or self.code == Code.MOVABLE_OPS:
             # Types keep what they like in these words.
             owned = "Of the head: a word of the type's owner."
-            return [_hex("mapping", mapping, owned), *self._index(owned)]
-        facts = [
-            _hex("mapping", mapping, "Of the head; the two low bits tell kinds apart."),
-        ]
+            return [_hex("mapping", mapping, owned, f"{mapping:#x}"), *self._index(owned)]
+        rule = "Of the head; the two low bits tell kinds apart."
+        facts = [_hex("mapping", mapping, rule, f"{mapping:#x}")]
         if use in ("file", "shmem", "hugetlb") and mapping and not mapping & 3:
             facts.append(
                 self.asked(
                     "file",
                     lambda prog: owners.file_of(prog, mapping),
                     lambda file: ", ".join(f"{k} {v}" for k, v in file.items()) or "no inode",
+                    f"{mapping:#x}",
+                    "host of the struct address_space: its superblock, number and a name.",
                 )
             )
         return facts + self._index("Of the head: pages from the start of its file or area.")
 
     def _index(self, rule: str) -> list[Fact]:
         offset = self.layout.index
-        return [] if offset is None else [_hex("index", self.of_head(offset), rule)]
+        if offset is None:
+            return []
+        index = self.of_head(offset)
+        return [_hex("index", index, rule, f"{index:#x}")]
 
     def _block_head(self) -> np.int64:
         head: np.int64 = self.pages.buddy_heads[self.pages.block[self.i]]

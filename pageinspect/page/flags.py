@@ -9,9 +9,9 @@ _MOVABLE = {
     "movable_ops_isolated": "isolated for being moved",
 }
 _ANON = {
-    "mappedtodisk": "no other process has it (PG_anon_exclusive)",
-    "owner_2": "no other process has it (PG_anon_exclusive)",
-    "owner_priv_1": "in the swap cache (PG_swapcache)",
+    "mappedtodisk": "PG_anon_exclusive: no other process has it",
+    "owner_2": "PG_anon_exclusive: no other process has it",
+    "owner_priv_1": "PG_swapcache: in the swap cache",
 }
 _MEANINGS = {
     "table": {"referenced": "page table of the kernel"},

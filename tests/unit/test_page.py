@@ -10,6 +10,7 @@ from synthetic import MODERN, OLD, SIZE, VMEMMAP, Memory
 
 from pageinspect.census import Census, PcpLists
 from pageinspect.errors import UsageError
+from pageinspect.layout import PageLayout
 from pageinspect.page.address import resolve_addresses
 from pageinspect.page.describe import describe_page
 from pageinspect.page.facts import PageFacts
@@ -161,3 +162,14 @@ def test_addresses(text: str, pfn: int) -> None:
 def test_addresses_that_are_none(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         resolve_addresses([text], Program(), LAYOUT, CENSUS)
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, OLD])
+def test_every_fact_has_what_was_read_and_a_rule(layout: PageLayout) -> None:
+    memory = Memory(16, layout).compound(0, 2).free_block(8, 2)
+    memory.set(4, layout.mapping, 0xFFFF888000000001).set(4, layout.memcg, 0xFFFF888000000040)
+    for i in (0, 1, 4, 8, 9):
+        facts = {fact.name: fact for fact in describe(memory, i).facts}
+        for name in facts.keys() - {"pfn", "why", "section", "pcp", "block"}:
+            assert facts[name].raw, (i, name)
+            assert facts[name].rule, (i, name)
