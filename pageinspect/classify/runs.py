@@ -61,26 +61,30 @@ class _Condenser:
         )
         self._page_pool = layout.page_pool if detail != "type" else None
         self._columns = np.empty((2, _PIECE), np.uint64)
-        self._bounds = _bounds(census)
+        self._census = census
         self._buddy = layout.scheme.find_slot("buddy")
         head = layout.flag("head")
         self._head = np.uint64(0 if head is None else 1 << head)
 
     def __call__(self, batches: Batches) -> RunBatch:
-        begins = np.empty(len(batches), np.bool_)
+        begins = self._bounds(batches)
+        found, taken = [], []
         for start, words in batches.words():
             for piece in range(0, len(words), _PIECE):
+                # Struct pages are copied while they are in the cache.
                 end = min(piece + _PIECE, len(words))
-                self._compare(words[piece:end], begins[start + piece : start + end])
-        self._divide(batches, begins)
-        offsets = np.flatnonzero(begins)
-        words = batches.take(offsets)
-        while self._divide_where_places_count(batches, begins, offsets, words):
-            offsets = np.flatnonzero(begins)
-            words = batches.take(offsets)
-        divided = np.flatnonzero(begins)
-        if len(divided) != len(offsets):
-            offsets, words = divided, batches.take(divided)
+                part = begins[start + piece : start + end]
+                self._compare(words[piece:end], part)
+                offsets = np.flatnonzero(part) + piece
+                taken.append(words[offsets])
+                found.append(offsets + start)
+        offsets, words = np.concatenate(found), np.concatenate(taken)
+        again = True
+        while again:
+            more, again = self._where_places_count(batches, begins, offsets, words)
+            at = np.searchsorted(offsets, more)
+            words = np.insert(words, at, batches.take(more), axis=0)
+            offsets = np.insert(offsets, at, more)
         heads = np.flatnonzero(words[:, self._layout.flags // 8] & self._head)
         behind = np.zeros((len(heads), words.shape[1]), np.uint64)
         inside = offsets[heads] + 1 < len(batches)
@@ -107,7 +111,7 @@ class _Condenser:
         np.bitwise_and(column, np.uint64(1), out=other)
         np.negative(other, out=other)
         np.bitwise_and(other, column, out=other)
-        np.not_equal(other[1:], other[:-1], out=changes)
+        changes |= other[1:] != other[:-1]
         if self._page_pool is not None:
             mask, value = self._page_pool
             np.bitwise_and(column, np.uint64(mask), out=other)
@@ -120,22 +124,30 @@ class _Condenser:
                 np.bitwise_and(words[:, index], relevant, out=column)
             changes |= column[1:] != column[:-1]
 
-    def _divide(self, batch: Batches, begins: Mask) -> None:
-        """Begin a run at every boundary that the struct pages do not tell."""
-        begins[-batch.first % SECTION_PFNS :: SECTION_PFNS] = True
-        low, high = np.searchsorted(self._bounds, (batch.first, batch.first + len(batch)))
-        begins[self._bounds[low:high] - batch.first] = True
-        for mask in (batch.readable, batch.wanted):
+    def _bounds(self, batches: Batches) -> Mask:
+        """Return where runs begin at boundaries that the struct pages do not tell."""
+        first, n = batches.first, len(batches)
+        begins = np.zeros(n, np.bool_)
+        begins[-first % SECTION_PFNS :: SECTION_PFNS] = True
+        zones, pcp = self._census.zones, self._census.pcp
+        low, high = np.searchsorted(pcp.pfns, (first, first + n))
+        starts = pcp.pfns[low:high]
+        ends = starts + (1 << pcp.orders[low:high].astype(np.int64))
+        edges = np.array([pfn for zone in zones for pfn in (zone.start, zone.end)], np.int64)
+        pfns = np.concatenate((edges, starts, starts + 1, ends))
+        begins[pfns[(pfns >= first) & (pfns < first + n)] - first] = True
+        for mask in (batches.readable, batches.wanted):
             if mask is not None:
                 begins[1:] |= mask[1:] != mask[:-1]
+        return begins
 
-    def _divide_where_places_count(
+    def _where_places_count(
         self, batches: Batches, begins: Mask, offsets: Pfns, words: Words
-    ) -> bool:
-        """Begin runs where a page's place in its folio or free block counts.
+    ) -> tuple[Pfns, bool]:
+        """Return where more runs begin, for a page's place in its folio or free block counts.
 
         Heads of folios and of free blocks are alone, and runs end where these end. A run of tails
-        lies in one folio, and those that are typed are alone. Returns whether pages were taken
+        lies in one folio, and those that are typed are alone. Also returns whether pages were taken
         apart that are to be looked at one by one.
         """
         layout, n = self._layout, len(batches)
@@ -159,11 +171,13 @@ class _Condenser:
                 _powers_beyond(np.unique(of_first[of_first < batches.first]) - batches.first),
             )
         )
-        begins[edges[(edges > 0) & (edges < n)]] = True
         alone = np.concatenate((free, head, tails[long[apart]]))
         alone = alone[lengths[alone] > 1]
-        begins[np.repeat(offsets[alone], lengths[alone]) + ramp(lengths[alone])] = True
-        return bool(len(alone))
+        singles = np.repeat(offsets[alone], lengths[alone]) + ramp(lengths[alone])
+        more = np.unique(np.concatenate((edges[(edges > 0) & (edges < n)], singles)))
+        more = more[~begins[more]]
+        begins[more] = True
+        return more, bool(len(alone))
 
     def _ends_of_blocks(self, heads: Pfns, words: Words) -> Pfns:
         orders = np.minimum(words[:, self._layout.private // 8], np.uint64(MAX_ORDER))
@@ -178,14 +192,6 @@ class _Condenser:
 
 def _powers_beyond(offsets: Pfns) -> Pfns:
     return (offsets[:, None] + (1 << np.arange(LARGEST_ORDER + 1))).reshape(-1)
-
-
-def _bounds(census: Census) -> Pfns:
-    """Return the sorted pfns at which the census divides memory."""
-    zones = [pfn for zone in census.zones for pfn in (zone.start, zone.end)]
-    pcp = census.pcp
-    ends = pcp.pfns + (1 << pcp.orders.astype(np.int64))
-    return np.unique(np.concatenate((np.array(zones, np.int64), pcp.pfns, pcp.pfns + 1, ends)))
 
 
 def _relevant(layout: PageLayout, detail: Detail) -> dict[int, int]:
