@@ -122,6 +122,7 @@ def test_words_are_those_the_page_tables_say(tmp_path: Path, gap: int) -> None:
         words = mapped.read(first, n)
         assert words is not None
         assert words.shape == (n, 8)
+        assert words.flags.aligned
         assert words.tobytes() == expected[64 * first : 64 * (first + n)]
 
 
@@ -138,6 +139,7 @@ def test_huge_leaves_and_five_levels(tmp_path: Path) -> None:
     words = machine.mapped().read(PFNS, PFNS)
     assert words is not None
     assert words.tobytes() == machine.low[LEAF : 2 * LEAF].tobytes()
+    machine.entry(ROOT, VMEMMAP >> 39 & 511, 0)
     machine.entry(ROOT, VMEMMAP >> 48 & 511, 0x5001)
     machine.low[0x5000:0x6000] = 0
     machine.entry(0x5000, VMEMMAP >> 39 & 511, PUD | 1)
