@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import Exit
 from .options import (
@@ -19,7 +19,6 @@ from .options import (
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from tqdm import tqdm
 
     from ..classify import Pages
     from ..ranges import Range
@@ -149,11 +148,11 @@ _jobs.__name__ = "number"
 
 def walked(survey: "Survey", wanted: "Sequence[Range]") -> "Iterator[Pages]":
     """Yield what survey.pages() does, with a progress bar on a terminal."""
-    with _progress(wanted) as bar:
+    with _progress(wanted) as advance:
         for pages in survey.pages(wanted):
             yield pages
             mask = pages.batch.wanted
-            bar.update(len(pages) if mask is None else int(mask.sum()))
+            advance(len(pages) if mask is None else int(mask.sum()))
 
 
 def folded(
@@ -181,28 +180,35 @@ def folded(
     else:
         copy = survey.mapping()
         results = jobs.in_order(lambda piece: work(copy, piece), pieces, n)
-    with contextlib.closing(results), _progress(wanted) as bar:
+    with contextlib.closing(results), _progress(wanted) as advance:
         for piece, result in zip(pieces, results, strict=True):
             yield result
-            bar.update(ranges.count(piece))
+            advance(ranges.count(piece))
 
 
-def _progress(wanted: "Sequence[Range]") -> "tqdm[Any]":
-    """Return a bar of pages, their rate and the time left; for a terminal, after a second."""
+@contextlib.contextmanager
+def _progress(wanted: "Sequence[Range]") -> "Iterator[Callable[[int], object]]":
+    """Give what is to be told how many pages are done.
+
+    A terminal sees after a second how many there are, their rate and the time left.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _pages: None
+        return
     from tqdm import tqdm
 
     from ..ranges import count
 
-    return tqdm(
+    with tqdm(
         total=count(wanted),
         unit=" pages",
         unit_scale=True,
         desc="walking",
         leave=False,
         delay=1,
-        disable=None,
         file=sys.stderr,
-    )
+    ) as bar:
+        yield bar.update
 
 
 def status(coverage: "Coverage") -> Exit:
