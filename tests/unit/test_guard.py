@@ -101,8 +101,8 @@ from pageinspect.__main__ import _terminate
 signal.signal(signal.SIGTERM, _terminate)
 
 def task():
-    Path(sys.argv[1]).touch()
     try:
+        Path(sys.argv[1]).touch()
         time.sleep(60)
     finally:
         # Long enough for what would interrupt it once more.
