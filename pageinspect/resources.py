@@ -1,5 +1,6 @@
-"""Where the data folders bpf/ and vm-images/ are: the source tree first, then the wheel."""
+"""Where the data folders bpf/ and vm-images/ are, and the user's cache."""
 
+import os
 from pathlib import Path
 
 from .errors import PageInspectError
@@ -8,8 +9,15 @@ _PACKAGE = Path(__file__).resolve().parent
 SOURCE_TREE = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else None
 
 
+def cache_folder() -> Path:
+    """Return $PAGEINSPECT_CACHE, or the folder for pageinspect in the XDG cache home."""
+    named = os.environ.get("PAGEINSPECT_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(named) if named else Path(home).expanduser() / "pageinspect"
+
+
 def data_folder(name: str) -> Path:
-    """Return the folder `name` ("bpf" or "vm-images").
+    """Return the folder `name` ("bpf" or "vm-images"), of the source tree first, then the wheel.
 
     Raises PageInspectError when neither the source tree nor the wheel has it.
     """

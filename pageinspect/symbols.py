@@ -9,7 +9,7 @@ from typing import Literal
 
 from drgn import FaultError, MissingDebugInfoError, Program, offsetof, sizeof
 
-from .btf import attach_btf
+from .btf import Answers, attach_btf
 from .drgn_log import quiet
 from .errors import PageInspectError
 from .vmcoreinfo import Info
@@ -36,26 +36,30 @@ class Given:
     """The one source to use, without falling back."""
 
 
-def attach_symbols(prog: Program, info: Info, given: Given, *, live: bool) -> tuple[Symbols, str]:
-    """Let `prog` know its kernel's types and symbols; returns their source, and why no better one.
+def attach_symbols(
+    prog: Program, info: Info, given: Given, *, live: bool
+) -> tuple[Symbols, str, tuple[Answers, ...]]:
+    """Let `prog` know its kernel's types and symbols.
+
+    Returns their source, why there is no better one, and the answers that may be kept.
 
     What is given is used or refused: only the kernel's own BTF may be missing, and then VMCOREINFO
     alone has to do. Raises PageInspectError.
     """
     if given.vmlinux is not None:
         _load_dwarf(prog, info, given.vmlinux)
-        return "dwarf", ""
+        return "dwarf", "", ()
     if given.only == "vmcoreinfo":
-        return "vmcoreinfo", ""
+        return "vmcoreinfo", "", ()
     try:
-        attach_btf(prog, info, live=live, btf=given.btf, kallsyms=given.kallsyms)
+        answers = attach_btf(prog, info, live=live, btf=given.btf, kallsyms=given.kallsyms)
     except PageInspectError as error:
         if given.only or given.btf or given.kallsyms:
             raise
-        return "vmcoreinfo", f"{error.message} ({error.hint})"
+        return "vmcoreinfo", f"{error.message} ({error.hint})", ()
     if given.btf is not None:
         _check_types(prog, info, given.btf)
-    return "btf", ""
+    return "btf", "", answers
 
 
 def _load_dwarf(prog: Program, info: Info, vmlinux: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 from drgn import Architecture, BadDataError, FaultError, Program, ProgramFlags
 
 from . import formats, vmcoreinfo
+from .btf import Answers
 from .drgn_log import quiet
 from .errors import PageInspectError, UsageError
 from .symbols import Given, Symbols, attach_symbols
@@ -69,6 +70,8 @@ class Target:
     prog: Program
     provenance: Provenance
     vmcoreinfo: dict[str, str]
+    answers: tuple[Answers, ...] = ()
+    """What was asked of the kernel's BTF and symbols, to be saved for the next time."""
 
 
 def _check_readable(path: Path, what: str) -> None:
@@ -261,8 +264,8 @@ def target_of(
     info = _read_vmcoreinfo(prog)
     if given.vmcoreinfo is not None:
         _check_same_boot(prog, info, given.vmcoreinfo)
-    symbols, because = attach_symbols(prog, info, given, live=source == "live")
+    symbols, because, answers = attach_symbols(prog, info, given, live=source == "live")
     release = info.get("OSRELEASE", "unknown")
     guest = source if isinstance(source, Guest) else None
     kind: Literal["live", "core", "qemu"] = "qemu" if isinstance(source, Guest) else source
-    return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info)
+    return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info, answers)

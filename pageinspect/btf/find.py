@@ -1,13 +1,29 @@
 """Where a kernel keeps its own BTF and its symbol table."""
 
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
-from drgn import BadDataError, FaultError, MissingDebugInfoError, Program, SymbolIndex
+from drgn import (
+    BadDataError,
+    FaultError,
+    MissingDebugInfoError,
+    Program,
+    Symbol,
+    SymbolBinding,
+    SymbolIndex,
+    SymbolKind,
+)
 from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from ..errors import PageInspectError
+from .answers import Answers
 from .parse import Btf, BtfError
 
+SymbolFinder = Callable[[Program, str | None, int | None, bool], Sequence[Symbol]]
+
+# Symbols below are numbers of their own, such as offsets of per-CPU variables before v6.15.
+_IMAGE = 1 << 63
 LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
 CUT_OFF_HINT = "the core may be cut off: compare its size with the original"
 _KALLSYMS_HINT = (
@@ -17,7 +33,7 @@ _LARGEST_BTF = 64 << 20
 _DWARF_HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
 
 
-def address_of(prog: Program, symbols: SymbolIndex, name: str) -> int | None:
+def address_of(prog: Program, symbols: SymbolFinder, name: str) -> int | None:
     """Return the address of the symbol `name`, or None."""
     found = symbols(prog, name, None, True)  # noqa: FBT003 (drgn takes it by position alone)
     return found[0].address if found else None
@@ -46,6 +62,54 @@ def find_symbols(prog: Program, *, live: bool) -> SymbolIndex:
     raise PageInspectError(f"no symbols from {where}: {problem}", hint)
 
 
+class KeptSymbols:
+    """The kernel's own symbols, as a drgn symbol finder.
+
+    The tables are not parsed while `answers` has what is asked for. `offset` is what KASLR added to
+    the addresses of the kernel's image. Raises as find_symbols().
+    """
+
+    def __init__(self, prog: Program, answers: Answers, offset: int, *, live: bool) -> None:
+        self._prog = prog
+        self._answers = answers
+        self._offset = offset
+        self._live = live
+        if not answers.symbols:
+            _ = self._index
+
+    @cached_property
+    def _index(self) -> SymbolIndex:
+        return find_symbols(self._prog, live=self._live)
+
+    def __call__(
+        self,
+        prog: Program,
+        name: str | None,
+        address: int | None,
+        one: bool,  # noqa: FBT001 - as drgn calls it
+    ) -> list[Symbol]:
+        """Return the symbols of this name, or at this address."""
+        if name is None or address is not None or not one:
+            return list(self._index(prog, name, address, one))
+        known = self._answers.symbols.get(name)
+        if known is None:
+            found = self._index(prog, name, None, True)  # noqa: FBT003 (by position alone)
+            known = self._numbers(found[0]) if found else []
+            self._answers.learn(self._answers.symbols, name, known)
+        if not known:
+            return []
+        place, size, binding, kind = known
+        if place >= _IMAGE:
+            place += self._offset
+        return [Symbol(name, place, size, SymbolBinding(binding), SymbolKind(kind))]
+
+    def _numbers(self, symbol: Symbol) -> list[int]:
+        place = symbol.address
+        if place >= _IMAGE:
+            place -= self._offset
+        return [place, symbol.size, symbol.binding.value, symbol.kind.value]
+
+
 def read_btf(path: Path) -> Btf:
     """Return the BTF in a file; raises PageInspectError."""
     try:
@@ -57,22 +121,27 @@ def read_btf(path: Path) -> Btf:
         ) from None
 
 
-def find_btf(prog: Program, symbols: SymbolIndex, *, live: bool) -> Btf:
+def find_btf(
+    prog: Program, symbols: SymbolFinder, known: Callable[[bytes], Answers], *, live: bool
+) -> Btf:
     """Return the kernel's BTF: sysfs live, else what lies between __start_BTF and __stop_BTF.
 
-    Raises PageInspectError when the kernel has none or the core does not hold it.
+    `known` gives what was asked of it before. Raises PageInspectError when the kernel has none or
+    the core does not hold it.
     """
     try:
         if live:
-            return Btf(LIVE_BTF.read_bytes())
-        start = address_of(prog, symbols, "__start_BTF")
-        stop = address_of(prog, symbols, "__stop_BTF")
-        if start is None or stop is None:
-            raise PageInspectError(
-                "the kernel was built without BTF (CONFIG_DEBUG_INFO_BTF)", _DWARF_HINT
-            )
-        # Symbols of a damaged core may be anywhere.
-        return Btf(prog.read(start, min(max(stop - start, 0), _LARGEST_BTF)))
+            data = LIVE_BTF.read_bytes()
+        else:
+            start = address_of(prog, symbols, "__start_BTF")
+            stop = address_of(prog, symbols, "__stop_BTF")
+            if start is None or stop is None:
+                raise PageInspectError(
+                    "the kernel was built without BTF (CONFIG_DEBUG_INFO_BTF)", _DWARF_HINT
+                )
+            # Symbols of a damaged core may be anywhere.
+            data = prog.read(start, min(max(stop - start, 0), _LARGEST_BTF))
+        return Btf(data, known(data))
     except (OSError, FaultError, BtfError) as error:
         where = str(LIVE_BTF) if live else "the core"
         hint = CUT_OFF_HINT if isinstance(error, FaultError) else _DWARF_HINT

@@ -7,11 +7,20 @@ own helpers work as they do with DWARF.
 from collections.abc import Mapping
 from pathlib import Path
 
-from drgn import FindObjectFlags, Object, Program, SymbolIndex, Type, TypeKind
+from drgn import FindObjectFlags, Object, Program, Type, TypeKind
 
 from ..errors import PageInspectError
-from .find import address_of, find_btf, find_symbols, read_btf
+from .answers import Answers, load_answers
+from .find import (
+    KeptSymbols,
+    SymbolFinder,
+    address_of,
+    find_btf,
+    find_symbols,
+    read_btf,
+)
 from .kallsyms import read_kallsyms
+from .keys import kaslr_offset, symbols_key, types_key
 from .parse import Btf, Kind
 from .types import BtfTypes
 
@@ -44,7 +53,7 @@ _NEEDED = ("mem_section", "__highest_present_section_nr", "vmemmap_base")
 class _Finders:
     """The callbacks that answer a Program's questions from BTF and kallsyms."""
 
-    def __init__(self, prog: Program, btf: Btf, symbols: SymbolIndex) -> None:
+    def __init__(self, prog: Program, btf: Btf, symbols: SymbolFinder) -> None:
         self._prog = prog
         self._btf = btf
         self._types = BtfTypes(prog, btf)
@@ -91,15 +100,23 @@ def attach_btf(
     live: bool,
     btf: Path | None = None,
     kallsyms: Path | None = None,
-) -> None:
+) -> tuple[Answers, ...]:
     """Let `prog` answer from BTF and kallsyms, before any other source.
 
-    Both are the kernel's own, or in the files that are named. Raises PageInspectError when there is
-    no BTF, or no symbols, that can be read.
+    Both are the kernel's own, or in the files that are named. Returns the answers to be saved once
+    all went well, which are none of files. Raises PageInspectError when there is no BTF, or no
+    symbols, that can be read.
     """
-    symbols = (
-        find_symbols(prog, live=live) if kallsyms is None else read_kallsyms(kallsyms, vmcoreinfo)
-    )
+    symbols: SymbolFinder
+    kept: tuple[Answers, ...] = ()
+    if kallsyms is not None:
+        symbols = read_kallsyms(kallsyms, vmcoreinfo)
+    elif btf is not None:
+        symbols = find_symbols(prog, live=live)
+    else:
+        answers = load_answers(symbols_key(prog, vmcoreinfo, live=live))
+        symbols = KeptSymbols(prog, answers, kaslr_offset(vmcoreinfo) or 0, live=live)
+        kept = (answers,)
     for name in _NEEDED:
         if address_of(prog, symbols, name) is None:
             raise PageInspectError(
@@ -107,8 +124,13 @@ def attach_btf(
                 "variables (CONFIG_KALLSYMS_ALL)",
                 "give System.map of the very same build (--kallsyms FILE), or -s VMLINUX",
             )
-    types = find_btf(prog, symbols, live=live) if btf is None else read_btf(btf)
+
+    def known(data: bytes) -> Answers:
+        return load_answers(types_key(vmcoreinfo, data) if kept else None)
+
+    types = find_btf(prog, symbols, known, live=live) if btf is None else read_btf(btf)
     finders = _Finders(prog, types, symbols)
     prog.register_symbol_finder(_NAME, symbols, enable_index=0)
     prog.register_type_finder(_NAME, finders.type, enable_index=0)
     prog.register_object_finder(_NAME, finders.object, enable_index=0)
+    return (*kept, types.answers) if kept else ()

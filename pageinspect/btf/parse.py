@@ -8,6 +8,9 @@ import struct
 from bisect import bisect_right
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
+
+from .answers import Answers
 
 _HEADER = struct.Struct("<HBBIIIII")
 _TYPE = struct.Struct("<III")
@@ -71,10 +74,14 @@ class BtfError(ValueError):
 
 
 class Btf:
-    """The BTF of one kernel: `data` is the whole .BTF section, /sys/kernel/btf/vmlinux as it is."""
+    """The BTF of one kernel: `data` is the whole .BTF section, /sys/kernel/btf/vmlinux as it is.
 
-    def __init__(self, data: bytes) -> None:
+    It is not parsed while `answers` has what is asked for.
+    """
+
+    def __init__(self, data: bytes, answers: Answers | None = None) -> None:
         self.data = data
+        self.answers = Answers() if answers is None else answers
         if len(data) < _HEADER.size:
             raise BtfError("it is too short for BTF")
         magic, version, _, header_size, type_offset, type_size, str_offset, str_size = (
@@ -87,13 +94,15 @@ class Btf:
         self._strings = data[header_size + str_offset : header_size + str_offset + str_size]
         if self._end > len(data) or len(self._strings) != str_size or not self._strings:
             raise BtfError("it is cut off")
-        self._offsets = [0]
-        self._ids: dict[tuple[int, int], int] = {}
-        self._index()
+        if not self.answers.types:
+            _ = self._index
 
-    def _index(self) -> None:
+    @cached_property
+    def _index(self) -> tuple[list[int], dict[tuple[int, int], int]]:
+        """Return the offset of each type by its id, and the ids by kind and offset of the name."""
         data, end, unpack = self.data, self._end, _TYPE.unpack_from
-        offsets, ids = self._offsets, self._ids
+        offsets = [0]
+        ids: dict[tuple[int, int], int] = {}
         fixed = [_FIXED.get(kind, 0) for kind in Kind]
         per_entry = [_PER_ENTRY.get(kind, 0) for kind in Kind]
         named = [kind in _NAMED for kind in Kind]
@@ -110,9 +119,10 @@ class Btf:
                 ids.setdefault((kind, name), len(offsets))
             offsets.append(offset)
             offset += size
+        return offsets, ids
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._index[0])
 
     def _string(self, offset: int) -> str:
         end = self._strings.find(b"\0", offset)
@@ -125,16 +135,20 @@ class Btf:
 
     def find(self, kind: Kind, name: str) -> int | None:
         """Return the id of the type of this kind and name, or None."""
-        string = self._find_string(name)
-        return None if string is None else self._ids.get((kind, string))
+        key = f"{int(kind)} {name}"
+        known = self.answers.types.get(key)
+        if known is None:
+            string = self._find_string(name)
+            found = None if string is None else self._index[1].get((kind, string))
+            known = [] if found is None else [found]
+            self.answers.learn(self.answers.types, key, known)
+        return known[0] if known else None
 
     def record(self, type_id: int) -> Record:
         """Return the record of a type id; id 0 is void."""
         if type_id == 0:
             return Record(Kind.VOID, "void", 0, kind_flag=False, size_or_type=0, extra=0)
-        if not 0 < type_id < len(self._offsets):
-            raise BtfError(f"it has no type {type_id}")
-        offset = self._offsets[type_id]
+        offset = self._offset(type_id)
         name, info, size_or_type = _TYPE.unpack_from(self.data, offset)
         return Record(
             Kind(info >> 24 & 0x1F),
@@ -144,6 +158,16 @@ class Btf:
             size_or_type,
             offset + 12,
         )
+
+    def _offset(self, type_id: int) -> int:
+        known = self.answers.offsets.get(str(type_id))
+        if known and self._types <= known[0] <= self._end - _TYPE.size:
+            return known[0]
+        offsets = self._index[0]
+        if not 0 < type_id < len(offsets):
+            raise BtfError(f"it has no type {type_id}")
+        self.answers.learn(self.answers.offsets, str(type_id), [offsets[type_id]])
+        return offsets[type_id]
 
     def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
         try:
@@ -201,6 +225,13 @@ class Btf:
 
     def find_enumerator(self, name: str) -> tuple[int, int] | None:
         """Return (id of its enum, value) of the enumerator `name`, or None."""
+        known = self.answers.enumerators.get(name)
+        if known is None:
+            known = list(self._search_enumerator(name) or ())
+            self.answers.learn(self.answers.enumerators, name, known)
+        return (known[0], known[1]) if known else None
+
+    def _search_enumerator(self, name: str) -> tuple[int, int] | None:
         string = self._find_string(name)
         if string is None:
             return None
@@ -209,7 +240,7 @@ class Btf:
         word = struct.pack("<I", string)
         position = self.data.find(word, self._types, self._end)
         while position >= 0:
-            type_id = bisect_right(self._offsets, position) - 1
+            type_id = bisect_right(self._index[0], position) - 1
             record = self.record(type_id)
             size = _PER_ENTRY.get(record.kind, 0)
             if record.kind in (Kind.ENUM, Kind.ENUM64) and position >= record.extra:

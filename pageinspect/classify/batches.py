@@ -63,6 +63,12 @@ class RunBatch:
 Batch = PageBatch | RunBatch
 
 
+def each_once(pfns: Pfns) -> Pfns:
+    """Return the values, sorted, each once; np.unique() takes longer, and long to import."""
+    ordered = np.sort(pfns)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+
+
 class Batches:
     """PageBatches that touch, as one: `readable` and `wanted` are as theirs."""
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from ..layout import PageLayout
 from ..walk import Words
-from .batches import Batch, Pfns
+from .batches import Batch, Pfns, each_once
 
 # Beyond every folio that there is: a 1 GiB page has order 18.
 LARGEST_ORDER = 20
@@ -67,7 +67,7 @@ def _unmask_fake_heads(layout: PageLayout, batch: Batch, heads: Pfns) -> None:
 
 def outside_heads(batch: Batch, heads: Pfns) -> Pfns:
     """Return the heads that lie outside the batch, sorted, each once."""
-    return np.unique(heads[(heads < batch.first) | (heads >= batch.first + batch.size)])
+    return each_once(heads[(heads < batch.first) | (heads >= batch.first + batch.size)])
 
 
 def orders_from(layout: PageLayout, words: Words) -> npt.NDArray[np.uint8]:

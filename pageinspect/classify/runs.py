@@ -14,7 +14,7 @@ from ..census import Census
 from ..layout import MAX_ORDER, SECTION_PFNS, PageLayout
 from ..schemes import Reading
 from ..walk import PageBatch, Words
-from .batches import Batches, Mask, Pfns, RunBatch
+from .batches import Batches, Mask, Pfns, RunBatch, each_once
 from .columns import ramp
 from .conflicts import FLAGS_CHECKED_AT_FREE
 from .folios import LARGEST_ORDER, orders_from, tail_heads
@@ -168,13 +168,13 @@ class _Condenser:
                 self._ends_of_blocks(offsets[free], words[free]),
                 self._ends_of_folios(batches, offsets[head]),
                 # Of folios that begin before the batch the order is not known here.
-                _powers_beyond(np.unique(of_first[of_first < batches.first]) - batches.first),
+                _powers_beyond(each_once(of_first[of_first < batches.first]) - batches.first),
             )
         )
         alone = np.concatenate((free, head, tails[long[apart]]))
         alone = alone[lengths[alone] > 1]
         singles = np.repeat(offsets[alone], lengths[alone]) + ramp(lengths[alone])
-        more = np.unique(np.concatenate((edges[(edges > 0) & (edges < n)], singles)))
+        more = each_once(np.concatenate((edges[(edges > 0) & (edges < n)], singles)))
         more = more[~begins[more]]
         begins[more] = True
         return more, bool(len(alone))

@@ -2,9 +2,9 @@
 
 import argparse
 import contextlib
-import difflib
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -73,6 +73,7 @@ def open_target(args: argparse.Namespace) -> "Target":
         from ..qemu import open_guest
 
         guest: Target = args.ends.enter_context(open_guest(args.qemu, given, pause=args.pause))
+        args.ends.push(partial(_keep, guest))
         return guest
     if args.pause:
         raise UsageError("only a QEMU guest can be paused", "name its QMP socket: --qemu SOCKET")
@@ -81,7 +82,15 @@ def open_target(args: argparse.Namespace) -> "Target":
     opened = target.open_target(args.core, given)
     for note in opened.provenance.notes:
         sys.stderr.write(f"pageinspect: {note}\n")
+    args.ends.push(partial(_keep, opened))
     return opened
+
+
+def _keep(opened: "Target", error: type[BaseException] | None, *_: object) -> None:
+    """Keep what was learnt of the kernel, unless the command ended with an error."""
+    if error is None:
+        for answers in opened.answers:
+            answers.save()
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,6 +154,8 @@ def cannot_tell(what: str) -> PageInspectError:
 
 def no_such_name(what: str, name: str, known: Sequence[str]) -> UsageError:
     """Return the error for a name that this kernel does not know, with the nearest it does."""
+    import difflib
+
     near = difflib.get_close_matches(name, known, 1)
     guess = f"did you mean {near[0]}? " if near else ""
     return UsageError(f"this kernel has no {what} {name!r}", f"{guess}it has: {', '.join(known)}")

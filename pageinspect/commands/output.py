@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO, overload
@@ -67,6 +66,8 @@ def open_output(output: Path, *, binary: bool = False) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _replacing(place: Path, mode: str, encoding: str | None) -> Iterator[Any]:
+    import tempfile
+
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
     temporary = Path(name)
     try:

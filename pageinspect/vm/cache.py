@@ -13,15 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import PageInspectError
+from ..resources import cache_folder
 from .progress import Progress, silent
 
 
 def folder(*parts: str) -> Path:
     """Return a folder below $PAGEINSPECT_CACHE or the XDG cache home, made if it is not there."""
-    named = os.environ.get("PAGEINSPECT_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    base = Path(named) if named else Path(home).expanduser() / "pageinspect"
-    path = base.joinpath(*parts).absolute()
+    path = cache_folder().joinpath(*parts).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

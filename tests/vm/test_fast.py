@@ -113,3 +113,15 @@ def test_runs_are_what_pages_are(core: Path) -> None:
             plain = np.concatenate([getattr(pages, name) for pages in asked.pages()])
             spread = [np.repeat(getattr(pages, name), pages.lengths) for pages in runs]
             assert np.array_equal(np.concatenate(spread), plain), name
+
+
+def test_kept_answers_change_nothing(
+    core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
+    first = output("page", "0x4000", "0x8001", "-c", core)
+    kept = sorted((tmp_path / "answers").iterdir())
+    assert len(kept) == 2
+    before = [file.stat().st_mtime_ns for file in kept]
+    assert output("page", "0x4000", "0x8001", "-c", core) == first
+    assert [file.stat().st_mtime_ns for file in kept] == before
