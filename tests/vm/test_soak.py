@@ -24,4 +24,5 @@ def test_starts_and_stops_leave_nothing_behind(guest: Guest) -> None:
     assert len(result["starts_s"]) == STARTS
     times, kib = zip(*result["memory_kib"], strict=True)
     assert times[-1] >= SECONDS
-    assert max(kib) - kib[0] < GROWTH_KIB
+    # What it takes until all has run once is no growth.
+    assert max(kib[len(kib) // 2 :]) - kib[len(kib) // 2] < GROWTH_KIB

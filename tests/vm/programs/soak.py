@@ -68,7 +68,9 @@ def main() -> None:
             python("free_pages.py", "16", "2")
             if len(took) < starts:
                 start = time.monotonic()
-                subprocess.run([*TRACE, "--", "true"], check=True, capture_output=True)
+                other = subprocess.run([*TRACE, "--", "true"], check=False, capture_output=True)
+                # It may miss frees by interrupts as well.
+                assert other.returncode in {0, 3}, other.stderr
                 took.append(round(time.monotonic() - start, 2))
         beside = settled(alone)
         tracer.send_signal(signal.SIGINT)
