@@ -2,10 +2,11 @@
 /*
  * Frees pages as a kernel bug would: with a page type set, or while a page_pool has them.
  *
- *   echo WORD ORDER TIMES > /sys/module/free_pages_wrongly/parameters/typed
+ *   echo WORD ORDER TIMES INDEX > /sys/module/free_pages_wrongly/parameters/typed
  *   echo TIMES > /sys/module/free_pages_wrongly/parameters/page_pool
  *
- * WORD is the whole page_type word, so that any kernel's encoding can be written.
+ * WORD is the whole page_type word, so that any kernel's encoding can be written. INDEX says which
+ * page of the 1 << ORDER gets it: 0 the first, the others are tails. They are no compound page.
  */
 #include <linux/gfp.h>
 #include <linux/mm.h>
@@ -18,16 +19,16 @@
 
 static int free_typed(const char *value, const struct kernel_param *param)
 {
-	unsigned int word, order, times;
+	unsigned int word, order, times, index;
 
-	if (sscanf(value, "%x %u %u", &word, &order, &times) != 3)
+	if (sscanf(value, "%x %u %u %u", &word, &order, &times, &index) != 4 || index >> order)
 		return -EINVAL;
 	while (times--) {
 		struct page *page = alloc_pages(GFP_KERNEL, order);
 
 		if (!page)
 			return -ENOMEM;
-		page->page_type = word;
+		page[index].page_type = word;
 		__free_pages(page, order);
 	}
 	return 0;

@@ -1,0 +1,62 @@
+"""`pageinspect trace` in a guest, started and ended by a test."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pageinspect.vm.guest import Guest
+
+if TYPE_CHECKING:
+    from pageinspect.vm.process import GuestProcess
+
+START_TIMEOUT = 400.0
+END_TIMEOUT = 120.0
+RESETS = "7."
+"""Of the kernels tried, those of this release let the buddy reset types."""
+
+
+def resets(guest: Guest) -> bool:
+    return guest.kernel.release.startswith(RESETS)
+
+
+def check_lost(report: dict[str, Any], status: int, *others: str) -> None:
+    """Nothing is lost but what the kernel itself kept from the program, and `others`.
+
+    It does not run a program inside itself: what an interrupt frees just then is missed, which
+    happens more often the slower the guest.
+    """
+    assert status == (3 if report["lost"] else 0)
+    assert {cause for cause, n in report["lost_by"].items() if n} <= {"missed", *others}
+    assert report["lost_by"]["missed"] <= report["events"] / 100
+
+
+class Tracer:
+    """A tracer in the guest that counts until it is told to end."""
+
+    def __init__(self, guest: Guest, name: str, *arguments: str) -> None:
+        self._guest = guest
+        self._name = name
+        argv = ["pageinspect", "trace", "--format", "json", "-o", f"/run/{name}.json", *arguments]
+        wait = ["--", "sh", "-c", "echo started; read line"]
+        self.process: GuestProcess = guest.start(["sh", "-c", 'exec "$@" 2>&1', "-", *argv, *wait])
+
+    def started(self) -> None:
+        """Wait until it counts."""
+        self.process.wait_for_output(b"started", timeout=START_TIMEOUT)
+        assert self.process.status is None, self.said()
+
+    def end(self) -> list[dict[str, Any]]:
+        """End its command and return the documents that it wrote."""
+        self.process.write(b"\n")
+        assert self.process.wait(END_TIMEOUT) in {0, 3, 4}, self.said()
+        return self.documents()
+
+    @property
+    def status(self) -> int:
+        return self.process.completed().status
+
+    def said(self) -> str:
+        return self.process.stdout.decode()
+
+    def documents(self) -> list[dict[str, Any]]:
+        written = self._guest.run(["cat", f"/run/{self._name}.json"]).stdout
+        return [json.loads(line) for line in written.splitlines()]
