@@ -99,10 +99,11 @@ def _read_lockdown() -> str:
 
 @contextlib.contextmanager
 def kernel_may_refuse(what: str) -> Iterator[None]:
-    """Turn whatever bcc raises in this context into the error for a kernel that refused `what`."""
+    """Turn whatever is raised in this context into the error for a kernel that refused `what`."""
     ctypes.set_errno(0)
     try:
         with _captured():
             yield
-    except Exception:  # noqa: BLE001 - bcc raises nothing more specific
-        raise refusal(ctypes.get_errno(), what, _read_lockdown()) from None
+    except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
+        number = error.errno if isinstance(error, OSError) else None
+        raise refusal(number or ctypes.get_errno(), what, _read_lockdown()) from None

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
@@ -17,10 +16,12 @@ from .compile import TRACEPOINT, compile_program, kernel_may_refuse, refusal
 from .kinds import KINDS, UNREAD
 from .options import TraceOptions, layout_defines
 from .records import LOSSES, MOST_WHO, ORDERS, WHO, Counts, Event, Lost, events_of
+from .tracepoint import TypedTracepoint
 
 _STACK_DEPTH = 127
 """Frames of a stack that the kernel keeps at most: PERF_MAX_STACK_DEPTH."""
 
+_FUNCTION = "count_page_free"
 _BAD_PAGE = b"bad_page"
 
 
@@ -41,7 +42,8 @@ class PageFreeProgram:
         self._bpf = compile_program(bcc, source, layout_defines(layout) | self._defines)
         self._lib = bcc.lib
         with kernel_may_refuse("the BPF program"):
-            self._function = self._bpf.load_func(b"count_page_free", bcc.BPF.RAW_TRACEPOINT)
+            instructions = self._bpf.dump_func(_FUNCTION.encode())
+            self._tracepoint = TypedTracepoint(bcc, TRACEPOINT, _FUNCTION, instructions)
         self._cpus = int(self._bpf[b"frees"].total_cpu)
         self._records: list[bytes] = []
         self._counts_bad_pages = False
@@ -64,12 +66,11 @@ class PageFreeProgram:
                 self._bpf.attach_kprobe(event=_BAD_PAGE, fn_name=b"count_bad_page")
                 self._counts_bad_pages = True
         with kernel_may_refuse(f"to attach to the raw tracepoint {TRACEPOINT}"):
-            self._bpf.attach_raw_tracepoint(tp=TRACEPOINT.encode(), fn_name=b"count_page_free")
+            self._tracepoint.attach()
 
     def detach(self) -> None:
         """Stop counting; the counts stay readable. Does nothing when not attached."""
-        if TRACEPOINT.encode() in self._bpf.raw_tracepoint_fds:
-            self._bpf.detach_raw_tracepoint(TRACEPOINT.encode())
+        self._tracepoint.detach()
         for probe in list(self._bpf.kprobe_fds):
             self._bpf.detach_kprobe_event(probe)
 
@@ -101,7 +102,9 @@ class PageFreeProgram:
         if self._counts_bad_pages:
             bad_pages = int(self._read_percpu(b"bad_pages", 1).sum())
         unread = int(frees[UNREAD].sum())
-        return Counts(frees, Lost(unread, self._recursion_misses(), *losses), who, tails, bad_pages)
+        return Counts(
+            frees, Lost(unread, self._tracepoint.missed(), *losses), who, tails, bad_pages
+        )
 
     def _look_up(self, table: bytes, key: int, into: np.ndarray) -> None:
         # bcc's own tables build Python objects for each CPU and order.
@@ -131,16 +134,9 @@ class PageFreeProgram:
         found = keys[: n.value]
         return dict(zip((key.tobytes() for key in found), values[: n.value].tolist(), strict=True))
 
-    def _recursion_misses(self) -> int:
-        # Since Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was
-        # prevented") (in v5.12); raw tracepoints are guarded since Linux kernel commit
-        # 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw tracepoint probes") (in v6.2).
-        fdinfo = Path(f"/proc/self/fdinfo/{self._function.fd}").read_text(encoding="ascii")
-        fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
-        return int(fields.get("recursion_misses", "0"))
-
     def close(self) -> None:
         """Detach and give everything back to the kernel."""
+        self._tracepoint.close()
         self._bpf.cleanup()
 
     def __enter__(self) -> Self:
