@@ -12,8 +12,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo )
-PACKAGES := busybox-static cpio debian-archive-keyring gcc kmod mmdebstrap python3-venv \
-            qemu-system-x86 squashfs-tools util-linux xz-utils zstd
+PACKAGES := busybox-static cpio debian-archive-keyring gcc kmod libc6-dev mmdebstrap \
+            python3-venv qemu-system-x86 squashfs-tools util-linux xz-utils zstd
 PYTEST_ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 FUZZ_COUNT ?= 2000

@@ -73,7 +73,7 @@ def open_target(args: argparse.Namespace) -> "Target":
         from ..qemu import open_guest
 
         guest: Target = args.ends.enter_context(open_guest(args.qemu, given, pause=args.pause))
-        args.ends.push(partial(_keep, guest))
+        args.ends.push(partial(keep_answers, guest))
         return guest
     if args.pause:
         raise UsageError("only a QEMU guest can be paused", "name its QMP socket: --qemu SOCKET")
@@ -82,11 +82,11 @@ def open_target(args: argparse.Namespace) -> "Target":
     opened = target.open_target(args.core, given)
     for note in opened.provenance.notes:
         sys.stderr.write(f"pageinspect: {note}\n")
-    args.ends.push(partial(_keep, opened))
+    args.ends.push(partial(keep_answers, opened))
     return opened
 
 
-def _keep(opened: "Target", error: type[BaseException] | None, *_: object) -> None:
+def keep_answers(opened: "Target", error: type[BaseException] | None, *_: object) -> None:
     """Keep what was learnt of the kernel, unless the command ended with an error."""
     if error is None:
         for answers in opened.answers:

@@ -10,10 +10,11 @@ import argparse
 import contextlib
 import shutil
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import Exit, PageInspectError, UsageError
-from .options import add_output_arguments, no_such_name
+from .options import add_output_arguments, keep_answers, no_such_name
 from .output import check_output
 from .trace_arguments import add_details, add_filters, add_watch, seconds
 from .trace_output import Output, Watch, is_redrawn, open_stream
@@ -70,6 +71,8 @@ def check_together(args: argparse.Namespace) -> None:
         raise UsageError(
             "--folded is a form of its own, written at the end", "leave --format, --events, -i away"
         )
+    if args.folded and args.by:
+        raise UsageError("--folded has stacks, and no --by", "leave --by away, or take --stacks")
     if args.exec == []:
         raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
     if args.exec and not args.disallow:
@@ -162,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
 
     # What VMCOREINFO alone tells is too little to trace with.
     target = open_target(given=Given(only="btf"))
+    args.ends.push(partial(keep_answers, target))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
     with contextlib.ExitStack() as stack:
@@ -197,7 +201,8 @@ def run(args: argparse.Namespace) -> int:
             output.report(report)
             lost += report.lost.total
             found += report.disallowed.frees
-        if found:
-            watch.fire()
+            if report.disallowed.frees:
+                # An event that was lost told nobody.
+                watch.fire()
         watch.finish()
     return int(Exit.FINDING if found else Exit.INCOMPLETE if lost else Exit.COMPLETE)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from .options import write_report, write_text
@@ -24,6 +25,7 @@ def is_redrawn(args: argparse.Namespace) -> bool:
     """Return whether each interval's table takes the place of the last: on a terminal."""
     return (
         args.interval is not None
+        and not args.disallow
         and args.format == "table"
         and args.output is None
         and sys.stdout is not None
@@ -35,6 +37,8 @@ def is_redrawn(args: argparse.Namespace) -> bool:
 def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
     """Open what grows while the run goes on, so that a reader can follow it."""
     if args.output is None:
+        if sys.stdout is None:
+            raise cannot_write(Path("standard output"), "it is closed")
         yield sys.stdout
         return
     try:
@@ -66,6 +70,11 @@ class Output:
 
     def report(self, report: "TraceReport") -> None:
         """Write one report."""
+        from ..report.trace_words import told_lost
+
+        if report.lost.total and (self._args.folded or self._is_events_alone()):
+            # These forms have no place for it.
+            sys.stderr.write(told_lost(report.lost) + "\n")
         if self._args.folded:
             write_text(self._args, "".join(report.folded()))
         elif self._args.interval is not None:
@@ -74,6 +83,10 @@ class Output:
             self._last(report)
         else:
             write_report(self._args, report)
+
+    def _is_events_alone(self) -> bool:
+        args = self._args
+        return args.events and args.interval is None and args.format == "csv"
 
     def _interval(self, report: "TraceReport") -> None:
         text = _rendered(report, self._args.format)
@@ -133,7 +146,11 @@ class Watch:
         if self._argv and self._program is None:
             try:
                 self._program = subprocess.Popen(
-                    self._argv, stdin=subprocess.DEVNULL, stdout=sys.stderr
+                    self._argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sys.stderr,
+                    # The Ctrl-C that ends the run is not for it.
+                    process_group=0,
                 )
             except OSError as error:
                 sys.stderr.write(

@@ -51,7 +51,9 @@ class EventLines:
                 yield json.dumps(values | ({"frames": list(frames)} if frames else {})) + "\n"
             elif form == "csv":
                 line = io.StringIO()
-                row = [*values.values(), *([";".join(frames)] if frames else [])]
+                row = [*values.values()]
+                if self.subject.options.stacks:
+                    row.append(";".join(frames))
                 csv.writer(line, lineterminator="\n").writerow(row)
                 yield line.getvalue()
             else:

@@ -58,6 +58,7 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
     """Return the bcc.BPF of this source. Raises PageInspectError when clang refuses it."""
     flags = [f"-I{source.parent}"]
     flags += [f"-D{name}={value}" for name, value in defines.items()]
+    output: list[str] = []
     try:
         # bcc looks for its few headers in include/ of this folder.
         with _environment("BCC_KERNEL_SOURCE", str(source.parent)), _captured() as output:

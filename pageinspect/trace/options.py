@@ -1,5 +1,6 @@
 """What a run is to look at and to keep, and the -D that compile it into bpf/page_free.bpf.c."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class Filters:
         if self.pid is not None:
             found["ONLY_PID"] = str(self.pid)
         if self.comm is not None:
-            name = self.comm.encode()[: _COMM_BYTES - 1].ljust(_COMM_BYTES, b"\0")
+            name = os.fsencode(self.comm)[: _COMM_BYTES - 1].ljust(_COMM_BYTES, b"\0")
             words = (int.from_bytes(name[i : i + 8], "little") for i in (0, 8))
             found["ONLY_COMM"] = ",".join(f"{word:#x}ULL" for word in words)
         return found

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Self
@@ -20,6 +21,9 @@ from .tracepoint import TypedTracepoint
 
 _STACK_DEPTH = 127
 """Frames of a stack that the kernel keeps at most: PERF_MAX_STACK_DEPTH."""
+
+_MOST_EVENTS = 1 << 16
+"""Events of a round: more than the ring buffer holds, so that one round empties it."""
 
 _FUNCTION = "count_page_free"
 _BAD_PAGE = b"bad_page"
@@ -54,9 +58,11 @@ class PageFreeProgram:
             table.open_ring_buffer(self._take)
             self.events_fd = int(table.map_fd)
 
-    def _take(self, _context: object, data: Any, size: int) -> None:
+    def _take(self, _context: object, data: Any, size: int) -> int:
         # In a callback of C, which cannot pass on what is raised: no more than this.
         self._records.append(ctypes.string_at(data, size))
+        # A negative number ends the round, which a flood of events would keep going for ever.
+        return -1 if len(self._records) >= _MOST_EVENTS else 0
 
     def attach(self) -> None:
         """Start counting. Raises PageInspectError."""
@@ -123,7 +129,7 @@ class PageFreeProgram:
     def _read_who(self) -> dict[bytes, int]:
         keys, values = np.zeros(MOST_WHO, WHO), np.zeros(MOST_WHO, np.uint64)
         n, batch = ctypes.c_uint32(MOST_WHO), ctypes.c_uint32()
-        self._lib.bpf_lookup_batch(
+        result = self._lib.bpf_lookup_batch(
             int(self._bpf[b"who"].map_fd),
             None,
             ctypes.byref(batch),
@@ -131,6 +137,9 @@ class PageFreeProgram:
             values.ctypes.data_as(ctypes.c_void_p),
             ctypes.byref(n),
         )
+        # It says so when the map has no more than was asked for.
+        if result < 0 and ctypes.get_errno() != errno.ENOENT:
+            raise refusal(ctypes.get_errno(), "to read the map who")
         found = keys[: n.value]
         return dict(zip((key.tobytes() for key in found), values[: n.value].tolist(), strict=True))
 

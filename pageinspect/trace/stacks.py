@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _KALLSYMS = Path("/proc/kallsyms")
 _MODULES = Path("/proc/modules")
-_OF_A_MODULE = re.compile(rb"^([0-9a-f]+) [tTwW] (\S+)\t\[(\S+)\]$", re.MULTILINE)
+_OF_A_MODULE = re.compile(r"^([0-9a-f]+) [tTwW] (\S+)\t\[(\S+)\]$", re.MULTILINE)
 
 _MACHINERY = re.compile(
     r"(bpf_prog_|bpf_trace_run|__bpf_trace_|__traceiter_|trace_call_bpf|bpf_get_stack|bpf_raw_tp_"
@@ -93,9 +93,10 @@ class _Modules:
         return self._names[i] if i >= 0 else None
 
     def _read(self) -> None:
+        symbols = _KALLSYMS.read_text("ascii", "replace")
         found = sorted(
-            (int(address, 16), f"{name.decode()} [{module.decode()}]")
-            for address, name, module in _OF_A_MODULE.findall(_KALLSYMS.read_bytes())
+            (int(address, 16), f"{name} [{module}]")
+            for address, name, module in _OF_A_MODULE.findall(symbols)
         )
         self._addresses = [address for address, _ in found]
         self._names = [name for _, name in found]

@@ -64,9 +64,9 @@ def _type_id(bcc: ModuleType, tracepoint: str) -> int:
     """Return the BTF id of the type of the tracepoint's arguments. Raises OSError."""
     # libbpf, which comes with bcc's library, is faster than a parser in Python.
     find = getattr(bcc.lib, "libbpf_find_vmlinux_btf_id", None)
-    if find is not None:
-        type_id = int(find(tracepoint.encode(), _TRACE_RAW_TP))
-    else:
+    type_id = 0 if find is None else int(find(tracepoint.encode(), _TRACE_RAW_TP))
+    if type_id <= 0:
+        # An old libbpf does not know all kinds of a new kernel's types.
         type_id = read_btf(LIVE_BTF).find(Kind.TYPEDEF, f"btf_trace_{tracepoint}") or 0
     if type_id <= 0:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))

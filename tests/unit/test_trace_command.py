@@ -46,6 +46,7 @@ def test_a_command_that_is_not_there() -> None:
         (["--events", "-i", "1"], "two ways to follow"),
         (["--folded", "--format", "json"], "a form of its own"),
         (["--folded", "--events"], "a form of its own"),
+        (["--folded", "--by", "comm"], "has stacks, and no --by"),
         (["--exec", "true"], "nothing to wait for"),
         (["--disallow", "table", "--exec"], "names no program"),
         (["--top", "3"], "nothing to choose from"),

@@ -1,23 +1,27 @@
 """Where reports, events and alarms of a run go."""
 
 import io
+import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from test_trace_report import STACKS, ZSWAP, broken_down
 
-from pageinspect.commands.trace_output import Output, Watch, is_redrawn
+from pageinspect.commands.trace_output import Output, Watch, is_redrawn, open_stream
+from pageinspect.errors import PageInspectError
 from pageinspect.report.event import EventLines
-from pageinspect.trace.records import Event
+from pageinspect.trace.records import Event, Lost
 
 EVENTS = [Event(1, 0x10, ZSWAP), Event(2, 0x11, ZSWAP)]
 
 
 def arguments(**given: Any) -> Namespace:
     plain = {"folded": False, "interval": None, "events": False, "format": "table", "output": None}
-    return Namespace(**(plain | given))
+    return Namespace(**(plain | {"disallow": None} | given))
 
 
 def output(stream: io.StringIO, **given: Any) -> Output:
@@ -66,6 +70,27 @@ def test_a_redrawn_table_starts_over_and_fits(monkeypatch: pytest.MonkeyPatch) -
     assert all(screen.startswith("Linux 7.3.4-test") for screen in screens)
     assert not is_redrawn(arguments(interval=1.0, output=Path("file")))
     assert not is_redrawn(arguments())
+
+
+def test_alarms_are_not_wiped_off_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    assert is_redrawn(arguments(interval=1.0))
+    assert not is_redrawn(arguments(interval=1.0, disallow=("zsmalloc",)))
+
+
+def test_a_stream_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(PageInspectError, match="it is closed"), open_stream(arguments()):
+        pass
+
+
+@pytest.mark.parametrize("given", [{"folded": True}, {"events": True, "format": "csv"}])
+def test_what_was_lost_is_told_where_the_form_has_no_place_for_it(
+    given: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = replace(broken_down(stacks=True), lost=Lost(missed=3))
+    output(io.StringIO(), output=tmp_path / "file", **given).report(report)
+    assert "3" in capsys.readouterr().err
 
 
 def test_folded_stacks_go_to_the_file_alone(tmp_path: Path) -> None:

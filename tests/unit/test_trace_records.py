@@ -1,5 +1,6 @@
 """The shapes of bpf/page_free.h as this machine's compiler sees them, and what docs say of them."""
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pageinspect.commands.trace_arguments import BY
 from pageinspect.resources import data_folder
 from pageinspect.trace import kinds, records
 from pageinspect.trace.options import KEYS
+from pageinspect.trace.program import PageFreeProgram
 
 ROOT = Path(__file__).parents[2]
 SOURCE = """
@@ -102,3 +104,12 @@ def test_the_readme_of_bpf_lists_every_map_and_define() -> None:
     )
     for switch in switches:
         assert f"`{switch}`" in document, switch
+
+
+def test_a_flood_of_events_is_taken_in_rounds() -> None:
+    reader = PageFreeProgram.__new__(PageFreeProgram)
+    reader._records = [b""] * ((1 << 16) - 2)
+    event = ctypes.create_string_buffer(b"event")
+    assert reader._take(None, event, 5) == 0
+    assert reader._take(None, event, 5) < 0
+    assert reader._records[-1] == b"event"

@@ -120,7 +120,7 @@ def test_signals_end_it(program: FakeProgram, number: signal.Signals) -> None:
 
 
 def test_intervals_give_what_each_added(program: FakeProgram) -> None:
-    readings = run(program, 0.35, 0.1)
+    readings = run(program, 2.25, 0.6)
     assert [reading.last for reading in readings] == [False, False, False, True]
     assert [int(reading.counts.untyped[0]) for reading in readings] == [1, 1, 1, 1]
     assert [reading.counts.lost.unread for reading in readings] == [1, 1, 1, 1]

@@ -54,13 +54,20 @@ def bcc(**functions: Any) -> Any:
     return SimpleNamespace(lib=SimpleNamespace(**functions))
 
 
-def test_a_tracepoint_that_the_kernel_has_not_is_no_such_file() -> None:
+def test_a_tracepoint_that_the_kernel_has_not_is_no_such_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lacks = bcc(libbpf_find_vmlinux_btf_id=lambda _name, _kind: -errno.ESRCH)
+    types = SimpleNamespace(find=lambda _kind, _name: None)
+    monkeypatch.setattr(module, "read_btf", lambda _path: types)
     with pytest.raises(FileNotFoundError):
         module._type_id(lacks, "mm_page_free")
 
 
-def test_the_type_is_found_without_libbpf_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("functions", [{}, {"libbpf_find_vmlinux_btf_id": lambda *_: -22}])
+def test_the_type_is_found_without_libbpf_as_well(
+    functions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     class Types:
@@ -69,5 +76,5 @@ def test_the_type_is_found_without_libbpf_as_well(monkeypatch: pytest.MonkeyPatc
             return 7
 
     monkeypatch.setattr(module, "read_btf", lambda path: Types() if path == LIVE_BTF else None)
-    assert module._type_id(cast("Any", bcc()), "mm_page_free") == 7
+    assert module._type_id(cast("Any", bcc(**functions)), "mm_page_free") == 7
     assert asked == [(module.Kind.TYPEDEF, "btf_trace_mm_page_free")]
