@@ -360,7 +360,7 @@ def test_csv_carries_the_same_values(core: Core, command: str, rows: str) -> Non
     report = json.loads(pageinspect(command, "-c", core.path, "--format", "json").stdout)
     text = pageinspect(command, "-c", core.path, "--format", "csv").stdout
     records = list(csv.DictReader(io.StringIO(text)))
-    assert len(records) == len(report[rows]) > 5
+    assert len(records) == len(report[rows]) >= 5
     for record, row in zip(records, report[rows], strict=True):
         if command == "summary":
             row["type"] = row.pop("name")

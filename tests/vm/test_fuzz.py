@@ -1,5 +1,6 @@
 """A core of a small guest damaged in 200 ways, and the forms that are damaged read alike."""
 
+import json
 import os
 import subprocess
 import sys
@@ -45,12 +46,15 @@ def test_the_forms_that_are_damaged_read_alike(small_core: Path, tmp_path: Path)
     done = run("diskdump.py", small_core, kdump, flattened)
     assert done.returncode == 0, done.stderr
     lists = [
-        subprocess.run(
-            [sys.executable, "-m", "pageinspect", "list", "-c", core, "--format", "json"],
-            capture_output=True,
-            check=True,
-        ).stdout
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "pageinspect", "list", "-c", core, "--format", "json"],
+                capture_output=True,
+                check=True,
+            ).stdout
+        )
         for core in (small_core, kdump, flattened)
     ]
+    assert [bool(listed["kernel"].pop("notes", [])) for listed in lists] == [False, False, True]
     assert lists[0] == lists[1] == lists[2]
-    assert len(lists[0]) > 1000
+    assert len(lists[0]["runs"]) > 20

@@ -85,6 +85,8 @@ def uses(core: Path, symbols: Path | None = None) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["kernel"].pop("symbols") == ("btf" if symbols is None else "dwarf")
+    notes = answer["kernel"].pop("notes", [])
+    assert [f"pageinspect: {note}" for note in notes] == done.stderr.splitlines()
     return answer
 
 
