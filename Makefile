@@ -1,7 +1,7 @@
 # make demo   what pageinspect does, on a real kernel in a guest
 # make test   the tests, guests included; make test-all adds cases that others stand for
 # make lint   ruff and mypy
-# make fuzz   a core damaged in 2000 ways, and what every command says of it
+# make fuzz   a core damaged in 2000 ways, and what commands say of it
 # make bench  speed beside the peers
 # make soak   many starts of the tracer, and a long run of it
 #
