@@ -24,6 +24,7 @@ sys.path.insert(0, str(_HERE))
 _built: dict[str, BuiltKernel | PageInspectError] = {}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for its marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
