@@ -15,7 +15,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo )
 PACKAGES := busybox-static cpio debian-archive-keyring gcc kmod libc6-dev mmdebstrap \
             python3-venv qemu-system-x86 squashfs-tools util-linux xz-utils zstd
 PYTEST_ARGS ?=
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+SIDE_BY_SIDE := -n 2 --dist loadscope
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= 1
 

@@ -3,7 +3,7 @@
 A test that takes `guest` runs once for each kernel of the catalogue, in a guest that the tests of
 its module share. A test that needs one of its own boots `Guest(ready(name), ...)`. What cannot run
 is skipped with the reason; with PAGEINSPECT_REQUIRE_ALL=1 a skip is a failure. Run side by side
-(pytest -n 2 --dist loadgroup), the tests that share a guest stay together.
+(pytest -n 2 --dist loadscope), the tests of a module stay together, as they share guests.
 """
 
 import sys
@@ -24,19 +24,10 @@ sys.path.insert(0, str(_HERE))
 _built: dict[str, BuiltKernel | PageInspectError] = {}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for its marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.guest)
-            item.add_marker(pytest.mark.xdist_group(_shared_guest(item)))
-
-
-def _shared_guest(item: pytest.Item) -> str:
-    """Name what a test shares with others: its module, and the kernel that it runs on."""
-    call = getattr(item, "callspec", None)
-    kernel = call.params.get("kernel", "") if call else ""
-    return f"{item.path.stem}-{kernel}"
 
 
 def _build(name: str) -> BuiltKernel | PageInspectError:
