@@ -13,7 +13,7 @@ from test_btf import small
 
 from pageinspect.btf.answers import Answers, load_answers
 from pageinspect.btf.parse import Btf, BtfError, Kind
-from pageinspect.commands.options import _keep
+from pageinspect.commands.options import keep_answers
 from pageinspect.errors import PageInspectError
 from pageinspect.target import Provenance, Target
 
@@ -157,9 +157,9 @@ def test_a_command_that_fails_keeps_nothing(cache: Path) -> None:
     answers.learn(answers.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (answers,))
     with contextlib.suppress(PageInspectError), contextlib.ExitStack() as ends:
-        ends.push(partial(_keep, target))
+        ends.push(partial(keep_answers, target))
         raise PageInspectError("no", "hint")
     assert not cache.exists()
     with contextlib.ExitStack() as ends:
-        ends.push(partial(_keep, target))
+        ends.push(partial(keep_answers, target))
     assert load_answers(BUILD_ID).types == {"4 page": [7]}
