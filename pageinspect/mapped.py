@@ -3,7 +3,7 @@
 The kernel's page tables say in which page of memory each page of struct pages lies, and the
 program headers where the file has that. What is not wholly in the file, or not found, is left to
 the plain way (walk.py), which is always right. Mapping a file that others cut off while it is read
-ends this process: only the processes of jobs.py do it, whose end is an error like any other.
+ends this process: only those do it whose end is told as an error, of jobs.py and of guard.py.
 """
 
 import mmap

@@ -52,7 +52,7 @@ class Survey:
         Rows count `pages.lengths` pages each. A batch may have many memory sections.
         """
         # What is mapped takes no memory while it is held.
-        joined = 4 if self.mapped is None else 16
+        joined = 4 if self.mapped is None else 64
         batches = self._batches(wanted)
         for batch in in_runs(self.layout, self.census, batches, detail, joined):
             yield self._columns(batch)

@@ -85,6 +85,7 @@ def test_answers_do_not_depend_on_jobs(core: Path, command: list[str]) -> None:
     plain = output(*command, "-c", core, "-j", 1)
     assert len(plain) > 200
     assert output(*command, "-c", core, "-j", 3) == plain
+    assert output(*command, "-c", core) == plain
 
 
 def test_answers_do_not_depend_on_the_format(core: Path) -> None:
