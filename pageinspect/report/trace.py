@@ -223,6 +223,9 @@ class TraceReport:
             if left_out.frees:
                 hidden = len(self.breakdown.rows) - len(self.breakdown.shown())
                 rows.insert(0, (counted(hidden, "more row"), left_out))
+            if PAGE_POOL not in self.subject.options.kinds:
+                name = self.subject.kind(PAGE_POOL)
+                rows += [(name, row.frees) for row in self.typed if row.type_name == name]
         if not any(row.type_name == "untyped" for row in shown):
             rows.append(("untyped", self.untyped))
         return rows

@@ -313,6 +313,16 @@ def test_what_top_leaves_out_is_summed() -> None:
     ]
 
 
+def test_rows_add_up_where_page_pool_is_told_but_not_chosen() -> None:
+    given = counts({(PAGE_POOL, 0): 3, (ZSMALLOC, 1): 20}, {0: 1}, {SHELL: 20})
+    options = TraceOptions(kinds=frozenset({ZSMALLOC}), by=("pid",), page_pool=True)
+    made = report(given, options=options, types=("zsmalloc",))
+    *rows, lost = csv.DictReader(io.StringIO(text(made, "csv")))
+    assert lost["type"] == "lost"
+    assert sum(int(row["frees"]) for row in rows) == made.total.frees
+    assert [row["type"] for row in rows if row["frees"] == "3"] == ["page_pool"]
+
+
 def test_folded_stacks_start_with_the_type_and_end_with_pages() -> None:
     assert list(broken_down(stacks=True).folded()) == [
         "zsmalloc;reset;zs_free;__free_frozen_pages 40\n",
