@@ -57,9 +57,13 @@ class Breakdown:
         return Breakdown(self.by if keys else (), not keys, _summed(cut), self.top)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: `rows` by key, `stacks` by stack, whichever were asked for."""
+        """Return the JSON form: `rows` by key, `stacks` by stack, whichever were asked for.
+
+        With `top`, `more_rows` and `more_stacks` are the sums of what is not shown.
+        """
         found: dict[str, Any] = {}
         if self.by:
+            by_key = self.only(keys=True)
             found["by"] = list(self.by)
             found["rows"] = [
                 {
@@ -67,14 +71,23 @@ class Breakdown:
                     "key": [printable(k) if isinstance(k, str) else k for k in row.key],
                     "orders": row.frees.orders_json(),
                 }
-                for row in self.only(keys=True).shown()
+                for row in by_key.shown()
             ]
+            found |= by_key.more_json("more_rows")
         if self.stacks:
+            by_stack = self.only(keys=False)
             found["stacks"] = [
-                {**row.to_json(), "frames": list(row.frames)}
-                for row in self.only(keys=False).shown()
+                {**row.to_json(), "frames": list(row.frames)} for row in by_stack.shown()
             ]
+            found |= by_stack.more_json("more_stacks")
         return found
+
+    def more_json(self, name: str) -> dict[str, Any]:
+        """Return the JSON form of the sum of the other rows; empty without `top`."""
+        if self.top is None:
+            return {}
+        count = len(self.rows) - len(self.shown())
+        return {name: {"count": count, **self.left_out().to_json()}}
 
 
 def _summed(rows: Iterable[WhoFrees]) -> tuple[WhoFrees, ...]:

@@ -311,6 +311,12 @@ def test_what_top_leaves_out_is_summed() -> None:
     assert ["1", "more", "row", "10", "10"] in [
         line.split()[:5] for line in text(made).splitlines()
     ]
+    left_out = {"count": 1, "frees": 10, "pages": 10}
+    assert made.to_json()["more_rows"] == left_out
+    stacks = broken_down(stacks=True, top=1).to_json()
+    assert stacks["more_stacks"] == left_out
+    assert "more_rows" not in stacks
+    assert "more_rows" not in broken_down("comm").to_json()
 
 
 def test_rows_add_up_where_page_pool_is_told_but_not_chosen() -> None:
