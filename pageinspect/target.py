@@ -7,7 +7,7 @@ from typing import Literal
 
 from drgn import Architecture, BadDataError, FaultError, Program, ProgramFlags
 
-from . import formats, vmcoreinfo
+from . import formats, rights, vmcoreinfo
 from .btf import Answers
 from .drgn_log import quiet
 from .errors import PageInspectError, UsageError
@@ -127,15 +127,16 @@ def check_architecture(prog: Program, path: Path) -> None:
 
 
 def _open_live(prog: Program) -> None:
-    if os.geteuid() != 0:
-        raise PageInspectError(
-            f"reading this kernel's memory ({KCORE}) takes root",
-            "run it with sudo; the commands that walk pages also take a core: -c FILE",
-        )
     if not KCORE.exists():
         raise PageInspectError(
             f"this kernel has no {KCORE} (CONFIG_PROC_KCORE)",
             "give a core (-c FILE), or try a guest: pageinspect vm run newest -- pageinspect types",
+        )
+    needed = rights.kcore()
+    if rights.lacking(needed):
+        raise PageInspectError(
+            f"reading this kernel's memory ({KCORE}) takes root, or capabilities",
+            f"{rights.advice(needed)}; the commands that walk pages also take a core: -c FILE",
         )
     try:
         prog.set_kernel()

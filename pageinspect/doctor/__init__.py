@@ -1,4 +1,4 @@
 """What this machine offers of what walking, tracing and guests need, found out by trying.
 
-probes.py and syscalls.py try one thing each, items.py is the table of them.
+probes.py and bpf_probes.py try one thing each, items.py is the table of them.
 """

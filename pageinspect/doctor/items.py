@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import probes
+from . import bpf_probes, probes
 from .finding import Finding
 
 WALKING, TRACING, GUESTS = "walking", "tracing", "guests"
@@ -22,15 +22,16 @@ class Item:
 
 
 ITEMS = (
-    Item("root", KERNEL, probes.privilege),
+    Item("root or capabilities", KERNEL, probes.privilege),
     Item("lockdown", KERNEL, probes.lockdown),
     Item("kcore", KERNEL, probes.kcore),
     Item("BTF", KERNEL, probes.btf),
     Item("kallsyms", KERNEL, probes.kallsyms),
-    Item("bpf()", (TRACING,), probes.bpf),
-    Item("BPF reads", (TRACING,), probes.bpf_reads),
-    Item("raw tracepoints", (TRACING,), probes.raw_tracepoints),
-    Item("kprobes", ("bad page counts",), probes.kprobes),
+    Item("BPF capabilities", (TRACING,), bpf_probes.capabilities),
+    Item("bpf()", (TRACING,), bpf_probes.bpf),
+    Item("BPF reads", (TRACING,), bpf_probes.reads),
+    Item("raw tracepoints", (TRACING,), bpf_probes.raw_tracepoints),
+    Item("kprobes", ("bad page counts",), bpf_probes.kprobes),
     Item("bcc", (TRACING,), probes.bcc),
     Item("drgn", KERNEL, probes.drgn),
     Item("numpy", KERNEL, probes.numpy),

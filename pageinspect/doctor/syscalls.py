@@ -1,30 +1,27 @@
 """The system calls that tracing depends on, tried so that nothing is ever traced.
 
-A program that is loaded and never attached does not run. To attach is tried with a tracepoint and
-an address that do not exist: the kernel looks whether it is allowed before it looks for them.
+A program that is loaded and never attached does not run. To place a kprobe is tried with an address
+that is none: the kernel looks whether it is allowed before it looks for that.
 """
 
 import contextlib
-import ctypes
 import errno
 import os
+import resource
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..trace import bpf_calls
+
 _SYS_PERF_EVENT_OPEN = 298
-_SYS_BPF = 321
-_BPF_PROG_LOAD = 5
-_BPF_RAW_TRACEPOINT_OPEN = 17
 _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_ATTR_SIZE = 112
 
-SOCKET_FILTER = 1
-RAW_TRACEPOINT = 17
-"""Of enum bpf_prog_type."""
-
 _INSTRUCTION = struct.Struct("<BBhi")
 _BPF_PROBE_READ_KERNEL = 113
+_COUNTERS, _COUNTER_BYTES = 259, 128
+"""Of the map `frees` in bpf/page_free.h."""
 
 NOTHING = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
 """r0 = 0; exit"""
@@ -39,40 +36,56 @@ READS_KERNEL = (
 )
 """A program that would read eight bytes of kernel memory."""
 
-_NO_TRACEPOINT = b"pageinspect_doctor"
+READS_PAGE = (
+    _INSTRUCTION.pack(0x79, 0x11, 0, 0)  # r1 = *(u64 *)(r1 + 0)
+    + _INSTRUCTION.pack(0x79, 0x10, 0, 0)  # r0 = *(u64 *)(r1 + 0)
+    + NOTHING
+)
+"""A program that would load the first word of the struct page that is its first argument."""
+
 _NO_KERNEL_ADDRESS = 1
-
-
-def _syscall(number: int, *arguments: object) -> int:
-    """Return what the system call returns. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = int(libc.syscall(number, *arguments))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
 
 
 @contextlib.contextmanager
 def bpf_program(kind: int, instructions: bytes) -> Iterator[int]:
     """Load a BPF program and give its descriptor; it is gone with the context. Raises OSError."""
-    code = ctypes.create_string_buffer(instructions)
-    license_ = ctypes.create_string_buffer(b"GPL")
-    count = len(instructions) // _INSTRUCTION.size
-    fields = (kind, count, ctypes.addressof(code), ctypes.addressof(license_), 0, 0, 0, 0, 0)
-    attr = struct.pack("<IIQQIIQII", *fields)
-    descriptor = _syscall(_SYS_BPF, _BPF_PROG_LOAD, attr, len(attr))
+    descriptor = bpf_calls.load(kind, instructions)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def try_raw_tracepoint() -> None:
-    """Raise OSError unless a BPF program could be attached to a raw tracepoint."""
-    name = ctypes.create_string_buffer(_NO_TRACEPOINT)
-    with bpf_program(RAW_TRACEPOINT, NOTHING) as program:
-        attr = struct.pack("<QII", ctypes.addressof(name), program, 0)
-        _expect((errno.ENOENT,), _SYS_BPF, _BPF_RAW_TRACEPOINT_OPEN, attr, len(attr))
+def try_program() -> None:
+    """Raise OSError unless a BPF program of two instructions can be loaded."""
+    with bpf_program(bpf_calls.SOCKET_FILTER, NOTHING):
+        pass
+
+
+def try_map() -> None:
+    """Raise OSError unless a map can be made that is as large as what trace counts in."""
+    # As bcc does it: kernels up to v5.10 count maps against this limit.
+    with contextlib.suppress(OSError, ValueError):
+        limit = resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+    os.close(bpf_calls.create_map(bpf_calls.PERCPU_ARRAY, _COUNTER_BYTES, _COUNTERS))
+
+
+def try_reading() -> None:
+    """Raise OSError unless a BPF program may read kernel memory."""
+    with bpf_program(bpf_calls.RAW_TRACEPOINT, READS_KERNEL):
+        pass
+
+
+def try_typed_tracepoint() -> None:
+    """Raise OSError unless a program of the sort that trace attaches can be loaded.
+
+    Raises ImportError without drgn, and PageInspectError where the kernel's types cannot be read.
+    """
+    from ..trace.compile import TRACEPOINT
+    from ..trace.tracepoint import TypedTracepoint
+
+    TypedTracepoint(None, TRACEPOINT, "reads_page", READS_PAGE).close()
 
 
 def try_kprobe(pmu: Path) -> None:
@@ -89,15 +102,9 @@ def try_kprobe(pmu: Path) -> None:
     ).ljust(_PERF_ATTR_SIZE, b"\0")
     # pid, cpu, group
     where = (-1, 0, -1)
-    # Which of the two depends on the kernel.
-    no_such_place = (errno.ENOENT, errno.EINVAL)
-    _expect(no_such_place, _SYS_PERF_EVENT_OPEN, attr, *where, _PERF_FLAG_FD_CLOEXEC)
-
-
-def _expect(errors: tuple[int, ...], number: int, *arguments: object) -> None:
-    """Make a system call that is to fail with one of these errors. Raises OSError for others."""
     try:
-        os.close(_syscall(number, *arguments))
+        os.close(bpf_calls.system_call(_SYS_PERF_EVENT_OPEN, attr, *where, _PERF_FLAG_FD_CLOEXEC))
     except OSError as error:
-        if error.errno not in errors:
+        # No such place: which of the two depends on the kernel.
+        if error.errno not in {errno.ENOENT, errno.EINVAL}:
             raise

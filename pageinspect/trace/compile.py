@@ -14,7 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .. import rights
 from ..errors import PageInspectError
+from .bpf_calls import VerifierError
 
 TRACEPOINT = "mm_page_free"
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
@@ -83,7 +85,7 @@ def refusal(number: int, what: str, lockdown: str = "") -> PageInspectError:
     if "[confidentiality]" in lockdown:
         hint = "the kernel is locked down for confidentiality, which forbids BPF to read its memory"
     elif number in {errno.EPERM, errno.EACCES}:
-        hint = "run as root outside a container, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+        hint = rights.advice(rights.BPF, rights.MAPS)
     elif number == errno.ENOENT:
         hint = f"this kernel has no tracepoint {TRACEPOINT} (CONFIG_TRACEPOINTS)"
     else:
@@ -105,6 +107,13 @@ def kernel_may_refuse(what: str) -> Iterator[None]:
     try:
         with _captured():
             yield
+    except VerifierError as error:
+        raise PageInspectError(
+            f"the kernel's verifier refuses {what}: {error.line}",
+            f"this is a defect, please report it: this line, and Linux {os.uname().release}",
+        ) from None
+    except PageInspectError:
+        raise
     except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
         number = error.errno if isinstance(error, OSError) else None
         raise refusal(number or ctypes.get_errno(), what, _read_lockdown()) from None

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.doctor import probes, syscalls
+from pageinspect.doctor import bpf_probes, probes, syscalls
 from pageinspect.doctor.finding import Finding
 from pageinspect.doctor.items import ITEMS, Examined, Item, examine, works
 from pageinspect.errors import PageInspectError
 from pageinspect.render import render
 from pageinspect.report.doctor import DoctorReport
+from pageinspect.trace import bpf_calls
+from pageinspect.trace.bpf_calls import VerifierError
 
 
 @pytest.fixture
@@ -31,6 +33,15 @@ def put(root: Path, name: str, content: bytes | str) -> None:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+SYS_RAWIO, SYSLOG, PERFMON, BPF = 17, 34, 38, 39
+
+
+def holds(root: Path, *capabilities: int) -> None:
+    """Have the process hold these capabilities alone."""
+    mask = sum(1 << number for number in capabilities)
+    put(root, "proc/self/status", f"Name:\tx\nCapEff:\t{mask:016x}\n")
 
 
 def refuse(number: int) -> object:
@@ -73,14 +84,31 @@ def test_lockdown_that_is_not_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("as_root")
-def test_root_without_capabilities_is_told(tmp_path: Path) -> None:
-    put(tmp_path, "proc/self/status", f"Name:\tx\nCapEff:\t{(1 << 41) - 1 - (1 << 39):016x}\n")
-    assert probes.privilege(tmp_path) == Finding(ok=True, found="without BPF")
+def test_root_without_capabilities_is_none(tmp_path: Path) -> None:
+    holds(tmp_path, BPF)
+    assert probes.privilege(tmp_path) == Finding(
+        ok=False,
+        found="uid 0, without SYS_RAWIO",
+        mend="run outside of the container, or with CAP_SYS_RAWIO",
+    )
+    assert bpf_probes.capabilities(tmp_path) == Finding(
+        ok=False,
+        found="without PERFMON",
+        mend="run outside of the container, or with CAP_PERFMON",
+    )
 
 
 @pytest.mark.usefixtures("as_user")
-def test_a_user_is_told_to_be_root(tmp_path: Path) -> None:
-    assert probes.privilege(tmp_path) == Finding(ok=False, found="uid 1000", mend="run as root")
+def test_a_user_with_capabilities_is_as_good_as_root(tmp_path: Path) -> None:
+    holds(tmp_path, SYS_RAWIO, BPF, PERFMON)
+    assert probes.privilege(tmp_path) == Finding(ok=True, found="uid 1000")
+    assert bpf_probes.capabilities(tmp_path) == Finding(ok=True, found="BPF and PERFMON")
+
+
+@pytest.mark.usefixtures("as_user")
+def test_a_user_is_told_what_is_missing(tmp_path: Path) -> None:
+    holds(tmp_path)
+    assert probes.privilege(tmp_path).mend == "run as root (sudo), or with CAP_SYS_RAWIO"
 
 
 def kcore(segment: bytes) -> bytes:
@@ -116,9 +144,12 @@ def test_btf_is_known_by_its_first_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("as_root")
 def test_symbols_without_addresses_are_no_symbols(tmp_path: Path) -> None:
+    holds(tmp_path, SYSLOG)
     hidden = "0000000000000000 A fixed_percpu_data\n0000000000000000 T _stext\n"
     put(tmp_path, "proc/kallsyms", hidden)
     assert probes.kallsyms(tmp_path).mend == "sysctl kernel.kptr_restrict=1"
+    holds(tmp_path)
+    assert probes.kallsyms(tmp_path).mend.endswith("CAP_SYSLOG")
     put(tmp_path, "proc/kallsyms", hidden.replace("0 T", "1 T"))
     assert probes.kallsyms(tmp_path) == Finding(ok=True, found="2 symbols")
 
@@ -127,7 +158,7 @@ def test_symbols_without_addresses_are_no_symbols(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "level", "mend"),
     [
-        (errno.EPERM, "none", "run outside a container, with all capabilities"),
+        (errno.EPERM, "none", "run outside of the container, or with CAP_BPF and CAP_PERFMON"),
         (errno.EINVAL, "[confidentiality]", "the lockdown forbids it"),
         (errno.ENOSYS, "none", "it takes Linux 5.8 or later"),
     ],
@@ -135,9 +166,10 @@ def test_symbols_without_addresses_are_no_symbols(tmp_path: Path) -> None:
 def test_what_mends_depends_on_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, level: str, mend: str
 ) -> None:
+    holds(tmp_path)
     put(tmp_path, "sys/kernel/security/lockdown", level)
-    monkeypatch.setattr(syscalls, "_syscall", refuse(number))
-    finding = probes.bpf_reads(tmp_path)
+    monkeypatch.setattr(bpf_calls, "system_call", refuse(number))
+    finding = bpf_probes.reads(tmp_path)
     assert (finding.ok, finding.found) == (False, os.strerror(number))
     assert finding.mend.startswith(mend)
 
@@ -146,9 +178,28 @@ def test_what_mends_depends_on_why(
 def test_a_kprobe_that_cannot_be_placed_for_its_address_alone_could_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, ok: bool
 ) -> None:
+    holds(tmp_path)
     put(tmp_path, "sys/bus/event_source/devices/kprobe/type", "8\n")
-    monkeypatch.setattr(syscalls, "_syscall", refuse(number))
-    assert probes.kprobes(tmp_path).ok == ok
+    monkeypatch.setattr(bpf_calls, "system_call", refuse(number))
+    assert bpf_probes.kprobes(tmp_path).ok == ok
+
+
+def test_what_the_verifier_refuses_is_no_missing_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing() -> None:
+        raise VerifierError(errno.EACCES, "R2 !read_ok")
+
+    monkeypatch.setattr(syscalls, "try_reading", refusing)
+    finding = bpf_probes.reads(tmp_path)
+    assert (finding.ok, finding.mend) == (False, "the verifier says: R2 !read_ok")
+
+
+def test_a_map_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holds(tmp_path, BPF, PERFMON)
+    monkeypatch.setattr(syscalls, "try_program", lambda: None)
+    monkeypatch.setattr(syscalls, "try_map", refuse(errno.EPERM))
+    assert bpf_probes.bpf(tmp_path).mend.endswith("CAP_SYS_RESOURCE")
 
 
 def test_kvm_that_is_not_there(tmp_path: Path) -> None:

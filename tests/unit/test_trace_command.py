@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from synthetic import MODERN, SCHEMES
 
+from pageinspect import rights
 from pageinspect.commands import build_parser
 from pageinspect.commands.output import check_output
 from pageinspect.commands.trace import check_types, trace_options
@@ -154,14 +155,17 @@ def test_unknown_types_are_usage_errors(
 @pytest.mark.parametrize(
     ("number", "lockdown", "hint"),
     [
-        (errno.EPERM, "", "CAP_BPF"),
-        (errno.EPERM, "none [integrity] confidentiality", "CAP_BPF"),
+        (errno.EPERM, "", "CAP_BPF and CAP_PERFMON"),
+        (errno.EPERM, "none [integrity] confidentiality", "CAP_BPF and CAP_PERFMON"),
         (errno.EPERM, "none integrity [confidentiality]", "locked down"),
         (errno.ENOENT, "", "no tracepoint mm_page_free"),
         (errno.EINVAL, "", "Linux 5.8"),
     ],
 )
-def test_a_kernel_that_refuses_says_what_to_do(number: int, lockdown: str, hint: str) -> None:
+def test_a_kernel_that_refuses_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, number: int, lockdown: str, hint: str
+) -> None:
+    monkeypatch.setattr(rights, "lacking", lambda needed, _root: needed)
     error = refusal(number, "the BPF program", lockdown)
     assert error.message.startswith("the kernel refuses the BPF program: ")
     assert hint in error.hint

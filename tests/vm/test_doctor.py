@@ -11,9 +11,12 @@ from pageinspect.vm.guest import Guest
 TRACE = ("pageinspect", "trace", "-d", "0.1")
 SUMMARY = ("pageinspect", "summary")
 NOT_IN_A_GUEST = {"QEMU", "KVM"}
-NEEDS_RIGHTS = {"bpf()", "BPF reads", "raw tracepoints", "kprobes"}
+NEEDS_RIGHTS = {"BPF capabilities", "bpf()", "BPF reads", "raw tracepoints", "kprobes"}
 
 AS_USER = ("setpriv", "--reuid", "65534", "--clear-groups")
+_HELD = "+sys_rawio,+dac_read_search,+syslog,+bpf,+perfmon"
+WITH_RIGHTS = (*AS_USER, "--inh-caps", _HELD, "--ambient-caps", _HELD)
+CONTAINED = ("unshare", "--user", "--map-root-user")
 _RIGHTS = "-bpf,-perfmon,-sys_admin"
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set", _RIGHTS, "--inh-caps", _RIGHTS)
 _HIDE = 'mount -t tmpfs none /usr/lib/python3/dist-packages/bcc && exec "$@"'
@@ -41,10 +44,11 @@ def mend(report: dict[str, Any], name: str) -> str:
 def happens(guest: Guest, command: Sequence[str]) -> bool:
     """Return whether a command of pageinspect works in the guest; if not, it says so in a line."""
     done = guest.run(command, check=False)
-    if done.status != 0:
-        assert done.stdout == b""
-        assert done.stderr.startswith(b"pageinspect: error: ")
-    return done.status == 0
+    # A tracer that missed a free in an interrupt works all the same.
+    works = done.status in {0, 3}
+    assert bool(done.stdout) == works
+    assert done.stderr.startswith(b"" if works else b"pageinspect: error: ")
+    return works
 
 
 def test_root_has_all_but_what_a_guest_has_not(guest: Guest) -> None:
@@ -62,16 +66,42 @@ of_one_kernel = pytest.mark.parametrize("kernel", ["newest"], indirect=True)
 @of_one_kernel
 def test_a_user_is_told_to_be_root(guest: Guest) -> None:
     report = doctor(guest, [*AS_USER, "pageinspect", "doctor"])
-    assert missing(report) == NEEDS_RIGHTS | {"root", "kcore", "kallsyms"}
-    assert {mend(report, name) for name in missing(report)} == {"run as root"}
+    assert missing(report) == NEEDS_RIGHTS | {"root or capabilities", "kcore", "kallsyms"}
+    assert {mend(report, name) for name in missing(report)} == {
+        "run as root (sudo), or with CAP_SYS_RAWIO and CAP_DAC_READ_SEARCH",
+        "run as root (sudo), or with CAP_SYSLOG",
+        "run as root (sudo), or with CAP_BPF and CAP_PERFMON",
+    }
     for command in (TRACE, SUMMARY):
         assert not happens(guest, [*AS_USER, *command])
+
+
+@of_one_kernel
+def test_a_user_with_capabilities_can_do_both(guest: Guest) -> None:
+    report = doctor(guest, [*WITH_RIGHTS, "pageinspect", "doctor"])
+    # Debian's kernels want more for these.
+    assert missing(report) == {"kprobes"}
+    assert mend(report, "kprobes") == "run as root (sudo), or with CAP_SYS_ADMIN"
+    for command in (TRACE, SUMMARY):
+        assert happens(guest, [*WITH_RIGHTS, *command])
+
+
+@of_one_kernel
+def test_root_of_a_user_namespace_can_do_neither(guest: Guest) -> None:
+    report = doctor(guest, [*CONTAINED, "pageinspect", "doctor"])
+    assert missing(report) == NEEDS_RIGHTS | {"root or capabilities", "kcore", "kallsyms"}
+    assert {"user namespace" in mend(report, name) for name in missing(report)} == {True}
+    for command in (TRACE, SUMMARY):
+        assert not happens(guest, [*CONTAINED, *command])
 
 
 @of_one_kernel
 def test_root_without_the_right_to_bpf_can_walk(guest: Guest) -> None:
     report = doctor(guest, [*WITHOUT_RIGHTS, "pageinspect", "doctor"])
     assert missing(report) == NEEDS_RIGHTS
+    assert {mend(report, name) for name in NEEDS_RIGHTS} == {
+        "run outside of the container, or with CAP_BPF and CAP_PERFMON"
+    }
     assert report["works"]["walking"]
     assert happens(guest, [*WITHOUT_RIGHTS, *SUMMARY])
     assert not happens(guest, [*WITHOUT_RIGHTS, *TRACE])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pageinspect.vm.process import Completed
 
 PROGRAMS = "/opt/pageinspect/src/tests/vm/programs"
+PYTHON = "PYTHONPATH=/opt/pageinspect/src:/opt/pageinspect/wheels python3"
 
 ZRAM_PAGES = (16 << 20) // 4096
 BALLOON_BYTES = 64 << 20
@@ -313,6 +314,23 @@ def test_an_unknown_type_is_a_usage_error_that_names_the_nearest(guest: Guest) -
     assert b"did you mean table?" in done.stderr
 
 
+UNSAFE = """
+from pageinspect.doctor.syscalls import NOTHING
+from pageinspect.trace import bpf_calls
+from pageinspect.trace.compile import kernel_may_refuse
+# r0 = *(u64 *)(r2 + 0), of a register that nobody set
+with kernel_may_refuse("the BPF program"):
+    bpf_calls.load(bpf_calls.SOCKET_FILTER, b"\\x79\\x20" + bytes(6) + NOTHING)
+"""
+
+
+@of_one_kernel
+def test_what_the_verifier_refuses_is_told_in_its_words(guest: Guest) -> None:
+    done = guest.run(["sh", "-c", f"{PYTHON} -c '{UNSAFE}'"], check=False)
+    error = done.stderr.decode().splitlines()[-1]
+    assert error.endswith("Error: the kernel's verifier refuses the BPF program: R2 !read_ok")
+
+
 @of_one_kernel
 def test_without_privilege_it_says_what_is_missing(guest: Guest) -> None:
     argv = ["setpriv", "--reuid", "65534", "--clear-groups", "pageinspect", "trace", "-d", "1"]
@@ -329,5 +347,5 @@ def test_a_kernel_that_forbids_bpf_is_named(guest: Guest) -> None:
     done = guest.run([*argv, "-d", "1"], timeout=START_TIMEOUT, check=False)
     assert done.status == 1
     assert b"refuses a map of the BPF program: Operation not permitted" in done.stderr
-    assert b"CAP_BPF" in done.stderr
+    assert b"CAP_BPF and CAP_PERFMON" in done.stderr
     assert done.stdout == b""

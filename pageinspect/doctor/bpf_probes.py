@@ -1,0 +1,66 @@
+"""Probes of what tracing alone needs of the kernel; each tries it and says what it found."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import rights
+from ..errors import PageInspectError
+from ..trace.bpf_calls import VerifierError
+from . import syscalls
+from .finding import Finding
+from .refusals import failed
+
+_NEEDED = "it takes Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
+
+_KPROBES = (rights.BPF, rights.KPROBES)
+
+
+def capabilities(root: Path) -> Finding:
+    """Look for the capabilities that BPF programs take."""
+    lacks = rights.lacking(rights.BPF, root)
+    if lacks:
+        mend = rights.advice(rights.BPF, root=root)
+        return Finding(ok=False, found=f"without {' and '.join(lacks)}", mend=mend)
+    return Finding(ok=True, found=" and ".join(rights.BPF))
+
+
+def bpf(root: Path) -> Finding:
+    """Load a BPF program of two instructions, and make a map."""
+    finding = _try(root, syscalls.try_program, "")
+    if not finding.ok:
+        return finding
+    return _try(root, syscalls.try_map, "loaded a program, made a map")
+
+
+def reads(root: Path) -> Finding:
+    """Load a BPF program that would read kernel memory."""
+    return _try(root, syscalls.try_reading, "may read kernel memory")
+
+
+def raw_tracepoints(root: Path) -> Finding:
+    """Load a program of the sort that trace attaches to the raw tracepoint mm_page_free."""
+    try:
+        return _try(root, syscalls.try_typed_tracepoint, "may be at mm_page_free")
+    except ImportError:
+        return Finding(ok=False, found="not tried without drgn")
+    except PageInspectError as error:
+        return Finding(ok=False, found="not tried without BTF", mend=error.hint)
+
+
+def kprobes(root: Path) -> Finding:
+    """Look whether the kernel would take a kprobe."""
+    try:
+        syscalls.try_kprobe(root / "sys/bus/event_source/devices/kprobe/type")
+    except OSError as error:
+        return failed(error, root, "a kernel with CONFIG_KPROBE_EVENTS", *_KPROBES)
+    return Finding(ok=True, found="would be placed")
+
+
+def _try(root: Path, attempt: Callable[[], None], found: str) -> Finding:
+    try:
+        attempt()
+    except VerifierError as error:
+        return failed(error, root, f"the verifier says: {error.line}", rights.BPF)
+    except OSError as error:
+        return failed(error, root, _NEEDED, rights.BPF, rights.MAPS)
+    return Finding(ok=True, found=found)

@@ -1,0 +1,66 @@
+"""What this process may do to the kernel: the effective capabilities that the kernel heeds."""
+
+import os
+from pathlib import Path
+
+_BITS = {
+    "DAC_READ_SEARCH": 2,
+    "SYS_RAWIO": 17,
+    "SYS_ADMIN": 21,
+    "SYS_RESOURCE": 24,
+    "SYSLOG": 34,
+    "PERFMON": 38,
+    "BPF": 39,
+}
+
+SYMBOLS = ("SYSLOG",)
+"""What the addresses in /proc/kallsyms take."""
+BPF = ("BPF", "PERFMON")
+"""What BPF programs take that read the kernel; SYS_ADMIN does as well."""
+MAPS = ("SYS_RESOURCE",)
+"""What maps take beyond RLIMIT_MEMLOCK, on kernels that count them against it (up to v5.10)."""
+KPROBES = ("SYS_ADMIN",)
+"""What kprobes take beside PERFMON where sysctl kernel.perf_event_paranoid is 3, as in Debian."""
+
+_KCORE = ("SYS_RAWIO",)
+_FIRST_USER_NAMESPACE = "user:[4026531837]"
+
+
+def is_contained(root: Path = Path("/")) -> bool:
+    """Return whether it is in a user namespace: what is held there counts for nothing outside."""
+    try:
+        return str((root / "proc/self/ns/user").readlink()) != _FIRST_USER_NAMESPACE
+    except OSError:
+        return False
+
+
+def kcore(root: Path = Path("/")) -> tuple[str, ...]:
+    """Return what /proc/kcore takes, of a user without permission for the file one right more."""
+    file = root / "proc/kcore"
+    if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
+        return (*_KCORE, "DAC_READ_SEARCH")
+    return _KCORE
+
+
+def lacking(needed: tuple[str, ...], root: Path = Path("/")) -> tuple[str, ...]:
+    """Return which of these capabilities the process lacks."""
+    status = (root / "proc/self/status").read_text(encoding="utf-8", errors="replace")
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    effective = 0 if is_contained(root) else int(fields.get("CapEff", "0"), 16)
+    held = {name for name, bit in _BITS.items() if effective >> bit & 1}
+    if "SYS_ADMIN" in held:
+        held.update(BPF)
+    return tuple(name for name in needed if name not in held)
+
+
+def advice(*needs: tuple[str, ...], root: Path = Path("/")) -> str:
+    """Return how to get the first of these rights that the process lacks."""
+    if is_contained(root):
+        return "run outside of this user namespace: a container's root is none to the kernel"
+    missing = next(filter(None, (lacking(needed, root) for needed in needs)), ())
+    if not missing:
+        return "a security module, or a filter of system calls as containers have it, forbids it"
+    named = " and ".join(f"CAP_{name}" for name in missing)
+    if os.geteuid() == 0:
+        return f"run outside of the container, or with {named}"
+    return f"run as root (sudo), or with {named}"

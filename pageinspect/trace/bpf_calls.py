@@ -1,0 +1,152 @@
+"""The bpf() system call, for what bcc's library does not do. All of it raises OSError.
+
+What the kernel's verifier refuses is a VerifierError, with what the verifier said: the kernel tells
+that by the same few numbers as much else.
+"""
+
+import ctypes
+import errno
+import os
+from typing import ClassVar
+
+_SYS_BPF = 321
+_MAP_CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 5, 17
+
+SOCKET_FILTER, RAW_TRACEPOINT, TRACING = 1, 17, 26
+"""Of enum bpf_prog_type."""
+TRACE_RAW_TP = 23
+"""Of enum bpf_attach_type."""
+PERCPU_ARRAY = 6
+"""Of enum bpf_map_type."""
+
+INSTRUCTION_BYTES = 8
+_NAME_BYTES = 15
+
+_LOG_BYTES = (1 << 24) - 1
+"""The most that every kernel takes. One that is too small would cut off the end, up to v6.3."""
+
+_MAYBE_VERIFIER = frozenset({errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC})
+"""What a kernel answers when its verifier refuses a program; missing rights are EPERM."""
+
+
+class VerifierError(OSError):
+    """The kernel's verifier refuses a program; `line` is what it says last."""
+
+    def __init__(self, number: int, line: str) -> None:
+        super().__init__(number, os.strerror(number))
+        self.line = line
+
+
+class Load(ctypes.Structure):
+    """union bpf_attr of BPF_PROG_LOAD."""
+
+    _fields_: ClassVar = [
+        ("prog_type", ctypes.c_uint32),
+        ("insn_cnt", ctypes.c_uint32),
+        ("insns", ctypes.c_uint64),
+        ("license", ctypes.c_uint64),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_uint64),
+        ("kern_version", ctypes.c_uint32),
+        ("prog_flags", ctypes.c_uint32),
+        ("prog_name", ctypes.c_char * 16),
+        ("prog_ifindex", ctypes.c_uint32),
+        ("expected_attach_type", ctypes.c_uint32),
+        ("unused", ctypes.c_uint64 * 4),
+        ("line_info_cnt", ctypes.c_uint32),
+        ("attach_btf_id", ctypes.c_uint32),
+    ]
+
+
+class Open(ctypes.Structure):
+    """union bpf_attr of BPF_RAW_TRACEPOINT_OPEN."""
+
+    _fields_: ClassVar = [("name", ctypes.c_uint64), ("prog_fd", ctypes.c_uint64)]
+
+
+class Create(ctypes.Structure):
+    """union bpf_attr of BPF_MAP_CREATE."""
+
+    _fields_: ClassVar = [
+        ("map_type", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+    ]
+
+
+def system_call(number: int, *arguments: object) -> int:
+    """Return what a system call returns."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = int(libc.syscall(ctypes.c_long(number), *arguments))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def _bpf(command: int, attr: ctypes.Structure) -> int:
+    return system_call(_SYS_BPF, command, ctypes.byref(attr), ctypes.sizeof(attr))
+
+
+def load(
+    prog_type: int,
+    instructions: bytes,
+    name: str = "",
+    expected_attach_type: int = 0,
+    attach_btf_id: int = 0,
+) -> int:
+    """Return the descriptor of a program of these instructions, loaded and not attached."""
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    license_ = ctypes.create_string_buffer(b"GPL")
+    attr = Load(
+        prog_type=prog_type,
+        insn_cnt=len(instructions) // INSTRUCTION_BYTES,
+        insns=ctypes.addressof(code),
+        license=ctypes.addressof(license_),
+        prog_name=name.encode()[:_NAME_BYTES],
+        expected_attach_type=expected_attach_type,
+        attach_btf_id=attach_btf_id,
+    )
+    try:
+        return _bpf(_PROG_LOAD, attr)
+    except OSError as error:
+        if error.errno not in _MAYBE_VERIFIER:
+            raise
+        refused = error
+    # To keep a log takes time, so it is kept only once there is something to tell.
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    attr.log_level, attr.log_size, attr.log_buf = 1, _LOG_BYTES, ctypes.addressof(log)
+    try:
+        return _bpf(_PROG_LOAD, attr)
+    except OSError:
+        line = telling_line(ctypes.string_at(log).decode("utf-8", "replace"))
+        if not line:
+            raise refused from None
+        raise VerifierError(refused.errno or errno.EINVAL, line) from None
+
+
+def telling_line(log: str) -> str:
+    """Return the last line of a verifier's log that says why; empty when there is none."""
+    # Counts of what was looked at follow it: "processed 3 insns (limit 1000000) ...".
+    counts = ("processed ", "verification time ", "stack depth ")
+    lines = (line.strip() for line in reversed(log.splitlines()))
+    return next((line for line in lines if line and not line.startswith(counts)), "")
+
+
+def open_raw_tracepoint(program: int, name: str | None = None) -> int:
+    """Return the descriptor by which a program is attached to a raw tracepoint, until it is closed.
+
+    Without a name the program itself says which.
+    """
+    text = None if name is None else ctypes.create_string_buffer(name.encode())
+    address = 0 if text is None else ctypes.addressof(text)
+    return _bpf(_RAW_TRACEPOINT_OPEN, Open(name=address, prog_fd=program))
+
+
+def create_map(map_type: int, value_size: int, max_entries: int) -> int:
+    """Return the descriptor of a map with integers for keys."""
+    return _bpf(
+        _MAP_CREATE,
+        Create(map_type=map_type, key_size=4, value_size=value_size, max_entries=max_entries),
+    )

@@ -1,0 +1,120 @@
+"""What is given to bpf(), against the kernel's own header, and what a refusal is taken for."""
+
+import ctypes
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pageinspect.doctor import syscalls
+from pageinspect.errors import PageInspectError
+from pageinspect.trace import bpf_calls as module
+from pageinspect.trace.bpf_calls import VerifierError, telling_line
+from pageinspect.trace.compile import kernel_may_refuse
+from pageinspect.trace.kinds import KINDS
+from pageinspect.trace.records import ORDERS
+
+HEADER = Path("/usr/include/linux/bpf.h")
+# What a member is called in the header, if not the same.
+OTHER_NAMES = {
+    "name": "raw_tracepoint.name",
+    "prog_fd": "raw_tracepoint.prog_fd",
+}
+
+
+def as_compiled(tmp_path: Path, expressions: list[str]) -> list[int]:
+    """Return the values of constant expressions over <linux/bpf.h>."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or not HEADER.exists():
+        pytest.skip("no C compiler, or no <linux/bpf.h>")
+    source, library = tmp_path / "values.c", tmp_path / "values.so"
+    source.write_text(
+        "#include <stddef.h>\n#include <linux/bpf.h>\n"
+        f"long values[] = {{{', '.join(expressions)}}};\n"
+    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return list((ctypes.c_long * len(expressions)).in_dll(ctypes.CDLL(str(library)), "values"))
+
+
+@pytest.mark.parametrize("attr", [module.Load, module.Open, module.Create])
+def test_fields_are_where_the_kernel_looks(tmp_path: Path, attr: type[ctypes.Structure]) -> None:
+    names = [field[0] for field in attr._fields_ if field[0] != "unused"]
+    offsets = [f"offsetof(union bpf_attr, {OTHER_NAMES.get(name, name)})" for name in names]
+    assert as_compiled(tmp_path, offsets) == [getattr(attr, name).offset for name in names]
+
+
+def test_numbers_are_those_of_the_header(tmp_path: Path) -> None:
+    names = (
+        "BPF_MAP_CREATE BPF_PROG_LOAD BPF_RAW_TRACEPOINT_OPEN BPF_PROG_TYPE_SOCKET_FILTER "
+        "BPF_PROG_TYPE_RAW_TRACEPOINT BPF_PROG_TYPE_TRACING BPF_TRACE_RAW_TP "
+        "BPF_MAP_TYPE_PERCPU_ARRAY BPF_FUNC_probe_read_kernel"
+    )
+    assert as_compiled(tmp_path, [*names.split(), "sizeof(struct bpf_insn)"]) == [
+        *(module._MAP_CREATE, module._PROG_LOAD, module._RAW_TRACEPOINT_OPEN),
+        *(module.SOCKET_FILTER, module.RAW_TRACEPOINT, module.TRACING, module.TRACE_RAW_TP),
+        *(module.PERCPU_ARRAY, syscalls._BPF_PROBE_READ_KERNEL, module.INSTRUCTION_BYTES),
+    ]
+
+
+def test_the_map_that_is_tried_is_as_large_as_that_of_trace() -> None:
+    assert (syscalls._COUNTERS, syscalls._COUNTER_BYTES) == (KINDS, 8 * ORDERS)
+
+
+LOG = """\
+0: R1=ctx() R10=fp0
+0: (79) r0 = *(u64 *)(r2 +0)
+R2 !read_ok
+processed 1 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (LOG, "R2 !read_ok"),
+        (f"{LOG}verification time 12 usec\nstack depth 0\n", "R2 !read_ok"),
+        ("func 'x' has no args\n", "func 'x' has no args"),
+        ("", ""),
+        ("processed 0 insns (limit 1000000)\n\n", ""),
+    ],
+)
+def test_the_line_that_tells_is_the_last_that_counts_nothing(log: str, line: str) -> None:
+    assert telling_line(log) == line
+
+
+def kernel(number: int, log: str) -> Callable[..., int]:
+    """Make a kernel that refuses every program, and says why when it is given room for that."""
+
+    def refuse(_command: int, attr: module.Load) -> int:
+        if attr.log_level:
+            assert len(log) < attr.log_size
+            ctypes.memmove(attr.log_buf, log.encode() + b"\0", len(log) + 1)
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC])
+def test_a_refusal_of_the_verifier_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(module, "_bpf", kernel(number, LOG))
+    with pytest.raises(PageInspectError) as caught, kernel_may_refuse("the BPF program"):
+        module.load(module.TRACING, syscalls.NOTHING)
+    assert caught.value.message == "the kernel's verifier refuses the BPF program: R2 !read_ok"
+    assert "defect" in caught.value.hint
+    assert os.uname().release in caught.value.hint
+
+
+@pytest.mark.parametrize(("number", "log"), [(errno.EPERM, LOG), (errno.EINVAL, "")])
+def test_other_refusals_are_none_of_the_verifier(
+    monkeypatch: pytest.MonkeyPatch, number: int, log: str
+) -> None:
+    monkeypatch.setattr(module, "_bpf", kernel(number, log))
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        module.load(module.TRACING, syscalls.NOTHING)
+    assert not isinstance(caught.value, VerifierError)
