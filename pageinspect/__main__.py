@@ -1,6 +1,5 @@
 """The entry point: parse, run one command, and turn what goes wrong into one line and a hint."""
 
-import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -46,6 +45,7 @@ def _run_command(args: "Namespace") -> int:
 
 def _reporting(task: "Callable[[], int]") -> int:
     """Return the status of a task, with a report of what it raises on stderr."""
+    from .commands.output import forget
     from .errors import Exit, PageInspectError
     from .units import printable
 
@@ -59,22 +59,16 @@ def _reporting(task: "Callable[[], int]") -> int:
         return int(error.exit_code)
     except BrokenPipeError:
         # The reader left (`| head`).
-        _forget_stdout()
+        forget(sys.stdout)
         return int(Exit.COMPLETE)
     except OSError as error:
-        _forget_stdout()
+        forget(sys.stdout)
         sys.stderr.write(
             f"pageinspect: error: cannot write the report: {error.strerror}\n"
             "  hint: is the disk full? -o FILE writes it whole or not at all\n"
         )
         return int(Exit.ERROR)
     return status
-
-
-def _forget_stdout() -> None:
-    """See that what is still buffered does not raise again when the process ends."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> None:

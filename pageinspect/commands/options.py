@@ -93,8 +93,12 @@ def keep_answers(opened: "Target", error: type[BaseException] | None, *_: object
             answers.save()
 
 
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --format and -o: how and where the report is written."""
+def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "") -> None:
+    """Add --format and -o: how and where the report is written.
+
+    `except_with` names the options with which the file grows.
+    """
+    exception = f" ({except_with}: it grows)" if except_with else ""
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format", choices=_FORMATS, default="table", help="form of the report (default: table)"
@@ -104,7 +108,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="write the report to FILE, whole or not at all, instead of stdout",
+        help=f"write the report to FILE, whole or not at all{exception}, instead of stdout",
     )
 
 

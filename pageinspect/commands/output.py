@@ -32,6 +32,14 @@ def check_output(output: Path | None) -> None:
         raise cannot_write(output, "its folder is not there, or not yours to write")
 
 
+def forget(stream: TextIO | None) -> None:
+    """See that what a stream still holds can be written: nowhere, if nobody takes it."""
+    if stream is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 @overload
 def open_output(
     output: Path, *, binary: Literal[False] = False

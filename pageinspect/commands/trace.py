@@ -17,7 +17,7 @@ from ..errors import Exit, PageInspectError, UsageError
 from .options import add_output_arguments, keep_answers, no_such_name
 from .output import check_output
 from .trace_arguments import add_details, add_filters, add_watch, seconds
-from .trace_output import Output, Watch, is_redrawn, open_stream
+from .trace_output import Output, Watch, is_redrawn, open_stream, to_reader
 
 if TYPE_CHECKING:
     from ..layout import PageLayout
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("frees that must not be"))
-    add_output_arguments(parser)
+    add_output_arguments(parser, except_with="-i, --events")
     parser.add_argument(
         "command",
         nargs="*",
@@ -182,10 +182,8 @@ def run(args: argparse.Namespace) -> int:
             redrawn=is_redrawn(args),
         )
         lines = EventLines(subject)
-        follows = args.interval is not None or args.events
-        output = Output(
-            args, lines, stack.enter_context(open_stream(args)) if follows else sys.stdout
-        )
+        stream = stack.enter_context(open_stream(args))
+        output = Output(args, lines, stream)
         watch = Watch(lines, options.disallowed, args.exec or ())
 
         def on_events(events: "list[Event]") -> None:
@@ -194,15 +192,14 @@ def run(args: argparse.Namespace) -> int:
                 output.events([e for e in events if e.who.kind in options.kinds])
 
         session = Session(program, args.duration, args.interval, args.command, _announce, on_events)
-        found = lost = 0
-        readings = stack.enter_context(contextlib.closing(session.readings()))
-        for reading in readings:
-            report = TraceReport.of(subject, reading)
-            output.report(report)
-            lost += report.lost.total
-            found += report.disallowed.frees
-            if report.disallowed.frees:
-                # An event that was lost told nobody.
-                watch.fire()
+        lost = 0
+        with to_reader(stream), contextlib.closing(session.readings()) as readings:
+            for reading in readings:
+                report = TraceReport.of(subject, reading)
+                lost += report.lost.total
+                if report.disallowed.frees:
+                    # An event that was lost told nobody.
+                    watch.fire()
+                output.report(report)
         watch.finish()
-    return int(Exit.FINDING if found else Exit.INCOMPLETE if lost else Exit.COMPLETE)
+    return int(Exit.FINDING if watch.fired else Exit.INCOMPLETE if lost else Exit.COMPLETE)

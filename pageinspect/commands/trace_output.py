@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from .options import write_report, write_text
-from .output import cannot_write
+from .output import cannot_write, forget
 
 if TYPE_CHECKING:
     from ..report.event import EventLines
@@ -41,12 +42,28 @@ def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
             raise cannot_write(Path("standard output"), "it is closed")
         yield sys.stdout
         return
+    grows = args.interval is not None or args.events
     try:
-        stream = args.output.open("w", encoding="utf-8")
+        # A file that does not grow is written whole at the end, and nothing before that.
+        stream = (args.output if grows else Path(os.devnull)).open("w", encoding="utf-8")
     except OSError as error:
         raise cannot_write(args.output, error.strerror) from None
     with stream:
         yield stream
+
+
+@contextlib.contextmanager
+def to_reader(stream: TextIO) -> Iterator[None]:
+    """End in peace when the reader left; hang on one who does not read no longer than wanted."""
+    try:
+        yield
+    except BrokenPipeError:
+        forget(stream)
+    except (KeyboardInterrupt, SystemExit):
+        # Signals ended the run: what is still buffered would block the end of the process.
+        for each in (stream, sys.stdout, sys.stderr):
+            forget(each)
+        raise
 
 
 class Output:
@@ -69,7 +86,7 @@ class Output:
         return "" if headed else self._lines.header(self._args.format)
 
     def report(self, report: "TraceReport") -> None:
-        """Write one report."""
+        """Write one report, to the end; raises BrokenPipeError when the reader left."""
         from ..report.trace_words import told_lost
 
         if report.lost.total and (self._args.folded or self._is_events_alone()):
@@ -83,6 +100,7 @@ class Output:
             self._last(report)
         else:
             write_report(self._args, report)
+        self._stream.flush()
 
     def _is_events_alone(self) -> bool:
         args = self._args
@@ -98,7 +116,6 @@ class Output:
             # One csv file has one header.
             lines = lines[1:]
         self._stream.write("".join(lines))
-        self._stream.flush()
 
     def _last(self, report: "TraceReport") -> None:
         """Write the report that follows the events; a csv file has these alone."""
@@ -106,7 +123,6 @@ class Output:
         if self._args.format != "csv":
             blank = "\n" if self._args.format == "table" else ""
             self._stream.write(blank + _rendered(report, self._args.format))
-        self._stream.flush()
 
 
 def _rendered(report: "TraceReport", form: str) -> str:
@@ -128,6 +144,8 @@ class Watch:
         self._argv = argv
         self._told: set[int] = set()
         self._program: subprocess.Popen[bytes] | None = None
+        self.fired = False
+        """Whether there was any."""
 
     def see(self, events: "Sequence[Event]") -> None:
         """Write what the disallowed among these events were to stderr."""
@@ -143,6 +161,7 @@ class Watch:
 
     def fire(self) -> None:
         """Run the program, unless it ran."""
+        self.fired = True
         if self._argv and self._program is None:
             try:
                 self._program = subprocess.Popen(

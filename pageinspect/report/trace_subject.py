@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..layout import PageLayout
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ..trace.stacks import Stacks
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TraceSubject:
     """What is the same in all reports of a run."""
 
@@ -35,7 +36,7 @@ class TraceSubject:
         """Return the name of a kind of free."""
         return kind_name(self.layout, kind)
 
-    @property
+    @cached_property
     def disallowed(self) -> frozenset[str]:
         """The names of what must not be freed."""
         return frozenset(map(self.kind, self.options.disallowed))

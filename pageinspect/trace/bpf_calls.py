@@ -128,6 +128,8 @@ def load(
 
 def telling_line(log: str) -> str:
     """Return the last line of a verifier's log that says why; empty when there is none."""
+    # Below it newer kernels explain it at length.
+    log = log.partition("\nVerification failed:")[0]
     # Counts of what was looked at follow it: "processed 3 insns (limit 1000000) ...".
     counts = ("processed ", "verification time ", "stack depth ")
     lines = (line.strip() for line in reversed(log.splitlines()))

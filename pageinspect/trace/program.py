@@ -43,20 +43,24 @@ class PageFreeProgram:
         self._layout = layout
         self._defines = options.defines(layout)
         source = data_folder("bpf") / "page_free.bpf.c"
-        self._bpf = compile_program(bcc, source, layout_defines(layout) | self._defines)
         self._lib = bcc.lib
-        with kernel_may_refuse("the BPF program"):
-            instructions = self._bpf.dump_func(_FUNCTION.encode())
-            self._tracepoint = TypedTracepoint(bcc, TRACEPOINT, _FUNCTION, instructions)
-        self._cpus = int(self._bpf[b"frees"].total_cpu)
         self._records: list[bytes] = []
         self._counts_bad_pages = False
         self.events_fd: int | None = None
         """Readable while there are events to take; None without events."""
-        if "EVENT_SET" in self._defines:
-            table = self._bpf[b"events"]
-            table.open_ring_buffer(self._take)
-            self.events_fd = int(table.map_fd)
+        with contextlib.ExitStack() as given_back:
+            self._bpf = compile_program(bcc, source, layout_defines(layout) | self._defines)
+            given_back.callback(self._bpf.cleanup)
+            with kernel_may_refuse("the BPF program"):
+                instructions = self._bpf.dump_func(_FUNCTION.encode())
+                self._tracepoint = TypedTracepoint(bcc, TRACEPOINT, _FUNCTION, instructions)
+            given_back.callback(self._tracepoint.close)
+            self._cpus = int(self._bpf[b"frees"].total_cpu)
+            if "EVENT_SET" in self._defines:
+                table = self._bpf[b"events"]
+                table.open_ring_buffer(self._take)
+                self.events_fd = int(table.map_fd)
+            self._given_back = given_back.pop_all()
 
     def _take(self, _context: object, data: Any, size: int) -> int:
         # In a callback of C, which cannot pass on what is raised: no more than this.
@@ -145,8 +149,7 @@ class PageFreeProgram:
 
     def close(self) -> None:
         """Detach and give everything back to the kernel."""
-        self._tracepoint.close()
-        self._bpf.cleanup()
+        self._given_back.close()
 
     def __enter__(self) -> Self:
         return self

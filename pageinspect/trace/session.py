@@ -1,6 +1,7 @@
 """One run of the tracer: from attach to the end, whichever of its ends comes first.
 
-A run ends with its command, after its seconds, or by a signal; all are clean ends with a report.
+A run ends with its command, after its seconds, or by a signal; all are clean ends with a report. A
+second signal ends it without one, wherever it is: in a write, say, to who does not read.
 """
 
 import contextlib
@@ -29,6 +30,9 @@ _MEMBARRIER, _MEMBARRIER_GLOBAL = 324, 1
 
 _GRACE_SECONDS = 5.0
 """How long a command that outlives the run may take to end by SIGTERM."""
+
+_SHORT_GRACE_SECONDS = 0.5
+"""The same, once a second signal wants the run to end at once."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -62,12 +66,12 @@ class _Command:
             ) from None
         self.pidfd = os.pidfd_open(self._process.pid)
 
-    def end(self) -> int:
-        """Have it ended, by SIGTERM, or SIGKILL when it does not mind that; return its status."""
+    def end(self, grace: float) -> int:
+        """Have it ended, by SIGTERM, by SIGKILL after `grace` seconds; return its status."""
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
             try:
-                self._process.wait(_GRACE_SECONDS)
+                self._process.wait(grace)
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
         code = self._process.wait()
@@ -89,6 +93,8 @@ class _Signals:
     """Signals that end the run, as a descriptor that becomes readable."""
 
     def __enter__(self) -> Self:
+        self.impatient = False
+        self._noted = False
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
@@ -107,8 +113,17 @@ class _Signals:
         os.close(self._read)
         os.close(self._write)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        """Do nothing: Python wrote to the pipe, which is all that is wanted."""
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        """Leave the first to be found in the pipe, where Python wrote it; raise at the second."""
+        if self._noted:
+            self.impatient = True
+            raise SystemExit(128 + number)
+        self._noted = True
+
+    @property
+    def grace(self) -> float:
+        """How long a command may take to end, in seconds."""
+        return _SHORT_GRACE_SECONDS if self.impatient else _GRACE_SECONDS
 
     def fileno(self) -> int:
         return self._read
@@ -151,7 +166,8 @@ class Session:
     def readings(self) -> Generator[Reading, None, None]:
         """Run; yield each interval's counts, and at the end what is left (`last`).
 
-        Ends the command as well, when it outlives the run. Raises PageInspectError.
+        Ends the command as well, when it outlives the run. Raises PageInspectError, and SystemExit
+        for a second signal; that may be raised in whoever takes the readings, too.
         """
         with _Signals() as signals, contextlib.ExitStack() as stack:
             stack.callback(self._program.detach)
@@ -159,14 +175,14 @@ class Session:
             self._program.attach()
             self._started()
             if self._argv:
-                self._command = _Command(self._argv)
-                stack.callback(self._command.end)
+                self._command = command = _Command(self._argv)
+                stack.callback(lambda: command.end(signals.grace))
             while self._wait(signals):
                 yield self._reading()
             self._program.detach()
             self._pass_events()
             final = self._reading()
-            status = self._command.end() if self._command is not None else None
+            status = self._command.end(signals.grace) if self._command is not None else None
         yield replace(final, last=True, command_status=status)
 
     def _elapsed(self) -> float:

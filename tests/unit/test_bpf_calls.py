@@ -70,6 +70,18 @@ LOG = """\
 R2 !read_ok
 processed 1 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
 """
+# As v7.3 goes on.
+EXPLAINED = """\
+Verification failed: Register Type Safety: Unreadable register
+
+Reason:
+  R2 has never been initialized on this path, so the verifier cannot use it as an input.
+
+Suggestion:
+  Initialize R2 on every path before this instruction.
+
+processed 1 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""
 
 
 @pytest.mark.parametrize(
@@ -77,6 +89,7 @@ processed 1 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     [
         (LOG, "R2 !read_ok"),
         (f"{LOG}verification time 12 usec\nstack depth 0\n", "R2 !read_ok"),
+        (f"{LOG.partition('processed')[0]}\n{EXPLAINED}", "R2 !read_ok"),
         ("func 'x' has no args\n", "func 'x' has no args"),
         ("", ""),
         ("processed 0 insns (limit 1000000)\n\n", ""),

@@ -1,7 +1,13 @@
 """Where reports, events and alarms of a run go."""
 
+import fcntl
 import io
+import os
+import signal
+import subprocess
 import sys
+import termios
+import time
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +17,13 @@ from typing import Any
 import pytest
 from test_trace_report import STACKS, ZSWAP, broken_down
 
-from pageinspect.commands.trace_output import Output, Watch, is_redrawn, open_stream
+from pageinspect.commands.trace_output import (
+    Output,
+    Watch,
+    is_redrawn,
+    open_stream,
+    to_reader,
+)
 from pageinspect.errors import PageInspectError
 from pageinspect.report.event import EventLines
 from pageinspect.trace.records import Event, Lost
@@ -145,3 +157,52 @@ def test_a_program_that_cannot_start_is_told(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().err.splitlines()[-1] == (
         "pageinspect: /dev/null: cannot be started: Permission denied"
     )
+
+
+BLOCKED = """
+import sys
+from test_trace_session import FakeProgram
+from pageinspect.commands.trace_output import to_reader
+from pageinspect.trace.session import Session
+import contextlib
+session = Session(FakeProgram(), None, 0.01)
+with to_reader(sys.stdout), contextlib.closing(session.readings()) as readings:
+    for _ in readings:
+        sys.stdout.write("x" * (1 << 26))
+        sys.stdout.flush()
+"""
+
+
+def test_two_signals_end_it_in_a_write_that_nobody_reads() -> None:
+    read, write = os.pipe()
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here}:{here.parents[1]}"}
+    # Without a buffer Python forgets the rest of a write that a signal interrupts.
+    environment.pop("PYTHONUNBUFFERED", None)
+    child = subprocess.Popen([sys.executable, "-c", BLOCKED], stdout=write, env=environment)
+    os.close(write)
+    # No pipe holds the first report: its write has begun, and does not end.
+    while fcntl.ioctl(read, termios.FIONREAD, bytes(4)) == bytes(4):
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.3)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 128 + signal.SIGTERM
+    os.close(read)
+
+
+def test_a_reader_who_leaves_ends_it_in_peace() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream, to_reader(stream):
+        stream.write("report")
+        stream.flush()
+
+
+def test_what_was_seen_is_known_whoever_reads() -> None:
+    watching = watch([])
+    assert not watching.fired
+    watching.fire()
+    assert watching.fired

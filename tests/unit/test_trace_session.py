@@ -1,13 +1,16 @@
 """A run of the tracer from start to end, with real commands and signals over a fake program."""
 
+import contextlib
 import itertools
 import os
 import select
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -21,6 +24,7 @@ from pageinspect.trace.session import Reading, Session
 if TYPE_CHECKING:
     from pageinspect.trace.program import PageFreeProgram
 
+STUBBORN = "trap '' TERM; while :; do sleep 0.02; done"
 EVENT = Who(0xF6, 0, -1, 1, 0, 1, 0, "sh")
 
 
@@ -79,7 +83,8 @@ def test_seconds_end_it(program: FakeProgram) -> None:
     (reading,) = run(program, 0.1)
     assert reading.last
     assert reading.command_status is None
-    assert 0.1e9 <= reading.end_ns < 1e9
+    assert reading.start_ns == 0
+    assert reading.end_ns >= 0.1e9
     assert program.calls == ["attach", "detach"]
 
 
@@ -99,16 +104,22 @@ def test_it_counts_before_the_command_runs(program: FakeProgram) -> None:
 def test_a_command_that_outlives_it_is_ended(program: FakeProgram) -> None:
     (reading,) = run(program, 0.1, command=["sleep", "600"])
     assert reading.command_status == 128 + signal.SIGTERM
-    assert reading.end_ns < 1e9
+    assert program.calls == ["attach", "detach"]
 
 
 def test_a_command_that_minds_no_sigterm_is_killed(
     program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_GRACE_SECONDS", 0.1)
-    stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.02; done"]
-    (reading,) = run(program, 0.3, command=stubborn)
+    # The end of the run waits until the command says that it minds none.
+    program.events_fd, ring = os.pipe()
+    stubborn = ["sh", "-c", f"trap '' TERM; echo > /dev/fd/{ring}; while :; do sleep 0.02; done"]
+    monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, pass_fds=[ring]))
+    interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
+    (reading,) = run(program, command=stubborn, on_events=lambda _events: interrupt())
     assert reading.command_status == 128 + signal.SIGKILL
+    os.close(ring)
+    os.close(program.events_fd)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -120,7 +131,12 @@ def test_signals_end_it(program: FakeProgram, number: signal.Signals) -> None:
 
 
 def test_intervals_give_what_each_added(program: FakeProgram) -> None:
-    readings = run(program, 2.25, 0.6)
+    session = Session(cast("PageFreeProgram", program), None, 0.01)
+    readings = []
+    for reading in session.readings():
+        readings.append(reading)
+        if len(readings) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
     assert [reading.last for reading in readings] == [False, False, False, True]
     assert [int(reading.counts.untyped[0]) for reading in readings] == [1, 1, 1, 1]
     assert [reading.counts.lost.unread for reading in readings] == [1, 1, 1, 1]
@@ -130,13 +146,16 @@ def test_intervals_give_what_each_added(program: FakeProgram) -> None:
 
 
 def test_intervals_that_nobody_read_are_left_out(program: FakeProgram) -> None:
-    session = Session(cast("PageFreeProgram", program), 1.0, 0.1)
+    session = Session(cast("PageFreeProgram", program), None, 0.1)
     readings = session.readings()
-    next(readings)
+    first = next(readings)
     time.sleep(0.5)
-    rest = list(readings)
-    assert len(rest) < 7
-    assert rest[-1].last
+    # One reading for all of them, and the next is not due before its own time.
+    late, next_one = next(readings), next(readings)
+    readings.close()
+    assert late.start_ns == first.end_ns
+    assert late.end_ns >= first.end_ns + 0.5e9
+    assert next_one.end_ns // 10**8 > late.end_ns // 10**8
 
 
 def test_a_reader_that_leaves_ends_program_and_command(program: FakeProgram) -> None:
@@ -202,3 +221,33 @@ def test_what_was_freed_up_to_the_detachment_is_told(program: FakeProgram) -> No
     assert seen == [9]
     os.close(ring)
     os.close(program.events_fd)
+
+
+def interrupted(readings: Generator[Reading, None, None], *numbers: signal.Signals) -> None:
+    """Take a reading, and close after these signals, of which one raises."""
+    with contextlib.closing(readings):
+        next(readings)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+
+
+def test_a_second_signal_ends_it_wherever_it_is(program: FakeProgram) -> None:
+    session = Session(cast("PageFreeProgram", program), None, 0.01, ["sleep", "600"])
+    with pytest.raises(SystemExit) as caught:
+        interrupted(session.readings(), signal.SIGINT, signal.SIGTERM)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert program.calls == ["attach", "detach"]
+    assert session._command is not None
+    assert session._command._process.returncode == -signal.SIGTERM
+
+
+def test_one_that_minds_no_sigterm_is_not_waited_for_after_two_signals(
+    program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_GRACE_SECONDS", 10_000.0)
+    monkeypatch.setattr(module, "_SHORT_GRACE_SECONDS", 0.1)
+    session = Session(cast("PageFreeProgram", program), None, 1.0, ["sh", "-c", STUBBORN])
+    with pytest.raises(SystemExit):
+        interrupted(session.readings(), signal.SIGINT, signal.SIGINT)
+    assert session._command is not None
+    assert session._command._process.returncode in {-signal.SIGTERM, -signal.SIGKILL}
