@@ -9,7 +9,8 @@
 #define KIND_UNTYPED PAGE_TYPE_SLOTS
 #define KIND_PAGE_POOL (PAGE_TYPE_SLOTS + 1)
 #define KIND_UNREAD (PAGE_TYPE_SLOTS + 2)
-#define KINDS (PAGE_TYPE_SLOTS + 3)
+#define KIND_HWPOISON (PAGE_TYPE_SLOTS + 3)
+#define KINDS (PAGE_TYPE_SLOTS + 4)
 
 /* Orders that are told apart; a power of two, above MAX_PAGE_ORDER of every x86_64 kernel. */
 #define ORDERS 16

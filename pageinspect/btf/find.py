@@ -14,7 +14,6 @@ from drgn import (
     SymbolIndex,
     SymbolKind,
 )
-from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
 from ..errors import PageInspectError
 from .answers import Answers
@@ -46,6 +45,9 @@ def find_symbols(prog: Program, *, live: bool) -> SymbolIndex:
     VMCOREINFO since Linux kernel commit f09bddbd8661 ("vmcoreinfo: add kallsyms_num_syms symbol")
     (in v6.0).
     """
+    # Not at the top: all of drgn's helpers come with it, and answers that are kept need none.
+    from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
+
     hint = _DWARF_HINT
     try:
         symbols = load_vmlinux_kallsyms(prog)

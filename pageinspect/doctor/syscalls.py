@@ -20,7 +20,7 @@ _PERF_ATTR_SIZE = 112
 
 _INSTRUCTION = struct.Struct("<BBhi")
 _BPF_PROBE_READ_KERNEL = 113
-_COUNTERS, _COUNTER_BYTES = 259, 128
+_COUNTERS, _COUNTER_BYTES = 260, 128
 """Of the map `frees` in bpf/page_free.h."""
 
 NOTHING = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)

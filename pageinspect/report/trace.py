@@ -14,7 +14,7 @@ from .base import SCHEMA, Cell, Column, Table, kernel_json
 from .breakdown import Breakdown, Naming, WhoFrees, break_down, key_columns, stack_lines
 from .frees import Frees, TypeFrees
 from .trace_subject import TraceSubject
-from .trace_words import meaning, seconds, told_bad_pages, told_lost
+from .trace_words import meaning, seconds, told_bad_pages, told_lost, told_poisoned
 
 if TYPE_CHECKING:
     from ..trace.session import Reading
@@ -63,6 +63,8 @@ class TraceReport:
     others: Frees | None
     """Of types that were not asked for; None when all were."""
     untyped: Frees
+    hwpoison: Frees
+    """Of poisoned pages; they are in no other count, for they do not reach the buddy."""
     breakdown: Breakdown | None
     """By who freed them, when that was asked for."""
     tails: tuple[tuple[str, int], ...] | None
@@ -95,6 +97,7 @@ class TraceReport:
             typed,
             None if subject.types is None else rest,
             Frees(tuple(counts.untyped.tolist())),
+            Frees(tuple(counts.hwpoison.tolist())),
             breakdown,
             _tails(subject.layout, counts) if options.tails else None,
             counts.bad_pages,
@@ -110,7 +113,7 @@ class TraceReport:
 
     @property
     def total(self) -> Frees:
-        """All frees that were counted."""
+        """All frees that were counted, of pages that reach the buddy."""
         return sum((row.frees for row in self.typed), self.untyped + (self.others or Frees()))
 
     @property
@@ -158,6 +161,8 @@ class TraceReport:
         if self.others is not None:
             found["others"] = self.others.to_json()
         found["untyped"] = self.untyped.to_json()
+        if self.hwpoison.frees:
+            found["hwpoison"] = self.hwpoison.to_json()
         if self.tails is not None:
             found["tails"] = [{"type": printable(name), "pages": n} for name, n in self.tails]
         if self.breakdown is not None:
@@ -197,6 +202,8 @@ class TraceReport:
             ]
         none = [None] * (len(columns) - len(_COLUMNS))
         rows += [(name, *none, *frees.cells(page_size), None) for name, frees in self._remaining()]
+        poisoned = ("hwpoison", *none, *self.hwpoison.cells(page_size), None)
+        rows += [poisoned] if self.hwpoison.frees else []
         total: tuple[Cell, ...] = ("total", *none, *self.total.cells(page_size), None)
         lost: tuple[Cell, ...] = ("lost", *none, self.lost.total, None, None, None, None)
         if self.subject.interval:
@@ -256,6 +263,8 @@ class TraceReport:
             f"Typed tails of frees that are no compound page: {name}, {counted(pages, 'page')}."
             for name, pages in self.tails or ()
         ]
+        if self.hwpoison.frees:
+            lines.append(told_poisoned(self.hwpoison.frees))
         if not self.subject.layout.resets:
             lines.append(told_bad_pages(self.bad_pages))
         if self.lost.total:

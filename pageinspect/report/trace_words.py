@@ -29,6 +29,11 @@ def told_bad_pages(calls: int | None) -> str:
     return f"The kernel found bad pages: {counted(calls, 'call')} of bad_page()."
 
 
+def told_poisoned(frees: int) -> str:
+    """Return what became of poisoned pages."""
+    return f"Kept from the buddy, and in no total: {counted(frees, 'poisoned page')} (hwpoison)."
+
+
 def told_lost(lost: Lost) -> str:
     """Return what is missing, and why."""
     parts = [

@@ -1,4 +1,4 @@
-"""What a free is counted as: its type slot, or one of three other kinds. As in bpf/page_free.h."""
+"""What a free is counted as: its type slot, or one of four other kinds. As in bpf/page_free.h."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,9 @@ from ..schemes import SLOTS
 UNTYPED = SLOTS
 PAGE_POOL = SLOTS + 1
 UNREAD = SLOTS + 2
-KINDS = SLOTS + 3
+HWPOISON = SLOTS + 3
+"""A poisoned page, which free_pages_prepare() keeps from the buddy."""
+KINDS = SLOTS + 4
 
 TYPED = frozenset(range(SLOTS))
 OTHER_NAMES = {"untyped": UNTYPED, "page_pool": PAGE_POOL}

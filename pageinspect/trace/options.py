@@ -145,7 +145,9 @@ def layout_defines(layout: PageLayout) -> dict[str, str]:
         "STRUCT_PAGE_SIZE": layout.struct_size,
         "FLAGS_OFFSET": layout.flags,
         "HEAD_BIT": layout.flag("head"),
+        "HWPOISON_BIT": layout.flag("hwpoison"),
         "ZONE_NODE_SHIFT": layout.zone_bits.shift,
         "MAX_ORDER": MAX_ORDER,
     }
-    return {name: f"({value})" for name, value in numbers.items()}
+    # A kernel without CONFIG_MEMORY_FAILURE has no such bit.
+    return {name: f"({value})" for name, value in numbers.items() if value is not None}

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..layout import PageLayout
 from ..schemes import SLOTS
-from .kinds import PAGE_POOL, UNREAD, UNTYPED
+from .kinds import HWPOISON, KINDS, PAGE_POOL, UNTYPED
 
 ORDERS = 16
 """As in bpf/page_free.h, like the shapes below."""
@@ -153,6 +153,11 @@ class Counts:
         """(ORDERS,) frees of pages with the signature of page_pool."""
         return self.frees[PAGE_POOL]
 
+    @property
+    def hwpoison(self) -> npt.NDArray[np.uint64]:
+        """(ORDERS,) frees of poisoned pages, which never reach the buddy."""
+        return self.frees[HWPOISON]
+
     def __sub__(self, earlier: "Counts") -> "Counts":
         who = {key: n - earlier.who.get(key, 0) for key, n in self.who.items()}
         bad_pages = None if self.bad_pages is None else self.bad_pages - (earlier.bad_pages or 0)
@@ -168,7 +173,7 @@ class Counts:
 def no_counts() -> Counts:
     """Return the counts of a program that has just been attached."""
     return Counts(
-        np.zeros((UNREAD + 1, ORDERS), np.uint64), Lost(), {}, np.zeros(SLOTS, np.uint64), None
+        np.zeros((KINDS, ORDERS), np.uint64), Lost(), {}, np.zeros(SLOTS, np.uint64), None
     )
 
 

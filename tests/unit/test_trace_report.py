@@ -17,7 +17,7 @@ from pageinspect.report.frees import Frees
 from pageinspect.report.trace import TraceReport
 from pageinspect.report.trace_subject import TraceSubject
 from pageinspect.target import Provenance
-from pageinspect.trace.kinds import PAGE_POOL, UNTYPED
+from pageinspect.trace.kinds import HWPOISON, PAGE_POOL, UNTYPED
 from pageinspect.trace.options import Filters, TraceOptions
 from pageinspect.trace.records import WHO, Counts, Event, Lost, Who, no_counts
 from pageinspect.trace.session import Reading
@@ -462,3 +462,18 @@ def test_rows_and_stacks_are_summed_over_what_the_other_tells_apart() -> None:
         (["sh\\x1b[1m"], 5),
     ]
     assert [stack["frees"] for stack in document["stacks"]] == [15]
+
+
+def test_poisoned_pages_have_a_row_and_are_in_no_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    poisoned = report(counts({(HWPOISON, 0): 5, (TABLE, 0): 1}, {0: 10}))
+    lines = [line.split() for line in text(poisoned).splitlines()]
+    assert [line[:3] for line in lines if line[:1] in (["hwpoison"], ["total"])] == [
+        ["hwpoison", "5", "5"],
+        ["total", "11", "11"],
+    ]
+    told = json.loads(text(poisoned, "json"))
+    assert told["hwpoison"] == {"frees": 5, "pages": 5}
+    assert told["events"] == 11
+    assert "Kept from the buddy, and in no total: 5 poisoned pages (hwpoison)." in text(poisoned)
+    assert "hwpoison" not in json.loads(text(report(STICKY), "json"))
