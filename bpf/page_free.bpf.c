@@ -50,28 +50,13 @@ BPF_STACK_TRACE(stacks, MOST_STACKS);
 BPF_PERCPU_ARRAY(tails, u64, PAGE_TYPE_SLOTS);
 #endif
 
-/* free_pages_prepare() keeps such a page from the buddy, if it is one alone. */
-static inline __attribute__((always_inline)) int is_poisoned(u64 flags, u32 order)
-{
-#ifdef HWPOISON_BIT
-	return !order && flags >> HWPOISON_BIT & 1;
-#else
-	return 0;
-#endif
-}
-
 #if PAGE_WORDS == 1
 /* The page_type word alone, by a plain load: the verifier knows that `page` is a struct page. In
  * assembly, for bcc would make a call of bpf_probe_read_kernel() of what it takes for a pointer. */
 static inline __attribute__((always_inline)) int kind_of(const char *page, u32 order, u64 *words)
 {
-	u64 type, flags = 0;
+	u64 type;
 
-#ifdef HWPOISON_BIT
-	asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(flags) : "r"(page), "i"(FLAGS_OFFSET));
-#endif
-	if (is_poisoned(flags, order))
-		return KIND_HWPOISON;
 	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(type) : "r"(page), "i"(PAGE_TYPE_OFFSET));
 	return page_type_typed(type) ? page_type_slot(type) : KIND_UNTYPED;
 }
@@ -83,8 +68,11 @@ static inline __attribute__((always_inline)) int kind_of(const char *page, u32 o
 
 	if (bpf_probe_read_kernel(words, PAGE_WORDS * sizeof(u64), page))
 		return KIND_UNREAD;
-	if (is_poisoned(words[FLAGS_OFFSET / 8], order))
+#ifdef HWPOISON_BIT
+	/* free_pages_prepare() keeps such a page from the buddy, if it is one alone. */
+	if (!order && words[FLAGS_OFFSET / 8] >> HWPOISON_BIT & 1)
 		return KIND_HWPOISON;
+#endif
 	type = words[PAGE_TYPE_OFFSET / 8] >> 8 * (PAGE_TYPE_OFFSET % 8);
 	if (page_type_typed(type))
 		return page_type_slot(type);

@@ -325,9 +325,8 @@ def test_poisoned_pages_are_told_apart_where_the_kernel_can_poison(guest: Guest)
     report = json.loads(done.stdout)
     check_lost(report, done.status)
     assert report["hwpoison"] == {"frees": 5, "pages": 5}
-    plain = json.loads(run_trace(guest, "--format", "json", "--", *poison).stdout)
-    assert plain["hwpoison"] == {"frees": 5, "pages": 5}
-    assert plain["events"] == plain["untyped"]["frees"] + sum(r["frees"] for r in plain["typed"])
+    others = report["untyped"]["frees"] + sum(row["frees"] for row in report["typed"])
+    assert report["events"] == others >= 5
 
 
 UNSAFE = """
