@@ -1,7 +1,7 @@
 """Typed frees: pages that reached the buddy allocator with a page type set."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -63,8 +63,6 @@ class TraceReport:
     others: Frees | None
     """Of types that were not asked for; None when all were."""
     untyped: Frees
-    hwpoison: Frees
-    """Of poisoned pages; they are in no other count, for they do not reach the buddy."""
     breakdown: Breakdown | None
     """By who freed them, when that was asked for."""
     tails: tuple[tuple[str, int], ...] | None
@@ -75,6 +73,8 @@ class TraceReport:
     """The frees that must not be, whatever is shown."""
     lost: Lost
     command_status: int | None
+    hwpoison: Frees = field(default_factory=Frees)
+    """Of poisoned pages; they are in no other count, for they do not reach the buddy."""
 
     @classmethod
     def of(cls, subject: TraceSubject, reading: "Reading") -> Self:
@@ -97,13 +97,13 @@ class TraceReport:
             typed,
             None if subject.types is None else rest,
             Frees(tuple(counts.untyped.tolist())),
-            Frees(tuple(counts.hwpoison.tolist())),
             breakdown,
             _tails(subject.layout, counts) if options.tails else None,
             counts.bad_pages,
             Frees(tuple(counts.frees[sorted(options.disallowed)].sum(axis=0).tolist())),
             counts.lost,
             reading.command_status,
+            Frees(tuple(counts.hwpoison.tolist())),
         )
 
     @property
