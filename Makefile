@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make fuzz   a core damaged in 2000 ways, and what commands say of it
 # make bench  speed beside the peers
+# make large-cores   cores of large machines, for make bench: 8 GiB of memory, some ten minutes
 # make soak   many starts of the tracer, and a long run of it
 #
 # All of them install what is missing: Debian packages after printing the command, Python packages
@@ -14,12 +15,15 @@ BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo )
 PACKAGES := busybox-static cpio debian-archive-keyring gcc kmod libc6-dev mmdebstrap \
             python3-venv qemu-system-x86 squashfs-tools util-linux xz-utils zstd
+bench: PACKAGES += crash
+large-cores: PACKAGES += makedumpfile
+LARGE ?= $(wildcard $(VENV)/large-*.core)
 PYTEST_ARGS ?=
 SIDE_BY_SIDE := -n 2 --dist loadscope
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= 1
 
-.PHONY: demo test test-all test-unit lint fuzz bench soak packages clean
+.PHONY: demo test test-all test-unit lint fuzz bench large-cores soak packages clean
 
 demo: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest
@@ -50,9 +54,15 @@ fuzz: packages $(VENV)/installed
 	$(BIN)/python tests/fuzz/fuzz.py $(VENV)/fuzz.core --count $(FUZZ_COUNT) --seed $(FUZZ_SEED)
 
 bench: packages $(VENV)/installed
-	$(BIN)/pageinspect vm build newest --debuginfo
-	$(BIN)/python benchmarks/walking.py -o $(VENV)/walking.json
+	$(BIN)/pageinspect vm build newest 6.1 --debuginfo
+	$(BIN)/python benchmarks/walking.py $(LARGE:%=--large %) -o $(VENV)/walking.json
 	$(BIN)/python benchmarks/tracing.py -o $(VENV)/tracing.json
+
+large-cores: packages $(VENV)/installed
+	$(BIN)/pageinspect vm build newest
+	for size in 4G 32G 128G; do \
+		$(BIN)/python benchmarks/large_core.py $(VENV)/large-$$size.core $$size || exit; \
+	done
 
 soak: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from results import print_table
@@ -26,7 +27,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds that something took, of the wall's clock and of all processors, and MiB at most."""
+    """Seconds by the wall's clock and of all processors, and bytes of the largest process."""
 
     wall: float
     cpu: float
@@ -43,7 +44,7 @@ class Line:
     theirs: Timing
     sense: Literal["at least", "at most"]
     bar: float | None
-    clock: Literal["wall", "cpu"] = "wall"
+    clock: Literal["wall", "cpu", "peak"] = "wall"
 
     @property
     def ratio(self) -> float:
@@ -64,10 +65,14 @@ class Line:
 
 
 def here(work: Callable[[], object]) -> Timing:
-    """Time a call in this process and those it starts."""
+    """Time a call in this process and those it starts; its peak is that of this process."""
+    # From here on the kernel counts the most memory anew.
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     wall, cpu = time.perf_counter(), _cpu()
     work()
-    return Timing(time.perf_counter() - wall, _cpu() - cpu, 0)
+    took = time.perf_counter() - wall, _cpu() - cpu
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return Timing(*took, int(status.partition("VmHWM:")[2].split()[0]) * 1024)
 
 
 def _cpu() -> float:
@@ -78,11 +83,13 @@ def _cpu() -> float:
 def process(*command: object) -> Timing:
     """Time a whole process; its peak is that of the largest of its processes."""
     argv = [sys.executable, "-IS", "-c", _START, *map(str, command)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{' '.join(argv[4:])} failed: {done.stderr}")
     wall, cpu, peak = map(float, done.stdout.split())
-    return Timing(wall, cpu, peak / 1024)
+    return Timing(wall, cpu, peak * 1024)
 
 
 def best(*works: Callable[[], Timing], runs: int = RUNS) -> list[Timing]:
@@ -95,25 +102,40 @@ def best(*works: Callable[[], Timing], runs: int = RUNS) -> list[Timing]:
 
 
 def show(lines: Sequence[Line]) -> None:
-    """Print the lines as a table."""
+    """Print the lines as a table; ratios are of wall time where it does not say CPU or memory."""
     verdict = {True: "yes", False: "no", None: ""}
     print_table(
-        ("work", "beside", "ratio", "of CPU", "bar", "met", "ours ms", "theirs ms", "peak MiB"),
+        ("work", "beside", "ratio", "of CPU", "bar", "met", "ours", "theirs", "MB", "their MB"),
         [
             (
                 line.work,
                 line.peer,
                 f"{line.ratio:.2f}",
-                f"{line.of('cpu'):.2f}",
+                f"{line.of('cpu'):.2f}" if line.clock == "wall" else "",
                 "" if line.bar is None else f"{line.sense} {line.bar:g}",
                 verdict[line.met],
-                f"{getattr(line.ours, line.clock) * 1e3:.3g}",
-                f"{getattr(line.theirs, line.clock) * 1e3:.3g}",
-                f"{line.ours.peak:.0f}" if line.ours.peak else "",
+                _seconds(line.ours, line.clock),
+                _seconds(line.theirs, line.clock),
+                _megabytes(line.ours),
+                _megabytes(line.theirs),
             )
             for line in lines
         ],
     )
+
+
+def _seconds(timing: Timing, clock: str) -> str:
+    if clock == "peak":
+        return ""
+    seconds = timing.cpu if clock == "cpu" else timing.wall
+    for unit, least in {"s": 1.0, "ms": 1e-3, "us": 1e-6}.items():
+        if seconds >= least:
+            return f"{seconds / least:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def _megabytes(timing: Timing) -> str:
+    return f"{timing.peak / 1e6:.0f}" if timing.peak else ""
 
 
 def as_json(lines: Sequence[Line]) -> list[dict[str, Any]]:

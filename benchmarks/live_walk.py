@@ -1,0 +1,36 @@
+"""Run in a guest, by walking_live.py: our walk of this kernel beside page-types. Prints json.
+
+page-types without options reads all of /proc/kpageflags, where the kernel works out 64 bits a
+page, and adds up the sets of flags; it reads neither kpagecount nor any pagemap.
+"""
+
+import dataclasses
+import json
+import sys
+
+from timing import best, here, process
+from works import pageinspect, walk
+
+from pageinspect.survey import survey
+from pageinspect.target import open_target
+
+
+def main() -> None:
+    """Time the tool named, the walk alone, and the whole command."""
+    tool, runs = sys.argv[1], int(sys.argv[2])
+    asked = survey(open_target(None))
+    pageinspect("summary", "--by", "use")()
+    taken = best(
+        lambda: process(tool),
+        lambda: here(lambda: walk(asked, "use", 1)),
+        pageinspect("summary", "--by", "use"),
+        runs=runs,
+    )
+    found = dict(
+        zip(("page-types", "walk", "summary"), map(dataclasses.asdict, taken), strict=True)
+    )
+    print(json.dumps({"pages": asked.census.spanned_pages, "timings": found}))
+
+
+if __name__ == "__main__":
+    main()
