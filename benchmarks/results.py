@@ -10,9 +10,9 @@ from tabulate import tabulate
 from pageinspect.vm.guest import Guest
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of text, the first column to the left and all others to the right."""
-    align = ["left", *["right"] * (len(headers) - 1)]
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """Print rows of text, the first `left` columns to the left and all others to the right."""
+    align = ["left"] * left + ["right"] * (len(headers) - left)
     print(tabulate(rows, headers=headers, colalign=align, disable_numparse=True))
 
 

@@ -121,6 +121,7 @@ def show(lines: Sequence[Line]) -> None:
             )
             for line in lines
         ],
+        left=2,
     )
 
 
