@@ -1,11 +1,9 @@
 """The entry point: parse, run one command, and turn what goes wrong into one line and a hint."""
 
-import signal
 import sys
-from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in commands/: --help is to import little
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
@@ -39,6 +37,8 @@ def _run(argv: list[str] | None) -> int:
 
 def _run_command(args: "Namespace") -> int:
     """Run a command, and then what it left to be done at its end in `args.ends`."""
+    from contextlib import ExitStack
+
     with ExitStack() as args.ends:
         return int(args.run(args))
 
@@ -73,6 +73,8 @@ def _reporting(task: "Callable[[], int]") -> int:
 
 def entry() -> None:
     """Console script: as `python -m pageinspect`."""
+    import signal
+
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..survey import Survey
     from ..totals import UseTally
 
-NAME = "check"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""

@@ -12,8 +12,6 @@ import os
 from .options import add_output_arguments, write_report
 from .output import check_output
 
-NAME = "doctor"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""

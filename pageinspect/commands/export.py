@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..ranges import Range
     from ..survey import Survey
 
-NAME = "export"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..report.listing import Runs
     from ..survey import Survey
 
-NAME = "list"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""

@@ -18,8 +18,6 @@ from .options import (
 )
 from .walking import status
 
-NAME = "page"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""

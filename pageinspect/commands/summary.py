@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..survey import Survey
     from ..totals import Tally
 
-NAME = "summary"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""

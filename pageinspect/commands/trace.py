@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..trace.options import Filters, TraceOptions
     from ..trace.records import Event
 
-NAME = "trace"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -5,7 +5,6 @@ import contextlib
 import io
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from .options import write_report, write_text
 from .output import cannot_write, forget
 
 if TYPE_CHECKING:
+    import subprocess
+
     from ..report.event import EventLines
     from ..report.trace import TraceReport
     from ..trace.records import Event
@@ -161,6 +162,8 @@ class Watch:
 
     def fire(self) -> None:
         """Run the program, unless it ran."""
+        import subprocess
+
         self.fired = True
         if self._argv and self._program is None:
             try:

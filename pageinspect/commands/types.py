@@ -4,8 +4,6 @@ import argparse
 
 from .options import add_output_arguments, add_target_arguments, open_target, write_report
 
-NAME = "types"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""

@@ -5,25 +5,25 @@ cache folder ($PAGEINSPECT_CACHE, else pageinspect/ in the XDG cache home).
 """
 
 import argparse
-from typing import Any, cast
 
-from . import vm_build, vm_dump, vm_list, vm_run
+from . import add_commands
 from .vm_options import DashesParser
 
-NAME = "vm"
+COMMANDS = {
+    "build": "Build kernels and the guest root from Debian's archive",
+    "run": "Boot a kernel and run a command in the guest, or a shell on this terminal",
+    "dump": "Run a command in a guest, then write the guest's memory to a core",
+    "list": "List the kernels of the catalogue and those that are built",
+}
+"""Each subcommand, the module vm_ and that name, and its summary."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands."""
-    from . import Command, add_command
-
     subparsers = parser.add_subparsers(
         metavar="SUBCOMMAND", required=True, parser_class=DashesParser
     )
-    # The type of a group of parsers is invariant, though a DashesParser is a parser.
-    group: Any = subparsers
-    for command in (vm_build, vm_run, vm_dump, vm_list):
-        add_command(group, cast("Command", command))
+    add_commands(subparsers, COMMANDS, prefix="vm_")
 
 
 def run(args: argparse.Namespace) -> int:

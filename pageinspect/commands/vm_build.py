@@ -8,8 +8,6 @@ import argparse
 from ..errors import Exit, UsageError
 from .vm_options import say
 
-NAME = "build"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -19,8 +19,6 @@ from .vm_run import in_guest
 if TYPE_CHECKING:
     from ..vm.guest import Guest
 
-NAME = "dump"
-
 _FORMS = ("elf", "zlib", "lzo", "zstd")
 _LEAST_MEMORY = 512 << 20
 

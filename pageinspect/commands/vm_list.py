@@ -5,8 +5,6 @@ import argparse
 from ..errors import Exit
 from .options import add_output_arguments, write_report
 
-NAME = "list"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from . import CommandParser
 
 if TYPE_CHECKING:
     from ..vm.guest import Guest
@@ -19,7 +20,7 @@ _MOST_CPUS = 255
 _LONGEST_S = 1e8
 
 
-class DashesParser(argparse.ArgumentParser):
+class DashesParser(CommandParser):
     """A parser that leaves what follows the first `--` alone, as `command`.
 
     argparse by itself gives the words after `--` to the positional arguments before it.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..vm.guest import Guest
     from ..vm.kdump import Disks
 
-NAME = "run"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

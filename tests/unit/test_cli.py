@@ -1,19 +1,20 @@
 """The command line without a kernel: help, exit codes, bad input, quiet ends."""
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from pageinspect.commands import COMMANDS
+from pageinspect.commands import COMMANDS, vm
 
-HEAVY = ("drgn", "_drgn", "bcc", "numpy", "tabulate", "tqdm")
+HEAVY = ("drgn", "_drgn", "bcc", "numpy", "tabulate", "tqdm", "dataclasses", "inspect", "json")
+HEAVY_FOR_HELP = (*HEAVY, "typing", "pathlib", "subprocess", "tempfile", "importlib.metadata")
 
 
 def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:
@@ -21,20 +22,43 @@ def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+def help_and_imports(*command: str) -> tuple[str, set[str]]:
+    """Return what --help says, and all modules that are imported when it has said it."""
     program = (
-        "import json, sys\n"
+        "import sys\n"
         "from pageinspect.__main__ import main\n"
-        "try: main(['--help'])\n"
+        f"try: main({[*command, '--help']})\n"
         "except SystemExit: pass\n"
-        f"json.dump([m for m in {HEAVY} if m in sys.modules], sys.stderr)"
+        "print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stderr) == []
+    return done.stdout, set(done.stderr.split())
+
+
+def test_help_names_every_command_and_imports_next_to_nothing() -> None:
+    text, imported = help_and_imports()
+    assert "argparse" in imported
+    assert not imported & set(HEAVY_FOR_HELP)
+    ours = {name for name in imported if name.startswith("pageinspect")}
+    assert ours == {"pageinspect", "pageinspect.__main__", "pageinspect.commands"}
     for command in COMMANDS:
-        assert f"    {command.NAME} " in done.stdout
+        assert f"    {command} " in text
+
+
+@pytest.mark.parametrize(
+    "command", [*((name,) for name in COMMANDS), *(("vm", name) for name in vm.COMMANDS)]
+)
+def test_help_of_a_command_says_what_its_module_does(command: tuple[str, ...]) -> None:
+    summary = COMMANDS[command[0]] if len(command) == 1 else vm.COMMANDS[command[1]]
+    module = import_module(f"pageinspect.commands.{'_'.join(command)}")
+    text, imported = help_and_imports(*command)
+    assert (module.__doc__ or "").startswith(f"{summary}.")
+    assert module.__doc__ in text
+    assert not imported & set(HEAVY)
+    others = {f"pageinspect.commands.{name}" for name in COMMANDS if name not in command}
+    assert not imported & others - {"pageinspect.commands.vm"}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +159,7 @@ def test_help_on_a_terminal_that_knows_ascii_alone() -> None:
     environment = os.environ | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     for command in COMMANDS:
         done = subprocess.run(
-            [sys.executable, "-m", "pageinspect", command.NAME, "--help"],
+            [sys.executable, "-m", "pageinspect", command, "--help"],
             capture_output=True,
             env=environment,
             check=False,

@@ -80,6 +80,7 @@ def test_the_command_line_offers_every_key() -> None:
 
 def test_docs_describe_every_option_of_trace_and_no_other() -> None:
     trace = build_parser()._subparsers._group_actions[0].choices["trace"]  # type: ignore[union-attr,index,call-overload]
+    trace.load()
     options = {o for action in trace._actions for o in action.option_strings if o.startswith("--")}
     document = (ROOT / "docs/tracing.md").read_text(encoding="utf-8")
     told = set(re.findall(r"--[a-z][a-z-]*", document))
