@@ -39,6 +39,10 @@ def _run_command(args: "Namespace") -> int:
     """Run a command, and then what it left to be done at its end in `args.ends`."""
     from contextlib import ExitStack
 
+    if hasattr(args, "core"):
+        from .libraries import start_small
+
+        start_small()
     with ExitStack() as args.ends:
         return int(args.run(args))
 
