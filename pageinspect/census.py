@@ -1,5 +1,6 @@
 """What classification needs to know beside struct pages, read once into plain values."""
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ TRYLOCK = 0xFFFF
 
 # A list of a zone and CPU holds less.
 _LONGEST_LIST = 1 << 20
+_PAGE = 4096
+_POINTER = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +163,19 @@ class _PcpReader:
     def _linked(self, head: int, link: int, end: int | None = None) -> Iterator[tuple[int, int]]:
         """Yield the pfn and the struct page of what is on one list, up to `end` (None: the head).
 
-        `link` is where a struct page has the next one. Each step needs what the one before it read.
+        `link` is where a struct page has the next one. Each step needs what the one before it read,
+        but neighbours in memory are often neighbours on a list: pages are read whole, once a list.
         """
         layout, next_ = self._layout, head
         passed: set[int] = set()
+        read: dict[int, bytes] = {}
         while len(passed) < _LONGEST_LIST:
+            page = next_ & -_PAGE
             try:
-                next_ = self._prog.read_u64(next_)
-            except FaultError:
+                if page not in read:
+                    read[page] = self._prog.read(page, _PAGE)
+                (next_,) = _POINTER.unpack_from(read[page], next_ - page)
+            except (FaultError, struct.error):
                 break
             if next_ == (head if end is None else end):
                 return

@@ -24,7 +24,7 @@ def lists(of: dict[int, int], *, first: int, layout=LAYOUT, order: int = 0) -> P
     for pfn, following in of.items():
         pages[pfn, 1] = link(following)
         pages[pfn, 5] = pfn % 4 + order
-    memory = {VMEMMAP: pages.tobytes(), ZONE: link(first).to_bytes(8, "little")}
+    memory = {VMEMMAP: pages.tobytes(), ZONE: link(first).to_bytes(4096, "little")}
     prog = Program(Platform(Architecture.X86_64))
     for address, data in memory.items():
         prog.add_memory_segment(
