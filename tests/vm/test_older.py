@@ -1,7 +1,7 @@
-"""A kernel older than those of the catalogue: 5.10, from the time when BPF got what tracing needs.
+"""A kernel older than those of the catalogue: 5.10, when BPF had just got what tracing needs.
 
-Its BTF tells of no per-CPU variables, its per-CPU lists and counters are in one structure, and it has
-no symbols in VMCOREINFO.
+Its BTF tells of no per-CPU variables, its per-CPU lists and counters are in one structure, and it
+has no symbols in VMCOREINFO.
 """
 
 import json
@@ -38,7 +38,8 @@ def guest(ready: Callable[[str], BuiltKernel]) -> Iterator[Guest]:
 
 
 def reported(guest: Guest, *arguments: str) -> tuple[dict[str, Any], int]:
-    done = guest.run(["pageinspect", arguments[0], "--format", "json", *arguments[1:]], timeout=300, check=False)
+    argv = ["pageinspect", arguments[0], "--format", "json", *arguments[1:]]
+    done = guest.run(argv, timeout=300, check=False)
     report: dict[str, Any] = json.loads(done.stdout)
     return report, done.status
 
@@ -59,7 +60,7 @@ def test_the_books_of_the_running_kernel_balance(guest: Guest) -> None:
 
 
 def test_frees_are_traced_to_who_freed(guest: Guest) -> None:
-    """Each of the tracer's keys, and events: they are compiled in, and loaded by an older verifier."""
+    """Each of the tracer's keys, and events, are compiled in, and loaded by an older verifier."""
     keys = [word for key in ("caller", "comm", "cpu", "zone") for word in ("--by", key)]
     reset = ["--", "sh", "-c", "echo 1 > /sys/block/zram0/reset"]
     watched = ["--type", "untyped", "--stacks", "--tails", "--disallow", "buddy"]
@@ -77,7 +78,7 @@ def test_the_books_of_its_dump_balance_with_its_vmlinux(guest: Guest, tmp_path: 
     """The last of this file: under emulation this kernel's clocks stand still after a dump."""
     vmlinux = guest.kernel.vmlinux
     if vmlinux is None:
-        pytest.skip("its debug package is not built: pageinspect vm build bullseye-5.10 --debuginfo")
+        pytest.skip("no vmlinux: pageinspect vm build bullseye-5.10 --debuginfo")
     core = tmp_path / "core"
     guest.dump(core)
     command = [sys.executable, "-m", "pageinspect", "check", "-c", str(core), "-s", str(vmlinux)]
