@@ -17,7 +17,7 @@ _MODULES = Path("/proc/modules")
 _OF_A_MODULE = re.compile(r"^([0-9a-f]+) [tTwW] (\S+)\t\[(\S+)\]$", re.MULTILINE)
 
 _MACHINERY = re.compile(
-    r"(bpf_prog_|bpf_trace_run|__bpf_trace_|__traceiter_|trace_call_bpf|bpf_get_stack|bpf_raw_tp_"
+    r"(bpf_prog_[0-9a-f]{16}(_|$)|bpf_trace_run|__bpf_trace_|__traceiter_|trace_call_bpf|bpf_get_stack|bpf_raw_tp_"
     r"|____?bpf_|bpf_trampoline|trace_mm_page_free)"
 )
 """Names of what stands between the tracepoint and the program, innermost on each stack."""

@@ -236,7 +236,7 @@ ZSWAP = Who(ZSMALLOC, 0, 7, 42, 1, 2, 0, "kswapd0")
 SHELL = Who(ZSMALLOC, 1, 8, 99, 0, 2, 1, "sh\x1b[1m")
 FREED = counts({(ZSMALLOC, 0): 10, (ZSMALLOC, 1): 20}, {0: 5}, {ZSWAP: 10, SHELL: 20})
 ADDRESSES = {7: [1, 2, 3, 4], 8: [1, 2, 3, 5]}
-NAMES = {1: "bpf_prog_1_x [bpf]", 2: "__free_frozen_pages", 3: "zs_free", 4: "shrink", 5: "reset"}
+NAMES = {1: "bpf_trace_run2", 2: "__free_frozen_pages", 3: "zs_free", 4: "shrink", 5: "reset"}
 STACKS = Stacks(ADDRESSES.__getitem__, NAMES.__getitem__)
 ZONES = ("DMA", "DMA32", "Normal")
 

@@ -22,7 +22,7 @@ BALLOON = (
     [
         ("bpf_prog_50f810f714fe40ac_count_page_free [bpf]", "bpf_trace_run2"),
         (
-            "bpf_prog_1_count_page_free [bpf]",
+            "bpf_prog_0123456789abcdef_count_page_free [bpf]",
             "bpf_trace_run2",
             "__bpf_trace_mm_page_free",
             "__traceiter_mm_page_free",
@@ -36,8 +36,13 @@ def test_the_tracing_machinery_is_left_out(machinery: tuple[str, ...]) -> None:
 
 
 def test_bpf_further_out_is_who_freed() -> None:
-    outer = ("kfree",) * 9 + ("bpf_prog_2_other [bpf]",)
+    outer = ("kfree",) * 9 + ("bpf_prog_0123456789abcde0_other [bpf]",)
     assert without_machinery(("bpf_trace_run2", *outer)) == outer
+
+
+def test_the_kernel_loading_a_program_is_who_freed() -> None:
+    loading = ("free_frozen_pages", "vfree", "bpf_prog_realloc", "bpf_prog_load", "__sys_bpf")
+    assert without_machinery(("bpf_trace_run2", *loading)) == loading
 
 
 @pytest.mark.parametrize(
