@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, Self
 
@@ -94,9 +94,9 @@ class PageFreeProgram:
 
     def stack(self, number: int) -> Sequence[int]:
         """Return the addresses of a kernel stack by its number, innermost first."""
-        addresses = np.zeros(_STACK_DEPTH, np.uint64)
-        self._look_up(b"stacks", number, addresses)
-        return addresses[: np.count_nonzero(addresses)].tolist()
+        addresses = np.zeros((1, _STACK_DEPTH), np.uint64)
+        self._look_up(b"stacks", [number], addresses)
+        return addresses[0, : np.count_nonzero(addresses)].tolist()
 
     def read(self) -> Counts:
         """Return the counts since attach."""
@@ -116,18 +116,21 @@ class PageFreeProgram:
             frees, Lost(unread, self._tracepoint.missed(), *losses), who, tails, bad_pages
         )
 
-    def _look_up(self, table: bytes, key: int, into: np.ndarray) -> None:
-        # bcc's own tables build Python objects for each CPU and order.
-        place = into.ctypes.data_as(ctypes.c_void_p)
+    def _look_up(self, table: bytes, keys: Iterable[int], into: np.ndarray) -> None:
+        """Read the values of these keys into the rows of an array."""
+        # bcc's own tables build Python objects for each CPU and order. What numpy makes of an array
+        # for ctypes refers to itself: memory of a long run grows with what waits for collection.
         fd = int(self._bpf[table].map_fd)
-        if self._lib.bpf_lookup_elem(fd, ctypes.byref(ctypes.c_int(key)), place) < 0:
-            raise refusal(ctypes.get_errno(), f"to read the map {table.decode()}")
+        start, step = into.ctypes.data, into.strides[0]
+        for row, key in enumerate(keys):
+            place = ctypes.c_void_p(start + row * step)
+            if self._lib.bpf_lookup_elem(fd, ctypes.byref(ctypes.c_int(key)), place) < 0:
+                raise refusal(ctypes.get_errno(), f"to read the map {table.decode()}")
 
     def _read_percpu(self, table: bytes, keys: int, words: int = 1) -> np.ndarray:
         """Return a per-CPU array summed over the CPUs, (keys, words) uint64."""
         values = np.zeros((keys, self._cpus, words), np.uint64)
-        for key in range(keys):
-            self._look_up(table, key, values[key])
+        self._look_up(table, range(keys), values)
         return values.sum(axis=1)
 
     def _read_who(self) -> dict[bytes, int]:
