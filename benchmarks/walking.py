@@ -44,11 +44,11 @@ def walking_parts(asked: Survey, runs: int) -> list[Line]:
     (loop,) = best(lambda: here(lambda: drgn_loop(asked)), runs=1)
     read, by_use, by_type = best(
         lambda: here(lambda: read_once(asked)),
-        lambda: here(lambda: walk(asked, "use", 1)),
-        lambda: here(lambda: walk(asked, "type", 1)),
+        lambda: here(lambda: walk(asked, "use")),
+        lambda: here(lambda: walk(asked, "type")),
         runs=runs,
     )
-    use, type_, reading = "walk --by use -j 1", "walk --by type -j 1", "prog.read() of the vmemmap"
+    use, type_, reading = "walk --by use", "walk --by type", "prog.read() of the vmemmap"
     return [
         Line(use, "for_each_page(), one member", by_use, loop, "at least", 20),
         Line(use, reading, by_use, read, "at least", 0.6),
