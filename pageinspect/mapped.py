@@ -10,7 +10,6 @@ import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +24,7 @@ Places = npt.NDArray[np.int64]
 
 _PAGE = 4096
 _TABLE = 512
+_MOST_TABLES = 16
 _LEAF = 2 << 20
 """Bytes that one entry of a page middle directory maps."""
 _PRESENT, _HUGE = 1, 1 << 7
@@ -87,7 +87,7 @@ class MappedVmemmap:
         self._map = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         self._bytes = np.frombuffer(self._map, np.uint8)
         self._touched = 0
-        self._table = lru_cache(8)(self._read_table)
+        self._tables: dict[int, Words] = {}
 
     def read(self, first: int, n: int) -> Words | None:
         """Return the words of n struct pages from the pfn `first`; None: ask the plain way."""
@@ -176,8 +176,15 @@ class MappedVmemmap:
             table = self._table(entry & int(self._address), physical=True)
             shift -= 9
 
-    def _read_table(self, address: int, *, physical: bool) -> Words:
-        return np.frombuffer(self._prog.read(address, _PAGE, physical), np.uint64)
+    def _table(self, address: int, *, physical: bool) -> Words:
+        """Return a page table; the last few are kept, and no longer than this object."""
+        table = self._tables.get(address)
+        if table is None:
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables.clear()
+            table = np.frombuffer(self._prog.read(address, _PAGE, physical), np.uint64)
+            self._tables[address] = table
+        return table
 
 
 def map_vmemmap(
