@@ -114,8 +114,11 @@ class _Signals:
         os.close(self._write)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """Leave the first to be found in the pipe, where Python wrote it; raise at the second."""
-        if self._noted:
+        """Leave the first to be found in the pipe, where Python wrote it; raise at the second.
+
+        Another would only disturb the end that the second has begun: of the command, above all.
+        """
+        if self._noted and not self.impatient:
             self.impatient = True
             raise SystemExit(128 + number)
         self._noted = True

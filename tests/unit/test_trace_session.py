@@ -251,3 +251,21 @@ def test_one_that_minds_no_sigterm_is_not_waited_for_after_two_signals(
         interrupted(session.readings(), signal.SIGINT, signal.SIGINT)
     assert session._command is not None
     assert session._command._process.returncode in {-signal.SIGTERM, -signal.SIGKILL}
+
+
+def test_a_third_signal_does_not_spare_the_command(
+    program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SHORT_GRACE_SECONDS", 0.1)
+    send = module._Command._signal
+
+    def send_while_a_third_comes(command: module._Command, number: int) -> None:
+        send(command, number)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(module._Command, "_signal", send_while_a_third_comes)
+    session = Session(cast("PageFreeProgram", program), None, 0.01, ["sh", "-c", STUBBORN])
+    with pytest.raises(SystemExit):
+        interrupted(session.readings(), signal.SIGINT, signal.SIGINT)
+    assert session._command is not None
+    assert session._command._process.returncode in {-signal.SIGTERM, -signal.SIGKILL}
