@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _KALLSYMS = Path("/proc/kallsyms")
 _MODULES = Path("/proc/modules")
 _OF_A_MODULE = re.compile(r"^([0-9a-f]+) [tTwW] (\S+)\t\[(\S+)\]$", re.MULTILINE)
+_MODULE = re.compile(r"^(\S+) (\d+) .* 0x([0-9a-f]+)\b", re.MULTILINE)
+"""Name, size and address."""
+
+_LONGEST_FUNCTION = 1 << 16
+"""Of what is in no module's range: BPF programs, and what a module runs once, when it is loaded."""
 
 _MACHINERY = re.compile(
     r"(bpf_prog_[0-9a-f]{16}(_|$)|bpf_trace_run|__bpf_trace_|__traceiter_|trace_call_bpf|bpf_get_stack|bpf_raw_tp_"
@@ -76,30 +81,45 @@ def caller(frames: Sequence[str]) -> str:
 
 
 class _Modules:
-    """The functions of modules, in order of address, as /proc/kallsyms has them."""
+    """The functions of modules, in order of address, as /proc/kallsyms has and had them.
+
+    A command may unload the module that freed, so what was there at the start is kept.
+    """
 
     def __init__(self) -> None:
-        self._loaded = b""
+        self._loaded: list[tuple[str, str, str]] | None = None
+        self._functions: dict[int, tuple[str, int]] = {}
         self._addresses: list[int] = []
-        self._names: list[str] = []
+        self._look()
 
     def name(self, address: int) -> str | None:
-        """Return the function that the address is in, or None below the first of all."""
-        loaded = _MODULES.read_bytes()
-        if loaded != self._loaded or not self._names:
-            self._loaded = loaded
-            self._read()
+        """Return the function that the address is in, or None where no known module is."""
+        self._look()
         i = bisect.bisect_right(self._addresses, address) - 1
-        return self._names[i] if i >= 0 else None
+        if i < 0:
+            return None
+        name, end = self._functions[self._addresses[i]]
+        return name if address < end else None
 
-    def _read(self) -> None:
+    def _look(self) -> None:
+        """Read the symbols, if modules came or went since the last look."""
+        try:
+            loaded = _MODULE.findall(_MODULES.read_text("ascii", "replace"))
+        except FileNotFoundError:
+            # Without CONFIG_MODULES there are the functions of BPF programs alone.
+            loaded = []
+        if loaded == self._loaded:
+            return
+        self._loaded = loaded
+        ranges = {name: (int(base, 16), int(base, 16) + int(size)) for name, size, base in loaded}
         symbols = _KALLSYMS.read_text("ascii", "replace")
-        found = sorted(
-            (int(address, 16), f"{name} [{module}]")
-            for address, name, module in _OF_A_MODULE.findall(symbols)
-        )
-        self._addresses = [address for address, _ in found]
-        self._names = [name for _, name in found]
+        for address, name, module in _OF_A_MODULE.findall(symbols):
+            start = int(address, 16)
+            base, end = ranges.get(module, (0, 0))
+            if not base <= start < end:
+                end = start + _LONGEST_FUNCTION
+            self._functions[start] = (f"{name} [{module}]", end)
+        self._addresses = sorted(self._functions)
 
 
 class Symbolizer:

@@ -88,14 +88,22 @@ class Kernel:
         return SimpleNamespace(name="zs_free")
 
 
-def test_functions_of_modules_are_named_even_when_loaded_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def kallsyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Functions of the kernel, of a BPF program and of one module; that is in `modules` beside."""
     kallsyms, modules = tmp_path / "kallsyms", tmp_path / "modules"
     modules.write_text("zram 40960 0 - Live 0x00000000c0000000\n")
     monkeypatch.setattr(module, "_MODULES", modules)
-    kallsyms.write_text("0000000000001100 T zs_free\n00000000c0000100 t slot_free\t[zram]\n")
+    kallsyms.write_text(
+        "0000000000001100 T zs_free\n00000000b0000000 t bpf_prog_1\t[bpf]\n"
+        "00000000c0000100 t slot_free\t[zram]\n"
+    )
     monkeypatch.setattr(module, "_KALLSYMS", kallsyms)
+    return kallsyms
+
+
+def test_functions_of_modules_are_named_even_when_loaded_later(kallsyms: Path) -> None:
+    modules = kallsyms.with_name("modules")
     symbolizer = Symbolizer(cast("Any", Kernel()))
     assert symbolizer.name(0x1180) == "zs_free"
     assert symbolizer.name(0x1050) == "0x104f"
@@ -107,3 +115,25 @@ def test_functions_of_modules_are_named_even_when_loaded_later(
     with modules.open("a") as file:
         file.write("other 40960 0 - Live 0x00000000c0001000\n")
     assert symbolizer.name(0xC0001090) == "late [other]"
+
+
+def test_functions_of_a_module_that_was_unloaded_keep_their_names(kallsyms: Path) -> None:
+    symbolizer = Symbolizer(cast("Any", Kernel()))
+    kallsyms.write_text("00000000b8000000 t balloon_exit\t[virtio_balloon]\n")
+    kallsyms.with_name("modules").write_text("virtio_balloon 20480 0 - Live 0x00000000b8000000\n")
+    assert symbolizer.name(0xC0000200) == "slot_free [zram]"
+    assert symbolizer.name(0xB8000090) == "balloon_exit [virtio_balloon]"
+
+
+def test_what_no_known_module_has_is_no_function_of_the_one_before(kallsyms: Path) -> None:
+    symbolizer = Symbolizer(cast("Any", Kernel()))
+    assert symbolizer.name(0xC0009FFF) == "slot_free [zram]"
+    assert symbolizer.name(0xC000A001) == "0xc000a000"
+    assert symbolizer.name(0xB0000100) == "bpf_prog_1 [bpf]"
+    assert symbolizer.name(0xB0100000) == "0xb00fffff"
+
+
+def test_a_kernel_without_modules_has_bpf_programs(kallsyms: Path) -> None:
+    kallsyms.with_name("modules").unlink()
+    symbolizer = Symbolizer(cast("Any", Kernel()))
+    assert symbolizer.name(0xB0000100) == "bpf_prog_1 [bpf]"
