@@ -11,7 +11,7 @@
  *   COUNT_TAILS      types on the tails of frees that are no compound page
  *   WHO_SET          the kinds of which `who` counts who freed them
  *   EVENT_SET        the kinds of which each free is an event
- *   WITH_STACKS      both of these with the kernel's stack
+ *   STACK_SET        the kinds of which each free has its kernel stack taken
  *   BY_*             what `who` tells apart
  *   BAD_PAGES        the second program, which counts calls of bad_page()
  */
@@ -43,7 +43,7 @@ BPF_HASH(who, struct who, u64, MOST_WHO);
 #ifdef EVENT_SET
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 #endif
-#ifdef WITH_STACKS
+#ifdef STACK_SET
 BPF_STACK_TRACE(stacks, MOST_STACKS);
 #endif
 #ifdef COUNT_TAILS
@@ -112,17 +112,23 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 						       u32 order, u64 *words)
 {
 	struct who freed = { .kind = kind, .order = order, .stack = -1 };
+	s32 stack = -1;
 
-#ifdef WITH_STACKS
-	freed.stack = stacks.get_stackid(ctx, 0);
-	/* Another stack may have the place that the hash gives. Without the innermost frame, which is
-	 * this program, the hash is another. */
-	if (freed.stack < 0)
-		freed.stack = stacks.get_stackid(ctx, 1);
-	if (freed.stack < 0) {
-		freed.stack = -1;
-		lose(LOST_STACKS);
+#ifdef STACK_SET
+	if (in_set(kind, STACK_SET)) {
+		stack = stacks.get_stackid(ctx, 0);
+		/* Another stack may have the place that the hash gives. Without the innermost frame,
+		 * which is this program, the hash is another. */
+		if (stack < 0)
+			stack = stacks.get_stackid(ctx, 1);
+		if (stack < 0) {
+			stack = -1;
+			lose(LOST_STACKS);
+		}
 	}
+#endif
+#ifdef BY_STACK
+	freed.stack = stack;
 #endif
 #ifdef BY_PID
 	freed.pid = bpf_get_current_pid_tgid() >> 32;
@@ -158,6 +164,7 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 		event->time_ns = bpf_ktime_get_ns();
 		event->page = ctx->args[0];
 		event->who = freed;
+		event->who.stack = stack;
 		event->who.pid = bpf_get_current_pid_tgid() >> 32;
 		event->who.cpu = bpf_get_smp_processor_id();
 		bpf_get_current_comm(event->who.comm, sizeof(event->who.comm));

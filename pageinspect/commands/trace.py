@@ -141,6 +141,7 @@ def _announce() -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trace and report."""
+    from ..libraries import start_small
     from ..trace.find_bcc import find_bcc, load_bcc, preload
 
     check_together(args)
@@ -149,6 +150,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output)
     package = find_bcc()
     preload()
+    start_small()
 
     from ..layout import build_layout
     from ..layout.from_types import zone_names

@@ -84,7 +84,7 @@ def seconds(text: str) -> float:
     return value
 
 
-seconds.__name__ = "number of seconds"
+seconds.__name__ = f"number of seconds (from {_SHORTEST:g} on)"
 
 
 def _positive(text: str) -> int:

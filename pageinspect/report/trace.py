@@ -37,7 +37,8 @@ def _type_frees(subject: TraceSubject, counts: Counts) -> tuple[tuple[TypeFrees,
         else:
             rest += frees
     rows = [TypeFrees(name, layout.is_sticky(name), frees) for name, frees in by_name.items()]
-    if subject.options.page_pool and counts.page_pool.any():
+    named = chosen is not None and "page_pool" in chosen
+    if named or (subject.options.page_pool and counts.page_pool.any()):
         frees = Frees(tuple(counts.page_pool.tolist()))
         rows.append(TypeFrees(subject.kind(PAGE_POOL), False, frees))  # noqa: FBT003 - expected
     return tuple(sorted(rows, key=lambda row: (-row.frees.pages, row.type_name))), rest

@@ -37,7 +37,7 @@ def told_poisoned(frees: int) -> str:
 def told_lost(lost: Lost) -> str:
     """Return what is missing, and why."""
     parts = [
-        (lost.missed, "in interrupts of the tracer"),
+        (lost.missed, "freed by interrupts while the tracer ran"),
         (lost.unread, "unreadable"),
         (lost.who, "by too many different ones to tell apart"),
         (lost.stacks, "stacks that did not fit"),

@@ -86,6 +86,8 @@ def refusal(number: int, what: str, lockdown: str = "") -> PageInspectError:
         hint = "the kernel is locked down for confidentiality, which forbids BPF to read its memory"
     elif number in {errno.EPERM, errno.EACCES}:
         hint = rights.advice(rights.BPF, rights.MAPS)
+    elif number == errno.ENOMEM:
+        hint = "free memory, or trace with fewer options: maps are made whole at the start"
     elif number == errno.ENOENT:
         hint = f"this kernel has no tracepoint {TRACEPOINT} (CONFIG_TRACEPOINTS)"
     else:

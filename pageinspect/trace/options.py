@@ -97,7 +97,17 @@ class TraceOptions:
     @property
     def with_stacks(self) -> bool:
         """Whether kernel stacks are taken."""
-        return self.stacks or bool(self.disallowed) or "caller" in self.by
+        return bool(self._stack_kinds)
+
+    @property
+    def _counts_stacks(self) -> bool:
+        """Whether frees are told apart by stack, or by the caller that is on it."""
+        return self.stacks or "caller" in self.by
+
+    @property
+    def _stack_kinds(self) -> frozenset[int]:
+        """The kinds of which each free has its stack taken: an alarm has one in any case."""
+        return self.disallowed | (self.kinds if self._counts_stacks else frozenset())
 
     def defines(self, layout: PageLayout) -> dict[str, str]:
         """Return the -D of bpf/page_free.bpf.c, all but those of the kernel's own numbers."""
@@ -111,8 +121,10 @@ class TraceOptions:
             found["WHO_SET"] = mask(self.kinds)
         if self.event_kinds:
             found["EVENT_SET"] = mask(self.event_kinds)
+        if self.with_stacks:
+            found["STACK_SET"] = mask(self._stack_kinds)
         switches = {
-            "WITH_STACKS": self.with_stacks,
+            "BY_STACK": self._counts_stacks,
             "BY_COMM": "comm" in self.by,
             "BY_PID": "pid" in self.by,
             "BY_CPU": "cpu" in self.by,

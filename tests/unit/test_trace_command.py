@@ -16,7 +16,7 @@ from pageinspect.commands.trace import check_types, trace_options
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.layout import PageLayout
 from pageinspect.trace.compile import refusal
-from pageinspect.trace.kinds import PAGE_POOL, UNTYPED
+from pageinspect.trace.kinds import PAGE_POOL, TYPED, UNTYPED, mask
 from pageinspect.trace.options import Filters, TraceOptions
 
 
@@ -112,6 +112,19 @@ def test_types_choose_what_is_told_of_who_freed() -> None:
     both = asked("--by", "comm", "--by", "comm", "--by", "cpu")
     assert both.by == ("comm", "cpu")
     assert {"WHO_SET", "BY_COMM", "BY_CPU"} == set(both.defines(MODERN))
+
+
+def test_stacks_are_taken_of_those_frees_whose_stack_is_wanted() -> None:
+    one = frozenset({3})
+    for options, of in (
+        (TraceOptions(by=("comm",), disallowed=one), one),
+        (TraceOptions(by=("caller",), disallowed=one), TYPED),
+        (TraceOptions(stacks=True, kinds=frozenset({4}), disallowed=one), frozenset({3, 4})),
+    ):
+        defines = options.defines(MODERN)
+        assert defines["STACK_SET"] == mask(of)
+        assert ("BY_STACK" in defines) == (of != one)
+    assert "STACK_SET" not in TraceOptions(by=("comm",), events=True).defines(MODERN)
 
 
 def test_an_output_that_cannot_be_written_is_told_before_tracing() -> None:

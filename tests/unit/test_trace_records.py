@@ -103,7 +103,7 @@ def test_the_readme_of_bpf_lists_every_map_and_define() -> None:
     table = document.partition("## The maps")[2].partition("\n\nAll")[0]
     assert sorted(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == sorted(maps)
     switches = set(
-        re.findall(r"\b(WHO_SET|EVENT_SET|WITH_\w+|COUNT_\w+|BY_[A-Z]+|BAD_PAGES)\b", program)
+        re.findall(r"\b(WHO_SET|EVENT_SET|STACK_SET|COUNT_\w+|BY_[A-Z]+|BAD_PAGES)\b", program)
     )
     for switch in switches:
         assert f"`{switch}`" in document, switch

@@ -195,7 +195,7 @@ def test_lost_frees_are_told_by_cause() -> None:
         "missed": 1000,
     }
     said = " ".join(text(made).split())
-    assert "Lost: 1,000 in interrupts of the tracer, 2 unreadable." in said
+    assert "Lost: 1,000 freed by interrupts while the tracer ran, 2 unreadable." in said
 
 
 def test_the_status_of_a_command_that_failed_is_told() -> None:
