@@ -74,6 +74,10 @@ class _Command:
                 self._process.wait(grace)
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
+            except BaseException:
+                # A signal that ends the wait does not spare the command.
+                self._signal(signal.SIGKILL)
+                raise
         code = self._process.wait()
         if self.pidfd >= 0:
             os.close(self.pidfd)

@@ -269,3 +269,21 @@ def test_a_third_signal_does_not_spare_the_command(
         interrupted(session.readings(), signal.SIGINT, signal.SIGINT)
     assert session._command is not None
     assert session._command._process.returncode in {-signal.SIGTERM, -signal.SIGKILL}
+
+
+def test_a_signal_that_ends_the_wait_for_the_command_does_not_spare_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = module._Command(["sleep", "600"])
+    sent: list[int] = []
+
+    def ended(_timeout: float | None = None) -> int:
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command._process, "wait", ended)
+        patched.setattr(command, "_signal", sent.append)
+        with pytest.raises(SystemExit):
+            command.end(600)
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
+    command.end(600)
