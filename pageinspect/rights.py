@@ -42,6 +42,15 @@ def kcore(root: Path = Path("/")) -> tuple[str, ...]:
     return _KCORE
 
 
+def lockdown(root: Path = Path("/")) -> str:
+    """Return the lockdown level: none, integrity, confidentiality; empty when it is not told."""
+    try:
+        text = (root / "sys/kernel/security/lockdown").read_text(encoding="ascii")
+    except OSError:
+        return ""
+    return text.partition("[")[2].partition("]")[0]
+
+
 def lacking(needed: tuple[str, ...], root: Path = Path("/")) -> tuple[str, ...]:
     """Return which of these capabilities the process lacks."""
     status = (root / "proc/self/status").read_text(encoding="utf-8", errors="replace")

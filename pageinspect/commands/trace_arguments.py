@@ -2,9 +2,8 @@
 
 import argparse
 
+from ..trace.keys import KEYS
 from .options import comma_separated
-
-BY = ("comm", "pid", "cpu", "order", "zone", "node", "caller")
 
 
 def add_filters(group: "argparse._ArgumentGroup") -> None:
@@ -24,7 +23,7 @@ def add_filters(group: "argparse._ArgumentGroup") -> None:
         help="of a page in this range, written as for `list`; may be repeated",
     )
     group.add_argument("--pid", type=_pid, metavar="PID", help="by this process")
-    group.add_argument("--comm", metavar="NAME", help="by tasks of this name")
+    group.add_argument("--comm", type=_comm, metavar="NAME", help="by tasks of this name")
     group.add_argument(
         "--page-pool",
         action="store_true",
@@ -43,7 +42,7 @@ def add_details(group: "argparse._ArgumentGroup") -> None:
         "--by",
         action="append",
         default=[],
-        choices=BY,
+        choices=KEYS,
         help="tell typed frees apart by this; may be repeated",
     )
     group.add_argument("--stacks", action="store_true", help="and by the kernel's stack")
@@ -105,6 +104,15 @@ def _pid(text: str) -> int:
 
 
 _pid.__name__ = "process id"
+
+
+def _comm(text: str) -> str:
+    if not text:
+        raise ValueError
+    return text
+
+
+_comm.__name__ = "name of a task"
 
 _MAX_ORDER = 10
 

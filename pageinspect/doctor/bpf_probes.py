@@ -5,12 +5,10 @@ from pathlib import Path
 
 from .. import rights
 from ..errors import PageInspectError
-from ..trace.bpf_calls import VerifierError
+from ..trace.bpf_calls import NEEDED, VerifierError
 from . import syscalls
 from .finding import Finding
 from .refusals import failed
-
-_NEEDED = "it takes Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
 
 _KPROBES = (rights.BPF, rights.KPROBES)
 
@@ -62,5 +60,5 @@ def _try(root: Path, attempt: Callable[[], None], found: str) -> Finding:
     except VerifierError as error:
         return failed(error, root, f"the verifier says: {error.line}", rights.BPF)
     except OSError as error:
-        return failed(error, root, _NEEDED, rights.BPF, rights.MAPS)
+        return failed(error, root, NEEDED, rights.BPF, rights.MAPS)
     return Finding(ok=True, found=found)

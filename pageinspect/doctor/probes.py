@@ -12,7 +12,7 @@ from ..errors import PageInspectError
 from ..units import counted
 from ..vm import accel, catalogue, initrd, kernel, qemu, tools
 from .finding import Finding
-from .refusals import failed, locked_down
+from .refusals import failed
 
 _BTF_MAGIC = b"\x9f\xeb"
 _PAGE_SIZE = 4096
@@ -35,7 +35,7 @@ def privilege(root: Path) -> Finding:
 
 def lockdown(root: Path) -> Finding:
     """Look at the lockdown: that for confidentiality forbids to read the kernel's memory."""
-    level = locked_down(root)
+    level = rights.lockdown(root)
     if level == "confidentiality":
         mend = "boot without lockdown=confidentiality; no level can be left while the kernel runs"
         return Finding(ok=False, found=level, mend=mend)

@@ -28,6 +28,9 @@ _LOG_BYTES = (1 << 24) - 1
 _MAYBE_VERIFIER = frozenset({errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC})
 """What a kernel answers when its verifier refuses a program; missing rights are EPERM."""
 
+NEEDED = "it takes Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
+"""What to tell who has a kernel that refuses all this."""
+
 
 class VerifierError(OSError):
     """The kernel's verifier refuses a program; `line` is what it says last."""

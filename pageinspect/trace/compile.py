@@ -16,10 +16,9 @@ from typing import Any
 
 from .. import rights
 from ..errors import PageInspectError
-from .bpf_calls import VerifierError
+from .bpf_calls import NEEDED, VerifierError
 
 TRACEPOINT = "mm_page_free"
-_LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 
 @contextlib.contextmanager
@@ -71,7 +70,7 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
         if refused is not None:
             known = (errno.EPERM, errno.EACCES, errno.ENOMEM)
             number = next((n for n in known if os.strerror(n) in refused), errno.EINVAL)
-            raise refusal(number, "a map of the BPF program", _read_lockdown()) from None
+            raise refusal(number, "a map of the BPF program") from None
         complaint = next((line for line in output if "error" in line), str(error))
         raise PageInspectError(
             f"bcc cannot compile {source.name}: {complaint}",
@@ -79,27 +78,20 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
         ) from None
 
 
-def refusal(number: int, what: str, lockdown: str = "") -> PageInspectError:
-    """Return the error for a kernel that refused `what`, by errno and the lockdown file."""
+def refusal(number: int, what: str, root: Path = Path("/")) -> PageInspectError:
+    """Return the error for a kernel that refused `what`, by errno and what the system says."""
     reason = os.strerror(number)
-    if "[confidentiality]" in lockdown:
+    if rights.lockdown(root) == "confidentiality":
         hint = "the kernel is locked down for confidentiality, which forbids BPF to read its memory"
     elif number in {errno.EPERM, errno.EACCES}:
-        hint = rights.advice(rights.BPF, rights.MAPS)
+        hint = rights.advice(rights.BPF, rights.MAPS, root=root)
     elif number == errno.ENOMEM:
         hint = "free memory, or trace with fewer options: maps are made whole at the start"
     elif number == errno.ENOENT:
         hint = f"this kernel has no tracepoint {TRACEPOINT} (CONFIG_TRACEPOINTS)"
     else:
-        hint = "tracing needs Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
+        hint = NEEDED
     return PageInspectError(f"the kernel refuses {what}: {reason}", hint)
-
-
-def _read_lockdown() -> str:
-    try:
-        return _LOCKDOWN.read_text(encoding="ascii")
-    except OSError:
-        return ""
 
 
 @contextlib.contextmanager
@@ -118,4 +110,4 @@ def kernel_may_refuse(what: str) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
         number = error.errno if isinstance(error, OSError) else None
-        raise refusal(number or ctypes.get_errno(), what, _read_lockdown()) from None
+        raise refusal(number or ctypes.get_errno(), what) from None

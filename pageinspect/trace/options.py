@@ -13,9 +13,6 @@ from .kinds import TYPED, mask
 _COMM_BYTES = 16
 """TASK_COMM_LEN: a task's name, with the NUL that ends it."""
 
-KEYS = ("comm", "pid", "cpu", "order", "zone", "node", "caller")
-"""What --by tells apart."""
-
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -76,7 +73,7 @@ class TraceOptions:
     kinds: frozenset[int] = TYPED
     """Of which frees to keep more than their number."""
     by: tuple[str, ...] = ()
-    """What to tell apart, of KEYS."""
+    """What to tell apart, of keys.KEYS."""
     stacks: bool = False
     events: bool = False
     disallowed: frozenset[int] = frozenset()

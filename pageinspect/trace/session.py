@@ -44,7 +44,6 @@ class Reading:
     counts: Counts
     start_ns: int
     end_ns: int
-    last: bool = False
     command_status: int | None = None
     """Of the last stretch, as a shell tells it: 128 + N for signal N. None without a command."""
 
@@ -171,7 +170,7 @@ class Session:
         self._ticks = 0
 
     def readings(self) -> Generator[Reading, None, None]:
-        """Run; yield each interval's counts, and at the end what is left (`last`).
+        """Run; yield each interval's counts, and at the end what is left.
 
         Ends the command as well, when it outlives the run. Raises PageInspectError, and SystemExit
         for a second signal; that may be raised in whoever takes the readings, too.
@@ -190,7 +189,7 @@ class Session:
             self._pass_events()
             final = self._reading()
             status = self._command.end(signals.grace) if self._command is not None else None
-        yield replace(final, last=True, command_status=status)
+        yield replace(final, command_status=status)
 
     def _elapsed(self) -> float:
         return (time.monotonic_ns() - self._start_ns) / 1e9

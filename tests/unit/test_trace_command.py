@@ -14,7 +14,7 @@ from pageinspect.commands import build_parser
 from pageinspect.commands.output import check_output
 from pageinspect.commands.trace import check_types, trace_options
 from pageinspect.errors import PageInspectError, UsageError
-from pageinspect.layout import PageLayout
+from pageinspect.layout import MAX_ORDER, PageLayout
 from pageinspect.trace.compile import refusal
 from pageinspect.trace.kinds import PAGE_POOL, TYPED, UNTYPED, mask
 from pageinspect.trace.options import Filters, TraceOptions
@@ -52,9 +52,10 @@ def test_a_command_that_is_not_there() -> None:
         (["--disallow", "table", "--exec"], "names no program"),
         (["--top", "3"], "nothing to choose from"),
         (["--top", "0", "--stacks"], "positive number"),
-        (["--order", "11"], "list of orders"),
+        (["--order", str(MAX_ORDER + 1)], "list of orders"),
         (["--order", "x"], "list of orders"),
         (["--pid", "-1"], "process id"),
+        (["--comm", ""], "name of a task"),
         (["--by", "colour"], "invalid choice"),
         (["--type", ","], "list of names"),
     ],
@@ -63,6 +64,11 @@ def test_options_that_make_no_sense_are_usage_errors(options: list[str], message
     done = pageinspect("trace", *options)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_every_order_of_a_free_block_can_be_asked_for() -> None:
+    args = build_parser().parse_args(["trace", "--order", f"0,{MAX_ORDER}"])
+    assert args.order == (0, MAX_ORDER)
 
 
 def test_the_program_to_run_ends_at_the_dashes() -> None:
@@ -176,9 +182,13 @@ def test_unknown_types_are_usage_errors(
     ],
 )
 def test_a_kernel_that_refuses_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, number: int, lockdown: str, hint: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, lockdown: str, hint: str
 ) -> None:
     monkeypatch.setattr(rights, "lacking", lambda needed, _root: needed)
-    error = refusal(number, "the BPF program", lockdown)
+    if lockdown:
+        file = tmp_path / "sys/kernel/security/lockdown"
+        file.parent.mkdir(parents=True)
+        file.write_text(lockdown, encoding="ascii")
+    error = refusal(number, "the BPF program", tmp_path)
     assert error.message.startswith("the kernel refuses the BPF program: ")
     assert hint in error.hint

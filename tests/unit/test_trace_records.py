@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from pageinspect.commands import build_parser
-from pageinspect.commands.trace_arguments import BY
 from pageinspect.resources import data_folder
 from pageinspect.trace import kinds, records
-from pageinspect.trace.options import KEYS
 from pageinspect.trace.program import PageFreeProgram
 
 ROOT = Path(__file__).parents[2]
@@ -72,10 +70,6 @@ def test_numbers_are_those_of_the_header(header: dict[str, int]) -> None:
     # As Lost() takes them after what is lost of the counts.
     assert losses == [0, 1, 2]
     assert list(records.Lost().to_json())[2:] == ["who", "stacks", "events"]
-
-
-def test_the_command_line_offers_every_key() -> None:
-    assert BY == KEYS
 
 
 def test_docs_describe_every_option_of_trace_and_no_other() -> None:

@@ -59,7 +59,7 @@ def report(
     status: int | None = None,
     **subject: Any,
 ) -> TraceReport:
-    reading = Reading(given, start_ns, start_ns + 1_500_000_000, last=True, command_status=status)
+    reading = Reading(given, start_ns, start_ns + 1_500_000_000, command_status=status)
     asked = TraceSubject(KERNEL, layout, options or TraceOptions(), **subject)
     return TraceReport.of(asked, reading)
 
