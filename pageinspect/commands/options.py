@@ -65,7 +65,8 @@ def names_target(args: argparse.Namespace) -> bool:
 
 def open_target(args: argparse.Namespace) -> "Target":
     """Open what add_target_arguments() asked for, after a look at where the report is to go."""
-    check_output(getattr(args, "output", None))
+    if hasattr(args, "output"):
+        check_output(args.output)
     from ..symbols import Given
 
     given = Given(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
@@ -132,8 +133,7 @@ def _output(args: argparse.Namespace) -> Iterator[TextIO]:
         with open_output(args.output) as stream:
             yield stream
         return
-    if sys.stdout is None:
-        raise PageInspectError("standard output is closed", "write the report to a file: -o FILE")
+    check_output(None)
     yield sys.stdout
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO, overload
@@ -17,8 +18,12 @@ def cannot_write(output: Path, why: str | None) -> PageInspectError:
 
 
 def check_output(output: Path | None) -> None:
-    """Raise PageInspectError now, not after long work, when -o cannot be written."""
+    """Raise PageInspectError now, not after long work, when the report cannot be written."""
     if output is None:
+        if sys.stdout is None:
+            raise PageInspectError(
+                "standard output is closed", "write the report to a file: -o FILE"
+            )
         return
     if str(output) == "-":
         raise UsageError("- is no name for a file", "the report goes to standard output without -o")

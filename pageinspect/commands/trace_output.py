@@ -39,8 +39,6 @@ def is_redrawn(args: argparse.Namespace) -> bool:
 def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
     """Open what grows while the run goes on, so that a reader can follow it."""
     if args.output is None:
-        if sys.stdout is None:
-            raise cannot_write(Path("standard output"), "it is closed")
         yield sys.stdout
         return
     grows = args.interval is not None or args.events

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -56,3 +57,11 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
 def test_a_dash_is_no_file() -> None:
     with pytest.raises(UsageError, match="no name for a file"):
         check_output(Path("-"))
+
+
+def test_a_standard_output_that_is_closed_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(PageInspectError, match="is closed") as caught:
+        check_output(None)
+    assert "-o FILE" in caught.value.hint
+    check_output(Path("report"))
