@@ -127,7 +127,7 @@ class PageLayout:
         """How it was learnt whether this kernel resets types at free."""
         if self.untold:
             return _RESETS_FROM[self.resets]
-        return f"inferred from {'' if self.resets else 'no '}PG_movable_ops_isolated"
+        return f"inferred from {'' if self.resets else 'the lack of '}PG_movable_ops_isolated"
 
     @property
     def order_in_flags(self) -> bool:
