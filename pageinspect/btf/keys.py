@@ -52,7 +52,7 @@ def symbols_key(prog: Program, info: Mapping[str, str], *, live: bool) -> str | 
     told = {name: place - offset for name, place in sorted(places.items())}
     # drgn guesses the form of long names from these.
     form = info.get("OSRELEASE"), os.environ.get("DRGN_KALLSYMS_LONG"), drgn.__version__
-    return f"{build_id}-symbols-{_digest(repr((told, form)).encode(), tables)}"
+    return f"{build_id}-symbols-{_digest(repr((told, form)).encode(), *tables)}"
 
 
 def _build_id(info: Mapping[str, str]) -> str | None:
@@ -60,7 +60,7 @@ def _build_id(info: Mapping[str, str]) -> str | None:
     return build_id if build_id.isalnum() and build_id.isascii() else None
 
 
-def _digest(*parts: bytes | bytearray) -> str:
+def _digest(*parts: bytes | memoryview) -> str:
     from hashlib import blake2b
 
     digest = blake2b(digest_size=16)
@@ -69,8 +69,10 @@ def _digest(*parts: bytes | bytearray) -> str:
     return digest.hexdigest()
 
 
-def _read_tables(prog: Program, places: dict[str, int], offset: int) -> bytearray:
-    """Return the memory from the first of the tables to the end of the last.
+def _read_tables(
+    prog: Program, places: dict[str, int], offset: int
+) -> tuple[bytes | memoryview, ...]:
+    """Return the memory from the first of the tables to the end of the last, in parts.
 
     Raises KeyError or ValueError when that is not known.
     """
@@ -86,10 +88,11 @@ def _read_tables(prog: Program, places: dict[str, int], offset: int) -> bytearra
     start, stop = min(tables.values()), tables[last] + sizes[last]
     if "kallsyms_offsets" not in tables or stop - start > _LARGEST:
         raise ValueError
-    data = bytearray(prog.read(start, stop - start))
+    data = memoryview(prog.read(start, stop - start))
     base = tables.get("kallsyms_relative_base")
-    if base is not None:
-        # The only address in them that KASLR moves.
-        (moved,) = struct.unpack_from("<Q", data, base - start)
-        struct.pack_into("<Q", data, base - start, (moved - offset) & _ALL)
-    return data
+    if base is None:
+        return (data,)
+    # The only address in them that KASLR moves.
+    at = base - start
+    (moved,) = struct.unpack_from("<Q", data, at)
+    return data[:at], struct.pack("<Q", (moved - offset) & _ALL), data[at + 8 :]

@@ -91,8 +91,9 @@ class Btf:
             raise BtfError("it does not begin with the BTF magic number")
         self._types = header_size + type_offset
         self._end = self._types + type_size
-        self._strings = data[header_size + str_offset : header_size + str_offset + str_size]
-        if self._end > len(data) or len(self._strings) != str_size or not self._strings:
+        self._strings = header_size + str_offset
+        self._strings_end = self._strings + str_size
+        if self._end > len(data) or self._strings_end > len(data) or not str_size:
             raise BtfError("it is cut off")
         if not self.answers.types:
             _ = self._index
@@ -125,13 +126,15 @@ class Btf:
         return len(self._index[0])
 
     def _string(self, offset: int) -> str:
-        end = self._strings.find(b"\0", offset)
-        return self._strings[offset:end].decode("utf-8", "replace")
+        start = self._strings + offset
+        end = self.data.find(b"\0", start, self._strings_end)
+        return self.data[start : self._strings_end if end < 0 else end].decode("utf-8", "replace")
 
     def _find_string(self, text: str) -> int | None:
         """Return the offset of a string, or None; each is stored once."""
-        position = self._strings.find(b"\0" + text.encode() + b"\0")
-        return None if position < 0 else position + 1
+        wanted = b"\0" + text.encode() + b"\0"
+        position = self.data.find(wanted, self._strings, self._strings_end)
+        return None if position < 0 else position + 1 - self._strings
 
     def find(self, kind: Kind, name: str) -> int | None:
         """Return the id of the type of this kind and name, or None."""

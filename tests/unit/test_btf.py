@@ -140,6 +140,15 @@ def test_an_unknown_kind_is_named() -> None:
         Btf(b.build())
 
 
+def test_names_end_where_the_strings_do() -> None:
+    section = bytearray(small().build())
+    # The last string loses its end, and bytes that are none of the strings' follow.
+    struct.pack_into("<I", section, 20, struct.unpack_from("<I", section, 20)[0] - 1)
+    section[-1:] = b"X\0Y\0"
+    btf = Btf(bytes(section))
+    assert [btf.record(i).name for i in range(len(btf))][-2:] == ["page_t", "pageflags"]
+
+
 @given(st.data())
 def test_bit_flips_raise_nothing_else(data: st.DataObject) -> None:
     section = bytearray(small().build())
