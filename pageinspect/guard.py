@@ -6,6 +6,7 @@ of memory, and of computing without getting anywhere. What ends the child become
 hint here. The child is forked before drgn and numpy are imported, so nothing is done twice.
 """
 
+import gc
 import os
 import resource
 import signal
@@ -46,6 +47,8 @@ def apart(task: Callable[[], int], core: Path) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     parent = os.getpid()
+    # What is there stays: nobody is to look through it for garbage, in either process.
+    gc.freeze()
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

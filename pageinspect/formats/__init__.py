@@ -4,8 +4,6 @@ Only bytes of headers are looked at. A file in no form that is known here is lef
 """
 
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,6 +56,10 @@ def _put_right(path: Path, file: IO[bytes], header: kdump.Header, *, is_flat: bo
 
     drgn takes no header but the one in the file, and the file is not ours to change.
     """
+    # Not at the top: few cores need it.
+    import shutil
+    import tempfile
+
     if header.vmcoreinfo is None:
         raise PageInspectError(f"{path} lacks VMCOREINFO", NO_VMCOREINFO_HINT)
     where = tempfile.gettempdir()
