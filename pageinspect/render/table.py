@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from tabulate import tabulate
-
 from ..report import Column, Report, Table
 from ..report.base import Cell
 from ..units import printable
@@ -77,6 +75,9 @@ def _wrapped(columns: Sequence[Column], cells: _Rows, widths: list[int]) -> _Row
 
 def _laid_out(table: Table) -> str:
     """Return the rows as a table whose columns are as wide as their cells."""
+    # Not at the top: with importlib.metadata it takes a tenth of a short command.
+    from tabulate import tabulate
+
     every = [
         [_shown(c, cell) for c, cell in zip(table.columns, row, strict=True)]
         for row in _rows_for_people(table)

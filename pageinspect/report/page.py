@@ -2,13 +2,14 @@
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..layout import PageLayout
 from ..page.facts import Fact, PageFacts
 from ..target import Provenance
+from ..units import printable
 from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
 
 _WIDTH = 60
@@ -17,12 +18,12 @@ _COLUMNS = (Column("field"), Column("value"))
 _EXPLAINED = (Column("raw"), Column("rule"))
 
 
-def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[Cell, ...]]:
+def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[str, str]]:
     """Return a row a field; long ones go on in rows without a name.
 
     Fields without a text are for machines alone.
     """
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[str, str]] = []
     for fact in facts:
         if not fact.text:
             continue
@@ -30,9 +31,15 @@ def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[Cell, ...]]:
         if explain:
             pieces += [("- raw", fact.raw), ("- rule", fact.rule)]
         for name, text in pieces:
-            for i, line in enumerate(textwrap.wrap(text, _WIDTH)):
+            for i, line in enumerate(_lines(text)):
                 rows.append((name if i == 0 else "", line))
     return rows
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield the lines of a value, none wider than _WIDTH as it is shown."""
+    for line in textwrap.wrap(text, _WIDTH):
+        yield from textwrap.wrap(printable(line), _WIDTH)
 
 
 def _blocks(
@@ -46,11 +53,10 @@ def _blocks(
 
     Machines get a row a field: `which` is the name and the values of what tells pages apart there.
     """
-    rows: list[tuple[Cell, ...]] = []
-    splits: dict[int, list[tuple[Cell, ...]]] = {}
+    rows: list[tuple[str, str]] = []
     for facts in pages:
         if rows:
-            splits[len(rows) - 1] = [("", "")]
+            rows.append(("", ""))
         rows += _rows(facts, explain=explain)
     name, keys = which
     columns = (Column(name), *_COLUMNS, *(_EXPLAINED if explain else ()))
@@ -59,7 +65,12 @@ def _blocks(
         for key, facts in zip(keys, pages, strict=True)
         for fact in facts
     ]
-    return Table(_COLUMNS, rows, splits, before=before, machines=Table(columns, fields))
+    # All rows are there: their columns need no laying out.
+    people = tuple(
+        replace(column, width=max((len(row[i]) for row in rows), default=0))
+        for i, column in enumerate(_COLUMNS)
+    )
+    return Table(people, rows, before=before, machines=Table(columns, fields))
 
 
 def _cell(value: Any) -> Cell:

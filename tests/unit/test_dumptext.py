@@ -104,6 +104,17 @@ def test_the_command() -> None:
     )
     assert "f6((null)), for dump_page() has no name" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+    program = (
+        "import sys; from pageinspect.__main__ import main; main(sys.argv[1:]); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command[3:], DATA / "dump_page_7.x.txt"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "pageinspect.render.table" in done.stdout.split()
+    assert "tabulate" not in done.stdout.split()
     done = subprocess.run(
         [*command, "-"], input="no\n", capture_output=True, text=True, check=False
     )

@@ -1,6 +1,7 @@
 """Descriptions of struct pages made by hand."""
 
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from pageinspect.errors import UsageError
 from pageinspect.layout import PageLayout
 from pageinspect.page.address import resolve_addresses
 from pageinspect.page.describe import describe_page
-from pageinspect.page.facts import PageFacts
+from pageinspect.page.facts import Fact, PageFacts
+from pageinspect.render import render
 from pageinspect.report.page import PageReport
 from pageinspect.target import Provenance
 
@@ -124,12 +126,25 @@ def test_report_lines_up_and_explains() -> None:
     pages = tuple(describe(Memory(2, LAYOUT).word(0, 0xF6000040, 1), i) for i in (0, 1))
     report = PageReport(Provenance("7.3", "core", "btf"), LAYOUT, pages, explain=True)
     table = report.to_table()
-    assert len(table.splits) == 1
-    assert max(len(str(field)) for field, _ in table.rows) <= 17
-    assert max(len(str(value)) for _, value in table.rows) <= 60
+    rows = list(table.rows)
+    assert rows.count(("", "")) == 1
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    assert widths[0] <= 17
+    assert widths[1] <= 60
+    assert [column.width for column in table.columns] == widths
     json = report.to_json()
     assert [p["pfn"] for p in json["pages"]] == [0x1000, 0x1001]
     assert "6e292b9be7f4" in json["pages"][0]["explain"]["word"]["rule"]
+
+
+def test_no_text_is_cut_however_wide_it_is_shown() -> None:
+    name = "\x1b[2J" * 40
+    page = PageFacts(1, readable=True, facts=(Fact("file", name, name),))
+    stream = StringIO()
+    render(PageReport(Provenance("7.3", "core", "btf"), LAYOUT, (page,)), "table", stream)
+    shown = stream.getvalue()
+    assert shown.replace("\n", "").replace(" ", "").count("\\x1b[2J") == 40
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
