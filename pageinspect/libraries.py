@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 
-_HELPERS = "drgn.helpers.linux"
+_HELPERS = ("drgn.helpers.common", "drgn.helpers.linux")
 _OBJECTS = 20_000
 """So many new ones that may be in cycles are looked through for garbage."""
 
@@ -30,15 +30,16 @@ def start_small() -> None:
     # Here, where few calls are under way: its modules import each other, and every call at the end
     # of a piece of Python's stack maps the next piece, and unmaps it.
     import_module("numpy")
-    if _HELPERS not in sys.modules:
-        _import_by_module(_HELPERS)
+    for package in _HELPERS:
+        if package not in sys.modules:
+            _import_by_module(package)
 
 
 def _import_by_module(name: str) -> None:
     """Let the modules of a package be imported without the package's own code.
 
-    drgn's imports all of its modules, and drgn's prompt with them, to offer their names as its own;
-    it runs when such a name is asked for.
+    drgn's import all of their modules, and one of them drgn's prompt, to offer their names as their
+    own; they run when such a name is asked for.
     """
     spec = find_spec(name)
     if spec is None or spec.loader is None:

@@ -18,6 +18,9 @@ import drgn.helpers.linux
 print(hasattr(drgn.helpers.linux, "no such helper"))
 from drgn.helpers.linux import for_each_task
 print(for_each_task.__module__, "for_each_page" in drgn.helpers.linux.__all__)
+print("drgn.helpers.common.memory" in sys.modules)
+from drgn.helpers.common import identify_address
+print(identify_address.__module__)
 """
 
 
@@ -31,4 +34,6 @@ def test_what_is_left_out_comes_when_it_is_asked_for() -> None:
         "False",
         "False",
         "drgn.helpers.linux.pid True",
+        "False",
+        "drgn.helpers.common.memory",
     ]
