@@ -1,7 +1,7 @@
 """What classification needs to know beside struct pages, read once into plain values."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,8 @@ TRYLOCK = 0xFFFF
 
 # A list of a zone and CPU holds less.
 _LONGEST_LIST = 1 << 20
+_MOST_PAGES = 256
+"""Pages of struct pages that are kept while lists are followed: 1 MiB."""
 _PAGE = 4096
 _POINTER = struct.Struct("<Q")
 
@@ -111,7 +113,7 @@ class _PcpReader:
     def __init__(self, prog: Program, layout: PageLayout) -> None:
         self._prog = prog
         self._layout = layout
-        self._entries: list[tuple[int, int, int]] = []
+        self._found = [(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.uint16))]
         self._counted = 0
         self._whole = True
 
@@ -122,14 +124,18 @@ class _PcpReader:
                 self._read_cpu(zone, cpu)
             if self._layout.trylock is not None:
                 self._read_trylock(zone, *self._layout.trylock)
-        entries = np.array(sorted(self._entries), np.int64).reshape(-1, 3)
-        return PcpLists(
-            entries[:, 0],
-            entries[:, 1].astype(np.uint8),
-            entries[:, 2].astype(np.uint16),
-            self._counted,
-            self._whole,
-        )
+        pfns, orders, of_cpus = map(np.concatenate, zip(*self._found, strict=True))
+        rows = np.lexsort((orders, of_cpus, pfns))
+        # A list that leads round is followed round more than once.
+        again = (np.diff(pfns[rows]) == 0) & (np.diff(of_cpus[rows]) == 0)
+        rows = np.delete(rows, np.flatnonzero(again))
+        return PcpLists(pfns[rows], orders[rows], of_cpus[rows], self._counted, self._whole)
+
+    def _add(self, pfns: Iterable[int], orders: int | list[int], cpu: int) -> None:
+        found = np.fromiter(pfns, np.int64)
+        n = len(found)
+        if n:
+            self._found.append((found, np.full(n, orders, np.uint8), np.full(n, cpu, np.uint16)))
 
     def _read_cpu(self, zone: Object, cpu: int) -> None:
         try:
@@ -145,34 +151,39 @@ class _PcpReader:
         for index in range(length):
             order = _list_order(index, length)
             linked = self._linked(base + 16 * index, self._layout.compound)
-            self._entries += [(pfn, order, cpu) for pfn, _ in linked]
+            self._add((pfn for pfn, _ in linked), order, cpu)
 
     def _read_trylock(self, zone: Object, link: int, order_at: int) -> None:
+        pfns: list[int] = []
+        orders: list[int] = []
         for pfn, page in self._linked(zone.trylock_free_pages.first.address_, link, end=0):
             try:
                 order = self._prog.read_u32(page + order_at)
             except FaultError:
-                break
+                order = MAX_ORDER + 1
             if order > MAX_ORDER:
+                self._whole = False
                 break
-            self._entries.append((pfn, order, TRYLOCK))
-        else:
-            return
-        self._whole = False
+            pfns.append(pfn)
+            orders.append(order)
+        self._add(pfns, orders, TRYLOCK)
 
     def _linked(self, head: int, link: int, end: int | None = None) -> Iterator[tuple[int, int]]:
         """Yield the pfn and the struct page of what is on one list, up to `end` (None: the head).
 
         `link` is where a struct page has the next one. Each step needs what the one before it read,
-        but neighbours in memory are often neighbours on a list: pages are read whole, once a list.
+        but neighbours in memory are often neighbours on a list: pages are read whole, and kept. A
+        list that leads round ends after a few times round.
         """
         layout, next_ = self._layout, head
-        passed: set[int] = set()
         read: dict[int, bytes] = {}
-        while len(passed) < _LONGEST_LIST:
+        passed = head
+        for step in range(1, _LONGEST_LIST + 1):
             page = next_ & -_PAGE
             try:
                 if page not in read:
+                    if len(read) >= _MOST_PAGES:
+                        read.clear()
                     read[page] = self._prog.read(page, _PAGE)
                 (next_,) = _POINTER.unpack_from(read[page], next_ - page)
             except (FaultError, struct.error):
@@ -180,10 +191,12 @@ class _PcpReader:
             if next_ == (head if end is None else end):
                 return
             pfn, rest = divmod(next_ - link - layout.vmemmap, layout.struct_size)
-            if rest or pfn < 0 or pfn in passed:
+            if rest or pfn < 0 or next_ == passed:
                 break
-            passed.add(pfn)
             yield pfn, next_ - link
+            # By Brent: one that was passed is waited for twice as long each time.
+            if step & (step - 1) == 0:
+                passed = next_
         self._whole = False
 
 

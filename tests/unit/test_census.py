@@ -1,6 +1,7 @@
 """Free lists, followed in memory made by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,27 +10,43 @@ from synthetic import MODERN, SIZE, VMEMMAP
 
 from pageinspect import census
 from pageinspect.census import TRYLOCK, PcpLists
+from pageinspect.layout import PageLayout
 
 ZONE = 0xFFFF888000001000
 PAGES = 64
 LAYOUT = replace(MODERN, trylock=(8, 40))
 
 
-def lists(of: dict[int, int], *, first: int, layout=LAYOUT, order: int = 0) -> PcpLists:
+def lists(
+    of: dict[int, int],
+    *,
+    first: int,
+    layout: PageLayout = LAYOUT,
+    order: int = 0,
+    pages: int = PAGES,
+    reads: list[int] | None = None,
+) -> PcpLists:
     """Follow a trylock list that begins at struct page `first` and goes on as `of` says.
 
-    Links are pfns; 0 is the end. The order of each block is its pfn modulo 4, plus `order`.
+    Links are pfns; 0 is the end. The order of each block is its pfn modulo 4, plus `order`. Where
+    whole pages of struct pages are read is added to `reads`.
     """
-    pages = np.zeros((PAGES, SIZE // 8), np.uint64)
+    words = np.zeros((pages, SIZE // 8), np.uint64)
     for pfn, following in of.items():
-        pages[pfn, 1] = link(following)
-        pages[pfn, 5] = pfn % 4 + order
-    memory = {VMEMMAP: pages.tobytes(), ZONE: link(first).to_bytes(4096, "little")}
+        words[pfn, 1] = link(following)
+        words[pfn, 5] = pfn % 4 + order
+    memory = {VMEMMAP: words.tobytes(), ZONE: link(first).to_bytes(4096, "little")}
     prog = Program(Platform(Architecture.X86_64))
     for address, data in memory.items():
-        prog.add_memory_segment(
-            address, len(data), lambda _, n, at, __, data=data: data[at : at + n]
-        )
+
+        def read(
+            place: int, n: int, at: int, _: bool, data: bytes = data, address: int = address
+        ) -> bytes:
+            if reads is not None and n == 4096 and address == VMEMMAP:
+                reads.append(place)
+            return data[at : at + n]
+
+        prog.add_memory_segment(address, len(data), read)
     node = prog.pointer_type(prog.void_type())
     head = prog.struct_type("llist_head", 8, (TypeMember(node, "first"),))
     zone = prog.struct_type("zone", 8, (TypeMember(head, "trylock_free_pages"),))
@@ -51,6 +68,39 @@ def test_a_trylock_list_ends_with_null_and_each_block_has_its_order() -> None:
     assert found.orders.tolist() == [1, 1, 2]
     assert set(found.cpus.tolist()) == {TRYLOCK}
     assert (found.counted, found.whole) == (0, True)
+
+
+@pytest.mark.parametrize("length", [2, 3, 7, 8, 50])
+def test_a_list_that_leads_round_has_each_block_once(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[int] = []
+    add = census._PcpReader._add
+
+    def count(self: census._PcpReader, pfns: list[int], *rest: Any) -> None:
+        followed.extend(pfns)
+        add(self, pfns, *rest)
+
+    monkeypatch.setattr(census._PcpReader, "_add", count)
+    leads = {pfn: pfn + 1 for pfn in range(1, 9)} | {8 + length: 9}
+    leads |= {pfn: pfn + 1 for pfn in range(9, 8 + length)}
+    found = lists(leads, first=1)
+    assert found.pfns.tolist() == list(range(1, 9 + length))
+    assert found.orders.tolist() == [pfn % 4 for pfn in range(1, 9 + length)]
+    assert not found.whole
+    assert len(followed) < 4 * (8 + length)
+
+
+def test_struct_pages_that_are_kept_are_few_and_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(census, "_MOST_PAGES", 1)
+    pages = 4096 // SIZE
+    order = [*range(1, 8), pages + 1, 8, pages + 2, 9]
+    leads = dict(zip(order, [*order[1:], 0], strict=True))
+    reads: list[int] = []
+    found = lists(leads, first=1, pages=2 * pages, reads=reads)
+    assert found.pfns.tolist() == sorted(order)
+    # There and back, twice: one page is kept.
+    assert reads == [VMEMMAP, VMEMMAP + 4096] * 2 + [VMEMMAP]
 
 
 def test_an_empty_list_and_a_kernel_without() -> None:
