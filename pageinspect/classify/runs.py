@@ -5,7 +5,7 @@ no boundary (of a zone, a free block, a list, a folio, what is wanted) divides. 
 read and compared; none is assumed. The columns of a RunBatch are those of its pages, run by run.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ Detail = Literal["type", "use", "all"]
 
 _PIECE = 16384
 """Struct pages compared at a time: 1 MiB, which a core's own cache holds."""
+_MOST_ROWS = 32768
+"""Runs from which on no more sections are decoded together, for these take memory."""
 _ALL = (1 << 64) - 1
 _KERNEL_HALF_AND_TAG = 0xFFFF800000000003
 
@@ -39,19 +41,20 @@ def in_runs(
     condense = _Condenser(layout, census, detail)
     held: list[PageBatch] = []
     for batch in batches:
-        if held and (
-            held[-1].first + len(held[-1]) != batch.first
-            or batch.first + len(batch) - held[0].first > joined * SECTION_PFNS
-        ):
-            yield condense(Batches(held))
+        if held and held[-1].first + len(held[-1]) != batch.first:
+            yield from condense(held)
             held = []
         held.append(batch)
+        # At once: what is looked at is given back before more is read.
+        if len(held) == joined:
+            yield from condense(held)
+            held = []
     if held:
-        yield condense(Batches(held))
+        yield from condense(held)
 
 
 class _Condenser:
-    """Makes a RunBatch of batches that touch."""
+    """Makes RunBatches of batches that touch."""
 
     def __init__(self, layout: PageLayout, census: Census, detail: Detail) -> None:
         self._layout = layout
@@ -66,19 +69,35 @@ class _Condenser:
         head = layout.flag("head")
         self._head = np.uint64(0 if head is None else 1 << head)
 
-    def __call__(self, batches: Batches) -> RunBatch:
-        begins = self._bounds(batches)
-        found, taken = [], []
-        for start, words in batches.words():
-            for piece in range(0, len(words), _PIECE):
+    def __call__(self, parts: Sequence[PageBatch]) -> Iterator[RunBatch]:
+        """Yield the runs of all parts, of one part or more at a time."""
+        first, begins = parts[0].first, self._bounds(Batches(parts))
+        held: list[PageBatch] = []
+        found: list[Pfns] = []
+        taken: list[Words] = []
+        for part in parts:
+            held.append(part)
+            start, before = part.first - first, part.first - held[0].first
+            for piece in range(0, len(part), _PIECE):
                 # Struct pages are copied while they are in the cache.
-                end = min(piece + _PIECE, len(words))
-                part = begins[start + piece : start + end]
-                self._compare(words[piece:end], part)
-                offsets = np.flatnonzero(part) + piece
-                taken.append(words[offsets])
-                found.append(offsets + start)
+                end = min(piece + _PIECE, len(part))
+                changes = begins[start + piece : start + end]
+                self._compare(part.words[piece:end], changes)
+                offsets = np.flatnonzero(changes) + piece
+                taken.append(part.words[offsets])
+                found.append(offsets + before)
+            if part is parts[-1] or sum(map(len, found)) >= _MOST_ROWS:
+                inside = begins[start - before : start + len(part)]
+                yield self._runs(Batches(held), inside, found, taken)
+                held = []
+
+    def _runs(
+        self, batches: Batches, begins: Mask, found: list[Pfns], taken: list[Words]
+    ) -> RunBatch:
+        """Return the runs of the batches, and empty the lists of offsets and words known so far."""
         offsets, words = np.concatenate(found), np.concatenate(taken)
+        found.clear()
+        taken.clear()
         again = True
         while again:
             more, again = self._where_places_count(batches, begins, offsets, words)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 
 _MOST_JOBS = 1024
-_MOST_SECTIONS = 64
+_MOST_SECTIONS = 16
+"""In a piece of the work: where every page differs, what is listed of one takes 20 MB."""
 _WORTH_A_PROCESS = 1 << 20
 """Fewer pages than these are walked before more processes have begun; twice as many when mapped."""
 

@@ -18,6 +18,9 @@ from .selection import Selection
 
 Integers = npt.NDArray[np.int64]
 
+_BLOCK = 4096
+"""Runs that are Python objects at a time: these take ten times the memory."""
+
 
 class Listing(ABC):
     """One walk, row by row; can be rendered once. Untyped pages are one type, whatever their words.
@@ -248,11 +251,17 @@ def runs_of(selection: Selection, batches: Iterable[Pages]) -> Runs:
     return Runs(np.concatenate(runs, axis=1), unreadable)
 
 
+def _each(runs: Integers) -> Iterator[list[int]]:
+    """Yield the columns of an array, of which few are lists at a time."""
+    for start in range(0, runs.shape[1], _BLOCK):
+        yield from runs[:, start : start + _BLOCK].T.tolist()
+
+
 def _joined(parts: Iterable[Runs]) -> Iterator[list[int]]:
     """Yield [start, end, use, type code, order] of each run, joined where parts meet."""
     last: list[int] | None = None
     for part in parts:
-        for run in part.runs.T.tolist():
+        for run in _each(part.runs):
             if last is None:
                 last = run
             elif run[0] == last[1] and run[2:] == last[2:]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -10,6 +11,7 @@ from synthetic import MODERN, Memory
 
 from pageinspect.classify import Pages, codes_of
 from pageinspect.render import render
+from pageinspect.report import listing
 from pageinspect.report.listing import PagesListing, Runs, RunsListing, runs_of
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import count, summarise
@@ -145,3 +147,17 @@ def test_the_order_in_a_first_tail_is_no_flag() -> None:
     pages = json.loads(stream.getvalue())["pages"]
     assert [page["flags"] for page in pages[:3]] == [["head"], [], []]
     assert pages[1]["order"] == 9
+
+
+def test_memory_does_not_grow_with_the_runs_of_a_part() -> None:
+    def peak(n: int) -> int:
+        starts = np.arange(n)
+        part = Runs(np.stack((starts, starts + 1, starts % 2, starts % 3, starts % 4)), 0)
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in listing._joined([part])) == n
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(64 * listing._BLOCK) < 1.15 * peak(4 * listing._BLOCK)

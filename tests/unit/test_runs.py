@@ -1,5 +1,6 @@
 """Runs say of every page what its own columns say, of sound memory and of memory gone wrong."""
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,10 +9,11 @@ import pytest
 from synthetic import HEAD, MODERN, OLD, SCHEMES, SIZE, Memory
 
 from pageinspect.census import Census, PcpLists, Zone
-from pageinspect.classify import Pages, head_pfns, outside_heads
+from pageinspect.classify import Pages, head_pfns, outside_heads, runs
 from pageinspect.classify.batches import Batch
 from pageinspect.classify.conflicts import CONFLICTS
-from pageinspect.classify.runs import in_runs
+from pageinspect.classify.runs import Detail, in_runs
+from pageinspect.layout import SECTION_PFNS
 from pageinspect.walk import FolioHeads, PageBatch
 
 N = 4096
@@ -25,6 +27,7 @@ LAYOUTS = {
 }
 WORDS = (0xFFFFFFFF, 0, 3, 0xF5000000, 0xF2000000, 0xF6000007, 0xFFFFFF7F, 0x80000000, 0xFF000000)
 FLAGS = (0, 1 << 5, 1 << 13, 1 << 17, 1 << 20, HEAD, 1 << 9, 1 << 54, 1 << 51)
+NONE = FolioHeads(np.empty((0, 2 * SIZE // 8), np.uint64))
 MAPPINGS = (0, 0xFFFF888000001001, 0xFFFF888000002000, 0xFFFF888000001003, 2, 0x400)
 
 
@@ -117,7 +120,12 @@ def said(pages: Pages, *, rules: bool, uses: bool) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", list(LAYOUTS))
 @pytest.mark.parametrize("wounded", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_runs_say_what_pages_say(name: str, wounded: bool, seed: int) -> None:
+def test_runs_say_what_pages_say(
+    name: str, wounded: bool, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if seed % 2:
+        # No two sections are decoded together.
+        monkeypatch.setattr(runs, "_MOST_ROWS", 0)
     rng = np.random.default_rng(seed)
     layout = LAYOUTS[name]
     memory = Memory(N, layout, FIRST)
@@ -139,12 +147,12 @@ def test_runs_say_what_pages_say(name: str, wounded: bool, seed: int) -> None:
         plain = [said(columns(memory, census, b), **asked) for b in by_section(whole)]
         expected = {key: np.concatenate([part[key] for part in plain]) for key in plain[0]}
         for batches in ([whole], list(by_section(whole))):
-            runs = [
+            parts = [
                 said(columns(memory, census, batch), **asked)
                 for batch in in_runs(layout, census, batches, detail)
             ]
             for key, value in expected.items():
-                got = np.concatenate([part[key] for part in runs])
+                got = np.concatenate([part[key] for part in parts])
                 differ = np.flatnonzero(got != value)
                 assert not len(differ), (
                     detail,
@@ -158,7 +166,45 @@ def test_runs_say_what_pages_say(name: str, wounded: bool, seed: int) -> None:
 def test_pages_that_are_alike_are_one_run() -> None:
     memory = Memory(N, MODERN, FIRST)
     census = Census(((FIRST, FIRST + N),), ())
-    (runs,) = in_runs(MODERN, census, [PageBatch(FIRST, memory.words, None, None)], "all")
+    (batch,) = in_runs(MODERN, census, [PageBatch(FIRST, memory.words, None, None)], "all")
     # The section that ends in the middle divides them.
-    assert runs.offsets.tolist() == [0, N // 2]
-    assert runs.lengths.tolist() == [N // 2, N // 2]
+    assert batch.offsets.tolist() == [0, N // 2]
+    assert batch.lengths.tolist() == [N // 2, N // 2]
+
+
+def sections(n: int, *, mixed: bool) -> list[PageBatch]:
+    """Return n sections that touch: of pages that are all alike, or of none like the one before."""
+    memory = Memory(SECTION_PFNS, MODERN, 0)
+    if mixed:
+        memory.words[::2, MODERN.refcount // 8] += np.uint64(1 << 8 * (MODERN.refcount % 8))
+    return [PageBatch(i * SECTION_PFNS, memory.words, None, None) for i in range(n)]
+
+
+@pytest.mark.parametrize(("mixed", "together"), [(False, [4, 4, 1]), (True, [1] * 9)])
+def test_sections_are_decoded_together_where_runs_are_few(
+    mixed: bool, together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_MOST_ROWS", SECTION_PFNS)
+    census = Census(((0, 9 * SECTION_PFNS),), ())
+    found = list(in_runs(MODERN, census, sections(9, mixed=mixed), "use", 4))
+    assert [batch.size // SECTION_PFNS for batch in found] == together
+    assert sum(int(batch.lengths.sum()) for batch in found) == 9 * SECTION_PFNS
+    starts = [batch.first for batch in found]
+    assert starts == [sum(together[:i]) * SECTION_PFNS for i in range(len(together))]
+
+
+@pytest.mark.parametrize("detail", ["type", "use", "all"])
+def test_memory_does_not_grow_with_mixed_pages(detail: Detail) -> None:
+    def peak(n: int) -> int:
+        census = Census(((0, n * SECTION_PFNS),), ())
+        parts = sections(n, mixed=True)
+        tracemalloc.start()
+        try:
+            for batch in in_runs(MODERN, census, parts, detail, n):
+                heads = head_pfns(MODERN, batch)
+                assert len(Pages(MODERN, census, batch, heads, heads[:0], NONE).code) == len(batch)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(16) < 1.15 * peak(4)
