@@ -32,8 +32,6 @@ _ADDRESS = 0x000FFFFFFFFFF000
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _CORE, _X86_64, _LOAD, _MANY = 4, 62, 1, 0xFFFF
-_MOST_MAPPED = 128 << 20
-"""Bytes of the file that stay mapped into memory at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,6 @@ class MappedVmemmap:
         self._address = np.uint64(_ADDRESS & ~int(vmcoreinfo.get("NUMBER(sme_mask)", "0"), 0))
         self._map = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         self._bytes = np.frombuffer(self._map, np.uint8)
-        self._touched = 0
         self._tables: dict[int, Words] = {}
 
     def read(self, first: int, n: int) -> Words | None:
@@ -100,7 +97,6 @@ class MappedVmemmap:
             return None
         if pages is None:
             return None
-        self._keep_small(end - start)
         inside = start % _PAGE
         if (np.diff(pages) == _PAGE).all():
             place = int(pages[0]) + inside
@@ -111,12 +107,9 @@ class MappedVmemmap:
             data = data.copy()
         return data.view(np.uint64).reshape(n, size // 8)
 
-    def _keep_small(self, size: int) -> None:
-        """Give back what was mapped when it is much: it counts as memory of this process."""
-        self._touched += size
-        if self._touched > _MOST_MAPPED:
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._touched = size
+    def give_back(self) -> None:
+        """Give back what was touched: it is the kernel's cache, but counts as this process's."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def _gathered(self, places: Places) -> npt.NDArray[np.uint8]:
         """Return the pages at these places of the file, one after the other."""

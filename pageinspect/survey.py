@@ -16,6 +16,7 @@ from .layout import PageLayout, build_layout
 from .mapped import MappedVmemmap, map_vmemmap
 from .ranges import Range, resolve
 from .target import Target, adopt_program
+from .windows import Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Survey:
     census: Census
     mapped: MappedVmemmap | None = None
     """Set in processes that may read struct pages without a copy: see mapped.py."""
+    windows: Windows | None = None
+    """Of a core."""
 
     def ranges(self, *texts: str) -> list[Range]:
         """Return the pfns with struct pages in ranges as the command line takes them, all for none.
@@ -43,6 +46,7 @@ class Survey:
         """
         for batch in self._batches(wanted):
             yield self._columns(batch)
+            self._give_back(batch.size)
 
     def runs(
         self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
@@ -51,16 +55,24 @@ class Survey:
 
         Rows count `pages.lengths` pages each. A batch may have many memory sections.
         """
-        # What is mapped takes no memory while it is held.
-        joined = 4 if self.mapped is None else 64
+        # What is mapped takes no copy while it is held.
+        joined = 4 if self.mapped is None else 16
         batches = self._batches(wanted)
         for batch in in_runs(self.layout, self.census, batches, detail, joined):
             yield self._columns(batch)
+            self._give_back(batch.size)
 
     def _batches(self, wanted: Sequence[Range] | None) -> Iterator[walk.PageBatch]:
         prog, layout, spanned = self.target.prog, self.layout, self.census.spanned
         asked = spanned if wanted is None else wanted
         return paced(walk.walk(prog, layout, spanned, asked, self.mapped))
+
+    def _give_back(self, pages: int) -> None:
+        """Give back what is mapped of the core's file for what was looked at."""
+        if self.mapped is not None:
+            self.mapped.give_back()
+        elif self.windows is not None:
+            self.windows.passed(pages * self.layout.struct_size)
 
     def mapping(self) -> "Survey":
         """Return the same with the core's file mapped, where it is one that can be.
@@ -90,8 +102,10 @@ class Survey:
 
 def survey(target: Target) -> Survey:
     """Learn the layout and take the census of an opened kernel; raises PageInspectError."""
-    layout = build_layout(target.prog, target.vmcoreinfo)
-    return Survey(target, layout, take_census(target.prog, layout, target.vmcoreinfo))
+    prog, core = target.prog, target.prog.core_dump_path
+    layout = build_layout(prog, target.vmcoreinfo)
+    census = take_census(prog, layout, target.vmcoreinfo)
+    return Survey(target, layout, census, windows=None if core is None else Windows(core))
 
 
 def survey_program(prog: Program) -> Survey:

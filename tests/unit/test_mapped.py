@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from drgn import FaultError
+from smaps import resident
 from synthetic import MODERN
 
 from pageinspect import jobs
@@ -131,6 +132,18 @@ def test_a_leaf_is_a_view_of_the_file(tmp_path: Path) -> None:
     assert words is not None
     assert not words.flags.owndata
     assert not words.flags.writeable
+
+
+def test_what_is_given_back_takes_no_memory_and_is_there_again(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    mapped = machine.mapped()
+    words = mapped.read(0, PFNS)
+    assert words is not None
+    expected = words.tobytes()
+    assert resident(machine.path)["r--s"] >= LEAF
+    mapped.give_back()
+    assert resident(machine.path) == {"r--s": 0}
+    assert words.tobytes() == expected
 
 
 def test_huge_leaves_and_five_levels(tmp_path: Path) -> None:

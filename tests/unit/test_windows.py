@@ -1,0 +1,95 @@
+"""What a process has mapped of a core's file is given back, and nothing else is."""
+
+import mmap
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from smaps import resident
+from synthetic import MODERN
+from synthetic import SIZE as SIZE_OF_PAGE
+
+from pageinspect import walk, windows
+from pageinspect.census import Census
+from pageinspect.layout import SECTION_PFNS
+from pageinspect.survey import Survey
+from pageinspect.windows import Windows
+
+SIZE = 1 << 20
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Path:
+    path = tmp_path / "core"
+    path.write_bytes(bytes(range(256)) * (SIZE // 256))
+    return path
+
+
+def test_what_was_touched_of_windows_is_given_back_and_is_there_again(core: Path) -> None:
+    whole = core.read_bytes()
+    with core.open("r+b") as file:
+        window = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+        own = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    assert window[:] == whole
+    own[:] = bytes(SIZE)
+    noted = Windows(str(core))
+    noted.passed(windows._EVERY - 1)
+    assert resident(core)["r--s"] == SIZE
+    noted.passed(1)
+    # What was written to a copy is nowhere else.
+    assert resident(core) == {"r--s": 0, "rw-p": SIZE}
+    assert own[:] == bytes(SIZE)
+    assert window[:] == whole
+    noted.passed(windows._EVERY)
+    assert resident(core)["r--s"] == 0
+
+
+def test_windows_of_other_files_stay_and_none_are_looked_for_once(
+    core: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with core.open("rb") as file:
+        window = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+    assert window[SIZE - 1] == 255
+    before = resident(core)
+    noted = Windows(str(core.with_name("another")))
+    noted.passed(windows._EVERY)
+    assert resident(core) == before
+    monkeypatch.setattr(Windows, "_give_back", lambda _: pytest.fail("looked for again"))
+    noted.passed(windows._EVERY)
+
+
+class Passed:
+    """Stands for both ways to read a core: adds up what was read and not given back yet."""
+
+    def __init__(self) -> None:
+        self.held = self.most = 0
+
+    def read(self, _first: int, n: int) -> np.ndarray:
+        self.held += n * SIZE_OF_PAGE
+        self.most = max(self.most, self.held)
+        return np.zeros((n, SIZE_OF_PAGE // 8), np.uint64)
+
+    def give_back(self) -> None:
+        self.held = 0
+
+    def passed(self, size: int) -> None:
+        self.held += size
+
+
+@pytest.mark.parametrize("way", ["pages", "runs"])
+def test_a_walk_gives_back_as_it_goes_on(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    census = Census(((0, 40 * SECTION_PFNS),), ())
+    target: Any = SimpleNamespace(prog=None)
+    seen: Any = Passed()
+    for _ in getattr(Survey(target, MODERN, census, mapped=seen), way)():
+        pass
+    assert seen.held == 0
+    # Sixteen sections are decoded together at most.
+    assert seen.most <= 16 * SECTION_PFNS * SIZE_OF_PAGE
+    noted: Any = Passed()
+    monkeypatch.setattr(walk, "_read", lambda _prog, _layout, first, n: (seen.read(first, n), None))
+    for _ in getattr(Survey(target, MODERN, census, windows=noted), way)():
+        pass
+    assert noted.held == 40 * SECTION_PFNS * SIZE_OF_PAGE
