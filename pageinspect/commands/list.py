@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
         return runs_of(selection, survey.runs(piece, "use"))
 
     report = (
-        PagesListing(*about, walked(survey, wanted))
+        PagesListing(*about, walked(args, survey, wanted))
         if args.each
-        else RunsListing(*about, folded(args, survey, wanted, work))
+        else RunsListing(*about, folded(args, survey, wanted, work, streamed=True))
     )
     write_report(args, report)
     return status(report.coverage)

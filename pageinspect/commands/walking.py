@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import Exit
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _MOST_JOBS = 1024
 _MOST_SECTIONS = 16
 """In a piece of the work: where every page differs, what is listed of one takes 20 MB."""
+_SECTIONS_READ = 4
 _WORTH_A_PROCESS = 1 << 20
 """Fewer pages than these are walked before more processes have begun; twice as many when mapped."""
 
@@ -148,13 +149,17 @@ def _jobs(text: str) -> int:
 _jobs.__name__ = "number"
 
 
-def walked(survey: "Survey", wanted: "Sequence[Range]") -> "Iterator[Pages]":
+def walked(
+    args: argparse.Namespace, survey: "Survey", wanted: "Sequence[Range]"
+) -> "Iterator[Pages]":
     """Yield what survey.pages() does, with a progress bar on a terminal."""
-    with _progress(wanted) as advance:
-        for pages in survey.pages(wanted):
-            yield pages
-            mask = pages.batch.wanted
-            advance(len(pages) if mask is None else int(mask.sum()))
+    parts = ((_asked_for(pages), pages) for pages in survey.pages(wanted))
+    return _with_bar(wanted, parts, between=_on_terminal(args))
+
+
+def _asked_for(pages: "Pages") -> int:
+    mask = pages.batch.wanted
+    return len(pages) if mask is None else int(mask.sum())
 
 
 def folded(
@@ -162,10 +167,13 @@ def folded(
     survey: "Survey",
     wanted: "Sequence[Range]",
     work: "Callable[[Survey, Sequence[Range]], Result]",
+    *,
+    streamed: bool = False,
 ) -> "Iterator[Result]":
     """Yield what `work` gives for the wanted pfns, piece by piece in their order.
 
     Large memory is shared out to the processes of -j, where the work is done on copies of `survey`.
+    `streamed` is whether output is written between results.
     """
     from .. import jobs, ranges
     from ..layout import SECTION_PFNS
@@ -177,32 +185,44 @@ def folded(
     worth = _WORTH_A_PROCESS if copy.mapped is None else 2 * _WORTH_A_PROCESS
     if args.jobs is None and total < worth:
         n = 1
-    sections = min(max(total // SECTION_PFNS // (1 if n == 1 else 4 * n), 1), _MOST_SECTIONS)
+    if n == 1:
+        # Small enough for a bar that moves while something slow is read.
+        sections = _MOST_SECTIONS if copy.mapped else _SECTIONS_READ
+    else:
+        sections = min(max(total // SECTION_PFNS // (4 * n), 1), _MOST_SECTIONS)
     pieces = ranges.cut(wanted, sections * SECTION_PFNS)
     results: Generator[Result, None, None]
     if n == 1:
         results = (work(copy, piece) for piece in pieces)
     else:
         results = jobs.in_order(lambda piece: work(copy, piece), pieces, n)
-    with contextlib.closing(results), _progress(wanted) as advance:
-        for piece, result in zip(pieces, results, strict=True):
-            yield result
-            advance(ranges.count(piece))
+    with contextlib.closing(results):
+        parts = zip(map(ranges.count, pieces), results, strict=True)
+        yield from _with_bar(wanted, parts, between=streamed and _on_terminal(args))
 
 
-@contextlib.contextmanager
-def _progress(wanted: "Sequence[Range]") -> "Iterator[Callable[[int], object]]":
-    """Give what is to be told how many pages are done.
+def _on_terminal(args: argparse.Namespace) -> bool:
+    """Return whether the report goes where a person reads it at once."""
+    return args.output is None and sys.stdout is not None and sys.stdout.isatty()
 
-    A terminal sees after a second how many there are, their rate and the time left.
+
+def _with_bar(
+    wanted: "Sequence[Range]", parts: "Iterable[tuple[int, Result]]", *, between: bool
+) -> "Iterator[Result]":
+    """Yield the results of parts, which are (pages, result).
+
+    A terminal sees after a second how many pages there are, their rate and the time left. The bar
+    makes way for what is written on it `between` results.
     """
     if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _pages: None
+        yield from (result for _, result in parts)
         return
     from tqdm import tqdm
 
     from ..ranges import count
 
+    # Its thread, for bars that stand still, would be there when processes are forked.
+    tqdm.monitor_interval = 0
     with tqdm(
         total=count(wanted),
         unit=" pages",
@@ -210,9 +230,15 @@ def _progress(wanted: "Sequence[Range]") -> "Iterator[Callable[[int], object]]":
         desc="walking",
         leave=False,
         delay=1,
+        miniters=1,
+        mininterval=0 if between else 0.1,
         file=sys.stderr,
     ) as bar:
-        yield bar.update
+        for pages, result in parts:
+            if between and bar.last_print_t > bar.start_t:
+                bar.clear()
+            yield result
+            bar.update(pages)
 
 
 def status(coverage: "Coverage") -> Exit:

@@ -1,0 +1,86 @@
+"""The progress bar as a terminal shows it, and that it moves whatever is walked."""
+
+import io
+import os
+import sys
+import termios
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pageinspect import ranges
+from pageinspect.commands.walking import folded, walked
+from pageinspect.layout import SECTION_PFNS
+
+WANTED = [(0, 3 * 1000)]
+
+
+def parts(pause: float) -> Iterator[Any]:
+    """Yield three batches of a thousand pages, as slowly as told."""
+    for _ in range(3):
+        time.sleep(pause)
+        yield SimpleNamespace(batch=SimpleNamespace(wanted=np.ones(1000, np.bool_)))
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, pause: float, stdout: bool) -> tuple[str, str]:
+    """Return what a terminal got of a walk that prints a row a batch, and what stdout got."""
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    with os.fdopen(slave, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(sys, "stdout", terminal if stdout else io.StringIO())
+        survey: Any = SimpleNamespace(pages=lambda _wanted: parts(pause))
+        for number, _ in enumerate(walked(Namespace(output=None), survey, WANTED)):
+            sys.stdout.write(f"row {number}\n")
+            sys.stdout.flush()
+        got = "" if stdout else sys.stdout.getvalue()  # type: ignore[attr-defined]
+        terminal.write("end")
+        terminal.flush()
+        seen = b""
+        while not seen.endswith(b"end"):
+            seen += os.read(master, 1 << 16)
+    os.close(master)
+    return seen.decode(), got
+
+
+def shown(seen: str) -> list[str]:
+    """Return the lines that a terminal ends up with."""
+    lines = []
+    for line in seen.replace("\r\n", "\n").split("\n"):
+        final = ""
+        for written in line.split("\r"):
+            final = written + final[len(written) :]
+        lines.append(final.rstrip())
+    return lines
+
+
+@pytest.mark.parametrize("stdout", [True, False])
+def test_the_bar_makes_way_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, stdout: bool
+) -> None:
+    seen, got = on_terminal(monkeypatch, 0.6, stdout)
+    rows = ["row 0", "row 1", "row 2"]
+    assert shown(seen) == [*(rows if stdout else []), "end"]
+    assert stdout or got.split("\n") == [*rows, ""]
+    assert "2.00k/3.00k" in seen
+    # Time taken and left, and pages per second.
+    assert "[00:01<00:00" in seen
+    assert "pages/s" in seen
+
+
+def test_what_is_soon_done_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on_terminal(monkeypatch, 0.0, stdout=True)[0] == "row 0\r\nrow 1\r\nrow 2\r\nend"
+
+
+def test_what_is_read_slowly_is_told_often() -> None:
+    survey: Any = SimpleNamespace(mapped=None)
+    memory = [(0, 32 * SECTION_PFNS)]
+    args = Namespace(jobs=1, output=None)
+    pieces = list(folded(args, survey, memory, lambda _survey, piece: ranges.count(piece)))
+    assert sum(pieces) == ranges.count(memory)
+    assert len(pieces) == 8
