@@ -21,6 +21,7 @@ MOST_KEPT = 10_000
 """Violations of one rule that are kept; more are only counted."""
 _MOST_SHOWN = 10
 """Violations of one rule that people see."""
+_RANKS = {rule.name: rank for rank, rule in enumerate(CONFLICTS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Findings:
             kept = [violation for violation in later.kept if violation.rule == rule]
             self.kept += kept[: max(MOST_KEPT - before, 0)]
             self.found[rule] = before + n
-        self.kept.sort(key=lambda v: v.pfn)
+        self.kept.sort(key=_place)
         self.unreadable += later.unreadable
 
     def confirmed(self, again: "Findings") -> "Findings":
@@ -77,8 +78,13 @@ def find(columns: Iterable[Pages], *, live: bool) -> Findings:
                     broken = broken[among[broken]]
             if len(broken):
                 _keep(findings, rule, pages, broken)
-    findings.kept.sort(key=lambda v: v.pfn)
+    findings.kept.sort(key=_place)
     return findings
+
+
+def _place(violation: Violation) -> tuple[int, int]:
+    """Return what violations are in order of: pfns, and the rules that one page breaks."""
+    return violation.pfn, _RANKS[violation.rule]
 
 
 def _keep(findings: Findings, rule: Conflict, pages: Pages, broken: Pfns) -> None:
@@ -144,7 +150,7 @@ class CheckReport:
             "violations": [
                 {"rule": v.rule, "pfn": v.pfn, "detail": v.detail} for v in self.findings.kept
             ],
-            "found": self.findings.found,
+            "found": {rule.name: self.findings.found[rule.name] for rule in self._broken()},
             "counters": [book.to_json() for book in self.books or ()],
             "left_out": self.left_out or None,
         }
