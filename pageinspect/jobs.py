@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 _LENGTH = struct.Struct("<q")
 _PR_SET_PDEATHSIG = 1
 _HINT = "run it again with --jobs 1, which says more; a core must not change while it is read"
+_KILLED = "did this machine run out of memory? see its kernel log; --jobs 1 takes least"
 
 
 def available() -> int:
@@ -122,16 +123,18 @@ def _receive(worker: _Worker) -> Result:  # type: ignore[type-var]
     length = _LENGTH.unpack(header)[0] if len(header) == _LENGTH.size else -1
     sent = worker.results.read(length) if length >= 0 else b""
     if len(sent) != length:
-        raise PageInspectError(f"a process that read pages {_end_of(worker)}", _HINT)
+        raise _error(worker)
     result, error = pickle.loads(sent)  # noqa: S301 - written by this program itself
     if error is not None:
         raise error
     return result
 
 
-def _end_of(worker: _Worker) -> str:
+def _error(worker: _Worker) -> PageInspectError:
     """Return how a worker ended, without reaping it: others are still to be killed by pid."""
     info = os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
-    if info is not None and info.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
-        return f"was ended by {signal.Signals(info.si_status).name}"
-    return "failed"
+    if info is None or info.si_code not in (os.CLD_KILLED, os.CLD_DUMPED):
+        return PageInspectError("a process that read pages failed", _HINT)
+    name = signal.Signals(info.si_status).name
+    hint = _KILLED if info.si_status == signal.SIGKILL else _HINT
+    return PageInspectError(f"a process that read pages was ended by {name}", hint)
