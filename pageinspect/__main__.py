@@ -77,14 +77,25 @@ def _reporting(task: "Callable[[], int]") -> int:
 
 def entry() -> None:
     """Console script: as `python -m pageinspect`."""
-    import signal
-
-    signal.signal(signal.SIGTERM, _terminate)
+    end_by_signals()
     sys.exit(main())
 
 
+def end_by_signals() -> None:
+    """Let `finally` clauses end what this process started when it is told to end."""
+    import signal
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # nohup's SIGHUP stays ignored.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _terminate)
+
+
 def _terminate(signum: int, _frame: object) -> None:
-    """Let `finally` clauses end what this process started."""
+    import signal
+
+    # Once: timeout, a shell and guard.py send it again, into what ends this process.
+    signal.signal(signum, signal.SIG_IGN)
     sys.exit(128 + signum)
 
 

@@ -10,6 +10,7 @@ import gc
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -43,7 +44,7 @@ def apart(task: Callable[[], int], core: Path) -> int:
 
     Raises PageInspectError when the child ends in another way.
     """
-    waited = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}
+    waited = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     parent = os.getpid()
@@ -59,6 +60,9 @@ def apart(task: Callable[[], int], core: Path) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if status >= 0:
         return status
+    if sys.stderr is not None and sys.stderr.isatty():
+        # The child may have left a progress bar.
+        sys.stderr.write("\r\x1b[K")
     raise _end(signal.Signals(-status), core)
 
 
@@ -122,7 +126,7 @@ def _wait(child: int, signals: set[signal.Signals]) -> int:
             return os.waitstatus_to_exitcode(status)
         if got is None or got.si_signo == signal.SIGCHLD:
             continue
-        if got.si_signo == signal.SIGTERM or got.si_pid:
+        if got.si_signo != signal.SIGINT or got.si_pid:
             # A Ctrl-C on the terminal comes from the kernel, and the child has got it too.
             os.kill(child, got.si_signo)
 

@@ -93,12 +93,12 @@ def test_an_error_that_nobody_expected_says_where_it_was() -> None:
 
 
 PROGRAM = """
-import signal, sys, time
+import sys, time
 from pathlib import Path
 from pageinspect import guard
-from pageinspect.__main__ import _terminate
+from pageinspect.__main__ import end_by_signals
 
-signal.signal(signal.SIGTERM, _terminate)
+end_by_signals()
 
 def task():
     try:
@@ -123,7 +123,12 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize(
     ("signum", "status"),
-    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
 )
 def test_the_child_ends_with_its_parent_and_cleans_up(
     tmp_path: Path, signum: int, status: int
@@ -136,15 +141,37 @@ def test_the_child_ends_with_its_parent_and_cleans_up(
     until(lambda: not working.exists())
 
 
-def test_ctrl_c_reaches_the_child_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leave", [False, True])
+def test_the_terminal_reaches_the_child_once(tmp_path: Path, leave: bool) -> None:
     working = tmp_path / "working"
     master, slave = os.openpty()
     with subprocess.Popen(
         ["setsid", "--ctty", "--wait", sys.executable, "-c", PROGRAM, str(working)], stdin=slave
     ) as process:
+        os.close(slave)
         until(working.exists)
-        os.write(master, b"\x03")
-        assert process.wait(20) == 130
+        if leave:
+            os.close(master)
+        else:
+            os.write(master, b"\x03")
+        assert process.wait(20) == (129 if leave else 130)
     assert not working.exists()
+    if not leave:
+        os.close(master)
+
+
+def test_an_error_has_a_line_of_its_own() -> None:
+    master, slave = os.openpty()
+    child = "sys.stderr.write('half a bar'); sys.stderr.flush(); os.kill(os.getpid(), 9)"
+    program = f"""
+import os, sys
+from pageinspect import guard
+from pageinspect.__main__ import _reporting
+sys.exit(_reporting(lambda: guard.apart(lambda: exec({child!r}), guard.Path("core"))))
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stderr=slave) as process:
+        assert process.wait(20) == 1
+    seen = os.read(master, 4096)
+    assert seen.startswith(b"half a bar\r\x1b[Kpageinspect: error: the process that read core was")
     os.close(master)
     os.close(slave)
