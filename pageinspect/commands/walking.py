@@ -135,7 +135,7 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
         type=_jobs,
         metavar="N",
         help="processes that read pages (default: one a processor, or one where memory is small; "
-        "1 reads through drgn alone)",
+        "1 reads through drgn alone; a guest's monitor always serves one)",
     )
 
 
@@ -178,7 +178,10 @@ def folded(
     from .. import jobs, ranges
     from ..layout import SECTION_PFNS
 
-    n = args.jobs or jobs.available()
+    guest = survey.target.provenance.guest
+    # A monitor answers one process.
+    alone = guest is not None and guest.barred
+    n = 1 if alone else args.jobs or jobs.available()
     total = ranges.count(wanted)
     # The plain way stays there to be asked for: it is the one that the others are held to.
     copy = survey if args.jobs == 1 else survey.mapping()

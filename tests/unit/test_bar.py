@@ -78,7 +78,8 @@ def test_what_is_soon_done_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_read_slowly_is_told_often() -> None:
-    survey: Any = SimpleNamespace(mapped=None)
+    target = SimpleNamespace(provenance=SimpleNamespace(guest=None))
+    survey: Any = SimpleNamespace(mapped=None, target=target)
     memory = [(0, 32 * SECTION_PFNS)]
     args = Namespace(jobs=1, output=None)
     pieces = list(folded(args, survey, memory, lambda _survey, piece: ranges.count(piece)))
