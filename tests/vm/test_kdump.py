@@ -78,10 +78,11 @@ def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def uses(core: Path, symbols: Path | None = None) -> dict[str, Any]:
+def uses(core: Path, symbols: Path | None = None, jobs: int = 1) -> dict[str, Any]:
     """Return the answer of `summary --by use`, but for where it comes from."""
+    options = ("--by", "use", "--format", "json", "-j", jobs)
     from_dwarf = () if symbols is None else ("-s", symbols)
-    done = pageinspect("summary", "-c", core, *from_dwarf, "--by", "use", "--format", "json")
+    done = pageinspect("summary", "-c", core, *from_dwarf, *options)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["kernel"].pop("symbols") == ("btf" if symbols is None else "dwarf")
@@ -255,7 +256,9 @@ def test_every_form_answers_the_same(dumped: Dumped, form: str, symbols: str) ->
     vmlinux = dumped.kernel.vmlinux
     if symbols == "dwarf" and vmlinux is None:
         pytest.skip(f"no vmlinux of {dumped.kernel.release}: pageinspect vm build --debuginfo")
-    assert uses(dumped.to(form), vmlinux if symbols == "dwarf" else None) == dumped.uses
+    for jobs in (1, 2):
+        found = uses(dumped.to(form), vmlinux if symbols == "dwarf" else None, jobs)
+        assert found == dumped.uses, jobs
 
 
 def test_ci_touches_every_value() -> None:
