@@ -31,8 +31,10 @@ _MOST_JOBS = 1024
 _MOST_SECTIONS = 16
 """In a piece of the work: where every page differs, what is listed of one takes 20 MB."""
 _SECTIONS_READ = 4
+"""Of a piece that one process reads through drgn."""
 _WORTH_A_PROCESS = 1 << 20
-"""Fewer pages than these are walked before more processes have begun; twice as many when mapped."""
+"""Fewer pages of a compressed core are walked before more processes have begun; twice as many of
+what needs no decompression."""
 
 Result = TypeVar("Result")
 
@@ -185,12 +187,13 @@ def folded(
     total = ranges.count(wanted)
     # The plain way stays there to be asked for: it is the one that the others are held to.
     copy = survey if args.jobs == 1 else survey.mapping()
-    worth = _WORTH_A_PROCESS if copy.mapped is None else 2 * _WORTH_A_PROCESS
+    packed = copy.mapped is None and survey.target.provenance.source == "core"
+    worth = _WORTH_A_PROCESS if packed else 2 * _WORTH_A_PROCESS
     if args.jobs is None and total < worth:
         n = 1
     if n == 1:
         # Small enough for a bar that moves while something slow is read.
-        sections = _MOST_SECTIONS if copy.mapped else _SECTIONS_READ
+        sections = _SECTIONS_READ if copy.mapped is None else _MOST_SECTIONS
     else:
         sections = min(max(total // SECTION_PFNS // (4 * n), 1), _MOST_SECTIONS)
     pieces = ranges.cut(wanted, sections * SECTION_PFNS)

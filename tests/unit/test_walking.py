@@ -1,4 +1,4 @@
-"""The progress bar as a terminal shows it, and that it moves whatever is walked."""
+"""How a walk is shared out, and the progress bar as a terminal shows it."""
 
 import io
 import os
@@ -16,6 +16,7 @@ import pytest
 from pageinspect import ranges
 from pageinspect.commands.walking import folded, walked
 from pageinspect.layout import SECTION_PFNS
+from pageinspect.target import Guest, Provenance
 
 WANTED = [(0, 3 * 1000)]
 
@@ -78,10 +79,38 @@ def test_what_is_soon_done_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_read_slowly_is_told_often() -> None:
-    target = SimpleNamespace(provenance=SimpleNamespace(guest=None))
+    target = SimpleNamespace(provenance=Provenance("7.0", "live", "btf"))
     survey: Any = SimpleNamespace(mapped=None, target=target)
     memory = [(0, 32 * SECTION_PFNS)]
     args = Namespace(jobs=1, output=None)
     pieces = list(folded(args, survey, memory, lambda _survey, piece: ranges.count(piece)))
     assert sum(pieces) == ranges.count(memory)
     assert len(pieces) == 8
+
+
+GUEST = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, barred="no rights"))
+
+
+@pytest.mark.parametrize(
+    ("provenance", "jobs", "gib", "n"),
+    [
+        (Provenance("7.0", "core", "btf"), None, 3, 1),
+        (Provenance("7.0", "core", "btf"), None, 4, 2),
+        (Provenance("7.0", "live", "btf"), None, 7, 1),
+        (Provenance("7.0", "live", "btf"), None, 8, 2),
+        (Provenance("7.0", "core", "btf"), 3, 1, 3),
+        # A monitor would mix up the answers to several.
+        (GUEST, None, 64, 1),
+        (GUEST, 3, 1, 1),
+    ],
+)
+def test_how_many_processes_walk(
+    provenance: Provenance, jobs: int | None, gib: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pageinspect.jobs.available", lambda: 2)
+    survey: Any = SimpleNamespace(mapped=None, target=SimpleNamespace(provenance=provenance))
+    survey.mapping = lambda: survey
+    memory = [(0, gib << 18)]
+    pids = set(folded(Namespace(jobs=jobs), survey, memory, lambda *_: os.getpid()))
+    assert len(pids) == n
+    assert (os.getpid() in pids) == (n == 1)
