@@ -61,6 +61,9 @@ class Mapped:
         part = slice(first - START, first - START + n)
         return self._prog.words[part] if self._prog.there[part].all() else None
 
+    def give_back(self) -> None:
+        pass
+
 
 def damaged(seed: int) -> tuple[Reads, Census]:
     rng = np.random.default_rng(seed)
