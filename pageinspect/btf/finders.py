@@ -29,7 +29,8 @@ _NAME = "pageinspect BTF"
 # BTF describes no variables but per-CPU ones, and an old pahole left those out too. So the types of
 # those that drgn's helpers and this package ask for are written here. One that a helper takes for
 # optional must be here as well: without __highest_present_section_nr, for_each_valid_page_range()
-# reads past the sections and may return a range that does not exist.
+# reads past the sections and may return a range that does not exist; without nr_node_ids,
+# for_each_online_pgdat() knows one node.
 _VARIABLES = {
     "__cpu_online_mask": "struct cpumask",
     "__cpu_possible_mask": "struct cpumask",
@@ -40,6 +41,7 @@ _VARIABLES = {
     "node_data": "struct pglist_data *[1024]",
     "node_states": "nodemask_t [8]",
     "nr_cpu_ids": "unsigned int",
+    "nr_node_ids": "unsigned int",
     "page_offset_base": "unsigned long",
     "vm_event_states": "struct vm_event_state",
     "vm_node_stat": "atomic_long_t [128]",
