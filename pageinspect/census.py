@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from drgn import FaultError, Object, Program
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
-from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
 
 from .errors import PageInspectError
 from .layout import MAX_ORDER, SECTION_PFNS, PageLayout
+from .memmap import read_memmap
 from .ranges import Range, count, merge
 from .vmcoreinfo import Info, sections
 
@@ -70,7 +70,8 @@ class Census:
     """What a kernel says about its memory as a whole."""
 
     spanned: tuple[Range, ...]
-    """pfns that have a struct page, as sorted disjoint ranges."""
+    """pfns that have a struct page in use, as sorted disjoint ranges: memory that is offline is
+    left out."""
     zones: tuple[Zone, ...]
     zone_names: tuple[str, ...] = ()
     """Names of all zones that there can be, by their number in page flags."""
@@ -79,6 +80,8 @@ class Census:
     huge_zero_pfn: int | None = None
     max_pfn: int = 0
     """One beyond the last pfn of memory."""
+    devices: tuple[Range, ...] = ()
+    """pfns of ZONE_DEVICE: its zone spans what lies between them too."""
 
     def zone_name(self, number: int) -> str:
         """Return the name of the zone that page flags give by its number."""
@@ -238,7 +241,7 @@ def take_census(prog: Program, layout: PageLayout, vmcoreinfo: Info) -> Census:
         numbers, _ = sections(prog, vmcoreinfo)
         return Census(tuple(merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)), ())
     try:
-        spanned = merge((start, end) for start, end, _ in for_each_valid_page_range(prog))
+        memmap = read_memmap(prog)
         zones, names, objects = _zones(prog)
         pcp = _PcpReader(prog, layout).read(objects)
     except (LookupError, FaultError) as error:
@@ -247,11 +250,12 @@ def take_census(prog: Program, layout: PageLayout, vmcoreinfo: Info) -> Census:
             "the core may be cut off: compare its size with the original",
         ) from None
     return Census(
-        tuple(spanned),
+        memmap.used,
         zones,
         names,
         pcp,
         zero_pfn=_variable(prog, "zero_page_pfn", "zero_pfn"),
         huge_zero_pfn=_huge_zero_pfn(prog),
         max_pfn=_variable(prog, "max_pfn") or 0,
+        devices=memmap.devices,
     )

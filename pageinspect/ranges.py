@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Range = tuple[int, int]
 
+_DEVICE = "Device"
+"""ZONE_DEVICE by the kernel's name for it."""
 _NUMBER = r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})"
 _FORM = re.compile(rf"(phys:)?{_NUMBER}(?:([-,+]){_NUMBER})?")
 GRAMMAR = (
@@ -92,11 +94,11 @@ def _named(text: str, census: "Census") -> list[Range]:
         raise UsageError(
             f"VMCOREINFO alone does not tell the spans of a {kind}", "give pfns or phys: addresses"
         )
-    spans = [
-        (zone.start, zone.end)
-        for zone in census.zones
-        if (zone.name.lower() == name.lower() if kind == "zone" else str(zone.node) == name)
-    ]
+    spans: list[Range] = []
+    for zone in census.zones:
+        if zone.name.lower() == name.lower() if kind == "zone" else str(zone.node) == name:
+            span = [(zone.start, zone.end)]
+            spans += intersect(span, census.devices) if zone.name == _DEVICE else span
     if not spans:
         known = sorted({z.name if kind == "zone" else str(z.node) for z in census.zones})
         raise UsageError(
@@ -112,7 +114,7 @@ def _describe(start: int, end: int) -> str:
 def resolve(texts: Sequence[str], census: "Census", page_shift: int) -> list[Range]:
     """Return the spanned pfns that the user's ranges cover, all of them when there are none.
 
-    Raises UsageError for what is no range, and for a range in which no pfn has a struct page.
+    Raises UsageError for what is no range, and for one in which no pfn has a struct page in use.
     """
     if not texts:
         return list(census.spanned)
@@ -132,7 +134,7 @@ def resolve(texts: Sequence[str], census: "Census", page_shift: int) -> list[Ran
                 default=(0, 0),
             )
             raise UsageError(
-                f"no pfn of {text} has a struct page",
+                f"no pfn of {text} has a struct page in use",
                 f"the nearest range that has is {_describe(*nearest)}",
             )
         wanted.extend(found)

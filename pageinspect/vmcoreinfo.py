@@ -97,7 +97,7 @@ def symbol(info: Info, name: str) -> int:
 
 
 def sections(prog: Program, info: Info) -> tuple[list[int], int]:
-    """Return the numbers of the memory sections that have struct pages, and the vmemmap's address.
+    """Return the numbers of the memory sections that are online, and the vmemmap's address.
 
     What section_mem_map holds beside flags is the same for all sections with SPARSEMEM_VMEMMAP: the
     address that the struct page of pfn 0 has. Raises PageInspectError when they cannot be read.
@@ -127,5 +127,6 @@ def sections(prog: Program, info: Info) -> tuple[list[int], int]:
             "the memory sections of this kernel share no vmemmap",
             "pageinspect reads kernels with SPARSEMEM_VMEMMAP, as every distribution's is",
         )
-    numbers = present[used // per_root] * per_root + used % per_root
+    online = used[maps[used] & np.uint64(IS_ONLINE) != 0]
+    numbers = present[online // per_root] * per_root + online % per_root
     return numbers.tolist(), int(bases[0])

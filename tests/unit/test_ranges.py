@@ -16,7 +16,9 @@ CENSUS = Census(
         Zone(0, "DMA", 1, 0x1000),
         Zone(0, "DMA32", 0x1000, 0x12000),
         Zone(1, "Normal", 0x12000, 0x20000),
+        Zone(2, "Device", 0x7000, 0x1A000),
     ),
+    devices=((0x7000, 0x7200), (0x19000, 0x1A000)),
 )
 
 
@@ -37,6 +39,8 @@ CENSUS = Census(
         (["zone:dma"], [(1, 0x1000)]),
         (["zone:DMA32"], [(0x1000, 0x8000), (0x10000, 0x12000)]),
         (["node:1"], [(0x12000, 0x20000)]),
+        (["zone:Device"], [(0x7000, 0x7200), (0x19000, 0x1A000)]),
+        (["node:2"], [(0x7000, 0x7200), (0x19000, 0x1A000)]),
     ],
 )
 def test_resolve(texts: list[str], expected: list[tuple[int, int]]) -> None:
@@ -58,8 +62,8 @@ def test_resolve(texts: list[str], expected: list[tuple[int, int]]) -> None:
         ("0x9000-0x9100", "no pfn of", "0x0-0x8000"),
         ("0xffff", "no pfn of", "0x10000-0x20000"),
         ("0x99999999999", "no pfn of", "0x10000-0x20000"),
-        ("zone:HighMem", "no zone", "DMA, DMA32, Normal"),
-        ("node:7", "no node", "0, 1"),
+        ("zone:HighMem", "no zone", "DMA, DMA32, Device, Normal"),
+        ("node:7", "no node", "0, 1, 2"),
     ],
 )
 def test_bad_ranges(text: str, message: str, hint: str) -> None:

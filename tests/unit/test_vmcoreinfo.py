@@ -178,10 +178,11 @@ def test_a_line_that_is_not_there_is_named(line: str) -> None:
     assert line.removeprefix("NUMBER(").rstrip(")") in caught.value.message
 
 
-def test_sections_without_struct_pages_are_not_spanned() -> None:
+def test_sections_without_struct_pages_in_use_are_not_spanned() -> None:
     info = text("7.x")
-    # Present, but offline before it ever had a memmap; and none at all.
-    maps = {0: VMEMMAP | 15, 1: PRESENT, 2: 0, 3: VMEMMAP | 7, 255: VMEMMAP | 3, 600: VMEMMAP | 3}
+    # Present, but offline before it ever had a memmap; none at all; and offline.
+    maps = {0: VMEMMAP | 15, 1: PRESENT, 2: 0, 3: VMEMMAP | 7, 4: VMEMMAP | 3}
+    maps |= {255: VMEMMAP | 7, 600: VMEMMAP | 7}
     prog = program(info, maps)
     census = take_census(prog, build_layout(prog, info), info)
     assert census.spanned == (
