@@ -68,16 +68,19 @@ def run(args: argparse.Namespace) -> int:
         after = read_counters(target.prog) if live else before
         balanced = books.balance(tally.totals(), before, after)
     if live and findings.found:
-        findings = _confirmed(opened, findings)
+        findings = _confirmed(survey.survey(target), findings)
     report = CheckReport(target.provenance, opened.layout, coverage, findings, balanced, left_out)
     write_report(args, report)
     return report.status
 
 
-def _confirmed(survey: "Survey", findings: "Findings") -> "Findings":
-    """Return what is still broken when the suspicious pages are read again."""
-    from ..ranges import merge
+def _confirmed(again: "Survey", findings: "Findings") -> "Findings":
+    """Return what is still broken when the suspicious pages are read again.
+
+    By the zones and sections of that moment, for memory may have been plugged in or out meanwhile.
+    """
+    from ..ranges import intersect, merge
     from ..report.check import find, spots
 
-    again = find(survey.runs(merge(spots(findings))), live=True)
-    return findings.confirmed(again)
+    pages = intersect(merge(spots(findings)), again.census.spanned)
+    return findings.confirmed(find(again.runs(pages), live=True))
