@@ -45,7 +45,8 @@ class Guest:
     """A running guest, as a context manager.
 
     `kernel` is a name of the catalogue, built if it is not, or a BuiltKernel. `memory` is in bytes
-    or written as "2G". `scratch` are files to be disks that the guest may write: a descriptor for
+    or written as "2G", shared evenly by the NUMA nodes; `room` bytes more can be plugged in
+    (`plug`, `unplug`). `scratch` are files to be disks that the guest may write: a descriptor for
     each serial. `packages` are Debian packages that its root is to have besides. QEMU ends
     when the thread that enters the context ends. Methods raise GuestLostError when the guest is
     gone.
@@ -56,6 +57,8 @@ class Guest:
         kernel: str | BuiltKernel,
         *,
         memory: int | str = "2G",
+        nodes: int = 1,
+        room: int = 0,
         cpus: int = 2,
         append: str = "",
         accelerator: str | None = None,
@@ -71,6 +74,7 @@ class Guest:
         )
         self._root = root(progress, packages)
         self._base = initrd.base(progress)
+        self._nodes, self._room = nodes, room
         self._cpus, self._append = cpus, append
         self._accelerator, self._qmp_socket = accelerator, qmp_socket
         self._scratch = dict(scratch or {})
@@ -186,6 +190,16 @@ class Guest:
                 )
             time.sleep(0.02)
 
+    def plug(self, name: str, size: int, node: int = 0) -> None:
+        """Plug in `size` bytes of memory; the kernel puts it online by its own rules."""
+        backend = f"{name}-memory"
+        self.qmp("object-add", qom_type="memory-backend-ram", id=backend, size=size, reserve=False)
+        self.qmp("device_add", driver="pc-dimm", id=name, memdev=backend, node=node)
+
+    def unplug(self, name: str) -> None:
+        """Ask the kernel to give memory back; it does when it can move all that is there."""
+        self.qmp("device_del", id=name)
+
     def dump(self, path: Path) -> None:
         """Pause the guest and write its memory to an ELF core; it stays paused.
 
@@ -248,6 +262,8 @@ class Guest:
             initrd=path,
             console=self.log,
             memory=self.memory,
+            nodes=self._nodes,
+            room=self._room,
             cpus=self._cpus,
             append=self._append,
             disks=tuple(disks),

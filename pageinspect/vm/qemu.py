@@ -26,6 +26,9 @@ _CMDLINE = "console=ttyS0 panic=-1 loglevel=5"
 
 _MOST_SAID = 1 << 16
 
+_SLOTS = 4
+"""For modules of memory that are plugged in later."""
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -39,6 +42,10 @@ class Machine:
     console: Path
     memory: int
     """bytes"""
+    nodes: int = 1
+    """NUMA nodes, which share the memory evenly."""
+    room: int = 0
+    """bytes of memory that can be plugged in later"""
     cpus: int = 2
     append: str = ""
     disks: tuple[tuple[str, str], ...] = ()
@@ -66,11 +73,9 @@ def parse_memory(text: str) -> int:
 def command_line(machine: Machine) -> list[str]:
     """Return QEMU's argument list, without the program that starts it."""
     argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
-    argv += ["-machine", "q35,memory-backend=memory", "-accel", _ACCELERATOR[machine.accelerator]]
+    argv += ["-accel", _ACCELERATOR[machine.accelerator]]
     argv += ["-cpu", _CPU[machine.accelerator], "-smp", str(machine.cpus)]
-    # Unreserved: a guest may have more memory than the host, as long as it does not touch it.
-    argv += ["-m", f"{machine.memory}B"]
-    argv += ["-object", f"memory-backend-ram,id=memory,size={machine.memory}B,reserve=off"]
+    argv += _memory(machine)
     argv += ["-no-reboot", "-kernel", str(machine.kernel), "-initrd", machine.initrd]
     argv += ["-append", f"{_CMDLINE} {machine.append}".rstrip()]
     argv += ["-chardev", f"file,id=console,path={_escape(str(machine.console))}"]
@@ -90,6 +95,24 @@ def command_line(machine: Machine) -> list[str]:
     if machine.qmp_socket is not None:
         argv += ["-qmp", f"unix:{_escape(str(machine.qmp_socket))},server=on,wait=off"]
     return argv
+
+
+def _memory(machine: Machine) -> list[str]:
+    """Return the options for the machine and its memory, a backend a node."""
+    slots = f",slots={_SLOTS},maxmem={machine.memory + machine.room}B" if machine.room else ""
+    argv = ["-m", f"{machine.memory}B{slots}"]
+    size, names = machine.memory // machine.nodes, [f"memory{n}" for n in range(machine.nodes)]
+    for name in names:
+        # Unreserved: a guest may have more memory than the host, as long as it does not touch it.
+        argv += ["-object", f"memory-backend-ram,id={name},size={size}B,reserve=off"]
+    if machine.nodes == 1:
+        return [*argv, "-machine", f"q35,memory-backend={names[0]}"]
+    return [
+        *argv,
+        "-machine",
+        "q35",
+        *(word for n in names for word in ("-numa", f"node,memdev={n}")),
+    ]
 
 
 def _escape(value: str) -> str:

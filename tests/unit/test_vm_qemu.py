@@ -43,6 +43,17 @@ def test_memory_is_in_bytes_and_not_reserved() -> None:
     assert "size=2147483648B,reserve=off" in _value(argv, "-object")
 
 
+def test_nodes_share_the_memory_and_there_is_room_for_more() -> None:
+    argv = command_line(replace(_MACHINE, nodes=2, room=1 << 30))
+    assert _value(argv, "-m") == "2147483648B,slots=4,maxmem=3221225472B"
+    assert _value(argv, "-machine") == "q35"
+    nodes = [argv[i + 1] for i, option in enumerate(argv) if option == "-numa"]
+    assert nodes == ["node,memdev=memory0", "node,memdev=memory1"]
+    for node in nodes:
+        name = node.partition("memdev=")[2]
+        assert f"memory-backend-ram,id={name},size=1073741824B,reserve=off" in argv
+
+
 def test_commas_in_paths_are_doubled() -> None:
     assert "path=/logs/a,,b.log" in " ".join(command_line(_MACHINE))
 
