@@ -3,7 +3,7 @@
 # make lint   ruff and mypy
 # make fuzz   a core damaged in 2000 ways, and what commands say of it
 # make bench  speed beside the peers
-# make large-cores   cores of large machines, for make bench: 8 GiB of memory, some ten minutes
+# make large-cores   cores of large machines, for make bench: 8 GiB of memory, some fifteen minutes
 # make soak   many starts of the tracer, and a long run of it
 #
 # All of them install what is missing: Debian packages after printing the command, Python packages
