@@ -7,18 +7,19 @@ finds them in the cache.
 """
 
 import mmap
+import os
 from pathlib import Path
 
 _EVERY = 32 << 20
 """Bytes of memory between two times of giving back, for which the file has fewer mostly."""
-_READ_ONLY_AND_SHARED = "r--s"
+_READ_ONLY_AND_SHARED = b"r--s"
 
 
 class Windows:
     """What is mapped of the file `core`, a path as /proc tells it."""
 
     def __init__(self, core: str) -> None:
-        self._core = core
+        self._core = os.fsencode(core)
         self._since = 0
         self._any = True
 
@@ -35,10 +36,11 @@ class Windows:
         import ctypes
 
         madvise, found = ctypes.CDLL(None).madvise, False
-        for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
+        # Paths are any bytes, of which the kernel escapes line feeds alone.
+        for line in Path("/proc/self/maps").read_bytes().removesuffix(b"\n").split(b"\n"):
             place, rights, _, _, _, *path = line.split(maxsplit=5)
             if path == [self._core] and rights == _READ_ONLY_AND_SHARED:
-                start, end = (int(address, 16) for address in place.split("-"))
+                start, end = (int(address, 16) for address in place.split(b"-"))
                 madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
                 found = True
         return found

@@ -1,6 +1,7 @@
 """What a process has mapped of a core's file is given back, and nothing else is."""
 
 import mmap
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +45,19 @@ def test_what_was_touched_of_windows_is_given_back_and_is_there_again(core: Path
     assert window[:] == whole
     noted.passed(windows._EVERY)
     assert resident(core)["r--s"] == 0
+
+
+@pytest.mark.parametrize("name", [b"a  b ", b"\f", b"\r", "\u2028\x85".encode(), b"\xff\x1c"])
+def test_the_path_of_a_core_is_any_bytes(core: Path, name: bytes) -> None:
+    odd = core.rename(core.with_name(os.fsdecode(name)))
+    with odd.open("rb") as file:
+        window = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+    # Neither its own lines nor those of another are taken for something else.
+    Windows("/another").passed(windows._EVERY)
+    own = Windows(str(odd))
+    own.passed(windows._EVERY)
+    assert own._any
+    assert len(window) == SIZE
 
 
 def test_windows_of_other_files_stay_and_none_are_looked_for_once(
