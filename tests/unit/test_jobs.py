@@ -81,6 +81,16 @@ def test_a_process_that_dies_is_an_error(number: signal.Signals) -> None:
     assert ("out of memory" in caught.value.hint) == (number == signal.SIGKILL)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_what_the_parent_does_at_a_signal_is_not_for_the_others(number: signal.Signals) -> None:
+    before = signal.signal(number, lambda *_: sys.exit(1))
+    try:
+        with pytest.raises(PageInspectError, match=f"was ended by {number.name}"):
+            list(jobs.in_order(lambda _: os.kill(os.getpid(), number), [1, 2], 2))
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_process_that_exits_is_an_error() -> None:
     with pytest.raises(PageInspectError, match="failed"):
         list(jobs.in_order(lambda _piece: os._exit(0), range(2), 2))
