@@ -128,9 +128,11 @@ class _PcpReader:
             if self._layout.trylock is not None:
                 self._read_trylock(zone, *self._layout.trylock)
         pfns, orders, of_cpus = map(np.concatenate, zip(*self._found, strict=True))
-        rows = np.lexsort((orders, of_cpus, pfns))
+        rows = np.lexsort((of_cpus, orders, pfns))
         # A list that leads round is followed round more than once.
-        again = (np.diff(pfns[rows]) == 0) & (np.diff(of_cpus[rows]) == 0)
+        again = np.ones(len(rows) - 1 if len(rows) else 0, np.bool_)
+        for column in (pfns, orders, of_cpus):
+            again &= np.diff(column[rows]) == 0
         rows = np.delete(rows, np.flatnonzero(again))
         return PcpLists(pfns[rows], orders[rows], of_cpus[rows], self._counted, self._whole)
 

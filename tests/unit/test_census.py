@@ -91,6 +91,14 @@ def test_a_list_that_leads_round_has_each_block_once(
     assert len(followed) < 4 * (8 + length)
 
 
+def test_a_page_on_two_lists_of_a_cpu_is_told_twice() -> None:
+    reader = census._PcpReader(None, MODERN)  # type: ignore[arg-type]
+    for order, cpu in ((3, 0), (0, 1), (0, 0), (0, 0)):
+        reader._add([9], order, cpu)
+    found = reader.read([])
+    assert (found.orders.tolist(), found.cpus.tolist()) == ([0, 0, 3], [0, 1, 0])
+
+
 def test_struct_pages_that_are_kept_are_few_and_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "_MOST_PAGES", 1)
     pages = 4096 // SIZE
