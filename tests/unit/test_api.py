@@ -31,7 +31,8 @@ def uses_page() -> str:
     lines = [
         "# Uses of pages",
         "",
-        "Every pfn that has a struct page has one use: the first rule that holds gives it.",
+        "Every pfn that has a struct page in use has one use: the first rule that holds gives it.",
+        "Offline memory is left out, as in /proc/kpageflags: nobody keeps its struct pages.",
         "Flags, reference counts and mappings are those of the head of the folio.",
         "",
         "| use | when | kernel history |",
