@@ -11,16 +11,17 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from drgn import FaultError, Program
+from drgn import FaultError, Program, offsetof
 
 from .census import Census
 from .classify import Pages, codes_of
 from .errors import PageInspectError
 from .layout import SECTION_PFNS, PageLayout
 from .layout.from_types import enumerators
+from .memmap import member, sections_with_pages
 from .ranges import Range, merge
 from .schemes import WordScheme
-from .vmcoreinfo import HAS_MEM_MAP, IS_ONLINE, TAINT_ZONE_DEVICE
+from .vmcoreinfo import IS_ONLINE, TAINT_ZONE_DEVICE
 from .walk import Words
 
 Mask = npt.NDArray[np.bool_]
@@ -203,22 +204,16 @@ def find_online(prog: Program, end: int) -> Online:
 
 
 def _find_online(prog: Program, end: int) -> Online:
-    roots = prog["mem_section"].read_()
-    per_root = prog["SECTIONS_PER_ROOT"].value_()
-    present = prog["__highest_present_section_nr"].value_() + 1
+    firsts, sections = sections_with_pages(prog)
+    maps, usages = (member(prog, sections, name) for name in ("section_mem_map", "usage"))
+    bitmap = offsetof(prog.type("struct mem_section_usage"), "subsection_map")
     ranges: list[Range] = []
     mixed: set[int] = set()
-    for number in range(min(-(-end // SECTION_PFNS), present)):
-        root = roots[number // per_root].read_()
-        if not root:
+    for first, flags, usage in zip(firsts.tolist(), maps.tolist(), usages.tolist(), strict=True):
+        if first >= end or not flags & IS_ONLINE:
             continue
-        section = root[number % per_root]
-        flags = section.section_mem_map.value_()
-        if not (flags & IS_ONLINE and flags & HAS_MEM_MAP):
-            continue
-        first = number * SECTION_PFNS
         # Unlike pfn_valid(), this asks the subsections of sections from boot as well.
-        subsections = section.usage.subsection_map[0].value_()
+        subsections = prog.read_u64(usage + bitmap)
         for start in range(first, first + SECTION_PFNS, _SUBSECTION_PFNS):
             if subsections & 1:
                 ranges.append((start, start + _SUBSECTION_PFNS))

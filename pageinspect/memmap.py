@@ -7,13 +7,16 @@ went offline, or were never written.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from drgn import Object, Program, offsetof, sizeof
 from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn.helpers.linux.xarray import xa_for_each
 
 from .layout import SECTION_PFNS
 from .ranges import Range, intersect, merge
-from .vmcoreinfo import IS_ONLINE
+from .vmcoreinfo import HAS_MEM_MAP, IS_ONLINE
+
+Words = npt.NDArray[np.uint64]
 
 _PAGE_SHIFT = 12
 
@@ -35,21 +38,34 @@ def read_memmap(prog: Program) -> Memmap:
     return Memmap(tuple(used), tuple(devices))
 
 
-def _online(prog: Program) -> list[Range]:
-    section = prog.type("struct mem_section")
-    width, where = sizeof(section), offsetof(section, "section_mem_map")
+def sections_with_pages(prog: Program) -> tuple[npt.NDArray[np.int64], Words]:
+    """Return the first pfn of each memory section with struct pages, (k,), and its mem_section.
+
+    The latter is (k, sizeof(struct mem_section)/8) uint64. Raises LookupError and FaultError.
+    """
+    width = sizeof(prog.type("struct mem_section"))
     per_root = prog["SECTIONS_PER_ROOT"].value_()
-    ranges: list[Range] = []
     roots = prog["__highest_present_section_nr"].value_() // per_root + 1
+    firsts, found = [np.empty(0, np.int64)], [np.empty((0, width // 8), np.uint64)]
     for i, root in enumerate(prog["mem_section"][:roots]):
-        if not root:
-            continue
-        data = prog.read(root.value_(), per_root * width)
-        maps = np.frombuffer(data, np.uint64).reshape(per_root, width // 8)[:, where // 8]
-        for n in np.flatnonzero(maps & np.uint64(IS_ONLINE)).tolist():
-            first = (i * per_root + n) * SECTION_PFNS
-            ranges.append((first, first + SECTION_PFNS))
-    return ranges
+        if root:
+            words = np.frombuffer(prog.read(root.value_(), per_root * width), np.uint64)
+            words = words.reshape(per_root, width // 8)
+            mapped = np.flatnonzero(member(prog, words, "section_mem_map") & np.uint64(HAS_MEM_MAP))
+            firsts.append((i * per_root + mapped) * SECTION_PFNS)
+            found.append(words[mapped])
+    return np.concatenate(firsts), np.concatenate(found)
+
+
+def member(prog: Program, sections: Words, name: str) -> Words:
+    """Return a member of 64 bits of each struct mem_section, (k,) uint64. Raises LookupError."""
+    return sections[:, offsetof(prog.type("struct mem_section"), name) // 8]
+
+
+def _online(prog: Program) -> list[Range]:
+    firsts, sections = sections_with_pages(prog)
+    online = firsts[member(prog, sections, "section_mem_map") & np.uint64(IS_ONLINE) != 0]
+    return [(first, first + SECTION_PFNS) for first in online.tolist()]
 
 
 def _device_ranges(prog: Program) -> list[Range]:
