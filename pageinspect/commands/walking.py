@@ -50,7 +50,8 @@ def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGrou
         default=[],
         metavar="RANGE",
         help="only these pfns: START-END or START,END (end exclusive), START+COUNT, or one pfn; "
-        "after phys: the same of physical addresses; zone:NAME; node:N. May be repeated.",
+        "after phys: the same of physical addresses; zone:NAME or node:N, the pfns that it spans. "
+        "May be repeated.",
     )
     return group
 
