@@ -14,6 +14,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(argv)
     except KeyboardInterrupt:
+        from .signals import settled
+
+        settled()
         return 130
 
 
@@ -77,26 +80,13 @@ def _reporting(task: "Callable[[], int]") -> int:
 
 def entry() -> None:
     """Console script: as `python -m pageinspect`."""
+    from .signals import end_by_signals, no_more
+
     end_by_signals()
-    sys.exit(main())
-
-
-def end_by_signals() -> None:
-    """Let `finally` clauses end what this process started when it is told to end."""
-    import signal
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # nohup's SIGHUP stays ignored.
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _terminate)
-
-
-def _terminate(signum: int, _frame: object) -> None:
-    import signal
-
-    # Once: timeout, a shell and guard.py send it again, into what ends this process.
-    signal.signal(signum, signal.SIG_IGN)
-    sys.exit(128 + signum)
+    try:
+        sys.exit(main())
+    finally:
+        no_more()
 
 
 if __name__ == "__main__":

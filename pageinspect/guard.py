@@ -13,9 +13,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from .errors import Exit, PageInspectError
+from .signals import settled
 
 PATIENCE_S = 60
 """Seconds of CPU time from one sign of progress to the next. Opening a core takes half of one, a
@@ -52,8 +53,7 @@ def apart(task: Callable[[], int], core: Path) -> int:
     gc.freeze()
     child = os.fork()
     if child == 0:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os._exit(_in_child(task, parent))
+        _run_child(task, parent, mask)
     try:
         status = _wait(child, waited)
     finally:
@@ -66,14 +66,22 @@ def apart(task: Callable[[], int], core: Path) -> int:
     raise _end(signal.Signals(-status), core)
 
 
-def _in_child(task: Callable[[], int], parent: int) -> int:
+def _run_child(task: Callable[[], int], parent: int, mask: set[int]) -> NoReturn:
+    status: int = Exit.INTERRUPTED
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _limit(parent)
-        return task()
+        status = task()
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        settled()
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else Exit.ERROR
+        settled()
+        status = end.code if isinstance(end.code, int) else Exit.ERROR
+    except Exception:  # noqa: BLE001 - nobody is left to be told in another way
+        status = Exit.ERROR
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
 
 
 def _limit(parent: int) -> None:
@@ -118,17 +126,26 @@ def paced(steps: Iterable[T]) -> Iterator[T]:
 
 def _wait(child: int, signals: set[signal.Signals]) -> int:
     """Wait for the child, handing on what is sent to this process; return its status or -signal."""
+    handed_on: set[int] = set()
     while True:
         # Where there are other threads, one of them may get the SIGCHLD.
         got = signal.sigtimedwait(signals, _LOOK_S)
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
-        if got is None or got.si_signo == signal.SIGCHLD:
+        if got is None:
+            # A signal that comes just before a write is noted after it, and the write may never
+            # end. The second does no more than interrupt it.
+            for number in handed_on:
+                os.kill(child, number)
+            continue
+        if got.si_signo == signal.SIGCHLD:
             continue
         if got.si_signo != signal.SIGINT or got.si_pid:
             # A Ctrl-C on the terminal comes from the kernel, and the child has got it too.
             os.kill(child, got.si_signo)
+        if got.si_signo != signal.SIGINT:
+            handed_on.add(got.si_signo)
 
 
 def _hint(core: Path) -> str:

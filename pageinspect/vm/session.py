@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..signals import settled
 from .errors import GuestLostError
 from .guest import Guest
 from .progress import Progress
@@ -74,6 +75,7 @@ def run_command(guest: Guest, argv: Sequence[str], timeout: float | None, say: P
     try:
         status = session.process.wait(timeout)
     except KeyboardInterrupt:
+        settled()
         session.process.send_signal(signal.SIGINT)
         say("interrupted the command; Ctrl-C again ends the guest")
         status = session.process.wait(None if end is None else max(end - time.monotonic(), 0))

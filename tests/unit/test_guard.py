@@ -96,7 +96,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from pageinspect import guard
-from pageinspect.__main__ import end_by_signals
+from pageinspect.signals import end_by_signals
 
 end_by_signals()
 
@@ -139,6 +139,41 @@ def test_the_child_ends_with_its_parent_and_cleans_up(
         process.send_signal(signum)
         assert process.wait(20) == status
     until(lambda: not working.exists())
+
+
+SLEEPER = """
+import signal, sys, time
+from pathlib import Path
+from pageinspect import guard
+
+def task():
+    seen = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143) if seen else seen.append(1))
+    Path(sys.argv[1]).touch()
+    time.sleep(60)
+
+sys.exit(guard.apart(task, Path("core")))
+"""
+
+
+def test_a_child_that_missed_a_signal_gets_it_again(tmp_path: Path) -> None:
+    working = tmp_path / "working"
+    with subprocess.Popen([sys.executable, "-c", SLEEPER, str(working)]) as process:
+        until(working.exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
+
+
+def test_an_error_of_the_child_itself_is_told() -> None:
+    program = (
+        "import sys; from pageinspect import guard; sys.exit(guard.apart(lambda: 1 // 0, 'core'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("ZeroDivisionError: integer division or modulo by zero\n")
+    assert done.stderr.count("Traceback") == 1
 
 
 @pytest.mark.parametrize("leave", [False, True])
