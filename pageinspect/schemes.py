@@ -12,8 +12,7 @@ the same interface.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +22,20 @@ Source = Literal["enum", "vmcoreinfo", "facts"]
 SLOTS = 256
 
 
-class Reading(IntEnum):
+class Reading:
     """What a page_type word says."""
 
-    TYPE = 0
-    MAPCOUNT = 1
-    RESET = 2
-    UNDERFLOW = 3
-    OVERFLOW = 4
+    # Not an IntEnum, nor is Code: numpy asks a member whether it is an array, which runs Python
+    # (3.11's enum) and swallows what a signal's handler raises in there. Plain ints it knows.
+    TYPE: Final = 0
+    MAPCOUNT: Final = 1
+    RESET: Final = 2
+    UNDERFLOW: Final = 3
+    OVERFLOW: Final = 4
+
+
+READINGS = ("type", "mapcount", "reset", "underflow", "overflow")
+"""The name of each."""
 
 
 @dataclass(frozen=True, slots=True)

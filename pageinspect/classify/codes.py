@@ -1,7 +1,7 @@
 """The codes of the type column, and their names."""
 
-from enum import IntEnum
 from functools import cache
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,28 +10,38 @@ from ..layout import PageLayout
 from ..schemes import SLOTS, Scheme
 
 
-class Code(IntEnum):
-    """Codes of the type column beyond the slots of page types, which are codes below 256."""
+class Code:
+    """Codes of the type column beyond the slots of page types, which are codes below 256.
 
-    MAPPED = SLOTS
-    RESET = SLOTS + 1
-    MOVABLE_OPS = SLOTS + 2
-    ODD = SLOTS + 3
-    SLAB = SLOTS + 4
-    HUGETLB = SLOTS + 5
-    UNREADABLE = SLOTS + 6
+    Plain ints, as `schemes.Reading` is.
+    """
+
+    MAPPED: Final = SLOTS
+    RESET: Final = SLOTS + 1
+    MOVABLE_OPS: Final = SLOTS + 2
+    ODD: Final = SLOTS + 3
+    SLAB: Final = SLOTS + 4
+    HUGETLB: Final = SLOTS + 5
+    UNREADABLE: Final = SLOTS + 6
 
 
-CODES = SLOTS + len(Code)
-UNTYPED = (Code.MAPPED, Code.RESET, Code.MOVABLE_OPS, Code.ODD)
+UNTYPED = {
+    Code.MAPPED: "mapped",
+    Code.RESET: "reset",
+    Code.MOVABLE_OPS: "movable_ops",
+    Code.ODD: "odd",
+}
+"""What the words of untyped pages say, by name."""
 
 _NAMES = {Code.SLAB: "slab", Code.HUGETLB: "hugetlb", Code.UNREADABLE: "unreadable"}
+
+CODES = SLOTS + len(UNTYPED) + len(_NAMES)
 
 
 def code_name(scheme: Scheme, code: int) -> str:
     """Return the type name of a code: untyped ones have one name between them."""
     code = int(code)
-    return scheme.slot_name(code) if code < SLOTS else _NAMES.get(Code(code), "untyped")
+    return scheme.slot_name(code) if code < SLOTS else _NAMES.get(code, "untyped")
 
 
 def type_names(layout: PageLayout) -> list[str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..census import TRYLOCK, Census
 from ..layout import MAX_ORDER, SECTION_PFNS, Marker, PageLayout
-from ..schemes import SLOTS, Reading
+from ..schemes import READINGS, SLOTS, Reading
 from ..walk import FolioHeads, Words
 from .batches import Batch, Mask, Pfns
 from .codes import CODES, Code, codes_of
@@ -19,7 +19,7 @@ from .folios import orders_from
 
 Half = npt.NDArray[np.uint32]
 
-_OF_READING = np.zeros(len(Reading), np.uint16)
+_OF_READING = np.zeros(len(READINGS), np.uint16)
 _OF_READING[Reading.MAPCOUNT] = Code.MAPPED
 _OF_READING[Reading.RESET] = Code.RESET
 _OF_READING[Reading.UNDERFLOW] = Code.ODD

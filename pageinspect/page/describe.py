@@ -154,9 +154,7 @@ class _Page:
 
     def _type_origin(self) -> tuple[str, str]:
         """Return what the type was read from, and the rule."""
-        marker = {Code.SLAB: self.layout.slab, Code.HUGETLB: self.layout.hugetlb}.get(
-            Code(self.code) if self.code >= SLOTS else Code.RESET
-        )
+        marker = {Code.SLAB: self.layout.slab, Code.HUGETLB: self.layout.hugetlb}.get(self.code)
         if marker is not None:
             return (
                 f"word at +{marker.offset} & {marker.mask:#x} == {marker.equals:#x}",

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..classify import Code
 from ..layout import PageLayout
-from ..schemes import SLOTS, Reading, Scheme
+from ..schemes import READINGS, SLOTS, Reading, Scheme
 from .facts import Fact
 
 # FOLIO_PAGES_MAPPED of the kernel: what is above it in _nr_pages_mapped counts entire mappings.
@@ -22,11 +22,11 @@ def signed(word: int) -> int:
 def reading_of(scheme: Scheme, word: int) -> tuple[str, str | int]:
     """Return the reading of a page_type word, and its value: a type's name, or a number."""
     words = np.array([word], np.uint32)
-    reading = Reading(int(scheme.readings(words)[0]))
-    if reading is Reading.TYPE:
+    reading = int(scheme.readings(words)[0])
+    if reading == Reading.TYPE:
         return "type", scheme.slot_name(int(scheme.slots(words)[0]))
     value = signed(word)
-    return reading.name.lower(), value + 1 if reading is Reading.MAPCOUNT else value
+    return READINGS[reading], value + 1 if reading == Reading.MAPCOUNT else value
 
 
 def word_fact(layout: PageLayout, word: int, own_code: int) -> Fact:

@@ -93,5 +93,5 @@ def type_value(layout: PageLayout, code: int) -> str | None:
     """Return the kernel's value for the type of a code, or what marks it where it is no type."""
     if code < SLOTS:
         return layout.scheme.slot_value(code)
-    marker = {Code.SLAB: layout.slab, Code.HUGETLB: layout.hugetlb}.get(Code(code))
+    marker = {Code.SLAB: layout.slab, Code.HUGETLB: layout.hugetlb}.get(code)
     return marker.kind if marker else None

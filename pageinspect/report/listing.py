@@ -229,7 +229,7 @@ class PagesListing(Listing):
 def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integers:
     """Return the selected runs of a batch, (5, k): start, end, use, type code, order."""
     codes = pages.code.astype(np.int64)
-    codes[np.isin(codes, UNTYPED)] = Code.RESET
+    codes[np.isin(codes, list(UNTYPED))] = Code.RESET
     key = pages.use.astype(np.int64) << 32 | codes << 8 | pages.order
     if selected is not None:
         key[~selected] = -1

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..books import Book, remarks
 from ..census import Census
-from ..classify import UNTYPED, Code, Pages
+from ..classify import UNTYPED, Pages
 from ..layout import PageLayout
 from ..target import Provenance
 from ..units import counted, number, percent, size
@@ -200,7 +200,7 @@ def _rows(
         value = type_value(layout, keys[0]) if by_type else None
         split: tuple[tuple[str, int], ...] = ()
         if by_type and keys[0] in UNTYPED:
-            split = ((Code(keys[0]).name.lower(), pages),)
+            split = ((UNTYPED[keys[0]], pages),)
         row = SummaryRow(key, pages, folios, value, split)
         rows[key] = rows[key] + row if key in rows else row
         places[key] = tuple(d.rank(layout, k) for d, k in zip(dimensions, keys, strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 
 from pageinspect import schemes
 from pageinspect.census import Census, PcpLists
-from pageinspect.classify import UNTYPED, Code, Pages, code_name, head_pfns, outside_heads, use_name
+from pageinspect.classify import UNTYPED, Pages, code_name, head_pfns, outside_heads, use_name
 from pageinspect.layout import BitField, Marker, OrderField, PageLayout
 from pageinspect.walk import FolioHeads, PageBatch
 
@@ -157,7 +157,7 @@ class Memory:
     def types(self, outer: FolioHeads | None = None) -> list[str]:
         """Return the type name of each page, untyped ones by what their word says."""
         return [
-            Code(code).name.lower() if code in UNTYPED else code_name(self.layout.scheme, code)
+            UNTYPED.get(code) or code_name(self.layout.scheme, code)
             for code in self.pages(outer).code.tolist()
         ]
 

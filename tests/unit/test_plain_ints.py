@@ -1,0 +1,35 @@
+"""What numpy is given are plain ints: the reason is at `schemes.Reading`."""
+
+from enum import IntEnum
+
+import numpy as np
+import pytest
+
+from pageinspect.classify import CODES, UNTYPED, Code
+from pageinspect.schemes import READINGS, SLOTS, Reading
+
+
+class Shape(IntEnum):
+    ROUND = 1
+
+
+def numbers(constants: type) -> dict[str, int]:
+    return {name: value for name, value in vars(constants).items() if name.isupper()}
+
+
+@pytest.mark.parametrize("constants", [Code, Reading])
+def test_they_are_plain(constants: type) -> None:
+    assert {type(value) for value in numbers(constants).values()} == {int}
+
+
+def test_they_have_names() -> None:
+    assert [name.lower() for name in numbers(Reading)] == list(READINGS)
+    assert list(numbers(Reading).values()) == list(range(len(READINGS)))
+    assert list(numbers(Code).values()) == list(range(SLOTS, CODES))
+    assert all(numbers(Code)[name.upper()] == code for code, name in UNTYPED.items())
+
+
+def test_an_enumeration_that_meets_numpy_is_seen(met_numpy: list[str]) -> None:
+    assert (np.ones(2, np.uint8) == Shape.ROUND).all()
+    assert {asked.split(".")[0] for asked in met_numpy} == {"Shape"}
+    met_numpy.clear()
