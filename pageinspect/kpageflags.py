@@ -32,7 +32,10 @@ _ANON, _KSM = np.uint64(1), np.uint64(3)
 
 
 class Kpf(IntEnum):
-    """Bits of /proc/kpageflags, by the kernel's names for them."""
+    """Bits of /proc/kpageflags, by the kernel's names for them.
+
+    numpy gets `1 << bit`, a plain int: see `schemes.Reading`.
+    """
 
     LOCKED = 0
     ERROR = 1
@@ -258,7 +261,7 @@ class KpageColumns:
 
         source = pages.head_flags if rules.by_folio else pages.flags
         for kpf, flag in rules.copied:
-            out |= (source >> np.uint64(flag) & np.uint64(1)) << np.uint64(kpf)
+            out |= (source >> np.uint64(flag) & np.uint64(1)) * np.uint64(1 << kpf)
         mark(Kpf.MMAP, self._mapped())
         mark(Kpf.ANON, anon)
         mark(Kpf.KSM, anon if rules.ksm == "any-anon" else (pages.mapping & _KSM) == _KSM)
