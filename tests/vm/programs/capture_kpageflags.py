@@ -1,8 +1,9 @@
-"""Run in a guest: /proc/kpageflags, kpagecount and kpageflags again, read with little disturbance.
+"""Run in a guest: /proc/kpageflags and kpagecount before the host dumps it, and both again after.
 
 Reads them into memory that was touched before, says "captured" on stdout and spins, which changes
-no page, so that the host can pause and dump the guest at once. Run on, it writes the three to the
-files that its arguments name once its stdin ends.
+no page, so that the host can pause and dump the guest at once. It reads both again when its stdin
+ends, for which the host lets it run on, and writes the four to the files that its arguments name:
+flags and counts of before, then of after.
 """
 
 import mmap
@@ -11,13 +12,22 @@ import select
 import sys
 from pathlib import Path
 
-FILES = ("/proc/kpageflags", "/proc/kpagecount", "/proc/kpageflags")
+FILES = ("/proc/kpageflags", "/proc/kpagecount")
 PIECE = 1 << 20
 MOST = 8 << 20
 """Bytes kept of each file: enough for 4 GiB of memory with the hole below 4G."""
 
 
+def touched() -> memoryview:
+    buffer = mmap.mmap(-1, MOST)
+    # Page by page: what is written from would be freed, and a CPU's list give it back later on.
+    for at in range(0, MOST, mmap.PAGESIZE):
+        buffer[at] = 255
+    return memoryview(buffer)
+
+
 def read_into(descriptor: int, into: memoryview) -> int:
+    os.lseek(descriptor, 0, os.SEEK_SET)
     at = 0
     while n := os.readv(descriptor, [into[at : at + PIECE]]):
         at += n
@@ -25,24 +35,24 @@ def read_into(descriptor: int, into: memoryview) -> int:
 
 
 def main() -> None:
-    buffers = []
-    for _ in FILES:
-        buffer = mmap.mmap(-1, MOST)
-        buffer.write(b"\xff" * MOST)
-        buffers.append(memoryview(buffer))
+    before, after = ([touched() for _ in FILES] for _ in range(2))
     descriptors = [os.open(file, os.O_RDONLY) for file in FILES]
+
+    def read(buffers: list[memoryview]) -> list[int]:
+        return [read_into(d, b) for d, b in zip(descriptors, buffers, strict=True)]
+
     # Once for nothing: code and files are in memory afterwards, and what the above set off is over.
-    for descriptor, buffer in zip(descriptors, buffers, strict=True):
-        read_into(descriptor, buffer)
-        os.lseek(descriptor, 0, os.SEEK_SET)
+    read(after)
+    read(before)
     # What comes after the reads as well: the pages of its code would be mapped only then.
     os.write(1, b"")
     select.select([0], [], [], 0)
-    sizes = [read_into(d, b) for d, b in zip(descriptors, buffers, strict=True)]
+    sizes = read(before)
     os.write(1, b"captured\n")
     while not select.select([0], [], [], 0)[0]:
         pass
-    for path, buffer, size in zip(sys.argv[1:], buffers, sizes, strict=True):
+    sizes += read(after)
+    for path, buffer, size in zip(sys.argv[1:], before + after, sizes, strict=True):
         Path(path).write_bytes(buffer[:size])
 
 
