@@ -42,12 +42,18 @@ def _run_command(args: "Namespace") -> int:
     """Run a command, and then what it left to be done at its end in `args.ends`."""
     from contextlib import ExitStack
 
-    if hasattr(args, "core"):
-        from .libraries import start_small
+    from .signals import raise_lost
 
-        start_small()
     with ExitStack() as args.ends:
-        return int(args.run(args))
+        try:
+            if hasattr(args, "core"):
+                from .libraries import start_small
+
+                start_small()
+            return int(args.run(args))
+        except Exception:
+            raise_lost()
+            raise
 
 
 def _reporting(task: "Callable[[], int]") -> int:
@@ -64,6 +70,10 @@ def _reporting(task: "Callable[[], int]") -> int:
         message, hint = printable(error.message), printable(error.hint)
         sys.stderr.write(f"pageinspect: error: {message}\n  hint: {hint}\n")
         return int(error.exit_code)
+    except (KeyboardInterrupt, SystemExit):
+        # One who does not read does not hold up the end.
+        forget(sys.stdout)
+        raise
     except BrokenPipeError:
         # The reader left (`| head`).
         forget(sys.stdout)
@@ -82,11 +92,17 @@ def entry() -> None:
     """Console script: as `python -m pageinspect`."""
     from .signals import end_by_signals, no_more
 
-    end_by_signals()
+    status = 130
     try:
-        sys.exit(main())
-    finally:
+        try:
+            end_by_signals()
+            status = main()
+        finally:
+            no_more()
+    except KeyboardInterrupt:
+        # A second one, while the first had its effect.
         no_more()
+    sys.exit(status)
 
 
 if __name__ == "__main__":
