@@ -16,6 +16,8 @@ from .framing import STDIN_WINDOW, Decoder, Message, encode
 if TYPE_CHECKING:
     import signal
 
+_LOOK_S = 0.5
+
 Output = Callable[[str, bytes], None]
 """Called with "stdout" or "stderr" and a chunk, in the connection's thread, in order."""
 
@@ -88,7 +90,8 @@ class Connection:
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     raise self._explain(GuestTimeoutError, f"{what} within {timeout:g} s")
-                self.changed.wait(left)
+                # In pieces: a signal that comes just before a wait is not noticed before its end.
+                self.changed.wait(_LOOK_S if left is None else min(left, _LOOK_S))
             done = condition()
         if not done:
             raise self._explain(GuestLostError, what)
