@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from guest_quiet import QUIET
 from guest_tracer import END_TIMEOUT, Tracer, check_lost, resets
 
 from pageinspect.vm.guest import Guest
@@ -110,6 +111,8 @@ def seen(guest: Guest) -> Seen:
     guest.run(["pageinspect", "types"])
     plain = Holder(guest, NAME, 1, 3001, 7, 0)
     odd = Holder(guest, ODD, 0, 2003, 2, 1)
+    # What they hold stays where it is, and nobody else has a hand in it when it is freed.
+    guest.run(["sh", "-c", QUIET])
     small = sorted(odd.small)
     tail = odd.large[1] + 5
     ranges = range(small[500], small[1500]), range(tail, tail + 1)

@@ -127,6 +127,9 @@ def main() -> None:
     before = page_tables()
     held = (spread(), pipes())
     tables = page_tables()
+    # Pages stay what they are from here on: khugepaged collapses none of them, nobody moves them.
+    Path("/sys/kernel/mm/transparent_hugepage/enabled").write_text("never")
+    Path("/proc/sys/vm/compaction_proactiveness").write_text("0")
     report = {
         "pfns": {use: pfns(memory, len(memory) // PAGE) for use, memory in made.items()},
         "tables": [before, tables],
