@@ -63,6 +63,14 @@ def bpf_objects(guest: Guest) -> list[int]:
     return found
 
 
+def left(guest: Guest, expected: list[int]) -> list[int]:
+    """Wait until the kernel has dropped what it is to drop: it does so after its grace periods."""
+    end = time.monotonic() + END_TIMEOUT
+    while (now := bpf_objects(guest)) != expected and time.monotonic() < end:
+        time.sleep(0.2)
+    return now
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + START_TIMEOUT
     while not condition():
@@ -113,7 +121,7 @@ def together(guest: Guest) -> Together:
     chosen.process.wait(END_TIMEOUT)
     other.process.send_signal(signal.SIGKILL)
     assert other.process.wait(END_TIMEOUT) == -signal.SIGKILL
-    after = bpf_objects(guest)
+    after = left(guest, before)
     *events, last = chosen.documents()
     # Stacks of untyped frees are many; the hash may have no place for one of them.
     check_lost(report, detail.status, *([] if resets(guest) else ["stacks"]))
@@ -265,12 +273,11 @@ CLEAR = "\x1b[H\x1b[2J"
 
 
 @of_one_kernel
-def test_intervals_follow_a_run(guest: Guest) -> None:
-    before = bpf_objects(guest)
+def test_intervals_follow_a_run(guest: Guest, together: Together) -> None:
     follow = ["pageinspect", "trace", "-i", "0.5"]
     lines = guest.start([*follow, "--format", "json"])
     leaves = f"{' '.join(follow)} --format csv -- sleep 600 | head -2; pgrep sleep"
-    left = guest.start(["sh", "-c", leaves])
+    headed = guest.start(["sh", "-c", leaves])
     screen = guest.start(follow, tty=(10, 80))
     wait_until(lambda: lines.stdout.count(b"\n") > 1 and screen.stdout.count(CLEAR.encode()) > 2)
     lines.send_signal(signal.SIGHUP)
@@ -284,14 +291,15 @@ def test_intervals_follow_a_run(guest: Guest) -> None:
     assert reports[0]["start_ns"] == 0
     assert sum(r["duration_ns"] for r in reports) == reports[-1]["end_ns"]
 
-    left.wait(START_TIMEOUT)
-    header, first = left.stdout.decode().splitlines()
+    headed.wait(START_TIMEOUT)
+    header, first = headed.stdout.decode().splitlines()
     assert header == "start_ns,end_ns,type,frees,pages,bytes,orders,verdict"
     # Of whatever type: seven commas are as many columns.
     assert first.count(",") == header.count(",")
     assert first.split(",")[3].isdigit()
-    assert left.stderr == b""
-    assert bpf_objects(guest) == before
+    assert headed.stderr == b""
+    before = together.objects["before"]
+    assert left(guest, before) == before
 
     # Each screen starts at its top left, and none is longer than the terminal.
     shown = screen.stdout.decode().replace("\r", "").split(CLEAR)

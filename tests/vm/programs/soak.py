@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TRACE = ["pageinspect", "trace", "--format", "json"]
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def python(program: str, *arguments: str) -> str:
@@ -44,6 +44,16 @@ def settled(expected: list[int]) -> list[int]:
     return now
 
 
+def steady() -> list[int]:
+    """Wait until two looks agree: what a start only tried goes a little later as well."""
+    now = objects()
+    while True:
+        time.sleep(2)
+        then, now = now, objects()
+        if now == then:
+            return now
+
+
 def main() -> None:
     starts, seconds = int(sys.argv[1]), float(sys.argv[2])
     before = objects()
@@ -62,9 +72,11 @@ def main() -> None:
 
         reader = threading.Thread(target=follow, args=(tracer.stdout,))
         reader.start()
-        alone = objects()
+        alone = steady()
         took: list[float] = []
-        while len(took) < starts or time.monotonic() - begin < seconds:
+        while tracer.poll() is None and (
+            len(took) < starts or not memory or memory[-1][0] < seconds
+        ):
             python("free_pages.py", "16", "2")
             if len(took) < starts:
                 start = time.monotonic()
