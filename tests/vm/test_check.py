@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from guest_dump import dump_unlocked
 
 from pageinspect.classify import Pages, use_name
 from pageinspect.classify.conflicts import CONFLICTS
@@ -48,9 +49,8 @@ class Core:
 def dumped(guest: Guest, path: Path, vmlinux: Path | None) -> Core:
     meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
     fields = (line.split() for line in meminfo.splitlines())
-    guest.pause()
+    dump_unlocked(guest, path)
     actual = guest.qmp("query-balloon")["actual"]
-    guest.dump(path)
     return Core(
         path, vmlinux, {f[0].rstrip(":"): int(f[1]) for f in fields}, (guest.memory - actual) >> 12
     )

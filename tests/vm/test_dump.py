@@ -22,6 +22,7 @@ from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
 from elf_holes import without
+from guest_dump import dump_unlocked
 
 from pageinspect import guard
 from pageinspect.__main__ import main
@@ -67,7 +68,7 @@ def core(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name, source in (("kallsyms", "/proc/kallsyms"), ("btf", "/sys/kernel/btf/vmlinux")):
             path.with_name(name).write_bytes(guest.run(["cat", source], timeout=60).stdout)
         meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
-        guest.dump(path)
+        dump_unlocked(guest, path)
     fields = (line.split() for line in meminfo.splitlines())
     yield Core(
         path,
