@@ -56,7 +56,7 @@ def guest(request: pytest.FixtureRequest, ready: Callable[[str], BuiltKernel]) -
 
 
 def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.2)
@@ -151,9 +151,9 @@ def test_frees_are_told_by_node_and_zone(guest: Guest) -> None:
     argv += ["--", "python3", HOLD, "1", str(pages)]
     done = guest.run(argv, timeout=300, check=False)
     (held,) = re.findall(rb"held (\d+)", done.stderr)
-    rows = json.loads(done.stdout)["rows"]
-    freed = sum(row["pages"] for row in rows if row["key"][0] == 1)
-    assert pages <= int(held) <= freed
+    report = json.loads(done.stdout)
+    freed = sum(row["pages"] for row in report["rows"] if row["key"][0] == 1)
+    assert pages <= int(held) <= freed + report["lost"]
 
 
 def test_the_books_balance_live_and_in_a_dump(guest: Guest, tmp_path: Path) -> None:
