@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from guest_tracer import START_TIMEOUT
 
 from pageinspect.vm.guest import Guest
 
@@ -43,7 +44,7 @@ def mend(report: dict[str, Any], name: str) -> str:
 
 def happens(guest: Guest, command: Sequence[str]) -> bool:
     """Return whether a command of pageinspect works in the guest; if not, it says so in a line."""
-    done = guest.run(command, check=False)
+    done = guest.run(command, timeout=START_TIMEOUT, check=False)
     # A tracer that missed a free in an interrupt works all the same.
     works = done.status in {0, 3}
     assert bool(done.stdout) == works
