@@ -31,11 +31,10 @@ _unsettled: _Signal | None = None
 class _Watch:
     """Goes when the exception goes that it is an attribute of."""
 
-    def __init__(self, of: _Signal) -> None:
-        self._of = of
+    of: _Signal | None = None
 
     def __del__(self) -> None:
-        if self._of is _unsettled:
+        if self.of is _unsettled:
             # Not at once: nothing that is raised in here comes out.
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
 
@@ -96,7 +95,9 @@ def _raise(number: int) -> "NoReturn":
 def _watched(of: _Signal) -> BaseException:
     interrupt = of.number == signal.SIGINT
     error = KeyboardInterrupt() if interrupt else SystemExit(128 + of.number)
-    error.__dict__["watch"] = _Watch(of)
+    error.__dict__["watch"] = watch = _Watch()
+    # Not in __init__(), which another signal may leave half done.
+    watch.of = of
     return error
 
 
