@@ -1,11 +1,15 @@
 """What a kernel does to pages at times of its own, stopped, so that two looks see the same ones."""
 
-QUIET = """
-# Nor is what was advised to be huge collapsed then; what is huge stays so.
-echo never > /sys/kernel/mm/transparent_hugepage/enabled
-# DAMON marks pages idle: 7.3 has it on from boot.
+NO_DAMON = """
+# DAMON marks pages idle, and holds each for a moment: 7.3 has it on from boot.
 damon=/sys/module/damon_stat/parameters/enabled
 [ ! -e $damon ] || echo N > $damon
+"""
+
+QUIET = f"""
+{NO_DAMON}
+# What was advised to be huge is not collapsed then either; what is huge stays so.
+echo never > /sys/kernel/mm/transparent_hugepage/enabled
 echo 0 > /proc/sys/vm/compaction_proactiveness
 sync
 # What was set off before is over by then, and CPUs have given back what their lists need no longer.

