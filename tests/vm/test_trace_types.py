@@ -19,6 +19,9 @@ from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
+# The first of all builds the module as well, against the headers of every kernel.
+pytestmark = pytest.mark.timeout(1800)
+
 PARAMETERS = f"/sys/module/{NAME}/parameters"
 HEADER = "/usr/src/linux-headers-*-common/include/linux/page-flags.h"
 STICKY = {"offline", "zsmalloc"}
