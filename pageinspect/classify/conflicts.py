@@ -189,21 +189,28 @@ def _head_without_tails(pages: PageColumns) -> Pfns:
         return np.empty(0, np.int64)
     heads = np.flatnonzero((pages.flags & np.uint64(1 << bit)) != 0)
     heads = heads[~pages.tail[heads]]
-    sizes = 1 << pages.folio_order[heads].astype(np.int64)
     # A gigantic folio goes beyond its memory section, and beyond what is read at once.
-    ends = pages.pfns[heads] + sizes - pages.batch.first
-    whole = ends <= section_ends(pages.pfns[heads]) - pages.batch.first
-    whole &= ends <= pages.batch.size
+    ends = pages.pfns[heads] + (1 << pages.folio_order[heads].astype(np.int64))
+    ends = np.minimum(ends, section_ends(pages.pfns[heads])) - pages.batch.first
+    ends = np.minimum(ends, pages.batch.size)
+    alone = pages.folio_order[heads] == 0
+    tails = ends - (pages.pfns[heads] - pages.batch.first) - 1
+    broken = alone | (_tails_of_heads(pages)[heads] != tails)
     if pages.batch.readable is not None:
         unread = np.concatenate(([0], np.cumsum(pages.lengths * ~pages.batch.readable)))
-        last = pages.batch.rows(np.where(whole, ends, 1) - 1)
-        whole &= unread[last + 1] == unread[heads]
-    heads, sizes = heads[whole], sizes[whole]
-    index = pages.heads[pages.tails] - pages.batch.first
+        broken &= unread[pages.batch.rows(ends - 1) + 1] == unread[heads]
+    return heads[broken]
+
+
+def _tails_of_heads(pages: PageColumns) -> Pfns:
+    """Return how many tails in the memory section of each row point to it, (n,)."""
+    heads, tails = pages.heads[pages.tails], pages.tails
+    index = heads - pages.batch.first
     here = (index >= 0) & (index < pages.batch.size)
-    rows, lengths = pages.batch.rows(index[here]), pages.lengths[pages.tails[here]]
-    tails = np.bincount(rows, lengths, minlength=len(pages))[heads]
-    return heads[(tails != sizes - 1) | (sizes == 1)]
+    here &= section_ends(heads) == section_ends(pages.pfns[tails])
+    rows, lengths = pages.batch.rows(index[here]), pages.lengths[tails[here]]
+    counts: Pfns = np.bincount(rows, lengths, minlength=len(pages)).astype(np.int64)
+    return counts
 
 
 def _spans(pages: PageColumns) -> tuple[Mask, Mask]:

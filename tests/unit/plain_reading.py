@@ -199,10 +199,11 @@ class Plain:
     def tails_disagree(self, i: int) -> bool:
         if not self.flag(i, "head") or self.is_tail(i):
             return False
-        folio = range(i, i + (1 << self.order(i)))
-        if folio.stop > len(self.rows) or self.unreadable.intersection(folio):
+        # As far as the pages are known.
+        folio = range(i, min(i + (1 << self.order(i)), len(self.rows)))
+        if self.unreadable.intersection(folio):
             return False
-        return len(folio) == 1 or self.heads.count(i) != len(folio)
+        return self.order(i) == 0 or self.heads.count(i) != len(folio)
 
     def headless(self, i: int) -> bool:
         head = self.heads[i]

@@ -91,6 +91,16 @@ def test_a_head_at_the_end_of_a_batch_may_reach_beyond() -> None:
     assert found(memory.pages()) == {}
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_head_whose_order_goes_beyond_its_memory_section(layout: PageLayout) -> None:
+    memory = Memory(1 << 15, layout, first=1 << 15).compound(8, 4).compound(16384, 15)
+    assert found(memory.pages()) == {}
+    # One tail less in this section; and a page that is no head, before a byte that reads as 16.
+    memory.set(20000, layout.compound, 0)
+    memory.set(24, 0, 1 << 6).set(25, layout.order.offset - 64, 16 << 8 * (layout.order.offset % 8))
+    assert found(memory.pages()) == {"head-without-tails": [24, 16384]}
+
+
 def test_a_head_alone() -> None:
     memory = Memory(8).set(3, 0, 1 << 6)
     assert found(memory.pages()) == {"head-without-tails": [3]}
