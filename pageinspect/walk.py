@@ -79,9 +79,13 @@ class PageBatch:
 
 @dataclass(frozen=True, slots=True)
 class FolioHeads:
-    """The first two struct pages of folios anywhere: `words` is (k, 2 * words a page) uint64."""
+    """The first two struct pages of folios anywhere: `words` is (k, 2 * words a page) uint64.
+
+    `readable` is (k, 2) bool: which of the two could be read; None means all of them.
+    """
 
     words: Words
+    readable: npt.NDArray[np.bool_] | None = None
 
     def word(self, offset: int) -> Words:
         """Return the 64-bit words at byte `offset` from each folio's head, (k,) uint64."""
@@ -172,9 +176,15 @@ def read_folio_heads(prog: Program, layout: PageLayout, pfns: npt.NDArray[np.int
     """Read the folios whose heads are at `pfns`, what cannot be read as zeros.
 
     For the heads of gigantic folios, which lie outside the batch of their tails: a few at most, and
-    what lies beyond _MOST_HEADS is zeros too.
+    what lies beyond _MOST_HEADS is not looked for, and zeros. So is what follows the end of a
+    memory section, where no folio begins.
     """
-    words = np.zeros((len(pfns), 2 * layout.struct_size // 8), np.uint64)
-    for row, pfn in zip(words, pfns[:_MOST_HEADS].tolist(), strict=False):
-        row[:] = _read(prog, layout, pfn, 2)[0].reshape(-1)
-    return FolioHeads(words)
+    words = np.zeros((len(pfns), 2, layout.struct_size // 8), np.uint64)
+    readable = np.ones((len(pfns), 2), np.bool_)
+    for i, pfn in enumerate(pfns[:_MOST_HEADS].tolist()):
+        n = min(2, SECTION_PFNS - pfn % SECTION_PFNS)
+        words[i, :n], mask = _read(prog, layout, pfn, n)
+        if mask is not None:
+            readable[i, :n] = mask
+    both = words.reshape(len(pfns), 2 * layout.struct_size // 8)
+    return FolioHeads(both, None if readable.all() else readable)

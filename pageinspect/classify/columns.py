@@ -123,6 +123,24 @@ class PageColumns:
             spread[self.tails[~within]] = outer[outside]
         return spread
 
+    @cached_property
+    def folio_read(self) -> Mask | None:
+        """Whether what tells of its folio was read; None: of all.
+
+        That is the head, and behind one with PG_head the first tail, which has the order.
+        """
+        own, outer = self.batch.readable, self._outer.readable
+        if own is None and outer is None:
+            return None
+        read = np.ones(len(self), np.bool_) if own is None else own.copy()
+        end = self.pfns[1:] % SECTION_PFNS == 0
+        read[:-1] &= read[1:] | end | ~self._heads_of(self.batch)[:-1]
+        if outer is None:
+            outer = np.ones((len(self._outside), 2), np.bool_)
+        of_outer = outer[:, 0] & (outer[:, 1] | ~self._heads_of(self._outer))
+        whole: Mask = self._from_heads(read, of_outer)
+        return whole
+
     def own(self, offset: int) -> Words:
         """Return the 64-bit words at byte `offset` of each page's own struct page."""
         return self.batch.word(offset)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from ..layout import MAX_ORDER
+from ..layout import MAX_ORDER, SECTION_PFNS
 from ..schemes import SLOTS, Reading
 from .batches import Mask, Pfns
 from .codes import Code
@@ -133,10 +134,8 @@ def _tail_without_head(pages: PageColumns) -> Pfns:
     distance = pages.pfns[tails] - pages.heads[tails]
     beyond = distance >= (1 << pages.folio_order[tails].astype(np.int64))
     broken = headless | beyond
-    if pages.batch.readable is not None:
-        index = pages.heads[tails] - pages.batch.first
-        here = (index >= 0) & (section_ends(pages.heads[tails]) == section_ends(pages.pfns[tails]))
-        broken[here] &= pages.batch.readable[pages.batch.rows(index[here])]
+    if pages.folio_read is not None:
+        broken &= pages.folio_read[tails]
     return tails[broken]
 
 
@@ -189,28 +188,29 @@ def _head_without_tails(pages: PageColumns) -> Pfns:
         return np.empty(0, np.int64)
     heads = np.flatnonzero((pages.flags & np.uint64(1 << bit)) != 0)
     heads = heads[~pages.tail[heads]]
-    # A gigantic folio goes beyond its memory section, and beyond what is read at once.
-    ends = pages.pfns[heads] + (1 << pages.folio_order[heads].astype(np.int64))
-    ends = np.minimum(ends, section_ends(pages.pfns[heads])) - pages.batch.first
-    ends = np.minimum(ends, pages.batch.size)
-    alone = pages.folio_order[heads] == 0
-    tails = ends - (pages.pfns[heads] - pages.batch.first) - 1
-    broken = alone | (_tails_of_heads(pages)[heads] != tails)
+    if not len(heads):
+        return heads
+    starts, first = pages.pfns[heads], pages.batch.first
+    # A gigantic folio goes beyond its memory section: only its tails in there are counted.
+    ends = starts + (1 << pages.folio_order[heads].astype(np.int64))
+    known = np.minimum(section_ends(starts), first + pages.batch.size)
+    tails = np.minimum(ends, known) - starts - 1
+    broken = (tails == 0) | (_tails_of_heads(pages)[heads] != tails)
     if pages.batch.readable is not None:
+        # The first tail has the order.
+        last = np.minimum(np.maximum(ends, starts + 2), known) - 1
         unread = np.concatenate(([0], np.cumsum(pages.lengths * ~pages.batch.readable)))
-        broken &= unread[pages.batch.rows(ends - 1) + 1] == unread[heads]
+        broken &= unread[pages.batch.rows(last - first) + 1] == unread[heads]
     return heads[broken]
 
 
-def _tails_of_heads(pages: PageColumns) -> Pfns:
-    """Return how many tails in the memory section of each row point to it, (n,)."""
+def _tails_of_heads(pages: PageColumns) -> npt.NDArray[np.int64]:
+    """Return how many tails in its memory section point to each row, (n,)."""
     heads, tails = pages.heads[pages.tails], pages.tails
-    index = heads - pages.batch.first
-    here = (index >= 0) & (index < pages.batch.size)
-    here &= section_ends(heads) == section_ends(pages.pfns[tails])
-    rows, lengths = pages.batch.rows(index[here]), pages.lengths[tails[here]]
-    counts: Pfns = np.bincount(rows, lengths, minlength=len(pages)).astype(np.int64)
-    return counts
+    here = (heads ^ pages.pfns[tails]) < SECTION_PFNS
+    here &= heads >= pages.batch.first
+    rows = pages.batch.rows(heads[here] - pages.batch.first)
+    return np.bincount(rows, pages.lengths[tails[here]], len(pages)).astype(np.int64)
 
 
 def _spans(pages: PageColumns) -> tuple[Mask, Mask]:

@@ -106,7 +106,7 @@ class _Condenser:
             offsets = np.insert(offsets, at, more)
         heads = np.flatnonzero(words[:, self._layout.flags // 8] & self._head)
         behind = np.zeros((len(heads), words.shape[1]), np.uint64)
-        inside = offsets[heads] + 1 < len(batches)
+        inside = self._have_tails(batches, offsets[heads])
         behind[inside] = batches.take(offsets[heads[inside]] + 1)
         return RunBatch(
             batches.first,
@@ -181,6 +181,8 @@ class _Condenser:
         long = np.flatnonzero(lengths[tails] > 1)
         of_last = tail_heads(layout, pfns[long] + lengths[tails[long]] - 1, compound[tails[long]])
         apart = of_first[long] != of_last
+        # The first may point to itself: it is no tail then, and the others are.
+        apart |= of_first[long] == pfns[long]
         apart |= layout.scheme.readings(typed[tails[long]]) == Reading.TYPE
         edges = np.concatenate(
             (
@@ -202,9 +204,16 @@ class _Condenser:
         orders = np.minimum(words[:, self._layout.private // 8], np.uint64(MAX_ORDER))
         return heads + (1 << orders.astype(np.int64))
 
+    @staticmethod
+    def _have_tails(batches: Batches, heads: Pfns) -> Mask:
+        """Return where a page follows in the memory section: folios do not begin at its end."""
+        following = heads + 1
+        have: Mask = following < len(batches)
+        return have & ((batches.first + following) % SECTION_PFNS != 0)
+
     def _ends_of_folios(self, batches: Batches, heads: Pfns) -> Pfns:
         row, column = divmod(self._layout.order.offset // 8, self._layout.struct_size // 8)
-        heads = heads[heads + row < len(batches)]
+        heads = heads[self._have_tails(batches, heads)]
         orders = orders_from(self._layout, batches.take(heads + row)[:, column])
         return heads + (1 << orders.astype(np.int64))
 

@@ -199,17 +199,20 @@ class Plain:
     def tails_disagree(self, i: int) -> bool:
         if not self.flag(i, "head") or self.is_tail(i):
             return False
-        # As far as the pages are known.
-        folio = range(i, min(i + (1 << self.order(i)), len(self.rows)))
-        if self.unreadable.intersection(folio):
+        # As far as the pages are known; what comes next has the order.
+        known, size = len(self.rows), 1 << self.order(i)
+        if self.unreadable.intersection(range(i, min(i + max(size, 2), known))):
             return False
-        return self.order(i) == 0 or self.heads.count(i) != len(folio)
+        tails = min(i + size, known) - i - 1
+        return tails == 0 or self.heads.count(i) != tails + 1
 
     def headless(self, i: int) -> bool:
         head = self.heads[i]
         if head == i or head in self.unreadable:
             return False
-        return not self.flag(head, "head") or i - head >= 1 << self.order(head)
+        if not self.flag(head, "head"):
+            return True
+        return head + 1 not in self.unreadable and i - head >= 1 << self.order(head)
 
     def contradictions(self, i: int) -> set[str]:
         begins, behind, size = self.begins_block(i), self.behind_start(i), min(self.at(i, 40), 10)

@@ -13,6 +13,7 @@ from synthetic import MODERN, VMEMMAP, replace
 
 from pageinspect.__main__ import main
 from pageinspect.guard import apart
+from pageinspect.layout import SECTION_PFNS
 from pageinspect.walk import read_folio_heads, walk
 
 VMCOREINFO = b"""OSRELEASE=6.12.0
@@ -158,4 +159,30 @@ def test_heads_without_number_are_not_all_read() -> None:
     prog.add_memory_segment(VMEMMAP, 1 << 40, read)
     heads = read_folio_heads(prog, MODERN, np.arange(0, 60000, 2, dtype=np.int64))
     assert heads.words.shape == (30000, 16)
+    assert heads.readable is None
     assert reads <= 64
+
+
+def test_heads_that_cannot_be_read_are_told() -> None:
+    prog = Program(Platform(Architecture.X86_64))
+    # The struct pages of the pfns up to 64, and from 128 on.
+    for start, size in ((0, 4096), (8192, 1 << 20)):
+        prog.add_memory_segment(VMEMMAP + start, size, lambda _a, n, _o, _p: bytes([7]) * n)
+    heads = read_folio_heads(prog, MODERN, np.array([8, 63, 64, 127, 128]))
+    assert heads.readable is not None
+    assert heads.readable.tolist() == [
+        [True, True],
+        [True, False],
+        [False, False],
+        [False, True],
+        [True, True],
+    ]
+
+
+def test_nothing_follows_a_head_at_the_end_of_a_section() -> None:
+    prog = Program(Platform(Architecture.X86_64))
+    size = SECTION_PFNS * MODERN.struct_size
+    prog.add_memory_segment(VMEMMAP, 2 * size, lambda _a, n, _o, _p: bytes([7]) * n)
+    heads = read_folio_heads(prog, MODERN, np.array([SECTION_PFNS - 1, SECTION_PFNS]))
+    assert heads.words.any(axis=1).all()
+    assert heads.word(MODERN.struct_size).astype(bool).tolist() == [False, True]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import MODERN, OLD, Memory
+from synthetic import MODERN, OLD, SIZE, VMEMMAP, Memory
 
 from pageinspect.books import Book
 from pageinspect.census import Census, PcpLists, Zone
@@ -22,6 +22,7 @@ from pageinspect.report import Coverage
 from pageinspect.report import check as module
 from pageinspect.report.check import CheckReport, Findings, Violation, find, spots
 from pageinspect.target import Provenance
+from pageinspect.walk import FolioHeads
 
 LAYOUTS = [MODERN, OLD]
 
@@ -115,6 +116,19 @@ def test_what_could_not_be_read_is_no_violation() -> None:
     memory.readable = readable
     assert found(memory.pages()) == {}
     assert find([memory.pages()], live=False).unreadable == 3
+
+
+def test_a_folio_whose_beginning_could_not_be_read_is_no_violation() -> None:
+    # The first tail has the order; the head of a gigantic folio lies in another memory section.
+    memory = Memory(64).compound(16, 3)
+    memory.readable = np.ones(64, np.bool_)
+    memory.readable[17] = False
+    memory.words[17] = 0
+    assert found(memory.pages()) == {}
+    memory = Memory(64).set(slice(0, 64), MODERN.compound, VMEMMAP + 0xE00 * SIZE + 1)
+    unread = FolioHeads(np.zeros((1, 2 * SIZE // 8), np.uint64), np.zeros((1, 2), np.bool_))
+    assert found(memory.pages(unread)) == {}
+    assert set(found(memory.pages())) == {"tail-without-head"}
 
 
 def test_zone_and_node_against_the_spans() -> None:

@@ -13,7 +13,7 @@ from pageinspect.classify import Pages, head_pfns, outside_heads, runs
 from pageinspect.classify.batches import Batch
 from pageinspect.classify.conflicts import CONFLICTS
 from pageinspect.classify.runs import Detail, in_runs
-from pageinspect.layout import SECTION_PFNS
+from pageinspect.layout import SECTION_PFNS, PageLayout
 from pageinspect.walk import FolioHeads, PageBatch
 
 N = 4096
@@ -70,7 +70,14 @@ def wounds(memory: Memory, rng: np.random.Generator) -> None:
         offset = list(values)[int(rng.integers(0, len(values)))]
         start = int(rng.integers(0, N))
         chosen = values[offset][int(rng.integers(0, len(values[offset])))]
+        if chosen == 1:
+            # Tails of the first of them.
+            chosen = layout.vmemmap + (FIRST + start) * SIZE + 1
         memory.set(slice(start, start + int(rng.integers(1, 40))), offset, chosen)
+    # Heads at the end of a section, with any order behind them.
+    memory.set(N // 2 - int(rng.integers(1, 3)), layout.flags, HEAD)
+    order = int(rng.integers(0, 22)) << 8 * (layout.order.offset % 8)
+    memory.set(N // 2, layout.order.offset - SIZE, order)
 
 
 def census_of(rng: np.random.Generator) -> Census:
@@ -88,10 +95,16 @@ def columns(memory: Memory, census: Census, batch: Batch) -> Pages:
     heads = head_pfns(memory.layout, batch)
     outside = outside_heads(batch, heads)
     outer = np.zeros((len(outside), 2 * SIZE // 8), np.uint64)
+    read = np.ones((len(outside), 2), np.bool_)
     for row, index in enumerate((outside - FIRST).tolist()):
-        if 0 <= index < N - 1:
-            outer[row] = memory.words[index : index + 2].reshape(-1)
-    return Pages(memory.layout, census, batch, heads, outside, FolioHeads(outer))
+        # Nothing follows at the end of a section.
+        pair = slice(index, index + (1 if index % (N // 2) == N // 2 - 1 else 2))
+        if 0 <= index < N:
+            words = memory.words[pair]
+            outer[row, : words.size] = words.reshape(-1)
+            if memory.readable is not None:
+                read[row, : len(words)] = memory.readable[pair]
+    return Pages(memory.layout, census, batch, heads, outside, FolioHeads(outer, read))
 
 
 def by_section(batch: PageBatch) -> Iterator[PageBatch]:
@@ -140,6 +153,7 @@ def test_runs_say_what_pages_say(
     if seed % 3 == 2:
         wanted = np.zeros(N, np.bool_)
         wanted[123:3210] = True
+    memory.readable = readable
     whole = PageBatch(FIRST, memory.words, readable, wanted)
     census = census_of(rng)
     for detail in ("type", "use", "all"):
@@ -161,6 +175,44 @@ def test_runs_say_what_pages_say(
                     got[differ[:5]],
                     value[differ[:5]],
                 )
+
+
+@pytest.mark.parametrize("layout", [MODERN, OLD])
+def test_a_folio_that_goes_beyond_its_section_is_sound(layout: PageLayout) -> None:
+    memory = Memory(N, layout, FIRST).compound(8, 11)
+    census = Census(((FIRST, FIRST + N),), ())
+    whole = PageBatch(FIRST, memory.words, None, None)
+    (joined,) = in_runs(layout, census, [whole], "all")
+    for batch in (*by_section(whole), joined):
+        known = said(columns(memory, census, batch), rules=True, uses=True)
+        assert {rule.name: int(known[rule.name].sum()) for rule in CONFLICTS} == {
+            rule.name: 0 for rule in CONFLICTS
+        }
+
+
+def test_only_what_tells_of_a_folio_excuses_its_tails() -> None:
+    memory = Memory(N, MODERN, FIRST)
+    memory.readable = np.ones(N, np.bool_)
+    for hole in (100, 1000, N // 2):
+        memory.readable[hole : hole + 64] = False
+        memory.words[hole : hole + 64] = 0
+    # Before what was not read: a head whose order that hides, a page that is none, and a head that
+    # a section's end follows.
+    memory.set(99, MODERN.flags, HEAD).set(N // 2 - 1, MODERN.flags, HEAD)
+    excused, told = (99, 1010), (70, 98, 999)
+    tails = {1200 + i: head for i, head in enumerate(excused + told)}
+    tails |= {N // 2 + tail: head for tail, head in tails.items()} | {N - 9: N // 2 - 1}
+    for tail, head in tails.items():
+        memory.set(tail, MODERN.compound, MODERN.vmemmap + (FIRST + head) * SIZE + 1)
+    census = Census(((FIRST, FIRST + N),), ())
+    whole = PageBatch(FIRST, memory.words, memory.readable, None)
+    (joined,) = in_runs(MODERN, census, [whole], "all")
+    for batches in ([joined], by_section(whole)):
+        known = [said(columns(memory, census, b), rules=True, uses=True) for b in batches]
+        broken = np.concatenate([part["tail-without-head"] for part in known])
+        assert np.flatnonzero(broken).tolist() == [
+            i for i in sorted(tails) if tails[i] not in excused
+        ]
 
 
 def test_pages_that_are_alike_are_one_run() -> None:
