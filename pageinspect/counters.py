@@ -1,7 +1,8 @@
 """The kernel's own counters of its pages, read once into plain numbers, in pages.
 
-vm_zone_stat and vm_node_stat are only part of it: each CPU keeps a remainder that it has not folded
-in yet. Sums here are those of the kernel's own zone_page_state_snapshot().
+vm_stat of a zone or node is only part of it: each CPU keeps a remainder that it has not folded in
+yet. Sums here are those of the kernel's own zone_page_state_snapshot(). The totals vm_zone_stat and
+vm_node_stat are not looked at: a CPU that folds adds to them last, for all zones at once.
 """
 
 from collections.abc import Mapping
@@ -84,6 +85,7 @@ def _add_zone(sums: _Sums, zone: Object, cpus: list[int], items: Items) -> None:
     if hasattr(zone, "nr_isolate_pageblock"):
         sums.isolated_blocks += zone.nr_isolate_pageblock.value_()
     sums.locked += _is_held(zone)
+    sums.add(zone.vm_stat, items)
     for cpu in cpus:
         # Since Linux kernel commit 28f836b6777b ("mm/page_alloc: split per cpu page lists and zone
         # stats") (in v5.14) the remainders are apart from the lists.
@@ -102,9 +104,8 @@ def _statistics(prog: Program, cpus: list[int]) -> _Sums:
     sums = _Sums()
     zone_items = _enumerators(prog, "zone_stat_item", "NR_VM_ZONE_STAT_ITEMS")
     node_items = _enumerators(prog, "node_stat_item", "NR_VM_NODE_STAT_ITEMS")
-    sums.add(prog["vm_zone_stat"], zone_items)
-    sums.add(prog["vm_node_stat"], node_items)
     for pgdat in for_each_online_pgdat(prog):
+        sums.add(pgdat.vm_stat, node_items)
         for cpu in cpus:
             sums.add(per_cpu_ptr(pgdat.per_cpu_nodestats, cpu).vm_node_stat_diff, node_items)
         for zone in pgdat.node_zones:

@@ -44,8 +44,6 @@ _VARIABLES = {
     "nr_node_ids": "unsigned int",
     "page_offset_base": "unsigned long",
     "vm_event_states": "struct vm_event_state",
-    "vm_node_stat": "atomic_long_t [128]",
-    "vm_zone_stat": "atomic_long_t [64]",
     "vmemmap_base": "unsigned long",
     "hstates": "struct hstate [2]",
     "hugetlb_max_hstate": "int",

@@ -92,10 +92,11 @@ def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:
 
 def counter_with_remainders(prog: Program, item: int) -> int:
     """Return a zone counter as the kernel's zone_page_state_snapshot() sums it."""
-    total = int(prog["vm_zone_stat"][item].counter.value_())
+    total = 0
     for pgdat in for_each_online_pgdat(prog):
         for zone in pgdat.node_zones:
             if zone.spanned_pages:
+                total += zone.vm_stat[item].counter.value_()
                 total += sum(
                     per_cpu_ptr(zone.per_cpu_zonestats, cpu).vm_stat_diff[item].value_()
                     for cpu in for_each_possible_cpu(prog)
