@@ -31,7 +31,7 @@ _LOGS_KEPT = 40
 _DUMP_TIMEOUT_S = 600.0
 
 # From the agent's silence to QEMU's end: a panic and a power-off take milliseconds.
-_LAST_BREATH_S = 3.0
+_LAST_BREATH_S = 10.0
 
 # A panic's registers and backtrace may follow the line that says so.
 _PANIC_LINES = 200

@@ -69,12 +69,16 @@ def run_command(guest: Guest, argv: Sequence[str], timeout: float | None, say: P
     GuestLostError, GuestTimeoutError, and BrokenPipeError when nobody reads the output any more.
     """
     session = _Session(guest)
-    session.process = guest.start(argv, on_output=session.output)
-    threading.Thread(target=session.input, kwargs={"terminal": False}, daemon=True).start()
     end = None if timeout is None else time.monotonic() + timeout
+    started = False
     try:
+        session.process = guest.start(argv, on_output=session.output)
+        started = True
+        threading.Thread(target=session.input, kwargs={"terminal": False}, daemon=True).start()
         status = session.process.wait(timeout)
     except KeyboardInterrupt:
+        if not started:
+            raise
         settled()
         session.process.send_signal(signal.SIGINT)
         say("interrupted the command; Ctrl-C again ends the guest")

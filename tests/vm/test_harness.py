@@ -261,8 +261,12 @@ def _running(*command: str) -> "Iterator[tuple[subprocess.Popen[str], int]]":
 
 
 def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        # A thread may end meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children += map(int, task.read_text().split())
+    return children
 
 
 def _runs(pid: int) -> bool:
