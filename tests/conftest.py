@@ -8,6 +8,13 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A slow host is no failure, and what one failed of can be tried again.
+settings.register_profile(
+    "slow host", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("slow host")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -206,7 +206,7 @@ def made(kernel: str, *steps: tuple[object, ...]) -> Case:
     return Case(kernel, list(steps), [], set(), False)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cases)
 # A block inside the first, after another inside it; a signature behind the start of a block; a tail
 # with PG_head where HVO's copies of heads lie.

@@ -194,7 +194,7 @@ INTERESTING = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(LAYOUTS),
     st.lists(

@@ -34,6 +34,20 @@ def _slow_build(target: Path, log: Path) -> None:
     assert target.read_text()
 
 
+def _build_until(target: Path, log: Path, done: Path) -> None:
+    """Build until there is a file; in a process of its own."""
+
+    def build(work: Path) -> Path:
+        log.touch()
+        end = time.monotonic() + 60
+        while not done.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        (work / "result").touch()
+        return work / "result"
+
+    cache.build_once(target, build)
+
+
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PAGEINSPECT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
@@ -111,12 +125,18 @@ def test_the_work_of_a_build_that_goes_on_is_left_alone(home: Path) -> None:
 
 
 def test_who_waits_says_so(home: Path, tmp_path: Path) -> None:
-    builder = _SPAWN.Process(target=_slow_build, args=(home / "thing", tmp_path / "log"))
+    waited = tmp_path / "waited"
+    builder = _SPAWN.Process(target=_build_until, args=(home / "thing", tmp_path / "log", waited))
     builder.start()
     while not (tmp_path / "log").exists():
         time.sleep(0.01)
     said: list[str] = []
-    with cache.locked(home / "thing", said.append):
+
+    def say(what: str) -> None:
+        said.append(what)
+        waited.touch()
+
+    with cache.locked(home / "thing", say):
         assert (home / "thing").exists()
     builder.join(60)
     assert said == ["waiting for another process that builds thing"]

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pageinspect.vm.framing import Decoder, encode
@@ -13,7 +13,6 @@ _MESSAGES = st.lists(
 
 
 # A busy machine is slow to draw, which says nothing about the code.
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_MESSAGES, st.integers(min_value=1, max_value=64))
 def test_what_is_encoded_comes_out_however_it_is_cut(
     messages: list[tuple[dict[str, object], bytes]], piece: int

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import termios
 import time
@@ -70,7 +71,7 @@ def test_the_bar_makes_way_and_leaves_nothing(
     assert stdout or got.split("\n") == [*rows, ""]
     assert "2.00k/3.00k" in seen
     # Time taken and left, and pages per second.
-    assert "[00:01<00:00" in seen
+    assert re.search(r"\[00:0\d<00:00", seen)
     assert "pages/s" in seen
 
 

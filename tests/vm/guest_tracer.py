@@ -44,10 +44,10 @@ class Tracer:
         self.process.wait_for_output(b"started", timeout=START_TIMEOUT)
         assert self.process.status is None, self.said()
 
-    def end(self) -> list[dict[str, Any]]:
+    def end(self, timeout: float = END_TIMEOUT) -> list[dict[str, Any]]:
         """End its command and return the documents that it wrote."""
         self.process.write(b"\n")
-        assert self.process.wait(END_TIMEOUT) in {0, 3, 4}, self.said()
+        assert self.process.wait(timeout) in {0, 3, 4}, self.said()
         return self.documents()
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from guest_dump import dump_unlocked
 
 from pageinspect.errors import PageInspectError
 from pageinspect.vm import catalogue, packages
@@ -66,7 +67,7 @@ def test_live_and_dumped_by_btf_alone(guest: Guest, tmp_path: Path) -> None:
     assert len(compared["differ"]) <= MOST_DIFFERENCES, compared["differ"]
 
     core = tmp_path / "core"
-    guest.dump(core)
+    dump_unlocked(guest, core)
     command = [sys.executable, "-m", "pageinspect", "summary", "-c", str(core), "--format", "json"]
     done = subprocess.run([*command, "--by", "use"], capture_output=True, text=True, check=False)
     core.unlink()

@@ -26,7 +26,7 @@ WITHOUT_BCC = ("unshare", "--mount", "sh", "-c", _HIDE, "-")
 
 def doctor(guest: Guest, argv: Sequence[str] = ("pageinspect", "doctor")) -> dict[str, Any]:
     """Return doctor's json, whose exit status is that it documents."""
-    done = guest.run([*argv, "--format", "json"], check=False)
+    done = guest.run([*argv, "--format", "json"], timeout=START_TIMEOUT, check=False)
     report: dict[str, Any] = json.loads(done.stdout)
     works = report["works"]
     assert done.status == (0 if works["walking"] and works["tracing"] else 1)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guest_dump import dump_unlocked
 from guest_quiet import NO_DAMON
 
 from pageinspect.vm.guest import Guest
@@ -165,7 +166,7 @@ def test_the_books_balance_live_and_in_a_dump(guest: Guest, tmp_path: Path) -> N
     assert report["coverage"]["spanned"] == spanned(guest)
     expected = managed(guest)
     core = tmp_path / "core"
-    guest.dump(core)
+    dump_unlocked(guest, core)
     guest.resume()
     sources: list[tuple[object, ...]] = [()]
     if guest.kernel.vmlinux is not None:

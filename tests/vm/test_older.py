@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guest_dump import dump_unlocked
 from guest_tracer import check_lost
 
 from pageinspect.vm.guest import Guest
@@ -70,7 +71,7 @@ def test_frees_are_traced_to_who_freed(guest: Guest) -> None:
     pages = sum(
         row["pages"] for row in report["rows"] if row["key"][caller].startswith("__free_zspage")
     )
-    assert pages == ZRAM_PAGES
+    assert ZRAM_PAGES - report["lost_by"]["stacks"] <= pages <= ZRAM_PAGES
     assert report["bad_pages"] == 0
 
 
@@ -80,7 +81,7 @@ def test_the_books_of_its_dump_balance_with_its_vmlinux(guest: Guest, tmp_path: 
     if vmlinux is None:
         pytest.skip("no vmlinux: pageinspect vm build bullseye-5.10 --debuginfo")
     core = tmp_path / "core"
-    guest.dump(core)
+    dump_unlocked(guest, core)
     command = [sys.executable, "-m", "pageinspect", "check", "-c", str(core), "-s", str(vmlinux)]
     done = subprocess.run(
         [*command, "--format", "json"], capture_output=True, text=True, check=False

@@ -154,8 +154,10 @@ def test_stacks_and_callers_name_who_freed(guest: Guest, together: Together) -> 
                 assert stack["type"] == names[list(pages).index(function)]
     # Where frees of all kinds are told apart, those of the zram table and the balloon's own too.
     slack = 0 if resets(guest) else 2000
-    assert ZRAM_PAGES <= pages["zram_reset_device"] <= ZRAM_PAGES + slack
-    assert BALLOON_PAGES <= pages["leak_balloon"] <= BALLOON_PAGES + slack
+    # One that found no place is counted a free.
+    lost = together.detail["lost_by"]["stacks"]
+    assert ZRAM_PAGES - lost <= pages["zram_reset_device"] <= ZRAM_PAGES + slack
+    assert BALLOON_PAGES - lost <= pages["leak_balloon"] <= BALLOON_PAGES + slack
 
 
 def test_rows_by_caller_add_up_to_the_stacks(guest: Guest, together: Together) -> None:
@@ -261,7 +263,8 @@ def test_who_does_not_read_stops_nobody_and_is_told_what_was_lost(guest: Guest) 
     guest.run(["kill", "-STOP", pid])
     freed = int(guest.run(["python3", f"{PROGRAMS}/free_pages.py", "320", "1"]).stdout)
     guest.run(["kill", "-CONT", pid])
-    *events, report = tracer.end()
+    # It has tens of thousands of events to write.
+    *events, report = tracer.end(START_TIMEOUT)
     check_lost(report, tracer.status, "events")
     # Exact all the same are the counts.
     assert report["untyped"]["pages"] + report["lost_by"]["missed"] >= freed >= (320 << 20) // 4096

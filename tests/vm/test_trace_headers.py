@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from guest_tracer import check_lost
+from guest_tracer import START_TIMEOUT, check_lost
 
 from pageinspect.errors import PageInspectError
 from pageinspect.vm import catalogue
@@ -44,7 +44,9 @@ def oldest(ready: Callable[[str], BuiltKernel]) -> BuiltKernel:
 def test_typed_frees_are_counted_without_kernel_headers(oldest: BuiltKernel) -> None:
     with Guest(oldest) as guest:
         guest.run(["sh", "-c", FILL])
-        done = guest.run(["unshare", "--mount", "sh", "-c", TRACE], check=False)
+        done = guest.run(
+            ["unshare", "--mount", "sh", "-c", TRACE], timeout=START_TIMEOUT, check=False
+        )
     report = json.loads(done.stdout)
     typed = {row["type"]: row["pages"] for row in report["typed"]}
     resets = tuple(map(int, series_of(oldest.release).split("."))) >= (6, 17)

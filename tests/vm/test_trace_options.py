@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from guest_quiet import QUIET
-from guest_tracer import END_TIMEOUT, Tracer, check_lost, resets
+from guest_tracer import END_TIMEOUT, START_TIMEOUT, Tracer, check_lost, resets
 
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
@@ -30,6 +30,8 @@ dd if=/dev/urandom of=/dev/zram0 bs=4096 count=509
 dd if=/dev/urandom of=/dev/zram1 bs=4096 count=1009
 """
 
+# Five tracers are started at once.
+pytestmark = pytest.mark.timeout(1800)
 all_kernels = pytest.mark.parametrize("kernel", ["newest", "6.1"], indirect=True)
 of_one_kernel = pytest.mark.parametrize("kernel", ["newest"], indirect=True)
 
@@ -108,7 +110,7 @@ class Seen:
 def seen(guest: Guest) -> Seen:
     guest.run(["sh", "-c", FILL])
     # What it learns of the kernel, the tracers need not learn each on its own.
-    guest.run(["pageinspect", "types"])
+    guest.run(["pageinspect", "types"], timeout=START_TIMEOUT)
     plain = Holder(guest, NAME, 1, 3001, 7, 0)
     odd = Holder(guest, ODD, 0, 2003, 2, 1)
     # What they hold stays where it is, and nobody else has a hand in it when it is freed.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from guest_dump import dump_unlocked
 
 from pageinspect.survey import Survey, survey
 from pageinspect.target import open_target
@@ -50,7 +51,7 @@ def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
         process.wait_for_output(b"\n", timeout=120)
         told = json.loads(process.stdout)
         meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
-        guest.dump(core)
+        dump_unlocked(guest, core)
     asked = survey(open_target(core))
     end = asked.census.spanned[-1][1]
     uses, orders = np.full(end, "", object), np.zeros(end, np.uint8)
