@@ -26,6 +26,9 @@ from .root import root
 BOOT_TIMEOUT_S = 120.0
 """How long a guest may take to boot; it takes three to six seconds."""
 
+# After which it is more likely stuck than slow.
+_FIRST_BOOT_S = 60.0
+
 _CONSOLE_LINES = 20
 _LOGS_KEPT = 40
 _DUMP_TIMEOUT_S = 600.0
@@ -232,19 +235,17 @@ class Guest:
         """Boot, and once more when that fails before the guest says anything.
 
         On a busy host QEMU's emulation now and then runs a CPU into the breakpoint by which the
-        kernel is just then patching its code, and the guest panics.
+        kernel is just then patching its code, and the guest panics; or it hangs.
         """
         try:
-            self._boot()
-        except GuestTimeoutError:
-            raise
+            self._boot(_FIRST_BOOT_S)
         except GuestLostError as error:
             self._progress(f"{error.message}; trying once more")
             self._exit.close()
             self.log = self._new_log()
-            self._boot()
+            self._boot(BOOT_TIMEOUT_S)
 
-    def _boot(self) -> None:
+    def _boot(self, timeout: float) -> None:
         whole = _memory_file("initrd", self.initrd)
         self._exit.callback(os.close, whole)
         tar = source.archive()
@@ -281,10 +282,8 @@ class Guest:
         self._exit.callback(self._agent.close)
         self._monitor = Monitor(ours[1])
         self._exit.callback(self._monitor.close)
-        self._agent.wait(
-            lambda: self._agent.release is not None, BOOT_TIMEOUT_S, "the guest did not boot"
-        )
-        self._monitor.connect(BOOT_TIMEOUT_S)
+        self._agent.wait(lambda: self._agent.release is not None, timeout, "the guest did not boot")
+        self._monitor.connect(timeout)
 
     def _explain(self, kind: type[GuestLostError], what: str) -> GuestLostError:
         """Make the error for what could not be done, with why and the console's last lines."""

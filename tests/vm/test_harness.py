@@ -197,6 +197,16 @@ def test_a_kernel_that_does_not_boot_says_so(tmp_path: Path, ready: Ready) -> No
     assert "the guest did not boot: QEMU failed" in done.stderr
 
 
+def test_a_guest_that_hangs_at_boot_is_booted_once_more(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pageinspect.vm.guest._FIRST_BOOT_S", 0.2)
+    said: list[str] = []
+    with Guest(ready(_ONE), memory="512M", progress=said.append) as guest:
+        assert guest.run(["echo", "up"]).stdout == b"up\n"
+    assert said == ["the guest did not boot within 0.2 s; trying once more"]
+
+
 # By the command line.
 
 
