@@ -27,7 +27,7 @@ _PIECE = 16384
 _MOST_ROWS = 32768
 """Runs from which on no more sections are decoded together, for these take memory."""
 _ALL = (1 << 64) - 1
-_KERNEL_HALF_AND_TAG = 0xFFFF800000000003
+_MAPPING_TAG = 3
 
 
 def in_runs(
@@ -234,9 +234,9 @@ def _relevant(layout: PageLayout, detail: Detail) -> dict[int, int]:
         if layout.memcg is not None:
             masks[layout.memcg] = _ALL
     elif detail == "use":
-        masks[layout.mapping] = _KERNEL_HALF_AND_TAG
+        masks[layout.mapping] = layout.kernel_half | _MAPPING_TAG
     elif layout.movable_tag:
-        masks[layout.mapping] = 3
+        masks[layout.mapping] = _MAPPING_TAG
     for marker in (layout.slab, layout.hugetlb):
         # What lies in a first tail belongs to heads, which are alone.
         if marker is not None and marker.offset < layout.struct_size:

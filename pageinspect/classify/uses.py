@@ -21,7 +21,6 @@ Uses = npt.NDArray[np.uint16]
 
 _ANON, _KSM = 1, 3
 _LOW_BITS = np.uint64(3)
-_KERNEL_HALF = np.uint64(0xFFFF800000000000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +77,18 @@ def _ksm(pages: PageColumns) -> Mask:
     return (pages.mapping & _LOW_BITS) == _KSM
 
 
+def _mapping_points(pages: PageColumns, tag: int) -> Mask:
+    """Return where the mapping is a kernel address with these low bits."""
+    points: Mask = pages.mapping >= np.uint64(pages.layout.kernel_half)
+    return points & ((pages.mapping & _LOW_BITS) == tag)
+
+
 def _anon(pages: PageColumns) -> Mask:
-    return ((pages.mapping & _LOW_BITS) == _ANON) & (pages.mapping >= _KERNEL_HALF)
+    return _mapping_points(pages, _ANON)
 
 
 def _of_a_file(pages: PageColumns) -> Mask:
-    mapped: Mask = (pages.mapping >= _KERNEL_HALF) & ((pages.mapping & _LOW_BITS) == 0)
-    return mapped & (pages.head_refcount > 0)
+    return _mapping_points(pages, 0) & (pages.head_refcount > 0)
 
 
 def _shmem(pages: PageColumns) -> Mask:

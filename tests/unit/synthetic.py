@@ -139,7 +139,7 @@ class Memory:
         link = (
             (~((SIZE << order) - 1) & (1 << 64) - 1) | 1
             if mask
-            else VMEMMAP + (self.first + index) * SIZE + 1
+            else self.layout.vmemmap + (self.first + index) * SIZE + 1
         )
         self.words[index + 1 : index + (1 << order), self.layout.compound // 8] = link
         return self

@@ -24,11 +24,15 @@ LAYOUTS = {
     "old": OLD,
     "masks": replace(MODERN, compound_mask=True, fake_heads=False),
     "6.11": replace(MODERN, scheme=SCHEMES["6.11"]),
+    "five levels": replace(MODERN, vmemmap=0xFFD4000000000000),
 }
 WORDS = (0xFFFFFFFF, 0, 3, 0xF5000000, 0xF2000000, 0xF6000007, 0xFFFFFF7F, 0x80000000, 0xFF000000)
 FLAGS = (0, 1 << 5, 1 << 13, 1 << 17, 1 << 20, HEAD, 1 << 9, 1 << 54, 1 << 51)
 NONE = FolioHeads(np.empty((0, 2 * SIZE // 8), np.uint64))
-MAPPINGS = (0, 0xFFFF888000001001, 0xFFFF888000002000, 0xFFFF888000001003, 2, 0x400)
+MAPPINGS = (
+    *(0, 0xFFFF888000001001, 0xFFFF888000002000, 0xFFFF888000001003, 2, 0x400),
+    *(0xFF11000000001001, 0xFF11000000002000, 0xFEFF888000002000, 0xFFFF000000001001),
+)
 
 
 def sound(memory: Memory, rng: np.random.Generator) -> None:

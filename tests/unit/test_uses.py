@@ -51,6 +51,34 @@ def test_mappings() -> None:
     assert memory.uses() == ["file", "shmem", "anon", "ksm", "mapped", "idle"]
 
 
+FIVE_LEVELS = replace(MODERN, vmemmap=0xFFD4000000000000)
+
+
+def test_mappings_with_five_levels_of_page_tables() -> None:
+    # The direct map begins at page_offset_base, 0xff11000000000000 without KASLR.
+    memory = Memory(4, FIVE_LEVELS)
+    for i, low in enumerate((0, 1)):
+        memory.word(i, 0xFFFFFFFF, 1).set(i, MODERN.mapping, 0xFF11000012345600 | low)
+    memory.word(2, 0, 2).set(2, MODERN.mapping, 0x00FF888012345600)
+    assert memory.uses() == ["file", "anon", "mapped", "idle"]
+    # With four levels no kernel address is so low.
+    memory.layout = MODERN
+    assert memory.uses()[:2] == ["kernel", "kernel"]
+
+
+@pytest.mark.parametrize(
+    ("vmemmap", "half"),
+    [
+        (0xFFFFEA0000000000, 0xFFFF800000000000),
+        (0xFFFFEB97C0000000, 0xFFFF800000000000),
+        (0xFFD4000000000000, 0xFF00000000000000),
+        (0xFFD5B1AA40000000, 0xFF00000000000000),
+    ],
+)
+def test_where_kernel_addresses_begin(vmemmap: int, half: int) -> None:
+    assert replace(MODERN, vmemmap=vmemmap).kernel_half == half
+
+
 def test_tails_have_the_use_of_their_folio() -> None:
     memory = Memory(4).compound(0, 2).word(0, 0xFFFFFFFF, 1).set(0, MODERN.mapping, KERNEL_POINTER)
     assert memory.uses() == ["file"] * 4
