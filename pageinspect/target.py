@@ -7,13 +7,11 @@ from typing import Literal
 
 from drgn import Architecture, BadDataError, FaultError, Program, ProgramFlags
 
-from . import formats, rights, vmcoreinfo
+from . import formats, kcore, rights, vmcoreinfo
 from .btf import Answers
 from .drgn_log import quiet
 from .errors import PageInspectError, UsageError
 from .symbols import Given, Symbols, attach_symbols
-
-KCORE = Path("/proc/kcore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +125,15 @@ def check_architecture(prog: Program, path: Path) -> None:
 
 
 def _open_live(prog: Program) -> None:
-    if not KCORE.exists():
+    if not kcore.PATH.exists():
         raise PageInspectError(
-            f"this kernel has no {KCORE} (CONFIG_PROC_KCORE)",
+            f"this kernel has no {kcore.PATH} (CONFIG_PROC_KCORE)",
             "give a core (-c FILE), or try a guest: pageinspect vm run newest -- pageinspect types",
         )
     needed = rights.kcore()
     if rights.lacking(needed):
         raise PageInspectError(
-            f"reading this kernel's memory ({KCORE}) takes root, or capabilities",
+            f"reading this kernel's memory ({kcore.PATH}) takes root, or capabilities",
             f"{rights.advice(needed)}; the commands that walk pages also take a core: -c FILE",
         )
     try:
@@ -231,13 +229,15 @@ def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
 
 
 def open_target(core: Path | None = None, given: Given | Path | None = None) -> Target:
-    """Open the core `core`, or this kernel when it is None.
+    """Open the core `core`, or this kernel when it is None or /proc/kcore.
 
     Types come from what is given (a path is that of a vmlinux), else from the kernel itself:
     nothing is searched for elsewhere, nothing is downloaded. Raises PageInspectError.
     """
     if not isinstance(given, Given):
         given = Given(vmlinux=given)
+    if core is not None and kcore.is_kcore(core):
+        core = None
     prog = new_program(given, live=core is None)
     notes: tuple[str, ...] = ()
     if core is None:
@@ -246,7 +246,7 @@ def open_target(core: Path | None = None, given: Given | Path | None = None) -> 
         notes = _open_core(prog, core)
     if not _read_vmcoreinfo(prog):
         raise PageInspectError(
-            f"{core or KCORE} is no kernel, or lacks VMCOREINFO",
+            f"{core or kcore.PATH} is no kernel, or lacks VMCOREINFO",
             formats.NO_VMCOREINFO_HINT,
         )
     return target_of(prog, given, "live" if core is None else "core", notes)

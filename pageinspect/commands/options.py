@@ -23,7 +23,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target (default: this kernel)")
     instead = group.add_mutually_exclusive_group()
     instead.add_argument(
-        "-c", "--core", type=Path, metavar="FILE", help="a kernel core instead of this kernel"
+        "-c", "--core", type=_core, metavar="FILE", help="a kernel core instead of this kernel"
     )
     instead.add_argument(
         "--qemu",
@@ -55,6 +55,14 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         help="btf: fail without it; vmcoreinfo: do with what that tells (default: btf, and "
         "vmcoreinfo without)",
     )
+
+
+def _core(text: str) -> Path | None:
+    """Type of -c: None for /proc/kcore, which is this kernel and not a core."""
+    from ..kcore import is_kcore
+
+    path = Path(text)
+    return None if is_kcore(path) else path
 
 
 def names_target(args: argparse.Namespace) -> bool:
