@@ -50,7 +50,9 @@ def walk(
 
     def work(copy: Survey, piece: Sequence[Range]) -> tuple[Counts, Tally]:
         tally = tally_of(copy.layout)
-        return count(copy.layout, selection, [by], tally.watch(copy.runs(piece, by))), tally
+        return count(
+            copy.layout, selection, [by], tally.watch(copy.sections_in_runs(piece, by))
+        ), tally
 
     total, tally = Counts(), tally_of(asked.layout)
     for part, tallied in folded(argparse.Namespace(jobs=n), asked, spanned, work):

@@ -11,6 +11,7 @@ from .census import Census, take_census
 from .classify import Pages, code_name, head_pfns, outside_heads, use_name
 from .classify.batches import Batch
 from .classify.runs import Detail, in_runs
+from .classify.selected import SelectedPages
 from .guard import paced
 from .layout import PageLayout, build_layout
 from .mapped import MappedVmemmap, map_vmemmap
@@ -38,23 +39,35 @@ class Survey:
         """
         return resolve(texts, self.census, self.layout.page_shift)
 
-    def pages(self, wanted: Sequence[Range] | None = None) -> Iterator[Pages]:
-        """Yield the columns of the batches that hold the wanted pfns, in pfn order.
+    def pages(self, wanted: Sequence[Range] | None = None) -> Iterator[SelectedPages]:
+        """Yield the columns of the wanted pages, in pfn order, a memory section at a time.
 
-        `wanted` is what ranges() returns; None is every pfn that has a struct page. A batch is a
-        memory section: `pages.batch.wanted` tells which of its pfns were asked for.
+        `wanted` is what ranges() returns; None is every pfn that has a struct page.
+        """
+        return map(SelectedPages, self.sections(wanted))
+
+    def runs(
+        self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
+    ) -> Iterator[SelectedPages]:
+        """Yield the same as pages(), with a row a run: pages that `detail` does not tell apart.
+
+        Rows count `pages.lengths` pages each, and may come from many memory sections at a time.
+        """
+        return map(SelectedPages, self.sections_in_runs(wanted, detail))
+
+    def sections(self, wanted: Sequence[Range] | None = None) -> Iterator[Pages]:
+        """Yield the columns of the memory sections that hold the wanted pfns, in pfn order.
+
+        `pages.batch.wanted` is which of their pfns were asked for.
         """
         for batch in self._batches(wanted):
             yield self._columns(batch)
             self._give_back(batch.size)
 
-    def runs(
+    def sections_in_runs(
         self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
     ) -> Iterator[Pages]:
-        """Yield the same as pages(), with a row a run: pages that `detail` does not tell apart.
-
-        Rows count `pages.lengths` pages each. A batch may have many memory sections.
-        """
+        """Yield the same as sections(), with a row a run. A batch may have many sections."""
         # What is mapped takes no copy while it is held.
         joined = 4 if self.mapped is None else 16
         batches = self._batches(wanted)

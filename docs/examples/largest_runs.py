@@ -13,9 +13,8 @@ runs: list[tuple[int, int, str]] = []
 for pages in survey.pages():
     starts = np.flatnonzero(np.diff(pages.use, prepend=np.uint16(0xFFFF)))
     ends = np.append(starts[1:], len(pages))
-    for start, end in zip((starts + pages.batch.first).tolist(), ends.tolist(), strict=True):
-        use = survey.use_name(int(pages.use[start - pages.batch.first]))
-        length = end - (start - pages.batch.first)
+    for first, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        start, use, length = int(pages.pfns[first]), survey.use_name(pages.use[first]), end - first
         if runs and runs[-1][2] == use and sum(runs[-1][:2]) == start:
             runs[-1] = (runs[-1][0], runs[-1][1] + length, use)
         else:

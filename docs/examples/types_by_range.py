@@ -11,8 +11,7 @@ survey = pageinspect.survey_program(get_default_prog())
 wanted = survey.ranges(*sys.argv[1:])
 counts: dict[str, int] = {}
 for pages in survey.pages(wanted):
-    codes = pages.code if pages.batch.wanted is None else pages.code[pages.batch.wanted]
-    for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
+    for code, count in zip(*np.unique(pages.code, return_counts=True), strict=True):
         name = survey.type_name(int(code))
         counts[name] = counts.get(name, 0) + int(count)
 for name, count in sorted(counts.items(), key=lambda item: -item[1]):

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     def work(survey: "Survey", piece: "Sequence[Range]") -> "tuple[Findings, UseTally]":
         tally = UseTally(survey.layout)
-        columns = survey.runs(piece)
+        columns = survey.sections_in_runs(piece)
         return find(tally.watch(columns) if totals else columns, live=live), tally
 
     tally, findings = UseTally(opened.layout), Findings()
@@ -83,4 +83,4 @@ def _confirmed(again: "Survey", findings: "Findings") -> "Findings":
     from ..report.check import find, spots
 
     pages = intersect(merge(spots(findings)), again.census.spanned)
-    return findings.confirmed(find(again.runs(pages), live=True))
+    return findings.confirmed(find(again.sections_in_runs(pages), live=True))

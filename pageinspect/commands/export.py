@@ -81,7 +81,7 @@ def _write(
     unreadable = 0
 
     def work(survey: "Survey", piece: "Sequence[Range]") -> "list[tuple[int, Piece]]":
-        pages = survey.pages(piece)
+        pages = survey.sections(piece)
         return [kpageflags.entries(rules, online, end, batch) for batch in pages]
 
     parts = itertools.chain.from_iterable(folded(args, opened, wanted, work))

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     about = survey.target.provenance, survey.layout, selection
 
     def work(survey: "Survey", piece: "Sequence[Range]") -> "Runs":
-        return runs_of(selection, survey.runs(piece, "use"))
+        return runs_of(selection, survey.sections_in_runs(piece, "use"))
 
     report = (
         PagesListing(*about, walked(args, survey, wanted))

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     detail: Detail = "use" if "use" in by or selection.uses is not None else "type"
 
     def work(survey: "Survey", piece: "Sequence[Range]") -> "tuple[Counts, Tally]":
-        columns = survey.runs(piece, detail)
+        columns = survey.sections_in_runs(piece, detail)
         tally = tally_of(survey.layout)
         if balanced:
             columns = tally.watch(columns)

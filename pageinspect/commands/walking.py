@@ -155,8 +155,8 @@ _jobs.__name__ = "number"
 def walked(
     args: argparse.Namespace, survey: "Survey", wanted: "Sequence[Range]"
 ) -> "Iterator[Pages]":
-    """Yield what survey.pages() does, with a progress bar on a terminal."""
-    parts = ((_asked_for(pages), pages) for pages in survey.pages(wanted))
+    """Yield what survey.sections() does, with a progress bar on a terminal."""
+    parts = ((_asked_for(pages), pages) for pages in survey.sections(wanted))
     return _with_bar(wanted, parts, between=_on_terminal(args))
 
 

@@ -24,7 +24,7 @@ def describe(survey: Survey, pfns: Sequence[int]) -> list[PageFacts]:
     # What a page belongs to is not told without types.
     prog = None if survey.layout.untold else survey.target.prog
     known: dict[int, PageFacts] = {}
-    for pages in survey.pages(merge((pfn, pfn + 1) for pfn in pfns)):
+    for pages in survey.sections(merge((pfn, pfn + 1) for pfn in pfns)):
         first = pages.batch.first
         for pfn in pfns:
             if first <= pfn < first + len(pages) and pfn not in known:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pageinspect
 from pageinspect.classify.conflicts import CONFLICTS
-from pageinspect.classify.uses import RULES, Pages
+from pageinspect.classify.selected import SelectedPages
+from pageinspect.classify.uses import RULES
 from pageinspect.survey import Survey
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,7 +24,7 @@ def test_api_page_names_what_there_is() -> None:
     columns = ("use", "code", "order", "head", "word", "refcount", "flags", "head_flags")
     for name in (*columns, "mapping", "zone", "node", "freeing", "own", "of_head"):
         assert f"`{name}" in text
-        assert hasattr(Pages, name)
+        assert hasattr(SelectedPages, name)
 
 
 def uses_page() -> str:

@@ -36,7 +36,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, pause: float, stdout: bool) -> 
     with os.fdopen(slave, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setattr(sys, "stdout", terminal if stdout else io.StringIO())
-        survey: Any = SimpleNamespace(pages=lambda _wanted: parts(pause))
+        survey: Any = SimpleNamespace(sections=lambda _wanted: parts(pause))
         for number, _ in enumerate(walked(Namespace(output=None), survey, WANTED)):
             sys.stdout.write(f"row {number}\n")
             sys.stdout.flush()

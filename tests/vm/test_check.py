@@ -117,7 +117,7 @@ def test_nothing_fires_on_an_idle_guest(idle: Core) -> None:
     opened = survey(open_target(idle.path))
     uses = {
         use_name(opened.layout, use)
-        for pages in opened.pages(opened.census.spanned)
+        for pages in opened.pages()
         for use in np.unique(pages.use).tolist()
     }
     assert "conflict" not in uses
@@ -152,10 +152,10 @@ class Surgeon:
 
     def __init__(self, core: Path) -> None:
         self.survey: Survey = survey(open_target(core))
-        self.batches = list(self.survey.pages(self.survey.census.spanned))
+        self.batches = list(self.survey.sections())
 
     def find(self) -> list[Violation]:
-        return find(self.survey.runs(), live=False).kept
+        return find(self.survey.sections_in_runs(), live=False).kept
 
     def broken(self, wound: Wound) -> list[Violation]:
         prog, layout = self.survey.target.prog, self.survey.layout

@@ -56,10 +56,9 @@ def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
     end = asked.census.spanned[-1][1]
     uses, orders = np.full(end, "", object), np.zeros(end, np.uint8)
     for pages in asked.pages():
-        place = slice(pages.batch.first, pages.batch.first + len(pages))
         names = {use: asked.use_name(use) for use in np.unique(pages.use).tolist()}
-        uses[place] = [names[use] for use in pages.use.tolist()]
-        orders[place] = pages.order
+        uses[pages.pfns] = [names[use] for use in pages.use.tolist()]
+        orders[pages.pfns] = pages.order
     fields = (line.split() for line in meminfo.splitlines())
     return Made(
         core,

@@ -37,9 +37,8 @@ def main() -> None:
     heads = np.ones(end, np.bool_)
     read_kpageflags(before)
     for pages in asked.pages():
-        place = slice(pages.batch.first, pages.batch.first + len(pages))
-        ours[place] = pages.code
-        heads[place] = pages.head
+        ours[pages.pfns] = pages.code
+        heads[pages.pfns] = pages.head
     read_kpageflags(after)
 
     stable = (before == after) & (ours != CODES) & (before >> np.uint64(NOPAGE) & np.uint64(1) == 0)
