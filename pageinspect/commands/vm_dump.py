@@ -3,8 +3,9 @@
 The core is ELF, of the paused guest; with --kdump it is a real kdump: the guest panics, and its
 capture kernel writes the core with makedumpfile. What the kernel itself said right before the
 panic (meminfo, zoneinfo, buddyinfo, vmstat, slabinfo, kpageflags, kpagecount, and kpageflags
-again) is then in the folder FILE.kernel. The core is written whatever the command's status is, and
-that status is the exit status.
+again) is then in the folder FILE.kernel. A guest that hangs while it dumps itself is booted once
+more, and the command run again. The core is written whatever the command's status is, and that
+status is the exit status.
 """
 
 import argparse
@@ -66,10 +67,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _kdump(args: argparse.Namespace) -> int:
-    from ..vm import kdump
+    from ..vm.errors import GuestSilentError
 
     if args.memory < _LEAST_MEMORY:
         raise UsageError("a guest of less than 512M has no room to dump itself", "--memory 512M")
+    try:
+        return _crash(args)
+    except GuestSilentError as error:
+        say(f"{error.message}; trying once more")
+    return _crash(args)
+
+
+def _crash(args: argparse.Namespace) -> int:
+    from ..vm import kdump
+
     output = args.output.resolve()
     with (
         kdump.disks(output.parent, args.memory) as disks,

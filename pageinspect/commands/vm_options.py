@@ -61,6 +61,11 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cpus", type=_cpus, default=2, metavar="N", help="default: %(default)s")
     parser.add_argument(
+        "--cpu",
+        metavar="MODEL",
+        help="QEMU's -cpu; default: max,la57=off,cx16=off, under KVM host,la57=off",
+    )
+    parser.add_argument(
         "--timeout",
         type=_seconds,
         metavar="SECONDS",
@@ -127,6 +132,7 @@ def guest_of(args: argparse.Namespace, disks: "Disks | None" = None) -> "Guest":
         kernel_of(args, say),
         memory=args.memory,
         cpus=args.cpus,
+        cpu=args.cpu or "",
         append=f"{kdump.RESERVE} {args.append}" if disks else args.append,
         accelerator=args.accel,
         qmp_socket=args.qmp,

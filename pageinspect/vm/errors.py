@@ -5,6 +5,7 @@ PageInspectError
 ├── QmpError           QEMU refused a command
 └── GuestLostError     the guest is gone: panic, QEMU ended, never booted, or ran out of time
     └── GuestTimeoutError
+        └── GuestSilentError
 """
 
 from pathlib import Path
@@ -39,3 +40,7 @@ class GuestLostError(PageInspectError):
 
 class GuestTimeoutError(GuestLostError):
     """The guest, or a command in it, took longer than it was given."""
+
+
+class GuestSilentError(GuestTimeoutError):
+    """The guest wrote nothing, on its console or its disks, for longer than it should."""

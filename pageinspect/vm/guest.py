@@ -49,10 +49,10 @@ class Guest:
 
     `kernel` is a name of the catalogue, built if it is not, or a BuiltKernel. `memory` is in bytes
     or written as "2G", shared evenly by the NUMA nodes; `room` bytes more can be plugged in
-    (`plug`, `unplug`). `scratch` are files to be disks that the guest may write: a descriptor for
-    each serial. `packages` are Debian packages that its root is to have besides. QEMU ends
-    when the thread that enters the context ends. Methods raise GuestLostError when the guest is
-    gone.
+    (`plug`, `unplug`). `cpu` is QEMU's -cpu, as in "max,la57=on,cx16=off". `scratch` are files to
+    be disks that the guest may write: a descriptor for each serial. `packages` are Debian packages
+    that its root is to have besides. QEMU ends when the thread that enters the context ends.
+    Methods raise GuestLostError when the guest is gone.
     """
 
     def __init__(  # noqa: PLR0913 - all but the kernel by name
@@ -63,6 +63,8 @@ class Guest:
         nodes: int = 1,
         room: int = 0,
         cpus: int = 2,
+        possible_cpus: int = 0,
+        cpu: str = "",
         append: str = "",
         accelerator: str | None = None,
         qmp_socket: Path | None = None,
@@ -78,7 +80,8 @@ class Guest:
         self._root = root(progress, packages)
         self._base = initrd.base(progress)
         self._nodes, self._room = nodes, room
-        self._cpus, self._append = cpus, append
+        self._cpus, self._possible_cpus, self._cpu = cpus, possible_cpus, cpu
+        self._append = append
         self._accelerator, self._qmp_socket = accelerator, qmp_socket
         self._scratch = dict(scratch or {})
         self._progress = progress
@@ -266,6 +269,8 @@ class Guest:
             nodes=self._nodes,
             room=self._room,
             cpus=self._cpus,
+            possible_cpus=self._possible_cpus,
+            cpu=self._cpu,
             append=self._append,
             disks=tuple(disks),
             scratch=tuple((serial, f"/dev/fd/{fd}") for serial, fd in self._scratch.items()),

@@ -8,6 +8,7 @@ import io
 import os
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from pathlib import Path
 from ..errors import PageInspectError
 from ..formats.flattened import FlattenedError, rearrange
 from . import answers, qemu
-from .errors import GuestLostError, GuestTimeoutError
+from .errors import GuestLostError, GuestSilentError, GuestTimeoutError
 from .guest import Guest
+from .process import GuestProcess
 from .progress import Progress, silent
 
 FORMS = {"elf": "-E", "zlib": "-c", "lzo": "-l", "zstd": "-z"}
@@ -44,6 +46,11 @@ _DUMPED = "pageinspect-init: dumped"
 _SAID = "pageinspect-init: "
 _TIMEOUT_S = 600.0
 _TIMEOUT_PER_GIB_S = 600.0
+_SILENCE_S = 90.0
+_SILENCE_PER_GIB_S = 15.0
+"""How long the guest may write nothing before it is taken to hang. It reads /proc/kpageflags, boots
+the capture kernel and looks through its memory in silence, a few seconds each."""
+_LOOK_S = 2.0
 _CONSOLE_LINES = 20
 
 
@@ -87,12 +94,12 @@ def crash(
 
     The kernel's own answers from right before the panic become files in the folder that is
     returned, beside the core. The guest must have RESERVE on its command line and `made` as its
-    disks. Raises GuestLostError when no dump comes of it.
+    disks. Raises GuestLostError when no dump comes of it, GuestSilentError when the guest hangs.
     """
     folder = core.with_name(f"{core.name}.kernel")
     _load(guest, made, f"PAGEINSPECT_CAPTURE={FORMS[form]},-d,{level}", progress)
     progress("taking the kernel's own answers; then it panics, and its capture kernel dumps it")
-    _panic(guest)
+    _panic(guest, made)
     progress("putting the core together")
     partial = core.with_name(f".{core.name}.{os.getpid()}.part")
     try:
@@ -133,11 +140,11 @@ def _load(guest: Guest, made: Disks, capture: str, progress: Progress) -> None:
         )
 
 
-def _panic(guest: Guest) -> None:
+def _panic(guest: Guest, made: Disks) -> None:
     """Have the guest panic, and wait until its capture kernel is done."""
     process = guest.start(_PROGRAM)
     try:
-        status = process.wait(_TIMEOUT_S + _TIMEOUT_PER_GIB_S * guest.memory / (1 << 30))
+        status = _wait(process, guest, made)
     except GuestTimeoutError:
         raise
     except GuestLostError as error:
@@ -152,6 +159,36 @@ def _panic(guest: Guest) -> None:
     raise PageInspectError(
         f"the guest did not panic: {why.splitlines()[-1]}", f"its console is in {guest.log}"
     )
+
+
+def _wait(process: GuestProcess, guest: Guest, made: Disks) -> int:
+    """Wait for the end of a process, as long as the guest gives signs of life."""
+    end = time.monotonic() + _TIMEOUT_S + _TIMEOUT_PER_GIB_S * guest.memory / (1 << 30)
+    patience = _SILENCE_S + _SILENCE_PER_GIB_S * guest.memory / (1 << 30)
+    seen, since = _written(guest, made), time.monotonic()
+    while True:
+        try:
+            return process.wait(_LOOK_S)
+        except GuestTimeoutError:
+            now = time.monotonic()
+            if now > end:
+                raise
+            if (written := _written(guest, made)) != seen:
+                seen, since = written, now
+            elif now - since > patience:
+                lines = qemu.last_lines(guest.log, _CONSOLE_LINES)
+                raise GuestSilentError(
+                    f"the guest hangs: it wrote nothing for {patience:.0f} s while it was to dump "
+                    "itself",
+                    console=lines,
+                    log=guest.log,
+                ) from None
+
+
+def _written(guest: Guest, made: Disks) -> tuple[int, ...]:
+    """Return when the guest last wrote to its console and to its disks, as times of their files."""
+    disks = (os.fstat(disk) for disk in (made.dump, made.answers))
+    return (guest.log.stat().st_mtime_ns, *(disk.st_mtime_ns for disk in disks))
 
 
 def _lost(guest: Guest, what: str) -> GuestLostError:

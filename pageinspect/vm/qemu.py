@@ -47,6 +47,10 @@ class Machine:
     room: int = 0
     """bytes of memory that can be plugged in later"""
     cpus: int = 2
+    possible_cpus: int = 0
+    """CPUs that may be plugged in later included; 0: those that are there"""
+    cpu: str = ""
+    """QEMU's -cpu; "" is what guests are known to run well with"""
     append: str = ""
     disks: tuple[tuple[str, str], ...] = ()
     """(serial, path) of read-only disks; the init script knows them by their serial."""
@@ -74,7 +78,9 @@ def command_line(machine: Machine) -> list[str]:
     """Return QEMU's argument list, without the program that starts it."""
     argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
     argv += ["-accel", _ACCELERATOR[machine.accelerator]]
-    argv += ["-cpu", _CPU[machine.accelerator], "-smp", str(machine.cpus)]
+    argv += ["-cpu", machine.cpu or _CPU[machine.accelerator]]
+    possible = f",maxcpus={machine.possible_cpus}" if machine.possible_cpus else ""
+    argv += ["-smp", f"{machine.cpus}{possible}"]
     argv += _memory(machine)
     argv += ["-no-reboot", "-kernel", str(machine.kernel), "-initrd", machine.initrd]
     argv += ["-append", f"{_CMDLINE} {machine.append}".rstrip()]
