@@ -78,9 +78,7 @@ def _install_wheels(recipe: catalogue.RootRecipe, where: Path) -> None:
         why="cannot install the wheels of the guest root",
         hint="check the network and that `python -m pip` works",
     )
-    # Tests and build-time files of numpy are a third of it.
-    for path in [*where.glob("numpy/**/tests"), *where.glob("numpy/**/*.a"), where / "bin"]:
-        cache.remove(path)
+    cache.remove(where / "bin")
 
 
 def _bootstrap(recipe: catalogue.RootRecipe, work: Path, wheels: Path, tar: Path) -> None:
