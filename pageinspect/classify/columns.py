@@ -333,8 +333,12 @@ class PageColumns:
         On a live kernel an owner may have taken one since the head was read.
         """
         inside = self.behind_block_heads
-        free = (self._folio_code[inside] == Code.RESET) & (self.refcount[inside] == 0)
-        return inside[free]
+        return inside[self._looks_free(inside)]
+
+    def _looks_free(self, rows: Pfns) -> Mask:
+        """Return which of these pages may be free, (k,) bool: free pages are no tails."""
+        free: Mask = (self._folio_code[rows] == Code.RESET) & (self.refcount[rows] == 0)
+        return free & ~self.tail[rows]
 
     @cached_property
     def free_pages(self) -> Pfns:
@@ -360,7 +364,7 @@ class PageColumns:
         index = np.repeat(rows, sizes) + ramp(sizes)
         entry = np.repeat(np.arange(low, high), sizes)
         # On a live kernel a page may be taken since the lists were followed.
-        still = (self._folio_code[index] == Code.RESET) & (self.refcount[index] == 0)
+        still = self._looks_free(index)
         return index[still], entry[still]
 
     @cached_property

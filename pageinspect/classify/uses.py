@@ -120,14 +120,15 @@ RULES = (
     Rule("zone_device", "Its zone is ZONE_DEVICE.", "", _zone_device),
     Rule(
         "buddy",
-        "It begins a free block, or lies inside one without references and without a type.",
+        "It begins a free block, or lies inside one without references, without a type and is no "
+        "tail of a compound page.",
         "",
         _buddy,
     ),
     Rule(
         "pcp",
         "It is on a free list of a CPU, or on its zone's trylock list: the lists were followed, "
-        "for no field tells.",
+        "for no field tells. Tails of compound pages are not.",
         'Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") '
         "(in v6.15) there are trylock lists",
         lambda pages: pages.on_pcp_list,

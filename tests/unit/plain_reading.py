@@ -166,13 +166,15 @@ class Plain:
         return self.block(i) not in (None, i)
 
     def is_free(self, i: int) -> bool:
-        inside = self.kinds[i] == "reset" and self.refcount(i) == 0
-        return self.begins_block(i) or (self.behind_start(i) and inside)
+        return self.begins_block(i) or (self.behind_start(i) and self.looks_free(i))
+
+    def looks_free(self, i: int) -> bool:
+        return self.kinds[i] == "reset" and self.refcount(i) == 0 and not self.is_tail(i)
 
     def listed(self, i: int) -> bool:
         pfn = self.first + i
         on = any(start <= pfn < start + (1 << order) for start, order in self.lists)
-        return on and self.kinds[i] == "reset" and self.refcount(i) == 0
+        return on and self.looks_free(i)
 
     def in_pool(self, i: int) -> bool:
         return self.at(i, 8) & ~3 & ~self.kernel.pool_index == DEAD

@@ -90,6 +90,14 @@ def test_flags_that_come_first() -> None:
     assert memory.uses() == ["hwpoison", "zone_device", "reserved"]
 
 
+def test_a_listed_block_that_became_a_huge_page_meanwhile() -> None:
+    memory = Memory(16).compound(8, 3).word(8, 0xFFFFFFFF, 1)
+    memory.set(8, MODERN.mapping, KERNEL_POINTER | 1)
+    memory.pcp = PcpLists(np.array([0x1008]), np.array([3], np.uint8), np.array([0], np.uint16))
+    # Its tails have neither references nor a mapcount of their own: it is mapped as a whole.
+    assert memory.uses()[8:] == ["anon"] * 8
+
+
 def test_pcp_blocks_with_their_interior() -> None:
     memory = Memory(16)
     memory.pcp = PcpLists(

@@ -1,23 +1,26 @@
 """What export says of a dump, against what the guest's kernel said before it and after."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from guest_quiet import QUIET
+from guest_capture import (
+    Capture,
+    Entries,
+    capture,
+    check_counts,
+    check_flags,
+    check_sizes,
+    pageinspect,
+)
 
 from pageinspect.kpageflags import Kpf
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
-PROGRAM = "/opt/pageinspect/src/tests/vm/programs/capture_kpageflags.py"
-FILES = ("/run/flags", "/run/counts", "/run/flags.after", "/run/counts.after")
 FILL = """
 modprobe zram num_devices=1
 echo 64M > /sys/block/zram0/disksize
@@ -69,88 +72,23 @@ for i in $(seq 1000); do [ $(cat pages_sharing) -gt 500 ] && break; sleep 0.1; d
 echo 0 > run
 """
 LIVE_JOBS = (1, 2, 1)
-LEAST_STABLE = 0.98
-# Pages may be taken, be in the dump so, and be given back: a few slabs', say. None was seen.
-MOST_DIFFERENCES = 32
-# But no page ceases to be one of these, some of them few, and becomes it again.
-LASTING = (
-    *(Kpf.HUGE, Kpf.THP, Kpf.ZERO_PAGE, Kpf.KSM, Kpf.HWPOISON),
-    *(Kpf.RESERVED, Kpf.OFFLINE, Kpf.NOPAGE, Kpf.IDLE),
-)
-
-Entries = npt.NDArray[np.uint64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Held:
-    """The entries of one of the kernel's files, read on both sides of a dump, and export's own.
+class WithLive(Capture):
+    """A capture, and what export says in the guest itself."""
 
-    The kernel goes on until the guest is paused, and does so at once when it runs again: what a
-    page was in the dump is known where both readings agree.
-    """
-
-    before: Entries
-    after: Entries
-    ours: Entries
-
-    @property
-    def stable(self) -> Mask:
-        return self.before == self.after
-
-    @property
-    def differ(self) -> npt.NDArray[np.intp]:
-        return np.flatnonzero(self.stable & (self.ours != self.before))
-
-
-@dataclass(frozen=True)
-class Capture:
-    """A core, and what the guest's kernel and export say of it."""
-
-    core: Path
-    flags: Held
-    counts: Held
     live: tuple[Entries, ...]
-    """kpageflags as export gives them in the guest itself, a little later, by LIVE_JOBS."""
+    """kpageflags, a little later, by LIVE_JOBS."""
 
 
-def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pageinspect", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def capture(guest: Guest, folder: Path) -> Capture:
-    """Dump the guest between two readings of its files, and export the dump."""
-    guest.run(["sh", "-c", QUIET])
-    program = guest.start(["python3", PROGRAM, *FILES])
-    program.wait_for_output(b"captured\n", 120)
-    guest.dump(folder / "core")
-    guest.resume()
-    program.close_stdin()
-    assert program.wait(120) == 0, program.stderr
-    flags, counts, flags_after, counts_after = (
-        np.frombuffer(guest.run(["cat", name]).stdout, np.uint64) for name in FILES
-    )
-    paths = folder / "flags", folder / "counts"
-    done = pageinspect(
-        "export", "-c", folder / "core", "--kpageflags", paths[0], "--kpagecount", paths[1]
-    )
-    assert done.returncode == 0, done.stderr
-    ours = [np.fromfile(path, np.uint64) for path in paths]
-    live = []
-    for jobs in LIVE_JOBS:
-        guest.run(["pageinspect", "export", "--kpageflags", "/run/live", "-j", str(jobs)])
-        live.append(np.frombuffer(guest.run(["cat", "/run/live"]).stdout, np.uint64))
-    return Capture(
-        folder / "core",
-        Held(flags, flags_after, ours[0]),
-        Held(counts, counts_after, ours[1]),
-        tuple(live),
-    )
+def export_live(guest: Guest, jobs: int) -> Entries:
+    guest.run(["pageinspect", "export", "--kpageflags", "/run/live", "-j", str(jobs)])
+    return np.frombuffer(guest.run(["cat", "/run/live"]).stdout, np.uint64)
 
 
 @pytest.fixture(scope="module")
-def captured(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
+def captured(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithLive]:
     """A capture of each kernel, with pages of many kinds, idle."""
     with Guest(kernel, memory="1G") as guest:
         guest.run(["sh", "-c", FILL])
@@ -159,54 +97,17 @@ def captured(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> I
         holder.wait_for_output(b"held", 60)
         guest.run(["sh", "-c", MERGE])
         taken = capture(guest, tmp_path_factory.mktemp("export"))
+        live = tuple(export_live(guest, jobs) for jobs in LIVE_JOBS)
         assert holder.status is None, holder.stderr
-    yield taken
+    yield WithLive(taken.core, taken.flags, taken.counts, live)
     taken.core.unlink()
 
 
-KPF_NAMES = {bit.value: bit.name for bit in Kpf}
-
-
-def names(bits: int) -> str:
-    return "|".join(KPF_NAMES.get(bit, str(bit)) for bit in range(64) if bits >> bit & 1)
-
-
-def check_flags(taken: Capture) -> None:
-    held, differ = taken.flags, taken.flags.differ
-    lines = [
-        f"{pfn:#x}: kernel {names(int(held.before[pfn]))}, we {names(int(held.ours[pfn]))}"
-        for pfn in differ[:256]
-    ]
-    print(f"kpageflags: {len(differ)} differ", *lines, sep="\n")  # noqa: T201 - shown on failure
-    assert len(differ) <= MOST_DIFFERENCES
-    missed = int(np.bitwise_or.reduce(held.before[differ] & ~held.ours[differ]))
-    assert names(missed & sum(1 << bit for bit in LASTING)) == ""
-
-
-def check_counts(taken: Capture) -> None:
-    held, differ = taken.counts, taken.counts.differ
-    lines = [
-        f"{pfn:#x}: kernel {held.before[pfn]}, we {held.ours[pfn]}, "
-        f"{names(int(taken.flags.before[pfn]))}"
-        for pfn in differ[:256]
-    ]
-    print(f"kpagecount: {len(differ)} differ", *lines, sep="\n")  # noqa: T201 - shown on failure
-    assert len(differ) <= MOST_DIFFERENCES
-
-
-def check_sizes(taken: Capture) -> None:
-    """All are as long as the kernel's, and what is compared is next to all there is."""
-    for held in (taken.flags, taken.counts):
-        assert len(held.before) == len(held.after) == len(held.ours) == len(taken.flags.ours)
-        print(f"{(~held.stable).sum()} changed")  # noqa: T201 - shown on failure
-        assert held.stable.mean() > LEAST_STABLE
-
-
-def test_both_files_are_as_long_as_the_kernels(captured: Capture) -> None:
+def test_both_files_are_as_long_as_the_kernels(captured: WithLive) -> None:
     check_sizes(captured)
 
 
-def test_the_guest_had_pages_of_many_kinds(captured: Capture) -> None:
+def test_the_guest_had_pages_of_many_kinds(captured: WithLive) -> None:
     flags = captured.flags.before[captured.flags.stable]
     for bit, least in {
         Kpf.BUDDY: 50_000,
@@ -228,27 +129,27 @@ def test_the_guest_had_pages_of_many_kinds(captured: Capture) -> None:
     assert int(counts.max()) >= 256
 
 
-def test_the_poisoned_page(captured: Capture, kernel: BuiltKernel) -> None:
+def test_the_poisoned_page(captured: WithLive, kernel: BuiltKernel) -> None:
     # Debian's cloud kernels have CONFIG_MEMORY_FAILURE from 6.12 on.
     poisoned = captured.flags.ours >> np.uint64(Kpf.HWPOISON) & np.uint64(1)
     assert int(poisoned.sum()) == (0 if kernel.name == "6.1" else 1)
 
 
-def test_kpageflags(captured: Capture) -> None:
+def test_kpageflags(captured: WithLive) -> None:
     check_flags(captured)
 
 
-def test_kpagecount(captured: Capture) -> None:
+def test_kpagecount(captured: WithLive) -> None:
     check_counts(captured)
 
 
-def test_live_is_the_same_but_for_what_changed_since(captured: Capture) -> None:
+def test_live_is_the_same_but_for_what_changed_since(captured: WithLive) -> None:
     live = captured.live[0]
     assert len(live) == len(captured.flags.after)
     assert (live == captured.flags.after).mean() > 0.7
 
 
-def test_live_two_processes_say_what_one_says(captured: Capture) -> None:
+def test_live_two_processes_say_what_one_says(captured: WithLive) -> None:
     one, two, one_again = captured.live
     stable = one == one_again
     assert stable.mean() > 0.8
@@ -256,7 +157,7 @@ def test_live_two_processes_say_what_one_says(captured: Capture) -> None:
     assert (two == one)[stable].mean() > 0.9
 
 
-def test_one_file_alone_has_the_same_bytes(captured: Capture, tmp_path: Path) -> None:
+def test_one_file_alone_has_the_same_bytes(captured: WithLive, tmp_path: Path) -> None:
     path = tmp_path / "file"
     done = pageinspect("export", "-c", captured.core, "--kpagecount", path)
     assert (done.returncode, done.stdout) == (0, "")
@@ -264,7 +165,7 @@ def test_one_file_alone_has_the_same_bytes(captured: Capture, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_written_leaves_nothing(captured: Capture, tmp_path: Path) -> None:
+def test_what_cannot_be_written_leaves_nothing(captured: WithLive, tmp_path: Path) -> None:
     good, bad = tmp_path / "good", tmp_path / "missing" / "bad"
     done = pageinspect("export", "-c", captured.core, "--kpageflags", good, "--kpagecount", bad)
     assert done.returncode == 1

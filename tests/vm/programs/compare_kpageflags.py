@@ -4,18 +4,22 @@ Reads kpageflags, walks, reads kpageflags again, and compares where the two read
 JSON object: {"spanned", "stable", "seen": {bit: pages}, "differ": [[pfn, bit, kernel, ours], …]}.
 """
 
+import ctypes
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
+from lru_uses import USES, by_kernel
 
-from pageinspect.classify import CODES, codes_of
+from pageinspect.classify import CODES, USE_CODES, codes_of, uses_of
 from pageinspect.survey import survey
 from pageinspect.target import open_target
 
 BITS = {"slab": 7, "buddy": 10, "hugetlb": 17, "offline": 23, "table": 26}
 NOPAGE = 20
+BY_OWN_WORD = ("table", "offline")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def read_kpageflags(into: np.ndarray) -> None:
@@ -28,18 +32,30 @@ def read_kpageflags(into: np.ndarray) -> None:
             view = view[n:]
 
 
+def keep_freed_memory() -> None:
+    """Have malloc give nothing back: a page that the walk takes and frees is in neither reading."""
+    libc = ctypes.CDLL(None)
+    for parameter, value in ((M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 1 << 30)):
+        libc.mallopt(parameter, value)
+
+
 def main() -> None:
+    keep_freed_memory()
     asked = survey(open_target())
     end = asked.census.spanned[-1][1]
     # Touched before, so that neither read nor walk changes what it looks at more than it must.
     before, after = np.ones(end, np.uint64), np.ones(end, np.uint64)
     ours = np.full(end, CODES, np.uint16)
+    uses = np.zeros(end, np.uint16)
     heads = np.ones(end, np.bool_)
-    read_kpageflags(before)
-    for pages in asked.pages():
-        ours[pages.pfns] = pages.code
-        heads[pages.pfns] = pages.head
-    read_kpageflags(after)
+    # Once for nothing: what the walk takes is taken afterwards.
+    for _ in range(2):
+        read_kpageflags(before)
+        for pages in asked.pages():
+            ours[pages.pfns] = pages.code
+            uses[pages.pfns] = pages.use
+            heads[pages.pfns] = pages.head
+        read_kpageflags(after)
 
     stable = (before == after) & (ours != CODES) & (before >> np.uint64(NOPAGE) & np.uint64(1) == 0)
     # Up to v6.16 the kernel reports a table's or an offline page's tails by their own words; a
@@ -47,15 +63,24 @@ def main() -> None:
     by_head = asked.layout.resets
     result = {"spanned": asked.census.spanned_pages, "stable": int(stable.sum()), "seen": {}}
     differ = []
+
+    def compare(name: str, kernel: np.ndarray, mine: np.ndarray, compared: np.ndarray) -> None:
+        result["seen"][name] = int((kernel & compared).sum())
+        differ.extend(
+            [int(pfn), name, bool(kernel[pfn]), bool(mine[pfn])]
+            for pfn in np.flatnonzero((kernel != mine) & compared)[:200]
+        )
+
     for name, bit in BITS.items():
         kernel = (before >> np.uint64(bit) & np.uint64(1)).astype(bool)
         mine = np.append(codes_of(asked.layout, name), False)[ours]
-        compared = stable & (heads if name in ("table", "offline") and not by_head else True)
-        result["seen"][name] = int((kernel & compared).sum())
-        differ += [
-            [int(pfn), name, bool(kernel[pfn]), bool(mine[pfn])]
-            for pfn in np.flatnonzero((kernel != mine) & compared)[:200]
-        ]
+        compare(name, kernel, mine, stable & (heads | by_head | (name not in BY_OWN_WORD)))
+    for name, kernel in by_kernel(before).items():
+        mine = np.zeros(USE_CODES, np.bool_)
+        for use in USES[name]:
+            mine |= uses_of(asked.layout, use)
+        # What is on no LRU list the kernel's flags leave open.
+        compare(name, kernel, kernel & mine[uses], stable)
     json.dump(result | {"differ": differ}, sys.stdout)
 
 
