@@ -1,13 +1,19 @@
 """README and docs say what the code does."""
 
 import re
+import sys
 from pathlib import Path
+
+import pytest
 
 from pageinspect.commands import COMMANDS
 from pageinspect.errors import Exit
 from pageinspect.vm import catalogue, tools
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests/vm"))
+from machines import table  # noqa: E402 - beside the tests in guests
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -41,3 +47,16 @@ def test_links_lead_somewhere() -> None:
     for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), (document, link)
+
+
+def test_the_table_of_machines_is_what_is_tried(request: pytest.FixtureRequest) -> None:
+    path = ROOT / "docs/kernels.md"
+    text = path.read_text(encoding="utf-8")
+    begin, end = "<!-- machines -->\n", "<!-- end of machines -->"
+    before, _, rest = text.partition(begin)
+    shown, _, after = rest.partition(end)
+    expected = "".join(f"{line}\n" for line in table(list(catalogue.kernels())))
+    if request.config.getoption("--update-golden"):
+        path.write_text(f"{before}{begin}{expected}{end}{after}", encoding="utf-8")
+        return
+    assert shown == expected, "run pytest with --update-golden"

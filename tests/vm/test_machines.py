@@ -21,7 +21,8 @@ from guest_capture import (
     check_sizes,
     pageinspect,
 )
-from machines import MACHINES, PLUGGED, Machine
+from guest_quiet import QUIET
+from machines import LA57, MACHINES, PLUGGED, Machine
 
 from pageinspect.classify import uses_of
 from pageinspect.survey import survey
@@ -47,6 +48,8 @@ held.write(b"x" * {ANON})
 print("held", flush=True)
 time.sleep(1e6)
 """
+LOAD_IN_SHELL = ("sh", "-c")
+WAIT = "until grep -q held /run/held; do sleep 0.1; done"
 BLOCKS = "/sys/devices/system/memory"
 LIVE_COMPARISON = "/opt/pageinspect/src/tests/vm/programs/compare_kpageflags.py"
 
@@ -195,3 +198,24 @@ def test_the_live_walk_against_kpageflags(tried: Tried) -> None:
 def test_counters_live_and_from_outside(tried: Tried) -> None:
     sound(tried.live)
     sound(tried.outside, ("buddy", "pcp", "table", "shmem", "file", "hugetlb"))
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", list(catalogue.kernels()))
+def test_other_dumps_of_five_levels_of_page_tables(
+    name: str, ready: Callable[[str], BuiltKernel], tmp_path: Path
+) -> None:
+    paging, kdump = tmp_path / "paging", tmp_path / "kdump"
+    with Guest(ready(name), memory="512M", cpu=LA57) as guest:
+        guest.run(["sh", "-c", LOAD])
+        holder = guest.start(["python3", "-c", HOLD])
+        holder.wait_for_output(b"held", 60)
+        guest.run(["sh", "-c", QUIET])
+        guest.pause()
+        guest.qmp("dump-guest-memory", paging=True, protocol=f"file:{paging}", timeout=600)
+    sound(report(paging, "check"), ("shmem", "file", "hugetlb"))
+    command = [*LOAD_IN_SHELL, f"{LOAD}\npython3 -c '{HOLD}' > /run/held &\n{WAIT}"]
+    cpu = ("--cpu", LA57, "--memory", "512M")
+    done = pageinspect("vm", "dump", name, *cpu, "--kdump", "-o", kdump, "--", *command)
+    assert done.returncode == 0, done.stderr
+    sound(report(kdump, "check"), ("shmem", "file", "hugetlb"))
