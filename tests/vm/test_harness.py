@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from pageinspect.__main__ import main
+from pageinspect.vm import kdump
 from pageinspect.vm.errors import GuestLostError, GuestTimeoutError, QmpError
 from pageinspect.vm.guest import Guest, GuestCommandError
 from pageinspect.vm.kernel import BuiltKernel
+from pageinspect.vm.progress import Progress
 
 Ready = Callable[[str], BuiltKernel]
 
@@ -423,3 +426,29 @@ def test_dump_runs_its_command_first_and_keeps_its_status(ready: Ready, tmp_path
     data = core.read_bytes()
     core.unlink()
     assert b"mark-42-mark" in data
+
+
+@pytest.mark.whole
+def test_a_guest_that_hangs_while_it_dumps_itself_is_tried_once_more(
+    ready: Ready,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    ready("newest")
+    load, captures = kdump._load, iter(["rdinit=/bin/busybox -- sleep 100000"])
+
+    def load_what_hangs(guest: Guest, made: kdump.Disks, capture: str, progress: Progress) -> None:
+        load(guest, made, next(captures, capture), progress)
+
+    monkeypatch.setattr(kdump, "_load", load_what_hangs)
+    monkeypatch.setattr(kdump, "_SILENCE_S", 20.0)
+    monkeypatch.setattr(kdump, "_SILENCE_PER_GIB_S", 0.0)
+    core = tmp_path / "core"
+    command = ["vm", "dump", "newest", "--memory", "512M", "--kdump", "-o", str(core)]
+    assert main([*command, "--", "echo", "ran"]) == 0
+    said = capfd.readouterr()
+    assert "wrote nothing for 20 s" in said.err
+    assert "trying once more" in said.err
+    assert said.out.count("ran\n") == 2
+    assert core.stat().st_size > 1 << 20
