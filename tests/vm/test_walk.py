@@ -67,3 +67,13 @@ def test_without_root_one_line_and_a_hint(guest: Guest) -> None:
     assert len(lines) == 2
     assert "takes root" in lines[0]
     assert "sudo" in lines[1]
+
+
+def test_kcore_is_this_kernel_and_not_a_core(filled: Guest) -> None:
+    filled.run(["ln", "-sf", "/proc/kcore", "/run/link"])
+    for name in ("/proc/kcore", "/run/link", "/proc/self/root/proc/kcore"):
+        done = filled.run(["pageinspect", "check", "-c", name, "--format", "json"], timeout=120)
+        report = json.loads(done.stdout)
+        assert report["kernel"]["source"] == "live"
+        assert report["violations"] == []
+        assert {book["verdict"] for book in report["counters"]} <= {"verified", "explained"}
