@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pageinspect.dumptext import decode
+from pageinspect.dump_page_text import decode
 from pageinspect.errors import PageInspectError
 
 DATA = Path(__file__).parent / "data"
@@ -16,7 +16,7 @@ DATA = Path(__file__).parent / "data"
 
 def values(name: str) -> list[dict[str, Any]]:
     text = (DATA / name).read_text(encoding="utf-8")
-    return [{fact.name: fact.value for fact in facts} for facts in decode(text)]
+    return [{fact.name: fact.value for fact in facts} for facts in decode(text.splitlines())]
 
 
 def test_names_that_dump_page_does_not_know() -> None:
