@@ -33,32 +33,33 @@ def decode(log: Iterable[str]) -> tuple[tuple[Fact, ...], ...]:
 
 def _facts(report: Report) -> Iterator[Fact]:
     printed_by = kernels(report)
+    name, how = page_type(report, printed_by)
     yield from _whereabouts(report)
-    yield from _text(report, "reason", "reason", "none given")
-    yield from _text(report, "bad_page", "process")
+    if not report.mixed:
+        yield from _text(report, "reason", "reason", "none given")
     if "poisoned" in report.lines:
         yield Fact(
             "poisoned", value=True, text="its struct page is uninitialized and poisoned: all ones"
         )
-    name, how = page_type(report, printed_by)
     found = use(report, name)
     yield Fact("use", found, found, "", "As far as the text has it.")
     yield Fact("type", name, f"{name or 'unknown'}: {how}")
+    yield from _page_line(report)
+    if report.mixed:
+        return
     yield _printed_by(printed_by)
     yield from _word(report, printed_by, name)
-    yield from _page_line(report)
     yield from _file(report)
     for count in _HEAD_COUNTS:
         value = report.get("head", count) or report.get("page", count)
         if value is not None:
             yield Fact(count, int(value), value)
-    for key in ("memcg", "mem_cgroup"):
-        value = report.get("memcg", key)
+    for field, fact in (("memcg", "memcg_data"), ("mem_cgroup", "mem_cgroup")):
+        value = report.get("memcg", field)
         if value is not None:
-            name = "memcg_data" if key == "memcg" else key
-            yield Fact(name, f"0x{value}", f"0x{value}")
-    yield from _flags(report, "flags", "flags")
-    yield from _flags(report, "bad_flags", "bad_flags")
+            yield Fact(fact, f"0x{value}", f"0x{value}")
+    yield from _flags(report, "flags")
+    yield from _flags(report, "bad_flags")
     yield from _owner(report)
 
 
@@ -66,11 +67,13 @@ def _whereabouts(report: Report) -> Iterator[Fact]:
     pfn, bad = report.get("page", "pfn"), report.get("bad_page", "pfn")
     if number := pfn or bad:
         value = int(number, 16)
-        origin = "" if pfn else ", of the line before"
-        yield Fact("pfn", value, f"{value:#x} ({value}){origin}")
+        yield Fact("pfn", value, f"{value:#x} ({value})")
     page = report.get("page", "page") or report.get("poisoned", "page")
     if page:
         yield Fact("page", page, _address(page))
+    # The line before is of another page where lines of several CPUs are mixed.
+    if bad and (pfn is None or int(bad, 16) == int(pfn, 16)):
+        yield from _text(report, "bad_page", "process")
 
 
 def _address(pointer: str) -> str:
@@ -99,8 +102,7 @@ def _printed_by(printed_by: Kernels) -> Fact:
             "before": f"{before[0]}.{before[1]}" if before else None,
         },
         f"kernels {printed_by}" + (f": {printed_by.grounds}" if printed_by.grounds else ""),
-        "",
-        "Releases of mainline; distributions may have later commits in older releases.",
+        rule="Releases of mainline; distributions may have later commits in older releases.",
     )
 
 
@@ -117,7 +119,7 @@ def _page_line(report: Report) -> Iterator[Fact]:
 
 def _word(report: Report, printed_by: Kernels, name: str | None) -> Iterator[Fact]:
     word = raw_word(report)
-    if word is None or report.mixed or "poisoned" in report.lines:
+    if word is None or "poisoned" in report.lines:
         return
     raw = f"{word:#010x}"
     found = read_word(word, printed_by.schemes())
@@ -156,11 +158,11 @@ def _file(report: Report) -> Iterator[Fact]:
         yield Fact("mapping_error", value=True, text="the kernel could not read the mapping")
 
 
-def _flags(report: Report, line: str, name: str) -> Iterator[Fact]:
+def _flags(report: Report, line: str) -> Iterator[Fact]:
     word = report.get(line, "flags")
-    if word is not None and not report.mixed:
+    if word is not None:
         names = flag_names(report, line)
-        yield Fact(name, names, ", ".join(names) or "none", word)
+        yield Fact(line, names, ", ".join(names) or "none", word)
 
 
 def _owner(report: Report) -> Iterator[Fact]:

@@ -435,7 +435,7 @@ _AROUND = (
             r"page (?:last )?allocated via order (?P<order>\d{1,3}), "
             r"migratetype (?P<migratetype>\w{1,32}), gfp_mask (?P<gfp_mask>0x[0-9a-f]{1,8})"
             r"(?:\((?P<gfp>@NAMES)\))?(?:, pid (?P<pid>@INT))?"
-            r"(?:, tgid (?P<tgid>@INT) \((?P<command>.{0,64}?)\), )?"
+            r"(?:, tgid (?P<tgid>@INT) \((?P<command>.{0,64}?)\), ts)?"
         ),
         commit='Before Linux kernel commit 8974558f49a6 ("mm, page_owner, debug_pagealloc: save '
         'and dump freeing stack trace") (in v5.4) without "last"; pid, tgid and times came later',

@@ -149,7 +149,7 @@ class _Joiner:
     def join(self, piece: _Piece, text: str, *, begins: bool) -> _Piece | None:
         """Return the piece with the next physical line, or None where that does not continue it.
 
-        `begins`: the next line may be the beginning of another one that is wrapped.
+        `begins`: another line of a report begins in the next line.
         """
         if piece.count == _MOST_PIECES or _RECORD.match(text):
             return None
@@ -166,7 +166,7 @@ class _Joiner:
             return None
         elif found[0].form.line != "reason":
             self._width = max(self._width, piece.length)
-        elif not self._overlong(piece, more):
+        elif begins or not self._overlong(piece, more):
             return None
         return _Piece(piece.caller, joined, found and found[0], len(text), piece.count + 1)
 
@@ -182,7 +182,8 @@ def _lines(log: Iterable[str]) -> Iterator[tuple[str, Line]]:
     for physical in log:
         text = _INVISIBLE.sub("", physical[:LONGEST_LINE]).replace("\t", " ").rstrip()
         piece = _piece(text)
-        if last and (piece is None or piece.line is None):
+        # A whole line may be the second half of another: name:"…" behind "dentry".
+        if last and (last.line or piece is None or piece.line is None):
             joined = joiner.join(last, text, begins=piece is not None)
             if joined:
                 last = joined

@@ -187,11 +187,14 @@ def raw_word(report: Report) -> int | None:
 
 
 def head_words(report: Report) -> list[int]:
-    """Return the words of the folio's head, as far as the text has them."""
-    if report.raw_head:
-        return report.raw_head
-    tail = len(report.raw) > _COMPOUND_WORD and report.raw[_COMPOUND_WORD] & 1
-    return [] if tail else report.raw
+    """Return the words of the folio's head, where the text has all of them."""
+    words, head = report.raw, report.raw_head
+    if len(words) <= _TYPE_WORD:
+        return []
+    # Since v6.9 the head's lines go on with its first tail page.
+    if len(head) in (len(words), 2 * len(words)):
+        return head
+    return [] if words[_COMPOUND_WORD] & 1 else words
 
 
 def page_type(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
@@ -244,14 +247,14 @@ def _printed_byte(value: int, printed: str) -> tuple[str | None, str]:
 def _by_word(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
     """Return the type by the raw words alone."""
     words = head_words(report)
-    if len(words) <= _TYPE_WORD:
-        missing = "no raw lines" if not report.raw else "no word of the folio's head"
-        return None, f"no page_type line and {missing}"
+    if not words:
+        missing = "words of the folio's head" if raw_word(report) else "raw lines, or not all"
+        return None, f"no page_type line and no {missing}"
     word = words[_TYPE_WORD] & 0xFFFFFFFF
     found = read_word(word, printed_by.schemes())
     said = f"the raw word {word:#010x}"
     if "page" in report.lines and printed_by.since >= _TYPED_ALONE:
-        if all(what not in READINGS for what in found.candidates):
+        if any(what not in READINGS for what in found.candidates):
             return None, f"there is no page_type line, but {said} reads {candidates(found)}"
         return "untyped", f"there is no page_type line, as in kernels {printed_by}"
     if found.reading is None:

@@ -43,7 +43,7 @@ def _page_pool(report: Report) -> bool:
     """
     words = head_words(report)
     index = ((1 << 32) - 1) << 7
-    return len(words) > _LIST_WORD and words[_LIST_WORD] & ~index & ~3 == _PAGE_POOL & ~index
+    return bool(words) and words[_LIST_WORD] & ~index & ~3 == _PAGE_POOL & ~index
 
 
 def _by_mapping(report: Report, flags: list[str]) -> str:
@@ -64,7 +64,7 @@ def _by_mapping(report: Report, flags: list[str]) -> str:
 def _mapping(report: Report) -> int | None:
     """Return the mapping of the folio: its own word, or what the first line has."""
     words = head_words(report)
-    if len(words) > _MAPPING_WORD:
+    if words:
         return words[_MAPPING_WORD]
     try:
         printed = int(report.get("page", "mapping") or "", 16)
