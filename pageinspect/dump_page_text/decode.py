@@ -95,6 +95,7 @@ def _text(report: Report, line: str, name: str, empty: str = "") -> Iterator[Fac
 
 def _printed_by(printed_by: Kernels) -> Fact:
     since, before = printed_by.since, printed_by.before
+    later = "Distributions may have later commits in older releases."
     return Fact(
         "printed_by",
         {
@@ -102,7 +103,7 @@ def _printed_by(printed_by: Kernels) -> Fact:
             "before": f"{before[0]}.{before[1]}" if before else None,
         },
         f"kernels {printed_by}" + (f": {printed_by.grounds}" if printed_by.grounds else ""),
-        rule="Releases of mainline; distributions may have later commits in older releases.",
+        rule=f"{printed_by.commits} {later}".strip(),
     )
 
 

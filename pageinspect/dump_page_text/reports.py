@@ -29,6 +29,8 @@ _QUOTING = re.compile(_QUOTES)
 _ONCE = ("flags", "type", "head", "kind")
 _OF_THE_PAGE = (*_ONCE, "file", "raw_head")
 MOST_REPORTS = 10_000
+_MOST_CALLERS = 1024
+"""Whose reports may be open at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class Report:
         name = line.form.line
         if name in self.rows:
             rows = self.rows[name]
-            rows.append([int(word, 16) for word in line.fields["words"].split()])
+            if not self.mixed:
+                rows.append([int(word, 16) for word in line.fields["words"].split()])
             self.mixed |= sum(map(len, rows)) > _MOST_WORDS[name]
         elif name == "file" and "file" in self.lines:
             # Up to v5.3 the operations and the name have a line each.
@@ -235,5 +238,7 @@ def reports(log: Iterable[str]) -> list[Report]:
     found: list[Report] = []
     streams: dict[str, _Stream] = {}
     for caller, line in _lines(log):
+        if len(streams) > _MOST_CALLERS:
+            del streams[next(iter(streams))]
         streams.setdefault(caller, _Stream(found)).take(line)
     return [report for report in found if report.complete_enough]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from .. import schemes
 from ..page.words import reading_of
 from ..schemes import READINGS, Scheme, WordScheme
-from .forms import FIRST, Release
+from .forms import FIRST, Form, Release
 from .reports import Report
 
 BYTE_NAMES = {
@@ -79,6 +79,8 @@ class Kernels:
     """None: the newest does."""
     grounds: str
     """What gives it away."""
+    commits: str = ""
+    """Those that the forms of the lines rest on."""
 
     def __str__(self) -> str:
         first = release(self.since)
@@ -105,24 +107,37 @@ class _Evidence:
         self.since, self.before = FIRST, _NEWEST
         self._lines: list[str] = []
         self._other: list[str] = []
+        self._commits: list[str] = []
 
-    def take(
-        self, since: Release, before: Release | None, *, line: str = "", why: str = ""
-    ) -> None:
+    def take(self, since: Release, before: Release | None) -> bool:
+        """Take releases in; return whether these are fewer."""
         narrower = max(self.since, since), min(self.before, before or _NEWEST)
-        if narrower != (self.since, self.before):
-            self.since, self.before = narrower
-            (self._lines if line else self._other).append(line or why)
+        fewer = narrower != (self.since, self.before)
+        self.since, self.before = narrower
+        return fewer
+
+    def take_form(self, name: str, form: Form) -> None:
+        """Take in that a line has this form."""
+        if form.evidence and self.take(form.since, form.before):
+            self._lines.append(name)
+            if form.commit:
+                self._commits.append(f"{form.commit}.")
+
+    def take_fact(self, since: Release, before: Release | None, what: str) -> None:
+        """Take in what else is to be seen."""
+        if self.take(since, before):
+            self._other.append(what)
 
     def kernels(self) -> Kernels:
+        """Return the releases that are left."""
         if self.since >= self.before:
             return Kernels(FIRST, None, "its lines are of different releases")
         grounds = list(self._other)
         if self._lines:
             plural = "s" if self._lines[1:] else ""
-            grounds.insert(0, f"the form{plural} of the {'/'.join(self._lines)} line{plural}")
+            grounds.insert(0, f"the form{plural} of the {' and '.join(self._lines)} line{plural}")
         before = None if self.before == _NEWEST else self.before
-        return Kernels(self.since, before, ", ".join(grounds))
+        return Kernels(self.since, before, ", and ".join(grounds), " ".join(self._commits))
 
 
 _NAMES_OF_LINES = {"page": "first", "type": "page_type"}
@@ -132,21 +147,20 @@ def kernels(report: Report) -> Kernels:
     """Infer from the forms of its lines which releases print a report."""
     evidence = _Evidence()
     for name, line in report.lines.items():
-        if line.form.evidence:
-            evidence.take(line.form.since, line.form.before, line=_NAMES_OF_LINES.get(name, name))
+        evidence.take_form(_NAMES_OF_LINES.get(name, name), line.form)
     if word := report.get("type", "word"):
         if not report.get("type", "names"):
-            evidence.take(FIRST, _TYPED_ALONE, why="a page_type line without a type")
+            evidence.take_fact(FIRST, _TYPED_ALONE, "a page_type line without a type")
         elif int(word, 16) >> 16 == 0xFFFF:
-            evidence.take(FIRST, _BITS_AT_TOP, why="the place of the type's bits")
+            evidence.take_fact(FIRST, _BITS_AT_TOP, "the place of the type's bits")
         else:
-            evidence.take(_BITS_AT_TOP, None, why="the place of the type's bits")
+            evidence.take_fact(_BITS_AT_TOP, None, "the place of the type's bits")
     elif "page" in report.lines and report.raw and "type" not in report.lines:
         # v6.4 to v6.9 always print it; the first line tells v6.9 and later from what was before.
         if evidence.since >= (6, 9):
-            evidence.take(_TYPED_ALONE, None, why="the lack of a page_type line")
+            evidence.take_fact(_TYPED_ALONE, None, "the lack of a page_type line")
         else:
-            evidence.take(FIRST, (6, 4), why="the lack of a page_type line")
+            evidence.take_fact(FIRST, (6, 4), "the lack of a page_type line")
     return evidence.kernels()
 
 

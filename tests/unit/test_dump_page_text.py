@@ -469,6 +469,23 @@ def test_too_many_reports(monkeypatch: pytest.MonkeyPatch) -> None:
         decode((CASES["buddy-6.11"] * 4).split("\n"))
 
 
+def test_what_grows_without_an_end_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_MOST_CALLERS", 4)
+    many = "".join(f"[ 1.0][ T{i}] page dumped because: {i}\n" for i in range(100))
+    assert [facts["reason"] for facts in values_of(many)] == [str(i) for i in range(100)]
+    raw = CASES["buddy-6.11"].split("\n")[4]
+    (found,) = reports.reports([raw] * 1000)
+    assert found.mixed
+    assert sum(map(len, found.rows["raw"])) < 20
+
+
+def test_the_commits_behind_the_releases() -> None:
+    facts = decode(CASES["buddy-6.9"].split("\n"))[0]
+    (rule,) = (fact.rule for fact in facts if fact.name == "printed_by")
+    assert "fae7d834c43c" in rule
+    assert "f2421a16f42a" in rule
+
+
 def test_a_line_is_read_up_to_a_bound() -> None:
     longest = b"x" * 4096
     assert list(log_lines(io.BytesIO(longest + b"y\n" + b"z"))) == [longest.decode(), "z"]
