@@ -39,12 +39,12 @@ class Form:
 
 _PIECES = {
     # "%p" prints "(____ptrval____)" early in boot, and printed "(null)".
-    "POINTER": r"(?:(?:0x)?[0-9a-f]{1,16}|\(\w{1,16}\))",
+    "POINTER": r"(?:(?:0x)?[0-9a-f]{1,16}(?!\w)|\(\w{1,16}\))",
     # "%px" prints an address of the kernel's half.
-    "ADDRESS": r"ff[0-9a-f]{14}",
-    "WORD": r"[0-9a-f]{16}",
-    "HEX": r"0x[0-9a-f]{1,16}",
-    "INT": r"-?\d{1,11}",
+    "ADDRESS": r"ff[0-9a-f]{14}(?!\w)",
+    "WORD": r"[0-9a-f]{16}(?!\w)",
+    "HEX": r"0x[0-9a-f]{1,16}(?!\w)",
+    "INT": r"-?\d{1,11}(?!\w)",
     # "%ps" adds the module: "xfs_address_space_operations [xfs]".
     "SYMBOL": r"\w{1,128}(?:\x20\[\w{1,64}\])?",
     "NAMES": r"[^()]{0,1024}",

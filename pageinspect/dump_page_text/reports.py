@@ -12,6 +12,11 @@ from .log import LONGEST_LINE
 _MOST_BEGINNINGS = 16
 _MOST_PIECES = 16
 """Of a wrapped line."""
+TYPE_WORD = 6
+"""Which 64-bit word of a struct page has page_type in its low half and _refcount in its high."""
+COMPOUND_WORD = 1
+"""Which has bit 0 set in tail pages."""
+_LOCATION_SHIFT = 52
 _ROW = 4
 """64-bit words in a line of raw: dump_page() asks for 32 bytes."""
 _MOST_WORDS = {"raw": 12, "raw_head": 24}
@@ -90,6 +95,18 @@ class Report:
         if not halves and any(len(row) != _ROW for row in rows[:-1]):
             rows = rows[:1]
         return [word for row in rows for word in row]
+
+    def settle(self) -> None:
+        """Find out whether the lines contradict each other, once all are there."""
+        words, flags = self.raw, self.get("flags", "flags")
+        # Node and zone are at the top of the flags, of a tail page too, and never change.
+        if words and flags and (int(flags, 16) ^ words[0]) >> _LOCATION_SHIFT:
+            self.mixed = True
+        if len(words) > TYPE_WORD and not words[COMPOUND_WORD] & 1:
+            printed, byte = self.get("type", "word"), self.get("type", "byte")
+            word = words[TYPE_WORD] & 0xFFFFFFFF
+            self.mixed |= printed is not None and int(printed, 16) != word
+            self.mixed |= byte is not None and int(byte, 16) != word >> 24
 
     @property
     def complete_enough(self) -> bool:
@@ -241,4 +258,6 @@ def reports(log: Iterable[str]) -> list[Report]:
         if len(streams) > _MOST_CALLERS:
             del streams[next(iter(streams))]
         streams.setdefault(caller, _Stream(found)).take(line)
+    for report in found:
+        report.settle()
     return [report for report in found if report.complete_enough]

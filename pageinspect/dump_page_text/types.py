@@ -6,7 +6,7 @@ from .. import schemes
 from ..page.words import reading_of
 from ..schemes import READINGS, Scheme, WordScheme
 from .forms import FIRST, Form, Release
-from .reports import Report
+from .reports import COMPOUND_WORD, TYPE_WORD, Report
 
 BYTE_NAMES = {
     0xF0: "buddy",
@@ -59,9 +59,6 @@ _SLAB_IS_A_FLAG_BEFORE: Release = (6, 10)
 # Linux kernel commit 8f790d0c7cfe ("mm: improve dumping of mapcount and page_type") (in v6.10)
 # leaves the page_type line out where there is no type.
 _TYPED_ALONE: Release = (6, 10)
-_TYPE_WORD = 6
-"""Which 64-bit word of a struct page has page_type in its low half and _refcount in its high."""
-_COMPOUND_WORD = 1
 _NEWEST: Release = (1 << 16, 0)
 
 
@@ -197,18 +194,18 @@ def read_word(word: int, schemes_: tuple[WordScheme, ...]) -> Reading:
 def raw_word(report: Report) -> int | None:
     """Return the page's own page_type word, where the raw lines reach that far."""
     words = report.raw
-    return words[_TYPE_WORD] & 0xFFFFFFFF if len(words) > _TYPE_WORD else None
+    return words[TYPE_WORD] & 0xFFFFFFFF if len(words) > TYPE_WORD else None
 
 
 def head_words(report: Report) -> list[int]:
     """Return the words of the folio's head, where the text has all of them."""
     words, head = report.raw, report.raw_head
-    if len(words) <= _TYPE_WORD:
-        return []
-    # Since v6.9 the head's lines go on with its first tail page.
-    if len(head) in (len(words), 2 * len(words)):
-        return head
-    return [] if words[_COMPOUND_WORD] & 1 else words
+    if len(words) <= TYPE_WORD or not words[COMPOUND_WORD] & 1:
+        return words if len(words) > TYPE_WORD else []
+    # With __dump_folio() the head's lines go on with its first tail page.
+    first = report.lines.get("page")
+    pages = 2 if first is None or first.form.since >= (6, 9) else 1
+    return head if len(head) == pages * len(words) else []
 
 
 def page_type(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
@@ -216,7 +213,7 @@ def page_type(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
     if "poisoned" in report.lines:
         return None, "the struct page was never initialized"
     if report.mixed:
-        return None, "lines of several reports are mixed, and no caller id tells them apart"
+        return None, "its lines are of several reports, and no caller id tells them apart"
     if "mismatch" in report.lines:
         return None, "the page changed while it was dumped, and does not match its folio"
     printed = "type" in report.lines
@@ -262,20 +259,25 @@ def _by_word(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
     """Return the type by the raw words alone."""
     words = head_words(report)
     if not words:
-        missing = "words of the folio's head" if raw_word(report) else "raw lines, or not all"
+        short = raw_word(report) is None
+        missing = "raw lines, or not all" if short else "words of the folio's head"
         return None, f"no page_type line and no {missing}"
-    word = words[_TYPE_WORD] & 0xFFFFFFFF
+    word = words[TYPE_WORD] & 0xFFFFFFFF
     found = read_word(word, printed_by.schemes())
     said = f"the raw word {word:#010x}"
+    reads = f"{said} reads {candidates(found)}"
     if "page" in report.lines and printed_by.since >= _TYPED_ALONE:
-        if any(what not in READINGS for what in found.candidates):
-            return None, f"there is no page_type line, but {said} reads {candidates(found)}"
-        return "untyped", f"there is no page_type line, as in kernels {printed_by}"
+        untyped = all(what in READINGS for what in found.candidates)
+        how = f"as in kernels {printed_by}" if untyped else f"but {reads}"
+        return "untyped" if untyped else None, f"there is no page_type line, {how}"
     if found.reading is None:
-        return None, f"{said} reads {candidates(found)}: such a text is of kernels {printed_by}"
+        return None, f"{reads}: such a text is of kernels {printed_by}"
     if found.reading != "type":
         return "untyped", f"{said} is no type in any scheme of kernels {printed_by}"
-    return str(found.value), f"{said} is {candidates(found)}, by {printed_by.grounds}"
+    # Up to v5.10 a page table may be accounted, and have two types.
+    if "+" in str(found.value) and "kmemcg" not in str(found.value):
+        return None, f"{reads}, which no page is at once"
+    return str(found.value), f"{reads}, by {printed_by.grounds}"
 
 
 def candidates(found: Reading) -> str:

@@ -277,6 +277,8 @@ OLD = "page:ffffea0001ef1000"
         (report(0xF2000000, "page_type: f2(table)\n"), "table"),
         (report(0xF9000000, "page_type: f9(netpp)\n"), "netpp"),
         (report(0xF9000000, "page_type: f9(unknown)\n"), "type_0xf9"),
+        # Types that no page has at once: the word is damaged.
+        (report(0xFFFFF07F, "", first=OLD), None),
         # Names that the value has not: nothing is known then.
         (report(0xF2000000, "page_type: f2(slab)\n"), None),
         (report(0xFDFFFFFF, "page_type: 0xfdffffff(table)\n"), None),
@@ -293,6 +295,21 @@ OLD = "page:ffffea0001ef1000"
 def test_types(text: str, name: str | None) -> None:
     (facts,) = values_of(text)
     assert facts["type"] == name
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        # Of another zone, and of another type.
+        ("flags: 0xfff00000000000", "flags: 0x17fff00000000000"),
+        ("page_type: 0xfdffffff(slab)", "page_type: 0xbfffffff(buddy)"),
+        ("00000001fdffffff", "00000001bfffffff"),
+    ],
+)
+def test_lines_that_contradict_each_other(line: str, other: str) -> None:
+    assert line in CASES["slab-6.11"]
+    (facts,) = values_of(CASES["slab-6.11"].replace(line, other))
+    assert (facts["type"], facts["use"]) == (None, "unknown")
 
 
 def test_the_low_bits_of_zsmalloc_in_6_11() -> None:
