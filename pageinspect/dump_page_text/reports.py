@@ -25,11 +25,14 @@ _MOST_WORDS = {"raw": 12, "raw_head": 24}
 _INVISIBLE = re.compile(r"\x1b\[[0-9;?]{0,32}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _CALLER = re.compile(r"\[ {0,8}([TC]\d{1,10})\]")
 _QUOTES = r"[\s>|]{0,64}"
-# What begins a record of its own: <4>, [   12.345678], dates of dmesg -T, syslog and ISO, kernel:.
+# What begins a record of its own: <4>, [   12.345678], dates of dmesg -T, syslog and ISO, kernel:,
+# and what dmesg -x and /dev/kmsg have.
 _RECORD = re.compile(
     _QUOTES + r"(?:<\d{1,3}>|\[ {0,8}\+?\d|\[ {0,8}[TC]\d|\[[A-Z][a-z]{2} [A-Z]|"
-    r"[A-Z][a-z]{2} {1,2}\d|\d{4}-\d\d-\d\d|kernel: )"
+    r"[A-Z][a-z]{2} {1,2}\d|\d{4}-\d\d-\d\d|kernel: |kern {1,2}:|\d{1,4},\d{1,20},\d)"
 )
+_AFTER_ANYTHING = ("page", "head:", "raw:", "bad ", "BUG:")
+"""What is the beginning of a line of a report even behind a word."""
 _QUOTING = re.compile(_QUOTES)
 _ONCE = ("flags", "type", "head", "kind")
 _OF_THE_PAGE = (*_ONCE, "file", "raw_head")
@@ -133,10 +136,6 @@ def _line(text: str, position: int) -> tuple[Line, int] | None:
     if found is None:
         return None
     form, match = found
-    # "cache flags:" and the like are no lines of these names.
-    before = text[max(0, position - 4) : position].rstrip()[-1:]
-    if before.isalnum() and form.line in ("flags", "kind", "file"):
-        return None
     return Line(form, {k: v for k, v in match.groupdict().items() if v is not None}), match.end()
 
 
@@ -147,6 +146,10 @@ def _piece(text: str) -> _Piece | None:
         if count == _MOST_BEGINNINGS:
             break
         position = beginning.start()
+        # "cache flags:" and the like are no lines of these names.
+        before = text[max(0, position - 4) : position].rstrip()[-1:]
+        if before.isalnum() and not text.startswith(_AFTER_ANYTHING, position):
+            continue
         found = _line(text, position)
         if found or cut_off is None:
             caller = _CALLER.search(text, 0, position)

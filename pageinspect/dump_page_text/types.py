@@ -8,7 +8,7 @@ from ..schemes import READINGS, Scheme, WordScheme
 from .forms import FIRST, Form, Release
 from .reports import COMPOUND_WORD, TYPE_WORD, Report
 
-BYTE_NAMES = {
+_BYTE_NAMES = {
     0xF0: "buddy",
     0xF1: "offline",
     0xF2: "table",
@@ -20,7 +20,7 @@ BYTE_NAMES = {
     0xF8: "large_kmalloc",
 }
 """Types of the byte scheme by value: none was renumbered since v6.12."""
-_BYTE = schemes.byte_scheme({name: value for value, name in BYTE_NAMES.items()}, off_by_one=False)
+_BYTE = schemes.byte_scheme({name: value for value, name in _BYTE_NAMES.items()}, off_by_one=False)
 _HIGH_NAMES = ("buddy", "offline", "table", "guard", "hugetlb", "slab", "zsmalloc")
 
 
@@ -247,7 +247,7 @@ def _printed(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
 
 def _printed_byte(value: int, printed: str) -> tuple[str | None, str]:
     said = f"printed as {value:x}({printed})"
-    name = BYTE_NAMES.get(value)
+    name = _BYTE_NAMES.get(value)
     if printed in ("(null)", "unknown", ""):
         return name or _BYTE.slot_name(value), f"{said}, for dump_page() has no name for it"
     if name and name != printed:

@@ -230,6 +230,16 @@ def test_cases(name: str) -> None:
         assert {key: facts.get(key) for key in expected} == expected
 
 
+@pytest.mark.parametrize("other", ["cache flags: 0x1(PANIC)", "my_aops", "seen in btree_aops"])
+def test_lines_of_something_else_between(other: str) -> None:
+    lines = CASES["slab-6.11"].split("\n")
+    whole = values_of(CASES["slab-6.11"])
+    for i in range(len(lines)):
+        between = values_of("\n".join([*lines[:i], other, "and so on", *lines[i:]]))
+        assert [facts["flags"] for facts in between] == [[]]
+        assert [facts["type"] for facts in between] == [whole[0]["type"]]
+
+
 def test_reports_that_are_mixed_tell_nothing_of_each_other() -> None:
     for facts in values_of(CASES["mixed"]):
         assert facts.keys().isdisjoint({"process", "file", "flags", "memcg_data", "word"})
@@ -540,6 +550,15 @@ def test_a_closed_standard_input() -> None:
     assert "standard input is closed" in done.stderr
     assert "Traceback" not in done.stderr
     assert "hint" in done.stderr
+
+
+def test_the_example_of_the_documentation() -> None:
+    document = (DATA.parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
+    (example,) = re.findall(
+        r"^\$ dmesg \| pageinspect (.*?)\n(.*?)^```", document, re.MULTILINE | re.DOTALL
+    )
+    assert example[0] == "page --dump-text -"
+    assert run("-", input=CASES["pp-6.12"]).stdout == example[1]
 
 
 def test_the_command() -> None:
