@@ -9,6 +9,8 @@ from ..units import number
 from .forms import BEGINNING, Form, find
 from .log import LONGEST_LINE
 
+_FOLDED = range(70, 77)
+"""How long lines of quoted-printable are where they go on."""
 _MOST_BEGINNINGS = 16
 _MOST_PIECES = 16
 """Of a wrapped line."""
@@ -198,11 +200,26 @@ class _Joiner:
         return 0 < self._width < piece.length + 1 + len(more.split(" ", 1)[0])
 
 
+def _unfolded(log: Iterable[str]) -> Iterator[str]:
+    """Yield lines as they were before a mail was sent as quoted-printable."""
+    held = ""
+    for line in log:
+        text = line.rstrip("\r\n")
+        folded = len(text) in _FOLDED and text.endswith("=") and not text.endswith("==")
+        if folded and len(held) < LONGEST_LINE:
+            held += text[:-1]
+        else:
+            yield held + text
+            held = ""
+    if held:
+        yield held
+
+
 def _lines(log: Iterable[str]) -> Iterator[tuple[str, Line]]:
     """Yield the lines of reports, each with the caller id that printk put before it, if any."""
     joiner = _Joiner()
     last: _Piece | None = None
-    for physical in log:
+    for physical in _unfolded(log):
         text = _INVISIBLE.sub("", physical[:LONGEST_LINE]).replace("\t", " ").rstrip()
         piece = _piece(text)
         # A whole line may be the second half of another: name:"…" behind "dentry".

@@ -2,6 +2,7 @@
 
 import io
 import json
+import quopri
 import re
 import subprocess
 import sys
@@ -457,6 +458,12 @@ def test_lines_that_a_mailer_wraps(name: str) -> None:
         )
         for quoted in (wrapped, wrapped.replace("\n", "\n> ")):
             assert values_of(quoted) == values_of(CASES[name]), (width, quoted)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_mail_as_it_was_sent(name: str) -> None:
+    sent = quopri.encodestring(CASES[name].encode()).decode()
+    assert values_of(sent) == values_of(CASES[name])
 
 
 @pytest.mark.parametrize("text", ["", "nothing here\n", "page: what\n", "flags: 0x8100(read)\n"])
