@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -117,11 +118,13 @@ def getting_on() -> None:
         signal.setitimer(signal.ITIMER_PROF, PATIENCE_S)
 
 
-def paced(steps: Iterable[T]) -> Iterator[T]:
-    """Yield the steps, each of which is progress."""
-    for step in steps:
+def paced(steps: Iterable[T], every: int = 1) -> Iterator[T]:
+    """Yield the steps: each of them, or `every` so many, is progress."""
+    rest = iter(steps)
+    for step in rest:
         getting_on()
         yield step
+        yield from islice(rest, every - 1)
 
 
 def _wait(child: int, signals: set[signal.Signals]) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NoReturn, TypeVar
 
 from .errors import PageInspectError
+from .guard import paced
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -51,8 +52,8 @@ def in_order(
     try:
         for number in range(min(jobs, len(pieces))):
             workers.append(_start(work, pieces[number::jobs], workers))
-        for number in range(len(pieces)):
-            yield _receive(workers[number % jobs])
+        # What others did is progress of this process too.
+        yield from paced(_receive(workers[number % jobs]) for number in range(len(pieces)))
     finally:
         for worker in workers:
             # One that has already ended is not yet waited for, so the pid is still its own.

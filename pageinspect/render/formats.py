@@ -5,10 +5,11 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from ..guard import paced
 from ..report import Report
 from ..report.base import Cell
 from ..units import printable
-from .table import write_table
+from .table import ROWS_OF_PROGRESS, write_table
 
 
 def _json(report: Report, stream: TextIO) -> None:
@@ -25,7 +26,7 @@ def _json(report: Report, stream: TextIO) -> None:
 
 def _json_array(items: Iterator[object], stream: TextIO) -> None:
     separator = "["
-    for item in items:
+    for item in paced(items, ROWS_OF_PROGRESS):
         stream.write(separator + json.dumps(item))
         separator = ", "
     stream.write("[]" if separator == "[" else "]")
@@ -36,7 +37,8 @@ def _csv(report: Report, stream: TextIO) -> None:
     table = table.machines or table
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(column.key or column.name for column in table.columns)
-    writer.writerows([_plain(cell) for cell in row] for row in table.rows)
+    rows = paced(table.rows, ROWS_OF_PROGRESS)
+    writer.writerows([_plain(cell) for cell in row] for row in rows)
 
 
 def _plain(cell: Cell) -> Cell:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TextIO
 
+from ..guard import paced
 from ..report import Column, Report, Table
 from ..report.base import Cell
 from ..units import printable
@@ -17,6 +18,9 @@ _HEADER = 2
 _NARROWEST = 80
 _LEAST = 8
 """Columns of text are not made narrower than this."""
+
+ROWS_OF_PROGRESS = 4096
+"""Rows that are written between two signs of progress."""
 
 _Rows = list[list[str]]
 
@@ -121,7 +125,7 @@ def _stream_rows(table: Table, stream: TextIO) -> None:
     chosen = _spared(wide, [column.width or len(column.name) for column in wide])
     columns = [wide[i] for i in chosen]
     header = False
-    for row in table.rows:
+    for row in paced(table.rows, ROWS_OF_PROGRESS):
         if not header:
             stream.write(_line(columns, (column.name for column in columns)))
             stream.write(_line(columns, ("-" * (c.width or len(c.name)) for c in columns)))

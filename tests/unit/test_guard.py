@@ -1,6 +1,7 @@
 """Reading a core in a process apart: whatever ends it is one line here."""
 
 import ctypes
+import io
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect import guard
+from pageinspect import guard, jobs
 from pageinspect.errors import PageInspectError
+from pageinspect.render import FORMATS, render
+from pageinspect.report import Column, Table
 
 CORE = Path("some core")
 
@@ -57,17 +60,54 @@ def test_what_ends_the_child_is_an_error(
     assert error.value.hint
 
 
-def test_a_task_that_gets_on_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def compute() -> None:
+    """Take a third of the patience of the tests below."""
+    end = time.process_time() + 0.1
+    while time.process_time() < end:
+        pass
+
+
+@pytest.mark.parametrize("every", [1, 100])
+def test_a_task_that_gets_on_is_not_ended(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "PATIENCE_S", 0.3)
 
     def work() -> int:
-        for _ in guard.paced(range(6)):
-            end = time.process_time() + 0.1
-            while time.process_time() < end:
-                pass
-        return 3
+        steps = [step for step in guard.paced(range(6 * every), every) if step % every or compute()]
+        return 3 + len(steps) - 6 * (every - 1)
 
     assert guard.apart(work, CORE) == 3
+
+
+def test_what_other_processes_did_is_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "PATIENCE_S", 0.3)
+
+    def put_together() -> int:
+        for _ in jobs.in_order(lambda piece: piece, range(6), 2):
+            compute()
+        return 3
+
+    assert guard.apart(put_together, CORE) == 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_that_are_written_are_progress(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "PATIENCE_S", 0.3)
+    # As many as come out of one result of a process.
+    numbers = (i if i % 8192 else compute() or i for i in range(6 * 8192))
+
+    class Listing:
+        def to_json(self) -> dict[str, object]:
+            return {"rows": numbers}
+
+        def to_table(self) -> Table:
+            return Table((Column("n", width=6),), ((n,) for n in numbers))
+
+    def write() -> int:
+        stream = io.StringIO()
+        render(Listing(), form, stream)
+        return 3 if "49151" in stream.getvalue() else 1
+
+    assert guard.apart(write, CORE) == 3
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
