@@ -3,7 +3,7 @@
  * Which frees are looked at. Each filter is compiled in when its -D is there:
  *
  *   ONLY_ORDERS      mask of orders
- *   ONLY_PAGES       FROM_TO(first, end) || ..., addresses of struct pages
+ *   ONLY_PAGES       number of entries of the map `ranges`, a power of two (see in_ranges())
  *   ONLY_PID         process id
  *   ONLY_COMM        the two 64-bit words of a task's name
  *
@@ -14,8 +14,34 @@
 
 #include "page_free.h"
 
-/* Any page of the free is in the range. */
-#define FROM_TO(first, end) (page < (end) && page + ((u64)STRUCT_PAGE_SIZE << order) > (first))
+#ifdef ONLY_PAGES
+/* Defined with the map; NULL for none. */
+static inline __attribute__((always_inline)) const struct range *range_at(u32 number);
+
+/*
+ * Whether any page of the free is in one of the ranges, which are sorted and disjoint: of those that
+ * begin before its end only the last can reach it. Halving begins at a number that comes out of the
+ * map, always 0: the verifier would follow each of the ways that numbers it knows can go.
+ */
+static inline __attribute__((always_inline)) int in_ranges(u64 page, u32 order)
+{
+	u64 end = page + ((u64)STRUCT_PAGE_SIZE << order);
+	const struct range *range = range_at(0);
+	u32 step, last;
+
+	if (!range)
+		return 0;
+	last = range->zero;
+#pragma clang loop unroll(full)
+	for (step = ONLY_PAGES / 2; step; step /= 2) {
+		range = range_at(last + step);
+		if (range && range->first < end)
+			last += step;
+	}
+	range = range_at(last);
+	return range && range->first < end && range->end > page;
+}
+#endif
 
 static inline __attribute__((always_inline)) int same_comm(u64 low, u64 high)
 {
@@ -32,7 +58,7 @@ static inline __attribute__((always_inline)) int passes(u64 page, u32 order)
 		return 0;
 #endif
 #ifdef ONLY_PAGES
-	if (!(ONLY_PAGES))
+	if (!in_ranges(page, order))
 		return 0;
 #endif
 #ifdef ONLY_PID

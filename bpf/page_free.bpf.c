@@ -19,6 +19,15 @@
 
 BPF_PERCPU_ARRAY(frees, struct frees, KINDS);
 
+#ifdef ONLY_PAGES
+BPF_ARRAY(ranges, struct range, ONLY_PAGES);
+
+static inline __attribute__((always_inline)) const struct range *range_at(u32 number)
+{
+	return ranges.lookup(&number);
+}
+#endif
+
 #if defined(PAGE_POOL_MASK) || defined(COUNT_TAILS) || defined(BY_PLACE)
 #define PAGE_WORDS (PAGE_TYPE_OFFSET / 8 + 1)
 #else

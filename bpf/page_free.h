@@ -15,6 +15,13 @@
 /* Orders that are told apart; a power of two, above MAX_PAGE_ORDER of every x86_64 kernel. */
 #define ORDERS 16
 
+/* Addresses of struct pages: from the first to before the end. */
+struct range {
+	u64 first;
+	u64 end;
+	u64 zero;
+};
+
 struct frees {
 	u64 of_order[ORDERS];
 };

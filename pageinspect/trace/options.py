@@ -4,14 +4,24 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import PageInspectError
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import PageInspectError, UsageError
 from ..layout import MAX_ORDER, PageLayout
 from ..ranges import Range
 from ..schemes import WordScheme
+from ..units import counted, number
 from .kinds import TYPED, mask
 
 _COMM_BYTES = 16
 """TASK_COMM_LEN: a task's name, with the NUL that ends it."""
+
+RANGE = np.dtype([("first", np.uint64), ("end", np.uint64), ("zero", np.uint64)])
+"""struct range of bpf/page_free.h."""
+MOST_RANGES = 1 << 16
+_MOST_SHOWN = 8
+"""Ranges that people read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +40,7 @@ class Filters:
         if self.orders:
             found["ONLY_ORDERS"] = f"{sum(1 << order for order in set(self.orders)):#x}"
         if self.pfns:
-            found["ONLY_PAGES"] = "||".join(
-                f"FROM_TO({_page(layout, start)},{_page(layout, end)})" for start, end in self.pfns
-            )
+            found["ONLY_PAGES"] = str(len(self.ranges(layout)))
         if self.pid is not None:
             found["ONLY_PID"] = str(self.pid)
         if self.comm is not None:
@@ -40,6 +48,25 @@ class Filters:
             words = (int.from_bytes(name[i : i + 8], "little") for i in (0, 8))
             found["ONLY_COMM"] = ",".join(f"{word:#x}ULL" for word in words)
         return found
+
+    def ranges(self, layout: PageLayout) -> npt.NDArray[np.void]:
+        """Return what the map `ranges` is to hold: a power of two of entries, the last ones empty.
+
+        Raises UsageError when there are too many.
+        """
+        n = len(self.pfns)
+        if n > MOST_RANGES:
+            raise UsageError(
+                f"--pfn selects {number(n)} ranges that do not touch, and a trace takes "
+                f"{number(MOST_RANGES)}",
+                "give fewer and larger ones",
+            )
+        entries = np.zeros(1 << max(n - 1, 0).bit_length(), RANGE)
+        entries["first"][n:] = entries["end"][n:] = (1 << 64) - 1
+        pfns = np.array(self.pfns, np.uint64).reshape(n, 2)
+        pages = pfns * np.uint64(layout.struct_size) + np.uint64(layout.vmemmap)
+        entries["first"][:n], entries["end"][:n] = pages.T
+        return entries
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form: those that are set."""
@@ -57,7 +84,11 @@ class Filters:
         if self.orders:
             words.append("order " + ", ".join(map(str, sorted(set(self.orders)))))
         if self.pfns:
-            words.append("pfn " + ", ".join(f"{start:#x}-{end:#x}" for start, end in self.pfns))
+            shown = ", ".join(f"{start:#x}-{end:#x}" for start, end in self.pfns[:_MOST_SHOWN])
+            more = len(self.pfns) - _MOST_SHOWN
+            words.append(
+                f"pfn {shown}" + (f" and {counted(more, 'range')} more" if more > 0 else "")
+            )
         if self.pid is not None:
             words.append(f"pid {self.pid}")
         if self.comm is not None:
@@ -130,10 +161,6 @@ class TraceOptions:
             "BAD_PAGES": not layout.resets,
         }
         return found | {name: "1" for name, on in switches.items() if on}
-
-
-def _page(layout: PageLayout, pfn: int) -> str:
-    return f"{layout.vmemmap + pfn * layout.struct_size:#x}ULL"
 
 
 def layout_defines(layout: PageLayout) -> dict[str, str]:

@@ -51,6 +51,8 @@ class PageFreeProgram:
         with contextlib.ExitStack() as given_back:
             self._bpf = compile_program(bcc, source, layout_defines(layout) | self._defines)
             given_back.callback(self._bpf.cleanup)
+            if options.filters.pfns:
+                self._fill(b"ranges", options.filters.ranges(layout))
             with kernel_may_refuse("the BPF program"):
                 instructions = self._bpf.dump_func(_FUNCTION.encode())
                 self._tracepoint = TypedTracepoint(bcc, TRACEPOINT, _FUNCTION, instructions)
@@ -115,6 +117,15 @@ class PageFreeProgram:
         return Counts(
             frees, Lost(unread, self._tracepoint.missed(), *losses), who, tails, bad_pages
         )
+
+    def _fill(self, table: bytes, values: np.ndarray) -> None:
+        """Write the rows of an array into a map, by their numbers."""
+        fd = int(self._bpf[table].map_fd)
+        start, step = values.ctypes.data, values.strides[0]
+        for row in range(len(values)):
+            key, place = ctypes.byref(ctypes.c_int(row)), ctypes.c_void_p(start + row * step)
+            if self._lib.bpf_update_elem(fd, key, place, 0) < 0:
+                raise refusal(ctypes.get_errno(), f"to write the map {table.decode()}")
 
     def _look_up(self, table: bytes, keys: Iterable[int], into: np.ndarray) -> None:
         """Read the values of these keys into the rows of an array."""

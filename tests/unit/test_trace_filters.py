@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from synthetic import MODERN
 
+from pageinspect.errors import UsageError
 from pageinspect.resources import data_folder
 from pageinspect.trace.kinds import KINDS, PAGE_POOL, UNTYPED, mask
-from pageinspect.trace.options import Filters, layout_defines
+from pageinspect.trace.options import MOST_RANGES, Filters, layout_defines
 
 SOURCE = """
 typedef unsigned long u64; typedef unsigned int u32; typedef int s32;
@@ -19,6 +20,13 @@ static u64 pid_tgid; static const char *comm;
 static u64 bpf_get_current_pid_tgid(void) { return pid_tgid; }
 static void bpf_get_current_comm(void *into, u32 size) { __builtin_memcpy(into, comm, size); }
 #include "page_filter.h"
+#ifdef ONLY_PAGES
+struct range ranges[ONLY_PAGES];
+static inline const struct range *range_at(u32 number)
+{
+    return number < ONLY_PAGES ? &ranges[number] : 0;
+}
+#endif
 int free_passes(u64 page, u32 order, u32 tgid, const char *name)
 {
     pid_tgid = (u64)tgid << 32 | 12345;
@@ -40,6 +48,13 @@ def compiled(tmp_path: Path, filters: Filters, kinds: set[int]) -> ctypes.CDLL:
     flags += ["-O2", "-shared", "-fPIC", f"-I{data_folder('bpf')}"]
     subprocess.run([compiler, *flags, "-o", library, source], check=True)
     loaded = ctypes.CDLL(str(library))
+    if filters.pfns:
+        table = filters.ranges(MODERN)
+        ctypes.memmove(
+            ctypes.addressof(ctypes.c_char.in_dll(loaded, "ranges")),
+            table.ctypes.data,
+            table.nbytes,
+        )
     loaded.free_passes.argtypes = [ctypes.c_ulong, ctypes.c_uint, ctypes.c_uint, ctypes.c_char_p]
     return loaded
 
@@ -68,14 +83,35 @@ def test_no_filter_passes_all(tmp_path: Path) -> None:
     assert all(passes(library, pfn, order) for pfn in (0, 1 << 30) for order in range(11))
 
 
-def test_a_free_passes_when_any_of_its_pages_is_in_a_range(tmp_path: Path) -> None:
-    ranges = ((100, 104), (4096, 4097))
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        ((100, 104),),
+        ((100, 104), (4096, 4097)),
+        ((0, 61), (100, 104), (4096, 4097)),
+        tuple((start, start + 3) for start in range(2, 5000, 5)),
+    ],
+)
+def test_a_free_passes_when_any_of_its_pages_is_in_a_range(
+    tmp_path: Path, ranges: tuple[tuple[int, int], ...]
+) -> None:
     library = compiled(tmp_path, Filters(pfns=ranges), set())
     for order in (0, 1, 3, 10):
         for pfn in (*range(60, 140), *range(3000, 4200)):
-            pages = set(range(pfn, pfn + (1 << order)))
-            expected = any(not pages.isdisjoint(range(*r)) for r in ranges)
+            expected = any(start < pfn + (1 << order) and pfn < end for start, end in ranges)
             assert passes(library, pfn, order) == expected, (pfn, order)
+
+
+def test_many_ranges_are_a_table_and_too_many_are_refused() -> None:
+    ranges = tuple((2 * i, 2 * i + 1) for i in range(MOST_RANGES + 1))
+    most = Filters(pfns=ranges[:-1])
+    assert most.defines(MODERN) == {"ONLY_PAGES": str(MOST_RANGES)}
+    # What is compiled and what people read do not grow with them.
+    assert len(most.describe()) < 300
+    assert most.describe().endswith(" and 65,528 ranges more")
+    assert len(most.to_json()["pfn"]) == MOST_RANGES
+    with pytest.raises(UsageError, match="selects 65,537 ranges that do not touch"):
+        Filters(pfns=ranges).defines(MODERN)
 
 
 def test_orders_pid_and_comm(tmp_path: Path) -> None:
