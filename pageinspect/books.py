@@ -68,6 +68,8 @@ class _Line:
     in_hand: int = 0
     """Pages that one CPU may have marked and not yet counted, or the other way round."""
     excuses: Callable[[Totals, Counters], Iterable[Excuse]] = lambda _totals, _counters: ()
+    flaw: str = ""
+    """Why the kernel's number cannot be right."""
 
 
 def _of(*names: str) -> Callable[[Counters], int]:
@@ -179,7 +181,8 @@ def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
     yield _Line("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
     yield from _file_line(items.keys())
     if counters.hugetlb is not None:
-        yield _Line("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0)
+        flaw = counters.hugetlb_flaw
+        yield _Line("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0, flaw=flaw)
     yield from _balloon_line(counters)
 
 
@@ -228,7 +231,9 @@ def _book(line: _Line, totals: Totals, before: Counters, after: Counters) -> Boo
     first, last = line.kernel(before), line.kernel(after)
     low, high = sorted((first, last))
     verdict: Verdict
-    if low <= counted <= high:
+    if line.flaw:
+        verdict, why = "differs", line.flaw
+    elif low <= counted <= high:
         verdict = "verified"
         why = "" if low == high else f"it went from {number(first)} to {number(last)} meanwhile"
         if len(line.uses) > 1 and not why:
@@ -262,7 +267,7 @@ def remarks(books: Iterable[Book]) -> tuple[str, ...]:
 
 def _remark(book: Book) -> str:
     uses = f"{' + '.join(book.uses)} {number(book.counted)}"
-    if book.counted == book.kernel:
+    if book.counted == book.kernel and book.verdict != "differs":
         return f"{uses} = {book.counter} ({book.verdict})"
     why = f": {book.why}" if book.why else ""
     return f"{uses}, {book.counter} {number(book.kernel)} ({book.verdict}{why})"

@@ -18,6 +18,9 @@ from .errors import PageInspectError
 
 Items = list[tuple[str, int]]
 
+_HUGEST_ORDER = 18
+"""Of a huge page on x86_64: 1 GiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counters:
@@ -40,6 +43,8 @@ class Counters:
     """Number of zone and per-CPU list locks that are held: a CPU is moving pages."""
     cpus: int = 0
     """Number of CPUs that there can be."""
+    hugetlb_flaw: str = ""
+    """What makes no sense about the pools of huge pages, and is left out of `hugetlb`."""
 
 
 @dataclass(slots=True)
@@ -127,12 +132,22 @@ def _events(prog: Program, cpus: list[int]) -> dict[str, int]:
     return sums.items
 
 
-def _hugetlb(prog: Program) -> int | None:
+def read_hugetlb(prog: Program) -> tuple[int | None, str]:
+    """Return the pages in the pools of huge pages, and what of the pools makes no sense."""
     try:
         pools, n = prog["hstates"], prog["hugetlb_max_hstate"].value_()
     except LookupError:
-        return None
-    return sum(pools[i].nr_huge_pages.value_() << pools[i].order.value_() for i in range(n))
+        return None, ""
+    flaws, pages, most = [], 0, len(pools)
+    if not 0 <= n <= most:
+        flaws.append(f"hugetlb_max_hstate is {n}, of {most} pools that there can be")
+    for pool in pools[: min(max(n, 0), most)]:
+        order = pool.order.value_()
+        if order > _HUGEST_ORDER:
+            flaws.append(f"a pool of huge pages of order {order} is left out")
+        else:
+            pages += pool.nr_huge_pages.value_() << order
+    return pages, "; ".join(flaws)
 
 
 def read_counters(prog: Program) -> Counters:
@@ -141,7 +156,7 @@ def read_counters(prog: Program) -> Counters:
         cpus = list(for_each_possible_cpu(prog))
         sums = _statistics(prog, cpus)
         events = _events(prog, cpus)
-        hugetlb = _hugetlb(prog)
+        hugetlb, hugetlb_flaw = read_hugetlb(prog)
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the counters of this kernel: {error}",
@@ -157,4 +172,5 @@ def read_counters(prog: Program) -> Counters:
         isolated_blocks=sums.isolated_blocks,
         locked=sums.locked,
         cpus=len(cpus),
+        hugetlb_flaw=hugetlb_flaw,
     )

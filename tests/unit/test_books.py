@@ -1,12 +1,14 @@
 """The books: what is verified, what a rule explains and how far, and what differs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from synthetic import MODERN, OLD, SCHEMES, Memory
 
 from pageinspect.books import Book, balance, remarks
-from pageinspect.counters import Counters
+from pageinspect.counters import Counters, read_hugetlb
 from pageinspect.totals import Totals, TypeTally, UseTally
 
 ITEMS = {
@@ -223,3 +225,41 @@ def test_a_page_with_two_types_is_in_the_book_of_either() -> None:
         tally.add(memory.pages())
         books = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
         assert books["table"] == 2
+
+
+def hstates(n: int, *pools: tuple[int, int]) -> Any:
+    def value(number: int) -> SimpleNamespace:
+        return SimpleNamespace(value_=lambda: number)
+
+    made = [SimpleNamespace(order=value(o), nr_huge_pages=value(pages)) for o, pages in pools]
+    return cast("Any", {"hstates": made, "hugetlb_max_hstate": value(n)})
+
+
+@pytest.mark.parametrize(
+    ("n", "pools", "pages", "flaw"),
+    [
+        (0, [(0, 0), (0, 0)], 0, ""),
+        (1, [(9, 2), (20000, 7)], 1024, ""),
+        (2, [(9, 2), (18, 1)], 1024 + (1 << 18), ""),
+        (2, [(20000, 7), (9, 2)], 1024, "a pool of huge pages of order 20000 is left out"),
+        (2, [(19, 1), (9, 2)], 1024, "a pool of huge pages of order 19 is left out"),
+        (2_000_000_000, [(9, 2), (9, 0)], 1024, "hugetlb_max_hstate is 2000000000, of 2 pools"),
+        (-1, [(9, 2), (9, 0)], 0, "hugetlb_max_hstate is -1, of 2 pools"),
+    ],
+)
+def test_pools_of_huge_pages_that_cannot_be(
+    n: int, pools: list[tuple[int, int]], pages: int, flaw: str
+) -> None:
+    found, said = read_hugetlb(hstates(n, *pools))
+    assert found == pages
+    assert said.startswith(flaw)
+    assert bool(said) == bool(flaw)
+
+
+def test_a_pool_that_cannot_be_differs_and_the_rest_is_compared() -> None:
+    flawed = replace(COUNTERS, hugetlb_flaw="a pool of huge pages of order 20000 is left out")
+    one = book("hugetlb", flawed)
+    assert (one.verdict, one.why) == ("differs", flawed.hugetlb_flaw)
+    books = balance(Totals(USES), flawed, flawed)
+    assert [b.name for b in books if b.verdict != "verified"] == ["hugetlb"]
+    assert f"hugetlb 1,024, hstates 1,024 (differs: {one.why})" in remarks(books)
