@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from drgn import FaultError, Program
 
+from .bounded import read_whole
 from .errors import PageInspectError
 
 Info = Mapping[str, str]
@@ -26,6 +27,8 @@ _FORMS = {
     "LENGTH": _SMALL,
     "PAGESIZE": _SMALL,
 }
+MOST_BYTES = 1 << 20
+"""A kernel writes a few KiB."""
 _FLAGS = 0xFFF
 _LARGEST_PAGE = 1 << 16
 _HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
@@ -47,7 +50,7 @@ def read_file(path: Path) -> str:
     Raises PageInspectError for what is neither.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path, MOST_BYTES)
     except OSError as error:
         raise PageInspectError(
             f"cannot read {path}: {error.strerror}", "check the path of the VMCOREINFO"

@@ -15,6 +15,7 @@ from drgn import (
     SymbolKind,
 )
 
+from ..bounded import read_whole
 from ..errors import PageInspectError
 from .answers import Answers
 from .parse import Btf, BtfError
@@ -115,7 +116,7 @@ class KeptSymbols:
 def read_btf(path: Path) -> Btf:
     """Return the BTF in a file; raises PageInspectError."""
     try:
-        return Btf(path.read_bytes())
+        return Btf(read_whole(path, _LARGEST_BTF))
     except (OSError, BtfError) as error:
         raise PageInspectError(
             f"cannot use {path} as BTF: {error}",

@@ -6,12 +6,15 @@ from pathlib import Path
 
 from drgn import Symbol, SymbolBinding, SymbolIndex, SymbolKind
 
+from ..bounded import read_whole
 from ..errors import PageInspectError
 
 _LINE = re.compile(r"^([0-9a-fA-F]{1,16}) \S (\S+)$", re.MULTILINE)
 _VMCOREINFO_SYMBOL = re.compile(r"SYMBOL\((\w+)\)")
 _IMAGE = 0xFFFFFFFF80000000
 _KASLR_STEP = 2 << 20
+_LARGEST = 256 << 20
+"""Bytes of a file of symbols, which has 10 to 20 MB."""
 _SAME_BOOT = "give /proc/kallsyms as it was in this boot, or System.map of the very same build"
 
 
@@ -22,7 +25,7 @@ def read_kallsyms(path: Path, vmcoreinfo: Mapping[str, str]) -> SymbolIndex:
     PageInspectError when the symbols that VMCOREINFO names are elsewhere.
     """
     try:
-        text = path.read_text("ascii", "replace")
+        text = read_whole(path, _LARGEST).decode("ascii", "replace")
     except OSError as error:
         raise PageInspectError(f"cannot read {path}: {error.strerror}", _SAME_BOOT) from None
     found = {name: int(address, 16) for address, name in _LINE.findall(text)}

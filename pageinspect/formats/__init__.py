@@ -3,6 +3,7 @@
 Only bytes of headers are looked at. A file in no form that is known here is left to drgn.
 """
 
+import io
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +12,16 @@ from typing import IO
 
 from ..errors import PageInspectError
 from ..guard import paced
-from . import flattened, kdump
+from . import flattened, kdump, notes
 
 NO_VMCOREINFO_HINT = (
     "dump a QEMU guest with -device vmcoreinfo and the module qemu_fw_cfg loaded in it, or give "
     "the note (--vmcoreinfo FILE)"
 )
 """What to do about a dump without VMCOREINFO."""
+
+_NOTES = 1 << 20
+"""Bytes from the start of a flattened dump in which the headers of its notes are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,13 @@ def prepare(path: Path) -> Opened:
         is_flat = file.read(len(flattened.SIGNATURE)) == flattened.SIGNATURE
         file.seek(0)
         start = flattened.start(file, kdump.ENOUGH) if is_flat else file.read(kdump.ENOUGH)
+        file.seek(0)
+        problem = notes.too_long(io.BytesIO(flattened.start(file, _NOTES)) if is_flat else file)
+        if problem is not None:
+            raise PageInspectError(
+                f"{path} is not a core that can be read: its headers claim {problem}",
+                "the core is damaged, or made to do harm: take the dump again",
+            )
         header = kdump.parse(start)
         if header is not None and header.is_part:
             raise PageInspectError(
