@@ -1,7 +1,7 @@
 """The forms of one core that are damaged, and where in their files what matters lies."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import diskdump
 from drgn import Program
 
 from pageinspect.survey import survey
-from pageinspect.target import open_target
+from pageinspect.target import Target, open_target
 
 PAGE = diskdump.PAGE
 HEADERS = 4 * PAGE
@@ -54,12 +54,23 @@ def _tables(prog: Program, top: int, address: int) -> Iterator[int]:
     yield table // PAGE
 
 
+def _top(info: Mapping[str, str]) -> int:
+    """Return the physical address of the kernel's page tables."""
+    top = int(info["SYMBOL(swapper_pg_dir)"], 16)
+    return top - 0xFFFFFFFF80000000 + int(info["NUMBER(phys_base)"])
+
+
+def physical(target: Target, address: int) -> int:
+    """Return the physical address of a virtual one that is mapped."""
+    *_, pfn = _tables(target.prog, _top(target.vmcoreinfo), address)
+    return pfn * PAGE + address % PAGE
+
+
 def pfns_that_matter(core: Path) -> list[int]:
     """Return the pfns that an answer hangs on: page tables, struct pages, BTF, symbols, zones."""
     opened = survey(open_target(core))
-    prog, info, layout = opened.target.prog, opened.target.vmcoreinfo, opened.layout
-    top = int(info["SYMBOL(swapper_pg_dir)"], 16)
-    top = top - 0xFFFFFFFF80000000 + int(info["NUMBER(phys_base)"])
+    prog, layout = opened.target.prog, opened.layout
+    top = _top(opened.target.vmcoreinfo)
     addresses = [layout.vmemmap + PAGE * i for i in range(0, 512, 8)]
     addresses += [prog.symbol(name).address for name in _OBJECTS]
     btf = prog.symbol("__start_BTF").address
