@@ -82,6 +82,8 @@ class Census:
     """One beyond the last pfn of memory."""
     devices: tuple[Range, ...] = ()
     """pfns of ZONE_DEVICE: its zone spans what lies between them too."""
+    changing: bool = False
+    """The kernel ran on after this was read, so that pages need not agree with it."""
 
     def zone_name(self, number: int) -> str:
         """Return the name of the zone that page flags give by its number."""
@@ -233,15 +235,18 @@ def _huge_zero_pfn(prog: Program) -> int | None:
     return None if pfn is None or pfn >= 1 << 52 else pfn
 
 
-def take_census(prog: Program, layout: PageLayout, vmcoreinfo: Info) -> Census:
-    """Read the census of the kernel that `prog` looks at.
+def take_census(
+    prog: Program, layout: PageLayout, vmcoreinfo: Info, *, changing: bool = False
+) -> Census:
+    """Read the census of the kernel that `prog` looks at, which is `changing` where it runs.
 
     Of a kernel whose types are not known, the sections are all there is. Raises PageInspectError
     when zones and sections cannot be read.
     """
     if layout.untold:
         numbers, _ = sections(prog, vmcoreinfo)
-        return Census(tuple(merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)), ())
+        sound = merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)
+        return Census(tuple(sound), (), changing=changing)
     try:
         memmap = read_memmap(prog)
         zones, names, objects = _zones(prog)
@@ -260,4 +265,5 @@ def take_census(prog: Program, layout: PageLayout, vmcoreinfo: Info) -> Census:
         huge_zero_pfn=_huge_zero_pfn(prog),
         max_pfn=_variable(prog, "max_pfn") or 0,
         devices=memmap.devices,
+        changing=changing,
     )

@@ -116,7 +116,6 @@ class Rules:
     """OFFLINE and PGTABLE are told by the type of the folio's head."""
     ksm: Literal["exact", "any-anon"]
     """any-anon: every anonymous page is reported as merged by KSM."""
-    swapcache: int | None
     idle: int | None
     hwpoison: int | None
     large_rmappable: int | None
@@ -161,7 +160,6 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
         types_by_head=bool(layout.resets),
         # The rewrite tested any of the two low bits, of which anon is one, until the snapshot.
         ksm="any-anon" if by_folio and not layout.resets else "exact",
-        swapcache=flags.get("swapcache"),
         idle=flags.get("idle"),
         hwpoison=flags.get("hwpoison"),
         large_rmappable=flags.get("large_rmappable"),
@@ -276,8 +274,7 @@ class KpageColumns:
         mark(Kpf.PGTABLE, self._typed("table"))
         mark(Kpf.SLAB, self._slab)
         mark(Kpf.IDLE, _bit(pages.head_flags, rules.idle))
-        swapcache = pages.head_flag("swapbacked") & _bit(pages.head_flags, rules.swapcache)
-        mark(Kpf.SWAPCACHE, swapcache)
+        mark(Kpf.SWAPCACHE, pages.in_swap_cache)
         mark(Kpf.HWPOISON, self._poisoned())
         if pages.batch.readable is not None:
             out[~pages.batch.readable] = np.uint64(1 << Kpf.NOPAGE)

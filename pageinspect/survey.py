@@ -104,7 +104,8 @@ def survey(target: Target) -> Survey:
     """Learn the layout and take the census of an opened kernel; raises PageInspectError."""
     prog, core = target.prog, target.prog.core_dump_path
     layout = build_layout(prog, target.vmcoreinfo)
-    census = take_census(prog, layout, target.vmcoreinfo)
+    changing = target.provenance.changing
+    census = take_census(prog, layout, target.vmcoreinfo, changing=changing)
     return Survey(target, layout, census, windows=None if core is None else Windows(core))
 
 

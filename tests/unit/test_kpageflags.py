@@ -35,7 +35,6 @@ NEWEST = Rules(
     by_folio=True,
     types_by_head=True,
     ksm="exact",
-    swapcache=SWAPCACHE,
     idle=IDLE,
     hwpoison=20,
     large_rmappable=LARGE_RMAPPABLE,

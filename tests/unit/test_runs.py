@@ -26,7 +26,7 @@ LAYOUTS = {
     "6.11": replace(MODERN, scheme=SCHEMES["6.11"]),
 }
 WORDS = (0xFFFFFFFF, 0, 3, 0xF5000000, 0xF2000000, 0xF6000007, 0xFFFFFF7F, 0x80000000, 0xFF000000)
-FLAGS = (0, 1 << 5, 1 << 13, 1 << 17, 1 << 20, HEAD, 1 << 9, 1 << 54, 1 << 51)
+FLAGS = (0, 1 << 5, 1 << 13, 1 << 17, 1 << 20, HEAD, 1 << 9, 1 << 54, 1 << 51, 1 << 17 | 1 << 10)
 NONE = FolioHeads(np.empty((0, 2 * SIZE // 8), np.uint64))
 MAPPINGS = (0, 0xFFFF888000001001, 0xFFFF888000002000, 0xFFFF888000001003, 2, 0x400)
 
@@ -88,7 +88,8 @@ def census_of(rng: np.random.Generator) -> Census:
         np.zeros(len(pfns), np.uint16),
     )
     zones = (Zone(0, "A", FIRST, FIRST + 1500, 0), Zone(0, "B", FIRST + 1500, FIRST + N, 1))
-    return Census(((FIRST, FIRST + N),), zones, pcp=lists)
+    changing = bool(rng.integers(0, 2))
+    return Census(((FIRST, FIRST + N),), zones, pcp=lists, changing=changing)
 
 
 def columns(memory: Memory, census: Census, batch: Batch) -> Pages:
