@@ -178,6 +178,34 @@ def test_runs_say_what_pages_say(
                 )
 
 
+@pytest.mark.parametrize(
+    ("offset", "value", "free"),
+    [
+        (MODERN.flags, 1 << 10 | 1 << 17, False),
+        (MODERN.mapping, 4, True),
+        (MODERN.memcg, 4, True),
+        (MODERN.flags, 1 << 5, True),
+        (MODERN.refcount - 4, 1 << 32 | 0xFFFFFFFF, True),
+    ],
+)
+def test_one_page_that_differs_in_a_word_is_told(offset: int, value: int, *, free: bool) -> None:
+    memory = Memory(N, MODERN, FIRST)
+    if free:
+        memory.free_block(0, 10)
+    else:
+        for i in range(100):
+            memory.word(i, 0xFFFFFFFF, 1).set(i, MODERN.flags, 1 << 17)
+    memory.set(50, offset, value)
+    census = Census(((FIRST, FIRST + N),), ())
+    whole = PageBatch(FIRST, memory.words, None, None)
+    (joined,) = in_runs(MODERN, census, [whole], "use")
+    plain, runs = (
+        said(columns(memory, census, b), rules=False, uses=True)["use"] for b in (whole, joined)
+    )
+    assert plain[50] != plain[51]
+    assert (runs == plain).all()
+
+
 @pytest.mark.parametrize("layout", [MODERN, OLD])
 def test_a_folio_that_goes_beyond_its_section_is_sound(layout: PageLayout) -> None:
     memory = Memory(N, layout, FIRST).compound(8, 11)
