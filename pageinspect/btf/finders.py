@@ -36,6 +36,7 @@ _VARIABLES = {
     "__cpu_possible_mask": "struct cpumask",
     "__highest_present_section_nr": "unsigned long",
     "__per_cpu_offset": "unsigned long [8192]",
+    "init_pid_ns": "struct pid_namespace",
     "max_pfn": "unsigned long",
     "mem_section": "struct mem_section **",
     "node_data": "struct pglist_data *[1024]",

@@ -113,8 +113,16 @@ class SummaryReport:
                 *self._freeing_remark(),
                 *self._books_remark(),
                 *self.coverage.remarks(),
+                *self._differs_remark(),
             ),
         )
+
+    def _differs_remark(self) -> tuple[str, ...]:
+        n = sum(book.verdict == "differs" for book in self.books)
+        if not n:
+            return ()
+        differ = "A total differs from the kernel's counter" if n == 1 else f"{n} totals differ"
+        return ("", f"{differ}: run `pageinspect check` with the same options.")
 
     def _books_remark(self) -> tuple[str, ...]:
         return ("", *remarks(self.books)) if self.books else ()
