@@ -87,8 +87,19 @@ class Census:
 
     def zone_name(self, number: int) -> str:
         """Return the name of the zone that page flags give by its number."""
-        # Pages that no zone was ever given have the number behind the last.
         return self.zone_names[number] if number < len(self.zone_names) else f"zone {number}"
+
+    def no_zone(self, number: int) -> str:
+        """Return what a zone number means that is no zone's, as a sentence; "" of a zone's.
+
+        init_reserved_page() of the kernel, now __init_page_from_nid(), looks for the zone that
+        spans a pfn, and where there is none ends at the number behind the last.
+        """
+        if not self.zone_names or number < len(self.zone_names):
+            return ""
+        if number > len(self.zone_names):
+            return f"This kernel gives no page the zone number {number}."
+        return "No zone spans these pages: firmware or the boot loader reserved them."
 
     @property
     def spanned_pages(self) -> int:

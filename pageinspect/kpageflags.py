@@ -4,6 +4,8 @@ This follows fs/proc/page.c with its quirks, which is another question than what
 see classify. What changed between kernels is decided once, by features, into `Rules`.
 """
 
+import re
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -104,6 +106,9 @@ _COPIED = (
 )
 
 
+KsmRule = Literal["exact", "any-anon"]
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How one kernel's fs/proc/page.c goes about it. Flags are bit numbers."""
@@ -114,8 +119,10 @@ class Rules:
     """Flags are those of the folio, and a folio tells whether it is a huge page or mapped."""
     types_by_head: bool
     """OFFLINE and PGTABLE are told by the type of the folio's head."""
-    ksm: Literal["exact", "any-anon"]
+    ksm: KsmRule
     """any-anon: every anonymous page is reported as merged by KSM."""
+    inferred_from: str
+    """What tells of `ksm` where the kernel's code does not; "" where it does."""
     idle: int | None
     hwpoison: int | None
     large_rmappable: int | None
@@ -125,6 +132,53 @@ class Rules:
     """A page_type word below this has a type, and is no mapcount."""
     hole: int
     """What a pfn without an online struct page reads."""
+
+
+_ANON_AND_KSM = struct.pack("<I", 1 << Kpf.ANON | 1 << Kpf.KSM)
+_NEAR = 32
+"""Bytes of code around the constant that hold the comparison."""
+# and, or test, of the two low bits of a register; and what makes it a comparison with both of them:
+# cmp with 3, or not before it.
+_LOW_BITS = re.compile(rb"\x83[\xe0-\xe7]\x03|\xf6[\xc0-\xc7]\x03|[\xa8\x24]\x03")
+_BOTH_BITS = re.compile(rb"\x83[\xf0-\xff]\x03|\xf7[\xd0-\xd7]|[\x34\x3c]\x03")
+_MOST_CODE = 1 << 14
+
+
+def ksm_by_code(code: bytes) -> KsmRule | None:
+    """Return what stable_page_flags() tests for KPF_KSM by its code, None where that is not seen.
+
+    Where it sets both bits at once, it has tested the two low bits of mapping before: for being
+    both set, or for any of them.
+    """
+    at = code.find(_ANON_AND_KSM)
+    if at < 0:
+        return None
+    near = code[max(at - _NEAR, 0) : at + _NEAR]
+    if not _LOW_BITS.search(near):
+        return None
+    return "exact" if _BOTH_BITS.search(near) else "any-anon"
+
+
+def _ksm(prog: Program, *, compound_info: bool) -> tuple[KsmRule, str]:
+    """Return what has KPF_KSM, and what that is inferred from: "" where it was read.
+
+    Since Linux kernel commit dee3d0bef2b0 ("proc: rewrite stable_page_flags()") (in v6.10) any of
+    the two low bits has it, of which anon is one; since Linux kernel commit 81401cebfc15 ("fs/proc:
+    fix KPF_KSM reported for all anonymous pages") (in v7.2, and in stable releases) both together.
+    The types show neither.
+    """
+    try:
+        symbol = prog.symbol("stable_page_flags")
+        code = prog.read(symbol.address, min(symbol.size, _MOST_CODE))
+    except (LookupError, FaultError):
+        code = b""
+    rule = ksm_by_code(code)
+    if rule is not None:
+        return rule, ""
+    # It came one release before, whose stable ones are mended.
+    if compound_info:
+        return "exact", "page.compound_info"
+    return "any-anon", "the lack of page.compound_info"
 
 
 def build_rules(prog: Program, layout: PageLayout) -> Rules:
@@ -152,14 +206,19 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
         if name in flags:
             copied.setdefault(kpf, flags[name])
     # The enum came with the callback that leaves 0 where there is no page; before, KPF_NOPAGE.
+    # Before the rewrite it was exact.
+    ksm: KsmRule = "exact"
+    inferred = ""
+    if by_folio:
+        ksm, inferred = _ksm(prog, compound_info=layout.compound_mask)
     zero_holes = bool(enumerators(prog, "kpage_operation"))
     return Rules(
         copied=tuple(copied.items()),
         by_folio=by_folio,
         # The release that lets the buddy reset types also takes a snapshot of the whole folio here.
         types_by_head=bool(layout.resets),
-        # The rewrite tested any of the two low bits, of which anon is one, until the snapshot.
-        ksm="any-anon" if by_folio and not layout.resets else "exact",
+        ksm=ksm,
+        inferred_from=inferred,
         idle=flags.get("idle"),
         hwpoison=flags.get("hwpoison"),
         large_rmappable=flags.get("large_rmappable"),

@@ -298,9 +298,12 @@ class _Page:
         rule = "Bits {} and up of flags."
         facts = []
         if self.layout.zone_field is not None:
-            name = pages.census.zone_name(int(pages.zone[i]))
+            number = int(pages.zone[i])
+            name = pages.census.zone_name(number)
+            what = pages.census.no_zone(number)
             shift = self.layout.zone_field.shift
-            facts.append(Fact("zone", name, name, word, rule.format(shift)))
+            text = f"{name}: {what}" if what else name
+            facts.append(Fact("zone", name, text, word, rule.format(shift)))
         shift = self.layout.node_field.shift
         return [*facts, Fact("node", node, str(node), word, rule.format(shift))]
 
