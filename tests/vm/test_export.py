@@ -1,6 +1,7 @@
 """What export says of a dump, against what the guest's kernel said before it and after."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,14 @@ import pytest
 from guest_quiet import QUIET
 
 from pageinspect.kpageflags import Kpf
+from pageinspect.survey import survey
+from pageinspect.target import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/capture_kpageflags.py"
+READ_AHEAD = "/opt/pageinspect/src/tests/vm/programs/read_ahead.py"
+SWAP = 64 << 20
 FILES = ("/run/flags", "/run/counts", "/run/flags.after", "/run/counts.after")
 FILL = """
 modprobe zram num_devices=1
@@ -24,6 +29,8 @@ echo 64M > /sys/block/zram0/disksize
 dd if=/dev/urandom of=/dev/zram0 bs=1M count=16
 echo 5 > /proc/sys/vm/nr_hugepages
 echo always > /sys/kernel/mm/transparent_hugepage/enabled
+disk=/dev/$(basename $(dirname $(grep -lx swap /sys/block/vd*/serial)))
+mkswap $disk && swapon $disk
 find /usr/lib -type f -size -64k -exec cat {} + > /dev/null
 """
 # Keeps a file, shared memory, small pages and huge ones, mapped and shared with a child; huge ones
@@ -152,14 +159,18 @@ def capture(guest: Guest, folder: Path) -> Capture:
 @pytest.fixture(scope="module")
 def captured(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
     """A capture of each kernel, with pages of many kinds, idle."""
-    with Guest(kernel, memory="1G") as guest:
+    disk = os.memfd_create("swap")
+    os.truncate(disk, SWAP)
+    with Guest(kernel, memory="1G", scratch={"swap": disk}) as guest:
         guest.run(["sh", "-c", FILL])
+        guest.start(["python3", READ_AHEAD]).wait_for_output(b"\n", 60)
         guest.run(["python3", "-c", POISON], check=False)
         holder = guest.start(["python3", "-c", HOLD])
         holder.wait_for_output(b"held", 60)
         guest.run(["sh", "-c", MERGE])
         taken = capture(guest, tmp_path_factory.mktemp("export"))
         assert holder.status is None, holder.stderr
+    os.close(disk)
     yield taken
     taken.core.unlink()
 
@@ -218,6 +229,7 @@ def test_the_guest_had_pages_of_many_kinds(captured: Capture) -> None:
         Kpf.SWAPBACKED: 1000,
         Kpf.ZERO_PAGE: 1 + 512,
         Kpf.KSM: 1,
+        Kpf.SWAPCACHE: 100,
         Kpf.PGTABLE: 20,
         Kpf.RESERVED: 100,
     }.items():
@@ -226,6 +238,25 @@ def test_the_guest_had_pages_of_many_kinds(captured: Capture) -> None:
     assert int((counts > 1).sum()) > 1000
     # 256 pages at most are merged into one.
     assert int(counts.max()) >= 256
+
+
+def test_what_the_kernel_has_in_the_swap_cache_without_a_mapping(captured: Capture) -> None:
+    held = captured.flags
+
+    def flagged(*bits: Kpf) -> Mask:
+        mask = np.uint64(sum(1 << bit for bit in bits))
+        return held.before & mask == mask
+
+    expected = held.stable & flagged(Kpf.SWAPCACHE) & ~flagged(Kpf.ANON)
+    opened = survey(open_target(captured.core))
+    uses = np.full(len(held.ours), "", object)
+    for pages in opened.pages():
+        names = {use: opened.use_name(use) for use in np.unique(pages.use).tolist()}
+        place = slice(pages.batch.first, pages.batch.first + len(pages))
+        uses[place] = [names[use] for use in pages.use.tolist()]
+    assert int(expected.sum()) >= 100
+    assert set(uses[expected]) == {"swapcache"}
+    assert (uses[held.stable] == "swapcache").sum() == expected.sum()
 
 
 def test_the_poisoned_page(captured: Capture, kernel: BuiltKernel) -> None:
