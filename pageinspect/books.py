@@ -160,11 +160,11 @@ def _file_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
         )
 
 
-def _offline_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
-    offline = totals.uses.get("offline", 0)
-    if offline:
+def _offline_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
+    if counters.offliners:
+        drivers = " and ".join(counters.offliners)
         yield Excuse(
-            0, offline, "virtio-mem and hypervisors' own drivers mark pages too, not counted here"
+            0, totals.uses.get("offline", 0), f"of {drivers}, which counts what it marks nowhere"
         )
 
 

@@ -39,6 +39,7 @@ _VARIABLES = {
     "init_pid_ns": "struct pid_namespace",
     "max_pfn": "unsigned long",
     "mem_section": "struct mem_section **",
+    "modules": "struct list_head",
     "node_data": "struct pglist_data *[1024]",
     "node_states": "nodemask_t [8]",
     "nr_cpu_ids": "unsigned int",

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drgn.helpers.linux.cpumask import for_each_online_cpu
+from drgn.helpers.linux.sched import cpu_curr
 
+from pageinspect import marking
+from pageinspect.qemu import open_guest
+from pageinspect.target import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -54,6 +59,13 @@ def test_a_paused_guest_reads_as_its_dump(guest: Guest, tmp_path: Path) -> None:
                 assert outside["kernel"].pop("reading") == reading
                 assert outside == dumped
         assert dumped["coverage"]["spanned"] >= guest.memory // 4096
+        prog = open_target(core).prog
+        cpus = list(for_each_online_cpu(prog))
+        with open_guest(guest.socket, pause=True) as target:
+            assert target.registers is not None
+            outside = target.registers()
+        assert outside == {cpu: marking._registers(prog, cpu_curr(prog, cpu)) for cpu in cpus}
+        assert len(outside) == 2
     finally:
         guest.resume()
 

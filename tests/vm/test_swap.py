@@ -18,12 +18,13 @@ pytestmark = pytest.mark.whole
 
 BYTES_A_SECOND = 1_500_000
 SWAP = 1 << 30
-# More than there is room for: what is to be swapped waits in the swap cache for the disk.
+# More than there is room for: what is to be swapped waits in the swap cache for the disk. Pages of
+# zeros would not be written.
 FILL = """
 disk=/dev/$(basename $(dirname $(grep -lx swap /sys/block/vd*/serial)))
 mkswap $disk && swapon $disk
 mkdir /run/full && mount -t tmpfs -o size=600M none /run/full
-dd if=/dev/zero of=/run/full/file bs=1M count=450
+yes | head -c 450M > /run/full/file
 """
 LEAST = 10_000
 
