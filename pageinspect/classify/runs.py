@@ -63,7 +63,7 @@ class _Condenser:
             for offset, mask in sorted(_relevant(layout, detail).items())
         )
         self._page_pool = layout.page_pool if detail != "type" else None
-        self._owners = _owners(layout) if detail == "use" else ()
+        self._owners = _owners(layout) if detail == "use" else None
         self._columns = np.empty((2, _PIECE), np.uint64)
         self._census = census
         self._buddy = layout.scheme.find_slot("buddy")
@@ -137,11 +137,10 @@ class _Condenser:
             np.bitwise_and(column, np.uint64(mask), out=other)
             signed = other == np.uint64(value)
             changes |= signed[1:] != signed[:-1]
-        if self._owners:
+        if self._owners is not None:
             # Of free pages, whether there is an owner is asked, and not who it is.
-            np.copyto(column, words[:, self._owners[0]])
-            for index in self._owners[1:]:
-                np.bitwise_or(column, words[:, index], out=column)
+            mapping, memcg = self._owners
+            np.bitwise_or(words[:, mapping], words[:, memcg], out=column)
             owned = column != 0
             changes |= owned[1:] != owned[:-1]
         for index, relevant in self._compared:
@@ -252,9 +251,10 @@ def _relevant(layout: PageLayout, detail: Detail) -> dict[int, int]:
     return masks
 
 
-def _owners(layout: PageLayout) -> tuple[int, ...]:
-    """Return which words of struct page name an owner: of a free page all are 0."""
-    return tuple(o // 8 for o in (layout.mapping, layout.memcg) if o is not None)
+def _owners(layout: PageLayout) -> tuple[int, int]:
+    """Return which words of struct page name an owner, mapping and memcg; the first for none."""
+    memcg = layout.mapping if layout.memcg is None else layout.memcg
+    return layout.mapping // 8, memcg // 8
 
 
 def _relevant_flags(layout: PageLayout, detail: Detail) -> int:
