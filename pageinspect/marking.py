@@ -9,6 +9,7 @@ what an earlier call left in a frame counts as well.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ _STACK = 4 * _PAGE
 """Bytes of a stack: THREAD_SIZE, and of that for interrupts; KASAN's are larger."""
 _UNKNOWN_SIZE = 1024
 """Bytes taken for a function whose size the symbols do not tell."""
-_MOST_TASKS = 1 << 20
+_MOST_TASKS = 1 << 15
 
 _SHMEM = ("shmem_add_to_page_cache", "shmem_delete_from_page_cache", "shmem_replace_folio")
 _SWAP = (
@@ -190,13 +191,13 @@ def _stacks(prog: Program, registers: Registers | None) -> Iterator[npt.NDArray[
             task = cpu_curr(prog, cpu)
             running.add(task.value_())
             yield _of_cpu(prog, cpu, task, registers)
-        for i, task in enumerate(for_each_task(prog)):
-            if i >= _MOST_TASKS:
-                return
+        for task in islice(for_each_task(prog), _MOST_TASKS):
             if task.value_() not in running:
                 stack = task.stack.value_()
                 yield _words(prog, task.thread.sp.value_(), stack, stack + _STACK)
-    except (LookupError, FaultError, AttributeError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - of a damaged core drgn's helpers may raise anything
         return
 
 
@@ -223,9 +224,10 @@ def _registers(prog: Program, task: Object) -> tuple[int, int]:
     """Return the program counter and stack pointer of a CPU as the core has them."""
     try:
         frame = prog.stack_trace(task)[0]
+        found = frame.pc, frame.sp
     except (LookupError, ValueError, FaultError):
         return 0, 0
-    return frame.pc, frame.sp
+    return found
 
 
 def _words(prog: Program, sp: int, start: int, end: int) -> npt.NDArray[np.uint64]:
