@@ -4,12 +4,9 @@ This follows fs/proc/page.c with its quirks, which is another question than what
 see classify. What changed between kernels is decided once, by features, into `Rules`.
 """
 
-import re
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +15,7 @@ from drgn import FaultError, Program, offsetof
 from .census import Census
 from .classify import Pages, codes_of
 from .errors import PageInspectError
+from .ksm_flag import KsmRule, ksm_rule
 from .layout import SECTION_PFNS, PageLayout
 from .layout.from_types import enumerators
 from .memmap import member, sections_with_pages
@@ -106,9 +104,6 @@ _COPIED = (
 )
 
 
-KsmRule = Literal["exact", "any-anon"]
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How one kernel's fs/proc/page.c goes about it. Flags are bit numbers."""
@@ -132,53 +127,6 @@ class Rules:
     """A page_type word below this has a type, and is no mapcount."""
     hole: int
     """What a pfn without an online struct page reads."""
-
-
-_ANON_AND_KSM = struct.pack("<I", 1 << Kpf.ANON | 1 << Kpf.KSM)
-_NEAR = 32
-"""Bytes of code around the constant that hold the comparison."""
-# and, or test, of the two low bits of a register; and what makes it a comparison with both of them:
-# cmp with 3, or not before it.
-_LOW_BITS = re.compile(rb"\x83[\xe0-\xe7]\x03|\xf6[\xc0-\xc7]\x03|[\xa8\x24]\x03")
-_BOTH_BITS = re.compile(rb"\x83[\xf0-\xff]\x03|\xf7[\xd0-\xd7]|[\x34\x3c]\x03")
-_MOST_CODE = 1 << 14
-
-
-def ksm_by_code(code: bytes) -> KsmRule | None:
-    """Return what stable_page_flags() tests for KPF_KSM by its code, None where that is not seen.
-
-    Where it sets both bits at once, it has tested the two low bits of mapping before: for being
-    both set, or for any of them.
-    """
-    at = code.find(_ANON_AND_KSM)
-    if at < 0:
-        return None
-    near = code[max(at - _NEAR, 0) : at + _NEAR]
-    if not _LOW_BITS.search(near):
-        return None
-    return "exact" if _BOTH_BITS.search(near) else "any-anon"
-
-
-def _ksm(prog: Program, *, compound_info: bool) -> tuple[KsmRule, str]:
-    """Return what has KPF_KSM, and what that is inferred from: "" where it was read.
-
-    Since Linux kernel commit dee3d0bef2b0 ("proc: rewrite stable_page_flags()") (in v6.10) any of
-    the two low bits has it, of which anon is one; since Linux kernel commit 81401cebfc15 ("fs/proc:
-    fix KPF_KSM reported for all anonymous pages") (in v7.2, and in stable releases) both together.
-    The types show neither.
-    """
-    try:
-        symbol = prog.symbol("stable_page_flags")
-        code = prog.read(symbol.address, min(symbol.size, _MOST_CODE))
-    except (LookupError, FaultError):
-        code = b""
-    rule = ksm_by_code(code)
-    if rule is not None:
-        return rule, ""
-    # It came one release before, whose stable ones are mended.
-    if compound_info:
-        return "exact", "page.compound_info"
-    return "any-anon", "the lack of page.compound_info"
 
 
 def build_rules(prog: Program, layout: PageLayout) -> Rules:
@@ -210,7 +158,7 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
     ksm: KsmRule = "exact"
     inferred = ""
     if by_folio:
-        ksm, inferred = _ksm(prog, compound_info=layout.compound_mask)
+        ksm, inferred = ksm_rule(prog, compound_info=layout.compound_mask)
     zero_holes = bool(enumerators(prog, "kpage_operation"))
     return Rules(
         copied=tuple(copied.items()),

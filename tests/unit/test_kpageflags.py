@@ -17,10 +17,10 @@ from pageinspect.kpageflags import (
     Piece,
     Rules,
     entries,
-    ksm_by_code,
     length,
     pieces,
 )
+from pageinspect.ksm_flag import ksm_by_code
 from pageinspect.layout import PageLayout
 
 LOCKED, ACTIVE, RESERVED = 1 << 0, 1 << 8, 1 << 13
