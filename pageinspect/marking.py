@@ -8,7 +8,6 @@ what an earlier call left in a frame counts as well.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -18,8 +17,7 @@ from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.pid import for_each_task
 from drgn.helpers.linux.sched import cpu_curr
 
-from .books import Marking
-from .target import Registers, Target
+from .target import Registers
 
 _KERNEL = 1 << 63
 _PAGE = 4096
@@ -133,19 +131,6 @@ class _Text:
         at = np.searchsorted(self.starts, addresses, "right") - 1
         inside = (at >= 0) & (addresses < self.ends[at])
         return {self.names[i] for i in np.unique(at[inside]).tolist()}
-
-
-def marking_of(target: Target) -> Marking | None:
-    """Return what reads the tasks of a machine that stands still, once; None of one that runs."""
-    if target.provenance.changing:
-        return None
-
-    @cache
-    def read() -> dict[str, tuple[str, ...]]:
-        registers = None if target.registers is None else target.registers()
-        return read_marking(target.prog, registers)
-
-    return read
 
 
 def read_marking(prog: Program, registers: Registers | None = None) -> dict[str, tuple[str, ...]]:

@@ -32,7 +32,6 @@ def run(args: argparse.Namespace) -> int:
     """Write a CheckReport."""
     from .. import books, ranges, survey
     from ..counters import read_counters
-    from ..marking import marking_of
     from ..report.base import coverage_of
     from ..report.check import CheckReport, Findings, find
     from ..totals import UseTally
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         left_out = "struct pages that could not be read are missing from the counts"
     else:
         after = read_counters(target.prog) if live else before
-        balanced = books.balance(tally.totals(), before, after, marking_of(target))
+        balanced = books.balance(tally.totals(), before, after, survey.marking_of(target))
     if live and findings.found:
         findings = _confirmed(survey.survey(target), findings)
     report = CheckReport(target.provenance, opened.layout, coverage, findings, balanced, left_out)

@@ -85,7 +85,7 @@ def _counters(survey: "Survey") -> "Counters | None":
 def _books(survey: "Survey", tally: "Tally", before: "Counters") -> "tuple[Book, ...]":
     """Return the books of a walk, where the kernel's counters can be read."""
     from ..books import balance
-    from ..marking import marking_of
+    from ..survey import marking_of
 
     after = _counters(survey) if survey.target.provenance.changing else before
     if after is None:

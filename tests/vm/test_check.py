@@ -24,10 +24,9 @@ from pageinspect.classify import Pages, use_name
 from pageinspect.classify.conflicts import CONFLICTS
 from pageinspect.counters import read_counters
 from pageinspect.layout import MAX_ORDER
-from pageinspect.marking import marking_of
 from pageinspect.page.describe import describe
 from pageinspect.report.check import Violation, find
-from pageinspect.survey import Survey, survey
+from pageinspect.survey import Survey, marking_of, survey
 from pageinspect.target import open_target
 from pageinspect.totals import UseTally
 from pageinspect.vm.guest import Guest
