@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from drgn import Program
 
 from . import walk
+from .books import Marking
 from .census import Census, take_census
 from .classify import Pages, code_name, head_pfns, outside_heads, use_name
 from .classify.batches import Batch
@@ -117,8 +119,25 @@ def survey(target: Target) -> Survey:
     """Learn the layout and take the census of an opened kernel; raises PageInspectError."""
     prog, core = target.prog, target.prog.core_dump_path
     layout = build_layout(prog, target.vmcoreinfo)
-    census = take_census(prog, layout, target.vmcoreinfo)
+    changing = target.provenance.changing
+    census = take_census(prog, layout, target.vmcoreinfo, changing=changing)
     return Survey(target, layout, census, windows=None if core is None else Windows(core))
+
+
+def marking_of(target: Target) -> Marking | None:
+    """Return what reads the tasks of a machine that stands still, once; None of one that runs."""
+    if target.provenance.changing:
+        return None
+
+    @cache
+    def read() -> dict[str, tuple[str, ...]]:
+        # Totals agree more often than not.
+        from .marking import read_marking
+
+        registers = None if target.registers is None else target.registers()
+        return read_marking(target.prog, registers)
+
+    return read
 
 
 def survey_program(prog: Program) -> Survey:

@@ -1,6 +1,7 @@
 """Opens what is looked at: this kernel or a core, never another one in its place."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,6 +62,10 @@ class Provenance:
         return f"Linux {self.release}, {where}, types from {self.symbols.upper()}{alone}"
 
 
+Registers = Mapping[int, tuple[int, int]]
+"""The program counter and the stack pointer of each CPU, by its number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A kernel that is looked at: its drgn Program and where it comes from."""
@@ -70,6 +75,8 @@ class Target:
     vmcoreinfo: dict[str, str]
     answers: tuple[Answers, ...] = ()
     """What was asked of the kernel's BTF and symbols, to be saved for the next time."""
+    registers: Callable[[], Registers] | None = None
+    """Reads them from a guest; in a core drgn finds them."""
 
 
 def _check_readable(path: Path, what: str) -> None:
