@@ -43,6 +43,8 @@ _BITMAP_PIECE = 1 << 17
 _SHARED = 1 << 16
 """Bytes at the beginning of the pages' contents in which that of all zero pages lies."""
 
+_MOST_RUNS = 1 << 20
+"""Of absent pages: they are kept as Python's integers."""
 _BEYOND = 1 << 62
 """More than any offset in a file."""
 
@@ -177,7 +179,22 @@ def absent(core: IO[bytes], header: Header, there: Present) -> list[Range]:
         lasts = lost[np.concatenate((edges, [len(lost) - 1]))] if len(lost) else lost
         runs.append(np.stack((firsts, lasts + 1), axis=1))
         start = end
-    return [(first, end) for first, end in np.concatenate(runs).tolist()]
+    return [(first, end) for first, end in _fewer(np.concatenate(runs)).tolist()]
+
+
+def _fewer(runs: Offsets) -> Offsets:
+    """Return sorted (first, end) rows with the smallest gaps closed until there are not too many.
+
+    What lies between two pages that were cut off is zeros, which all have one place in the file.
+    """
+    gap = 1
+    while len(runs) > _MOST_RUNS:
+        gap *= 2
+        apart = np.flatnonzero(runs[1:, 0] - runs[:-1, 1] > gap)
+        firsts = runs[np.concatenate(([0], apart + 1)), 0]
+        ends = runs[np.concatenate((apart, [len(runs) - 1])), 1]
+        runs = np.stack((firsts, ends), axis=1)
+    return runs
 
 
 def _bitmap(

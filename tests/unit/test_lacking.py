@@ -11,6 +11,7 @@ from dump_builder import BLOCK, DESCRIPTOR, INCOMPLETE, VMCOREINFO, Kdump
 from pageinspect import formats
 from pageinspect.core_memory import attach
 from pageinspect.errors import PageInspectError
+from pageinspect.formats import kdump
 from pageinspect.formats.elf import held_segments
 
 PAGES = {pfn: np.random.default_rng(pfn).bytes(BLOCK) for pfn in (3, 4, 5, 64, 100, 101, 900)}
@@ -47,6 +48,14 @@ def test_pages_lie_in_the_file_in_any_order(tmp_path: Path) -> None:
     content = dump.make()
     opened = prepare(tmp_path, content[: dump.places[4][0] + 10])
     assert opened.absent == ((3, 5),)
+
+
+def test_the_smallest_gaps_are_closed_where_there_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kdump, "_MOST_RUNS", 2)
+    opened = prepare(tmp_path, Kdump(PAGES).make()[:CONTENTS])
+    assert opened.absent == ((3, 102), (900, 901))
 
 
 def test_descriptors_that_are_cut_off(tmp_path: Path) -> None:
