@@ -47,6 +47,10 @@ def prepare(path: Path) -> Opened:
             return _prepare(path, file)
     except (elf.ElfError, kdump.KdumpError, flattened.FlattenedError) as error:
         raise PageInspectError(f"{path} {error}", _AGAIN) from None
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot read {path}: {error.strerror}", "copy the core to a file first"
+        ) from None
 
 
 def _prepare(path: Path, file: IO[bytes]) -> Opened:

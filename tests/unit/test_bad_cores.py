@@ -90,6 +90,8 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, option: str) -> None:
         said = refused(option, path, *([] if option == "-c" else ["-c", core]))
         assert message in said[0]
     assert "is no regular file" in refused("-c", "/dev/zero")[0]
+    # A file that has no size, and no place to go to.
+    assert "cannot read /proc/self/maps" in refused("-c", "/proc/self/maps")[0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
