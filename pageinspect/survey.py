@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
 from drgn import Program
 
@@ -18,7 +17,7 @@ from .guard import paced
 from .layout import PageLayout, build_layout
 from .mapped import MappedVmemmap, map_vmemmap
 from .ranges import Range, resolve
-from .target import Target, adopt_program
+from .target import Target, adopt_program, core_path
 from .windows import Windows
 
 
@@ -94,11 +93,11 @@ class Survey:
 
         For a process that may end when the file is cut off meanwhile.
         """
-        core = self.target.prog.core_dump_path
+        core = core_path(self.target)
         if core is None or self.target.provenance.source == "live":
             return self
         prog, vmcoreinfo = self.target.prog, self.target.vmcoreinfo
-        return replace(self, mapped=map_vmemmap(prog, self.layout, vmcoreinfo, Path(core)))
+        return replace(self, mapped=map_vmemmap(prog, self.layout, vmcoreinfo, core))
 
     def _columns(self, batch: Batch) -> Pages:
         heads = head_pfns(self.layout, batch)
@@ -117,7 +116,7 @@ class Survey:
 
 def survey(target: Target) -> Survey:
     """Learn the layout and take the census of an opened kernel; raises PageInspectError."""
-    prog, core = target.prog, target.prog.core_dump_path
+    prog, core = target.prog, core_path(target)
     layout = build_layout(prog, target.vmcoreinfo)
     changing = target.provenance.changing
     census = take_census(prog, layout, target.vmcoreinfo, changing=changing)

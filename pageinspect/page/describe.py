@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from drgn import Program
+from drgn import FaultError, Program
 
 from ..census import TRYLOCK
 from ..classify import Code, Pages, code_name, use_name
@@ -93,7 +93,8 @@ class _Page:
             value = read(self.prog)
             return Fact(name, value, text(value), raw, rule)
         except owners.UNREADABLE as error:
-            return Fact(name, None, f"cannot be read: {error}", raw, rule)
+            fault = error.address if isinstance(error, FaultError) else None
+            return Fact(name, None, f"cannot be read: {error}", raw, rule, fault)
 
     def addresses(self) -> list[Fact]:
         layout, phys = self.layout, self.pfn << self.layout.page_shift
