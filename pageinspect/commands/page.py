@@ -49,14 +49,20 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dump_text is not None:
         return _decode_text(args)
-    from .. import page
+    from .. import left_out, page
     from ..report.page import PageReport
     from ..survey import survey
 
     opened = survey(open_target(args))
     pfns = page.resolve_addresses(args.addresses, opened.target.prog, opened.layout, opened.census)
+    described = tuple(page.describe(opened, pfns))
+    faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
     report = PageReport(
-        opened.target.provenance, opened.layout, tuple(page.describe(opened, pfns)), args.explain
+        opened.target.provenance,
+        opened.layout,
+        described,
+        args.explain,
+        left_out.missing(opened, faults),
     )
     write_report(args, report)
     return status(report.coverage)

@@ -1,6 +1,6 @@
 """Lies that a core can tell of how much there is: written into a copy of an ELF core of a guest.
 
-    python tests/fuzz/lies.py CORE LIE OUT
+python tests/fuzz/lies.py CORE LIE OUT
 """
 
 import shutil

@@ -9,11 +9,12 @@ from test_bad_cores import X86_64, elf_core, note, refused
 from test_formats import FULL, core, flat
 
 from pageinspect.errors import PageInspectError
-from pageinspect.formats import notes, prepare
-from pageinspect.vmcoreinfo import MOST_BYTES, read_file
+from pageinspect.formats import limits, prepare
+from pageinspect.formats.limits import MOST_VMCOREINFO
+from pageinspect.vmcoreinfo import read_file
 
-LONG = b"OSRELEASE=6.12.0\nPAGESIZE=4096\n" + b"X=1\n" * (MOST_BYTES // 4)
-CLAIMED = f"a VMCOREINFO of {len(LONG):,} bytes, more than 1 MiB"
+LONG = b"OSRELEASE=6.12.0\nPAGESIZE=4096\n" + b"X=1\n" * (MOST_VMCOREINFO // 4)
+CLAIMED = f"claims {len(LONG):,} bytes of VMCOREINFO, more than 1 MiB"
 
 
 def long_elf(monkeypatch: pytest.MonkeyPatch, text: bytes = LONG) -> bytes:
@@ -32,7 +33,7 @@ def test_a_long_vmcoreinfo_is_refused(
     path.write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     message, hint = refused("-c", path)
-    assert f"is not a core that can be read: its headers claim {CLAIMED}" in message
+    assert CLAIMED in message
     assert "take the dump again" in hint
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 200 << 10)
 
@@ -45,28 +46,18 @@ def test_one_behind_other_notes_is_seen(tmp_path: Path, monkeypatch: pytest.Monk
     )
     path = tmp_path / "core"
     path.write_bytes(long_elf(monkeypatch))
-    with pytest.raises(PageInspectError, match="claim a VMCOREINFO of 1,048,6"):
+    with pytest.raises(PageInspectError, match=r"claims 1,048,6\d\d bytes of VMCOREINFO"):
         prepare(path)
-    path.write_bytes(long_elf(monkeypatch, LONG[:MOST_BYTES]))
+    path.write_bytes(long_elf(monkeypatch, LONG[:MOST_VMCOREINFO]))
     assert prepare(path).notes == ()
 
 
 def test_notes_that_are_long_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes, "_MOST_NOTES", 4096)
+    monkeypatch.setattr(limits, "_MOST_NOTES", 4096)
     path = tmp_path / "core"
     path.write_bytes(long_elf(monkeypatch, LONG[:5000]))
-    with pytest.raises(PageInspectError, match=r"claim notes of 5,0\d\d bytes, more than 4 KiB"):
+    with pytest.raises(PageInspectError, match=r"claims 5,0\d\d bytes of notes, more than 4 KiB"):
         prepare(path)
-
-
-@pytest.mark.parametrize("size", [0, 3, 16, 63, 64, 100, 177, 4100])
-@pytest.mark.parametrize("kind", ["elf", "kdump"])
-def test_what_is_cut_off_has_no_long_notes(kind: str, size: int, tmp_path: Path) -> None:
-    content = elf_core(X86_64) if kind == "elf" else core(names=FULL)
-    path = tmp_path / "core"
-    path.write_bytes(content[:size])
-    with path.open("rb") as file:
-        assert notes.too_long(file) is None
 
 
 def test_a_vmcoreinfo_that_is_given_is_bounded_too(tmp_path: Path) -> None:
