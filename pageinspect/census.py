@@ -13,7 +13,7 @@ from drgn.helpers.linux.percpu import per_cpu_ptr
 
 from .errors import PageInspectError
 from .layout import MAX_ORDER, SECTION_PFNS, PageLayout
-from .memmap import read_memmap
+from .memmap import check_sections, read_memmap
 from .ranges import Range, count, merge
 from .vmcoreinfo import Info, sections
 
@@ -247,19 +247,25 @@ def _huge_zero_pfn(prog: Program) -> int | None:
 
 
 def take_census(
-    prog: Program, layout: PageLayout, vmcoreinfo: Info, *, changing: bool = False
+    prog: Program,
+    layout: PageLayout,
+    vmcoreinfo: Info,
+    *,
+    changing: bool = False,
+    most_sections: int | None = None,
 ) -> Census:
     """Read the census of the kernel that `prog` looks at, which is `changing` where it runs.
 
     Of a kernel whose types are not known, the sections are all there is. Raises PageInspectError
-    when zones and sections cannot be read.
+    when zones and sections cannot be read, or there are more than `most_sections`.
     """
     if layout.untold:
         numbers, _ = sections(prog, vmcoreinfo)
+        check_sections(len(numbers), most_sections)
         sound = merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)
         return Census(tuple(sound), (), changing=changing)
     try:
-        memmap = read_memmap(prog)
+        memmap = read_memmap(prog, most_sections)
         zones, names, objects = _zones(prog)
         pcp = _PcpReader(prog, layout).read(objects)
     except (LookupError, FaultError) as error:

@@ -1,5 +1,6 @@
 """Wires the walking stages: an opened kernel, and its pages as columns."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,6 +17,8 @@ from .classify.selected import SelectedPages
 from .guard import paced
 from .layout import PageLayout, build_layout
 from .mapped import MappedVmemmap, map_vmemmap
+from .memmap import most_sections
+from .page_tables import PageTables
 from .ranges import Range, resolve
 from .target import Target, adopt_program, core_path
 from .windows import Windows
@@ -32,6 +35,8 @@ class Survey:
     """Set in processes that may read struct pages without a copy: see mapped.py."""
     windows: Windows | None = None
     """Of a core."""
+    tables: PageTables | None = None
+    """Of a core, where VMCOREINFO says where they are."""
 
     def ranges(self, *texts: str) -> list[Range]:
         """Return the pfns with struct pages in ranges as the command line takes them, all for none.
@@ -79,7 +84,7 @@ class Survey:
     def _batches(self, wanted: Sequence[Range] | None) -> Iterator[walk.PageBatch]:
         prog, layout, spanned = self.target.prog, self.layout, self.census.spanned
         asked = spanned if wanted is None else wanted
-        return paced(walk.walk(prog, layout, spanned, asked, self.mapped))
+        return paced(walk.walk(prog, layout, spanned, asked, self.mapped, self.tables))
 
     def _give_back(self, pages: int) -> None:
         """Give back what is mapped of the core's file for what was looked at."""
@@ -119,8 +124,15 @@ def survey(target: Target) -> Survey:
     prog, core = target.prog, core_path(target)
     layout = build_layout(prog, target.vmcoreinfo)
     changing = target.provenance.changing
-    census = take_census(prog, layout, target.vmcoreinfo, changing=changing)
-    return Survey(target, layout, census, windows=None if core is None else Windows(core))
+    most = None if core is None else most_sections(core)
+    census = take_census(prog, layout, target.vmcoreinfo, changing=changing, most_sections=most)
+    survey = Survey(target, layout, census)
+    if core is None:
+        return survey
+    tables = None
+    with contextlib.suppress(KeyError):
+        tables = PageTables(prog, target.vmcoreinfo)
+    return replace(survey, windows=Windows(core), tables=tables)
 
 
 def marking_of(target: Target) -> Marking | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from drgn import FaultError, Program
 
 from .bounded import read_whole
@@ -28,6 +29,9 @@ _FORMS = {
     "LENGTH": _SMALL,
     "PAGESIZE": _SMALL,
 }
+MOST_SECTIONS = 1 << 25
+"""Of memory, that physical addresses of 52 bits have room for."""
+DAMAGED = "the core is damaged or cut off: compare its size and checksum with the original"
 _FLAGS = 0xFFF
 _LARGEST_PAGE = 1 << 16
 _HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
@@ -117,6 +121,15 @@ def release_address(info: Info) -> int:
     return name + 2 * 65
 
 
+def check_roots(roots: npt.NDArray[np.uint64]) -> None:
+    """Raise PageInspectError where two of the pointers of mem_section are one; 0 is for none."""
+    used = roots[roots != 0]
+    if len(np.unique(used)) < len(used):
+        raise PageInspectError(
+            "parts of this kernel's mem_section are in one and the same place", DAMAGED
+        )
+
+
 def sections(prog: Program, info: Info) -> tuple[list[int], int]:
     """Return the numbers of the memory sections that are online, and the vmemmap's address.
 
@@ -127,18 +140,18 @@ def sections(prog: Program, info: Info) -> tuple[list[int], int]:
     where = offset(info, "mem_section.section_mem_map")
     if page_size > _LARGEST_PAGE or width % 8 or where % 8 or not where < width <= page_size:
         raise contradiction(f"section_mem_map at {where} of {width} bytes")
-    per_root = page_size // width
+    per_root, length = page_size // width, int(lookup(info, "LENGTH(mem_section)"))
+    if length * per_root > MOST_SECTIONS:
+        raise contradiction(f"{length} parts of mem_section")
     try:
-        roots = np.frombuffer(
-            prog.read(symbol(info, "mem_section"), 8 * int(lookup(info, "LENGTH(mem_section)"))),
-            np.uint64,
-        )
+        roots = np.frombuffer(prog.read(symbol(info, "mem_section"), 8 * length), np.uint64)
+        check_roots(roots)
         present = np.flatnonzero(roots)
         data = b"".join(prog.read(int(roots[i]), per_root * width) for i in present)
     except FaultError as error:
         raise PageInspectError(
             f"cannot read the memory sections of this kernel: {error}",
-            "the core may be cut off: compare its size with the original",
+            DAMAGED,
         ) from None
     maps = np.frombuffer(data, np.uint64).reshape(-1, width // 8)[:, where // 8]
     used = np.flatnonzero(maps & np.uint64(HAS_MEM_MAP))

@@ -9,6 +9,7 @@ from drgn import FaultError, Program
 
 from .layout import SECTION_PFNS, PageLayout
 from .mapped import MappedVmemmap
+from .page_tables import PageTables
 from .ranges import Range, intersect
 
 Words = npt.NDArray[np.uint64]
@@ -93,7 +94,7 @@ class FolioHeads:
 
 
 def _read(
-    prog: Program, layout: PageLayout, first: int, n: int
+    prog: Program, layout: PageLayout, first: int, n: int, tables: PageTables | None = None
 ) -> tuple[Words, npt.NDArray[np.bool_] | None]:
     """Return the words of n struct pages, and which are readable (None: all)."""
     size = layout.struct_size
@@ -102,17 +103,42 @@ def _read(
         data: bytes | bytearray = prog.read(address, n * size)
         readable = None
     except _UNREADABLE:
-        data, readable = _read_around_holes(prog, address, n, size)
+        pieces = _mapped_pieces(tables, address, n * size)
+        data, readable = _read_around_holes(prog, address, n, size, pieces)
     return np.frombuffer(data, np.uint64).reshape(n, size // 8), readable
 
 
+def _mapped_pieces(tables: PageTables | None, address: int, length: int) -> list[Range]:
+    """Return what of some virtual memory is mapped, as (start, end) from its address.
+
+    All of it where that is not known. To look saves a thousand reads for a section that is not.
+    """
+    everything = [(0, length)]
+    if tables is None:
+        return everything
+    first, end = address // _FINEST, -(-(address + length) // _FINEST)
+    try:
+        mapped = tables.frames(first, end) >= 0
+    except _UNREADABLE:
+        return everything
+    edges = np.flatnonzero(np.diff(mapped, prepend=False, append=False))
+    places = (edges * _FINEST + (first * _FINEST - address)).tolist()
+    return intersect(list(zip(places[::2], places[1::2], strict=True)), everything)
+
+
 def _read_around_holes(
-    prog: Program, address: int, n: int, size: int
+    prog: Program, address: int, n: int, size: int, pieces: list[Range]
 ) -> tuple[bytearray, npt.NDArray[np.bool_]]:
-    """Halve what cannot be read until the holes are told from the rest; holes read as zeros."""
+    """Halve the pieces that cannot be read until the holes are told from the rest.
+
+    Holes, and what is in no piece, read as zeros.
+    """
     data = bytearray(n * size)
     readable = np.ones(n, np.bool_)
-    pieces = [(0, len(data))]
+    starts, ends = [start for start, _ in pieces], [end for _, end in pieces]
+    for start, end in zip([0, *ends], [*starts, len(data)], strict=True):
+        if start < end:
+            readable[start // size : -(-end // size)] = False
     while pieces:
         start, end = pieces.pop()
         try:
@@ -145,12 +171,14 @@ def walk(
     spanned: Sequence[Range],
     wanted: Sequence[Range],
     mapped: MappedVmemmap | None = None,
+    tables: PageTables | None = None,
 ) -> Iterator[PageBatch]:
     """Yield the PageBatches of every memory section that holds a wanted pfn, in order.
 
     `spanned` and `wanted` are sorted disjoint (start, end) pfns, end exclusive. A batch is what one
     section has of struct pages, so that free blocks and all but gigantic folios are whole in it.
-    With `mapped`, words may be a view of a file, read-only.
+    With `mapped`, words may be a view of a file, read-only. `tables` are those of a kernel that
+    stands still.
     """
     for section in _sections(wanted):
         for start, end in intersect(spanned, [(section, section + SECTION_PFNS)]):
@@ -159,7 +187,7 @@ def walk(
                 words = None if mapped is None else mapped.read(start, end - start)
                 readable = None
                 if words is None:
-                    words, readable = _read(prog, layout, start, end - start)
+                    words, readable = _read(prog, layout, start, end - start, tables)
                 yield PageBatch(start, words, readable, asked)
 
 

@@ -133,7 +133,9 @@ def seen(guest: Guest) -> Seen:
         top = ["--by", "comm", "--by", "pid", "--top", "1", "--order", "0"]
         texts["top"] = TextTracer(guest, "top", *top, "--disallow", "zsmalloc", *table)
         chosen = ["--pid", str(odd.pid), "--type", "untyped", "--order", "0,9"]
+        # Those of the other process are ranges without a free, more than code could be made of.
         chosen += [f"--pfn={r.start}-{r.stop}" for r in ranges]
+        chosen += [f"--pfn={pfn}" for pfn in sorted(plain.small)[::2]]
         texts["events"] = TextTracer(guest, "events", "--events", *chosen, *csv_)
         tracers += list(texts.values())[1:]
     for tracer in tracers:
