@@ -21,7 +21,7 @@ from .layout.from_types import enumerators
 from .memmap import member, sections_with_pages
 from .ranges import Range, merge
 from .schemes import WordScheme
-from .vmcoreinfo import IS_ONLINE, TAINT_ZONE_DEVICE
+from .vmcoreinfo import DAMAGED, IS_ONLINE, TAINT_ZONE_DEVICE
 from .walk import Words
 
 Mask = npt.NDArray[np.bool_]
@@ -175,6 +175,20 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
         typed_below=layout.scheme.typed_below,
         hole=0 if zero_holes else 1 << Kpf.NOPAGE,
     )
+
+
+def check_length(prog: Program, end: int) -> None:
+    """Raise PageInspectError for entries of pfns that no memory section can have."""
+    try:
+        last = prog["__highest_present_section_nr"].value_()
+    except (LookupError, FaultError):
+        return
+    if end > (last + 1) * SECTION_PFNS:
+        raise PageInspectError(
+            f"this kernel's max_pfn makes no sense: {end:#x}, where its memory sections end at "
+            f"{(last + 1) * SECTION_PFNS:#x}",
+            DAMAGED,
+        )
 
 
 def length(census: Census) -> int:

@@ -2,6 +2,7 @@
 
 The files have the bytes, and the length, that the kernel itself would give: an unsigned 64-bit
 number for each pfn from 0 on. That is the form that the kernel's page-types -F FILE takes.
+What is 0 where there is no page takes no room on disk.
 Struct pages that cannot be read have KPF_NOPAGE and count 0; they are counted on stderr.
 """
 
@@ -73,7 +74,9 @@ def _write(
 ) -> int:
     """Write what is asked for and return how many struct pages could not be read."""
     from .. import kpageflags
-    from ..ranges import intersect
+    from ..guard import paced
+    from ..ranges import count, intersect
+    from .sparse import check_room, end_sparse, write_sparse
 
     prog, census = opened.target.prog, opened.census
     rules = kpageflags.build_rules(prog, opened.layout)
@@ -83,6 +86,7 @@ def _write(
             f"{_KSM[rules.ksm]} here, inferred from {rules.inferred_from}\n"
         )
     end = kpageflags.length(census)
+    kpageflags.check_length(prog, end)
     online = kpageflags.find_online(prog, end)
     wanted = intersect(online.ranges, [(0, end)])
     unreadable = 0
@@ -91,11 +95,16 @@ def _write(
         pages = survey.sections(piece)
         return [kpageflags.entries(rules, online, end, batch) for batch in pages]
 
+    files = [stream for stream in (flags, counts) if stream is not None]
+    filled = [end if stream is flags and rules.hole else count(wanted) for stream in files]
+    check_room(files, [8 * entries for entries in filled])
     parts = itertools.chain.from_iterable(folded(args, opened, wanted, work))
-    for piece in kpageflags.pieces(rules, end, parts):
+    for piece in paced(kpageflags.pieces(rules, end, parts)):
         if flags is not None:
-            flags.write(piece.flags.tobytes())
+            write_sparse(flags, piece.flags.tobytes())
         if counts is not None:
-            counts.write(piece.counts.tobytes())
+            write_sparse(counts, piece.counts.tobytes())
         unreadable += piece.unreadable
+    for stream in files:
+        end_sparse(stream)
     return unreadable

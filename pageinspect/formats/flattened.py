@@ -8,7 +8,7 @@ an earlier one.
 import contextlib
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 from ..guard import paced
@@ -21,6 +21,10 @@ _PIECE = struct.Struct(">qq")
 _END = -1
 _MOST_AT_ONCE = 1 << 20
 _FIRST = 8
+_BLOCK = 4096
+_SLACK = 64 << 20
+_MOST_SPREAD = 1024
+"""Times of what was given so far that a piece may be behind the start."""
 
 
 class FlattenedError(ValueError):
@@ -80,6 +84,23 @@ def ends(source: IO[bytes]) -> bool:
     return source.read() == _END_MARK
 
 
+def _bounded(parts: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield the parts; raise FlattenedError where they take much more room than they have bytes.
+
+    A disk has room by blocks: a byte here and there would take thousands. makedumpfile and QEMU
+    write 16 KiB and more at once, and leave no long holes.
+    """
+    given = blocks = last = 0
+    for offset, data in parts:
+        first, end = offset // _BLOCK, offset + len(data)
+        given += len(data)
+        blocks += (end - 1) // _BLOCK + 1 - first - (blocks > 0 and first == last)
+        last = (end - 1) // _BLOCK
+        if blocks * _BLOCK > 2 * given + _SLACK or end > _MOST_SPREAD * (given + _SLACK):
+            raise FlattenedError("has pieces that are scattered over more room than they fill")
+        yield offset, data
+
+
 def rearrange(
     source: IO[bytes], target: IO[bytes], written: list[tuple[int, int]] | None = None
 ) -> None:
@@ -87,7 +108,7 @@ def rearrange(
 
     What is written goes to `written` as (start, end). Raises FlattenedError and OSError.
     """
-    for offset, data in paced(pieces(source)):
+    for offset, data in paced(_bounded(pieces(source))):
         if target.tell() != offset:
             target.seek(offset)
         target.write(data)

@@ -144,7 +144,7 @@ def test_a_list_that_leads_astray_or_round_is_not_whole(
 def test_it_is_known_whether_the_kernel_runs(
     monkeypatch: pytest.MonkeyPatch, source: Any, guest: Guest | None, changing: bool
 ) -> None:
-    def take(*_args: object, changing: bool) -> Census:
+    def take(*_args: object, changing: bool, most_sections: object) -> Census:
         return Census((), (), changing=changing)
 
     monkeypatch.setattr(survey, "build_layout", lambda *_args: MODERN)

@@ -166,3 +166,20 @@ def test_notes_on_how_a_core_was_read_are_in_json() -> None:
     noted = replace(plain, notes=("it is flattened",))
     assert "notes" not in TypesReport(plain, MODERN).to_json()["kernel"]
     assert TypesReport(noted, MODERN).to_json()["kernel"]["notes"] == ["it is flattened"]
+
+
+def test_pieces_that_are_scattered_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flattened, "_SLACK", 1 << 16)
+    # Each of 9 bytes, in a block of its own, later ones before earlier ones.
+    scattered = flat(*((4096 * (1000 - i), b"scattered") for i in range(1000)))
+    out = io.BytesIO()
+    with pytest.raises(flattened.FlattenedError, match="scattered over more room than they fill"):
+        flattened.rearrange(io.BytesIO(scattered), out)
+    far = flat((0, b"head"), (1 << 40, b"far"))
+    with pytest.raises(flattened.FlattenedError, match="scattered"):
+        flattened.rearrange(io.BytesIO(far), io.BytesIO())
+    # Small pieces that follow each other fill the blocks that they take.
+    small = flat(*((9 * i, b"following") for i in range(10000)))
+    out = io.BytesIO()
+    flattened.rearrange(io.BytesIO(small), out)
+    assert out.getvalue() == b"following" * 10000
