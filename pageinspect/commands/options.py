@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import PageInspectError, UsageError
+from ..terminal import say
 from .output import check_output, open_output
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def open_target(args: argparse.Namespace) -> "Target":
 
     opened = target.open_target(args.core, given)
     for note in opened.provenance.notes:
-        sys.stderr.write(f"pageinspect: {note}\n")
+        say(note)
     args.ends.push(partial(keep_answers, opened))
     return opened
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from ..terminal import say
 from .options import write_report, write_text
 from .output import cannot_write, forget
 
@@ -173,9 +174,7 @@ class Watch:
                     process_group=0,
                 )
             except OSError as error:
-                sys.stderr.write(
-                    f"pageinspect: {self._argv[0]}: cannot be started: {error.strerror}\n"
-                )
+                say(f"{self._argv[0]}: cannot be started: {error.strerror}")
                 self._argv = ()
 
     def finish(self) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..terminal import say
 from .output import check_output
-from .vm_options import add_guest_arguments, say
+from .vm_options import add_guest_arguments
 from .vm_run import in_guest
 
 if TYPE_CHECKING:

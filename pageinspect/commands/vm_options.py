@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..terminal import say
 from . import CommandParser
 
 if TYPE_CHECKING:
@@ -35,12 +36,6 @@ class DashesParser(CommandParser):
         parsed, unknown = super().parse_known_args(words[:end], namespace)
         parsed.command = words[end + 1 :]
         return parsed, unknown
-
-
-def say(step: str) -> None:
-    """Write a step of long work to standard error."""
-    sys.stderr.write(f"pageinspect: {step}\n")
-    sys.stderr.flush()
 
 
 def add_guest_arguments(parser: argparse.ArgumentParser) -> None:

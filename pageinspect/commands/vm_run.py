@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import Exit, PageInspectError, UsageError
-from .vm_options import add_guest_arguments, guest_of, say
+from ..terminal import say, write_line
+from .vm_options import add_guest_arguments, guest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,7 @@ def in_guest(args: argparse.Namespace, disks: "Disks | None" = None) -> "Iterato
         raise
     except PageInspectError as error:
         if isinstance(error, GuestLostError):
-            sys.stderr.write("".join(f"| {line}\n" for line in error.console))
+            for line in error.console:
+                write_line(f"| {line}")
         error.exit_code = Exit.GUEST_LOST
         raise

@@ -1,0 +1,17 @@
+"""Lines on standard error beside the report, the one way for text that may hold names."""
+
+import sys
+
+from .units import printable
+
+
+def say(text: str) -> None:
+    """Write a line, with what is in it of control characters escaped."""
+    write_line(f"pageinspect: {text}")
+
+
+def write_line(text: str) -> None:
+    """Write a line as say() does, with nothing before it."""
+    if sys.stderr is not None:
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
