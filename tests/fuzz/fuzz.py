@@ -38,8 +38,10 @@ COMMANDS = (
     ["check", "--format", "json"],
     ["types", "--format", "json"],
     ["list", "--use", "unreadable", "--each", "--format", "json"],
+    ["page", "0x1000", "0", "phys:0x2000000", "--explain", "--format", "json"],
+    ["export", "--kpageflags", "/dev/null", "--kpagecount", "/dev/zero"],
 )
-NOTE = re.compile(r"pageinspect: (?!error: )")
+NOTE = re.compile(r"pageinspect: (?!error: )|the code of stable_page_flags|\d+ struct page")
 ALLOWED = frozenset((0, 1, 3, 4))
 EDGES = [2**n + d for n in (31, 32, 40, 48, 63) for d in (-1, 0)]
 ABSURD = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, *EDGES)
@@ -113,15 +115,19 @@ class Outcome:
     def complaint(self) -> str | None:
         """Return what is wrong with how the damage was taken."""
         lines = self.stderr.splitlines()
-        if self.status not in ALLOWED:
+        if self.status not in ALLOWED and not self.lacks_page():
             return f"exit status {self.status}"
         if "Traceback" in self.stderr:
             return "a traceback"
-        if self.status == 1:
+        if self.status in (1, 2):
             said = [line for line in lines if not NOTE.match(line)]
             if len(said) != 2 or not said[0].startswith("pageinspect: error: "):
                 return "not one line and a hint"
             return None if said[1].startswith("  hint: ") else "no hint"
+        if not self.stdout:
+            # Of export, which says how many pages lack.
+            told = "could not be read: KPF_NOPAGE" in self.stderr
+            return None if (self.status == 3) == told else f"exit status {self.status} of export"
         report = json.loads(self.stdout)
         unreadable = report.get("coverage", {}).get("unreadable", 0)
         symbols = report["kernel"]["symbols"]
@@ -133,6 +139,10 @@ class Outcome:
         if self.status != 4 and (self.status == 3) != incomplete:
             return f"exit status {self.status} with {unreadable} unreadable, types from {symbols}"
         return None
+
+    def lacks_page(self) -> bool:
+        """Whether the pfn that was asked for is none of the damaged kernel."""
+        return self.status == 2 and "struct page" in self.stderr
 
     def kind(self) -> str:
         for word in ("crash", "to no end", "MiB of memory", "made sense of", "was killed"):

@@ -58,3 +58,54 @@ def test_the_forms_that_are_damaged_read_alike(small_core: Path, tmp_path: Path)
     assert [bool(listed["kernel"].pop("notes", [])) for listed in lists] == [False, False, True]
     assert lists[0] == lists[1] == lists[2]
     assert len(lists[0]["runs"]) > 20
+
+
+@pytest.mark.parametrize(
+    ("lie", "command", "message"),
+    [
+        (
+            "same_roots",
+            ["summary"],
+            "parts of this kernel's mem_section are in one and the same place",
+        ),
+        (
+            "too_many_sections",
+            ["summary"],
+            "memory sections, and a core of this length has room for",
+        ),
+        ("highest_section", ["list"], "claims a memory section number 0x8000000000000000"),
+        ("max_pfn", ["export", "--kpageflags", "/dev/null"], "max_pfn makes no sense: 0x400000000"),
+    ],
+)
+def test_a_lie_of_how_much_there_is_gets_a_line(
+    small_core: Path, tmp_path: Path, lie: str, command: list[str], message: str
+) -> None:
+    done = lied(small_core, tmp_path, lie, command)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+@pytest.mark.parametrize("lie", ["hugetlb_order", "hugetlb_sizes"])
+def test_huge_pages_that_cannot_be_leave_the_rest(
+    small_core: Path, tmp_path: Path, lie: str
+) -> None:
+    done = lied(small_core, tmp_path, lie, ["check", "--format", "json"])
+    assert done.returncode == 4
+    books = {book["name"]: book for book in json.loads(done.stdout)["counters"]}
+    assert [name for name, book in books.items() if book["verdict"] == "differs"] == ["hugetlb"]
+    assert len(books) > 5
+
+
+def lied(
+    core: Path, folder: Path, lie: str, command: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a copy of the core that lies."""
+    liar = folder / "core"
+    told = run("lies.py", core, lie, liar)
+    assert told.returncode == 0, told.stderr
+    argv = [sys.executable, "-m", "pageinspect", *command, "-c", str(liar)]
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        liar.unlink()
