@@ -124,10 +124,15 @@ class Outcome:
             if len(said) != 2 or not said[0].startswith("pageinspect: error: "):
                 return "not one line and a hint"
             return None if said[1].startswith("  hint: ") else "no hint"
-        if not self.stdout:
-            # Of export, which says how many pages lack.
-            told = "could not be read: KPF_NOPAGE" in self.stderr
-            return None if (self.status == 3) == told else f"exit status {self.status} of export"
+        return self.report_complaint() if self.stdout else self.export_complaint()
+
+    def export_complaint(self) -> str | None:
+        """Return the same of export, which says how many struct pages lack."""
+        told = "could not be read: KPF_NOPAGE" in self.stderr
+        return None if (self.status == 3) == told else f"exit status {self.status} of export"
+
+    def report_complaint(self) -> str | None:
+        """Return the same of a report."""
         report = json.loads(self.stdout)
         unreadable = report.get("coverage", {}).get("unreadable", 0)
         symbols = report["kernel"]["symbols"]
