@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drgn import Architecture, BadDataError, FaultError, Program, ProgramFlags
+from drgn import Architecture, BadDataError, FaultError, Platform, Program, ProgramFlags
 
 from . import formats, kcore, rights, vmcoreinfo
 from .btf import Answers
@@ -110,18 +110,23 @@ def _open_core(prog: Program, path: Path) -> tuple[str, ...]:
             f"{path} is not a core that can be read: {error}",
             "give a kernel core: ELF with VMCOREINFO (pageinspect vm dump) or kdump (makedumpfile)",
         ) from None
-    check_architecture(prog, path)
+    _check_architecture(prog, path)
     return opened.notes
 
 
-def check_architecture(prog: Program, path: Path) -> None:
+def _check_architecture(prog: Program, path: Path) -> None:
     """Raise PageInspectError for another machine's memory than that of x86_64."""
     platform = prog.platform
     if platform is None or platform.arch != Architecture.X86_64:
         name = "an unknown architecture" if platform is None else platform.arch.name.lower()
-        raise PageInspectError(
-            f"{path} is of {name}", "pageinspect reads kernels of x86_64 alone, 64-bit ones"
-        )
+        raise other_architecture(path, name)
+
+
+def other_architecture(path: Path, name: str) -> PageInspectError:
+    """Return the error for another machine's memory than that of x86_64."""
+    return PageInspectError(
+        f"{path} is of {name}", "pageinspect reads kernels of x86_64 alone, 64-bit ones"
+    )
 
 
 def _open_live(prog: Program) -> None:
@@ -178,10 +183,11 @@ def adopt_program(prog: Program) -> Target:
     return Target(prog, Provenance(release, source, "dwarf"), info)
 
 
-def new_program(given: Given, *, live: bool) -> Program:
+def new_program(given: Given, *, live: bool, platform: Platform | None = None) -> Program:
     """Return a drgn Program that looks at nothing yet, after a look at the files that are given.
 
-    Raises PageInspectError for those that cannot be read, and for what does not go together.
+    `platform` is for what drgn does not open itself. Raises PageInspectError for files that cannot
+    be read, and for what does not go together.
     """
     if given.vmlinux and (given.btf or given.kallsyms or given.only):
         raise UsageError(
@@ -202,7 +208,7 @@ def new_program(given: Given, *, live: bool) -> Program:
             _check_readable(path, what if what in ("vmlinux", "kallsyms") else what.upper())
     text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
     try:
-        prog = Program(vmcoreinfo=text)
+        prog = Program(platform, vmcoreinfo=text)
     except (ValueError, BadDataError) as error:
         raise PageInspectError(
             f"{given.vmcoreinfo} cannot be used: {error}",
