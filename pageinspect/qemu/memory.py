@@ -7,6 +7,7 @@ than it prints it (`xp`). A guest that runs is stopped for the milliseconds that
 import os
 import struct
 import time
+from collections.abc import Iterator
 
 from drgn import FaultError
 
@@ -68,9 +69,12 @@ class MonitorMemory:
             elf = dump(self._monitor, start, BLOCK)
         except RefusedError:
             return []
-        return [
-            (physical, data[:BLOCK]) for kind, physical, data in _segments(elf) if kind == _PT_LOAD
-        ]
+        pieces, room = [], BLOCK
+        for kind, physical, offset, length in _segments(elf):
+            if kind == _PT_LOAD and length <= room:
+                room -= length
+                pieces.append((physical, elf[offset : offset + length]))
+        return pieces
 
 
 def read_vmcoreinfo(monitor: Monitor) -> str:
@@ -80,15 +84,15 @@ def read_vmcoreinfo(monitor: Monitor) -> str:
         elf = dump(monitor, 0, 1)
     except RefusedError:
         return ""
-    for kind, _, notes in _segments(elf):
-        if kind == _PT_NOTE:
-            at = 0
-            while at + 12 <= len(notes):
-                name_size, size, _ = struct.unpack_from("<III", notes, at)
-                content = at + 12 + -(-name_size // 4) * 4
-                if notes[at + 12 : at + 12 + name_size] == b"VMCOREINFO\0":
-                    return notes[content : content + size].rstrip(b"\0").decode("ascii", "replace")
-                at = content + -(-size // 4) * 4
+    notes = (segment for segment in _segments(elf) if segment[0] == _PT_NOTE)
+    _, _, at, length = next(notes, (0, 0, 0, 0))
+    end = min(at + length, len(elf))
+    while at + 12 <= end:
+        name_size, size, _ = struct.unpack_from("<III", elf, at)
+        content = at + 12 + -(-name_size // 4) * 4
+        if elf[at + 12 : at + 12 + name_size] == b"VMCOREINFO\0":
+            return elf[content : content + size].rstrip(b"\0").decode("ascii", "replace")
+        at = content + -(-size // 4) * 4
     return ""
 
 
@@ -111,12 +115,10 @@ def dump(monitor: Monitor, start: int, length: int) -> bytes:
         os.close(file)
 
 
-def _segments(elf: bytes) -> list[tuple[int, int, bytes]]:
-    """Return (type, physical address, bytes) of each segment of an ELF core."""
+def _segments(elf: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (type, physical address, offset, length) of each segment of an ELF core."""
     (table,) = struct.unpack_from("<Q", elf, 32)
     size, count = struct.unpack_from("<HH", elf, 54)
-    segments = []
     for i in range(min(count, _MOST_SEGMENTS)):
         kind, _, offset, _, physical, length = struct.unpack_from("<IIQQQQ", elf, table + size * i)
-        segments.append((kind, physical, elf[offset : offset + length]))
-    return segments
+        yield kind, physical, offset, length

@@ -30,7 +30,7 @@ _REGION = re.compile(
 _ADDRESS = re.compile(r"\) is 0x([0-9a-f]{1,16})\s*\Z")
 
 
-class _BarredError(Exception):
+class BarredError(Exception):
     """The memory of QEMU cannot be read, or must not."""
 
 
@@ -38,10 +38,10 @@ def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
     """Have drgn read the guest's RAM in QEMU's memory, until `ends`; return why not, or ""."""
     answering = monitor.answering
     try:
-        memory = _open(answering, monitor.listening)
+        memory = open_memory(answering, monitor.listening)
         ends.callback(os.close, memory)
         segments = _segments(monitor, memory)
-    except _BarredError as error:
+    except BarredError as error:
         return str(error)
     if monitor.answering != answering:
         # Else what was opened under that number is what answered before and after.
@@ -51,13 +51,13 @@ def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
     return ""
 
 
-def _open(answering: Peer, listening: Peer) -> int:
-    """Return a descriptor of the memory of the process that answers. Raises _BarredError."""
+def open_memory(answering: Peer, listening: Peer) -> int:
+    """Return a descriptor of the memory of the process that answers. Raises BarredError."""
     own = os.geteuid()
     if not answering.pid:
-        raise _BarredError("QEMU is in another PID namespace")
+        raise BarredError("QEMU is in another PID namespace")
     if listening.uid not in (0, answering.uid):
-        raise _BarredError("another user answers than made the socket")
+        raise BarredError("another user answers than made the socket")
     path = f"/proc/{answering.pid}/mem"
     try:
         if answering[:2] == listening[:2] and answering.uid == own:
@@ -65,8 +65,8 @@ def _open(answering: Peer, listening: Peer) -> int:
         if own == 0 and answering.uid != 0:
             return _open_as(answering, path)
     except OSError as error:
-        raise _BarredError(f"{path}: {error.strerror}") from None
-    raise _BarredError("QEMU is of another user")
+        raise BarredError(f"{path}: {error.strerror}") from None
+    raise BarredError("QEMU is of another user")
 
 
 def _open_as(user: Peer, path: str) -> int:
@@ -107,7 +107,7 @@ def _segments(monitor: Monitor, memory: int) -> list[tuple[int, int, "_Segment"]
     segments = []
     regions = _regions(monitor.human("info mtree -f"))
     if len(regions) > _MOST_REGIONS:
-        raise _BarredError(f"QEMU names {len(regions)} regions of RAM")
+        raise BarredError(f"QEMU names {len(regions)} regions of RAM")
     for start, end in regions:
         try:
             found = _ADDRESS.search(monitor.human(f"gpa2hva {start:#x}"))
@@ -117,11 +117,11 @@ def _segments(monitor: Monitor, memory: int) -> list[tuple[int, int, "_Segment"]
         if found is not None and size > 0 and int(found[1], 16) + size < _END:
             segments.append((start, size, _Segment(memory, int(found[1], 16))))
     if not segments:
-        raise _BarredError("QEMU does not say where its guest's RAM is")
+        raise BarredError("QEMU does not say where its guest's RAM is")
     try:
         segments[0][2].read(segments[0][0], 1)
     except (FaultError, PageInspectError):
-        raise _BarredError("the guest's RAM is not where QEMU says") from None
+        raise BarredError("the guest's RAM is not where QEMU says") from None
     return segments
 
 
