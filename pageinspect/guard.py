@@ -27,8 +27,8 @@ PATIENCE_S = 60
 memory section a hundredth."""
 
 _GRACE_S = 3.0
-"""Seconds that a child has for tidying up once it is to end. One that is in C does not even hear of
-it: Python's handlers of signals run when that returns."""
+"""Seconds from a signal to SIGKILL: a child tidies up meanwhile, unless it is in C, where Python's
+signal handlers do not run."""
 
 _LEAST_MEMORY = 4 << 30
 _LOOK_S = 0.2
@@ -136,23 +136,18 @@ def paced(steps: Iterable[T]) -> Iterator[T]:
 @contextlib.contextmanager
 def _outliving(child: int) -> Iterator[None]:
     """Have the child killed when this process is, and it does not end by itself."""
-    try:
-        pidfd = os.pidfd_open(child)
-    except OSError:
-        # A filter of system calls may forbid it.
-        yield
-        return
 
     def kill() -> None:
         if not select.select([pidfd], [], [], _GRACE_S)[0]:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
-    watcher = Watcher(kill, [pidfd])
-    os.close(pidfd)
-    try:
+    with contextlib.ExitStack() as ends:
+        # A filter of system calls, or a limit of processes, may forbid it.
+        with contextlib.suppress(OSError):
+            pidfd = os.pidfd_open(child)
+            ends.callback(os.close, pidfd)
+            ends.callback(Watcher(kill, [pidfd]).call_off)
         yield
-    finally:
-        watcher.call_off()
 
 
 def _wait(child: int, signals: set[signal.Signals]) -> int:

@@ -28,7 +28,7 @@ class Guest:
         state = "paused" if self.paused else "running"
         if not self.barred:
             return f"a {state} QEMU guest, read in QEMU's memory"
-        stopped = "" if self.paused else "; it stops for each piece, as it does not for root"
+        stopped = "" if self.paused else "; it stops for each piece"
         return f"a {state} QEMU guest, read through its monitor ({self.barred}{stopped})"
 
 

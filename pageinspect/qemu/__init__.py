@@ -1,7 +1,7 @@
 """Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it.
 
-drgn could do so by itself (set_qemu_qmp()), but waits without end for who does not answer, and
-reads the memory of whatever process has the number of the one that made the socket.
+drgn's own set_qemu_qmp() has no deadline, and reads the memory of whatever process has the pid of
+the one that made the socket.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""A client of QEMU's monitor (QMP) that takes nothing for granted of who answers.
+"""A client of QEMU's monitor (QMP) that a hostile server can neither hold up nor flood.
 
-The library `qemu.qmp`, which the test harness uses, does not hand descriptors to QEMU and does not
-tell which process sent an answer.
+The library `qemu.qmp`, which the test harness uses, passes no descriptors to QEMU and does not say
+which process sent an answer.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ ANSWER_S = 30.0
 """Seconds for a command and its answer, whatever else is said meanwhile."""
 
 LARGEST = 8 << 20
-"""Bytes that may be said until a command is answered. The longest answer of use, `info mtree -f`,
+"""Bytes that may come until a command is answered. The longest answer needed, to `info mtree -f`,
 has some hundred KiB."""
 
 _WATCHER_ANSWER_S = 10.0
@@ -94,8 +94,7 @@ class Monitor:
     ) -> Any:
         """Run a command and return its answer. Raises RefusedError, and PageInspectError.
 
-        `descriptor` is handed to QEMU with it. Who left one command without an answer is asked no
-        more.
+        `descriptor` is passed to QEMU with it. After one without an answer, all fail at once.
         """
         if self._lost is not None:
             raise self._lost

@@ -1,10 +1,11 @@
-"""Reads a guest's memory in that of its QEMU, with the rights of the user who answers, not root's.
+"""Reads a guest's memory in its QEMU process, with no more rights than that process's user has.
 
-Who answers on a socket may be anyone, and becomes another program as he likes: a set-user-ID one,
-whose memory root could read and he could not. So root opens that memory as he would, and the
-kernel refuses what he could not read himself: that of another user, and of a process that has, or
-had, more rights than he. What is opened stays the memory that the process had then: a program that
-it executes afterwards has another.
+The server of a socket may be hostile: it can execute a set-user-ID program, whose memory root may
+read but its user may not. So root opens /proc/PID/mem as that user, and the kernel refuses the
+memory of other users, and of a process that has or had more rights. The descriptor stays bound to
+the memory that the process had when it was opened: a program executed later has new memory.
+
+process_vm_readv() is faster by itself, but looks the process up by number at each call.
 """
 
 import errno
@@ -31,7 +32,7 @@ _ADDRESS = re.compile(r"\) is 0x([0-9a-f]{1,16})\s*\Z")
 
 
 class BarredError(Exception):
-    """The memory of QEMU cannot be read, or must not."""
+    """QEMU's memory cannot be read, or must not be."""
 
 
 def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
@@ -43,8 +44,10 @@ def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
         segments = _segments(monitor, memory)
     except BarredError as error:
         return str(error)
+    except RefusedError:
+        return "QEMU does not answer info mtree"
     if monitor.answering != answering:
-        # Else what was opened under that number is what answered before and after.
+        # The same process before and after means that no other one had its number in between.
         return "another process answers than before"
     for start, size, segment in segments:
         prog.add_memory_segment(start, size, segment.read, physical=True)
@@ -72,8 +75,8 @@ def open_memory(answering: Peer, listening: Peer) -> int:
 def _open_as(user: Peer, path: str) -> int:
     """Open a file with no more rights than a user has.
 
-    In a process of its own: a change of the effective user would make this one forget that it is
-    to end with its parent. The real user stays root, so that the other one cannot stop it.
+    This takes a process of its own: a change of the effective user clears PR_SET_PDEATHSIG. The
+    real user stays root, so that the other user cannot send it signals.
     """
     ours, theirs = socket.socketpair()
     child = fork()

@@ -178,11 +178,11 @@ class Qemu:
 def clear_socket(path: Path) -> None:
     """Remove a socket at which nobody listens, as a QEMU that was killed leaves it.
 
-    Raises UsageError for what is in use or no socket: QEMU would remove that too.
+    Raises UsageError for a socket in use, and for any other file: QEMU would replace it.
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise UsageError(f"{path} is no socket", "name a file for one that is not there")
+            raise UsageError(f"{path} is not a socket", "name a path that does not exist yet")
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(0)
             probe.connect(str(path))

@@ -81,7 +81,7 @@ def test_what_is_no_socket_stays(tmp_path: Path) -> None:
     path.write_text("precious")
     link.symlink_to(path)
     for name in (path, link):
-        with pytest.raises(UsageError, match="is no socket"):
+        with pytest.raises(UsageError, match="is not a socket"):
             clear_socket(name)
     assert path.read_text() == "precious"
     assert link.is_symlink()
