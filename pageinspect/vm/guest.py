@@ -282,6 +282,9 @@ class Guest:
             qmp_socket=self._qmp_socket,
             descriptors=(whole, tar, *self._scratch.values()),
         )
+        if self._qmp_socket is not None:
+            qemu.clear_socket(self._qmp_socket)
+            self._exit.callback(_forget, self._qmp_socket)
         self._qemu = qemu.Qemu(machine)
         self._exit.callback(self._qemu.close)
         for end in theirs:
@@ -312,6 +315,12 @@ class Guest:
             if "Kernel panic" in line:
                 return line[line.index("Kernel panic") :]
         return "it shut down"
+
+
+def _forget(qmp_socket: Path) -> None:
+    """Remove the socket of a QEMU that has ended, unless it is another's by now."""
+    with contextlib.suppress(PageInspectError, OSError):
+        qemu.clear_socket(qmp_socket)
 
 
 def _memory_file(name: str, content: bytes) -> int:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import socket
+import stat
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,6 +178,29 @@ class Qemu:
         self._process.kill()
         self._process.wait()
         os.close(self._said)
+
+
+def clear_socket(path: Path) -> None:
+    """Remove a socket at which nobody listens, as a QEMU that was killed leaves it.
+
+    Raises UsageError for a socket in use, and for any other file: QEMU would replace it.
+    """
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise UsageError(f"{path} is not a socket", "name a path that does not exist yet")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(0)
+            probe.connect(str(path))
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+        return
+    except OSError as error:
+        # BlockingIOError: its queue is full.
+        if not isinstance(error, BlockingIOError):
+            raise UsageError(f"{path}: {error.strerror or error}", "choose another path") from None
+    raise UsageError(f"another process listens at {path}", "choose another path for this guest")
 
 
 def last_lines(console: Path, count: int) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 
 from pageinspect.errors import UsageError
 from pageinspect.vm import accel, qemu
-from pageinspect.vm.qemu import Machine, command_line, last_lines, parse_memory
+from pageinspect.vm.qemu import Machine, clear_socket, command_line, last_lines, parse_memory
 
 _MACHINE = Machine(
     accelerator="tcg",
@@ -52,6 +53,38 @@ def test_nodes_share_the_memory_and_there_is_room_for_more() -> None:
     for node in nodes:
         name = node.partition("memdev=")[2]
         assert f"memory-backend-ram,id={name},size=1073741824B,reserve=off" in argv
+
+
+def test_a_stale_socket_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    clear_socket(path)
+    assert not path.exists()
+    clear_socket(path)
+
+
+def test_a_socket_in_use_stays(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(0)
+        # The second finds the queue full.
+        for _ in range(3):
+            with pytest.raises(UsageError, match="another process listens"):
+                clear_socket(path)
+    assert path.is_socket()
+
+
+def test_what_is_no_socket_stays(tmp_path: Path) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_text("precious")
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(UsageError, match="is not a socket"):
+            clear_socket(name)
+    assert path.read_text() == "precious"
+    assert link.is_symlink()
 
 
 def test_commas_in_paths_are_doubled() -> None:
