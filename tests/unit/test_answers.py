@@ -157,9 +157,9 @@ def test_a_command_that_fails_keeps_nothing(cache: Path) -> None:
     answers.learn(answers.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (answers,))
     with contextlib.suppress(PageInspectError), contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target))
+        ends.push(partial(keep_answers, target, None))
         raise PageInspectError("no", "hint")
     assert not cache.exists()
     with contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target))
+        ends.push(partial(keep_answers, target, None))
     assert load_answers(BUILD_ID).types == {"4 page": [7]}
