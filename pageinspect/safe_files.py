@@ -25,7 +25,7 @@ PRIVATE = 0o600
 _NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40
-_LARGEST = 16 << 20
+_LARGEST = 4 << 20
 
 
 class UntrustedError(PageInspectError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..errors import PageInspectError, UsageError
 from ..safe_files import only_ours
+from ..units import printable
 from .output import check_output, open_output
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ def keep_answers(
 
     What comes from a core or a guest that another user may change is not kept.
     """
+    refused = next((answers.refused for answers in opened.answers if answers.refused), None)
+    if refused is not None and sys.stderr is not None:
+        sys.stderr.write(printable(f"pageinspect: {refused.message}; {refused.hint}") + "\n")
     if error is None and (source is None or only_ours(source)):
         for answers in opened.answers:
             answers.save()

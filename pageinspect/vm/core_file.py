@@ -1,6 +1,7 @@
 """Writes a core of a guest, and the folder beside it, where -o says."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,9 @@ def folder_beside(core: Path) -> Iterator[tuple[Path, int]]:
         try:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             folder = os.open(name, flags, dir_fd=place.folder)
-        except NotADirectoryError:
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
             raise safe_files.UntrustedError(f"{path} is not a folder", "remove it") from None
     try:
         if safe_files.others_write(os.fstat(folder)):
