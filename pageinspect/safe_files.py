@@ -21,6 +21,7 @@ from .errors import PageInspectError
 
 PRIVATE = 0o600
 """The mode of a memory image."""
+_PUBLIC = 0o644
 
 _NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -71,17 +72,25 @@ class Place(NamedTuple):
 
         In a folder that others may write it must be this user's or root's own, under this one name.
         """
+        if self.found is not None:
+            # A FIFO would be waited for.
+            self._check(self.found)
         follow = 0 if self.is_descriptor else os.O_NOFOLLOW
         descriptor = os.open(self.name, flags | follow | os.O_CLOEXEC, 0o666, dir_fd=self.folder)
-        found = os.fstat(descriptor)
+        try:
+            self._check(os.fstat(descriptor))
+        except UntrustedError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _check(self, found: os.stat_result) -> None:
         planted = not is_ours(found) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1)
         if planted and self.is_shared and not self.is_descriptor:
-            os.close(descriptor)
             raise UntrustedError(
                 f"{self.name} was put there by another user",
                 "name a file in a folder that only you may write",
             )
-        return descriptor
 
 
 @contextlib.contextmanager
@@ -247,7 +256,7 @@ def write_trusted(path: Path, text: str) -> None:
     """Replace a file in a trusted folder. Raises OSError and UntrustedError."""
     with (
         trusted_folder(path.parent) as folder,
-        replacing(folder, path.name, durable=True) as stream,
+        replacing(folder, path.name, mode=_PUBLIC, durable=True) as stream,
     ):
         stream.write(text.encode())
 

@@ -39,6 +39,9 @@ def folder(*parts: str) -> Path:
 
 _WORK = ".building"
 
+FOLDER_MODE = 0o755
+"""Of folders in the cache whose files are read again, whatever the umask is."""
+
 
 @contextmanager
 def locked(target: Path, progress: Progress = silent) -> Iterator[None]:
@@ -65,7 +68,7 @@ def build_once(target: Path, build: Callable[[Path], Path], progress: Progress =
             work = target.parent / f".{target.name}{_WORK}"
             remove(work)
             _sweep(target.parent)
-            work.mkdir()
+            work.mkdir(FOLDER_MODE)
             try:
                 result = build(work)
                 _flush(result)

@@ -113,7 +113,7 @@ def _build(kernel: catalogue.Kernel, progress: Progress) -> BuiltKernel:
 
     def fill(work: Path) -> Path:
         folder = work / "kernel"
-        folder.mkdir()
+        folder.mkdir(cache.FOLDER_MODE)
         for deb in archive.download(resolved.packages, work / "debs"):
             _extract(deb, work / "tree")
         progress(f"{kernel.name}: packing {resolved.release}")
