@@ -2,11 +2,12 @@
 
 A book is verified when the count lies between what the kernel said before the walk and after it; of
 a core the two are one number. It is explained when it is off in a way, and by no more, than a rule
-allows; the rules are in this file. Anything else differs: memory and its books contradict each
-other.
+allows; the rules are in this file. A rule allows what something shows that was read: a lock that is
+held, a task that is in the code that marks pages. Anything else differs: memory and its books
+contradict each other.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,7 +32,10 @@ class Book:
     counter: str
     """Where the kernel's number comes from."""
     counted: int
+    before: int
+    """What the kernel said before the walk; of a core the same as `kernel`."""
     kernel: int
+    """What it said after the walk."""
     verdict: Verdict
     why: str
 
@@ -42,6 +46,7 @@ class Book:
             "uses": list(self.uses),
             "counter": self.counter,
             "counted": self.counted,
+            "before": self.before,
             "kernel": self.kernel,
             "verdict": self.verdict,
             "why": self.why,
@@ -57,6 +62,15 @@ class Excuse:
     why: str
 
 
+Marking = Callable[[], Mapping[str, Sequence[str]]]
+"""Returns, by the names of books, the functions in which tasks mark or count such pages: one for
+each task that is in such code."""
+
+
+def _no_excuses(_totals: Totals, _counters: Counters) -> Iterator[Excuse]:
+    return iter(())
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     """What one book is made from."""
@@ -66,8 +80,10 @@ class _Line:
     counter: str
     kernel: Callable[[Counters], int]
     in_hand: int = 0
-    """Pages that one CPU may have marked and not yet counted, or the other way round."""
-    excuses: Callable[[Totals, Counters], Iterable[Excuse]] = lambda _totals, _counters: ()
+    """Pages that one task may have marked and not yet counted, or the other way round."""
+    excuses: Callable[[Totals, Counters], Iterable[Excuse]] = _no_excuses
+    counted: int | None = None
+    """The count, where it is not that of the uses."""
 
 
 def _of(*names: str) -> Callable[[Counters], int]:
@@ -108,7 +124,7 @@ def _pcp_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
 
 def _slab_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
     # Where they have a type, that is counted with slab.
-    if "large_kmalloc" not in totals.uses and totals.compound_kernel:
+    if "large_kmalloc" not in totals.known and totals.compound_kernel:
         yield Excuse(
             -totals.compound_kernel,
             0,
@@ -127,7 +143,14 @@ def _anon_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
         )
 
 
-def _file_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
+def _file_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
+    if "NR_SWAPCACHE" not in counters.items and totals.swapcache:
+        yield Excuse(
+            -totals.swapcache,
+            totals.file_off_lru,
+            f"{counted_as(totals.swapcache, 'page')} are in the swap cache, which NR_FILE_PAGES "
+            "has and this kernel counts nowhere else",
+        )
     if totals.file_off_lru:
         yield Excuse(
             0,
@@ -137,11 +160,11 @@ def _file_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
         )
 
 
-def _offline_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
-    offline = totals.uses.get("offline", 0)
-    if offline:
+def _offline_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
+    if counters.offliners:
+        drivers = " and ".join(counters.offliners)
         yield Excuse(
-            0, offline, "virtio-mem and hypervisors' own drivers mark pages too, not counted here"
+            0, totals.uses.get("offline", 0), f"of {drivers}, which counts what it marks nowhere"
         )
 
 
@@ -153,7 +176,7 @@ def _movable_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
 
 def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
     """Yield the lines that this kernel has counters for."""
-    items, uses = counters.items, totals.uses
+    items = counters.items
     yield _Line("buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_excuses)
     yield _Line("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _pcp_excuses)
     # Since Linux kernel commit d42f3245c7e2 ("mm: memcg: convert vmstat slab counters to bytes")
@@ -161,23 +184,28 @@ def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
     slab = [f"NR_SLAB_{kind}_B" for kind in ("RECLAIMABLE", "UNRECLAIMABLE")]
     if slab[0] not in items:
         slab = [name.removesuffix("_B") for name in slab]
-    slab_uses = ("slab", "large_kmalloc") if "large_kmalloc" in uses else ("slab",)
+    slab_uses = ("slab", "large_kmalloc") if "large_kmalloc" in totals.known else ("slab",)
     yield _Line("slab", slab_uses, " + ".join(slab), _of(*slab), 8, _slab_excuses)
     yield _Line("table", ("table",), "NR_PAGETABLE", _of("NR_PAGETABLE"), 2)
     if "NR_ZSPAGES" in items:
-        movable = "zsmalloc" not in uses and uses.get("movable_ops", 0) > 0
-        yield _Line(
-            "movable_ops" if movable else "zsmalloc",
-            ("movable_ops",) if movable else ("zsmalloc",),
-            "NR_ZSPAGES",
-            _of("NR_ZSPAGES"),
-            1,
-            _movable_excuses if movable else lambda _totals, _counters: (),
-        )
-    anon = ("anon", "ksm") if uses.get("ksm") else ("anon",)
-    yield _Line("anon", anon, "NR_ANON_MAPPED", _of("NR_ANON_MAPPED"), 32, _anon_excuses)
+        typed = "zsmalloc" in totals.known
+        name = "zsmalloc" if typed else "movable_ops"
+        excuses = _no_excuses if typed else _movable_excuses
+        yield _Line(name, (name,), "NR_ZSPAGES", _of("NR_ZSPAGES"), 1, excuses)
+    yield _Line("anon", ("anon", "ksm"), "NR_ANON_MAPPED", _of("NR_ANON_MAPPED"), 32, _anon_excuses)
     yield _Line("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
     yield from _file_line(items.keys())
+    # Since Linux kernel commit b6038942480e ("mm: memcg: add swapcache stat for memcg v2")
+    # (in v5.12).
+    if "NR_SWAPCACHE" in items and totals.swapcache is not None:
+        yield _Line(
+            "swapcache",
+            (),
+            "NR_SWAPCACHE",
+            _of("NR_SWAPCACHE"),
+            32,
+            counted=totals.swapcache,
+        )
     if counters.hugetlb is not None:
         yield _Line("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0)
     yield from _balloon_line(counters)
@@ -215,41 +243,68 @@ def _moving_excuse(line: _Line, before: Counters, after: Counters) -> Iterator[E
     yield Excuse(-most, most, why)
 
 
-def _in_hand_excuse(line: _Line, counters: Counters) -> Iterator[Excuse]:
-    most = line.in_hand * counters.cpus
+def _in_hand_excuse(line: _Line, counters: Counters, marking: Marking | None) -> Iterator[Excuse]:
+    """Yield what is marked and not yet counted, or the other way round.
+
+    Of a running kernel that may be so on any CPU; of one that stands still it shows.
+    """
+    if not line.in_hand:
+        return
+    if marking is None:
+        most = line.in_hand * counters.cpus
+        why = f"{counted_as(counters.cpus, 'CPU')} may be marking or counting them"
+    else:
+        functions = marking().get(line.name, ())
+        most = line.in_hand * len(functions)
+        tasks = "a task is" if len(functions) == 1 else f"{len(functions)} tasks are"
+        why = f"{tasks} in {', '.join(sorted(set(functions)))}, where they are marked and counted"
     if most:
-        why = f"{counted_as(counters.cpus, 'CPU')} may be marking or counting them: {most} pages"
-        yield Excuse(-most, most, f"{why} at most")
+        yield Excuse(-most, most, f"{why}: {number(most)} pages at most")
 
 
-def _book(line: _Line, totals: Totals, before: Counters, after: Counters) -> Book:
-    # Where a page can have several types, its use names them all.
-    counted = sum(n for use, n in totals.uses.items() if set(use.split("+")) & set(line.uses))
+def _book(
+    line: _Line, totals: Totals, before: Counters, after: Counters, marking: Marking | None
+) -> Book:
+    counted = line.counted
+    if counted is None:
+        # Where a page can have several types, its use names them all.
+        counted = sum(n for use, n in totals.uses.items() if set(use.split("+")) & set(line.uses))
     first, last = line.kernel(before), line.kernel(after)
     low, high = sorted((first, last))
     verdict: Verdict
     if low <= counted <= high:
         verdict = "verified"
-        why = "" if low == high else f"it went from {number(first)} to {number(last)} meanwhile"
-        if len(line.uses) > 1 and not why:
-            why = f"{' and '.join(line.uses)} together"
+        why = f"{' and '.join(line.uses)} together" if len(line.uses) > 1 else ""
     else:
-        off = counted - (high if counted > high else low)
-        excuses = [
-            *line.excuses(totals, after),
-            *_moving_excuse(line, before, after),
-            *_in_hand_excuse(line, after),
-        ]
+        nearest = high if counted > high else low
+        off = counted - nearest
+        excuses = _excuses(line, totals, before, after, marking)
         excuse = next((e for e in excuses if e.fewest <= off <= e.most), None)
         verdict = "explained" if excuse else "differs"
-        why = f"{off:+,}: {excuse.why}" if excuse else f"{off:+,}: nothing known allows that"
-    return Book(line.name, line.uses, line.counter, counted, last, verdict, why)
+        from_which = "" if low == high else f" from {number(nearest)}"
+        reason = excuse.why if excuse else "nothing known allows that"
+        why = f"{off:+,}{from_which}: {reason}"
+    return Book(line.name, line.uses, line.counter, counted, first, last, verdict, why)
 
 
-def balance(totals: Totals, before: Counters, after: Counters) -> tuple[Book, ...]:
-    """Return the books of a whole machine: its totals beside its counters, read twice."""
+def _excuses(
+    line: _Line, totals: Totals, before: Counters, after: Counters, marking: Marking | None
+) -> Iterator[Excuse]:
+    """Yield one by one what may be: whose tasks are in which code is looked for last."""
+    yield from line.excuses(totals, after)
+    yield from _moving_excuse(line, before, after)
+    yield from _in_hand_excuse(line, after, marking)
+
+
+def balance(
+    totals: Totals, before: Counters, after: Counters, marking: Marking | None = None
+) -> tuple[Book, ...]:
+    """Return the books of a whole machine: its totals beside its counters, read twice.
+
+    `marking` tells of a machine that stands still; it is called when a total is off.
+    """
     return tuple(
-        _book(line, totals, before, after)
+        _book(line, totals, before, after, marking)
         for line in _lines(totals, before)
         if totals.told is None or totals.told.issuperset(line.uses)
     )
@@ -261,8 +316,11 @@ def remarks(books: Iterable[Book]) -> tuple[str, ...]:
 
 
 def _remark(book: Book) -> str:
-    uses = f"{' + '.join(book.uses)} {number(book.counted)}"
-    if book.counted == book.kernel:
-        return f"{uses} = {book.counter} ({book.verdict})"
+    counted = f"{' + '.join(book.uses) or f'PG_{book.name}'} {number(book.counted)}"
+    if book.counted == book.before == book.kernel:
+        return f"{counted} = {book.counter} ({book.verdict})"
+    kernel = number(book.kernel)
+    if book.before != book.kernel:
+        kernel = f"{number(book.before)} before and {kernel} after"
     why = f": {book.why}" if book.why else ""
-    return f"{uses}, {book.counter} {number(book.kernel)} ({book.verdict}{why})"
+    return f"{counted}, {book.counter} {kernel} ({book.verdict}{why})"

@@ -82,11 +82,24 @@ class Census:
     """One beyond the last pfn of memory."""
     devices: tuple[Range, ...] = ()
     """pfns of ZONE_DEVICE: its zone spans what lies between them too."""
+    changing: bool = False
+    """The kernel ran on after this was read, so that pages need not agree with it."""
 
     def zone_name(self, number: int) -> str:
         """Return the name of the zone that page flags give by its number."""
-        # Pages that no zone was ever given have the number behind the last.
         return self.zone_names[number] if number < len(self.zone_names) else f"zone {number}"
+
+    def no_zone(self, number: int) -> str:
+        """Return what a zone number means that is no zone's, as a sentence; "" of a zone's.
+
+        init_reserved_page() of the kernel, now __init_page_from_nid(), looks for the zone that
+        spans a pfn, and where there is none ends at the number behind the last.
+        """
+        if not self.zone_names or number < len(self.zone_names):
+            return ""
+        if number > len(self.zone_names):
+            return f"This kernel gives no page the zone number {number}."
+        return "No zone spans these pages: firmware or the boot loader reserved them."
 
     @property
     def spanned_pages(self) -> int:
@@ -233,15 +246,18 @@ def _huge_zero_pfn(prog: Program) -> int | None:
     return None if pfn is None or pfn >= 1 << 52 else pfn
 
 
-def take_census(prog: Program, layout: PageLayout, vmcoreinfo: Info) -> Census:
-    """Read the census of the kernel that `prog` looks at.
+def take_census(
+    prog: Program, layout: PageLayout, vmcoreinfo: Info, *, changing: bool = False
+) -> Census:
+    """Read the census of the kernel that `prog` looks at, which is `changing` where it runs.
 
     Of a kernel whose types are not known, the sections are all there is. Raises PageInspectError
     when zones and sections cannot be read.
     """
     if layout.untold:
         numbers, _ = sections(prog, vmcoreinfo)
-        return Census(tuple(merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)), ())
+        sound = merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)
+        return Census(tuple(sound), (), changing=changing)
     try:
         memmap = read_memmap(prog)
         zones, names, objects = _zones(prog)
@@ -260,4 +276,5 @@ def take_census(prog: Program, layout: PageLayout, vmcoreinfo: Info) -> Census:
         huge_zero_pfn=_huge_zero_pfn(prog),
         max_pfn=_variable(prog, "max_pfn") or 0,
         devices=memmap.devices,
+        changing=changing,
     )

@@ -5,23 +5,34 @@ yet. Sums here are those of the kernel's own zone_page_state_snapshot(). The tot
 vm_node_stat are not looked at: a CPU that folds adds to them last, for all zones at once.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from drgn import FaultError, Object, Program, sizeof
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
+from drgn.helpers.linux.module import for_each_module
 from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
 
 from .errors import PageInspectError
 
 Items = list[tuple[str, int]]
 
+_OFFLINERS = {
+    "hv_balloon": "balloon_onchannelcallback",
+    "virtio_mem": "virtio_mem_set_fake_offline",
+    "vmw_balloon": "vmballoon_work",
+}
+"""Drivers, and a function that tells of each where it is built in."""
+_MOST_MODULES = 1 << 14
+
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a kernel counts, at one moment; in pages, but for the last three."""
+    """What a kernel counts, at one moment; in pages, but for the last four."""
 
     items: Mapping[str, int]
     """Zone and node items by the kernel's names (NR_FREE_PAGES), summed over zones and nodes; those
@@ -40,6 +51,8 @@ class Counters:
     """Number of zone and per-CPU list locks that are held: a CPU is moving pages."""
     cpus: int = 0
     """Number of CPUs that there can be."""
+    offliners: tuple[str, ...] = ()
+    """Drivers there are that mark pages offline and count them in nothing of the above."""
 
 
 @dataclass(slots=True)
@@ -135,6 +148,22 @@ def _hugetlb(prog: Program) -> int | None:
     return sum(pools[i].nr_huge_pages.value_() << pools[i].order.value_() for i in range(n))
 
 
+def _offliners(prog: Program) -> tuple[str, ...]:
+    """Return the drivers that mark pages offline and do not count them: modules, or built in."""
+    found = set()
+    for driver, function in _OFFLINERS.items():
+        with contextlib.suppress(LookupError):
+            prog.symbol(function)
+            found.add(driver)
+    with contextlib.suppress(LookupError, FaultError):
+        for module in islice(for_each_module(prog), _MOST_MODULES):
+            found |= {module.name.string_().decode("ascii", "replace")} & _OFFLINERS.keys()
+    with contextlib.suppress(LookupError, FaultError):
+        if prog.read_u32(prog.symbol("xen_domain_type").address):
+            found.add("xen")
+    return tuple(sorted(found))
+
+
 def read_counters(prog: Program) -> Counters:
     """Read the counters of the kernel that `prog` looks at; raises PageInspectError."""
     try:
@@ -142,6 +171,7 @@ def read_counters(prog: Program) -> Counters:
         sums = _statistics(prog, cpus)
         events = _events(prog, cpus)
         hugetlb = _hugetlb(prog)
+        offliners = _offliners(prog)
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the counters of this kernel: {error}",
@@ -157,4 +187,5 @@ def read_counters(prog: Program) -> Counters:
         isolated_blocks=sums.isolated_blocks,
         locked=sums.locked,
         cpus=len(cpus),
+        offliners=offliners,
     )

@@ -7,7 +7,6 @@ see classify. What changed between kernels is decided once, by features, into `R
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from drgn import FaultError, Program, offsetof
 from .census import Census
 from .classify import Pages, codes_of
 from .errors import PageInspectError
+from .ksm_flag import KsmRule, ksm_rule
 from .layout import SECTION_PFNS, PageLayout
 from .layout.from_types import enumerators
 from .memmap import member, sections_with_pages
@@ -114,9 +114,10 @@ class Rules:
     """Flags are those of the folio, and a folio tells whether it is a huge page or mapped."""
     types_by_head: bool
     """OFFLINE and PGTABLE are told by the type of the folio's head."""
-    ksm: Literal["exact", "any-anon"]
+    ksm: KsmRule
     """any-anon: every anonymous page is reported as merged by KSM."""
-    swapcache: int | None
+    inferred_from: str
+    """What tells of `ksm` where the kernel's code does not; "" where it does."""
     idle: int | None
     hwpoison: int | None
     large_rmappable: int | None
@@ -153,15 +154,19 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
         if name in flags:
             copied.setdefault(kpf, flags[name])
     # The enum came with the callback that leaves 0 where there is no page; before, KPF_NOPAGE.
+    # Before the rewrite it was exact.
+    ksm: KsmRule = "exact"
+    inferred = ""
+    if by_folio:
+        ksm, inferred = ksm_rule(prog, compound_info=layout.compound_mask)
     zero_holes = bool(enumerators(prog, "kpage_operation"))
     return Rules(
         copied=tuple(copied.items()),
         by_folio=by_folio,
         # The release that lets the buddy reset types also takes a snapshot of the whole folio here.
         types_by_head=bool(layout.resets),
-        # The rewrite tested any of the two low bits, of which anon is one, until the snapshot.
-        ksm="any-anon" if by_folio and not layout.resets else "exact",
-        swapcache=flags.get("swapcache"),
+        ksm=ksm,
+        inferred_from=inferred,
         idle=flags.get("idle"),
         hwpoison=flags.get("hwpoison"),
         large_rmappable=flags.get("large_rmappable"),
@@ -276,8 +281,7 @@ class KpageColumns:
         mark(Kpf.PGTABLE, self._typed("table"))
         mark(Kpf.SLAB, self._slab)
         mark(Kpf.IDLE, _bit(pages.head_flags, rules.idle))
-        swapcache = pages.head_flag("swapbacked") & _bit(pages.head_flags, rules.swapcache)
-        mark(Kpf.SWAPCACHE, swapcache)
+        mark(Kpf.SWAPCACHE, pages.in_swap_cache)
         mark(Kpf.HWPOISON, self._poisoned())
         if pages.batch.readable is not None:
             out[~pages.batch.readable] = np.uint64(1 << Kpf.NOPAGE)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Range = tuple[int, int]
 
+_KERNEL = 1 << 63
+"""No pfn is so large: addresses of the kernel are."""
 _DEVICE = "Device"
 """ZONE_DEVICE by the kernel's name for it."""
 _NUMBER = r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})"
@@ -128,6 +130,11 @@ def resolve(texts: Sequence[str], census: "Census", page_shift: int) -> list[Ran
         found = intersect(merge(asked), census.spanned)
         if not found:
             start = asked[0][0]
+            if start >= _KERNEL:
+                raise UsageError(
+                    f"{text} is an address, not a pfn",
+                    "pageinspect page page:ADDRESS (a struct page) or virt:ADDRESS says which pfn",
+                )
             nearest = min(
                 census.spanned,
                 key=lambda r: max(r[0] - start, start - r[1], 0),

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache
 
 from drgn import Program
 
 from . import walk
+from .books import Marking
 from .census import Census, take_census
 from .classify import Pages, code_name, head_pfns, outside_heads, use_name
 from .classify.batches import Batch
@@ -16,7 +17,7 @@ from .guard import paced
 from .layout import PageLayout, build_layout
 from .mapped import MappedVmemmap, map_vmemmap
 from .ranges import Range, resolve
-from .target import Target, adopt_program
+from .target import Target, adopt_program, core_path
 from .windows import Windows
 
 
@@ -92,11 +93,11 @@ class Survey:
 
         For a process that may end when the file is cut off meanwhile.
         """
-        core = self.target.prog.core_dump_path
+        core = core_path(self.target)
         if core is None or self.target.provenance.source == "live":
             return self
         prog, vmcoreinfo = self.target.prog, self.target.vmcoreinfo
-        return replace(self, mapped=map_vmemmap(prog, self.layout, vmcoreinfo, Path(core)))
+        return replace(self, mapped=map_vmemmap(prog, self.layout, vmcoreinfo, core))
 
     def _columns(self, batch: Batch) -> Pages:
         heads = head_pfns(self.layout, batch)
@@ -115,10 +116,27 @@ class Survey:
 
 def survey(target: Target) -> Survey:
     """Learn the layout and take the census of an opened kernel; raises PageInspectError."""
-    prog, core = target.prog, target.prog.core_dump_path
+    prog, core = target.prog, core_path(target)
     layout = build_layout(prog, target.vmcoreinfo)
-    census = take_census(prog, layout, target.vmcoreinfo)
+    changing = target.provenance.changing
+    census = take_census(prog, layout, target.vmcoreinfo, changing=changing)
     return Survey(target, layout, census, windows=None if core is None else Windows(core))
+
+
+def marking_of(target: Target) -> Marking | None:
+    """Return what reads the tasks of a machine that stands still, once; None of one that runs."""
+    if target.provenance.changing:
+        return None
+
+    @cache
+    def read() -> dict[str, tuple[str, ...]]:
+        # Totals agree more often than not.
+        from .marking import read_marking
+
+        registers = None if target.registers is None else target.registers()
+        return read_marking(target.prog, registers)
+
+    return read
 
 
 def survey_program(prog: Program) -> Survey:

@@ -87,7 +87,7 @@ def _build_id(path: Path) -> str | None:
     """Return the build id of an ELF file in hexadecimal, None when it has none."""
     prog = Program()
     prog.set_enabled_debug_info_finders([])
-    module = prog.extra_module(path.name, create=True)
+    module = prog.extra_module("vmlinux", create=True)
     module.try_file(path, force=True)
     return None if module.build_id is None else module.build_id.hex()
 

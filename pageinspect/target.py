@@ -1,17 +1,19 @@
 """Opens what is looked at: this kernel or a core, never another one in its place."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from drgn import Architecture, BadDataError, FaultError, Program, ProgramFlags
 
-from . import formats, kcore, rights, vmcoreinfo
+from . import core_memory, formats, kcore, rights, vmcoreinfo, vmcoreinfo_search
 from .btf import Answers
-from .drgn_log import quiet
 from .errors import PageInspectError, UsageError
 from .symbols import Given, Symbols, attach_symbols
+from .units import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Provenance:
     """What to know of how the core was read, as sentences for people."""
     guest: Guest | None = None
     """Of source qemu."""
+    is_whole: bool = True
+    """Whether the core has all that was written of it."""
 
     @property
     def changing(self) -> bool:
@@ -61,6 +65,10 @@ class Provenance:
         return f"Linux {self.release}, {where}, types from {self.symbols.upper()}{alone}"
 
 
+Registers = Mapping[int, tuple[int, int]]
+"""The program counter and the stack pointer of each CPU, by its number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A kernel that is looked at: its drgn Program and where it comes from."""
@@ -70,6 +78,10 @@ class Target:
     vmcoreinfo: dict[str, str]
     answers: tuple[Answers, ...] = ()
     """What was asked of the kernel's BTF and symbols, to be saved for the next time."""
+    registers: Callable[[], Registers] | None = None
+    """Reads them from a guest; in a core drgn finds them."""
+    core: Path | None = None
+    """The core that was named."""
 
 
 def _check_readable(path: Path, what: str) -> None:
@@ -93,25 +105,33 @@ def _check_readable(path: Path, what: str) -> None:
         )
 
 
-def _open_core(prog: Program, path: Path) -> tuple[str, ...]:
-    """Open a core and return notes on its form."""
+def _open_core(prog: Program, path: Path) -> tuple[Program, formats.Opened]:
+    """Open a core; return the Program that reads it, `prog` mostly, and what its form is."""
     _check_readable(path, "core")
     opened = formats.prepare(path)
     try:
-        # The notes say so already.
-        with quiet("flattened"):
-            prog.set_core_dump(opened.source)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - drgn raises it for what libkdumpfile finds
-        if "unrecognized QEMU memory dump" in str(error):
-            raise PageInspectError(f"{path} lacks VMCOREINFO", formats.NO_VMCOREINFO_HINT) from None
-        raise PageInspectError(
-            f"{path} is not a core that can be read: {error}",
-            "give a kernel core: ELF with VMCOREINFO (pageinspect vm dump) or kdump (makedumpfile)",
-        ) from None
+        core_memory.attach(prog, opened, path)
+    except core_memory.NoVmcoreinfoError:
+        if opened.headers is None:
+            raise
+        found = vmcoreinfo_search.find(path, opened.headers, partial(_opened_with, path, opened))
+        if found is None:
+            raise
+        text, others = found
+        prog = _opened_with(path, opened, text)
+        besides = f" ({others} other texts like it were passed over)" if others else ""
+        note = f"{path} lacks the note VMCOREINFO; the text was found in its memory{besides}"
+        opened = replace(opened, notes=(*opened.notes, note))
     check_architecture(prog, path)
-    return opened.notes
+    return prog, opened
+
+
+def _opened_with(path: Path, opened: formats.Opened, text: str) -> Program:
+    """Return a Program that reads an ELF core with this VMCOREINFO."""
+    prog = Program(vmcoreinfo=text)
+    prog.set_enabled_debug_info_finders([])
+    core_memory.attach(prog, opened, path)
+    return prog
 
 
 def check_architecture(prog: Program, path: Path) -> None:
@@ -145,12 +165,14 @@ def _open_live(prog: Program) -> None:
         ) from None
 
 
-def _read_vmcoreinfo(prog: Program) -> dict[str, str]:
+def core_path(target: Target) -> Path | None:
+    """Return the path of the file that is read, None where there is none that can be named."""
     try:
-        text = prog["VMCOREINFO"].string_().decode("ascii", "replace")
-    except (LookupError, FaultError):
-        return {}
-    return vmcoreinfo.parse(text)
+        path = target.prog.core_dump_path
+    except UnicodeDecodeError:
+        # drgn takes any path, but gives back only those that are UTF-8.
+        return None if target.core is None else target.core.resolve()
+    return None if path is None else Path(path)
 
 
 def adopt_program(prog: Program) -> Target:
@@ -159,7 +181,7 @@ def adopt_program(prog: Program) -> Target:
     Types come from the Program as it is, or from the kernel itself where it knows no struct page.
     Raises PageInspectError.
     """
-    info = _read_vmcoreinfo(prog)
+    info = vmcoreinfo.of(prog)
     if not info:
         raise PageInspectError(
             "this drgn Program looks at no Linux kernel", "open a kernel: drgn -k, or drgn -c CORE"
@@ -214,13 +236,11 @@ def new_program(given: Given, *, live: bool) -> Program:
 
 def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
     """Refuse a VMCOREINFO by which the core's kernel is not where it should be."""
-    address = vmcoreinfo.symbol(info, "init_uts_ns") + vmcoreinfo.offset(info, "uts_namespace.name")
     try:
-        # Of struct new_utsname, the third text of 65 bytes.
-        found = prog.read_c_string(address + 2 * 65, max_size=65).decode("ascii", "replace")
+        found = prog.read_c_string(vmcoreinfo.release_address(info), max_size=65)
     except FaultError:
-        found = ""
-    if found != info["OSRELEASE"]:
+        found = b""
+    if found != info["OSRELEASE"].encode():
         raise PageInspectError(
             f"{path} is of another kernel or another boot: no Linux {info['OSRELEASE']} is where "
             "it says",
@@ -239,17 +259,21 @@ def open_target(core: Path | None = None, given: Given | Path | None = None) -> 
     if core is not None and kcore.is_kcore(core):
         core = None
     prog = new_program(given, live=core is None)
-    notes: tuple[str, ...] = ()
     if core is None:
         _open_live(prog)
+        opened = formats.Opened(kcore.PATH)
     else:
-        notes = _open_core(prog, core)
-    if not _read_vmcoreinfo(prog):
+        prog, opened = _open_core(prog, core)
+    if not vmcoreinfo.of(prog):
         raise PageInspectError(
             f"{core or kcore.PATH} is no kernel, or lacks VMCOREINFO",
             formats.NO_VMCOREINFO_HINT,
         )
-    return target_of(prog, given, "live" if core is None else "core", notes)
+    # A path may be of any bytes.
+    notes = tuple(map(printable, opened.notes))
+    target = target_of(prog, given, "live" if core is None else "core", notes)
+    provenance = replace(target.provenance, is_whole=opened.is_whole)
+    return replace(target, provenance=provenance, core=core)
 
 
 def target_of(
@@ -262,7 +286,7 @@ def target_of(
 
     Raises PageInspectError.
     """
-    info = _read_vmcoreinfo(prog)
+    info = vmcoreinfo.of(prog)
     if given.vmcoreinfo is not None:
         _check_same_boot(prog, info, given.vmcoreinfo)
     symbols, because, answers = attach_symbols(prog, info, given, live=source == "live")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .classify import CODES, USE_CODES, Code, Pages, code_name, type_names, use_name
+from .classify import CODES, USE_CODES, Code, Pages, code_name, type_names, use_name, use_names
 from .classify.uses import USE
 from .layout import PageLayout
-from .schemes import Reading
+from .schemes import SLOTS, Reading
 
 _MOVABLE = "movable_ops"
 
@@ -20,6 +20,8 @@ class Totals:
 
     uses: dict[str, int] = field(default_factory=dict)
     """By use; a use without pages may be absent."""
+    known: frozenset[str] = frozenset()
+    """The uses that pages of this kernel can have, whether any has or not."""
     unmapped_anon: int = 0
     """Of anon and ksm, those that nobody has mapped: in the swap cache, or about to be freed."""
     file_off_lru: int = 0
@@ -28,6 +30,8 @@ class Totals:
     """Of kernel, those in compound pages."""
     on_trylock: int = 0
     """Of pcp, those on trylock lists."""
+    swapcache: int | None = None
+    """Untyped pages in the swap cache, of whatever use; None where they were not counted."""
     told: frozenset[str] | None = None
     """The uses that were counted, where not all were."""
 
@@ -62,19 +66,25 @@ class UseTally(Tally):
     """Adds up all uses."""
 
     def __init__(self, layout: PageLayout) -> None:
-        super().__init__(layout, USE_CODES, 4)
+        super().__init__(layout, USE_CODES, 5)
+        self._untyped = np.ones(CODES, np.bool_)
+        self._untyped[:SLOTS] = False
+        self._untyped[[Code.SLAB, Code.HUGETLB, Code.MOVABLE_OPS, Code.UNREADABLE]] = False
 
     def add(self, pages: Pages) -> None:
         """Add a batch, all of it."""
         uses, finer = self.sums
         use = pages.use
         uses += np.bincount(use, pages.lengths, USE_CODES).astype(np.int64)
+        referenced = pages.head_refcount > 0
         anon = (use == USE["anon"]) | (use == USE["ksm"])
         finer += [
             pages.count(anon & ~self._mapped(pages)),
             pages.count((use == USE["file"]) & ~pages.head_flag("lru")),
             pages.count((use == USE["kernel"]) & (pages.folio_order > 0)),
             pages.count(pages.on_trylock_list),
+            # Types use the flags for something of their own, and free pages lost them.
+            pages.count(pages.in_swap_cache & self._untyped[pages.code] & referenced),
         ]
 
     def _mapped(self, pages: Pages) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -93,8 +103,9 @@ class UseTally(Tally):
         for code in np.flatnonzero(sums).tolist():
             name = use_name(self._layout, code)
             uses[name] = uses.get(name, 0) + int(sums[code])
-        unmapped, off_lru, compound, trylock = finer.tolist()
-        return Totals(uses, unmapped, off_lru, compound, trylock)
+        unmapped, off_lru, compound, trylock, swapcache = finer.tolist()
+        known = frozenset(use_names(self._layout))
+        return Totals(uses, known, unmapped, off_lru, compound, trylock, swapcache)
 
 
 class TypeTally(Tally):
@@ -117,4 +128,4 @@ class TypeTally(Tally):
         if scheme.find("large_kmalloc") is None:
             # The kernel counts large kmalloc as slab, and its pages cannot be told by type.
             told.discard("slab")
-        return Totals(uses, told=frozenset(told))
+        return Totals(uses, frozenset(use_names(self._layout)), told=frozenset(told))

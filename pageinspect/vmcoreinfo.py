@@ -41,6 +41,15 @@ def parse(text: str) -> dict[str, str]:
     }
 
 
+def of(prog: Program) -> dict[str, str]:
+    """Return the lines of VMCOREINFO that a Program knows, none where it knows none."""
+    try:
+        text = prog["VMCOREINFO"].string_().decode("ascii", "replace")
+    except (LookupError, FaultError):
+        return {}
+    return parse(text)
+
+
 def read_file(path: Path) -> str:
     """Return the text of VMCOREINFO in a file: the lines themselves, or the ELF note around them.
 
@@ -94,6 +103,16 @@ def size(info: Info, type_: str) -> int:
 def symbol(info: Info, name: str) -> int:
     """Return SYMBOL(name); raises PageInspectError where there is none."""
     return int(lookup(info, f"SYMBOL({name})"), 16)
+
+
+def release_address(info: Info) -> int:
+    """Return where the kernel has its release in memory: init_uts_ns.name.release.
+
+    Raises PageInspectError.
+    """
+    name = symbol(info, "init_uts_ns") + offset(info, "uts_namespace.name")
+    # Of struct new_utsname, the third text of 65 bytes.
+    return name + 2 * 65
 
 
 def sections(prog: Program, info: Info) -> tuple[list[int], int]:

@@ -18,7 +18,7 @@ _READ_ONLY_AND_SHARED = b"r--s"
 class Windows:
     """What is mapped of the file `core`, a path as /proc tells it."""
 
-    def __init__(self, core: str) -> None:
+    def __init__(self, core: Path) -> None:
         self._core = os.fsencode(core)
         self._since = 0
         self._any = True

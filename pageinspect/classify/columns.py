@@ -200,6 +200,15 @@ class PageColumns:
         return mask
 
     @cached_property
+    def in_swap_cache(self) -> Mask:
+        """Whether its folio has the flags of the swap cache; other owners may have them too."""
+        flags = np.uint64(self.layout.swapcache or 0)
+        if not flags:
+            return np.zeros(len(self), np.bool_)
+        mask: Mask = (self.head_flags & flags) == flags
+        return mask
+
+    @cached_property
     def mapping(self) -> Words:
         """The mapping word of its folio."""
         return self.of_head(self.layout.mapping)

@@ -1,7 +1,8 @@
 """Contradictions: what no sound kernel's struct page says. Each rule is a name and a predicate.
 
-A page that breaks a rule has the use `conflict`; `check` lists it with the rule's sentence. Rules
-that compare what was read at two moments only count in `check`, which can look again.
+A page that breaks a rule has the use `conflict`; `check` lists it with the rule's sentence. On a
+running kernel those rules give no use that the kernel breaks itself between two reads: `check`,
+which reads again, and `page` name them there.
 """
 
 from collections.abc import Callable
@@ -27,10 +28,10 @@ class Conflict:
     """What one should think of when it is broken."""
     broken: Callable[[PageColumns], Pfns]
     """Returns the indices of the pages that break the rule."""
-    gives_use: bool = True
-    """A page that breaks it has the use `conflict`."""
+    races: bool = False
+    """On a running kernel a page may break it for a moment."""
     live: bool = True
-    """It can be told on a running kernel: by reading the page again, without the lists."""
+    """`check` can tell it on a running kernel: by reading the page again, without the lists."""
     needs: str = ""
     """What must be told for it, of what a layout may leave untold."""
 
@@ -325,14 +326,14 @@ CONFLICTS = (
         "A page inside a free block is referenced, mapped, owned, charged or flagged.",
         "its owner still uses it: expect it to be handed out twice.",
         _in_use_inside_block,
-        gives_use=False,
+        races=True,
     ),
     Conflict(
         "in-use-on-cpu-list",
         "A page on a free list of a CPU is referenced, mapped, typed, owned, charged or flagged.",
         "its owner still uses it, or wrote to it after freeing it.",
         _in_use_on_list,
-        gives_use=False,
+        races=True,
         live=False,
         needs="pcp",
     ),
@@ -360,9 +361,9 @@ CONFLICTS = (
 
 
 def conflicting(pages: PageColumns) -> Mask:
-    """Return where any rule is broken, (n,) bool."""
+    """Return where a rule is broken that gives the use `conflict`, (n,) bool."""
     conflict = np.zeros(len(pages), np.bool_)
     for rule in CONFLICTS:
-        if rule.gives_use:
+        if not (rule.races and pages.census.changing):
             conflict[rule.broken(pages)] = True
     return conflict

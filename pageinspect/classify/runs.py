@@ -63,6 +63,7 @@ class _Condenser:
             for offset, mask in sorted(_relevant(layout, detail).items())
         )
         self._page_pool = layout.page_pool if detail != "type" else None
+        self._owners = _owners(layout) if detail == "use" else None
         self._columns = np.empty((2, _PIECE), np.uint64)
         self._census = census
         self._buddy = layout.scheme.find_slot("buddy")
@@ -136,6 +137,12 @@ class _Condenser:
             np.bitwise_and(column, np.uint64(mask), out=other)
             signed = other == np.uint64(value)
             changes |= signed[1:] != signed[:-1]
+        if self._owners is not None:
+            # Of free pages, whether there is an owner is asked, and not who it is.
+            mapping, memcg = self._owners
+            np.bitwise_or(words[:, mapping], words[:, memcg], out=column)
+            owned = column != 0
+            changes |= owned[1:] != owned[:-1]
         for index, relevant in self._compared:
             if relevant is None:
                 np.copyto(column, words[:, index])
@@ -244,12 +251,20 @@ def _relevant(layout: PageLayout, detail: Detail) -> dict[int, int]:
     return masks
 
 
+def _owners(layout: PageLayout) -> tuple[int, int]:
+    """Return which words of struct page name an owner, mapping and memcg; the first for none."""
+    memcg = layout.mapping if layout.memcg is None else layout.memcg
+    return layout.mapping // 8, memcg // 8
+
+
 def _relevant_flags(layout: PageLayout, detail: Detail) -> int:
     mask = layout.zone_bits.mask << layout.zone_bits.shift
     mask |= layout.node_field.mask << layout.node_field.shift
     names = {"head"}
     if detail == "use":
         names |= {"hwpoison", "reserved", "swapbacked", "lru", *FLAGS_CHECKED_AT_FREE}
+    if detail == "use":
+        mask |= layout.swapcache or 0
     for name in names:
         bit = layout.flag(name)
         mask |= 0 if bit is None else 1 << bit

@@ -87,6 +87,10 @@ def _anon(pages: PageColumns) -> Mask:
     return _mapping_points(pages, _ANON)
 
 
+def _swapcache(pages: PageColumns) -> Mask:
+    return pages.in_swap_cache & (pages.mapping == 0) & (pages.head_refcount > 0)
+
+
 def _of_a_file(pages: PageColumns) -> Mask:
     return _mapping_points(pages, 0) & (pages.head_refcount > 0)
 
@@ -163,6 +167,13 @@ RULES = (
     ),
     Rule("ksm", "The low bits of its mapping are 3: merged by KSM.", "", _ksm),
     Rule("anon", "Its mapping is a kernel address with low bits 1: anonymous memory.", "", _anon),
+    Rule(
+        "swapcache",
+        "It is referenced and has no mapping, and PG_swapcache and PG_swapbacked are set: in the "
+        "swap cache, on its way to swap or back.",
+        "",
+        _swapcache,
+    ),
     Rule(
         "shmem",
         "As file, with PG_swapbacked: tmpfs, shared memory or memfd.",

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         left_out = "struct pages that could not be read are missing from the counts"
     else:
         after = read_counters(target.prog) if live else before
-        balanced = books.balance(tally.totals(), before, after)
+        balanced = books.balance(tally.totals(), before, after, survey.marking_of(target))
     if live and findings.found:
         findings = _confirmed(survey.survey(target), findings)
     report = CheckReport(target.provenance, opened.layout, coverage, findings, balanced, left_out)

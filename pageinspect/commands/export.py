@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..ranges import Range
     from ..survey import Survey
 
+_KSM = {"exact": "merged ones", "any-anon": "all anonymous ones"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
@@ -78,6 +80,11 @@ def _write(
 
     prog, census = opened.target.prog, opened.census
     rules = kpageflags.build_rules(prog, opened.layout)
+    if flags is not None and rules.inferred_from:
+        sys.stderr.write(
+            "the code of stable_page_flags() does not show which pages have KPF_KSM: "
+            f"{_KSM[rules.ksm]} here, inferred from {rules.inferred_from}\n"
+        )
     end = kpageflags.length(census)
     online = kpageflags.find_online(prog, end)
     wanted = intersect(online.ranges, [(0, end)])

@@ -7,6 +7,7 @@ of dump_page() in a log.
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from ..errors import Exit, PageInspectError, UsageError
 from .options import (
@@ -17,6 +18,9 @@ from .options import (
     write_report,
 )
 from .walking import status
+
+if TYPE_CHECKING:
+    from ..page.facts import Fact
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,36 +49,46 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dump_text is not None:
         return _decode_text(args)
-    from .. import page
+    from .. import left_out, page
     from ..report.page import PageReport
     from ..survey import survey
 
     opened = survey(open_target(args))
     pfns = page.resolve_addresses(args.addresses, opened.target.prog, opened.layout, opened.census)
+    described = tuple(page.describe(opened, pfns))
+    faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
     report = PageReport(
-        opened.target.provenance, opened.layout, tuple(page.describe(opened, pfns)), args.explain
+        opened.target.provenance,
+        opened.layout,
+        described,
+        args.explain,
+        left_out.missing(opened, faults),
     )
     write_report(args, report)
     return status(report.coverage)
 
 
 def _decode_text(args: argparse.Namespace) -> int:
-    from ..dumptext import decode
     from ..report.page import DumpTextReport
 
     if names_target(args):
         raise UsageError("--dump-text asks no kernel", "leave -c, -s and their like away")
-    write_report(args, DumpTextReport(decode(_read(args.dump_text)), args.explain))
+    write_report(args, DumpTextReport(_decode(args.dump_text), args.explain))
     return Exit.COMPLETE
 
 
-def _read(path: str) -> str:
+def _decode(path: str) -> "tuple[tuple[Fact, ...], ...]":
+    from ..dump_page_text import decode, log_lines
+
     try:
-        # A log may have any bytes in it.
-        if path == "-":
-            return sys.stdin.buffer.read().decode("utf-8", "replace")
-        with open(path, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123 - not a tree
-            return stream.read()
+        if path != "-":
+            with open(path, "rb") as stream:  # noqa: PTH123 - not a tree
+                return decode(log_lines(stream))
+        if sys.stdin is None:
+            raise PageInspectError(
+                "standard input is closed", "for example: dmesg | pageinspect page --dump-text -"
+            )
+        return decode(log_lines(sys.stdin.buffer))
     except OSError as error:
         raise PageInspectError(
             f"cannot read {path}: {error.strerror}", "name a text file with a kernel log, or -"

@@ -85,6 +85,9 @@ def _counters(survey: "Survey") -> "Counters | None":
 def _books(survey: "Survey", tally: "Tally", before: "Counters") -> "tuple[Book, ...]":
     """Return the books of a walk, where the kernel's counters can be read."""
     from ..books import balance
+    from ..survey import marking_of
 
     after = _counters(survey) if survey.target.provenance.changing else before
-    return () if after is None else balance(tally.totals(), before, after)
+    if after is None:
+        return ()
+    return balance(tally.totals(), before, after, marking_of(survey.target))

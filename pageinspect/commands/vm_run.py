@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from ..vm.session import run_command, run_shell
 
     with in_guest(args) as guest:
-        if args.command or not sys.stdin.isatty():
+        if args.command or sys.stdin is None or not sys.stdin.isatty():
             return run_command(guest, args.command or ["/bin/sh"], args.timeout, say)
         return run_shell(guest, args.timeout, say)
 

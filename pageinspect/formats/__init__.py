@@ -4,20 +4,23 @@ Only bytes of headers are looked at. A file in no form that is known here is lef
 """
 
 import os
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from ..errors import PageInspectError
-from ..guard import paced
-from . import flattened, kdump
+from ..ranges import Range, count
+from ..units import counted, number
+from . import copies, elf, flattened, foreign, kdump
 
 NO_VMCOREINFO_HINT = (
     "dump a QEMU guest with -device vmcoreinfo and the module qemu_fw_cfg loaded in it, or give "
     "the note (--vmcoreinfo FILE)"
 )
 """What to do about a dump without VMCOREINFO."""
+
+_AGAIN = "copy it again, or take the dump again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,70 +30,123 @@ class Opened:
     source: Path | int
     notes: tuple[str, ...] = ()
     """What was found and done about the form, as sentences for people."""
+    is_whole: bool = True
+    """Whether the file has all that it should have."""
+    absent: tuple[Range, ...] = ()
+    """pfns that a kdump should have and has not: libkdumpfile may read anything for them."""
+    headers: elf.Headers | None = None
+    """Of a plain ELF core."""
 
 
 def prepare(path: Path) -> Opened:
     """Return what to open in place of a core, usually itself. Raises PageInspectError."""
     if not path.is_file():
         return Opened(path)
-    with path.open("rb") as file:
-        is_flat = file.read(len(flattened.SIGNATURE)) == flattened.SIGNATURE
-        file.seek(0)
-        start = flattened.start(file, kdump.ENOUGH) if is_flat else file.read(kdump.ENOUGH)
-        header = kdump.parse(start)
-        if header is not None and header.is_part:
-            raise PageInspectError(
-                f"{path} is one part of a split dump",
-                "join all of them first: makedumpfile --reassemble PART1 PART2 … CORE",
-            )
-        if header is not None and not header.is_complete:
-            return _put_right(path, file, header, is_flat=is_flat)
-    if is_flat:
-        note = f"{path} is flattened; makedumpfile -R CORE < {path} makes a core that opens faster"
-        return Opened(path, (note,))
-    return Opened(path)
-
-
-def _put_right(path: Path, file: IO[bytes], header: kdump.Header, *, is_flat: bool) -> Opened:
-    """Copy a core whose header lacks what drgn asks for to a file without a name, and complete it.
-
-    drgn takes no header but the one in the file, and the file is not ours to change.
-    """
-    # Not at the top: few cores need it.
-    import shutil
-    import tempfile
-
-    if header.vmcoreinfo is None:
-        raise PageInspectError(f"{path} lacks VMCOREINFO", NO_VMCOREINFO_HINT)
-    where = tempfile.gettempdir()
-    size = path.stat().st_size
-    if shutil.disk_usage(where).free < size:
-        raise PageInspectError(
-            f"{path} has an incomplete header, and {where} no room for a copy that is complete",
-            "set TMPDIR to a folder with room, or dump in another form (ELF)",
-        )
     try:
-        with tempfile.TemporaryFile() as copy:
-            file.seek(0)
-            if is_flat:
-                flattened.rearrange(file, copy)
-            else:
-                for data in paced(iter(partial(file.read, 1 << 20), b"")):
-                    copy.write(data)
-            kdump.complete(copy, header)
-            copy.flush()
-            descriptor = os.dup(copy.fileno())
-    except flattened.FlattenedError as error:
-        raise PageInspectError(
-            f"{path}: {error}", "take the dump again, or copy it again"
-        ) from None
+        with path.open("rb") as file:
+            return _prepare(path, file)
+    except (elf.ElfError, kdump.KdumpError, flattened.FlattenedError) as error:
+        raise PageInspectError(f"{path} {error}", _AGAIN) from None
     except OSError as error:
         raise PageInspectError(
-            f"cannot copy {path} to {where}: {error.strerror}",
-            "set TMPDIR to a folder with room, or dump in another form (ELF)",
+            f"cannot read {path}: {error.strerror}", "copy the core to a file first"
         ) from None
+
+
+def _prepare(path: Path, file: IO[bytes]) -> Opened:
+    """As prepare(); raises ElfError, KdumpError and FlattenedError too."""
+    start = file.read(foreign.ENOUGH)
+    size = file.seek(0, os.SEEK_END)
+    is_flat = start.startswith(flattened.SIGNATURE)
+    if is_flat:
+        file.seek(0)
+        start = flattened.start(file, foreign.ENOUGH)
+    known = foreign.explain(start)
+    if known is not None:
+        raise PageInspectError(f"{path} {known[0]}", known[1])
+    header = kdump.parse(start)
+    if header is not None and header.is_part:
+        raise PageInspectError(
+            f"{path} is one part of a split dump",
+            "join all of them first: makedumpfile --reassemble PART1 PART2 … CORE",
+        )
+    is_complete = header is None or header.is_complete
+    if is_flat and is_complete and flattened.ends(file):
+        return _flat(path)
+    if is_flat or not is_complete:
+        return _copied(path, file, header, is_flat=is_flat)
+    return _examined(path, file, header, kdump.present([(0, size)]))
+
+
+def _flat(path: Path) -> Opened:
+    note = f"{path} is flattened; makedumpfile -R CORE < {path} makes a core that opens faster"
+    return Opened(path, (note,))
+
+
+def _examined(
+    path: Path,
+    file: IO[bytes],
+    header: kdump.Header | None,
+    there: kdump.Present,
+    *,
+    is_whole: bool = True,
+) -> Opened:
+    """Return a core that is opened as it is, with what it lacks.
+
+    `there` is what the file has, and `is_whole` whether that may be all of it.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if header is not None:
+        if is_whole and header.is_whole and not kdump.is_cut_off(file, header, size):
+            return Opened(path)
+        absent = tuple(kdump.absent(file, header, there))
+        return Opened(path, (_lacks(path, header, absent),), is_whole=False, absent=absent)
+    headers = elf.read_headers(file)
+    if headers is None or (is_whole and headers.end <= size):
+        return Opened(path, headers=headers)
     note = (
-        f"the header of {path} lacks the name of the system, as QEMU writes it; what is read is a "
-        "temporary copy with the header completed"
+        f"{path} is cut off: it has {number(size)} of {number(headers.end)} bytes, and what it "
+        "lacks of memory cannot be read"
     )
-    return Opened(descriptor, (note,))
+    return Opened(path, (note,), is_whole=False, headers=headers)
+
+
+def _lacks(path: Path, header: kdump.Header, absent: Sequence[Range]) -> str:
+    """Return the note on a kdump that lacks pages."""
+    why = "is cut off"
+    if not header.is_whole:
+        why = "is incomplete (makedumpfile ran out of room when it wrote it)"
+    if not absent:
+        return f"{path} {why}, behind the last page of memory"
+    return f"{path} {why}: it lacks the contents of {counted(count(absent), 'page')} of memory"
+
+
+def _copied(path: Path, file: IO[bytes], header: kdump.Header | None, *, is_flat: bool) -> Opened:
+    """Return a copy of a core that drgn does not take as it is, put right.
+
+    That is one whose header lacks what drgn asks for, or a flattened one that is cut off.
+    Raises PageInspectError, FlattenedError, ElfError and KdumpError.
+    """
+    completed = header is not None and not header.is_complete
+    if header is not None and completed and header.vmcoreinfo is None:
+        raise PageInspectError(f"{path} lacks VMCOREINFO", NO_VMCOREINFO_HINT)
+    what = "has an incomplete header" if completed else "is flattened and not whole"
+    with copies.copied(path, file, what, is_flat=is_flat) as made:
+        if made.is_whole and not completed:
+            # Something follows its end.
+            return _flat(path)
+        if header is None:
+            made.cut_at_hole()
+        elif completed:
+            kdump.complete(made.file, header)
+        made.file.flush()
+        opened = _examined(
+            path, made.file, header, kdump.present(made.written), is_whole=made.is_whole
+        )
+        note = f"what is read of {path} is a temporary copy, put together as far as it goes"
+        if completed:
+            note = (
+                f"the header of {path} lacks the name of the system, as QEMU writes it; what is "
+                "read is a temporary copy with the header completed"
+            )
+        return replace(opened, source=os.dup(made.file.fileno()), notes=(*opened.notes, note))

@@ -16,6 +16,7 @@ from ..guard import paced
 SIGNATURE = b"makedumpfile\0\0\0\0"
 
 _START = 4096
+_END_MARK = struct.pack(">qq", -1, -1)
 _PIECE = struct.Struct(">qq")
 _END = -1
 _MOST_AT_ONCE = 1 << 20
@@ -23,7 +24,11 @@ _FIRST = 8
 
 
 class FlattenedError(ValueError):
-    """What is no flattened dump, or one that is cut off."""
+    """What is no flattened dump, or one that makes no sense."""
+
+
+class CutOffError(FlattenedError):
+    """A flattened dump that is cut off."""
 
 
 def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -32,20 +37,20 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     Raises FlattenedError.
     """
     if not source.read(_START).startswith(SIGNATURE):
-        raise FlattenedError("it does not start as a flattened dump")
+        raise FlattenedError("does not start as a flattened dump")
     while True:
         header = source.read(_PIECE.size)
         if len(header) < _PIECE.size:
-            raise FlattenedError("it is cut off")
+            raise CutOffError("is cut off")
         offset, size = _PIECE.unpack(header)
         if offset == size == _END:
             return
         if offset < 0 or size <= 0:
-            raise FlattenedError("a piece of it has no place")
+            raise FlattenedError("has a piece without a place")
         while size:
             data = source.read(min(size, _MOST_AT_ONCE))
             if not data:
-                raise FlattenedError("it is cut off")
+                raise CutOffError("is cut off")
             yield offset, data
             offset, size = offset + len(data), size - len(data)
 
@@ -53,23 +58,38 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 def start(source: IO[bytes], size: int) -> bytes:
     """Return the first `size` bytes of the dump, as far as its first pieces have them.
 
-    Its header comes first. What they do not have is zeros.
+    Its header comes first. What they do not have is zeros. Raises CutOffError where they have
+    nothing.
     """
-    content = bytearray(size)
+    content, any_ = bytearray(size), False
     with contextlib.suppress(FlattenedError):
         for offset, data in itertools.islice(pieces(source), _FIRST):
             if offset < size:
+                any_ = True
                 part = data[: size - offset]
                 content[offset : offset + len(part)] = part
+    if not any_:
+        raise CutOffError("is flattened, and cut off in its headers")
     return bytes(content)
 
 
-def rearrange(source: IO[bytes], target: IO[bytes]) -> None:
+def ends(source: IO[bytes]) -> bool:
+    """Return whether the file ends as a flattened dump that is whole."""
+    size = source.seek(0, 2)
+    source.seek(max(size - len(_END_MARK), 0))
+    return source.read() == _END_MARK
+
+
+def rearrange(
+    source: IO[bytes], target: IO[bytes], written: list[tuple[int, int]] | None = None
+) -> None:
     """Write the dump that a flattened one stands for, as makedumpfile -R does.
 
-    Raises FlattenedError and OSError.
+    What is written goes to `written` as (start, end). Raises FlattenedError and OSError.
     """
     for offset, data in paced(pieces(source)):
         if target.tell() != offset:
             target.seek(offset)
         target.write(data)
+        if written is not None:
+            written.append((offset, offset + len(data)))

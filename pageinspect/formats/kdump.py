@@ -6,8 +6,15 @@ struct kdump_sub_header: phys_base, dump level, whether the dump is split, where
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..guard import paced
+from ..ranges import Range, merge
 
 ENOUGH = 8192
 """Bytes from the start that parse() looks at."""
@@ -19,10 +26,33 @@ _NAMES = {
     for index, name in enumerate(("sysname", "nodename", "release", "version", "machine"))
 }
 """Where each starts."""
-_BLOCK_SIZE_AT = 428
+_SIZES = struct.Struct("<IiiII")
+_SIZES_AT = 424
+_INCOMPLETE = 8
+"""In the status: makedumpfile ran out of room before it had written all pages."""
 _SUB_HEADER = struct.Struct("<qiiQQQQ")
+_MOST_PFN_AT = 96
+"""In the sub header, from version 6 on."""
 _PAGE_BYTES = 4096
 _MOST_VMCOREINFO = 1 << 20
+_DESCRIPTOR = np.dtype(
+    [("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")]
+)
+_BITMAP_PIECE = 1 << 17
+"""Bytes of the bitmap that are looked at together: a million pages."""
+_SHARED = 1 << 16
+"""Bytes at the beginning of the pages' contents in which that of all zero pages lies."""
+
+_MOST_RUNS = 1 << 20
+"""Of absent pages: they are kept as Python's integers."""
+_BEYOND = 1 << 62
+"""More than any offset in a file."""
+
+Offsets = npt.NDArray[np.int64]
+
+
+class KdumpError(ValueError):
+    """A dump that is cut off before the contents of pages begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +65,12 @@ class Header:
     """Whether it is a part of a split dump."""
     vmcoreinfo: tuple[int, int] | None
     """Where VMCOREINFO is: offset and size in bytes."""
+    is_whole: bool
+    """Whether makedumpfile says that it wrote all of it."""
+    bitmap: tuple[int, int]
+    """Where the bits of the pages in the dump are: offset and size in bytes."""
+    descriptors: int
+    """Where the pages' descriptors begin."""
 
     @property
     def is_complete(self) -> bool:
@@ -42,17 +78,147 @@ class Header:
         return all(self.names.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The bytes of a dump that a file has: sorted disjoint places, `ends` exclusive."""
+
+    starts: Offsets
+    ends: Offsets
+
+    def has(self, offsets: Offsets, sizes: Offsets | int) -> npt.NDArray[np.bool_]:
+        """Return whether all `sizes` bytes from each of `offsets` are there."""
+        if not len(self.starts):
+            return np.zeros(len(offsets), np.bool_)
+        which = np.searchsorted(self.starts, offsets, "right") - 1
+        return (which >= 0) & (offsets + sizes <= self.ends[which])
+
+
+def present(pieces: list[Range]) -> Present:
+    """Return what a file has of which (start, end) were written, in any order."""
+    places = np.array(merge(pieces), np.int64).reshape(-1, 2)
+    return Present(places[:, 0], places[:, 1])
+
+
+def machine(start: bytes) -> str | None:
+    """Return the machine that a kdump says it is of, by its first bytes; None for no kdump.
+
+    Raises KdumpError.
+    """
+    if not start.startswith(_SIGNATURE):
+        return None
+    if len(start) < ENOUGH:
+        raise KdumpError("is cut off in its headers")
+    at = _NAMES["machine"]
+    return start[at : at + _NAME_BYTES].partition(b"\0")[0].decode("ascii", "replace")
+
+
 def parse(start: bytes) -> Header | None:
-    """Return the header at the start of a dump, None when it is none of an x86_64 kernel."""
-    if not start.startswith(_SIGNATURE) or len(start) < ENOUGH:
+    """Return the header at the start of a dump, None when it is none of an x86_64 kernel.
+
+    Raises KdumpError.
+    """
+    if machine(start) != "x86_64":
         return None
     names = {name: start[at : at + _NAME_BYTES].partition(b"\0")[0] for name, at in _NAMES.items()}
-    (block_size,) = struct.unpack_from("<i", start, _BLOCK_SIZE_AT)
-    if names["machine"] != b"x86_64" or block_size != _PAGE_BYTES:
+    status, block_size, sub_blocks, bitmap_blocks, pfns = _SIZES.unpack_from(start, _SIZES_AT)
+    if block_size != _PAGE_BYTES or sub_blocks < 0:
         return None
     _, _, split, _, _, offset, size = _SUB_HEADER.unpack_from(start, block_size)
     vmcoreinfo = (offset, size) if 0 < size < _MOST_VMCOREINFO else None
-    return Header(names, split != 0, vmcoreinfo)
+    if struct.unpack_from("<i", start, len(_SIGNATURE))[0] >= 6:
+        (pfns,) = struct.unpack_from("<Q", start, block_size + _MOST_PFN_AT)
+    at, length = (1 + sub_blocks) * block_size, bitmap_blocks * block_size
+    descriptors = at + length
+    # The first half says which pages the machine has, the second which the dump has.
+    if pfns <= length * 8 // 2:
+        length = bitmap_blocks // 2 * block_size
+        at += length
+    whole_one = not status & _INCOMPLETE
+    return Header(names, split != 0, vmcoreinfo, whole_one, (at, length), descriptors)
+
+
+def is_cut_off(core: IO[bytes], header: Header, size: int) -> bool:
+    """Return whether a dump's file of `size` bytes is too short for the pages it should have.
+
+    Raises KdumpError. Only the last descriptors are looked at, as pages follow each other in
+    the file as they do in memory; those of zeros are all one.
+    """
+    bitmap = _bitmap(core, header, present([(0, size)]))
+    count = sum(int(np.unpackbits(piece).sum()) for _, piece in bitmap)
+    data = header.descriptors + count * _DESCRIPTOR.itemsize
+    if count and data > size:
+        return True
+    end = count
+    while end > 0:
+        start = max(0, end - 8 * _BITMAP_PIECE)
+        offsets, sizes = _places(core, header, start, end)
+        last = int((offsets + sizes).max())
+        if last > size:
+            return True
+        if last > data + _SHARED:
+            return False
+        end = start
+    return False
+
+
+def absent(core: IO[bytes], header: Header, there: Present) -> list[Range]:
+    """Return the (first, end) pfns of the pages whose contents are not all in the file.
+
+    Of the pages that the dump should have. Raises KdumpError.
+    """
+    runs, start = [np.empty((0, 2), np.int64)], 0
+    for first, piece in paced(_bitmap(core, header, there)):
+        pfns = first + np.flatnonzero(np.unpackbits(piece, bitorder="little"))
+        end = start + len(pfns)
+        offsets, sizes = _places(core, header, start, end)
+        at = header.descriptors + np.arange(start, end) * _DESCRIPTOR.itemsize
+        held = there.has(at, _DESCRIPTOR.itemsize) & there.has(offsets, sizes)
+        lost = pfns[~held | (sizes == 0) | (offsets < header.descriptors)]
+        edges = np.flatnonzero(np.diff(lost) != 1)
+        firsts = lost[np.concatenate(([0], edges + 1))] if len(lost) else lost
+        lasts = lost[np.concatenate((edges, [len(lost) - 1]))] if len(lost) else lost
+        runs.append(np.stack((firsts, lasts + 1), axis=1))
+        start = end
+    return [(first, end) for first, end in _fewer(np.concatenate(runs)).tolist()]
+
+
+def _fewer(runs: Offsets) -> Offsets:
+    """Return sorted (first, end) rows with the smallest gaps closed until there are not too many.
+
+    What lies between two pages that were cut off is zeros, which all have one place in the file.
+    """
+    gap = 1
+    while len(runs) > _MOST_RUNS:
+        gap *= 2
+        apart = np.flatnonzero(runs[1:, 0] - runs[:-1, 1] > gap)
+        firsts = runs[np.concatenate(([0], apart + 1)), 0]
+        ends = runs[np.concatenate((apart, [len(runs) - 1])), 1]
+        runs = np.stack((firsts, ends), axis=1)
+    return runs
+
+
+def _bitmap(
+    core: IO[bytes], header: Header, there: Present
+) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Yield the bitmap in pieces, each with its first pfn. Raises KdumpError."""
+    offset, length = header.bitmap
+    # makedumpfile does not write the end of the last block, which is zeros.
+    if length and (not len(there.ends) or there.ends[-1] < header.descriptors):
+        raise KdumpError("is cut off in its bitmap of pages")
+    for done in range(0, length, _BITMAP_PIECE):
+        core.seek(offset + done)
+        wanted = min(_BITMAP_PIECE, length - done)
+        piece = core.read(wanted).ljust(wanted, b"\0")
+        yield done * 8, np.frombuffer(piece, np.uint8)
+
+
+def _places(core: IO[bytes], header: Header, start: int, end: int) -> tuple[Offsets, Offsets]:
+    """Return offset and size of the contents of pages number start to end, zeros for none."""
+    core.seek(header.descriptors + start * _DESCRIPTOR.itemsize)
+    wanted = (end - start) * _DESCRIPTOR.itemsize
+    places = np.frombuffer(core.read(wanted).ljust(wanted, b"\0"), _DESCRIPTOR)
+    offsets = np.minimum(places["offset"], np.uint64(_BEYOND)).astype(np.int64)
+    return offsets, places["size"].astype(np.int64)
 
 
 def complete(core: IO[bytes], header: Header) -> None:

@@ -191,6 +191,17 @@ def _page_pool(prog: Program, page: Type) -> tuple[int, int] | None:
     return mask, 0xDEAD000000000040
 
 
+def _swapcache(flags: Mapping[str, int]) -> int | None:
+    """Return the flags of a folio in the swap cache, as folio_test_swapcache() tests them.
+
+    PG_swapcache is another name of PG_owner_priv_1, which others use for their own.
+    """
+    names = ("PG_swapcache", "PG_swapbacked")
+    if not all(name in flags for name in names):
+        return None
+    return sum(1 << flags[name] for name in names)
+
+
 def _trylock(page: Type) -> tuple[int, int] | None:
     # Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") (in v6.15);
     # first with a member for the order, then in private.
@@ -269,5 +280,6 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
         hugetlb=_hugetlb(prog, scheme, page, flags),
         movable_tag=not new_movable,
         resets=new_movable,
+        swapcache=_swapcache(flags),
         trylock=_trylock(page),
     )

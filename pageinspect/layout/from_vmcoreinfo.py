@@ -73,6 +73,7 @@ def build(prog: Program, info: Info) -> PageLayout:
         hugetlb=_hugetlb(info, values),
         movable_tag=not scheme.one_of,
         resets=True if mask else None if scheme.one_of else False,
+        swapcache=_swapcache(info),
         untold=(*untold, *_ALWAYS_UNTOLD),
     )
 
@@ -150,6 +151,11 @@ def _flag_bits(info: Info) -> tuple[tuple[str, int], ...]:
         raise vmcoreinfo.contradiction(f"PG_head_mask is {head}")
     bits[head.bit_length() - 1] = "head"
     return tuple((name, bit) for bit, name in sorted(bits.items()))
+
+
+def _swapcache(info: Info) -> int | None:
+    bits = [_number(info, name, 64) for name in ("PG_swapcache", "PG_swapbacked")]
+    return None if None in bits else sum(1 << bit for bit in bits if bit is not None)
 
 
 def _order(info: Info) -> OrderField:

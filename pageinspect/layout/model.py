@@ -111,6 +111,8 @@ class PageLayout:
     """The low bits of mapping tell pages with movable_ops."""
     resets: bool | None
     """free_pages_prepare() resets a type that is still set; None where nothing tells."""
+    swapcache: int | None = None
+    """The flags that a folio in the swap cache has, all of them: a mask of the flags word."""
     trylock: tuple[int, int] | None = None
     """(link, order): where pages on a zone's trylock list have these; None without such lists."""
     untold: tuple[str, ...] = ()

@@ -3,16 +3,18 @@
 import re
 from collections.abc import Sequence
 
-from drgn import FaultError, Object, Program
-from drgn.helpers.linux.mm import follow_phys
+from drgn import FaultError, Program
 
-from .. import ranges
+from .. import ranges, vmcoreinfo
 from ..census import Census
 from ..errors import UsageError
 from ..layout import PageLayout
+from ..page_tables import PageTables
 
 _FORM = re.compile(r"(phys:|virt:|page:)?(0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
 _TOP = 1 << 64
+_KERNEL = 1 << 63
+"""Addresses from here on are the kernel's."""
 GRAMMAR = "a pfn, or phys:, virt: or page: (a struct page) and an address; decimal or 0x"
 
 
@@ -40,8 +42,21 @@ def _resolve(text: str, prog: Program, layout: PageLayout, census: Census) -> in
         pfn = _virt_to_phys(text, number, prog, census, layout) >> layout.page_shift
     else:
         pfn = number >> layout.page_shift if kind else number
+        if not kind and number >= _KERNEL:
+            raise UsageError(f"{text} is an address, not a pfn", _meant(number, layout, census))
     ((start, _),) = ranges.resolve([f"{pfn:#x}"], census, layout.page_shift)
     return start
+
+
+def _meant(address: int, layout: PageLayout, census: Census) -> str:
+    """Return the hint for an address of the kernel that was given as if it were a pfn."""
+    last = max((end for _, end in census.spanned), default=0)
+    if 0 <= address - layout.vmemmap < last * layout.struct_size:
+        return f"it is that of a struct page: page:{address:#x}"
+    return (
+        f"write page:{address:#x} if it is that of a struct page, or virt:{address:#x} for the "
+        "page that is mapped there"
+    )
 
 
 def _of_struct_page(text: str, address: int, layout: PageLayout) -> int:
@@ -70,10 +85,8 @@ def _virt_to_phys(
     if base <= address < base + (last << layout.page_shift):
         return int(address - base)
     try:
-        # BTF does not describe init_mm, so the type is told here.
-        init_mm = Object(prog, "struct mm_struct", address=prog.symbol("init_mm").address)
-        return int(follow_phys(init_mm.address_of_(), address).value_())
-    except (LookupError, FaultError, ValueError, NotImplementedError):
+        return PageTables(prog, vmcoreinfo.of(prog)).physical(address)
+    except (LookupError, FaultError):
         raise UsageError(
             f"{text} is mapped to no page of this kernel",
             f"give a kernel address; the direct map begins at {base:#x}",

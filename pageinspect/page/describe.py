@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from drgn import Program
+from drgn import FaultError, Program
 
 from ..census import TRYLOCK
 from ..classify import Code, Pages, code_name, use_name
-from ..classify.conflicts import CONFLICTS
+from ..classify.conflicts import CONFLICTS, Conflict
 from ..classify.uses import rule_of
 from ..layout import SECTION_PFNS
 from ..ranges import merge
@@ -93,7 +93,8 @@ class _Page:
             value = read(self.prog)
             return Fact(name, value, text(value), raw, rule)
         except owners.UNREADABLE as error:
-            return Fact(name, None, f"cannot be read: {error}", raw, rule)
+            fault = error.address if isinstance(error, FaultError) else None
+            return Fact(name, None, f"cannot be read: {error}", raw, rule, fault)
 
     def addresses(self) -> list[Fact]:
         layout, phys = self.layout, self.pfn << self.layout.page_shift
@@ -118,10 +119,9 @@ class _Page:
         pages, i, layout = self.pages, self.i, self.layout
         rule = rule_of(self.use)
         name = use_name(layout, self.use)
-        why = rule.sentence
-        if rule.use == "conflict":
-            broken = [c for c in CONFLICTS if i in c.broken(pages)]
-            why = " ".join(f"{c.name}: {c.sentence}" for c in broken)
+        broken = [c for c in CONFLICTS if i in c.broken(pages)]
+        named = " ".join(f"{c.name}: {c.sentence}" for c in broken)
+        why = named if rule.use == "conflict" else rule.sentence
         word = int(pages.word[i])
         return [
             Fact(
@@ -132,11 +132,30 @@ class _Page:
                 rule.commit or "In every kernel from v4.18 on.",
             ),
             Fact("why", why, why),
+            *self._broken(broken, "" if rule.use == "conflict" else named),
             Fact("type", self.type_name, self.type_name, *self._type_origin()),
             word_fact(layout, word, int(pages.own_code[i])),
             *low_bits_of(layout, word, self.type_name, tail=self.tail),
             *self._freeing(),
         ]
+
+    def _broken(self, rules: Sequence[Conflict], unsaid: str) -> list[Fact]:
+        """Return the rules that the page breaks; `unsaid` are those that gave it no use."""
+        if not rules:
+            return []
+        return [
+            Fact(
+                "breaks",
+                [rule.name for rule in rules],
+                unsaid and f"{unsaid} This kernel runs: it may be so for a moment only.",
+                self._words(),
+                "The rules of `pageinspect check`; on a running kernel it reads the page again.",
+            )
+        ]
+
+    def _words(self) -> str:
+        words = self.pages.batch.words[self.i].tolist()
+        return " ".join(f"{word:016x}" for word in words)
 
     def _freeing(self) -> list[Fact]:
         if self.layout.frozen is None:
@@ -280,9 +299,12 @@ class _Page:
         rule = "Bits {} and up of flags."
         facts = []
         if self.layout.zone_field is not None:
-            name = pages.census.zone_name(int(pages.zone[i]))
+            number = int(pages.zone[i])
+            name = pages.census.zone_name(number)
+            what = pages.census.no_zone(number)
             shift = self.layout.zone_field.shift
-            facts.append(Fact("zone", name, name, word, rule.format(shift)))
+            text = f"{name}: {what}" if what else name
+            facts.append(Fact("zone", name, text, word, rule.format(shift)))
         shift = self.layout.node_field.shift
         return [*facts, Fact("node", node, str(node), word, rule.format(shift))]
 

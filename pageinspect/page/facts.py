@@ -16,6 +16,8 @@ class Fact:
     """The value as it stands in memory, or where it was read."""
     rule: str = ""
     """How the raw value is read, with the kernel commit that it rests on."""
+    fault: int | None = None
+    """The address that could not be read for it."""
 
 
 @dataclass(frozen=True, slots=True)

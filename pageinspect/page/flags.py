@@ -8,10 +8,11 @@ _MOVABLE = {
     "reclaim": "isolated for being moved",
     "movable_ops_isolated": "isolated for being moved",
 }
+_SWAPCACHE = {"owner_priv_1": "PG_swapcache: in the swap cache"}
 _ANON = {
     "mappedtodisk": "PG_anon_exclusive: no other process has it",
     "owner_2": "PG_anon_exclusive: no other process has it",
-    "owner_priv_1": "PG_swapcache: in the swap cache",
+    **_SWAPCACHE,
 }
 _MEANINGS = {
     "table": {"referenced": "page table of the kernel"},
@@ -21,6 +22,7 @@ _MEANINGS = {
     "buddy": {"uptodate": "reported to the hypervisor"},
     "anon": _ANON,
     "ksm": _ANON,
+    "swapcache": _SWAPCACHE,
 }
 
 REUSED = (

@@ -1,8 +1,11 @@
 """Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it."""
 
 import contextlib
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from drgn import Program
 
@@ -13,6 +16,7 @@ from ..target import Guest, Target, check_architecture, new_program, target_of
 from .memory import MonitorMemory
 from .monitor import Monitor
 
+_OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
 _ENABLED = "QEMU process memory reading enabled"
 _DISABLED = "QEMU process memory reading disabled: "
 
@@ -62,4 +66,17 @@ def open_guest(
         if barred:
             memory = MonitorMemory(monitor, lasting=guest.paused)
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
-        yield target_of(prog, given, guest)
+        target = target_of(prog, given, guest)
+        yield replace(target, registers=lambda: _registers(monitor))
+
+
+def _registers(monitor: Monitor) -> dict[int, tuple[int, int]]:
+    """Return the program counter and the stack pointer of each CPU."""
+    asked: dict[str, Any] = {"command-line": "info registers -a"}
+    text = monitor.execute("human-monitor-command", **asked)
+    found: dict[int, tuple[int, int]] = {}
+    for cpu, said in _OF_CPU.findall(str(text)):
+        pc, sp = (re.search(rf"\b{name}=([0-9a-f]+)", said) for name in ("RIP", "RSP"))
+        if pc is not None and sp is not None:
+            found[int(cpu)] = (int(pc[1], 16), int(sp[1], 16))
+    return found

@@ -81,36 +81,47 @@ class Coverage:
     unreadable: int
     untold: tuple[str, ...] = ()
     because: str = ""
+    of_whole: bool = True
+    """Whether the core is not cut off."""
+    missing: tuple[str, ...] = ()
+    """What the core lacks that it should have, as sentences."""
 
     @property
     def complete(self) -> bool:
         """Whether every struct page could be read, and all told of it that there is to tell."""
-        return self.unreadable == 0 and not self.untold
+        return self.unreadable == 0 and not (self.untold or self.missing) and self.of_whole
 
     def remarks(self) -> tuple[str, ...]:
         """Return lines for people about what is missing."""
         lines: list[str] = []
         if self.unreadable:
             lines += ("", f"{counted(self.unreadable, 'struct page')} could not be read.")
+        if not self.of_whole:
+            lines += ("", "The core is not whole: what is not in it may be missing here.")
+        for sentence in self.missing:
+            lines += ("", *textwrap.wrap(sentence, _WIDTH))
         if self.untold:
             lines += ("", *untold_remarks(self.untold, self.because))
         return tuple(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, in pages."""
-        return {
+        fields: dict[str, Any] = {
             "spanned": self.spanned,
             "read": self.spanned - self.unreadable,
             "unreadable": self.unreadable,
             "cannot_tell": list(self.untold),
         }
+        if self.missing:
+            fields["missing"] = list(self.missing)
+        return fields
 
 
 def coverage_of(
     provenance: "Provenance", layout: "PageLayout", spanned: int, unreadable: int
 ) -> Coverage:
     """Return the Coverage of a walk: what was read, and what the kernel's symbols let it tell."""
-    return Coverage(spanned, unreadable, layout.untold, provenance.because)
+    return Coverage(spanned, unreadable, layout.untold, provenance.because, provenance.is_whole)
 
 
 def untold_remarks(untold: Sequence[str], because: str) -> list[str]:

@@ -161,19 +161,25 @@ class CheckReport:
         People read the reasons below it, by their numbers; machines get a row a page as well.
         """
         rows: list[tuple[Cell, ...]] = [
-            (rule.name, self.findings.found[rule.name], None, "violation", rule.sentence)
+            (rule.name, self.findings.found[rule.name], None, None, "violation", rule.sentence)
             for rule in self._broken()
         ]
-        rows += [(b.name, b.counted, b.kernel, b.verdict, b.why) for b in self.books or ()]
+        rows += [
+            (b.name, b.counted, b.before, b.kernel, b.verdict, b.why) for b in self.books or ()
+        ]
+        # Of what stands still there is one number.
+        moved = any(book.before != book.kernel for book in self.books or ())
+        columns = [
+            Column("name"),
+            Column("counted", number, "right"),
+            Column("kernel before", number, "right", machines=not moved),
+            Column("kernel after" if moved else "kernel", number, "right"),
+            Column("verdict"),
+            Column("why", lambda why: notes.get(why, "")),
+        ]
         notes = {why: f"[{i}]" for i, why in enumerate(self._reasons(), 1)}
         return Table(
-            (
-                Column("name"),
-                Column("counted", number, "right"),
-                Column("kernel", number, "right"),
-                Column("verdict"),
-                Column("why", lambda why: notes.get(why, "")),
-            ),
+            tuple(columns),
             rows,
             before=(self.provenance.describe(), ""),
             after=(*self._verdict(), *self._notes(notes), *self._violations()),
@@ -184,16 +190,16 @@ class CheckReport:
         """Return the rows of _FOR_MACHINES."""
         found = self.findings
         rows: list[tuple[Cell, ...]] = [
-            ("rule", name, None, found.found[name], None, "violation", rule.sentence, None, None)
-            for name, rule in ((rule.name, rule) for rule in self._broken())
+            ("rule", r.name, None, found.found[r.name], None, "violation", r.sentence, *[None] * 3)
+            for r in self._broken()
         ]
         rows += [
-            ("page", v.rule, v.pfn, None, None, None, v.detail, None, None) for v in found.kept
+            ("page", v.rule, v.pfn, None, None, None, v.detail, *[None] * 3) for v in found.kept
         ]
         rows += [
             (
                 *("book", b.name, None, b.counted, b.kernel, b.verdict, b.why, b.counter),
-                "+".join(b.uses),
+                *("+".join(b.uses), b.before),
             )
             for b in self.books or ()
         ]
@@ -237,7 +243,10 @@ class CheckReport:
 
 _FOR_MACHINES = tuple(
     Column(name)
-    for name in ("kind", "name", "pfn", "counted", "kernel", "verdict", "why", "counter", "uses")
+    for name in (
+        *("kind", "name", "pfn", "counted", "kernel", "verdict", "why", "counter", "uses"),
+        "before",
+    )
 )
 
 

@@ -97,12 +97,17 @@ class PageReport:
     layout: PageLayout
     pages: tuple[PageFacts, ...]
     explain: bool = False
+    missing: tuple[str, ...] = ()
+    """What the core lacks that was asked for, as sentences."""
 
     @property
     def coverage(self) -> Coverage:
         """How many of the pages could be read."""
         unreadable = sum(not page.readable for page in self.pages)
-        return coverage_of(self.provenance, self.layout, len(self.pages), unreadable)
+        coverage = coverage_of(self.provenance, self.layout, len(self.pages), unreadable)
+        # Where nothing that was asked for failed, what the core lacks does not matter.
+        faults = any(fact.fault is not None for page in self.pages for fact in page.facts)
+        return replace(coverage, missing=self.missing, of_whole=coverage.of_whole or not faults)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..books import Book, remarks
+from ..books import Book
+from ..books import remarks as lines_of
 from ..census import Census
 from ..classify import UNTYPED, Pages
 from ..layout import PageLayout
@@ -15,6 +16,9 @@ from ..units import counted, number, percent, size
 from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
 from .dimensions import DIMENSIONS, Dimension, type_value
 from .selection import Selection
+
+_MOST_ZONES = 1 << 8
+"""Numbers that a zone can have in page flags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class SummaryReport:
     """Pages that are typed while they are being freed; None where that cannot be told."""
     books: tuple[Book, ...] = ()
     """The totals that the kernel counts too, beside its counters."""
+    remarks: tuple[str, ...] = ()
+    """Sentences on what rows mean."""
 
     @property
     def pages(self) -> int:
@@ -72,6 +78,7 @@ class SummaryReport:
             "total": {"pages": self.pages, "bytes": self.pages * page_size},
             "freeing": self.freeing,
             "counters": [book.to_json() for book in self.books],
+            "remarks": list(self.remarks),
         }
 
     def _row_json(self, row: SummaryRow) -> dict[str, Any]:
@@ -110,14 +117,23 @@ class SummaryReport:
             self._cells(SummaryRow(("total", *[""] * (len(self.by) - 1)), self.pages, None)),
             before=(self.provenance.describe(), ""),
             after=(
+                *(("", *self.remarks) if self.remarks else ()),
                 *self._freeing_remark(),
                 *self._books_remark(),
                 *self.coverage.remarks(),
+                *self._differs_remark(),
             ),
         )
 
+    def _differs_remark(self) -> tuple[str, ...]:
+        n = sum(book.verdict == "differs" for book in self.books)
+        if not n:
+            return ()
+        differ = "A total differs from the kernel's counter" if n == 1 else f"{n} totals differ"
+        return ("", f"{differ}: run `pageinspect check` with the same options.")
+
     def _books_remark(self) -> tuple[str, ...]:
-        return ("", *remarks(self.books)) if self.books else ()
+        return ("", *lines_of(self.books)) if self.books else ()
 
     def _freeing_remark(self) -> tuple[str, ...]:
         if not self.freeing:
@@ -233,4 +249,18 @@ def summarise(
     rows = _rows(counts, by, layout, census)
     coverage = coverage_of(provenance, layout, selection.spanned, counts.unreadable)
     freeing = None if layout.frozen is None else counts.freeing
-    return SummaryReport(provenance, layout, coverage, tuple(by), rows, freeing)
+    remarks = _on_zones(census, by, rows)
+    return SummaryReport(provenance, layout, coverage, tuple(by), rows, freeing, (), remarks)
+
+
+def _on_zones(census: Census, by: Sequence[str], rows: Iterable[SummaryRow]) -> tuple[str, ...]:
+    """Return what the rows are of pages that are in no zone."""
+    if "zone" not in by:
+        return ()
+    shown = {row.key[by.index("zone")] for row in rows}
+    numbers = {census.zone_name(n): n for n in range(_MOST_ZONES)}
+    return tuple(
+        f"{name}: {what}"
+        for name, n in numbers.items()
+        if name in shown and (what := census.no_zone(n))
+    )

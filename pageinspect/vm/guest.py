@@ -53,9 +53,10 @@ class Guest:
     `kernel` is a name of the catalogue, built if it is not, or a BuiltKernel. `memory` is in bytes
     or written as "2G", shared evenly by the NUMA nodes; `room` bytes more can be plugged in
     (`plug`, `unplug`). `cpu` is QEMU's -cpu, as in "max,la57=on,cx16=off". `scratch` are files to
-    be disks that the guest may write: a descriptor for each serial. `packages` are Debian packages
-    that its root is to have besides. QEMU ends when the thread that enters the context ends.
-    Methods raise GuestLostError when the guest is gone.
+    be disks that the guest may write: a descriptor for each serial; at most `write_limit` bytes a
+    second where that is not 0. `packages` are Debian packages that its root is to have besides.
+    QEMU ends when the thread that enters the context ends. Methods raise GuestLostError when the
+    guest is gone.
     """
 
     def __init__(  # noqa: PLR0913 - all but the kernel by name
@@ -72,6 +73,7 @@ class Guest:
         accelerator: str | None = None,
         qmp_socket: Path | None = None,
         scratch: Mapping[str, int] | None = None,
+        write_limit: int = 0,
         packages: Sequence[str] = (),
         progress: Progress = silent,
     ) -> None:
@@ -86,7 +88,7 @@ class Guest:
         self._cpus, self._possible_cpus, self._cpu = cpus, possible_cpus, cpu
         self._append = append
         self._accelerator, self._qmp_socket = accelerator, qmp_socket
-        self._scratch = dict(scratch or {})
+        self._scratch, self._write_limit = dict(scratch or {}), write_limit
         self._progress = progress
         self._exit = contextlib.ExitStack()
         self.log = self._new_log()
@@ -268,6 +270,7 @@ class Guest:
             append=self._append,
             disks=tuple(disks),
             scratch=tuple((serial, f"/dev/fd/{fd}") for serial, fd in self._scratch.items()),
+            write_limit=self._write_limit,
             agent=theirs[0].fileno(),
             monitor=theirs[1].fileno(),
             qmp_socket=self._qmp_socket,

@@ -116,7 +116,7 @@ def crash(
     except answers.NoAnswersError:
         raise _lost(guest, "the kernel's own answers are missing") from None
     except FlattenedError as error:
-        raise _lost(guest, f"the dump is not whole: {error}") from None
+        raise _lost(guest, f"the dump {error}") from None
     return path
 
 

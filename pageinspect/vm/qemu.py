@@ -65,6 +65,8 @@ class Machine:
     """(serial, path) of read-only disks; the init script knows them by their serial."""
     scratch: tuple[tuple[str, str], ...] = ()
     """(serial, path) of disks that the guest writes; their content need not outlive QEMU's host."""
+    write_limit: int = 0
+    """bytes a second that the guest may write to each disk of `scratch`; 0 for any"""
     agent: int | None = None
     """Descriptor of a connected socket."""
     monitor: int | None = None
@@ -97,7 +99,10 @@ def command_line(machine: Machine) -> list[str]:
     argv += ["-chardev", f"file,id=console,path={_escape(str(machine.console))}"]
     argv += ["-serial", "chardev:console"]
     disks = [(*disk, "readonly=on") for disk in machine.disks]
-    disks += [(*disk, "cache=unsafe") for disk in machine.scratch]
+    how = "cache=unsafe"
+    if machine.write_limit:
+        how += f",throttling.bps-write={machine.write_limit}"
+    disks += [(*disk, how) for disk in machine.scratch]
     for serial, path, how in disks:
         drive = f"if=none,id={serial},file={_escape(path)},format=raw,{how}"
         argv += ["-drive", drive, "-device", f"virtio-blk-pci,drive={serial},serial={serial}"]

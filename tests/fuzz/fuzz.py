@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -38,6 +39,7 @@ COMMANDS = (
     ["types", "--format", "json"],
     ["list", "--use", "unreadable", "--each", "--format", "json"],
 )
+NOTE = re.compile(r"pageinspect: (?!error: )")
 ALLOWED = frozenset((0, 1, 3, 4))
 EDGES = [2**n + d for n in (31, 32, 40, 48, 63) for d in (-1, 0)]
 ABSURD = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, *EDGES)
@@ -116,20 +118,24 @@ class Outcome:
         if "Traceback" in self.stderr:
             return "a traceback"
         if self.status == 1:
-            said = [line for line in lines if "is flattened; makedumpfile -R" not in line]
+            said = [line for line in lines if not NOTE.match(line)]
             if len(said) != 2 or not said[0].startswith("pageinspect: error: "):
                 return "not one line and a hint"
             return None if said[1].startswith("  hint: ") else "no hint"
         report = json.loads(self.stdout)
         unreadable = report.get("coverage", {}).get("unreadable", 0)
         symbols = report["kernel"]["symbols"]
-        incomplete = bool(unreadable) or symbols == "vmcoreinfo"
+        notes = report["kernel"].get("notes", [])
+        cut_off = any("is cut off" in note or "is incomplete" in note for note in notes)
+        incomplete = (
+            bool(unreadable) or symbols == "vmcoreinfo" or (cut_off and "coverage" in report)
+        )
         if self.status != 4 and (self.status == 3) != incomplete:
             return f"exit status {self.status} with {unreadable} unreadable, types from {symbols}"
         return None
 
     def kind(self) -> str:
-        for word in ("crash", "to no end", "of memory", "made sense of", "was killed"):
+        for word in ("crash", "to no end", "MiB of memory", "made sense of", "was killed"):
             if self.status == 1 and word in self.stderr:
                 return f"exit 1, {word}"
         return f"exit {self.status}"

@@ -57,6 +57,7 @@ class Plain:
     """(pfn, order) of what is on CPUs' lists."""
     zones: list[tuple[int, int, int, int]] = field(default_factory=list)
     """(node, number, start, end) pfns."""
+    changing: bool = False
 
     def __post_init__(self) -> None:
         pages = range(len(self.rows))
@@ -251,7 +252,8 @@ class Plain:
         head, kind = self.heads[i], self.kinds[i]
         mapping, referenced = self.at(head, 24), self.refcount(head) > 0
         of_file = mapping >= KERNEL_HALF and not mapping & 3 and referenced
-        aside = {"in-use-inside-free-block", "in-use-on-cpu-list"}
+        aside = {"in-use-inside-free-block", "in-use-on-cpu-list"} if self.changing else set()
+        swapped = self.flag(head, "owner_priv_1") and self.flag(head, "swapbacked")
         for use, holds in (
             ("unreadable", i in self.unreadable),
             ("conflict", self.contradictions(i) - aside),
@@ -265,6 +267,7 @@ class Plain:
             ("reserved", self.flag(i, "reserved")),
             ("ksm", mapping & 3 == 3),
             ("anon", mapping & 3 == 1 and mapping >= KERNEL_HALF),
+            ("swapcache", swapped and not mapping and referenced),
             ("shmem", of_file and self.flag(head, "swapbacked")),
             ("file", of_file),
             ("mapped", kind == "mapped" and referenced),

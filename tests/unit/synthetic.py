@@ -59,6 +59,7 @@ FLAG_BITS = (
     ("lru", 5),
     ("head", 6),
     ("active", 8),
+    ("owner_priv_1", 10),
     ("reserved", 13),
     ("swapbacked", 17),
     ("hwpoison", 20),
@@ -94,6 +95,7 @@ MODERN = PageLayout(
     hugetlb=None,
     movable_tag=False,
     resets=True,
+    swapcache=1 << 10 | 1 << 17,
 )
 # As 6.1 has it: slab is a flag, hugetlb a destructor, the order a byte of its own.
 OLD = replace(
@@ -117,6 +119,7 @@ class Memory:
         self.words[:, layout.page_type // 8] = 0x00000000FFFFFFFF
         self.readable: np.ndarray | None = None
         self.pcp = PcpLists()
+        self.changing = False
 
     def word(self, index: int, page_type: int, refcount: int = 0) -> "Memory":
         self.words[index, self.layout.page_type // 8] = refcount << 32 | page_type
@@ -151,7 +154,7 @@ class Memory:
         if outer is None:
             outer = FolioHeads(np.zeros((len(outside), 2 * SIZE // 8), np.uint64))
         end = self.first + len(self.words)
-        census = Census(((self.first, end),), (), pcp=self.pcp)
+        census = Census(((self.first, end),), (), pcp=self.pcp, changing=self.changing)
         return Pages(self.layout, census, batch, heads, outside, outer)
 
     def types(self, outer: FolioHeads | None = None) -> list[str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pageinspect
-from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.conflicts import CONFLICTS, Conflict
 from pageinspect.classify.selected import SelectedPages
 from pageinspect.classify.uses import RULES
 from pageinspect.survey import Survey
@@ -29,6 +29,12 @@ def test_api_page_names_what_there_is() -> None:
 
 def uses_page() -> str:
     """Return docs/uses.md as the rule tables have it."""
+
+    def _running(rule: Conflict) -> str:
+        if not rule.races:
+            return "gives the use"
+        return "named by `page` and `check`" if rule.live else "named by `page`"
+
     lines = [
         "# Uses of pages",
         "",
@@ -44,11 +50,14 @@ def uses_page() -> str:
         "",
         "## Contradictions",
         "",
-        "A page that breaks one has the use `conflict`; `pageinspect check` names the rule.",
+        "A page that breaks one has the use `conflict`. `pageinspect page` names each rule that a",
+        "page breaks, and `pageinspect check` all pages that break one. A running kernel may break",
+        "some for a moment, or change a page after the lists were followed: there these give no",
+        "use.",
         "",
-        "| rule | what it says |",
-        "|---|---|",
-        *(f"| `{rule.name}` | {rule.sentence} |" for rule in CONFLICTS),
+        "| rule | what it says | on a running kernel |",
+        "|---|---|---|",
+        *(f"| `{rule.name}` | {rule.sentence} | {_running(rule)} |" for rule in CONFLICTS),
         "",
     ]
     return "\n".join(lines)

@@ -8,9 +8,10 @@ import pytest
 from drgn import Architecture, Object, Platform, Program, TypeMember
 from synthetic import MODERN, SIZE, VMEMMAP
 
-from pageinspect import census
-from pageinspect.census import TRYLOCK, PcpLists
+from pageinspect import census, survey
+from pageinspect.census import TRYLOCK, Census, PcpLists
 from pageinspect.layout import PageLayout
+from pageinspect.target import Guest, Provenance, Target
 
 ZONE = 0xFFFF888000001000
 PAGES = 64
@@ -129,3 +130,24 @@ def test_a_list_that_leads_astray_or_round_is_not_whole(
     found = lists({9: following}, first=9)
     assert not found.whole
     assert set(found.pfns.tolist()) <= {9, 1 << 30}
+
+
+@pytest.mark.parametrize(
+    ("source", "guest", "changing"),
+    [
+        ("live", None, True),
+        ("core", None, False),
+        ("qemu", Guest(paused=True, barred=""), False),
+        ("qemu", Guest(paused=False, barred=""), True),
+    ],
+)
+def test_it_is_known_whether_the_kernel_runs(
+    monkeypatch: pytest.MonkeyPatch, source: Any, guest: Guest | None, changing: bool
+) -> None:
+    def take(*_args: object, changing: bool) -> Census:
+        return Census((), (), changing=changing)
+
+    monkeypatch.setattr(survey, "build_layout", lambda *_args: MODERN)
+    monkeypatch.setattr(survey, "take_census", take)
+    target = Target(Program(), Provenance("7.3", source, "btf", guest=guest), {})
+    assert survey.survey(target).census.changing is changing

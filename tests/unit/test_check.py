@@ -200,8 +200,10 @@ def test_details_say_what_the_struct_page_says() -> None:
     assert details[0x1011].endswith("tail of 0x1010")
 
 
-VERIFIED = Book("buddy", ("buddy",), "NR_FREE_PAGES", 1_000_000, 1_000_000, "verified", "")
-DIFFERS = Book("table", ("table",), "NR_PAGETABLE", 7, 8, "differs", "-1: nothing known")
+VERIFIED = Book(
+    "buddy", ("buddy",), "NR_FREE_PAGES", 1_000_000, 1_000_000, 1_000_000, "verified", ""
+)
+DIFFERS = Book("table", ("table",), "NR_PAGETABLE", 7, 8, 8, "differs", "-1: nothing known")
 BROKEN = Findings(
     [Violation("odd-word", 0x1000 + i, "page_type 0xfffffff0") for i in range(12)], {"odd-word": 12}
 )
@@ -240,6 +242,7 @@ def test_json_has_every_violation_kept_and_every_book() -> None:
         "uses": ["table"],
         "counter": "NR_PAGETABLE",
         "counted": 7,
+        "before": 8,
         "kernel": 8,
         "verdict": "differs",
         "why": "-1: nothing known",
@@ -255,6 +258,18 @@ def test_table_shows_a_few_pages_of_each_rule_within_80_columns() -> None:
     assert "- and 2 more: --format json" in text
     assert f"12 violations of {len(CONFLICTS)} rules in 100 pages." in text
     assert "[1] table (NR_PAGETABLE): -1: nothing known." in text
+
+
+def test_both_numbers_of_a_running_kernel_are_shown() -> None:
+    moved = Book("pcp", ("pcp",), "sum", 5576, 6556, 8473, "explained", "-980 from 6,556: moved")
+    text = rendered(report(Findings(), VERIFIED, moved), "table")
+    header, _, buddy, pcp = text.splitlines()[2:6]
+    assert re.split(r"  +", header)[2:4] == ["kernel before", "kernel after"]
+    assert buddy.split()[1:4] == ["1,000,000"] * 3
+    assert pcp.split()[1:4] == ["5,576", "6,556", "8,473"]
+    still = rendered(report(Findings(), VERIFIED), "table")
+    assert "before" not in still
+    assert re.split(r"  +", still.splitlines()[2])[1:3] == ["counted", "kernel"]
 
 
 def test_csv_has_what_json_has() -> None:

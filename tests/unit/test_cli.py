@@ -65,10 +65,11 @@ def test_help_of_a_command_says_what_its_module_does(command: tuple[str, ...]) -
     ("content", "message"),
     [
         (None, "no such file"),
-        (b"", "is not a core"),
+        (b"", "is empty"),
         (b"not a core at all\n" * 100, "is not a core"),
-        (b"\x7fELF" + bytes(100), "is not a core"),
-        (b"KDUMP   " + bytes(4096), "is not a core"),
+        (b"\x7fELF" + bytes(100), "not a core"),
+        (b"KDUMP   " + bytes(4096), "is cut off"),
+        (b"KDUMP   " + bytes(9999), "is not a core"),
     ],
 )
 @pytest.mark.parametrize("command", ["summary", "list", "types"])

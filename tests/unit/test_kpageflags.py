@@ -20,6 +20,7 @@ from pageinspect.kpageflags import (
     length,
     pieces,
 )
+from pageinspect.ksm_flag import ksm_by_code
 from pageinspect.layout import PageLayout
 
 LOCKED, ACTIVE, RESERVED = 1 << 0, 1 << 8, 1 << 13
@@ -35,7 +36,7 @@ NEWEST = Rules(
     by_folio=True,
     types_by_head=True,
     ksm="exact",
-    swapcache=SWAPCACHE,
+    inferred_from="",
     idle=IDLE,
     hwpoison=20,
     large_rmappable=LARGE_RMAPPABLE,
@@ -102,6 +103,30 @@ def test_flags_are_copied_from_the_folio_or_from_the_page_itself() -> None:
     memory.words[0, 0] |= np.uint64(LOCKED | RESERVED)
     memory.words[1, 0] |= np.uint64(ACTIVE)
     assert flags(memory, V6_1) == [head | copied, tail | bits(Kpf.ACTIVE)]
+
+
+# What gcc 12 to 14 made of it in Debian's kernels, around the constant with both bits.
+ANY_6_12 = "4084f674134889c2480d0010200080ce1083e103480f44c24989c44981cc00000100"
+ANY_6_18 = "4084ff74134889c1480d0010200080cd1083e603480f44c14889c14881c900000100"
+BOTH_7_3 = "741a4889c648f7d1480d001020004881ce0010000083e103480f45c64889c14881c900000100"
+BOTH_CMP = "4889ca4883e2034883fa0375064881c800102000c3"
+
+
+@pytest.mark.parametrize(
+    ("code", "rule"),
+    [
+        (ANY_6_12, "any-anon"),
+        (ANY_6_18, "any-anon"),
+        (BOTH_7_3, "exact"),
+        (BOTH_CMP, "exact"),
+        ("", None),
+        ("48c7c000102000c3", None),
+        ("83e103480f45c64889c1", None),
+    ],
+)
+def test_the_kernels_code_shows_what_is_merged(code: str, rule: str | None) -> None:
+    far = b"\xf7\xd1\x83\xf8\x03" + b"\x90" * 64
+    assert ksm_by_code(far + bytes.fromhex(code) + b"\x90" * 64) == rule
 
 
 def test_ksm_is_exact_or_any_anon() -> None:

@@ -116,6 +116,14 @@ def test_4_18_to_5_10() -> None:
     assert names(later.scheme) == "buddy offline kmemcg table guard"
 
 
+def test_the_swap_cache_has_two_flags_one_of_them_an_alias() -> None:
+    flags = FLAGS | {"PG_owner_priv_1": 10, "PG_swapcache": 10}
+    assert Kernel(members=OLD_TAIL, dtors=DTORS, flags=flags).layout().swapcache is None
+    flags |= {"PG_swapbacked": 19}
+    layout = Kernel(members=OLD_TAIL, dtors=DTORS, flags=flags).layout()
+    assert layout.swapcache == 1 << 10 | 1 << 19
+
+
 def test_5_11_to_6_2() -> None:
     members = OLD_TAIL | {"memcg_data": 56}
     layout = Kernel(members=members, dtors=DTORS, vmcoreinfo=OFFLINE).layout()

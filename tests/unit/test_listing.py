@@ -4,12 +4,15 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from synthetic import MODERN, Memory
 
+from pageinspect.books import Book
 from pageinspect.classify import Pages, codes_of
+from pageinspect.page.describe import describe_page
 from pageinspect.render import render
 from pageinspect.report import listing
 from pageinspect.report.listing import PagesListing, Runs, RunsListing, runs_of
@@ -136,6 +139,40 @@ def test_what_could_not_be_read_has_no_word_zone_or_node() -> None:
         ("zone 0", "0"): 3,
         ("unreadable", "unreadable"): 1,
     }
+
+
+def test_a_zone_number_that_is_no_zones_is_explained() -> None:
+    memory = Memory(4).set(1, 0, 5 << 51 | 1 << 13).set(2, 0, 1 << 51).set(3, 0, 6 << 51)
+    pages = memory.pages()
+    names = ("DMA", "DMA32", "Normal", "Movable", "Device")
+    pages.census = replace(pages.census, zone_names=names)
+
+    def remarks(*by: str) -> tuple[str, ...]:
+        counts = count(MODERN, Selection(4), by, [pages])
+        return summarise(FROM, MODERN, pages.census, Selection(4), by, counts).remarks
+
+    reserved, damaged = remarks("use", "zone")
+    assert reserved.startswith("zone 5: No zone spans these pages: firmware")
+    assert damaged.startswith("zone 6: ")
+    assert remarks("use") == ()
+    zone = describe_page(pages, 1, None).get("zone")
+    assert zone is not None
+    assert (zone.value, zone.text) == ("zone 5", reserved)
+    ordinary = describe_page(pages, 2, None).get("zone")
+    assert ordinary is not None
+    assert ordinary.text == "DMA32"
+
+
+def test_the_last_line_of_a_summary_leads_to_check_where_a_total_differs() -> None:
+    counts = count(MODERN, ALL, ["use"], batches())
+    plain = summarise(FROM, MODERN, Memory(1).pages().census, ALL, ["use"], counts)
+    sound = Book("table", ("table",), "NR_PAGETABLE", 8, 8, 8, "verified", "")
+    wrong = replace(sound, counted=7, verdict="differs")
+    assert "check" not in "".join(replace(plain, books=(sound,)).to_table().after)
+    last = replace(plain, books=(sound, wrong)).to_table().after[-1]
+    assert last == (
+        "A total differs from the kernel's counter: run `pageinspect check` with the same options."
+    )
 
 
 def test_the_order_in_a_first_tail_is_no_flag() -> None:

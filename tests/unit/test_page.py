@@ -172,11 +172,28 @@ def test_addresses(text: str, pfn: int) -> None:
         (f"page:{VMEMMAP + 8:#x}", "8 bytes behind"),
         ("0x2000", "has a struct page"),
         ("phys:0x2000000", "has a struct page"),
+        ("0xffff888000000000", "is an address, not a pfn"),
     ],
 )
 def test_addresses_that_are_none(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         resolve_addresses([text], Program(), LAYOUT, CENSUS)
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        (VMEMMAP + 0x1003 * SIZE, "it is that of a struct page: page:0x"),
+        # Of a kernel that has its vmemmap elsewhere.
+        (0xFFFFEA0000123440 ^ 1 << 40, "write page:0x"),
+        (0xFFFF888000000000, "write page:0x"),
+    ],
+)
+def test_an_address_that_is_given_as_a_pfn(address: int, hint: str) -> None:
+    with pytest.raises(UsageError) as error:
+        resolve_addresses([f"{address:#x}"], Program(), LAYOUT, CENSUS)
+    assert error.value.hint.startswith(hint)
+    assert f"page:{address:#x}" in error.value.hint
 
 
 @pytest.mark.parametrize("layout", [LAYOUT, OLD])

@@ -22,6 +22,12 @@ CENSUS = Census(
 )
 
 
+def test_an_address_is_not_a_pfn() -> None:
+    with pytest.raises(UsageError, match="is an address, not a pfn") as error:
+        resolve(["0xffffea0000123440+1"], CENSUS, 12)
+    assert "page:ADDRESS" in error.value.hint
+
+
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [

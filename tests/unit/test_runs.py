@@ -27,7 +27,7 @@ LAYOUTS = {
     "five levels": replace(MODERN, vmemmap=0xFFD4000000000000),
 }
 WORDS = (0xFFFFFFFF, 0, 3, 0xF5000000, 0xF2000000, 0xF6000007, 0xFFFFFF7F, 0x80000000, 0xFF000000)
-FLAGS = (0, 1 << 5, 1 << 13, 1 << 17, 1 << 20, HEAD, 1 << 9, 1 << 54, 1 << 51)
+FLAGS = (0, 1 << 5, 1 << 13, 1 << 17, 1 << 20, HEAD, 1 << 9, 1 << 54, 1 << 51, 1 << 17 | 1 << 10)
 NONE = FolioHeads(np.empty((0, 2 * SIZE // 8), np.uint64))
 MAPPINGS = (
     *(0, 0xFFFF888000001001, 0xFFFF888000002000, 0xFFFF888000001003, 2, 0x400),
@@ -92,7 +92,8 @@ def census_of(rng: np.random.Generator) -> Census:
         np.zeros(len(pfns), np.uint16),
     )
     zones = (Zone(0, "A", FIRST, FIRST + 1500, 0), Zone(0, "B", FIRST + 1500, FIRST + N, 1))
-    return Census(((FIRST, FIRST + N),), zones, pcp=lists)
+    changing = bool(rng.integers(0, 2))
+    return Census(((FIRST, FIRST + N),), zones, pcp=lists, changing=changing)
 
 
 def columns(memory: Memory, census: Census, batch: Batch) -> Pages:
@@ -179,6 +180,34 @@ def test_runs_say_what_pages_say(
                     got[differ[:5]],
                     value[differ[:5]],
                 )
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "free"),
+    [
+        (MODERN.flags, 1 << 10 | 1 << 17, False),
+        (MODERN.mapping, 4, True),
+        (MODERN.memcg, 4, True),
+        (MODERN.flags, 1 << 5, True),
+        (MODERN.refcount - 4, 1 << 32 | 0xFFFFFFFF, True),
+    ],
+)
+def test_one_page_that_differs_in_a_word_is_told(offset: int, value: int, *, free: bool) -> None:
+    memory = Memory(N, MODERN, FIRST)
+    if free:
+        memory.free_block(0, 10)
+    else:
+        for i in range(100):
+            memory.word(i, 0xFFFFFFFF, 1).set(i, MODERN.flags, 1 << 17)
+    memory.set(50, offset, value)
+    census = Census(((FIRST, FIRST + N),), ())
+    whole = PageBatch(FIRST, memory.words, None, None)
+    (joined,) = in_runs(MODERN, census, [whole], "use")
+    plain, runs = (
+        said(columns(memory, census, b), rules=False, uses=True)["use"] for b in (whole, joined)
+    )
+    assert plain[50] != plain[51]
+    assert (runs == plain).all()
 
 
 @pytest.mark.parametrize("layout", [MODERN, OLD])

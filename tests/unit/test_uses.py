@@ -79,6 +79,18 @@ def test_where_kernel_addresses_begin(vmemmap: int, half: int) -> None:
     assert replace(MODERN, vmemmap=vmemmap).kernel_half == half
 
 
+def test_the_swap_cache_takes_both_flags_and_no_mapping() -> None:
+    both = flag("swapbacked") | flag("owner_priv_1")
+    memory = Memory(8)
+    for i, flags in enumerate([both, both, both, flag("owner_priv_1"), flag("swapbacked"), both]):
+        memory.word(i, 0xFFFFFFFF, 1).set(i, MODERN.flags, flags)
+    memory.set(1, MODERN.mapping, KERNEL_POINTER | 1).set(2, MODERN.mapping, KERNEL_POINTER)
+    memory.word(5, 0xFFFFFFFF, 0).compound(6, 1).word(6, 0xFFFFFFFF, 1)
+    memory.words[6, 0] |= np.uint64(both)
+    kinds = ["swapcache", "anon", "shmem", "kernel", "kernel", "idle", "swapcache", "swapcache"]
+    assert memory.uses() == kinds
+
+
 def test_tails_have_the_use_of_their_folio() -> None:
     memory = Memory(4).compound(0, 2).word(0, 0xFFFFFFFF, 1).set(0, MODERN.mapping, KERNEL_POINTER)
     assert memory.uses() == ["file"] * 4
@@ -94,6 +106,7 @@ def test_a_listed_block_that_became_a_huge_page_meanwhile() -> None:
     memory = Memory(16).compound(8, 3).word(8, 0xFFFFFFFF, 1)
     memory.set(8, MODERN.mapping, KERNEL_POINTER | 1)
     memory.pcp = PcpLists(np.array([0x1008]), np.array([3], np.uint8), np.array([0], np.uint16))
+    memory.changing = True
     # Its tails have neither references nor a mapcount of their own: it is mapped as a whole.
     assert memory.uses()[8:] == ["anon"] * 8
 
@@ -108,8 +121,10 @@ def test_pcp_blocks_with_their_interior() -> None:
     memory.word(0xB, 0xFFFFFFFF, refcount=1)
     uses = memory.uses()
     assert [i for i, use in enumerate(uses) if use == "pcp"] == [2, 3, 8]
+    assert uses[0xB] == "conflict"
+    memory.changing = True
     # Taken since the lists were followed.
-    assert uses[0xB] == "kernel"
+    assert memory.uses()[0xB] == "kernel"
     pages = memory.pages()
     assert pages.order[2:4].tolist() == [1, 1]
     assert pages.head[2:4].tolist() == [True, False]
@@ -199,6 +214,37 @@ def test_each_rule_fires_where_it_is_broken(rule: str, index: int, spoil) -> Non
     spoil(memory)
     assert broken(memory)[rule] == [index]
     assert memory.uses()[index] == "conflict"
+    page = describe_page(memory.pages(), index, None).get("breaks")
+    assert page is not None
+    assert rule in page.value
+
+
+@pytest.mark.parametrize(
+    ("rule", "index", "spoil"),
+    [
+        ("in-use-inside-free-block", 5, lambda m: m.word(5, 0xFFFFFFFF, 1)),
+        ("in-use-inside-free-block", 5, lambda m: m.set(5, MODERN.mapping, 2)),
+        ("in-use-inside-free-block", 5, lambda m: m.set(5, 56, 1)),
+        ("in-use-on-cpu-list", 70, lambda m: m.word(70, 0xFFFFFFFF, 1)),
+        ("in-use-on-cpu-list", 70, lambda m: m.set(70, 56, 1)),
+    ],
+)
+def test_what_a_race_may_break_gives_a_use_only_where_nothing_runs(
+    rule: str, index: int, spoil
+) -> None:
+    memory = sound()
+    memory.pcp = PcpLists(np.array([0x1000 + 70]), np.array([0], np.uint8), np.zeros(1, np.uint16))
+    assert broken(memory) == {}
+    spoil(memory)
+    assert broken(memory) == {rule: [index]}
+    assert memory.uses()[index] == "conflict"
+    memory.changing = True
+    assert memory.uses()[index] != "conflict"
+    breaks = describe_page(memory.pages(), index, None).get("breaks")
+    assert breaks is not None
+    assert breaks.value == [rule]
+    assert rule in breaks.text
+    assert "for a moment" in breaks.text
 
 
 def test_hvo_is_no_contradiction() -> None:

@@ -2,15 +2,16 @@ import argparse
 import csv
 import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from pageinspect.__main__ import main
-from pageinspect.commands import build_parser, vm_dump
+from pageinspect.commands import build_parser, vm_dump, vm_run
 from pageinspect.commands.vm_options import kernel_of
 from pageinspect.errors import UsageError
-from pageinspect.vm import kdump
+from pageinspect.vm import kdump, session
 
 
 def _parse(text: str) -> argparse.Namespace:
@@ -43,6 +44,14 @@ def test_it_must_be_clear_which_kernel(line: str) -> None:
     with pytest.raises(UsageError) as error:
         kernel_of(_parse(line), print)
     assert "6.1, 6.12, newest" in error.value.hint
+
+
+def test_a_shell_without_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("qemu.qmp")
+    monkeypatch.setattr("sys.stdin", None)
+    monkeypatch.setattr(vm_run, "in_guest", lambda _: nullcontext("guest"))
+    monkeypatch.setattr(session, "run_command", lambda guest, command, *_: (guest, command))
+    assert vm_run.run(_parse("vm run 6.12")) == ("guest", ["/bin/sh"])
 
 
 def test_a_kernel_that_is_no_file_is_a_usage_error(

@@ -98,10 +98,14 @@ def test_disks_are_read_only_and_known_by_serial() -> None:
 
 
 def test_scratch_disks_are_written() -> None:
-    argv = command_line(replace(_MACHINE, scratch=(("dump", "/dev/fd/9"),)))
+    machine = replace(_MACHINE, scratch=(("dump", "/dev/fd/9"),))
+    argv = command_line(machine)
     (drive,) = (word for word in argv if "file=/dev/fd/9" in word)
     assert "readonly" not in drive
     assert "virtio-blk-pci,drive=dump,serial=dump" in argv
+    assert "throttling" not in drive
+    (slow,) = (w for w in command_line(replace(machine, write_limit=1000)) if "/dev/fd/9" in w)
+    assert slow == f"{drive},throttling.bps-write=1000"
 
 
 def test_a_dump_will_have_vmcoreinfo() -> None:

@@ -75,6 +75,7 @@ def test_6_1() -> None:
         ("head", 16),
         ("swapbacked", 19),
     )
+    assert layout.swapcache == 1 << 10 | 1 << 19
     assert layout.node_field == BitField(54, 1023)
     assert words(layout) == {"buddy": 0x80, "offline": 0x100}
     assert layout.order == OrderField(64 + 17, 0xFF)
@@ -98,6 +99,12 @@ def test_the_byte_scheme(kernel: str, mask: bool) -> None:
     assert layout.resets is (True if mask else None)
     assert ("movable_ops" in layout.untold) is not mask
     assert dict(layout.flag_bits)["hwpoison"] == (21 if mask else 20)
+    assert layout.swapcache == 1 << 10 | 1 << 17
+
+
+def test_without_a_line_for_either_flag_the_swap_cache_is_not_told() -> None:
+    for name in ("PG_swapcache", "PG_swapbacked"):
+        assert layout_of(edited("6.12", f"NUMBER({name})")).swapcache is None
 
 
 def test_4_18_has_no_offline_pages() -> None:

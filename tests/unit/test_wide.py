@@ -79,6 +79,7 @@ def test_summary(by: tuple[str, ...]) -> None:
         ("slab", "large_kmalloc"),
         "NR_SLAB_RECLAIMABLE_B + NR_SLAB_UNRECLAIMABLE",
         PAGES,
+        PAGES - 2,
         PAGES - 1,
         "explained",
         "why",
@@ -143,7 +144,7 @@ def test_check() -> None:
         dict.fromkeys(names, PAGES),
     )
     books = tuple(
-        Book(name, (name,), "NR_X", PAGES, PAGES, "explained", f"-{PAGES:,}: {i} of them " * 5)
+        Book(name, (name,), "NR_X", PAGES, i, PAGES, "explained", f"-{PAGES:,}: {i} of them " * 5)
         for i, name in enumerate(["movable_ops", "hugetlb"] * 6)
     )
     assert_lines_up(lines_of(CheckReport(FROM, MODERN, Coverage(PAGES, PAGES), findings, books)))

@@ -35,7 +35,7 @@ def test_what_was_touched_of_windows_is_given_back_and_is_there_again(core: Path
         own = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     assert window[:] == whole
     own[:] = bytes(SIZE)
-    noted = Windows(str(core))
+    noted = Windows(core)
     noted.passed(windows._EVERY - 1)
     assert resident(core)["r--s"] == SIZE
     noted.passed(1)
@@ -53,8 +53,8 @@ def test_the_path_of_a_core_is_any_bytes(core: Path, name: bytes) -> None:
     with odd.open("rb") as file:
         window = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
     # Neither its own lines nor those of another are taken for something else.
-    Windows("/another").passed(windows._EVERY)
-    own = Windows(str(odd))
+    Windows(Path("/another")).passed(windows._EVERY)
+    own = Windows(odd)
     own.passed(windows._EVERY)
     assert own._any
     assert len(window) == SIZE
@@ -67,7 +67,7 @@ def test_windows_of_other_files_stay_and_none_are_looked_for_once(
         window = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
     assert window[SIZE - 1] == 255
     before = resident(core)
-    noted = Windows(str(core.with_name("another")))
+    noted = Windows(core.with_name("another"))
     noted.passed(windows._EVERY)
     assert resident(core) == before
     monkeypatch.setattr(Windows, "_give_back", lambda _: pytest.fail("looked for again"))

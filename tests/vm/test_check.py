@@ -8,20 +8,27 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drgn.helpers.linux.cpumask import for_each_online_cpu
+from drgn.helpers.linux.sched import cpu_curr
 from guest_dump import dump_unlocked
 
+from pageinspect import marking
+from pageinspect.books import Book, balance
 from pageinspect.classify import Pages, use_name
 from pageinspect.classify.conflicts import CONFLICTS
 from pageinspect.counters import read_counters
 from pageinspect.layout import MAX_ORDER
+from pageinspect.page.describe import describe
 from pageinspect.report.check import Violation, find
-from pageinspect.survey import Survey, survey
+from pageinspect.survey import Survey, marking_of, survey
 from pageinspect.target import open_target
+from pageinspect.totals import UseTally
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -95,7 +102,7 @@ def test_books_of_a_busy_guest(busy: Core) -> None:
     books = {book["name"]: book for book in report["counters"]}
     # What is counted under a lock or by one owner is exact.
     zsmalloc = "zsmalloc" if "zsmalloc" in books else "movable_ops"
-    for name in ("buddy", "pcp", "hugetlb", "offline", zsmalloc):
+    for name in ("buddy", "pcp", "hugetlb", "offline", "swapcache", zsmalloc):
         assert books[name]["verdict"] == "verified", books[name]
         assert books[name]["counted"] == books[name]["kernel"], books[name]
     assert books["hugetlb"]["counted"] == busy.meminfo["HugePages_Total"] * 512 == 5 * 512
@@ -103,6 +110,7 @@ def test_books_of_a_busy_guest(busy: Core) -> None:
     assert books[zsmalloc]["counted"] > 8192
     assert books["offline"]["counted"] == busy.balloon == BALLOON >> 12
     assert busy.meminfo["SwapCached"] > 0
+    assert books["swapcache"]["counted"] > 0
     assert books["anon"]["uses"] == ["anon", "ksm"]
     assert all(book["why"] for book in books.values() if book["verdict"] == "explained")
     assert not [book for book in books.values() if book["verdict"] == "differs"]
@@ -158,6 +166,29 @@ class Surgeon:
         return find(self.survey.sections_in_runs(), live=False).kept
 
     def broken(self, wound: Wound) -> list[Violation]:
+        """Return what check lists while pages are broken; page says the same of this one."""
+        with self.wounded(wound):
+            violations = self.find()
+            named = {v.rule for v in violations if v.pfn == wound.pfn}
+            (page,) = describe(self.survey, [wound.pfn])
+            use, breaks = page.get("use"), page.get("breaks")
+            assert use is not None
+            assert set(breaks.value if breaks else ()) == named
+            assert (use.value == "conflict") is bool(named)
+        return violations
+
+    def books(self, wound: Wound) -> dict[str, Book]:
+        """Return the books while pages are broken, as check makes them."""
+        target, tally = self.survey.target, UseTally(self.survey.layout)
+        with self.wounded(wound):
+            for pages in self.survey.runs():
+                tally.add(pages)
+            counters = read_counters(target.prog)
+            found = balance(tally.totals(), counters, counters, marking_of(target))
+        return {book.name: book for book in found}
+
+    @contextmanager
+    def wounded(self, wound: Wound) -> Iterator[None]:
         prog, layout = self.survey.target.prog, self.survey.layout
         size = layout.struct_size
         address = layout.vmemmap + wound.pfn * size
@@ -165,10 +196,10 @@ class Surgeon:
         words = np.frombuffer(sound, np.uint64).copy()
         for offset, value in wound.words.items():
             words[offset // 8] = value
-        assert words.tobytes() != sound
+        assert not wound.words or words.tobytes() != sound
         self._lay(address, words.tobytes())
         try:
-            return self.find()
+            yield
         finally:
             self._lay(address, sound)
 
@@ -361,6 +392,34 @@ def test_each_rule_fires_where_a_page_was_broken_and_nowhere_else(
     outside = [v for v in violations if not wound.block[0] <= v.pfn < wound.block[1]]
     assert outside == []
     assert surgeon.find() == []
+
+
+@pytest.mark.parametrize("name", ["table", "slab"])
+def test_a_page_that_lost_its_mark_is_not_excused_by_cpus_that_did_nothing(
+    surgeon: Surgeon, name: str
+) -> None:
+    layout = surgeon.survey.layout
+    pages, i = surgeon.use(name)
+    words = surgeon.word(pages, i, 0xFFFFFFFF)
+    if name == "slab" and layout.slab is not None:
+        words = {layout.slab.offset: int(pages.own(layout.slab.offset)[i]) & ~layout.slab.mask}
+    assert surgeon.books(Wound(pages.batch.first + i, {}, (0, 0)))[name].verdict != "differs"
+    book = surgeon.books(page(pages, i, words))[name]
+    assert book.verdict == "differs", book
+
+
+def test_the_registers_and_stacks_of_a_core_can_be_read(busy: Core) -> None:
+    prog = open_target(busy.path).prog
+    stacks = list(marking._stacks(prog, None))
+    # Two CPUs, and the tasks that sleep: each returns into the scheduler.
+    assert len(stacks) > 20
+    start, end = (prog.symbol(name).address for name in ("_stext", "_etext"))
+    sleeping = [((words >= start) & (words < end)).any() for words in stacks[2:]]
+    assert np.mean(sleeping) > 0.9
+    for cpu in for_each_online_cpu(prog):
+        pc, sp = marking._registers(prog, cpu_curr(prog, cpu))
+        assert pc
+        assert sp
 
 
 def test_a_gigantic_page_is_held_to_the_tails_in_its_section(

@@ -1,6 +1,7 @@
 """What export says of a dump, against what the guest's kernel said before it and after."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from guest_capture import (
     Capture,
     Entries,
+    Mask,
     capture,
     check_counts,
     check_flags,
@@ -18,15 +20,21 @@ from guest_capture import (
 )
 
 from pageinspect.kpageflags import Kpf
+from pageinspect.survey import survey
+from pageinspect.target import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
+READ_AHEAD = "/opt/pageinspect/src/tests/vm/programs/read_ahead.py"
+SWAP = 64 << 20
 FILL = """
 modprobe zram num_devices=1
 echo 64M > /sys/block/zram0/disksize
 dd if=/dev/urandom of=/dev/zram0 bs=1M count=16
 echo 5 > /proc/sys/vm/nr_hugepages
 echo always > /sys/kernel/mm/transparent_hugepage/enabled
+disk=/dev/$(basename $(dirname $(grep -lx swap /sys/block/vd*/serial)))
+mkswap $disk && swapon $disk
 find /usr/lib -type f -size -64k -exec cat {} + > /dev/null
 """
 # Keeps a file, shared memory, small pages and huge ones, mapped and shared with a child; huge ones
@@ -90,8 +98,11 @@ def export_live(guest: Guest, jobs: int) -> Entries:
 @pytest.fixture(scope="module")
 def captured(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithLive]:
     """A capture of each kernel, with pages of many kinds, idle."""
-    with Guest(kernel, memory="1G") as guest:
+    disk = os.memfd_create("swap")
+    os.truncate(disk, SWAP)
+    with Guest(kernel, memory="1G", scratch={"swap": disk}) as guest:
         guest.run(["sh", "-c", FILL])
+        guest.start(["python3", READ_AHEAD]).wait_for_output(b"\n", 60)
         guest.run(["python3", "-c", POISON], check=False)
         holder = guest.start(["python3", "-c", HOLD])
         holder.wait_for_output(b"held", 60)
@@ -99,6 +110,7 @@ def captured(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> I
         taken = capture(guest, tmp_path_factory.mktemp("export"))
         live = tuple(export_live(guest, jobs) for jobs in LIVE_JOBS)
         assert holder.status is None, holder.stderr
+    os.close(disk)
     yield WithLive(taken.core, taken.flags, taken.counts, live)
     taken.core.unlink()
 
@@ -119,6 +131,7 @@ def test_the_guest_had_pages_of_many_kinds(captured: WithLive) -> None:
         Kpf.SWAPBACKED: 1000,
         Kpf.ZERO_PAGE: 1 + 512,
         Kpf.KSM: 1,
+        Kpf.SWAPCACHE: 16,
         Kpf.PGTABLE: 20,
         Kpf.RESERVED: 100,
     }.items():
@@ -127,6 +140,24 @@ def test_the_guest_had_pages_of_many_kinds(captured: WithLive) -> None:
     assert int((counts > 1).sum()) > 1000
     # 256 pages at most are merged into one.
     assert int(counts.max()) >= 256
+
+
+def test_what_the_kernel_has_in_the_swap_cache_without_a_mapping(captured: WithLive) -> None:
+    held = captured.flags
+
+    def flagged(*bits: Kpf) -> Mask:
+        mask = np.uint64(sum(1 << bit for bit in bits))
+        return held.before & mask == mask
+
+    expected = held.stable & flagged(Kpf.SWAPCACHE) & ~flagged(Kpf.ANON)
+    opened = survey(open_target(captured.core))
+    uses = np.full(len(held.ours), "", object)
+    for pages in opened.pages():
+        names = {use: opened.use_name(use) for use in np.unique(pages.use).tolist()}
+        uses[pages.pfns] = [names[use] for use in pages.use.tolist()]
+    assert int(expected.sum()) >= 16
+    assert set(uses[expected]) == {"swapcache"}
+    assert (uses[held.stable] == "swapcache").sum() == expected.sum()
 
 
 def test_the_poisoned_page(captured: WithLive, kernel: BuiltKernel) -> None:

@@ -7,6 +7,7 @@ KERNELS x FORMS x SYMBOLS is `make test-all`; what CI runs touches each value.
 import functools
 import itertools
 import json
+import os
 import re
 import shutil
 import struct
@@ -297,6 +298,121 @@ def test_a_split_dump_is_joined_first(dumped: Dumped, tmp_path: Path) -> None:
         assert "makedumpfile --reassemble" in hint
     dumped.makedumpfile("--reassemble", *parts, tmp_path / "core")
     assert uses(tmp_path / "core") == dumped.uses
+
+
+def descriptor(core: bytearray, pfn: int) -> int:
+    """Return where the descriptor of a page is in a kdump: three words from there on."""
+    block, sub_blocks, bitmap_blocks = struct.unpack_from("<iiI", core, 428)
+    table = (1 + sub_blocks + bitmap_blocks) * block
+    bits = np.frombuffer(bytes(core[table - bitmap_blocks * block // 2 : table]), np.uint8)
+    dumped = np.unpackbits(bits, bitorder="little")
+    assert dumped[pfn]
+    return table + 24 * int(dumped[:pfn].sum())
+
+
+def asked(core: Path, *args: object) -> tuple[int, dict[str, Any], str]:
+    """Return status, answer and errors of a command on a core."""
+    done = pageinspect(*args, "-c", core, "--format", "json")
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def physical(core: Path, address: str) -> int:
+    """Return the pfn that an address of the kernel is mapped to."""
+    _, answer, _ = asked(core, "page", f"virt:{address}")
+    return int(answer["pages"][0]["phys"], 0) // 4096
+
+
+LOST = range(0x8000 + 5 * 64, 0x8000 + 6 * 64)
+
+
+@one_kernel
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_kdump_that_is_cut_off(dumped: Dumped, jobs: int, tmp_path: Path) -> None:
+    source, core = dumped.to("lzo"), tmp_path / "core"
+    _, answer, _ = asked(source, "page", LOST[0])
+    pfn = physical(source, answer["pages"][0]["page"])
+    content = bytearray(source.read_bytes())
+    # The contents of a page of struct pages go to the end, just before a page of the file ends.
+    at = descriptor(content, pfn)
+    offset, size, flags, _ = struct.unpack_from("<QIIQ", content, at)
+    end = -(-(len(content) + 64) // 4096) * 4096 - 64
+    struct.pack_into("<QII", content, at, end, size, flags)
+    content = content.ljust(end, b"\0") + content[offset : offset + size]
+    assert size > 64
+    core.write_bytes(content)
+    assert uses(core, jobs=jobs) == dumped.uses
+    core.write_bytes(content[:-1])
+    # Only up to where a page of the file ends can it be read.
+    for length in (end + 10, end + 64, len(content) - 1):
+        core.write_bytes(content[:length])
+        status, answer, error = asked(core, "summary", "--by", "use", "-j", jobs)
+        assert status == 3, error
+        assert "is cut off: it lacks the contents of 1 page of memory" in error
+        assert answer["coverage"]["unreadable"] == len(LOST)
+        (note,) = answer["kernel"]["notes"]
+        assert note in error
+    status, answer, _ = asked(core, "list", "--use", "unreadable", "-j", jobs)
+    assert status == 3
+    assert [(run["start"], run["end"]) for run in answer["runs"]] == [(LOST.start, LOST.stop)]
+    assert asked(core, "check", "-j", jobs)[0] == 3
+    assert asked(core, "page", LOST[0])[0] == 3
+    assert asked(core, "page", LOST.stop)[0] == 0
+
+
+@one_kernel
+def test_a_page_that_a_dump_should_have(dumped: Dumped, tmp_path: Path) -> None:
+    source, core = dumped.to("lzo"), tmp_path / "core"
+    _, answer, _ = asked(source, "list", "--use", "file")
+    start = answer["runs"][0]["start"]
+    _, answer, _ = asked(source, "page", start)
+    (page,) = answer["pages"]
+    assert page["file"]["inode"]
+    pfn = physical(source, page["mapping"])
+    content = bytearray(source.read_bytes())
+    # Contents of no length: it stays so that no page behind it moves.
+    struct.pack_into("<QII", content, descriptor(content, pfn), 0, 0, 0)
+    core.write_bytes(content)
+    status, answer, error = asked(core, "page", start)
+    assert (status, error) == (3, "")
+    assert answer["pages"][0]["file"] is None
+    (sentence,) = answer["coverage"]["missing"]
+    assert f"lacks memory that every dump should have: pfn {pfn:#x} (slab)" in sentence
+    assert "makedumpfile" in sentence
+    shown = pageinspect("page", start, "-c", core).stdout
+    assert f"pfn {pfn:#x} (slab)" in shown.replace("\n", " ")
+    assert asked(source, "page", start)[0] == 0
+
+
+@one_kernel
+def test_a_path_of_any_bytes(dumped: Dumped, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9\x1b")
+    folder.mkdir()
+    for form in ("elf", "lzo"):
+        core = folder / form
+        core.symlink_to(dumped.to(form))
+        for jobs in (1, 2):
+            assert uses(core, jobs=jobs) == dumped.uses
+    core = folder / "cut"
+    core.write_bytes(dumped.to("lzo").read_bytes()[:-1])
+    done = pageinspect("summary", "-c", core, "--format", "json")
+    assert done.returncode == 3
+    (note,) = json.loads(done.stdout)["kernel"]["notes"]
+    assert r"/caf\udce9\x1b/cut is cut off" in note
+    assert note in done.stderr
+
+
+@one_kernel
+def test_a_flattened_core_that_is_cut_off(dumped: Dumped, tmp_path: Path) -> None:
+    whole, core = dumped.to("flattened").read_bytes(), tmp_path / "core"
+    core.write_bytes(whole[:-16])
+    status, answer, error = asked(core, "summary", "--by", "use")
+    assert status == 3
+    assert "is cut off, behind the last page of memory" in error
+    assert answer["rows"] == dumped.uses["rows"]
+    core.write_bytes(whole[: len(whole) // 2])
+    done = pageinspect("summary", "-c", core)
+    notes = [line for line in done.stderr.splitlines() if "is cut off: it lacks" in line]
+    assert (done.returncode, len(notes)) == (1, 1)
 
 
 @one_kernel

@@ -169,8 +169,8 @@ def test_uses_in_the_dump_against_kpageflags(tried: Tried) -> None:
 def test_counters_in_the_dump(tried: Tried) -> None:
     exact = ("buddy", "pcp", "table", "shmem", "file", "hugetlb")
     anon = sound(report(tried.taken.core, "check"), exact)["anon"]
-    # Those that are not mapped are about to be freed: a process ended just before.
-    assert abs(anon["counted"] - anon["kernel"]) < 256, anon
+    # Not mapped are those that are about to be freed, and parts of huge pages.
+    assert abs(anon["counted"] - anon["kernel"]) < 1024, anon
 
 
 def test_zones_and_nodes_in_the_dump(tried: Tried) -> None:

@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drgn.helpers.linux.cpumask import for_each_online_cpu
+from drgn.helpers.linux.sched import cpu_curr
 
+from pageinspect import marking
+from pageinspect.target import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
 FILL = "head -c 40000000 /dev/urandom > /tmp/file; echo 3 > /proc/sys/vm/nr_hugepages; sleep 900 &"
 BARRED = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 """As this user, but without the right to look into QEMU's memory, which has more capabilities."""
+
+REGISTERS = """
+import json, pathlib, sys
+from pageinspect.qemu import open_guest
+with open_guest(pathlib.Path(sys.argv[1]), pause=True) as target:
+    print(json.dumps(target.registers()))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +65,14 @@ def test_a_paused_guest_reads_as_its_dump(guest: Guest, tmp_path: Path) -> None:
                 assert outside["kernel"].pop("reading") == reading
                 assert outside == dumped
         assert dumped["coverage"]["spanned"] >= guest.memory // 4096
+        prog = open_target(core).prog
+        cpus = list(for_each_online_cpu(prog))
+        # drgn keeps the connection for as long as there is the Program.
+        command = [sys.executable, "-c", REGISTERS, guest.socket]
+        said = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        expected = {str(c): [*marking._registers(prog, cpu_curr(prog, c))] for c in cpus}
+        assert said == expected
+        assert len(said) == 2
     finally:
         guest.resume()
 

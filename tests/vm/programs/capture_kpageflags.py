@@ -14,8 +14,8 @@ from pathlib import Path
 
 FILES = ("/proc/kpageflags", "/proc/kpagecount")
 PIECE = 1 << 20
-MOST = 8 << 20
-"""Bytes kept of each file: enough for 4 GiB of memory with the hole below 4G."""
+MOST = 16 << 20
+"""Bytes kept of each file: enough for memory that ends below 8 GiB, with the hole below 4G."""
 
 
 def touched() -> memoryview:

@@ -1,0 +1,83 @@
+"""The use of a page, as far as a report has it: lists and neighbours are not in the text."""
+
+from .reports import Report
+from .types import head_words
+
+KERNEL_HALF = 0xFF << 56
+"""Where addresses of the kernel begin, with 5-level paging too; 0xdead... is below."""
+_MAPPING_WORD = 3
+_LIST_WORD = 1
+_PAGE_POOL = 0xDEAD000000000040
+_MAPPING_TAGS = {1: "anon", 2: "movable_ops", 3: "ksm"}
+
+
+def flag_names(report: Report, line: str = "flags") -> list[str]:
+    """Return the flags of a line by name."""
+    names = (report.get(line, "names") or "").split("|")
+    # After the names come zone=, node= and the like.
+    return [name for name in names if name and "=" not in name]
+
+
+def use(report: Report, type_name: str | None) -> str:
+    """Return the use, or `unknown`."""
+    if "poisoned" in report.lines or report.mixed:
+        return "unknown"
+    flags = flag_names(report)
+    for name, holds in (
+        ("hwpoison", "hwpoison" in flags),
+        (type_name or "unknown", type_name != "untyped"),
+        ("page_pool", _page_pool(report)),
+        ("reserved", "reserved" in flags),
+    ):
+        if holds:
+            return name
+    return _by_mapping(report, flags)
+
+
+def _page_pool(report: Report) -> bool:
+    """Whether the signature of a page_pool is where others have their list.
+
+    The two low bits belong to others. Since Linux kernel commit ee62ce7a1d90 ("page_pool: Track
+    DMA-mapped pages and unmap them when destroying the pool") (in v6.16, and in stable releases) 32
+    bits from 7 up hold an index; no other word of a list is like that with these bits masked.
+    """
+    words = head_words(report)
+    index = ((1 << 32) - 1) << 7
+    return bool(words) and words[_LIST_WORD] & ~index & ~3 == _PAGE_POOL & ~index
+
+
+def _by_mapping(report: Report, flags: list[str]) -> str:
+    if report.get("file", "problem") is not None:
+        return "unknown"
+    word = _mapping(report)
+    kind = report.get("flags", "kind") or report.get("kind", "kind")
+    if kind is None and word is not None:
+        kind = _MAPPING_TAGS.get(word & 3) if word >= KERNEL_HALF else None
+    if kind:
+        return kind
+    if "file" in report.lines or (word is not None and word >= KERNEL_HALF):
+        shared = "swapbacked" in flags or report.get("file", "aops") == "shmem_aops"
+        return "shmem" if shared else "file"
+    return _by_counts(report)
+
+
+def _mapping(report: Report) -> int | None:
+    """Return the mapping of the folio: its own word, or what the first line has."""
+    words = head_words(report)
+    if words:
+        return words[_MAPPING_WORD]
+    try:
+        printed = int(report.get("page", "mapping") or "", 16)
+    except ValueError:
+        return None
+    # A hash of 32 bits stands for some address.
+    return KERNEL_HALF if 0 < printed < 1 << 32 else printed
+
+
+def _by_counts(report: Report) -> str:
+    refcount = report.get("page", "refcount")
+    if refcount is None:
+        return "unknown"
+    if int(report.get("page", "mapcount") or 0) > 0:
+        return "mapped"
+    return "kernel" if int(refcount) > 0 else "idle"

@@ -1,0 +1,589 @@
+"""Reports of dump_page() in logs, in the forms of many kernels."""
+
+import io
+import json
+import quopri
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pageinspect.dump_page_text import decode, log_lines, reports
+from pageinspect.errors import PageInspectError
+
+DATA = Path(__file__).parent / "data"
+CASES = {
+    path.stem: path.read_text(encoding="utf-8") for path in (DATA / "dump_page_cases").iterdir()
+}
+COMMAND = [sys.executable, "-m", "pageinspect", "page", "--dump-text"]
+
+
+def values_of(text: str) -> list[dict[str, Any]]:
+    return [{fact.name: fact.value for fact in facts} for facts in decode(text.split("\n"))]
+
+
+def values(name: str) -> list[dict[str, Any]]:
+    return values_of((DATA / name).read_text(encoding="utf-8"))
+
+
+def test_names_that_dump_page_does_not_know() -> None:
+    zsmalloc, kmalloc = values("dump_page_7.x.txt")
+    assert zsmalloc["pfn"] == 0x65C0
+    assert zsmalloc["type"] == zsmalloc["use"] == "zsmalloc"
+    assert zsmalloc["word"] == {"raw": "0xf6000040", "reading": "type", "value": "zsmalloc"}
+    assert zsmalloc["first_object"] == 0x40
+    assert zsmalloc["flags"] == ["uptodate", "private"]
+    assert zsmalloc["reason"] == "nonzero _refcount"
+    assert kmalloc["type"] == "large_kmalloc"
+    assert kmalloc["order"] == 2
+    assert (kmalloc["mapcount"], kmalloc["large_mapcount"]) == (0, 0)
+
+
+def test_a_type_that_dump_page_names() -> None:
+    (slab,) = values("dump_page_6.12.txt")
+    assert (slab["type"], slab["refcount"], slab["flags"]) == ("slab", 1, ["workingset"])
+
+
+def test_bits_that_two_schemes_read_differently() -> None:
+    text = (DATA / "dump_page_6.1.txt").read_text(encoding="utf-8")
+    table, anon = values_of(text)
+    # The zone in the flags line came two releases after the renumbering.
+    assert table["printed_by"] == {"since": "5.13", "before": "6.4"}
+    assert table["type"] == table["use"] == "table"
+    assert anon["use"] == "anon"
+    assert anon["type"] == "untyped"
+    assert anon["order"] == 9
+    assert anon["memcg_data"] == "0xffff8cb681234000"
+    # Without that, v5.9 and v5.10 print the same text of a page that kmemcg accounts.
+    table, _ = values_of(re.sub(r"\(node=.*?\)", "()", text))
+    assert table["printed_by"] == {"since": "5.9", "before": "6.4"}
+    assert (table["type"], table["use"]) == (None, "unknown")
+    assert table["word"] == {"raw": "0xfffffdff", "reading": None, "value": None}
+
+
+def test_what_a_text_may_be_is_named() -> None:
+    text = (DATA / "dump_page_6.1.txt").read_text(encoding="utf-8")
+    facts = decode(re.sub(r"\(node=.*?\)", "()", text).split("\n"))[0]
+    (how,) = (fact.text for fact in facts if fact.name == "type")
+    assert "kmemcg by bits-5.1, table by bits-5.11" in how
+    assert "v5.9 to v6.3" in how
+
+
+def test_bits_that_all_schemes_read_alike() -> None:
+    text = (DATA / "dump_page_6.1.txt").read_text(encoding="utf-8").replace("fffffdff", "ffffff7f")
+    buddy, _ = values_of(re.sub(r"\(node=.*?\)", "()", text))
+    assert buddy["type"] == "buddy"
+
+
+def test_a_report_that_is_cut_off() -> None:
+    (facts,) = values_of("page: refcount:-1 mapcount:0 mapping:0 index:0x0 pfn:0x12")
+    assert facts["use"] == "unknown"
+
+
+LOGS = json.loads((DATA / "dump_page_log.json").read_text(encoding="utf-8"))
+"""What `page` said of the pages that kernels dumped in logs, a moment later, by kernel."""
+
+
+@pytest.mark.parametrize("kernel", LOGS)
+def test_logs_of_kernels_against_what_page_said(kernel: str) -> None:
+    decoded = {facts["pfn"]: facts for facts in values(f"dump_page_log_{kernel}.txt")}
+    assert sorted(decoded) == [page["pfn"] for page in LOGS[kernel]]
+    for page in LOGS[kernel]:
+        facts = decoded[page["pfn"]]
+        assert facts["reason"] in ("migration failure", "unmovable page")
+        # Migration had taken it off its list, with one more reference; DAMON marks any page.
+        isolated = facts["reason"] == "migration failure"
+        assert facts["refcount"] == page["refcount"] + isolated
+        passing = {"lru", "active", "referenced", "young", "idle"}
+        assert set(facts["flags"]) - passing == set(page["flags"]) - passing
+        assert facts["use"] == page["use"]
+        assert facts["type"] == page["type"]
+        assert facts.get("order", 0) == page["order"]
+        assert facts["index"] == page["index"]
+        assert facts.get("memcg_data") == page.get("memcg_data")
+        # Up to 6.1 dump_page() adds the mappings of the whole to those of the page.
+        own = facts["mapcount"] - (facts.get("compound_mapcount") or 0)
+        assert own == (page["mapcount"] or 0)
+        if kernel != "6.1":
+            assert facts["word"] == page["word"]
+            for name in ("entire_mapcount", "large_mapcount", "nr_pages_mapped", "pincount"):
+                assert facts.get(name) == page.get(name)
+        if "file" in page:
+            assert facts["file"] == {key: page["file"][key] for key in ("inode", "name")}
+
+
+EXPECTED: dict[str, list[dict[str, Any]]] = {
+    "count-4.20": [
+        {
+            "pfn": 0x136475,
+            "process": "exim4",
+            "use": "file",
+            "type": "untyped",
+            "refcount": -1,
+            "reason": "PAGE_FLAGS_CHECK_AT_FREE flag(s) set",
+            "flags": ["uptodate", "dirty", "lru", "private"],
+            "bad_flags": ["lru", "private"],
+            "printed_by": {"since": "4.18", "before": "5.2"},
+        }
+    ],
+    "anon-5.2": [
+        {
+            "pfn": 0x180001,
+            "use": "anon",
+            "type": "untyped",
+            "mapcount": 3,
+            "printed_by": {"since": "5.2", "before": "5.9"},
+        }
+    ],
+    "slab-5.15": [{"pfn": 0x104300, "use": "slab", "type": "slab", "order": 8}],
+    "poisoned-6.0": [
+        {"pfn": 0x121C000, "use": "kernel", "type": "untyped", "reason": "unmovable page"},
+        {
+            "page": "000000007d7ab72e",
+            "poisoned": True,
+            "use": "unknown",
+            "type": None,
+            "reason": "VM_BUG_ON_PAGE(PagePoisoned(p))",
+        },
+    ],
+    "buddy-6.9": [
+        {
+            "use": "buddy",
+            "type": "buddy",
+            "word": {"raw": "0xffffff7f", "reading": "type", "value": "buddy"},
+            "printed_by": {"since": "6.9", "before": "6.11"},
+        }
+    ],
+    "slab-6.10": [
+        {
+            "use": "slab",
+            "type": "slab",
+            "order": 3,
+            "memcg_data": "0xffff88801f030301",
+            "page_owner": {"state": "allocated"},
+            "printed_by": {"since": "6.10", "before": "6.11"},
+        }
+    ],
+    "slab-6.11": [
+        {
+            "use": "slab",
+            "type": "slab",
+            "word": {"raw": "0xfdffffff", "reading": "type", "value": "slab"},
+            "printed_by": {"since": "6.11", "before": "6.12"},
+        }
+    ],
+    "buddy-6.11": [{"use": "buddy", "type": "buddy"}],
+    "pp-6.12": [{"use": "page_pool", "type": "untyped", "reason": "page_pool leak"}],
+    "interleaved": [
+        {
+            "pfn": 0x56780,
+            "use": "file",
+            "type": "untyped",
+            "reason": "migration failure",
+            "file": {"inode": 0x2A, "name": "log"},
+        },
+        {"pfn": 0x12340, "use": "idle", "type": "untyped", "process": "migrate/1"},
+        {"pfn": 0x9ABC0, "use": "table", "type": "table", "reason": "table"},
+    ],
+    "mixed": [
+        {"pfn": 0x56780, "use": "unknown", "type": None},
+        {"pfn": 0x12340, "use": "unknown", "type": None},
+        {"pfn": 0x9ABC0, "use": "unknown", "type": None},
+        {"use": "unknown", "type": None},
+    ],
+    "wrapped": [
+        {
+            "pfn": 0x8550,
+            "use": "shmem",
+            "type": "untyped",
+            "order": 3,
+            "compound_pincount": 0,
+            "file": {"inode": 0x1F43, "name": "a file"},
+            "flags": ["uptodate", "head", "swapbacked"],
+            "memcg_data": "0xffff888101234000",
+            "reason": "VM_BUG_ON_FOLIO(folio_ref_count(folio) <= 0)",
+            "page_owner": {
+                "state": "allocated",
+                "order": 3,
+                "migratetype": "Movable",
+                "gfp_mask": "0xd20c0",
+                "pid": 4525,
+                "command": "udevd",
+            },
+        }
+    ],
+}
+WHOLE = [name for name in EXPECTED if name not in ("mixed", "wrapped")]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_cases(name: str) -> None:
+    decoded = values_of(CASES[name])
+    assert len(decoded) == len(EXPECTED[name])
+    for facts, expected in zip(decoded, EXPECTED[name], strict=True):
+        assert {key: facts.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("other", ["cache flags: 0x1(PANIC)", "my_aops", "seen in btree_aops"])
+def test_lines_of_something_else_between(other: str) -> None:
+    lines = CASES["slab-6.11"].split("\n")
+    whole = values_of(CASES["slab-6.11"])
+    for i in range(len(lines)):
+        between = values_of("\n".join([*lines[:i], other, "and so on", *lines[i:]]))
+        assert [facts["flags"] for facts in between] == [[]]
+        assert [facts["type"] for facts in between] == [whole[0]["type"]]
+
+
+def test_reports_that_are_mixed_tell_nothing_of_each_other() -> None:
+    for facts in values_of(CASES["mixed"]):
+        assert facts.keys().isdisjoint({"process", "file", "flags", "memcg_data", "word"})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("anon-5.2", "ffffffcf05400038: an address, not hashed"),
+        ("poisoned-6.0", "00000000467f4890: hashed"),
+    ],
+)
+def test_whether_an_address_is_hashed(name: str, said: str) -> None:
+    facts = decode(CASES[name].split("\n"))[0]
+    assert [fact.text for fact in facts if fact.name == "page"] == [said]
+
+
+def report(word: int, type_line: str, flags: str = "", first: str = "page:") -> str:
+    return (
+        f"{first} refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x12\n"
+        f"flags: 0xfff00000000000({flags}|node=0|zone=1|lastcpupid=0x7ff)\n"
+        f"{type_line}"
+        "raw: 00fff00000000000 ffff888030f77780 dead000000000122 0000000000000000\n"
+        f"raw: 0000000000000000 0000000000000000 00000001{word:08x} 0000000000000000\n"
+    )
+
+
+OLD = "page:ffffea0001ef1000"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        # zsmalloc has no name in v6.11, and an offset in the low half of the word.
+        (report(0xFEFF0040, "page_type: 0xfeff0040(0x100ffbf)\n"), "zsmalloc"),
+        (report(0xFBFFFFFF, "page_type: 0xfbffffff(hugetlb)\n"), "hugetlb"),
+        (report(0xFFFFF7FF, "page_type: 0xfffff7ff(hugetlb)\n"), "hugetlb"),
+        (report(0xFFFFFD7F, "page_type: 0xfffffd7f(table|buddy)\n", first=OLD), "buddy+table"),
+        # The line is there without a type up to v6.9, and slab is a flag.
+        (report(0xFFFFFFFF, "page_type: 0xffffffff()\n", "slab", OLD), "slab"),
+        (report(0x00000001, "page_type: 0x1()\n", "slab", OLD), "slab"),
+        (report(0xFFFFFFFF, "page_type: 0xffffffff()\n", "lru"), "untyped"),
+        # What is no type: of v6.11, a mapcount that went below zero.
+        (report(0xFFFFFF7F, "page_type: 0xffffff7f()\n"), "untyped"),
+        (report(0xF2000000, "page_type: f2(table)\n"), "table"),
+        (report(0xF9000000, "page_type: f9(netpp)\n"), "netpp"),
+        (report(0xF9000000, "page_type: f9(unknown)\n"), "type_0xf9"),
+        # Types that no page has at once: the word is damaged.
+        (report(0xFFFFF07F, "", first=OLD), None),
+        # Names that the value has not: nothing is known then.
+        (report(0xF2000000, "page_type: f2(slab)\n"), None),
+        (report(0xFDFFFFFF, "page_type: 0xfdffffff(table)\n"), None),
+        # A page_type line has been lost: v6.9 and later print none without a type.
+        (report(0xF5000000, ""), None),
+        (report(0xFFFFFFFF, ""), "untyped"),
+        # v5.4 and v5.5 may print no flags line, and slab is a flag there.
+        (
+            re.sub(r" pfn.*\nflags.*", "", report(0xFFFFFFFF, "", first=OLD)),
+            None,
+        ),
+    ],
+)
+def test_types(text: str, name: str | None) -> None:
+    (facts,) = values_of(text)
+    assert facts["type"] == name
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        # Of another zone, and of another type.
+        ("flags: 0xfff00000000000", "flags: 0x17fff00000000000"),
+        ("page_type: 0xfdffffff(slab)", "page_type: 0xbfffffff(buddy)"),
+        ("00000001fdffffff", "00000001bfffffff"),
+    ],
+)
+def test_lines_that_contradict_each_other(line: str, other: str) -> None:
+    assert line in CASES["slab-6.11"]
+    (facts,) = values_of(CASES["slab-6.11"].replace(line, other))
+    assert (facts["type"], facts["use"]) == (None, "unknown")
+
+
+def test_the_low_bits_of_zsmalloc_in_6_11() -> None:
+    (facts,) = values_of(report(0xFEFF0040, "page_type: 0xfeff0040(0x100ffbf)\n"))
+    assert facts["first_object"] == 0x40
+
+
+def test_an_indexed_signature_of_page_pool() -> None:
+    # Since v6.16 the signature leaves 32 bits for an index.
+    text = CASES["pp-6.12"].replace("dead000000000040", "dead001234567840")
+    assert values_of(text)[0]["use"] == "page_pool"
+    for other in ("dead000000000100", "dead000000000122", "ffffea0000000040"):
+        text = CASES["pp-6.12"].replace("dead000000000040", other)
+        assert values_of(text)[0]["use"] == "idle"
+
+
+def test_pages_of_a_huge_page() -> None:
+    """The second is a tail: type and mapping are those of the head."""
+    head = (
+        "head: order:9 mapcount:512 entire_mapcount:1 nr_pages_mapped:0 pincount:0\n"
+        "anon flags: 0xfff00000000040(head|swapbacked|node=0|zone=1)\n"
+        "raw: {raw}\nraw: 0000000000000001 0000000000000000 00000001ffffffff 0000000000000000\n"
+        "head: 00fff00000000040 ffffea0000100008 ffffea0000200008 ffff888100000001\n"
+        "head: 00007f0000000000 0000000000000000 00000200ffffffff ffff888101234000\n"
+        "head: 00fff00000000009 ffffea0000aa0001 0000000000000000 0000000000800000\n"
+        "head: 0000000000000200 0000000000000000 00000000ffffffff 0000000000000000\n"
+        "page dumped because: migration failure\n"
+    )
+    page = "page: refcount:512 mapcount:1 mapping:0000000000000000 index:{0:#x} pfn:{0:#x}\n"
+    raw_head = "00fff00000000040 ffffea0000100008 ffffea0000200008 ffff888100000001"
+    raw_tail = "00fff00000000000 ffffea0000aa0001 dead000000000122 dead000000000400"
+    text = page.format(0x2A800) + head.format(raw=raw_head)
+    text += page.format(0x2A801) + head.format(raw=raw_tail)
+    first, tail = values_of(text)
+    for facts, pfn in ((first, 0x2A800), (tail, 0x2A801)):
+        assert (facts["pfn"], facts["use"], facts["type"]) == (pfn, "anon", "untyped")
+        assert (facts["order"], facts["large_mapcount"]) == (9, 512)
+    # Without the head's words nothing is known of a tail's type.
+    for facts in values_of(re.sub("^head: [0-9a-f]{16}.*\n", "", text, flags=re.MULTILINE)):
+        assert facts["type"] == (None if facts["pfn"] == 0x2A801 else "untyped")
+
+
+def test_words_two_in_a_line() -> None:
+    text = re.sub(
+        "^raw: (.{33}) (.{33})$", r"raw: \1\nraw: \2", CASES["buddy-6.11"], flags=re.MULTILINE
+    )
+    assert text.count("raw:") == 4
+    assert values_of(text) == values_of(CASES["buddy-6.11"])
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_screen_that_cuts_lines_off(name: str) -> None:
+    """journalctl and less -S do: words behind the cut would be taken for others."""
+    for width in range(20, 90):
+        cut = "\n".join(line[:width] for line in CASES[name].split("\n"))
+        no_new_claims(name, cut)
+
+
+def no_new_claims(name: str, text: str) -> None:
+    """Hold the types and uses of a damaged text to those of the whole one."""
+    whole = values_of(CASES[name])
+    try:
+        damaged = values_of(text)
+    except PageInspectError:
+        return
+    for facts in damaged:
+        pfn = facts.get("pfn")
+        same = [page for page in whole if pfn and page.get("pfn") == pfn] or whole
+        assert facts["type"] in {None, *(page["type"] for page in same)}
+        assert facts["use"] in {"unknown", *(page["use"] for page in same)}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_text_that_is_cut_off_makes_no_new_claims(name: str) -> None:
+    text = CASES[name]
+    for position in range(0, len(text), 3):
+        no_new_claims(name, text[:position])
+        no_new_claims(name, text[position:])
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_line_that_is_lost_makes_no_new_claims(name: str) -> None:
+    lines = CASES[name].split("\n")
+    for i in range(len(lines)):
+        no_new_claims(name, "\n".join(lines[:i] + lines[i + 1 :]))
+
+
+PREFIXES = {
+    "dmesg": "[ 3807.189381] {}",
+    "dmesg of a fresh boot": "[    0.000000] {}",
+    "dmesg -T": "[Sun Nov  9 11:18:39 2025] {}",
+    "dmesg -x": "kern  :warn  : [  102.274401] {}",
+    "dmesg -d": "[  +0.000005] {}",
+    "caller ids": "[  102.274401][  T123] {}",
+    "pstore": "<4>[   55.000001] {}",
+    "/dev/kmsg": "4,1234,102274401,-;{}",
+    "syslog": "Nov 24 05:00:01 host kernel: [   55.000001] {}",
+    "journalctl": "Nov 24 05:00:01 host kernel: {}",
+    "journalctl -o short-iso": "2025-11-24T05:00:01+0000 host kernel: {}",
+    "CRLF": "{}\r",
+    "a serial line": "\r{}\r",
+    "tabs": "\t\t{}\t",
+    "colours": "\x1b[32m[   55.000001] \x1b[0m\x1b[33m{}\x1b[0m",
+    "a quotation": "> {}",
+    "a quotation of one": ">>> > {}   ",
+}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_what_comes_before_the_lines(prefix: str) -> None:
+    for name in WHOLE:
+        # Of the case itself only what it says, without what is before it.
+        bare = re.sub(r"^(?: |\[[^]]*\])+", "", CASES[name], flags=re.MULTILINE)
+        if name == "interleaved":
+            bare = CASES[name]
+            if prefix != "a quotation":
+                continue
+        logged = "\n".join(PREFIXES[prefix].format(line) for line in bare.split("\n"))
+        assert values_of(logged) == values_of(CASES[name]), name
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_lines_that_a_mailer_wraps(name: str) -> None:
+    stamped = "\n".join(
+        line if line.startswith("[") else f"[  102.274401] {line.strip()}"
+        for line in CASES[name].rstrip().split("\n")
+    )
+    for width in range(60, 100):
+        wrapped = "\n".join(
+            piece
+            for line in stamped.split("\n")
+            for piece in textwrap.wrap(
+                line, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+            )
+        )
+        for quoted in (wrapped, wrapped.replace("\n", "\n> ")):
+            assert values_of(quoted) == values_of(CASES[name]), (width, quoted)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_mail_as_it_was_sent(name: str) -> None:
+    sent = quopri.encodestring(CASES[name].encode()).decode()
+    assert values_of(sent) == values_of(CASES[name])
+
+
+@pytest.mark.parametrize("text", ["", "nothing here\n", "page: what\n", "flags: 0x8100(read)\n"])
+def test_no_report(text: str) -> None:
+    with pytest.raises(PageInspectError, match="no report"):
+        decode(text.split("\n"))
+
+
+PIECES = [line for text in CASES.values() for line in text.split("\n")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(PIECES), st.text(max_size=40)).flatmap(
+            lambda line: st.integers(0, max(len(line), 1)).map(lambda n: (line[:n], line[n:]))
+        ),
+        max_size=30,
+    ),
+    st.sampled_from(["", " ", "\n", "\x00", "> "]),
+)
+def test_any_text_is_read_or_refused(halves: list[tuple[str, str]], glue: str) -> None:
+    for text in ("\n".join(glue.join(pair) for pair in halves), "\n".join(b for _, b in halves)):
+        try:
+            pages = decode(text.split("\n"))
+        except PageInspectError:
+            continue
+        for facts in pages:
+            assert json.dumps({fact.name: fact.value for fact in facts})
+            assert len({fact.name for fact in facts}) == len(facts)
+
+
+def test_too_many_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "MOST_REPORTS", 3)
+    assert len(values_of(CASES["buddy-6.11"] * 3)) == 3
+    with pytest.raises(PageInspectError, match="more than 3 reports"):
+        decode((CASES["buddy-6.11"] * 4).split("\n"))
+
+
+def test_what_grows_without_an_end_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_MOST_CALLERS", 4)
+    many = "".join(f"[ 1.0][ T{i}] page dumped because: {i}\n" for i in range(100))
+    assert [facts["reason"] for facts in values_of(many)] == [str(i) for i in range(100)]
+    raw = CASES["buddy-6.11"].split("\n")[4]
+    (found,) = reports.reports([raw] * 1000)
+    assert found.mixed
+    assert sum(map(len, found.rows["raw"])) < 20
+
+
+def test_the_commits_behind_the_releases() -> None:
+    facts = decode(CASES["buddy-6.9"].split("\n"))[0]
+    (rule,) = (fact.rule for fact in facts if fact.name == "printed_by")
+    assert "fae7d834c43c" in rule
+    assert "f2421a16f42a" in rule
+
+
+def test_a_line_is_read_up_to_a_bound() -> None:
+    longest = b"x" * 4096
+    assert list(log_lines(io.BytesIO(longest + b"y\n" + b"z"))) == [longest.decode(), "z"]
+    assert list(log_lines(io.BytesIO(b"a\n\nb\xff\n"))) == ["a\n", "\n", "b\ufffd\n"]
+
+
+def test_a_line_of_hex_takes_time_in_proportion() -> None:
+    def seconds(size: int) -> float:
+        log = (CASES["buddy-6.11"] + "0123456789abcdef" * (size // 16)).encode()
+        begin = time.thread_time()
+        assert len(decode(log_lines(io.BytesIO(log)))) == 1
+        return time.thread_time() - begin
+
+    short, long = (min(seconds(size) for _ in range(3)) for size in (320 << 10, 5 << 20))
+    assert long < 64 * short
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_a_file_without_an_end() -> None:
+    done = run("/dev/zero")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "more than 64 MiB of text" in done.stderr
+    assert "hint" in done.stderr
+
+
+def test_a_closed_standard_input() -> None:
+    command = ["sh", "-c", 'exec "$0" "$@" <&-', *COMMAND, "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "standard input is closed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hint" in done.stderr
+
+
+def test_the_example_of_the_documentation() -> None:
+    document = (DATA.parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
+    (example,) = re.findall(
+        r"^\$ dmesg \| pageinspect (.*?)\n(.*?)^```", document, re.MULTILINE | re.DOTALL
+    )
+    assert example[0] == "page --dump-text -"
+    assert run("-", input=CASES["pp-6.12"]).stdout == example[1]
+
+
+def test_the_command() -> None:
+    path = str(DATA / "dump_page_7.x.txt")
+    done = run(path)
+    assert "f6((null)), for dump_page() has no name" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    program = (
+        "import sys; from pageinspect.__main__ import main; main(sys.argv[1:]); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *COMMAND[3:], path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "pageinspect.render.table" in done.stdout.split()
+    assert "tabulate" not in done.stdout.split()
+    done = run("-", input="no\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "hint" in done.stderr
