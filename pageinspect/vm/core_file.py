@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -20,12 +21,11 @@ def writing_core(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
     Only this user may read it, unless `mode` says otherwise. Raises PageInspectError.
     """
     mode = safe_files.PRIVATE if mode is None else mode
-    with (
-        cannot_write(path),
-        safe_files.place_of(path) as place,
-        safe_files.replacing(place.folder, place.name, mode=mode) as stream,
-    ):
-        yield stream
+    with cannot_write(path), safe_files.place_of(path) as place:
+        if place.found is not None and not stat.S_ISREG(place.found.st_mode):
+            raise PageInspectError(f"cannot write {path}: it is there, and not a file", _HINT)
+        with safe_files.replacing(place.folder, place.name, mode=mode) as stream:
+            yield stream
 
 
 @contextlib.contextmanager

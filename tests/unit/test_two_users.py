@@ -187,6 +187,15 @@ def test_a_dump_is_not_written_through_a_link(theirs: Path, victim: Path) -> Non
     assert not (theirs / "core").is_symlink()
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_a_core_takes_the_place_of_files_alone(tmp_path: Path, make: Any) -> None:
+    # As /dev/null would be one.
+    make(tmp_path / "core")
+    with pytest.raises(PageInspectError, match="not a file"):
+        Guest.dump(fake_guest(), tmp_path / "core")
+    assert not (tmp_path / "core").is_file()
+
+
 def crash(core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **mode: int) -> Path:
     """Make a kdump of what a guest is said to have left on its disks."""
     for name in ("_load", "_panic"):
