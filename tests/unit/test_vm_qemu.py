@@ -1,5 +1,6 @@
 import json
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,13 @@ _MACHINE = Machine(
 )
 
 
+@pytest.fixture(autouse=True)
+def _asked_anew() -> Iterator[None]:
+    qemu.sandbox.cache_clear()
+    yield
+    qemu.sandbox.cache_clear()
+
+
 def _value(argv: list[str], option: str) -> str:
     return argv[argv.index(option) + 1]
 
@@ -29,6 +37,31 @@ def test_emulation_goes_without_what_it_gets_wrong() -> None:
     assert _value(command_line(_MACHINE), "-cpu") == "max,la57=off,cx16=off"
     assert _value(command_line(_MACHINE), "-accel") == "tcg,thread=single"
     assert _value(command_line(replace(_MACHINE, accelerator="kvm")), "-cpu") == "host,la57=off"
+
+
+def _qemu_that(ends: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program in QEMU's place."""
+    program = folder / "qemu-system-x86_64"
+    program.write_text(f"#!/bin/sh\n{ends}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_qemu_runs_in_its_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _qemu_that(
+        f'echo "$@" > {tmp_path}/asked; read line; [ "$line" = quit ]', tmp_path, monkeypatch
+    )
+    sandbox = _value(command_line(_MACHINE), "-sandbox")
+    denied = ("obsolete", "elevateprivileges", "spawn", "resourcecontrol")
+    assert sandbox.split(",") == ["on", *(f"{what}=deny" for what in denied)]
+    assert f"-sandbox {sandbox}" in (tmp_path / "asked").read_text()
+
+
+def test_a_qemu_that_has_no_sandbox_runs_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _qemu_that("exit 1", tmp_path, monkeypatch)
+    assert "-sandbox" not in command_line(_MACHINE)
 
 
 def test_a_panic_ends_qemu_at_once() -> None:
