@@ -6,22 +6,30 @@ of memory, and of computing without getting anywhere. What ends the child become
 hint here. The child is forked before drgn and numpy are imported, so nothing is done twice.
 """
 
+import contextlib
 import gc
 import os
 import resource
+import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from .errors import Exit, PageInspectError
+from .processes import Watcher
 from .signals import settled
 
 PATIENCE_S = 60
 """Seconds of CPU time from one sign of progress to the next. Opening a core takes half of one, a
 memory section a hundredth."""
+
+_GRACE_S = 3.0
+"""Seconds from a signal to SIGKILL: a child tidies up meanwhile, unless it is in C, where Python's
+signal handlers do not run."""
 
 _LEAST_MEMORY = 4 << 30
 _LOOK_S = 0.2
@@ -56,7 +64,8 @@ def apart(task: Callable[[], int], core: Path) -> int:
     if child == 0:
         _run_child(task, parent, mask)
     try:
-        status = _wait(child, waited)
+        with _outliving(child):
+            status = _wait(child, waited)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if status >= 0:
@@ -127,28 +136,50 @@ def paced(steps: Iterable[T], every: int = 1) -> Iterator[T]:
         yield from islice(rest, every - 1)
 
 
+@contextlib.contextmanager
+def _outliving(child: int) -> Iterator[None]:
+    """Have the child killed when this process is, and it does not end by itself."""
+
+    def kill() -> None:
+        if not select.select([pidfd], [], [], _GRACE_S)[0]:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+    with contextlib.ExitStack() as ends:
+        # A filter of system calls, or a limit of processes, may forbid it.
+        with contextlib.suppress(OSError):
+            pidfd = os.pidfd_open(child)
+            ends.callback(os.close, pidfd)
+            ends.callback(Watcher(kill, [pidfd]).call_off)
+        yield
+
+
 def _wait(child: int, signals: set[signal.Signals]) -> int:
     """Wait for the child, handing on what is sent to this process; return its status or -signal."""
-    handed_on: set[int] = set()
+    handed_on: list[int] = []
+    end = float("inf")
     while True:
         # Where there are other threads, one of them may get the SIGCHLD.
         got = signal.sigtimedwait(signals, _LOOK_S)
         ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
+        late = time.monotonic() - end
+        if ended and (late < 0 or os.WTERMSIG(status) != signal.SIGKILL):
             return os.waitstatus_to_exitcode(status)
-        if got is None:
+        if ended or late > _GRACE_S:
+            # Not even SIGKILL ends what waits for a disk that does not answer.
+            return -handed_on[0]
+        if late >= 0:
+            os.kill(child, signal.SIGKILL)
+        elif got is None:
             # A signal that comes just before a write is noted after it, and the write may never
             # end. The second does no more than interrupt it.
-            for number in handed_on:
+            for number in set(handed_on) - {signal.SIGINT}:
                 os.kill(child, number)
-            continue
-        if got.si_signo == signal.SIGCHLD:
-            continue
-        if got.si_signo != signal.SIGINT or got.si_pid:
-            # A Ctrl-C on the terminal comes from the kernel, and the child has got it too.
-            os.kill(child, got.si_signo)
-        if got.si_signo != signal.SIGINT:
-            handed_on.add(got.si_signo)
+        elif got.si_signo != signal.SIGCHLD:
+            if got.si_signo != signal.SIGINT or got.si_pid:
+                # A Ctrl-C on the terminal comes from the kernel, and the child has got it too.
+                os.kill(child, got.si_signo)
+            handed_on.append(got.si_signo)
+            end = min(end, time.monotonic() + _GRACE_S)
 
 
 def _hint(core: Path) -> str:

@@ -12,13 +12,13 @@ import pickle
 import signal
 import struct
 import sys
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn, TypeVar
 
 from .errors import PageInspectError
 from .guard import paced
+from .processes import fork
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -71,10 +71,7 @@ def _start(
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Debug information may have been read by threads, which have nothing to do any more.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+    pid = fork()
     if pid == 0:
         os.close(read_end)
         for other in others:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from drgn import FaultError, Program
 
+from .vmcoreinfo import page_table_levels
+
 Table = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
@@ -41,7 +43,7 @@ class PageTables:
         """Take where they are from VMCOREINFO; raises KeyError where it does not say."""
         self._prog = prog
         self._root, self._root_is_physical = _root(vmcoreinfo) if root is None else (root, True)
-        self._levels = 5 if vmcoreinfo.get("NUMBER(pgtable_l5_enabled)") == "1" else 4
+        self._levels = page_table_levels(vmcoreinfo) or 4
         self._address = _ADDRESS & ~encryption_mask(vmcoreinfo)
         self._tables: dict[int, Table] = {}
 

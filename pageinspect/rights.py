@@ -51,12 +51,17 @@ def lockdown(root: Path = Path("/")) -> str:
     return text.partition("[")[2].partition("]")[0]
 
 
-def lacking(needed: tuple[str, ...], root: Path = Path("/")) -> tuple[str, ...]:
-    """Return which of these capabilities the process lacks."""
+def effective(root: Path = Path("/")) -> int:
+    """Return the effective capabilities of this process, as bits."""
     status = (root / "proc/self/status").read_text(encoding="utf-8", errors="replace")
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    effective = 0 if is_contained(root) else int(fields.get("CapEff", "0"), 16)
-    held = {name for name, bit in _BITS.items() if effective >> bit & 1}
+    return int(fields.get("CapEff", "0"), 16)
+
+
+def lacking(needed: tuple[str, ...], root: Path = Path("/")) -> tuple[str, ...]:
+    """Return which of these capabilities the process lacks."""
+    bits = 0 if is_contained(root) else effective(root)
+    held = {name for name, bit in _BITS.items() if bits >> bit & 1}
     if "SYS_ADMIN" in held:
         held.update(BPF)
     return tuple(name for name in needed if name not in held)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from drgn import Architecture, BadDataError, FaultError, Program, ProgramFlags
+from drgn import Architecture, BadDataError, FaultError, Platform, Program, ProgramFlags
 
 from . import core_memory, formats, kcore, rights, vmcoreinfo, vmcoreinfo_search
 from .btf import Answers
@@ -30,7 +30,7 @@ class Guest:
         state = "paused" if self.paused else "running"
         if not self.barred:
             return f"a {state} QEMU guest, read in QEMU's memory"
-        stopped = "" if self.paused else "; it stops for each piece, as it does not for root"
+        stopped = "" if self.paused else "; it stops for each piece"
         return f"a {state} QEMU guest, read through its monitor ({self.barred}{stopped})"
 
 
@@ -122,7 +122,7 @@ def _open_core(prog: Program, path: Path) -> tuple[Program, formats.Opened]:
         besides = f" ({others} other texts like it were passed over)" if others else ""
         note = f"{path} lacks the note VMCOREINFO; the text was found in its memory{besides}"
         opened = replace(opened, notes=(*opened.notes, note))
-    check_architecture(prog, path)
+    _check_architecture(prog, path)
     return prog, opened
 
 
@@ -134,14 +134,19 @@ def _opened_with(path: Path, opened: formats.Opened, text: str) -> Program:
     return prog
 
 
-def check_architecture(prog: Program, path: Path) -> None:
+def _check_architecture(prog: Program, path: Path) -> None:
     """Raise PageInspectError for another machine's memory than that of x86_64."""
     platform = prog.platform
     if platform is None or platform.arch != Architecture.X86_64:
         name = "an unknown architecture" if platform is None else platform.arch.name.lower()
-        raise PageInspectError(
-            f"{path} is of {name}", "pageinspect reads kernels of x86_64 alone, 64-bit ones"
-        )
+        raise other_architecture(path, name)
+
+
+def other_architecture(path: Path, name: str) -> PageInspectError:
+    """Return the error for another machine's memory than that of x86_64."""
+    return PageInspectError(
+        f"{path} is of {name}", "pageinspect reads kernels of x86_64 alone, 64-bit ones"
+    )
 
 
 def _open_live(prog: Program) -> None:
@@ -200,10 +205,11 @@ def adopt_program(prog: Program) -> Target:
     return Target(prog, Provenance(release, source, "dwarf"), info)
 
 
-def new_program(given: Given, *, live: bool) -> Program:
+def new_program(given: Given, *, live: bool, platform: Platform | None = None) -> Program:
     """Return a drgn Program that looks at nothing yet, after a look at the files that are given.
 
-    Raises PageInspectError for those that cannot be read, and for what does not go together.
+    `platform` is for what drgn does not open itself. Raises PageInspectError for files that cannot
+    be read, and for what does not go together.
     """
     if given.vmlinux and (given.btf or given.kallsyms or given.only):
         raise UsageError(
@@ -224,7 +230,7 @@ def new_program(given: Given, *, live: bool) -> Program:
             _check_readable(path, what if what in ("vmlinux", "kallsyms") else what.upper())
     text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
     try:
-        prog = Program(vmcoreinfo=text)
+        prog = Program(platform, vmcoreinfo=text)
     except (ValueError, BadDataError) as error:
         raise PageInspectError(
             f"{given.vmcoreinfo} cannot be used: {error}",

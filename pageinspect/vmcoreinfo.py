@@ -20,6 +20,9 @@ Info = Mapping[str, str]
 HAS_MEM_MAP, IS_ONLINE, TAINT_ZONE_DEVICE = 2, 4, 16
 """Flags in a section's section_mem_map; they have not moved since they were introduced."""
 
+_KERNEL_HALF = {4: 0xFFFF800000000000, 5: 0xFF00000000000000}
+"""Where kernel addresses begin (Documentation/arch/x86/x86_64/mm.rst), by levels of page tables."""
+
 _SMALL = re.compile(r"0|[1-9][0-9]{0,6}")
 _FORMS = {
     "SYMBOL": re.compile(r"[0-9a-f]{1,16}"),
@@ -128,6 +131,24 @@ def check_roots(roots: npt.NDArray[np.uint64]) -> None:
         raise PageInspectError(
             "parts of this kernel's mem_section are in one and the same place", DAMAGED
         )
+
+
+def page_table_levels(info: Info) -> int | None:
+    """Return how many levels the kernel's page tables have, 4 or 5; None when it does not say."""
+    enabled = number(info, "pgtable_l5_enabled")
+    return None if enabled is None else 4 + (enabled == 1)
+
+
+def kernel_half(info: Info, vmemmap: int) -> int:
+    """Return the lowest kernel address.
+
+    `vmemmap`, which KASLR puts anywhere in the kernel half, decides where VMCOREINFO does not say
+    how many levels page tables have.
+    """
+    levels = page_table_levels(info)
+    if levels is None:
+        levels = 4 if vmemmap >= _KERNEL_HALF[4] else 5
+    return _KERNEL_HALF[levels]
 
 
 def sections(prog: Program, info: Info) -> tuple[list[int], int]:

@@ -8,19 +8,18 @@ read.
 import contextlib
 import json
 import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..resources import cache_folder
+from ..safe_files import PRIVATE, UntrustedError, read_trusted, replacing, trusted_folder
 
-FORM = 1
+FORM = 2
 """Of what the files hold; part of their names."""
 _KINDS = {"symbols": (0, 4), "types": (0, 1), "offsets": (1,), "enumerators": (0, 2)}
 """How many numbers answers of each kind have."""
-_LARGEST = 4 << 20
 _MOST_FILES = 64
 
 Numbers = list[int]
@@ -41,6 +40,8 @@ class Answers:
     enumerators: dict[str, Numbers] = field(default_factory=dict)
     learnt: bool = False
     """Something was added that the file does not have."""
+    refused: UntrustedError | None = None
+    """Why the cache is not used."""
 
     def learn(self, kind: dict[str, Numbers], name: str, numbers: Numbers) -> None:
         """Note an answer."""
@@ -51,68 +52,57 @@ class Answers:
         """Write what was learnt, whole or not at all; a cache that cannot be written is none."""
         if self.path is None or not self.learnt:
             return
-        import tempfile
-
         content = json.dumps({kind: getattr(self, kind) for kind in _KINDS})
-        with contextlib.suppress(OSError):
-            folder = self.path.parent
-            if not _is_own(folder):
-                return
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=folder, prefix=".answers.")
-            try:
-                with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                    file.write(content)
-                Path(name).rename(self.path)
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
+        with (
+            contextlib.suppress(OSError, UntrustedError),
+            trusted_folder(self.path.parent, make=True, mode=0o700) as folder,
+        ):
+            with replacing(folder, self.path.name, mode=PRIVATE) as file:
+                file.write(content.encode("ascii"))
             self.learnt = False
             _forget_oldest(folder)
 
 
 def load_answers(key: str | None) -> Answers:
-    """Return what is known by this key, nothing for the first time and for None."""
+    """Return what is known by this key, nothing for the first time and for None.
+
+    Nothing is read from, or kept in, a cache that another user can change: `refused` says so.
+    """
     if key is None:
         return Answers()
     try:
         path = cache_folder() / "answers" / f"{key}-{__version__}-{FORM}.json"
+        with trusted_folder(path.parent):
+            pass
+    except UntrustedError as error:
+        return Answers(refused=error)
     except RuntimeError:
         # There is no home folder.
         return Answers()
+    except OSError:
+        return Answers(path)
     try:
-        document = json.loads(_read_own(path))
+        document = json.loads(read_trusted(path))
         symbols, types, offsets, enumerators = (
             _checked(document[kind], lengths) for kind, lengths in _KINDS.items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, UntrustedError, ValueError, KeyError, TypeError, AttributeError):
         return Answers(path)
     return Answers(path, symbols, types, offsets, enumerators)
 
 
-def _is_own(folder: Path) -> bool:
-    """Return whether a folder is this user's, or would be made in one that is."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    return there.stat().st_uid == os.geteuid()
-
-
-def _forget_oldest(folder: Path) -> None:
+def _forget_oldest(folder: int) -> None:
     """Remove what was written longest ago: cores that are damaged each have files of their own."""
-    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in files[_MOST_FILES:]:
-        file.unlink(missing_ok=True)
-
-
-def _read_own(path: Path) -> str:
-    """Return the content of a file that nobody but this user could have written."""
-    for place in (path.parent, path):
-        found = place.lstat()
-        others_write = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if found.st_uid != os.geteuid() or others_write or stat.S_ISLNK(found.st_mode):
-            raise OSError
-    if path.stat().st_size > _LARGEST:
-        raise OSError
-    return path.read_text(encoding="ascii")
+    listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        names = [name for name in os.listdir(listing) if name.endswith(".json")]  # noqa: PTH208
+        written = {
+            name: os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns for name in names
+        }
+        for name in sorted(names, key=lambda name: written[name], reverse=True)[_MOST_FILES:]:
+            os.unlink(name, dir_fd=folder)
+    finally:
+        os.close(listing)
 
 
 def _checked(answers: Any, lengths: tuple[int, ...]) -> dict[str, Numbers]:

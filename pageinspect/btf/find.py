@@ -1,6 +1,6 @@
 """Where a kernel keeps its own BTF and its symbol table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,13 +17,16 @@ from drgn import (
 
 from ..bounded import read_whole
 from ..errors import PageInspectError
-from .answers import Answers
-from .parse import Btf, BtfError
+from .answers import Answers, load_answers
+from .keys import Tables, kaslr_offset, live_symbols_key, read_tables
+from .parse import BTF_MAGIC, Btf, BtfError
 
 SymbolFinder = Callable[[Program, str | None, int | None, bool], Sequence[Symbol]]
 
 # Symbols below are numbers of their own, such as offsets of per-CPU variables before v6.15.
 _IMAGE = 1 << 63
+# Of what is below, VMCOREINFO has the value, not the address.
+_IMAGE_START = 0xFFFFFFFF80000000
 LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
 CUT_OFF_HINT = "the core may be cut off: compare its size with the original"
 _KALLSYMS_HINT = (
@@ -39,19 +42,19 @@ def address_of(prog: Program, symbols: SymbolFinder, name: str) -> int | None:
     return found[0].address if found else None
 
 
-def find_symbols(prog: Program, *, live: bool) -> SymbolIndex:
+def find_symbols(prog: Program, *, live: bool, tables: Tables | None = None) -> SymbolIndex:
     """Return the kernel's own symbols: /proc/kallsyms live, else the tables in its memory.
 
-    Raises PageInspectError when the kernel gives none: in a core they are found through
-    VMCOREINFO since Linux kernel commit f09bddbd8661 ("vmcoreinfo: add kallsyms_num_syms symbol")
-    (in v6.0).
+    `tables` are those tables, read before; their symbols are where they would be without KASLR.
+    Raises PageInspectError when the kernel gives none: in a core they are found through VMCOREINFO
+    since Linux kernel commit f09bddbd8661 ("vmcoreinfo: add kallsyms_num_syms symbol") (in v6.0).
     """
     # Not at the top: all of drgn's helpers come with it, and answers that are kept need none.
     from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
     hint = _DWARF_HINT
     try:
-        symbols = load_vmlinux_kallsyms(prog)
+        symbols = load_vmlinux_kallsyms(prog if tables is None else tables.program())
         if address_of(prog, symbols, "_stext"):
             return symbols
         problem = "they hide their addresses"
@@ -69,20 +72,21 @@ class KeptSymbols:
     """The kernel's own symbols, as a drgn symbol finder.
 
     The tables are not parsed while `answers` has what is asked for. `offset` is what KASLR added to
-    the addresses of the kernel's image. Raises as find_symbols().
+    the addresses of the kernel's image, `indexed` what it added to those that find_symbols() gives.
+    Raises as find_symbols().
     """
 
-    def __init__(self, prog: Program, answers: Answers, offset: int, *, live: bool) -> None:
-        self._prog = prog
+    def __init__(
+        self, answers: Answers, load: Callable[[], SymbolIndex], offset: int, indexed: int
+    ) -> None:
         self._answers = answers
+        self._load = load
         self._offset = offset
-        self._live = live
-        if not answers.symbols:
-            _ = self._index
+        self._indexed = indexed
 
     @cached_property
     def _index(self) -> SymbolIndex:
-        return find_symbols(self._prog, live=self._live)
+        return self._load()
 
     def __call__(
         self,
@@ -93,24 +97,79 @@ class KeptSymbols:
     ) -> list[Symbol]:
         """Return the symbols of this name, or at this address."""
         if name is None or address is not None or not one:
-            return list(self._index(prog, name, address, one))
+            move = self._offset - self._indexed
+            at = address if address is None else _moved(address, -move)
+            found = self._index(prog, name, at, one)
+            return [self._symbol(s.name, self._numbers(s)) for s in found] if move else list(found)
         known = self._answers.symbols.get(name)
         if known is None:
             found = self._index(prog, name, None, True)  # noqa: FBT003 (by position alone)
             known = self._numbers(found[0]) if found else []
             self._answers.learn(self._answers.symbols, name, known)
-        if not known:
-            return []
-        place, size, binding, kind = known
-        if place >= _IMAGE:
-            place += self._offset
-        return [Symbol(name, place, size, SymbolBinding(binding), SymbolKind(kind))]
+        return [self._symbol(name, known)] if known else []
+
+    def _symbol(self, name: str, numbers: Sequence[int]) -> Symbol:
+        place, size, binding, kind = numbers
+        place = _moved(place, self._offset)
+        return Symbol(name, place, size, SymbolBinding(binding), SymbolKind(kind))
 
     def _numbers(self, symbol: Symbol) -> list[int]:
-        place = symbol.address
-        if place >= _IMAGE:
-            place -= self._offset
+        place = _moved(symbol.address, -self._indexed)
         return [place, symbol.size, symbol.binding.value, symbol.kind.value]
+
+
+def _moved(address: int, by: int) -> int:
+    return (address + by) % (1 << 64) if address >= _IMAGE else address
+
+
+def kept_symbols(
+    prog: Program, info: Mapping[str, str], *, live: bool
+) -> tuple[KeptSymbols, Answers]:
+    """Return the kernel's own symbols, and what is to be kept of them.
+
+    What was kept is used only if it leads to the kernel's banner and BTF. Raises PageInspectError
+    as find_symbols().
+    """
+    offset = kaslr_offset(info)
+    tables = None if live else read_tables(prog, info)
+    key = None if tables is None else tables.key(info)
+    if live and offset is not None:
+        key = live_symbols_key(info)
+    answers = load_answers(key)
+    indexed = offset or 0 if tables is None else 0
+
+    def load() -> SymbolIndex:
+        return find_symbols(prog, live=live, tables=tables)
+
+    symbols = KeptSymbols(answers, load, offset or 0, indexed)
+    if answers.symbols and not _lead_right(prog, info, answers, symbols, live=live):
+        answers.symbols.clear()
+    if not answers.symbols and not _lead_right(prog, info, answers, symbols, live=live):
+        answers.path = None
+    return symbols, answers
+
+
+def _lead_right(
+    prog: Program, info: Mapping[str, str], answers: Answers, symbols: KeptSymbols, *, live: bool
+) -> bool:
+    """Return whether symbols lead to what is known to be there: a few bytes and VMCOREINFO's."""
+    banner = address_of(prog, symbols, "linux_banner")
+    btf = None if live else address_of(prog, symbols, "__start_BTF")
+    wanted = f"Linux version {info.get('OSRELEASE')} ".encode()
+    told = {f"SYMBOL({name})": name for name in ("_stext", *answers.symbols)}
+    try:
+        return (
+            banner is not None
+            and prog.read(banner, len(wanted)) == wanted
+            and (btf is None or prog.read(btf, len(BTF_MAGIC)) == BTF_MAGIC)
+            and all(
+                address_of(prog, symbols, name) == value
+                for key, name in told.items()
+                if (value := int(info.get(key, "0"), 16)) >= _IMAGE_START
+            )
+        )
+    except (FaultError, ValueError):
+        return False
 
 
 def read_btf(path: Path) -> Btf:

@@ -12,15 +12,15 @@ from drgn import FindObjectFlags, Object, Program, Type, TypeKind
 from ..errors import PageInspectError
 from .answers import Answers, load_answers
 from .find import (
-    KeptSymbols,
     SymbolFinder,
     address_of,
     find_btf,
     find_symbols,
+    kept_symbols,
     read_btf,
 )
 from .kallsyms import read_kallsyms
-from .keys import kaslr_offset, symbols_key, types_key
+from .keys import types_key
 from .parse import Btf, Kind
 from .types import BtfTypes
 
@@ -117,8 +117,7 @@ def attach_btf(
     elif btf is not None:
         symbols = find_symbols(prog, live=live)
     else:
-        answers = load_answers(symbols_key(prog, vmcoreinfo, live=live))
-        symbols = KeptSymbols(prog, answers, kaslr_offset(vmcoreinfo) or 0, live=live)
+        symbols, answers = kept_symbols(prog, vmcoreinfo, live=live)
         kept = (answers,)
     for name in _NEEDED:
         if address_of(prog, symbols, name) is None:

@@ -15,6 +15,8 @@ from .answers import Answers
 _HEADER = struct.Struct("<HBBIIIII")
 _TYPE = struct.Struct("<III")
 _MAGIC = 0xEB9F
+BTF_MAGIC = _MAGIC.to_bytes(2, "little")
+"""How BTF begins."""
 
 
 class Kind(IntEnum):

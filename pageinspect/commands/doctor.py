@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from ..errors import Exit
     from ..report.doctor import DoctorReport
 
-    check_output(args.output)
+    check_output(args.output, args.mode)
     report = DoctorReport(os.uname().release, examine())
     write_report(args, report)
     return Exit.COMPLETE if report.well else Exit.ERROR

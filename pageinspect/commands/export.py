@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..errors import Exit, UsageError
-from .options import add_target_arguments, open_target
+from .options import add_mode_argument, add_target_arguments, open_target
 from .output import check_output, open_output
 from .walking import add_jobs_argument, folded
 
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--kpagecount", type=Path, metavar="FILE", help="write FILE as /proc/kpagecount has it"
     )
+    add_mode_argument(group)
     add_jobs_argument(parser)
 
 
@@ -56,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     opened = survey.survey(open_target(args))
     with contextlib.ExitStack() as stack:
         flags, counts = (
-            None if path is None else stack.enter_context(open_output(path, binary=True))
+            None
+            if path is None
+            else stack.enter_context(open_output(path, binary=True, mode=args.mode))
             for path in paths
         )
         unreadable = _write(args, opened, flags, counts)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import PageInspectError, UsageError
+from ..safe_files import only_ours
 from ..terminal import say
 from .output import check_output, open_output
 
@@ -75,7 +77,7 @@ def names_target(args: argparse.Namespace) -> bool:
 def open_target(args: argparse.Namespace) -> "Target":
     """Open what add_target_arguments() asked for, after a look at where the report is to go."""
     if hasattr(args, "output"):
-        check_output(args.output)
+        check_output(args.output, args.mode)
     from ..symbols import Given
 
     given = Given(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
@@ -83,7 +85,7 @@ def open_target(args: argparse.Namespace) -> "Target":
         from ..qemu import open_guest
 
         guest: Target = args.ends.enter_context(open_guest(args.qemu, given, pause=args.pause))
-        args.ends.push(partial(keep_answers, guest))
+        args.ends.push(partial(keep_answers, guest, args.qemu))
         return guest
     if args.pause:
         raise UsageError("only a QEMU guest can be paused", "name its QMP socket: --qemu SOCKET")
@@ -92,13 +94,21 @@ def open_target(args: argparse.Namespace) -> "Target":
     opened = target.open_target(args.core, given)
     for note in opened.provenance.notes:
         say(note)
-    args.ends.push(partial(keep_answers, opened))
+    args.ends.push(partial(keep_answers, opened, args.core))
     return opened
 
 
-def keep_answers(opened: "Target", error: type[BaseException] | None, *_: object) -> None:
-    """Keep what was learnt of the kernel, unless the command ended with an error."""
-    if error is None:
+def keep_answers(
+    opened: "Target", source: Path | None, error: type[BaseException] | None, *_: object
+) -> None:
+    """Keep what was learnt of the kernel, unless the command ended with an error.
+
+    What comes from a core or a guest that another user may change is not kept.
+    """
+    refused = next((answers.refused for answers in opened.answers if answers.refused), None)
+    if refused is not None and sys.stderr is not None:
+        say(f"{refused.message}; {refused.hint}")
+    if error is None and (source is None or only_ours(source)):
         for answers in opened.answers:
             answers.save()
 
@@ -120,6 +130,23 @@ def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "")
         metavar="FILE",
         help=f"write the report to FILE, whole or not at all{exception}, instead of stdout",
     )
+    add_mode_argument(group)
+
+
+def add_mode_argument(group: argparse._ActionsContainer, default: str = "by the umask") -> None:
+    """Add --mode, where the files that are written are named."""
+    group.add_argument(
+        "--mode",
+        type=_mode,
+        metavar="OCTAL",
+        help=f"permissions of the file, as chmod takes them: 640 (default: {default})",
+    )
+
+
+def _mode(text: str) -> int:
+    if re.fullmatch("0?[0-7]{3}", text) is None:
+        raise argparse.ArgumentTypeError(f"{text} is not three octal digits such as 640")
+    return int(text, 8)
 
 
 def write_report(args: argparse.Namespace, report: "Report") -> None:
@@ -139,10 +166,10 @@ def write_text(args: argparse.Namespace, text: str) -> None:
 @contextlib.contextmanager
 def _output(args: argparse.Namespace) -> Iterator[TextIO]:
     if args.output is not None:
-        with open_output(args.output) as stream:
+        with open_output(args.output, mode=args.mode) as stream:
             yield stream
         return
-    check_output(None)
+    check_output(None, args.mode)
     yield sys.stdout
 
 

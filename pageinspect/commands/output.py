@@ -1,12 +1,15 @@
 """Where -o writes: a file whole or not at all, and what is no regular file as it is."""
 
 import contextlib
+import io
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, TextIO, overload
 
+from .. import safe_files
 from ..errors import PageInspectError, UsageError
 
 _HINT = "name a file in a folder you may write"
@@ -17,9 +20,11 @@ def cannot_write(output: Path, why: str | None) -> PageInspectError:
     return PageInspectError(f"cannot write {output}: {why}", _HINT)
 
 
-def check_output(output: Path | None) -> None:
+def check_output(output: Path | None, mode: int | None = None) -> None:
     """Raise PageInspectError now, not after long work, when the report cannot be written."""
     if output is None:
+        if mode is not None:
+            raise UsageError("--mode is for a file", "name the file to write: -o FILE")
         if sys.stdout is None:
             raise PageInspectError(
                 "standard output is closed", "write the report to a file: -o FILE"
@@ -27,14 +32,26 @@ def check_output(output: Path | None) -> None:
         return
     if str(output) == "-":
         raise UsageError("- is no name for a file", "the report goes to standard output without -o")
-    place = output.resolve()
-    if place.is_dir():
+    try:
+        with safe_files.place_of(output) as place:
+            _check_place(output, place)
+    except OSError as error:
+        raise cannot_write(output, error.strerror) from None
+
+
+def _check_place(output: Path, place: safe_files.Place) -> None:
+    if place.found is not None and stat.S_ISDIR(place.found.st_mode):
         raise cannot_write(output, "it is a folder")
-    if place.exists() and not place.is_file():
-        if not os.access(place, os.W_OK):
-            raise cannot_write(output, "permission denied")
-    elif not os.access(place.parent, os.W_OK):
-        raise cannot_write(output, "its folder is not there, or not yours to write")
+    if _is_replaced(place):
+        if not os.access(".", os.W_OK, dir_fd=place.folder):
+            raise cannot_write(output, "its folder is not there, or not yours to write")
+    elif not os.access(place.name, os.W_OK, dir_fd=place.folder):
+        raise cannot_write(output, "permission denied")
+
+
+def _is_replaced(place: safe_files.Place) -> bool:
+    """Whether a new file takes the place: not that of a device, a FIFO or an open file."""
+    return place.found is None or (stat.S_ISREG(place.found.st_mode) and not place.is_descriptor)
 
 
 def forget(stream: TextIO | None) -> None:
@@ -47,49 +64,53 @@ def forget(stream: TextIO | None) -> None:
 
 @overload
 def open_output(
-    output: Path, *, binary: Literal[False] = False
+    output: Path, *, binary: Literal[False] = False, mode: int | None = None
 ) -> contextlib.AbstractContextManager[TextIO]: ...
 
 
 @overload
 def open_output(
-    output: Path, *, binary: Literal[True]
+    output: Path, *, binary: Literal[True], mode: int | None = None
 ) -> contextlib.AbstractContextManager[IO[bytes]]: ...
 
 
 @contextlib.contextmanager
-def open_output(output: Path, *, binary: bool = False) -> Iterator[Any]:
+def open_output(output: Path, *, binary: bool = False, mode: int | None = None) -> Iterator[Any]:
     """Open a stream whose content is in `output` when the context ends without an error.
 
-    Links are followed; a device or FIFO is written to as it is. Raises PageInspectError.
+    Links are followed as safe_files.py says; a device or FIFO is written to as it is. A file gets
+    `mode`, or what the umask leaves. Raises PageInspectError.
     """
     check_output(output)
-    place = output.resolve()
-    mode, encoding = ("wb", None) if binary else ("w", "utf-8")
     try:
-        if place.exists() and not place.is_file():
-            with place.open(mode, encoding=encoding) as stream:
-                yield stream
-            return
-        with _replacing(place, mode, encoding) as stream:
-            yield stream
+        with safe_files.place_of(output) as place, contextlib.ExitStack() as stack:
+            if _is_replaced(place):
+                raw = stack.enter_context(safe_files.replacing(place.folder, place.name, mode=mode))
+            else:
+                raw = stack.enter_context(os.fdopen(place.open_in_place(os.O_WRONLY), "wb"))
+            yield raw if binary else stack.enter_context(_as_text(raw))
     except OSError as error:
         raise cannot_write(output, error.strerror) from None
 
 
 @contextlib.contextmanager
-def _replacing(place: Path, mode: str, encoding: str | None) -> Iterator[Any]:
-    import tempfile
+def _as_text(raw: IO[bytes]) -> Iterator[TextIO]:
+    text = io.TextIOWrapper(raw, encoding="utf-8")
+    yield text
+    text.flush()
+    text.detach()
 
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    temporary = Path(name)
+
+def open_growing(output: Path, mode: int | None = None) -> TextIO:
+    """Open a file that others read while it is written. Raises PageInspectError."""
     try:
-        with os.fdopen(descriptor, mode, encoding=encoding) as stream:
-            yield stream
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.rename(place)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        with safe_files.place_of(output) as place:
+            descriptor = place.open_in_place(os.O_WRONLY | os.O_CREAT)
+        stream = os.fdopen(descriptor, "w", encoding="utf-8")
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, 0)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+    except OSError as error:
+        raise cannot_write(output, error.strerror) from None
+    return stream

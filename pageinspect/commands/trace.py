@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     check_together(args)
     check_command(args.command)
     check_command(args.exec or [])
-    check_output(args.output)
+    check_output(args.output, args.mode)
     package = find_bcc()
     preload()
     start_small()
@@ -165,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
 
     # What VMCOREINFO alone tells is too little to trace with.
     target = open_target(given=Given(only="btf"))
-    args.ends.push(partial(keep_answers, target))
+    args.ends.push(partial(keep_answers, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
     with contextlib.ExitStack() as stack:

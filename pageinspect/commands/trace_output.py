@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..terminal import say
 from .options import write_report, write_text
-from .output import cannot_write, forget
+from .output import forget, open_growing
 
 if TYPE_CHECKING:
     import subprocess
@@ -42,13 +42,10 @@ def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
     if args.output is None:
         yield sys.stdout
         return
+    # A file that does not grow is written whole at the end, and nothing before that.
     grows = args.interval is not None or args.events
-    try:
-        # A file that does not grow is written whole at the end, and nothing before that.
-        stream = (args.output if grows else Path(os.devnull)).open("w", encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(args.output, error.strerror) from None
-    with stream:
+    output = args.output if grows else Path(os.devnull)
+    with open_growing(output, args.mode) as stream:
         yield stream
 
 

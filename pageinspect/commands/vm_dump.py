@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..terminal import say
+from .options import add_mode_argument
 from .output import check_output
 from .vm_options import add_guest_arguments
 from .vm_run import in_guest
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_guest_arguments(parser)
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the core")
+    add_mode_argument(parser, default="600, as a core holds all that is in memory")
     parser.add_argument(
         "--kdump",
         nargs="?",
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--dump-level is of a kdump", "add --kdump, or leave it away")
         with in_guest(args) as guest:
             status = _command(guest, args)
-            guest.dump(args.output)
+            guest.dump(args.output, mode=args.mode)
     else:
         status = _kdump(args)
     _wrote(args.output)
@@ -82,14 +84,21 @@ def _kdump(args: argparse.Namespace) -> int:
 def _crash(args: argparse.Namespace) -> int:
     from ..vm import kdump
 
-    output = args.output.resolve()
     with (
-        kdump.disks(output.parent, args.memory) as disks,
+        kdump.disks(args.output.absolute().parent, args.memory) as disks,
         in_guest(args, disks) as guest,
     ):
         status = _command(guest, args)
         level = args.dump_level or 0
-        folder = kdump.crash(guest, disks, output, form=args.kdump, level=level, progress=say)
+        folder = kdump.crash(
+            guest,
+            disks,
+            args.output,
+            form=args.kdump,
+            level=level,
+            mode=args.mode,
+            progress=say,
+        )
     say(f"what the kernel said right before is in {folder}")
     return status
 

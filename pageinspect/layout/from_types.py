@@ -10,6 +10,7 @@ from drgn import Program, Type, offsetof, sizeof
 from .. import schemes
 from ..errors import PageInspectError
 from ..schemes import Scheme
+from ..vmcoreinfo import kernel_half
 from .model import BitField, Marker, OrderField, PageLayout, check_size
 
 
@@ -246,10 +247,12 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     # page type") (in v6.17) also replaced the tag of mapping and PG_isolated by this flag.
     new_movable = "PG_movable_ops_isolated" in flags
     zone_field, node_field, device_zone = _location_fields(prog, vmcoreinfo)
+    vmemmap = prog["vmemmap"].value_()
     return PageLayout(
         page_shift=prog["PAGE_SHIFT"].value_(),
         struct_size=sizeof(page),
-        vmemmap=prog["vmemmap"].value_(),
+        vmemmap=vmemmap,
+        kernel_half=kernel_half(vmcoreinfo, vmemmap),
         flags=_offset(page, "flags"),
         mapping=_offset(page, "mapping"),
         private=_offset(page, "private"),

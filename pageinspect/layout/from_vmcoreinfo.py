@@ -12,7 +12,7 @@ from drgn import Program
 from .. import schemes, vmcoreinfo
 from ..errors import PageInspectError
 from ..schemes import WordScheme
-from ..vmcoreinfo import Info, number, offset
+from ..vmcoreinfo import Info, kernel_half, number, offset
 from .model import SECTION_PFNS, BitField, Marker, OrderField, PageLayout, check_size
 
 _FLAGS = ("lru", "private", "slab", "swapbacked", "hwpoison")
@@ -47,6 +47,7 @@ def build(prog: Program, info: Info) -> PageLayout:
         page_shift=page_size.bit_length() - 1,
         struct_size=vmcoreinfo.size(info, "page"),
         vmemmap=vmemmap,
+        kernel_half=kernel_half(info, vmemmap),
         flags=_member(info, "flags", 8),
         mapping=_member(info, "mapping", 8),
         private=_member(info, "private", 8),

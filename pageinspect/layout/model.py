@@ -12,10 +12,6 @@ SECTION_PFNS = 32768
 MAX_ORDER = 10
 """The largest order of a free block: MAX_PAGE_ORDER of every x86_64 kernel read here."""
 
-_KERNEL_HALF_4_LEVELS = 0xFFFF800000000000
-_KERNEL_HALF_5_LEVELS = 0xFF00000000000000
-"""Where kernel addresses begin (Documentation/arch/x86/x86_64/mm.rst), by levels of page tables."""
-
 _SIZES = range(56, 129, 8)
 """Bytes that struct page can have on a 64-bit kernel: 64, and more with debugging options."""
 
@@ -72,6 +68,8 @@ class PageLayout:
     page_shift: int
     struct_size: int
     vmemmap: int
+    kernel_half: int
+    """The lowest kernel address, which is also the mask of the bits that all of them have set."""
     flags: int
     mapping: int
     private: int
@@ -122,17 +120,6 @@ class PageLayout:
     def page_size(self) -> int:
         """Bytes of one page."""
         return 1 << self.page_shift
-
-    @property
-    def kernel_half(self) -> int:
-        """The lowest kernel address, which is also the mask of the bits that all of them have set.
-
-        The vmemmap shows the levels of page tables: with five it begins at 0xffd4000000000000 or
-        a little above (KASLR), with four far above 0xffff800000000000.
-        """
-        if self.vmemmap >= _KERNEL_HALF_4_LEVELS:
-            return _KERNEL_HALF_4_LEVELS
-        return _KERNEL_HALF_5_LEVELS
 
     @property
     def zone_bits(self) -> BitField:

@@ -1,4 +1,8 @@
-"""Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it."""
+"""Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it.
+
+drgn's own set_qemu_qmp() has no deadline, and reads the memory of whatever process has the pid of
+the one that made the socket.
+"""
 
 import contextlib
 import re
@@ -7,36 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from drgn import Program
+from drgn import Architecture, Platform
 
-from ..drgn_log import hearing
 from ..errors import PageInspectError
 from ..symbols import Given
-from ..target import Guest, Target, check_architecture, new_program, target_of
-from .memory import MonitorMemory
+from ..target import Guest, Target, new_program, other_architecture, target_of
+from .memory import MonitorMemory, read_vmcoreinfo
 from .monitor import Monitor
+from .process import add_memory
 
 _OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
-_ENABLED = "QEMU process memory reading enabled"
-_DISABLED = "QEMU process memory reading disabled: "
-
-
-def _attach(prog: Program, monitor: Monitor) -> str:
-    """Let drgn read the guest; return why not in QEMU's memory, or ""."""
-    with hearing() as messages:
-        try:
-            prog.set_qemu_qmp(monitor.share())
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 - drgn raises it for what QEMU answers
-            raise PageInspectError(
-                f"cannot read the guest at {monitor.path}: {str(error).splitlines()[0]}",
-                "does QEMU still run? reading takes one of 2.8 or later",
-            ) from None
-    if any(message.startswith(_ENABLED) for message in messages):
-        return ""
-    reasons = [m.removeprefix(_DISABLED) for m in messages if m.startswith(_DISABLED)]
-    return reasons[0] if reasons else "drgn does not say why"
 
 
 @contextlib.contextmanager
@@ -49,23 +33,27 @@ def open_guest(
     PageInspectError.
     """
     given = given or Given()
-    prog = new_program(given, live=False)
+    prog = new_program(given, live=False, platform=Platform(Architecture.X86_64))
     with contextlib.ExitStack() as stack:
         monitor = stack.enter_context(Monitor(socket))
-        barred = _attach(prog, monitor)
-        check_architecture(prog, socket)
-        if "VMCOREINFO" not in prog:
+        machine = monitor.query("query-target", "arch", str)
+        if machine != "x86_64":
+            raise other_architecture(socket, machine)
+        vmcoreinfo = "" if given.vmcoreinfo else read_vmcoreinfo(monitor)
+        if not vmcoreinfo and not given.vmcoreinfo:
             raise PageInspectError(
                 f"the guest at {socket} gives no VMCOREINFO",
                 "it has not booted so far, or cannot: QEMU takes -device vmcoreinfo, and the "
                 "guest's kernel qemu_fw_cfg; or give the note (--vmcoreinfo FILE)",
             )
+        barred = add_memory(prog, monitor, stack)
         if pause:
             stack.enter_context(monitor.pausing())
         guest = Guest(paused=not monitor.is_running(), barred=barred)
         if barred:
             memory = MonitorMemory(monitor, lasting=guest.paused)
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
+        prog.set_linux_kernel_custom(vmcoreinfo, is_live=True)
         target = target_of(prog, given, guest)
         yield replace(target, registers=lambda: _registers(monitor))
 

@@ -1,18 +1,17 @@
 """Reads a guest's memory through its monitor alone, for who may not look into QEMU's.
 
 QEMU writes any part of a guest's memory as a small ELF core to a file that it is given, much faster
-than it prints it (`xp`, which drgn would use). A guest that runs is stopped for the milliseconds
-that this takes.
+than it prints it (`xp`). A guest that runs is stopped for the milliseconds that this takes.
 """
 
 import os
 import struct
 import time
+from collections.abc import Iterator
 
 from drgn import FaultError
 
-from ..errors import PageInspectError
-from .monitor import Monitor
+from .monitor import Monitor, RefusedError
 
 BLOCK = 2 << 20
 """Bytes that are asked for at once."""
@@ -21,7 +20,13 @@ _LASTS_S = 1.0
 """Seconds for which what was read of a guest that runs is taken to be so."""
 
 _NAME = "pageinspect-memory"
-_PT_LOAD = 1
+_PT_LOAD, _PT_NOTE = 1, 4
+
+_MOST_BESIDES = 16 << 20
+"""Bytes that a core may have besides memory: QEMU writes a KiB for each CPU."""
+
+_MOST_SEGMENTS = 64
+"""A block has one for each piece of RAM in it: three in the first, which has the BIOS, else one."""
 
 
 class MonitorMemory:
@@ -59,34 +64,61 @@ class MonitorMemory:
         return pieces
 
     def _dump(self, start: int) -> list[tuple[int, bytes]]:
-        """Have QEMU dump a block; return (address, bytes) of each piece of RAM in it."""
-        file = os.memfd_create(_NAME)
+        """Return (address, bytes) of each piece of RAM in a block."""
         try:
-            self._monitor.execute("getfd", descriptor=file, fdname=_NAME)
-            try:
-                self._monitor.execute(
-                    "dump-guest-memory",
-                    paging=False,
-                    protocol=f"fd:{_NAME}",
-                    begin=start,
-                    length=BLOCK,
-                )
-            except PageInspectError:
-                # QEMU keeps a descriptor that it did not use.
-                self._monitor.execute("closefd", fdname=_NAME)
-                return []
-            return _loaded(os.pread(file, os.fstat(file).st_size, 0))
-        finally:
-            os.close(file)
+            elf = dump(self._monitor, start, BLOCK)
+        except RefusedError:
+            return []
+        pieces, room = [], BLOCK
+        for kind, physical, offset, length in _segments(elf):
+            if kind == _PT_LOAD and length <= room:
+                room -= length
+                pieces.append((physical, elf[offset : offset + length]))
+        return pieces
 
 
-def _loaded(elf: bytes) -> list[tuple[int, bytes]]:
-    """Return (physical address, bytes) of each segment of an ELF core."""
+def read_vmcoreinfo(monitor: Monitor) -> str:
+    """Return the lines of VMCOREINFO that the guest has given to QEMU; "" when it has not."""
+    try:
+        # Every x86 machine has RAM at 0.
+        elf = dump(monitor, 0, 1)
+    except RefusedError:
+        return ""
+    notes = (segment for segment in _segments(elf) if segment[0] == _PT_NOTE)
+    _, _, at, length = next(notes, (0, 0, 0, 0))
+    end = min(at + length, len(elf))
+    while at + 12 <= end:
+        name_size, size, _ = struct.unpack_from("<III", elf, at)
+        content = at + 12 + -(-name_size // 4) * 4
+        if elf[at + 12 : at + 12 + name_size] == b"VMCOREINFO\0":
+            return elf[content : content + size].rstrip(b"\0").decode("ascii", "replace")
+        at = content + -(-size // 4) * 4
+    return ""
+
+
+def dump(monitor: Monitor, start: int, length: int) -> bytes:
+    """Return a core of a part of a guest's memory, as QEMU writes it. Raises RefusedError."""
+    file = os.memfd_create(_NAME)
+    try:
+        monitor.execute("getfd", {"fdname": _NAME}, descriptor=file)
+        part = {"begin": start, "length": length}
+        try:
+            monitor.execute(
+                "dump-guest-memory", {"paging": False, "protocol": f"fd:{_NAME}", **part}
+            )
+        except RefusedError:
+            # QEMU keeps a descriptor that it did not use.
+            monitor.execute("closefd", {"fdname": _NAME})
+            raise
+        return os.pread(file, min(os.fstat(file).st_size, length + _MOST_BESIDES), 0)
+    finally:
+        os.close(file)
+
+
+def _segments(elf: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (type, physical address, offset, length) of each segment of an ELF core."""
     (table,) = struct.unpack_from("<Q", elf, 32)
     size, count = struct.unpack_from("<HH", elf, 54)
-    pieces = []
-    for i in range(count):
+    for i in range(min(count, _MOST_SEGMENTS)):
         kind, _, offset, _, physical, length = struct.unpack_from("<IIQQQQ", elf, table + size * i)
-        if kind == _PT_LOAD:
-            pieces.append((physical, elf[offset : offset + length]))
-    return pieces
+        yield kind, physical, offset, length

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Self
 
 from ..errors import PageInspectError
+from ..processes import Watcher
 from .program import PageFreeProgram
 from .records import Counts, Event, no_counts
 
@@ -64,6 +65,13 @@ class _Command:
                 "a script needs a first line such as #!/bin/sh",
             ) from None
         self.pidfd = os.pidfd_open(self._process.pid)
+        self._watcher = Watcher(self._end_orphaned, [self.pidfd])
+
+    def _end_orphaned(self) -> None:
+        """End the command when this process was killed."""
+        self._signal(signal.SIGTERM)
+        if not select.select([self.pidfd], [], [], _GRACE_SECONDS)[0]:
+            self._signal(signal.SIGKILL)
 
     def end(self, grace: float) -> int:
         """Have it ended, by SIGTERM, by SIGKILL after `grace` seconds; return its status."""
@@ -79,6 +87,7 @@ class _Command:
                 raise
         code = self._process.wait()
         if self.pidfd >= 0:
+            self._watcher.call_off()
             os.close(self.pidfd)
             self.pidfd = -1
         return 128 - code if code < 0 else code
@@ -89,7 +98,7 @@ class _Command:
             if self._own_group:
                 os.killpg(self._process.pid, number)
             else:
-                self._process.send_signal(number)
+                signal.pidfd_send_signal(self.pidfd, number)
 
 
 class _Signals:

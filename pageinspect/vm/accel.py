@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from ..errors import UsageError
+from ..safe_files import read_trusted, write_trusted
 from . import cache, qemu
 from .progress import Progress, silent
 
@@ -34,14 +35,14 @@ def choose(asked: str | None, kernel: Path, initrd: str, progress: Progress = si
     verdict = cache.folder() / "accelerator.json"
     with cache.locked(verdict, progress):
         try:
-            known = json.loads(verdict.read_text())
+            known = json.loads(read_trusted(verdict))
         except (FileNotFoundError, ValueError):
             known = {}
         if known.get("boot") != boot:
             progress("trying whether a guest starts under KVM")
             works = _starts(kernel, initrd)
             known = {"boot": boot, "accelerator": qemu.KVM if works else qemu.TCG}
-            verdict.write_text(json.dumps(known))
+            write_trusted(verdict, json.dumps(known))
             progress(f"guests run under {known['accelerator'].upper()}")
     return str(known["accelerator"])
 

@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 NAMES = (
@@ -31,6 +32,7 @@ ANSWERS = "answers"
 _BLOCK = 4096
 _PIECE = 1 << 20
 _SETTLE_S = 2.5
+_LARGEST_DISK = 1 << 48
 
 
 class _Answer:
@@ -106,22 +108,26 @@ class NoAnswersError(ValueError):
     """The guest left nothing on its disk."""
 
 
-def unpack(disk: int, folder: Path) -> None:
-    """Write what the guest left on its disk to files in a folder, made if it is not there.
+def read_index(disk: int) -> dict[str, tuple[int, int]]:
+    """Return where on the guest's disk the files of NAMES are, as (offset, bytes).
 
     `disk` is a descriptor of the disk's file. Raises NoAnswersError and OSError.
     """
     try:
         index = json.loads(os.pread(disk, _BLOCK, 0))
-    except ValueError:
+        places = {name: (int(index[name][0]), int(index[name][1])) for name in NAMES}
+    except (ValueError, LookupError, TypeError, OverflowError):
         raise NoAnswersError from None
-    folder.mkdir(exist_ok=True)
-    for name in NAMES:
-        offset, length = index[name]
-        with (folder / name).open("wb") as out:
-            while length and (data := os.pread(disk, min(length, _PIECE), offset)):
-                out.write(data)
-                offset, length = offset + len(data), length - len(data)
+    if any(not 0 <= number < _LARGEST_DISK for place in places.values() for number in place):
+        raise NoAnswersError
+    return places
+
+
+def content(disk: int, offset: int, length: int) -> Iterator[bytes]:
+    """Yield the content of one file, in pieces."""
+    while length and (data := os.pread(disk, min(length, _PIECE), offset)):
+        yield data
+        offset, length = offset + len(data), length - len(data)
 
 
 if __name__ == "__main__":

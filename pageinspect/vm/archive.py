@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PageInspectError
+from ..safe_files import write_trusted
 from . import cache, catalogue, tools
 from .progress import Progress, silent
 
@@ -134,10 +135,10 @@ class Archive:
     def _configure(self, url: str) -> None:
         """Write a configuration that takes only the way to the network from the host's."""
         home = self._home
-        for name in ("state/lists/partial", "cache/archives/partial"):
-            (home / name).mkdir(parents=True, exist_ok=True)
+        for words in ("state", "lists", "partial"), ("cache", "archives", "partial"):
+            cache.folder("apt", home.name, *words)
         source = f"deb [signed-by={keyring()}] {url} {self.suite} main\n"
-        (home / "sources.list").write_text(source)
+        write_trusted(home / "sources.list", source)
         dump = tools.run(
             ["apt-config", "dump"], why="cannot read apt's configuration", hint="check apt"
         )
@@ -161,7 +162,7 @@ class Archive:
             "Acquire::Check-Valid-Until": "false",
         }
         lines = network + [f'{key} "{value}";' for key, value in settings.items()]
-        (home / "apt.conf").write_text("\n".join(lines) + "\n")
+        write_trusted(home / "apt.conf", "\n".join(lines) + "\n")
 
 
 def parse_stanza(text: str) -> Package:

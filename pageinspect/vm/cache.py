@@ -1,5 +1,8 @@
 """The user's cache folder, and building things in it once.
 
+Nobody but this user and root may change it, or any folder above it: what is in it is booted, and
+read by apt and mmdebstrap as root. So a path in it stays what it was when it was looked at.
+
 An artefact is a file or a folder. It is built beside its final name and renamed when complete,
 under a lock of its own: an interrupted build leaves nothing under the final name, two builds at
 once do the work once, and what an interrupted one left is removed by the next.
@@ -12,31 +15,38 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import safe_files
 from ..errors import PageInspectError
 from ..resources import cache_folder
 from .progress import Progress, silent
 
 
 def folder(*parts: str) -> Path:
-    """Return a folder below $PAGEINSPECT_CACHE or the XDG cache home, made if it is not there."""
+    """Return a folder below $PAGEINSPECT_CACHE or the XDG cache home, made if it is not there.
+
+    Raises PageInspectError when it cannot be made, or another user could change it.
+    """
     path = cache_folder().joinpath(*parts).absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        with safe_files.trusted_folder(path, make=True):
+            return path
     except OSError as error:
         raise PageInspectError(
             f"cannot make the cache folder {path}: {error.strerror}",
             "set PAGEINSPECT_CACHE to a folder that you can write to",
         ) from error
-    return path
 
 
 _WORK = ".building"
+
+FOLDER_MODE = 0o755
+"""Of folders in the cache whose files are read again, whatever the umask is."""
 
 
 @contextmanager
 def locked(target: Path, progress: Progress = silent) -> Iterator[None]:
     """Hold the lock of an artefact, waiting for another process that builds it."""
-    with (target.parent / f".{target.name}.lock").open("w") as lock:
+    with safe_files.lock_file(target.parent / f".{target.name}.lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,7 +68,7 @@ def build_once(target: Path, build: Callable[[Path], Path], progress: Progress =
             work = target.parent / f".{target.name}{_WORK}"
             remove(work)
             _sweep(target.parent)
-            work.mkdir()
+            work.mkdir(FOLDER_MODE)
             try:
                 result = build(work)
                 _flush(result)
@@ -71,7 +81,7 @@ def build_once(target: Path, build: Callable[[Path], Path], progress: Progress =
 def _sweep(where: Path) -> None:
     """Remove what interrupted builds left in a folder: work that nobody holds the lock of."""
     for work in where.glob(f".*{_WORK}"):
-        with (where / f"{work.name.removesuffix(_WORK)}.lock").open("w") as lock:
+        with safe_files.lock_file(where / f"{work.name.removesuffix(_WORK)}.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -38,12 +38,11 @@ class InitrdRecipe:
 
 @dataclass(frozen=True)
 class RootRecipe:
-    """The guest root: Debian packages of `suite` and wheels for its Python."""
+    """The guest root: Debian packages of `suite`, and its Python."""
 
     suite: str
     packages: tuple[str, ...]
     python: str
-    wheels: tuple[str, ...]
     exclude: tuple[str, ...]
 
 
@@ -101,7 +100,7 @@ def initrd_recipe() -> InitrdRecipe:
 def root_recipe() -> RootRecipe:
     """Return the guest root's part of guest.toml."""
     entry = _load("guest.toml")["root"]
-    lists = {key: tuple(entry[key]) for key in ("packages", "wheels", "exclude")}
+    lists = {key: tuple(entry[key]) for key in ("packages", "exclude")}
     return RootRecipe(suite=entry["suite"], python=entry["python"], **lists)
 
 

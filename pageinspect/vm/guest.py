@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from ..errors import PageInspectError
 from . import accel, cache, catalogue, initrd, qemu, source, tools
+from .core_file import writing_core
 from .errors import GuestLostError, GuestTimeoutError
 from .kernel import BuiltKernel, build
 from .process import Completed, Connection, GuestProcess, Output
@@ -32,6 +33,8 @@ _FIRST_BOOT_S = 60.0
 _CONSOLE_LINES = 20
 _LOGS_KEPT = 40
 _DUMP_TIMEOUT_S = 600.0
+_DUMP = "dump"
+"""QEMU's name of the descriptor that it dumps to."""
 
 # From the agent's silence to QEMU's end: a panic and a power-off take milliseconds.
 _LAST_BREATH_S = 10.0
@@ -208,26 +211,17 @@ class Guest:
         """Ask the kernel to give memory back; it does when it can move all that is there."""
         self.qmp("device_del", id=name)
 
-    def dump(self, path: Path) -> None:
+    def dump(self, path: Path, mode: int | None = None) -> None:
         """Pause the guest and write its memory to an ELF core; it stays paused.
 
-        The file appears under its name when it is whole.
+        The file appears under its name when it is whole. Only this user may read it, unless `mode`
+        says otherwise. QEMU gets a descriptor of it, no name.
         """
-        path = path.absolute()
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         self.pause()
-        try:
-            # Opened here first: this process's error says more than QEMU's.
-            partial.touch()
-            protocol = f"file:{partial}"
+        with writing_core(path, mode) as core:
+            self._monitor.pass_descriptor(_DUMP, core.fileno())
+            protocol = f"fd:{_DUMP}"
             self.qmp("dump-guest-memory", timeout=_DUMP_TIMEOUT_S, paging=False, protocol=protocol)
-            partial.rename(path)
-        except OSError as error:
-            raise PageInspectError(
-                f"cannot write {path}: {error.strerror}", "choose a folder that you can write to"
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _new_log(self) -> Path:
         logs = cache.folder("logs")
@@ -282,6 +276,9 @@ class Guest:
             qmp_socket=self._qmp_socket,
             descriptors=(whole, tar, *self._scratch.values()),
         )
+        if self._qmp_socket is not None:
+            qemu.clear_socket(self._qmp_socket)
+            self._exit.callback(_forget, self._qmp_socket)
         self._qemu = qemu.Qemu(machine)
         self._exit.callback(self._qemu.close)
         for end in theirs:
@@ -312,6 +309,12 @@ class Guest:
             if "Kernel panic" in line:
                 return line[line.index("Kernel panic") :]
         return "it shut down"
+
+
+def _forget(qmp_socket: Path) -> None:
+    """Remove the socket of a QEMU that has ended, unless it is another's by now."""
+    with contextlib.suppress(PageInspectError, OSError):
+        qemu.clear_socket(qmp_socket)
 
 
 def _memory_file(name: str, content: bytes) -> int:

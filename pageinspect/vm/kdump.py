@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import safe_files
 from ..errors import PageInspectError
 from ..formats.flattened import FlattenedError, rearrange
 from . import answers, qemu
+from .core_file import cannot_write, folder_beside, writing_core
 from .errors import GuestLostError, GuestSilentError, GuestTimeoutError
 from .guest import Guest
 from .process import GuestProcess
@@ -41,7 +43,7 @@ tar -x -f /dev/$disk -C /run || exit
 kexec -p -s /run/vmlinuz --initrd=/run/initrd --command-line='{_CMDLINE} {{capture}}' || exit
 rm /run/vmlinuz /run/initrd
 """
-_PROGRAM = ("python3", "-S", "-m", "pageinspect.vm.answers")
+_PROGRAM = ("python3", "-P", "-S", "-m", "pageinspect.vm.answers")
 _DUMPED = "pageinspect-init: dumped"
 _SAID = "pageinspect-init: "
 _TIMEOUT_S = 600.0
@@ -88,37 +90,34 @@ def crash(
     *,
     form: str = "lzo",
     level: int = 0,
+    mode: int | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Panic the guest, and write its kdump to `core` when the guest is gone.
 
     The kernel's own answers from right before the panic become files in the folder that is
     returned, beside the core. The guest must have RESERVE on its command line and `made` as its
-    disks. Raises GuestLostError when no dump comes of it, GuestSilentError when the guest hangs.
+    disks. Only this user may read the core, unless `mode` says otherwise, for those files as well.
+    Raises GuestLostError when no dump comes of it, GuestSilentError when the guest hangs.
     """
-    folder = core.with_name(f"{core.name}.kernel")
     _load(guest, made, f"PAGEINSPECT_CAPTURE={FORMS[form]},-d,{level}", progress)
     progress("taking the kernel's own answers; then it panics, and its capture kernel dumps it")
     _panic(guest, made)
     progress("putting the core together")
-    partial = core.with_name(f".{core.name}.{os.getpid()}.part")
     try:
-        answers.unpack(made.answers, folder)
-        with partial.open("wb") as out, os.fdopen(os.dup(made.dump), "rb") as dump:
+        index = answers.read_index(made.answers)
+        with cannot_write(core), folder_beside(core) as (path, folder):
+            for name, place in index.items():
+                with safe_files.replacing(folder, name, mode=mode) as out:
+                    out.writelines(answers.content(made.answers, *place))
+        with writing_core(core, mode) as out, os.fdopen(os.dup(made.dump), "rb") as dump:
             dump.seek(0)
             rearrange(dump, out)
-        partial.rename(core)
     except answers.NoAnswersError:
         raise _lost(guest, "the kernel's own answers are missing") from None
     except FlattenedError as error:
         raise _lost(guest, f"the dump {error}") from None
-    except OSError as error:
-        raise PageInspectError(
-            f"cannot write {core}: {error.strerror}", "choose a folder that you can write to"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return folder
+    return path
 
 
 def _load(guest: Guest, made: Disks, capture: str, progress: Progress) -> None:

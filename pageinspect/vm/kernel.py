@@ -7,6 +7,7 @@ import tarfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ..safe_files import read_trusted, write_trusted
 from . import cache, catalogue, initrd, packages, tools
 from .archive import Archive
 from .errors import BuildError
@@ -44,7 +45,7 @@ def all_kernels() -> list[catalogue.Kernel]:
     known = catalogue.kernels()
     found = {kernel.name: kernel for kernel in known.values()}
     for path in sorted(cache.folder("kernels").glob(f"*/current/{_METADATA}")):
-        metadata = json.loads(path.read_text())
+        metadata = json.loads(read_trusted(path))
         kernel = catalogue.kernel_of(metadata["suite"], metadata["series"])
         found.setdefault(kernel.name, kernel)
     return list(found.values())
@@ -54,7 +55,7 @@ def built(kernel: catalogue.Kernel) -> BuiltKernel | None:
     """Return a kernel from the cache, None when it is not there or its recipe changed."""
     current = _home(kernel) / "current"
     try:
-        metadata = json.loads((current / _METADATA).read_text())
+        metadata = json.loads(read_trusted(current / _METADATA))
     except FileNotFoundError:
         return None
     if metadata["recipe"] != _recipe():
@@ -112,7 +113,7 @@ def _build(kernel: catalogue.Kernel, progress: Progress) -> BuiltKernel:
 
     def fill(work: Path) -> Path:
         folder = work / "kernel"
-        folder.mkdir()
+        folder.mkdir(cache.FOLDER_MODE)
         for deb in archive.download(resolved.packages, work / "debs"):
             _extract(deb, work / "tree")
         progress(f"{kernel.name}: packing {resolved.release}")
@@ -125,7 +126,7 @@ def _build(kernel: catalogue.Kernel, progress: Progress) -> BuiltKernel:
             "has_headers": resolved.has_headers,
             "packages": [asdict(package) for package in resolved.packages],
         }
-        (folder / _METADATA).write_text(json.dumps(metadata, indent=1))
+        write_trusted(folder / _METADATA, json.dumps(metadata, indent=1))
         return folder
 
     cache.build_once(home / name, fill, progress)

@@ -1,7 +1,10 @@
 """QEMU's command line, and the QEMU process."""
 
+import functools
 import os
 import re
+import socket
+import stat
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +26,14 @@ _ACCELERATOR = {KVM: "kvm", TCG: "tcg,thread=single"}
 
 # panic=-1 reboots at once, which -no-reboot turns into QEMU's end: a panic is noticed at once.
 _CMDLINE = "console=ttyS0 panic=-1 loglevel=5"
+
+# A guest that breaks out of QEMU finds no way to start a program or to gain rights.
+_SANDBOX = (
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+)
+_TRIAL = ("-nodefaults", "-no-user-config", "-display", "none", "-machine", "none")
+_TRIAL_S = 10.0
 
 _MOST_SAID = 1 << 16
 
@@ -79,6 +90,7 @@ def parse_memory(text: str) -> int:
 def command_line(machine: Machine) -> list[str]:
     """Return QEMU's argument list, without the program that starts it."""
     argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
+    argv += sandbox()
     argv += ["-accel", _ACCELERATOR[machine.accelerator]]
     argv += ["-cpu", machine.cpu or _CPU[machine.accelerator]]
     possible = f",maxcpus={machine.possible_cpus}" if machine.possible_cpus else ""
@@ -106,6 +118,23 @@ def command_line(machine: Machine) -> list[str]:
     if machine.qmp_socket is not None:
         argv += ["-qmp", f"unix:{_escape(str(machine.qmp_socket))},server=on,wait=off"]
     return argv
+
+
+@functools.cache
+def sandbox() -> tuple[str, ...]:
+    """Return the options that forbid QEMU what it does not need, none where it cannot.
+
+    A QEMU without seccomp refuses them, as does the kernel of some containers: QEMU is asked, with
+    a machine that has nothing, which takes less than a tenth of a second.
+    """
+    command = ["qemu-system-x86_64", *_TRIAL, *_SANDBOX, "-monitor", "stdio"]
+    try:
+        done = subprocess.run(
+            command, input=b"quit\n", capture_output=True, timeout=_TRIAL_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return _SANDBOX if done.returncode == 0 else ()
 
 
 def _memory(machine: Machine) -> list[str]:
@@ -176,6 +205,29 @@ class Qemu:
         self._process.kill()
         self._process.wait()
         os.close(self._said)
+
+
+def clear_socket(path: Path) -> None:
+    """Remove a socket at which nobody listens, as a QEMU that was killed leaves it.
+
+    Raises UsageError for a socket in use, and for any other file: QEMU would replace it.
+    """
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise UsageError(f"{path} is not a socket", "name a path that does not exist yet")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(0)
+            probe.connect(str(path))
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+        return
+    except OSError as error:
+        # BlockingIOError: its queue is full.
+        if not isinstance(error, BlockingIOError):
+            raise UsageError(f"{path}: {error.strerror or error}", "choose another path") from None
+    raise UsageError(f"another process listens at {path}", "choose another path for this guest")
 
 
 def last_lines(console: Path, count: int) -> tuple[str, ...]:

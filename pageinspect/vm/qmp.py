@@ -65,6 +65,15 @@ class Monitor:
         except LibraryError as error:
             raise QmpError(f"QEMU ended during {command}", "see the guest's console") from error
 
+    def pass_descriptor(self, name: str, descriptor: int, timeout: float = 30.0) -> None:
+        """Let QEMU have a copy of a descriptor under a name. Raises QmpError."""
+        asyncio.run_coroutine_threadsafe(self._send(descriptor), self._loop).result(timeout)
+        self.execute("getfd", {"fdname": name}, timeout)
+
+    async def _send(self, descriptor: int) -> None:
+        if self._client is not None:
+            self._client.send_fd_scm(descriptor)
+
     def close(self) -> None:
         """Disconnect and end the thread."""
         asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop).result(_DISCONNECT_S)

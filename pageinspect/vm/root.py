@@ -12,6 +12,7 @@ from . import archive, cache, catalogue, tools
 from .progress import Progress, silent
 
 _HOOK = "root-hook"
+_WHEELS = "wheels.txt"
 
 SQUASHFS_OPTIONS = (
     "-noappend",
@@ -40,7 +41,7 @@ def root(progress: Progress = silent, packages: Sequence[str] = ()) -> Path:
     recipe = catalogue.root_recipe()
     recipe = replace(recipe, packages=(*recipe.packages, *packages))
     kind = "larger-root" if packages else "root"
-    name = f"{kind}-{catalogue.recipe_digest(recipe, _HOOK)}.squashfs"
+    name = f"{kind}-{catalogue.recipe_digest(recipe, _HOOK, _WHEELS)}.squashfs"
     path = cache.folder("root") / name
     if not path.exists():
         tools.require(tools.BUILD_PROGRAMS)
@@ -52,7 +53,7 @@ def root(progress: Progress = silent, packages: Sequence[str] = ()) -> Path:
 def _build(recipe: catalogue.RootRecipe, work: Path, progress: Progress) -> Path:
     wheels, tar, result = work / "wheels", work / "root.tar", work / "root.squashfs"
     wheels.mkdir()
-    progress(f"guest root: downloading {len(recipe.wheels)} wheels for Python {recipe.python}")
+    progress(f"guest root: downloading the wheels for Python {recipe.python}")
     _install_wheels(recipe, wheels)
     progress(f"guest root: installing {recipe.suite} with {', '.join(recipe.packages)}")
     _bootstrap(recipe, work, wheels, tar)
@@ -68,13 +69,21 @@ def _build(recipe: catalogue.RootRecipe, work: Path, progress: Progress) -> Path
 
 
 def _install_wheels(recipe: catalogue.RootRecipe, where: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+    ]
     command += ["--disable-pip-version-check", "--target", str(where)]
     command += ["--only-binary=:all:", "--python-version", recipe.python]
     for platform in _PLATFORMS:
         command += ["--platform", platform]
     tools.run(
-        [*command, *recipe.wheels],
+        [*command, "--require-hashes", "-r", data_folder("vm-images") / _WHEELS],
         why="cannot install the wheels of the guest root",
         hint="check the network and that `python -m pip` works",
     )

@@ -69,6 +69,7 @@ MODERN = PageLayout(
     page_shift=12,
     struct_size=SIZE,
     vmemmap=VMEMMAP,
+    kernel_half=0xFFFF800000000000,
     flags=0,
     mapping=24,
     private=40,

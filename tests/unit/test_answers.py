@@ -74,7 +74,7 @@ def saved(cache: Path) -> Path:
     return path
 
 
-def test_only_ones_own_file_is_read(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_ones_own_file_is_read(cache: Path) -> None:
     path = saved(cache)
     for place in (path, cache):
         mode = place.stat().st_mode
@@ -88,9 +88,7 @@ def test_only_ones_own_file_is_read(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert load_answers(BUILD_ID).types == {}
     path.unlink()
     real.rename(path)
-    uid = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
-    assert load_answers(BUILD_ID).types == {}
+    assert load_answers(BUILD_ID).types
 
 
 @pytest.mark.parametrize(
@@ -141,25 +139,14 @@ def test_old_files_are_removed(cache: Path) -> None:
     assert load_answers(f"{BUILD_ID}69").types == {"4 page": [69]}
 
 
-def test_nothing_is_made_in_the_folder_of_another(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = load_answers(BUILD_ID)
-    answers.learn(answers.types, "4 page", [7])
-    uid = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
-    answers.save()
-    assert not cache.exists()
-
-
 def test_a_command_that_fails_keeps_nothing(cache: Path) -> None:
     answers = load_answers(BUILD_ID)
     answers.learn(answers.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (answers,))
     with contextlib.suppress(PageInspectError), contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target))
+        ends.push(partial(keep_answers, target, None))
         raise PageInspectError("no", "hint")
     assert not cache.exists()
     with contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target))
+        ends.push(partial(keep_answers, target, None))
     assert load_answers(BUILD_ID).types == {"4 page": [7]}

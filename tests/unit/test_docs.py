@@ -43,8 +43,20 @@ def test_the_makefile_installs_what_the_harness_asks_for() -> None:
     )
 
 
+def test_each_line_on_security_names_tests_that_there_are() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("## Not covered")[0]
+    lines = re.findall(r"^- (.*?)(?=^$|^-|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(lines) > 15
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("*/test_*.py")]
+    there = set(re.findall(r"^def (test_\w+)", "\n".join(sources), re.MULTILINE))
+    for line in lines:
+        named = set(re.findall(r"`(test_\w+)`", line))
+        assert named, line
+        assert named <= there, named - there
+
+
 def test_links_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for document in [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), (document, link)
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from waiting import children, has_ended, until
 
 from pageinspect import guard, jobs
 from pageinspect.errors import PageInspectError
@@ -154,13 +155,6 @@ sys.exit(guard.apart(task, Path("core")))
 """
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     ("signum", "status"),
     [
@@ -202,6 +196,44 @@ def test_a_child_that_missed_a_signal_gets_it_again(tmp_path: Path) -> None:
         until(working.exists)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 143
+
+
+STUCK = """
+import itertools, sys
+from pathlib import Path
+from pageinspect import guard
+from pageinspect.signals import end_by_signals
+
+guard._GRACE_S = 0.5
+end_by_signals()
+
+def task():
+    Path(sys.argv[1]).touch()
+    # In C, where Python's handlers of signals do not run.
+    return sum(itertools.repeat(1))
+
+sys.exit(guard.apart(task, Path("core")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("signum", "status"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_a_child_that_hears_no_signal_is_ended(tmp_path: Path, signum: int, status: int) -> None:
+    working = tmp_path / "working"
+    with subprocess.Popen([sys.executable, "-c", STUCK, str(working)]) as process:
+        until(working.exists)
+        begun = children(process.pid)
+        process.send_signal(signum)
+        assert process.wait(20) == status
+    assert begun
+    until(lambda: all(map(has_ended, begun)))
 
 
 def test_an_error_of_the_child_itself_is_told() -> None:

@@ -24,7 +24,7 @@ LAYOUTS = {
     "old": OLD,
     "masks": replace(MODERN, compound_mask=True, fake_heads=False),
     "6.11": replace(MODERN, scheme=SCHEMES["6.11"]),
-    "five levels": replace(MODERN, vmemmap=0xFFD4000000000000),
+    "five levels": replace(MODERN, vmemmap=0xFFD4000000000000, kernel_half=0xFF00000000000000),
 }
 WORDS = (0xFFFFFFFF, 0, 3, 0xF5000000, 0xF2000000, 0xF6000007, 0xFFFFFF7F, 0x80000000, 0xFF000000)
 FLAGS = (0, 1 << 5, 1 << 13, 1 << 17, 1 << 20, HEAD, 1 << 9, 1 << 54, 1 << 51, 1 << 17 | 1 << 10)

@@ -31,7 +31,7 @@ EVENTS = [Event(1, 0x10, ZSWAP), Event(2, 0x11, ZSWAP)]
 
 def arguments(**given: Any) -> Namespace:
     plain = {"folded": False, "interval": None, "events": False, "format": "table", "output": None}
-    return Namespace(**(plain | {"disallow": None} | given))
+    return Namespace(**(plain | {"disallow": None, "mode": None} | given))
 
 
 def output(stream: io.StringIO, **given: Any) -> Output:

@@ -4,16 +4,21 @@ import contextlib
 import itertools
 import os
 import select
+import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from waiting import has_ended, until
 
 from pageinspect.errors import PageInspectError
 from pageinspect.trace import session as module
@@ -284,3 +289,41 @@ def test_a_signal_that_ends_the_wait_for_the_command_does_not_spare_it(
             command.end(600)
     assert sent == [signal.SIGTERM, signal.SIGKILL]
     command.end(600)
+
+
+# The command notes the pid of a child of its own, and lasts.
+COMMAND = "sleep 600 & echo $! > {file}.part; mv {file}.part {file}; wait"
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_trace_session import FakeProgram, run
+run(FakeProgram(), command=sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param((), id="as this user"),
+        pytest.param(
+            ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+            id="as another",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users"),
+        ),
+    ],
+)
+def test_the_command_ends_when_the_tracer_is_killed(before: tuple[str, ...]) -> None:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    noted = folder / "pid"
+    command = [*before, "sh", "-c", COMMAND.format(file=noted)]
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), *command]
+        ) as process:
+            until(noted.exists)
+            process.kill()
+        child = int(noted.read_text())
+        until(lambda: has_ended(child))
+    finally:
+        shutil.rmtree(folder)

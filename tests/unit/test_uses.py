@@ -14,6 +14,7 @@ from pageinspect.classify.conflicts import CONFLICTS
 from pageinspect.classify.uses import _FIRST, RULES, rule_of
 from pageinspect.layout import PageLayout
 from pageinspect.page.describe import describe_page
+from pageinspect.vmcoreinfo import kernel_half
 
 KERNEL_POINTER = 0xFFFF888012345600
 
@@ -51,7 +52,7 @@ def test_mappings() -> None:
     assert memory.uses() == ["file", "shmem", "anon", "ksm", "mapped", "idle"]
 
 
-FIVE_LEVELS = replace(MODERN, vmemmap=0xFFD4000000000000)
+FIVE_LEVELS = replace(MODERN, vmemmap=0xFFD4000000000000, kernel_half=0xFF00000000000000)
 
 
 def test_mappings_with_five_levels_of_page_tables() -> None:
@@ -67,16 +68,19 @@ def test_mappings_with_five_levels_of_page_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vmemmap", "half"),
+    ("line", "vmemmap", "half"),
     [
-        (0xFFFFEA0000000000, 0xFFFF800000000000),
-        (0xFFFFEB97C0000000, 0xFFFF800000000000),
-        (0xFFD4000000000000, 0xFF00000000000000),
-        (0xFFD5B1AA40000000, 0xFF00000000000000),
+        ("0", 0xFFFFEA0000000000, 0xFFFF800000000000),
+        ("1", 0xFFD4000000000000, 0xFF00000000000000),
+        # KASLR may put it as high as with four levels.
+        ("1", 0xFFFFEB97C0000000, 0xFF00000000000000),
+        (None, 0xFFFFEB97C0000000, 0xFFFF800000000000),
+        (None, 0xFF8C390940000000, 0xFF00000000000000),
     ],
 )
-def test_where_kernel_addresses_begin(vmemmap: int, half: int) -> None:
-    assert replace(MODERN, vmemmap=vmemmap).kernel_half == half
+def test_where_kernel_addresses_begin(line: str | None, vmemmap: int, half: int) -> None:
+    info = {} if line is None else {"NUMBER(pgtable_l5_enabled)": line}
+    assert kernel_half(info, vmemmap) == half
 
 
 def test_the_swap_cache_takes_both_flags_and_no_mapping() -> None:

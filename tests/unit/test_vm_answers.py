@@ -20,15 +20,27 @@ def test_what_the_guest_left_becomes_files_of_its_length(tmp_path: Path) -> None
         index[name] = [at + len(data), len(content)]
         data += content + b"\0" * (-len(content) % 4096)
     disk = disk_of(tmp_path, json.dumps(index).encode().ljust(4096) + data + b"\0" * 8192)
-    answers.unpack(disk, tmp_path / "said")
+    places = answers.read_index(disk)
+    said = {name: b"".join(answers.content(disk, *place)) for name, place in places.items()}
     os.close(disk)
+    assert list(said) == list(answers.NAMES)
     for number, name in enumerate(answers.NAMES):
-        assert (tmp_path / "said" / name).read_bytes() == name.encode() * (number * 100_000)
+        assert said[name] == name.encode() * (number * 100_000)
 
 
-def test_a_disk_that_the_guest_did_not_write(tmp_path: Path) -> None:
-    disk = disk_of(tmp_path, bytes(8192))
+@pytest.mark.parametrize(
+    "content",
+    [
+        bytes(8192),
+        b"[]",
+        b"{}",
+        json.dumps(dict.fromkeys(answers.NAMES, 7)).encode(),
+        json.dumps({name: [-1, 7] for name in answers.NAMES}).encode(),
+        json.dumps({name: [4096, 1 << 70] for name in answers.NAMES}).encode(),
+    ],
+)
+def test_a_disk_that_the_guest_did_not_write_as_it_should(tmp_path: Path, content: bytes) -> None:
+    disk = disk_of(tmp_path, content.ljust(8192))
     with pytest.raises(answers.NoAnswersError):
-        answers.unpack(disk, tmp_path / "said")
+        answers.read_index(disk)
     os.close(disk)
-    assert not (tmp_path / "said").exists()

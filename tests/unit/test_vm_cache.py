@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pageinspect.errors import PageInspectError
+from pageinspect.safe_files import read_trusted, write_trusted
 from pageinspect.vm import cache
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -97,6 +98,7 @@ def test_a_failed_build_leaves_nothing(home: Path) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
+from pageinspect.safe_files import read_trusted, write_trusted
 from pageinspect.vm import cache
 
 def build(work):
@@ -149,6 +151,24 @@ def test_a_folder_is_built_like_a_file(home: Path) -> None:
         return work / "tree"
 
     assert (cache.build_once(home / "thing", build) / "sub/file").read_text() == "x"
+
+
+def test_what_is_built_is_read_again_whatever_the_umask_is(home: Path) -> None:
+    def build(work: Path) -> Path:
+        (work / "tree").mkdir(cache.FOLDER_MODE)
+        write_trusted(work / "tree/file", "x")
+        return work / "tree"
+
+    before = os.umask(0)
+    try:
+        folder = cache.folder("more")
+        with cache.locked(folder / "other"):
+            built = cache.build_once(folder / "thing", build)
+        with cache.locked(folder / "other"):
+            cache.point(folder / "current", "thing")
+        assert read_trusted(folder / "current/file") == read_trusted(built / "file") == "x"
+    finally:
+        os.umask(before)
 
 
 def test_a_link_points_elsewhere_at_once(home: Path) -> None:

@@ -1,4 +1,6 @@
 import json
+import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 
 from pageinspect.errors import UsageError
 from pageinspect.vm import accel, qemu
-from pageinspect.vm.qemu import Machine, command_line, last_lines, parse_memory
+from pageinspect.vm.qemu import Machine, clear_socket, command_line, last_lines, parse_memory
 
 _MACHINE = Machine(
     accelerator="tcg",
@@ -20,6 +22,13 @@ _MACHINE = Machine(
 )
 
 
+@pytest.fixture(autouse=True)
+def _asked_anew() -> Iterator[None]:
+    qemu.sandbox.cache_clear()
+    yield
+    qemu.sandbox.cache_clear()
+
+
 def _value(argv: list[str], option: str) -> str:
     return argv[argv.index(option) + 1]
 
@@ -28,6 +37,31 @@ def test_emulation_goes_without_what_it_gets_wrong() -> None:
     assert _value(command_line(_MACHINE), "-cpu") == "max,la57=off,cx16=off"
     assert _value(command_line(_MACHINE), "-accel") == "tcg,thread=single"
     assert _value(command_line(replace(_MACHINE, accelerator="kvm")), "-cpu") == "host,la57=off"
+
+
+def _qemu_that(ends: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program in QEMU's place."""
+    program = folder / "qemu-system-x86_64"
+    program.write_text(f"#!/bin/sh\n{ends}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_qemu_runs_in_its_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _qemu_that(
+        f'echo "$@" > {tmp_path}/asked; read line; [ "$line" = quit ]', tmp_path, monkeypatch
+    )
+    sandbox = _value(command_line(_MACHINE), "-sandbox")
+    denied = ("obsolete", "elevateprivileges", "spawn", "resourcecontrol")
+    assert sandbox.split(",") == ["on", *(f"{what}=deny" for what in denied)]
+    assert f"-sandbox {sandbox}" in (tmp_path / "asked").read_text()
+
+
+def test_a_qemu_that_has_no_sandbox_runs_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _qemu_that("exit 1", tmp_path, monkeypatch)
+    assert "-sandbox" not in command_line(_MACHINE)
 
 
 def test_a_panic_ends_qemu_at_once() -> None:
@@ -52,6 +86,38 @@ def test_nodes_share_the_memory_and_there_is_room_for_more() -> None:
     for node in nodes:
         name = node.partition("memdev=")[2]
         assert f"memory-backend-ram,id={name},size=1073741824B,reserve=off" in argv
+
+
+def test_a_stale_socket_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    clear_socket(path)
+    assert not path.exists()
+    clear_socket(path)
+
+
+def test_a_socket_in_use_stays(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(0)
+        # The second finds the queue full.
+        for _ in range(3):
+            with pytest.raises(UsageError, match="another process listens"):
+                clear_socket(path)
+    assert path.is_socket()
+
+
+def test_what_is_no_socket_stays(tmp_path: Path) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_text("precious")
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(UsageError, match="is not a socket"):
+            clear_socket(name)
+    assert path.read_text() == "precious"
+    assert link.is_symlink()
 
 
 def test_commas_in_paths_are_doubled() -> None:

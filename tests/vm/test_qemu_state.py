@@ -29,6 +29,7 @@ def guest(
     with Guest(ready("newest"), memory="256M", qmp_socket=path) as running:
         running.socket = path
         yield running
+    assert not path.exists()
 
 
 def is_running(guest: Guest) -> bool:

@@ -1,0 +1,65 @@
+"""Writes a core of a guest, and the folder beside it, where -o says."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from .. import safe_files
+from ..errors import PageInspectError
+
+_HINT = "choose a folder that you can write to"
+
+
+@contextlib.contextmanager
+def writing_core(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
+    """Give a stream that becomes the file `path` when the context ends without an error.
+
+    Only this user may read it, unless `mode` says otherwise. Raises PageInspectError.
+    """
+    mode = safe_files.PRIVATE if mode is None else mode
+    with cannot_write(path), safe_files.place_of(path) as place:
+        if place.found is not None and not stat.S_ISREG(place.found.st_mode):
+            raise PageInspectError(f"cannot write {path}: it is there, and not a file", _HINT)
+        with safe_files.replacing(place.folder, place.name, mode=mode) as stream:
+            yield stream
+
+
+@contextlib.contextmanager
+def folder_beside(core: Path) -> Iterator[tuple[Path, int]]:
+    """Give the path and a descriptor of the folder CORE.kernel, made if it is not there.
+
+    Raises OSError, and UntrustedError for one that another user could change.
+    """
+    with safe_files.place_of(core) as place:
+        name = f"{place.name}.kernel"
+        path = core.with_name(name)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=place.folder)
+        try:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            folder = os.open(name, flags, dir_fd=place.folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise safe_files.UntrustedError(f"{path} is not a folder", "remove it") from None
+    try:
+        if safe_files.others_write(os.fstat(folder)):
+            raise safe_files.UntrustedError(
+                f"{path} is a folder that another user can change", "name another core: -o FILE"
+            )
+        yield path, folder
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def cannot_write(path: Path) -> Iterator[None]:
+    """Turn an OSError in this context into the error for a file that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise PageInspectError(f"cannot write {path}: {error.strerror}", _HINT) from error

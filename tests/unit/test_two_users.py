@@ -1,0 +1,435 @@
+"""Root, beside a user who prepares links and folders: nothing of root's is written through them."""
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from drgn import Program
+from two_users import OTHER, as_other, plant, takes_root
+
+from pageinspect.btf.answers import Answers, load_answers
+from pageinspect.commands.options import keep_answers
+from pageinspect.commands.output import check_output, open_output
+from pageinspect.commands.trace_output import open_stream
+from pageinspect.errors import PageInspectError
+from pageinspect.target import Provenance, Target
+from pageinspect.vm import answers, cache, kdump, tools
+from pageinspect.vm.archive import Archive
+from pageinspect.vm.guest import Guest
+
+pytestmark = takes_root
+
+ROOTS = "root's own\n"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that both users can enter."""
+    path = Path(tempfile.mkdtemp(prefix="pageinspect-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def shared(place: Path) -> Path:
+    """A folder that both users can write, like /tmp."""
+    path = place / "shared"
+    path.mkdir()
+    path.chmod(0o1777)
+    return path
+
+
+@pytest.fixture
+def theirs(place: Path) -> Path:
+    """A folder of the other user."""
+    path = place / "theirs"
+    path.mkdir()
+    os.chown(path, OTHER, OTHER)
+    return path
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Path]:
+    """A file of root's, which is what it was when the test ends."""
+    path = tmp_path / "victim"
+    path.write_text(ROOTS)
+    path.chmod(0o600)
+    before = path.stat()
+    yield path
+    assert path.read_text() == ROOTS
+    after = path.stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+
+
+def write(output: Path, text: str = "report") -> None:
+    with open_output(output) as stream:
+        stream.write(text)
+
+
+# Where -o writes.
+
+
+@pytest.mark.parametrize("name", ["link", "folder/victim"])
+def test_a_link_that_another_user_planted_is_not_followed(
+    shared: Path, victim: Path, name: str
+) -> None:
+    plant(shared / "link", victim)
+    plant(shared / "folder", victim.parent)
+    for attempt in (check_output, write):
+        with pytest.raises(PageInspectError, match="link that another user made") as caught:
+            attempt(shared / name)
+        assert caught.value.hint
+
+
+def test_a_link_in_the_folder_of_another_user_is_not_followed(theirs: Path, victim: Path) -> None:
+    plant(theirs / "link", victim)
+    with pytest.raises(PageInspectError, match="link that another user made"):
+        write(theirs / "link")
+
+
+def test_ones_own_link_and_that_of_root_is_followed(shared: Path, tmp_path: Path) -> None:
+    (shared / "link").symlink_to(tmp_path / "report")
+    write(shared / "link")
+    assert (tmp_path / "report").read_text() == "report"
+    target = shared / "theirs"
+    (shared / "roots").symlink_to(target)
+    as_other(partial(write, shared / "roots"))
+    assert target.stat().st_uid == OTHER
+
+
+def test_a_file_that_grows_is_not_written_through_a_link(shared: Path, victim: Path) -> None:
+    plant(shared / "link", victim)
+    args = SimpleNamespace(output=shared / "link", interval=1, events=False, mode=None)
+    with pytest.raises(PageInspectError, match="link that another user made"), open_stream(args):
+        pass
+
+
+def test_a_file_that_grows_is_not_a_second_name_of_roots(
+    shared: Path, place: Path, tmp_path: Path
+) -> None:
+    # As the other user may where fs.protected_hardlinks is off.
+    (place / "roots").write_text(ROOTS)
+    (shared / "report").hardlink_to(place / "roots")
+    args = SimpleNamespace(output=shared / "report", interval=1, events=False, mode=None)
+    with pytest.raises(PageInspectError, match="by another user"), open_stream(args):
+        pass
+    assert (place / "roots").read_text() == ROOTS
+
+
+def test_a_fifo_that_another_user_made_gets_nothing(shared: Path) -> None:
+    as_other(partial(os.mkfifo, shared / "fifo"))
+    # Nobody reads it: opening it would wait for ever.
+    with pytest.raises(PageInspectError, match="by another user"):
+        write(shared / "fifo")
+
+
+def replace_temporary(folder: Path, target: Path) -> None:
+    """Put a link in place of the file that is being written."""
+    (path,) = folder.iterdir()
+    as_other(path.unlink)
+    plant(path, target)
+
+
+def test_a_link_in_place_of_the_temporary_file(theirs: Path, victim: Path) -> None:
+    def attempt() -> None:
+        with open_output(theirs / "report") as stream:
+            stream.write("report")
+            replace_temporary(theirs, victim)
+
+    with pytest.raises(PageInspectError, match="while it was written"):
+        attempt()
+
+
+def test_the_temporary_file_has_a_name_that_nobody_can_guess(tmp_path: Path) -> None:
+    names = set()
+    for _ in range(20):
+        with open_output(tmp_path / "report"):
+            (name,) = {path.name for path in tmp_path.iterdir()} - {"report"}
+            names.add(name)
+            assert str(os.getpid()) not in name.split(".")
+    assert len(names) == 20
+
+
+# Cores.
+
+
+def fake_guest() -> Any:
+    """A guest whose QEMU writes to where it is told."""
+    passed: dict[str, int] = {}
+
+    def qmp(_command: str, *, protocol: str, **_arguments: object) -> None:
+        kind, _, where = protocol.partition(":")
+        with open(os.dup(passed[where]) if kind == "fd" else where, "wb") as out:  # noqa: PTH123
+            out.write(b"memory")
+
+    monitor = SimpleNamespace(pass_descriptor=passed.__setitem__)
+    return SimpleNamespace(pause=lambda: None, qmp=qmp, _monitor=monitor)
+
+
+def test_a_dump_is_not_written_through_a_link(theirs: Path, victim: Path) -> None:
+    plant(theirs / f".core.{os.getpid()}.part", victim)
+    plant(theirs / "core", victim)
+    with pytest.raises(PageInspectError, match="link that another user made"):
+        Guest.dump(fake_guest(), theirs / "core")
+    (theirs / "core").unlink()
+    Guest.dump(fake_guest(), theirs / "core")
+    assert (theirs / "core").read_bytes() == b"memory"
+    assert not (theirs / "core").is_symlink()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_a_core_takes_the_place_of_files_alone(tmp_path: Path, make: Any) -> None:
+    # As /dev/null would be one.
+    make(tmp_path / "core")
+    with pytest.raises(PageInspectError, match="not a file"):
+        Guest.dump(fake_guest(), tmp_path / "core")
+    assert not (tmp_path / "core").is_file()
+
+
+def crash(core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **mode: int) -> Path:
+    """Make a kdump of what a guest is said to have left on its disks."""
+    for name in ("_load", "_panic"):
+        monkeypatch.setattr(kdump, name, lambda *_: None)
+    monkeypatch.setattr(kdump, "rearrange", lambda dump, out: out.write(dump.read()))
+    index = {name: [4096, 5] for name in answers.NAMES}
+    disk = tmp_path / "answers"
+    disk.write_bytes(json.dumps(index).encode().ljust(4096) + b"again")
+    (tmp_path / "dump").write_bytes(b"memory")
+    guest: Any = SimpleNamespace(log=tmp_path / "log", memory=1 << 30)
+    with disk.open("rb") as said, (tmp_path / "dump").open("rb") as dump:
+        disks = kdump.Disks(dump.fileno(), said.fileno())
+        return kdump.crash(guest, disks, core, **mode)
+
+
+def test_the_folder_beside_a_kdump_is_no_link_and_has_none(
+    theirs: Path, shared: Path, victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    plant(shared / "core.kernel", elsewhere)
+    with pytest.raises(PageInspectError, match="is not a folder"):
+        crash(shared / "core", tmp_path, monkeypatch)
+    assert not list(elsewhere.iterdir())
+    as_other((theirs / "core.kernel").mkdir)
+    plant(theirs / "core.kernel/meminfo", victim)
+    with pytest.raises(PageInspectError, match="another user can change"):
+        crash(theirs / "core", tmp_path, monkeypatch)
+    ours = tmp_path / "core.kernel"
+    ours.mkdir()
+    (ours / "meminfo").symlink_to(victim)
+    assert crash(tmp_path / "core", tmp_path, monkeypatch) == ours
+    assert {path.name for path in ours.iterdir()} == set(answers.NAMES)
+    assert not (ours / "meminfo").is_symlink()
+
+
+# The cache.
+
+
+@pytest.fixture
+def home(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = place / "cache"
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(path))
+    return path
+
+
+def test_a_lock_is_not_a_link(home: Path, victim: Path) -> None:
+    things = cache.folder("things")
+    (things / ".thing.lock").symlink_to(victim)
+    os.chown(things / ".thing.lock", OTHER, OTHER, follow_symlinks=False)
+    with pytest.raises(PageInspectError, match="is a link"), cache.locked(things / "thing"):
+        pass
+
+
+def give(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    os.chown(folder, OTHER, OTHER)
+
+
+def widen(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+
+
+def stick(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o1777)
+
+
+@pytest.mark.parametrize("loosen", [give, widen, stick])
+def test_a_cache_that_another_user_can_change_is_not_used(
+    home: Path, loosen: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loosen(home / "answers")
+    with pytest.raises(PageInspectError, match="is not used") as caught:
+        cache.folder("answers")
+    assert "PAGEINSPECT_CACHE" in caught.value.hint
+    (home / "answers/build-0.1.0-1.json").write_text("{}")
+    kept = load_answers("build")
+    kept.learn(kept.types, "4 page", [7])
+    target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (kept, kept))
+    with contextlib.ExitStack() as ends:
+        ends.push(partial(keep_answers, target, None))
+    assert [path.name for path in (home / "answers").iterdir()] == ["build-0.1.0-1.json"]
+    said = capsys.readouterr().err
+    assert said.startswith("pageinspect: ")
+    assert said.count("\n") == said.count("is not used") == 1
+    assert "PAGEINSPECT_CACHE" in said
+
+
+@pytest.mark.parametrize("above", [0, 1])
+def test_a_cache_below_the_folder_of_another_user_is_not_used(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch, above: int
+) -> None:
+    home = theirs / "cache"
+    if above:
+        home.mkdir()
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(home))
+    with pytest.raises(PageInspectError, match="belongs to another user"):
+        cache.folder("things")
+    assert load_answers("build").refused
+    assert not list(theirs.glob("cache/*"))
+
+
+def test_a_cache_in_a_sticky_folder_is_used_if_it_is_ones_own(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(shared / "ours"))
+    assert cache.folder("things") == shared / "ours/things"
+    as_other((shared / "theirs").mkdir)
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(shared / "theirs"))
+    with pytest.raises(PageInspectError, match="belongs to another user"):
+        cache.folder("things")
+
+
+def test_answers_as_a_link_delete_nothing(home: Path, tmp_path: Path) -> None:
+    give(home)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for number in range(70):
+        (elsewhere / f"{number}.json").write_text("{}")
+    plant(home / "answers", elsewhere)
+    kept = load_answers("build")
+    kept.learn(kept.types, "4 page", [7])
+    kept.save()
+    assert len(list(elsewhere.iterdir())) == 70
+
+
+def test_a_user_other_than_root_has_a_cache_too(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(theirs / "home/cache"))
+
+    def use() -> None:
+        kept = load_answers("build")
+        kept.learn(kept.types, "4 page", [7])
+        kept.save()
+        assert load_answers("build").types == {"4 page": [7]}
+        with cache.locked(cache.folder("things") / "thing"):
+            pass
+
+    as_other(use)
+    (written,) = (theirs / "home/cache/answers").iterdir()
+    assert written.stat().st_uid == OTHER
+
+
+def test_the_link_of_root_to_a_cache_is_followed(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "cache").symlink_to(tmp_path)
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(place / "cache"))
+    kept = load_answers("build")
+    kept.learn(kept.types, "4 page", [7])
+    kept.save()
+    assert load_answers("build").types == {"4 page": [7]}
+    (written,) = (tmp_path / "answers").iterdir()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+
+
+def test_apt_runs_with_no_files_that_another_user_can_change(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(home)
+    ran: list[object] = []
+    monkeypatch.setattr(tools, "require", lambda _programs: None)
+    monkeypatch.setattr(tools, "run", lambda argv, **_: ran.append(argv) or "")
+    monkeypatch.setenv("PAGEINSPECT_DEBIAN_MIRROR", "http://mirror.invalid/debian")
+    with pytest.raises(PageInspectError, match="belongs to another user"):
+        Archive("trixie")
+    assert not ran
+    assert not list(home.iterdir())
+
+
+# Cores and guests of others.
+
+
+def test_nothing_is_kept_of_a_core_that_another_user_may_change(home: Path, shared: Path) -> None:
+    core = shared / "core"
+    core.write_text("")
+
+    def kept(mode: int, owner: int) -> dict[str, list[int]]:
+        core.chmod(mode)
+        os.chown(core, owner, owner)
+        learnt: Answers = load_answers(f"{owner}{mode}")
+        learnt.learn(learnt.types, "4 page", [7])
+        target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (learnt,))
+        with contextlib.ExitStack() as ends:
+            ends.push(partial(keep_answers, target, core))
+        return load_answers(f"{owner}{mode}").types
+
+    assert kept(0o644, 0)
+    assert not kept(0o666, 0)
+    assert not kept(0o660, 0)
+    assert not kept(0o600, OTHER)
+
+
+# Modes.
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.parametrize("mode", [None, 0o640])
+def test_modes_of_all_that_is_written(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, umask: int, mode: int | None
+) -> None:
+    before = os.umask(umask)
+    try:
+        out = tmp_path / "out"
+        out.mkdir()
+        with (
+            open_output(out / "report", mode=mode) as text,
+            open_output(out / "flags", binary=True, mode=mode) as flags,
+        ):
+            text.write("report")
+            flags.write(b"flags")
+        growing = SimpleNamespace(output=out / "growing", interval=1, events=False, mode=mode)
+        with open_stream(growing) as stream:
+            stream.write("text")
+        Guest.dump(fake_guest(), out / "elf", mode=mode)
+        folder = crash(out / "kdump", tmp_path, monkeypatch, **({"mode": mode} if mode else {}))
+        kept = load_answers("build")
+        kept.learn(kept.types, "4 page", [7])
+        kept.save()
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()}
+    usual = mode or 0o666 & ~umask
+    assert modes == {
+        "report": usual,
+        "flags": usual,
+        "growing": usual,
+        "elf": mode or 0o600,
+        "kdump": mode or 0o600,
+        "kdump.kernel": 0o755 & ~umask,
+    }
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {usual}
+    (written,) = (home / "answers").iterdir()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
