@@ -103,7 +103,9 @@ def test_a_walk_gives_back_as_it_goes_on(way: str, monkeypatch: pytest.MonkeyPat
     # Sixteen sections are decoded together at most.
     assert seen.most <= 16 * SECTION_PFNS * SIZE_OF_PAGE
     noted: Any = Passed()
-    monkeypatch.setattr(walk, "_read", lambda _prog, _layout, first, n: (seen.read(first, n), None))
+    monkeypatch.setattr(
+        walk, "_read", lambda _prog, _layout, first, n, _tables: (seen.read(first, n), None)
+    )
     for _ in getattr(Survey(target, MODERN, census, windows=noted), way)():
         pass
     assert noted.held == 40 * SECTION_PFNS * SIZE_OF_PAGE
