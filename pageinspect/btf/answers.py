@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import PageInspectError
 from ..resources import cache_folder
 
 FORM = 1
@@ -77,7 +78,7 @@ def load_answers(key: str | None) -> Answers:
         return Answers()
     try:
         path = cache_folder() / "answers" / f"{key}-{__version__}-{FORM}.json"
-    except RuntimeError:
+    except PageInspectError:
         # There is no home folder.
         return Answers()
     try:
