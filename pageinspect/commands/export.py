@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..errors import Exit, UsageError
-from .options import add_target_arguments, open_target
+from ..units import counted
+from .options import add_target_arguments, open_target, read_errors
 from .output import check_output, open_output
 from .walking import add_jobs_argument, folded
 
@@ -58,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
         )
         unreadable = _write(args, opened, flags, counts)
     if unreadable:
-        pages = "struct page" if unreadable == 1 else "struct pages"
-        sys.stderr.write(f"{unreadable} {pages} could not be read: KPF_NOPAGE, count 0\n")
+        pages = counted(unreadable, "struct page")
+        sys.stderr.write(f"{pages} could not be read: KPF_NOPAGE, count 0\n")
     return int(Exit.INCOMPLETE if unreadable else Exit.COMPLETE)
 
 
@@ -85,7 +86,7 @@ def _write(
         return [kpageflags.entries(rules, online, end, batch) for batch in pages]
 
     parts = itertools.chain.from_iterable(folded(args, opened, wanted, work))
-    for piece in kpageflags.pieces(rules, end, parts):
+    for piece in read_errors(kpageflags.pieces(rules, end, parts)):
         if flags is not None:
             flags.write(piece.flags.tobytes())
         if counts is not None:

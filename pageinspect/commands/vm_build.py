@@ -6,7 +6,7 @@ Without KERNEL: all of the catalogue. What is built already stays as it is, unle
 import argparse
 
 from ..errors import Exit, UsageError
-from .vm_options import say
+from .options import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import Exit, PageInspectError, UsageError
-from .vm_options import add_guest_arguments, guest_of, say
+from .options import say
+from .vm_options import add_guest_arguments, guest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

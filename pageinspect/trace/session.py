@@ -34,6 +34,9 @@ _GRACE_SECONDS = 5.0
 _SHORT_GRACE_SECONDS = 0.5
 """The same, once a second signal wants the run to end at once."""
 
+_LOOK_SECONDS = 1.0
+"""How long a run with events waits for one before it says that there is none."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -63,7 +66,16 @@ class _Command:
                 f"{argv[0]}: cannot be started: {error.strerror}",
                 "a script needs a first line such as #!/bin/sh",
             ) from None
-        self.pidfd = os.pidfd_open(self._process.pid)
+        try:
+            self.pidfd = os.pidfd_open(self._process.pid)
+        except OSError as error:
+            self._process.kill()
+            self._process.wait()
+            raise PageInspectError(
+                f"the kernel refuses pidfd_open(): {error.strerror}",
+                "a filter of system calls (seccomp) forbids it, as in some containers: trace "
+                "without COMMAND, or outside",
+            ) from None
 
     def end(self, grace: float) -> int:
         """Have it ended, by SIGTERM, by SIGKILL after `grace` seconds; return its status."""
@@ -155,7 +167,7 @@ class Session:
         """Prepare to count for `seconds` at most, and to give a reading each `interval` seconds.
 
         `started` is called once counting has begun, `on_events` with events soon after they
-        happened.
+        happened, and without any each second.
         """
         self._program = program
         self._seconds = seconds
@@ -221,17 +233,18 @@ class Session:
         events = [] if self._program.events_fd is None else [self._program.events_fd]
         while True:
             left = None if until == float("inf") else max(until - self._elapsed(), 0)
+            if events:
+                left = _LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)
             ready, _, _ = select.select([*watched, *events], [], [], left)
             if self._program.events_fd in ready:
                 ready.remove(self._program.events_fd)
+            if events:
                 self._pass_events()
             if ready or self._elapsed() >= until:
                 return ready
 
     def _pass_events(self) -> None:
-        events = self._program.take_events(self._start_ns)
-        if events:
-            self._on_events(events)
+        self._on_events(self._program.take_events(self._start_ns))
 
     def _reading(self) -> Reading:
         now_ns = time.monotonic_ns() - self._start_ns
