@@ -64,12 +64,13 @@ def _spared(
 def _wrapped(columns: Sequence[Column], cells: _Rows, widths: list[int]) -> _Rows:
     """Return the cells, the widest text on several lines where the table is too wide.
 
-    Words are broken only where lines that end between words are still too long.
+    Columns to spare are wrapped first, and words broken last.
     """
     texts = [i for i, column in enumerate(columns) if column.align == "left"]
     between = _narrowest(columns, cells, widths)
+    spare = _spare_narrowest(columns, cells, widths)
     within = [max(len(column.name) + _HEADER, _LEAST) for column in columns]
-    for least in (between, within):
+    for least in (spare, between, within):
         while _width(widths) > _terminal():
             wide = [i for i in texts if widths[i] > least[i]]
             if not wide:
@@ -93,6 +94,12 @@ def _narrowest(columns: Sequence[Column], cells: _Rows, widths: Sequence[int]) -
     ]
 
 
+def _spare_narrowest(columns: Sequence[Column], cells: _Rows, widths: Sequence[int]) -> list[int]:
+    """Return the same where text that is not to spare stays on its line."""
+    narrowest = zip(columns, widths, _narrowest(columns, cells, widths), strict=True)
+    return [narrow if column.spare else width for column, width, narrow in narrowest]
+
+
 def _laid_out(table: Table) -> str:
     """Return the rows as a table whose columns are as wide as their cells."""
     # Not at the top: with importlib.metadata it takes a tenth of a short command.
@@ -109,7 +116,7 @@ def _laid_out(table: Table) -> str:
         for i, column in enumerate(table.columns)
     ]
     empty = [i for i in range(len(widths)) if not any(row[i] for row in every)]
-    chosen = _spared(table.columns, _narrowest(table.columns, every, widths), empty)
+    chosen = _spared(table.columns, _spare_narrowest(table.columns, every, widths), empty)
     columns = [table.columns[i] for i in chosen]
     cells = [[row[i] for i in chosen] for row in every]
     text = tabulate(
