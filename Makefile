@@ -1,3 +1,5 @@
+# sudo make install     pageinspect for all users: PREFIX is its folder, BINDIR has the command
+# sudo make uninstall   removes both
 # make demo   what pageinspect does, on a real kernel in a guest
 # make test   the tests, guests included; make test-all adds cases that others stand for
 # make lint   ruff and mypy
@@ -7,15 +9,19 @@
 # make soak   many starts of the tracer, and a long run of it
 #
 # All of them install what is missing: Debian packages after printing the command, Python packages
-# into .venv.
+# into PREFIX (install) or .venv, where tools for development come only with what needs them.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PREFIX ?= /opt/pageinspect
+BINDIR ?= /usr/local/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo )
-PACKAGES := busybox-static cpio debian-archive-keyring gcc kmod libc6-dev mmdebstrap \
-            python3-venv qemu-system-x86 squashfs-tools util-linux xz-utils zstd
-bench: PACKAGES += crash
+PACKAGES := busybox-static cpio debian-archive-keyring kmod mmdebstrap python3-venv \
+            qemu-system-x86 squashfs-tools util-linux xz-utils zstd
+install: PACKAGES := python3-bpfcc python3-venv
+test test-all: PACKAGES += gcc libc6-dev
+bench: PACKAGES += crash gcc libc6-dev
 large-cores: PACKAGES += makedumpfile
 LARGE ?= $(wildcard $(VENV)/large-*.core)
 PYTEST_ARGS ?=
@@ -23,7 +29,27 @@ SIDE_BY_SIDE := -n 2 --dist loadscope
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= 1
 
-.PHONY: demo test test-all test-unit lint fuzz bench large-cores soak packages clean
+.PHONY: demo install uninstall test test-all test-unit lint fuzz bench large-cores soak packages \
+        clean
+
+# A folder of its own: uninstall removes it whole.
+install: packages
+	@if [ -e $(PREFIX) ] && [ ! -e $(PREFIX)/pyvenv.cfg ]; then \
+		echo "$(PREFIX) is not a folder of pageinspect's own: make install PREFIX=FOLDER"; exit 1; \
+	fi
+	@mkdir -p $(PREFIX) $(BINDIR) && test -w $(PREFIX) -a -w $(BINDIR) \
+		|| { echo "run: sudo make install"; exit 1; }
+	$(PYTHON) -m venv $(PREFIX)
+	$(PREFIX)/bin/pip install -q .
+	ln -sfn $(PREFIX)/bin/pageinspect $(BINDIR)/pageinspect
+	$(BINDIR)/pageinspect --version
+
+uninstall:
+	@if [ ! -e $(PREFIX)/bin/pageinspect ]; then echo "pageinspect is not in $(PREFIX)"; exit 1; fi
+	@if [ "$$(readlink $(BINDIR)/pageinspect)" = $(PREFIX)/bin/pageinspect ]; then \
+		echo rm $(BINDIR)/pageinspect; rm $(BINDIR)/pageinspect; \
+	fi
+	rm -r $(PREFIX)
 
 demo: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest
@@ -32,18 +58,18 @@ demo: packages $(VENV)/installed
 	@$(BIN)/pageinspect summary -c $(VENV)/demo.core
 	@echo; echo '$(VENV)/demo.core (2 GiB) is yours to ask more; make clean removes it.'
 
-test: packages $(VENV)/installed lint
+test: packages $(VENV)/installed-dev lint
 	$(BIN)/pageinspect vm build --debuginfo
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not whole" $(PYTEST_ARGS)
 
-test-all: packages $(VENV)/installed lint
+test-all: packages $(VENV)/installed-dev lint
 	$(BIN)/pageinspect vm build --debuginfo
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
-test-unit: $(VENV)/installed
+test-unit: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -81,6 +107,10 @@ packages:
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install -q -e '.[dev]'
 	@touch $@
 

@@ -27,14 +27,30 @@ def _run(argv: list[str] | None) -> int:
         # A terminal that knows no more than ASCII gets escapes, not an error.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    args = build_parser().parse_args(argv)
+    args: Namespace | None = None
+
+    def parse() -> int:
+        nonlocal args
+        try:
+            args = build_parser().parse_args(argv)
+        except SystemExit as end:
+            # --help and the like have written what was asked for.
+            return end.code if isinstance(end.code, int) else 0
+        return 0
+
+    status = _reporting(parse)
+    if args is None:
+        return status
     task = partial(_run_command, args)
     source = getattr(args, "core", None) or getattr(args, "qemu", None)
-    if source is not None:
+    options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
+    given = [path for option in options if (path := getattr(args, option, None)) is not None]
+    if source is not None or given:
         from . import guard
 
-        reading = partial(guard.explained, task, source)
-        task = partial(guard.apart, partial(_reporting, reading), source)
+        task = partial(guard.explained, task, source, given)
+        if source is not None:
+            task = partial(guard.apart, partial(_reporting, task), source)
     return _reporting(task)
 
 
@@ -58,40 +74,68 @@ def _run_command(args: "Namespace") -> int:
 
 def _reporting(task: "Callable[[], int]") -> int:
     """Return the status of a task, with a report of what it raises on stderr."""
-    from .commands.output import forget
     from .errors import Exit, PageInspectError
-    from .units import printable
 
     try:
         status = int(task())
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _flush()
     except PageInspectError as error:
-        message, hint = printable(error.message), printable(error.hint)
-        sys.stderr.write(f"pageinspect: error: {message}\n  hint: {hint}\n")
+        _say(error.message, error.hint)
         return int(error.exit_code)
     except (KeyboardInterrupt, SystemExit):
         # One who does not read does not hold up the end.
-        forget(sys.stdout)
+        _forget_stdout()
         raise
     except BrokenPipeError:
         # The reader left (`| head`).
-        forget(sys.stdout)
+        _forget_stdout()
         return int(Exit.COMPLETE)
     except OSError as error:
-        forget(sys.stdout)
-        sys.stderr.write(
-            f"pageinspect: error: cannot write the report: {error.strerror}\n"
-            "  hint: is the disk full? -o FILE writes it whole or not at all\n"
-        )
+        _forget_stdout()
+        from .errors import system_error
+
+        told = system_error(error)
+        _say(told.message, told.hint)
         return int(Exit.ERROR)
     return status
+
+
+def _flush() -> None:
+    """Write what is left of the report. Raises PageInspectError, and BrokenPipeError."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from .commands.output import cannot_write_report
+
+        _forget_stdout()
+        raise cannot_write_report(error) from None
+
+
+def _forget_stdout() -> None:
+    from .commands.output import forget
+
+    forget(sys.stdout)
+
+
+def _say(message: str, hint: str) -> None:
+    """Write an error; where nobody can be reached, the status alone says so."""
+    from contextlib import suppress
+
+    from .units import printable
+
+    with suppress(OSError):
+        sys.stderr.write(f"pageinspect: error: {printable(message)}\n  hint: {printable(hint)}\n")
 
 
 def entry() -> None:
     """Console script: as `python -m pageinspect`."""
     from .signals import end_by_signals, no_more
 
+    _open_standard_streams()
     status = 130
     try:
         try:
@@ -103,6 +147,20 @@ def entry() -> None:
         # A second one, while the first had its effect.
         no_more()
     sys.exit(status)
+
+
+def _open_standard_streams() -> None:
+    """See that no file gets the number of a standard stream that is closed.
+
+    sys.stdin and sys.stdout stay None, which commands look at; stderr is written to everywhere.
+    """
+    import os
+
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - by position alone
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good
 
 
 if __name__ == "__main__":

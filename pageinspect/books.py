@@ -109,7 +109,7 @@ def _list_excuses(_totals: Totals, counters: Counters) -> Iterator[Excuse]:
         yield Excuse(
             -most,
             most,
-            f"{counted_as(counters.locked, 'lock')} of zones or CPU lists are held: pages are "
+            f"{counted_as(counters.locked, 'lock', 'are')} held, of zones or CPU lists: pages are "
             "between lists and counters",
         )
 
@@ -119,7 +119,7 @@ def _pcp_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
         yield Excuse(
             totals.on_trylock,
             totals.on_trylock,
-            f"{counted_as(totals.on_trylock, 'page')} on trylock lists are in no count",
+            f"no count has {counted_as(totals.on_trylock, 'page')} on trylock lists",
         )
     yield from _list_excuses(totals, counters)
 
@@ -140,7 +140,7 @@ def _anon_excuses(totals: Totals, _counters: Counters) -> Iterator[Excuse]:
         yield Excuse(
             0,
             totals.unmapped_anon,
-            f"{counted_as(totals.unmapped_anon, 'page')} are not mapped (in the swap cache, or "
+            f"{counted_as(totals.unmapped_anon, 'page', 'are')} not mapped (in the swap cache, or "
             "about to be freed), and the kernel counts mapped ones",
         )
 
@@ -157,8 +157,8 @@ def _file_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
         yield Excuse(
             0,
             totals.file_off_lru,
-            f"{counted_as(totals.file_off_lru, 'page')} are on no LRU list: a driver's, with the "
-            "mapping of its file, are not counted by the kernel",
+            f"{counted_as(totals.file_off_lru, 'page', 'are')} on no LRU list: a driver's, with "
+            "the mapping of its file, are not counted by the kernel",
         )
 
 
@@ -242,7 +242,7 @@ def _moving_excuse(line: _Line, before: Counters, after: Counters) -> Iterator[E
         return
     # CPU lists take pages from the buddy and give them back without an event.
     most = turnover + (before.pcp + after.pcp if line.name in ("buddy", "pcp") else 0)
-    why = f"{counted_as(turnover, 'page')} were allocated or freed during the walk"
+    why = f"{counted_as(turnover, 'page', 'were')} allocated or freed during the walk"
     yield Excuse(-most, most, why)
 
 
@@ -262,7 +262,7 @@ def _in_hand_excuse(line: _Line, counters: Counters, marking: Marking | None) ->
         tasks = "a task is" if len(functions) == 1 else f"{len(functions)} tasks are"
         why = f"{tasks} in {', '.join(sorted(set(functions)))}, where they are marked and counted"
     if most:
-        yield Excuse(-most, most, f"{why}: {number(most)} pages at most")
+        yield Excuse(-most, most, f"{why}: {counted_as(most, 'page')} at most")
 
 
 def _book(

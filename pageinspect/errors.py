@@ -40,3 +40,13 @@ class UsageError(PageInspectError):
     """The command line is wrong: a bad option value, pfn range or type name."""
 
     exit_code = Exit.USAGE
+
+
+def system_error(error: OSError) -> PageInspectError:
+    """Return the error for a system call that failed where nobody expected it."""
+    what = f"{error.filename}: " if error.filename else "the system refuses: "
+    return PageInspectError(
+        f"{what}{error.strerror or error}",
+        "pageinspect doctor shows what this machine offers; if all of that is right, please report "
+        "this line",
+    )

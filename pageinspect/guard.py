@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -182,7 +182,9 @@ def _wait(child: int, signals: set[signal.Signals]) -> int:
             end = min(end, time.monotonic() + _GRACE_S)
 
 
-def _hint(core: Path) -> str:
+def _hint(core: Path | None) -> str:
+    if core is None:
+        return "this kernel changed while it was read: try again"
     return _CHANGED if core.is_socket() else _DAMAGED
 
 
@@ -205,10 +207,11 @@ def _end(by: signal.Signals, core: Path) -> PageInspectError:
     raise SystemExit(128 + by)
 
 
-def explained(task: Callable[[], T], core: Path) -> T:
+def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = ()) -> T:
     """Return task(); raise what a damaged core makes of it as a PageInspectError.
 
-    Nothing that a core holds can be trusted to make sense, so any error may come of reading it.
+    Nothing that a core holds can be trusted to make sense, so any error may come of reading it, or
+    of the files with types and symbols that are `given`. `core` is None for this kernel.
     """
     try:
         return task()
@@ -216,16 +219,21 @@ def explained(task: Callable[[], T], core: Path) -> T:
         raise
     except MemoryError:
         raise PageInspectError(
-            f"reading {core} takes more than {memory_limit() >> 20} MiB of memory", _hint(core)
+            f"reading {core or 'this kernel'} takes more than {memory_limit() >> 20} MiB of memory",
+            _hint(core),
         ) from None
     except Exception as error:
         place = _place(error)
         if isinstance(error, OSError) and place.startswith(_WRITERS):
             raise
         said = (str(error) or "no more is known").splitlines()[0]
+        what, hint = str(core or "this kernel"), _hint(core)
+        if given:
+            files = " and ".join(map(str, given))
+            what, hint = f"{what} with {files}", f"is {files} whole, and of the very same build?"
         raise PageInspectError(
-            f"{core} cannot be made sense of: {said} ({type(error).__name__}, {place})",
-            f"{_hint(core)}; if that is not so, please report this line",
+            f"{what} cannot be made sense of: {said} ({type(error).__name__}, {place})",
+            f"{hint}; if that is not so, please report this line",
         ) from None
 
 

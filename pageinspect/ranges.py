@@ -15,11 +15,13 @@ _KERNEL = 1 << 63
 """No pfn is so large: addresses of the kernel are."""
 _DEVICE = "Device"
 """ZONE_DEVICE by the kernel's name for it."""
-_NUMBER = r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})"
+_NUMBER = r"((?:0x[0-9a-fA-F]{1,16}|[0-9]{1,20})[KMGT]?)"
+_UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _FORM = re.compile(rf"(phys:)?{_NUMBER}(?:([-,+]){_NUMBER})?")
 GRAMMAR = (
     "START-END or START,END (end exclusive), START+COUNT, one pfn, the same of physical "
-    "addresses after phys:, zone:NAME or node:N; numbers are decimal or 0x"
+    "addresses after phys:, zone:NAME or node:N; numbers are decimal or 0x, those after phys: may "
+    "end in K, M, G or T: phys:0x40000000+2M"
 )
 
 
@@ -71,16 +73,27 @@ def count(ranges: Iterable[Range]) -> int:
     return sum(end - start for start, end in ranges)
 
 
+def _number(text: str) -> int:
+    shift = _UNITS.get(text[-1], 0)
+    digits = text[:-1] if shift else text
+    return int(digits, 16 if digits.startswith("0x") else 10) << shift
+
+
 def _numeric(text: str, page_shift: int) -> Range:
     match = _FORM.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no pfn range", f"write {GRAMMAR}")
+        raise UsageError(f"{text!r} is not a pfn range", f"write {GRAMMAR}")
     phys, first, operator, second = match.groups()
-    start = int(first, 0) if first.startswith("0x") else int(first)
+    if not phys and {first[-1], (second or "0")[-1]} & set(_UNITS):
+        raise UsageError(
+            f"{text!r} has a unit, but pfns are counted in pages",
+            "give physical addresses after phys:, such as phys:0x40000000+2M",
+        )
+    start = _number(first)
     if second is None:
         end = start + (1 << page_shift if phys else 1)
     else:
-        end = int(second, 0) if second.startswith("0x") else int(second)
+        end = _number(second)
         if operator == "+":
             end += start
     if end <= start:
@@ -109,10 +122,6 @@ def _named(text: str, census: "Census") -> list[Range]:
     return spans
 
 
-def _describe(start: int, end: int) -> str:
-    return f"{start:#x}-{end:#x}"
-
-
 def resolve(texts: Sequence[str], census: "Census", page_shift: int) -> list[Range]:
     """Return the spanned pfns that the user's ranges cover, all of them when there are none.
 
@@ -135,14 +144,15 @@ def resolve(texts: Sequence[str], census: "Census", page_shift: int) -> list[Ran
                     f"{text} is an address, not a pfn",
                     "pageinspect page page:ADDRESS (a struct page) or virt:ADDRESS says which pfn",
                 )
-            nearest = min(
+            first, end = min(
                 census.spanned,
                 key=lambda r: max(r[0] - start, start - r[1], 0),
-                default=(0, 0),
+                default=(0, 1),
             )
             raise UsageError(
                 f"no pfn of {text} has a struct page in use",
-                f"the nearest range that has is {_describe(*nearest)}",
+                f"the nearest range that has is {first:#x}-{end:#x} (the end is "
+                f"exclusive: its last pfn is {end - 1:#x})",
             )
         wanted.extend(found)
     return merge(wanted)

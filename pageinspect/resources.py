@@ -10,10 +10,19 @@ SOURCE_TREE = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() 
 
 
 def cache_folder() -> Path:
-    """Return $PAGEINSPECT_CACHE, or the folder for pageinspect in the XDG cache home."""
+    """Return $PAGEINSPECT_CACHE, or the folder for pageinspect in the XDG cache home.
+
+    Raises PageInspectError for a user without a home folder.
+    """
     named = os.environ.get("PAGEINSPECT_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(named) if named else Path(home).expanduser() / "pageinspect"
+    try:
+        return Path(named) if named else Path(home).expanduser() / "pageinspect"
+    except RuntimeError:
+        raise PageInspectError(
+            "this user has no home folder, so there is no cache folder",
+            "set PAGEINSPECT_CACHE to a folder that you can write to",
+        ) from None
 
 
 def data_folder(name: str) -> Path:

@@ -24,9 +24,23 @@ def percent(share: float) -> str:
     return "<0.1" if 0 < share < 0.05 else f"{share:.1f}"
 
 
-def counted(n: int, noun: str) -> str:
-    """Return a number with its noun: 1 run, 8,192 pages."""
-    return f"{number(n)} {noun}" if n == 1 else f"{number(n)} {noun}s"
+_OF_ONE = {"are": "is", "were": "was", "have": "has"}
+
+
+def counted(n: int, noun: str, verb: str = "") -> str:
+    """Return a number with its noun, and with the verb that follows: 1 page is, 8,192 pages are."""
+    if n != 1:
+        noun += "s"
+    elif verb:
+        verb = _OF_ONE[verb]
+    return f"{number(n)} {noun} {verb}".rstrip()
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of a text; numbers and names such as 0x0-0x80000 are not broken."""
+    import textwrap
+
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def printable(text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import PageInspectError
 from ..resources import cache_folder
 from ..safe_files import PRIVATE, UntrustedError, read_trusted, replacing, trusted_folder
 
@@ -76,7 +77,7 @@ def load_answers(key: str | None) -> Answers:
             pass
     except UntrustedError as error:
         return Answers(refused=error)
-    except RuntimeError:
+    except PageInspectError:
         # There is no home folder.
         return Answers()
     except OSError:

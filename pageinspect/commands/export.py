@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..errors import Exit, UsageError
-from .options import add_mode_argument, add_target_arguments, open_target
+from ..units import counted
+from .options import add_mode_argument, add_target_arguments, open_target, read_errors
 from .output import check_output, open_output
 from .walking import add_jobs_argument, folded
 
@@ -64,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         )
         unreadable = _write(args, opened, flags, counts)
     if unreadable:
-        pages = "struct page" if unreadable == 1 else "struct pages"
-        sys.stderr.write(f"{unreadable} {pages} could not be read: KPF_NOPAGE, count 0\n")
+        pages = counted(unreadable, "struct page")
+        sys.stderr.write(f"{pages} could not be read: KPF_NOPAGE, count 0\n")
     return int(Exit.INCOMPLETE if unreadable else Exit.COMPLETE)
 
 
@@ -102,7 +103,7 @@ def _write(
     filled = [end if stream is flags and rules.hole else count(wanted) for stream in files]
     check_room(files, [8 * entries for entries in filled])
     parts = itertools.chain.from_iterable(folded(args, opened, wanted, work))
-    for piece in paced(kpageflags.pieces(rules, end, parts)):
+    for piece in paced(read_errors(kpageflags.pieces(rules, end, parts))):
         if flags is not None:
             write_sparse(flags, piece.flags.tobytes())
         if counts is not None:

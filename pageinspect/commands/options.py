@@ -4,19 +4,22 @@ import argparse
 import contextlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from ..errors import PageInspectError, UsageError
+from ..errors import PageInspectError, UsageError, system_error
 from ..safe_files import only_ours
 from ..terminal import say
-from .output import check_output, open_output
+from . import did_you_mean
+from .output import check_output, open_output, report_stream
 
 if TYPE_CHECKING:
     from ..report import Report
     from ..target import Target
+
+Item = TypeVar("Item")
 
 _FORMATS = ("table", "json", "csv")
 
@@ -121,7 +124,11 @@ def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "")
     exception = f" ({except_with}: it grows)" if except_with else ""
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--format", choices=_FORMATS, default="table", help="form of the report (default: table)"
+        "--format",
+        choices=_FORMATS,
+        default="table",
+        help="form of the report (default: table); csv has names as they are, and a spreadsheet "
+        "may take one that begins with = for a formula",
     )
     group.add_argument(
         "-o",
@@ -166,22 +173,28 @@ def write_text(args: argparse.Namespace, text: str) -> None:
 @contextlib.contextmanager
 def _output(args: argparse.Namespace) -> Iterator[TextIO]:
     if args.output is not None:
-        with open_output(args.output, mode=args.mode) as stream:
-            yield stream
+        with open_output(args.output, mode=args.mode) as stream, _reading():
+            yield report_stream(stream, args.output)
         return
     check_output(None, args.mode)
-    yield sys.stdout
+    yield report_stream(sys.stdout)
 
 
-def comma_separated(text: str) -> tuple[str, ...]:
-    """Type of options such as --type T,…: the names, at least one."""
-    names = tuple(name for name in text.split(",") if name)
-    if not names:
-        raise ValueError
-    return names
+def read_errors(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items; what the system refuses meanwhile was asked to make them, not to write."""
+    with _reading():
+        yield from items
 
 
-comma_separated.__name__ = "list of names"
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Tell what fails while a report is read from what fails while it is written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise system_error(error) from None
 
 
 def cannot_tell(what: str) -> PageInspectError:
@@ -194,8 +207,7 @@ def cannot_tell(what: str) -> PageInspectError:
 
 def no_such_name(what: str, name: str, known: Sequence[str]) -> UsageError:
     """Return the error for a name that this kernel does not know, with the nearest it does."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    return UsageError(f"this kernel has no {what} {name!r}", f"{guess}it has: {', '.join(known)}")
+    return UsageError(
+        f"this kernel has no {what} {name!r}",
+        did_you_mean(name, known, f"it has: {', '.join(known)}"),
+    )

@@ -5,9 +5,9 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, TextIO, overload
+from typing import IO, Any, Literal, TextIO, cast, overload
 
 from .. import safe_files
 from ..errors import PageInspectError, UsageError
@@ -18,6 +18,57 @@ _HINT = "name a file in a folder you may write"
 def cannot_write(output: Path, why: str | None) -> PageInspectError:
     """Return the error for an output that cannot be written."""
     return PageInspectError(f"cannot write {output}: {why}", _HINT)
+
+
+def cannot_write_report(error: OSError) -> PageInspectError:
+    """Return the error for a report that standard output does not take."""
+    return PageInspectError(
+        f"cannot write the report: {error.strerror}",
+        "is the disk full? -o FILE writes it whole or not at all",
+    )
+
+
+class _ReportStream:
+    """A stream for a report; a failure to write is a PageInspectError, so that it is no other."""
+
+    def __init__(self, stream: TextIO, output: Path | None) -> None:
+        self._stream = stream
+        self._output = output
+
+    def write(self, text: str) -> int:
+        """Write text. Raises PageInspectError, and BrokenPipeError when the reader left."""
+        with self._checked():
+            return self._stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write lines as they come."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Have the reader get what was written."""
+        with self._checked():
+            self._stream.flush()
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self._stream.fileno()
+
+    @contextlib.contextmanager
+    def _checked(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if self._output is None:
+                raise cannot_write_report(error) from None
+            raise cannot_write(self._output, error.strerror) from None
+
+
+def report_stream(stream: TextIO, output: Path | None = None) -> TextIO:
+    """Return a stream to write a report on: to the file `output`, or to standard output."""
+    return cast("TextIO", _ReportStream(stream, output))
 
 
 def check_output(output: Path | None, mode: int | None = None) -> None:
@@ -56,10 +107,13 @@ def _is_replaced(place: safe_files.Place) -> bool:
 
 def forget(stream: TextIO | None) -> None:
     """See that what a stream still holds can be written: nowhere, if nobody takes it."""
-    if stream is not None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+    # Scripts may have put a stream without a descriptor in the place of stdout.
+    with contextlib.suppress(io.UnsupportedOperation):
+        if stream is not None:
+            descriptor = stream.fileno()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 @overload

@@ -11,6 +11,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import PageInspectError, UsageError
+from .arguments import names_of
 from .options import write_report
 from .walking import add_jobs_argument, add_walking_arguments, folded, open_survey, status
 
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
     from ..totals import Tally
 
 
+_KEYS = ("type", "use", "zone", "node", "order")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument(
         "--by",
-        action="append",
-        choices=["type", "use", "zone", "node", "order"],
-        help="what to count by (default: type); may be given more than once",
+        action="extend",
+        type=names_of(_KEYS),
+        metavar="K,…",
+        help=f"what to count by: {', '.join(_KEYS)} (default: type); may be repeated",
     )
     add_walking_arguments(parser)
     add_jobs_argument(parser)

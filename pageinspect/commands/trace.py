@@ -9,14 +9,15 @@ the run is ended.
 import argparse
 import contextlib
 import shutil
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import Exit, PageInspectError, UsageError
+from ..terminal import say
+from .arguments import seconds
 from .options import add_output_arguments, keep_answers, no_such_name
 from .output import check_output
-from .trace_arguments import add_details, add_filters, add_watch, seconds
+from .trace_arguments import add_details, add_filters, add_watch, refuse_targets
 from .trace_output import Output, Watch, is_redrawn, open_stream, to_reader
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("frees that must not be"))
     add_output_arguments(parser, except_with="-i, --events")
+    refuse_targets(parser)
     parser.add_argument(
         "command",
         nargs="*",
@@ -134,9 +136,13 @@ def _filters(args: argparse.Namespace, target: "Target", layout: "PageLayout") -
     return Filters(args.order, tuple(pfns), args.pid, args.comm)
 
 
-def _announce() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("tracing… Ctrl-C ends it\n")
+def _announce(args: argparse.Namespace) -> None:
+    ends = ["Ctrl-C"]
+    if args.duration is not None:
+        ends.insert(0, f"{args.duration:g} s")
+    if args.command:
+        ends.insert(0, f"the end of {args.command[0]}")
+    say(f"tracing until {' or '.join(ends)}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -168,6 +174,7 @@ def run(args: argparse.Namespace) -> int:
     args.ends.push(partial(keep_answers, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
+    say("compiling the BPF program; tracing has not begun")
     with contextlib.ExitStack() as stack:
         program = stack.enter_context(PageFreeProgram(load_bcc(package), layout, options))
         subject = TraceSubject(
@@ -191,7 +198,9 @@ def run(args: argparse.Namespace) -> int:
             if args.events:
                 output.events([e for e in events if e.who.kind in options.kinds])
 
-        session = Session(program, args.duration, args.interval, args.command, _announce, on_events)
+        session = Session(
+            program, args.duration, args.interval, args.command, partial(_announce, args), on_events
+        )
         lost = 0
         with to_reader(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:

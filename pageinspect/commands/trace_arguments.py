@@ -2,15 +2,42 @@
 
 import argparse
 
+from ..errors import UsageError
 from ..trace.keys import KEYS
-from .options import comma_separated
+from .arguments import names, names_of, whole_number
+
+_MOST = (1 << 32) - 1
+
+
+class _RefuseTarget(argparse.Action):
+    """Says why there is no such option, to those who know it of the other commands."""
+
+    def __call__(self, *_: object) -> None:
+        raise UsageError(
+            "trace counts what the running kernel frees, not what is in a core or another guest",
+            "leave -c and --qemu away; in a guest: pageinspect vm run KERNEL -- pageinspect trace",
+        )
+
+
+def refuse_targets(parser: argparse.ArgumentParser) -> None:
+    """Take the options that name another kernel, and say why trace cannot have them."""
+    parser.add_argument(
+        "-c",
+        "--core",
+        "--qemu",
+        action=_RefuseTarget,
+        nargs="?",
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
 
 
 def add_filters(group: "argparse._ArgumentGroup") -> None:
     """Declare which frees are looked at."""
     group.add_argument(
         "--type",
-        type=comma_separated,
+        type=names,
         metavar="T,…",
         help="show these page types alone; also untyped, and page_pool",
     )
@@ -22,7 +49,9 @@ def add_filters(group: "argparse._ArgumentGroup") -> None:
         metavar="RANGE",
         help="of a page in this range, written as for `list`; may be repeated",
     )
-    group.add_argument("--pid", type=_pid, metavar="PID", help="by this process")
+    group.add_argument(
+        "--pid", type=whole_number("a process id", 0, _MOST), metavar="PID", help="by this process"
+    )
     group.add_argument("--comm", type=_comm, metavar="NAME", help="by tasks of this name")
     group.add_argument(
         "--page-pool",
@@ -40,13 +69,19 @@ def add_details(group: "argparse._ArgumentGroup") -> None:
     """Declare what is told of who freed."""
     group.add_argument(
         "--by",
-        action="append",
+        action="extend",
         default=[],
-        choices=KEYS,
-        help="tell typed frees apart by this; may be repeated",
+        type=names_of(KEYS),
+        metavar="K,…",
+        help=f"tell typed frees apart by these: {', '.join(KEYS)}; may be repeated",
     )
     group.add_argument("--stacks", action="store_true", help="and by the kernel's stack")
-    group.add_argument("--top", type=_positive, metavar="N", help="show N of them")
+    group.add_argument(
+        "--top",
+        type=whole_number("a positive number", 1, _MOST),
+        metavar="N",
+        help="show N of them",
+    )
     group.add_argument("--events", action="store_true", help="a line for each free as it happens")
     group.add_argument(
         "--folded", action="store_true", help="stacks as flame graph tools read them, and pages"
@@ -57,11 +92,12 @@ def add_watch(group: "argparse._ArgumentGroup") -> None:
     """Declare which frees must not be."""
     group.add_argument(
         "--disallow",
-        type=comma_separated,
+        type=names,
         default=(),
         metavar="T,…",
-        help="tell each free of these types at once, with its stack, and exit with 4; also "
-        "page_pool, and unexpected for all that no owner's habit explains",
+        help="write frees of these types to stderr at once, with their stacks: the first ten of "
+        "each stack, then a count each second; exit with 4. Also page_pool, and unexpected for all "
+        "that no owner's habit explains",
     )
     group.add_argument(
         "--exec",
@@ -71,57 +107,17 @@ def add_watch(group: "argparse._ArgumentGroup") -> None:
     )
 
 
-_SHORTEST, _LONGEST = 0.01, 1e8
-"""Seconds: what an interval may be, and three years."""
-
-
-def seconds(text: str) -> float:
-    """Type of -d and -i: more than nothing, and an end."""
-    value = float(text)
-    if not _SHORTEST <= value <= _LONGEST:
-        raise ValueError
-    return value
-
-
-seconds.__name__ = f"number of seconds (from {_SHORTEST:g} on)"
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value <= 0:
-        raise ValueError
-    return value
-
-
-_positive.__name__ = "positive number"
-
-
-def _pid(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 1 << 32:
-        raise ValueError
-    return value
-
-
-_pid.__name__ = "process id"
-
-
 def _comm(text: str) -> str:
     if not text:
-        raise ValueError
+        raise argparse.ArgumentTypeError("'' is not the name of a task")
     return text
 
-
-_comm.__name__ = "name of a task"
 
 _MAX_ORDER = 10
 
 
+_order = whole_number("an order", 0, _MAX_ORDER)
+
+
 def _orders(text: str) -> tuple[int, ...]:
-    orders = tuple(map(int, comma_separated(text)))
-    if not all(0 <= order <= _MAX_ORDER for order in orders):
-        raise ValueError
-    return orders
-
-
-_orders.__name__ = f"list of orders (0 to {_MAX_ORDER})"
+    return tuple(map(_order, names(text)))

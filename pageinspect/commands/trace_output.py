@@ -6,13 +6,15 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ..terminal import say
 from .options import write_report, write_text
-from .output import forget, open_growing
+from .output import forget, open_growing, report_stream
 
 if TYPE_CHECKING:
     import subprocess
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ..trace.records import Event
 
 _CLEAR = "\x1b[H\x1b[2J"
+_TOLD_ONE_BY_ONE = 10
+"""Disallowed frees of one stack."""
 
 
 def is_redrawn(args: argparse.Namespace) -> bool:
@@ -40,13 +44,13 @@ def is_redrawn(args: argparse.Namespace) -> bool:
 def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
     """Open what grows while the run goes on, so that a reader can follow it."""
     if args.output is None:
-        yield sys.stdout
+        yield report_stream(sys.stdout)
         return
     # A file that does not grow is written whole at the end, and nothing before that.
     grows = args.interval is not None or args.events
     output = args.output if grows else Path(os.devnull)
     with open_growing(output, args.mode) as stream:
-        yield stream
+        yield report_stream(stream, args.output)
 
 
 @contextlib.contextmanager
@@ -134,27 +138,56 @@ class Watch:
     """Tells of frees that must not be, at once, and runs a program on the first."""
 
     def __init__(
-        self, lines: "EventLines", disallowed: frozenset[int], argv: Sequence[str]
+        self,
+        lines: "EventLines",
+        disallowed: frozenset[int],
+        argv: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lines = lines
         self._disallowed = disallowed
         self._argv = argv
-        self._told: set[int] = set()
+        self._clock = clock
+        self._numbers: dict[int, int] = {}
+        """What stacks are called, by the kernel's number."""
+        self._seen: Counter[int] = Counter()
+        """Frees by the kernel's number of their stack."""
+        self._more: Counter[tuple[int, int]] = Counter()
+        """Those not yet told, by stack and kind."""
+        self._since = 0.0
         self._program: subprocess.Popen[bytes] | None = None
         self.fired = False
         """Whether there was any."""
 
     def see(self, events: "Sequence[Event]") -> None:
-        """Write what the disallowed among these events were to stderr."""
+        """Write what the disallowed among these events were to stderr.
+
+        Of each stack the first _TOLD_ONE_BY_ONE frees have a line, and the others one each second.
+        To be called when there are no events as well.
+        """
         alarms = [e for e in events if e.who.kind in self._disallowed]
         for event in alarms:
-            # A stack is told once; after that its number is enough.
-            told = event.who.stack in self._told
-            sys.stderr.write(self._lines.alarm(event, with_stack=not told))
-            self._told.add(event.who.stack)
+            stack = event.who.stack
+            number = self._numbers.setdefault(stack, len(self._numbers) + 1)
+            self._seen[stack] += 1
+            if self._seen[stack] <= _TOLD_ONE_BY_ONE:
+                # A stack is told once; after that its number is enough.
+                first = self._seen[stack] == 1
+                sys.stderr.write(self._lines.alarm(event, number, with_stack=first))
+                continue
+            if not self._more:
+                self._since = self._clock()
+            self._more[stack, event.who.kind] += 1
+        if self._more and self._clock() - self._since >= 1:
+            self._tell_more()
         sys.stderr.flush()
         if alarms:
             self.fire()
+
+    def _tell_more(self) -> None:
+        for (stack, kind), frees in self._more.items():
+            sys.stderr.write(self._lines.more_alarms(kind, frees, self._numbers[stack]))
+        self._more.clear()
 
     def fire(self) -> None:
         """Run the program, unless it ran."""
@@ -175,6 +208,7 @@ class Watch:
                 self._argv = ()
 
     def finish(self) -> None:
-        """Wait for the program to end."""
+        """Tell what is left to be told, and wait for the program to end."""
+        self._tell_more()
         if self._program is not None:
             self._program.wait()

@@ -4,9 +4,7 @@ The kernels come from Debian's archive by the recipes in vm-images/; what is bui
 cache folder ($PAGEINSPECT_CACHE, else pageinspect/ in the XDG cache home).
 """
 
-import argparse
-
-from . import add_commands
+from . import CommandParser
 from .vm_options import DashesParser
 
 COMMANDS = {
@@ -18,14 +16,6 @@ COMMANDS = {
 """Each subcommand, the module vm_ and that name, and its summary."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the subcommands."""
-    subparsers = parser.add_subparsers(
-        metavar="SUBCOMMAND", required=True, parser_class=DashesParser
-    )
-    add_commands(subparsers, COMMANDS, prefix="vm_")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Never called: each subcommand sets its own."""
-    raise AssertionError(args)
+    parser.add_commands(COMMANDS, "SUBCOMMAND", DashesParser, prefix="vm_")

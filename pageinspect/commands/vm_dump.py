@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..terminal import say
+from .arguments import whole_number
 from .options import add_mode_argument
 from .output import check_output
 from .vm_options import add_guest_arguments
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _FORMS = ("elf", "zlib", "lzo", "zstd")
 _LEAST_MEMORY = 512 << 20
+_MOST_LEVEL = 31
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,18 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dump-level",
-        type=_level,
+        type=whole_number("a dump level", 0, _MOST_LEVEL),
         metavar="N",
         help="pages to leave out of a kdump, as makedumpfile -d: 0 none (the default) to 31",
     )
-
-
-def _level(text: str) -> int:
-    from ..vm.kdump import LEVELS
-
-    if int(text) not in LEVELS:
-        raise argparse.ArgumentTypeError(f"a dump level is 0 to {LEVELS[-1]}, not {text}")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

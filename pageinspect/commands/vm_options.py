@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..terminal import say
 from . import CommandParser
+from .arguments import seconds, whole_number
 
 if TYPE_CHECKING:
     from ..vm.guest import Guest
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     from ..vm.kernel import BuiltKernel
 
 
-_LEAST_MEMORY = 256 << 20
+_LEAST_MEMORY, _MOST_MEMORY = 256 << 20, 128 << 40
 _MOST_CPUS = 255
-_LONGEST_S = 1e8
 
 
 class DashesParser(CommandParser):
@@ -54,7 +54,13 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", type=_memory, default="2G", metavar="SIZE", help="default: %(default)s"
     )
-    parser.add_argument("--cpus", type=_cpus, default=2, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--cpus",
+        type=whole_number("a number of CPUs", 1, _MOST_CPUS),
+        default=2,
+        metavar="N",
+        help="default: %(default)s",
+    )
     parser.add_argument(
         "--cpu",
         metavar="MODEL",
@@ -62,7 +68,7 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help="end the guest when COMMAND takes longer",
     )
@@ -80,22 +86,13 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
 def _memory(text: str) -> int:
     from ..vm.qemu import parse_memory
 
-    size = parse_memory(text)
-    if size < _LEAST_MEMORY:
-        raise argparse.ArgumentTypeError(f"a guest needs 256M at least, not {text}")
+    try:
+        size = parse_memory(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(f"{error.message}; {error.hint}") from None
+    if not _LEAST_MEMORY <= size <= _MOST_MEMORY:
+        raise argparse.ArgumentTypeError(f"a guest has 256M to 128T of memory, not {text}")
     return size
-
-
-def _cpus(text: str) -> int:
-    if not 1 <= int(text) <= _MOST_CPUS:
-        raise argparse.ArgumentTypeError(f"a guest has 1 to {_MOST_CPUS} CPUs, not {text}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not 0 < float(text) < _LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds to wait")
-    return float(text)
 
 
 def kernel_of(args: argparse.Namespace, progress: Callable[[str], None]) -> "BuiltKernel":

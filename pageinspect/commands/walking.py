@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import Exit
+from .arguments import names, whole_number
 from .options import (
     add_output_arguments,
     add_target_arguments,
     cannot_tell,
-    comma_separated,
     no_such_name,
     open_target,
 )
@@ -50,8 +50,8 @@ def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGrou
         default=[],
         metavar="RANGE",
         help="only these pfns: START-END or START,END (end exclusive), START+COUNT, or one pfn; "
-        "after phys: the same of physical addresses; zone:NAME or node:N, the pfns that it spans. "
-        "May be repeated.",
+        "after phys: the same of physical addresses, which may end in K, M, G or T "
+        "(phys:0x40000000+2M); zone:NAME or node:N, the pfns that it spans. May be repeated.",
     )
     return group
 
@@ -61,14 +61,14 @@ def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
     group = add_pfn_argument(parser)
     group.add_argument(
         "--type",
-        type=comma_separated,
+        type=names,
         default=(),
         metavar="T,…",
         help="only pages of these types (see `pageinspect types`), or untyped",
     )
     group.add_argument(
         "--use",
-        type=comma_separated,
+        type=names,
         default=(),
         metavar="U,…",
         help="only pages of these uses: buddy, pcp, anon, file, kernel, … or a page type",
@@ -135,21 +135,11 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-j",
         "--jobs",
-        type=_jobs,
+        type=whole_number("a number of processes", 1, _MOST_JOBS),
         metavar="N",
         help="processes that read pages (default: one a processor, or one where memory is small; "
         "1 reads through drgn alone; a guest's monitor always serves one)",
     )
-
-
-def _jobs(text: str) -> int:
-    jobs = int(text)
-    if not 1 <= jobs <= _MOST_JOBS:
-        raise argparse.ArgumentTypeError(f"between 1 and {_MOST_JOBS}")
-    return jobs
-
-
-_jobs.__name__ = "number"
 
 
 def walked(

@@ -1,7 +1,6 @@
 """Tables for people: columns that line up, in lines of 80 columns or of the terminal's."""
 
 import shutil
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TextIO
@@ -9,7 +8,7 @@ from typing import TextIO
 from ..guard import paced
 from ..report import Column, Report, Table
 from ..report.base import Cell
-from ..units import printable
+from ..units import printable, wrapped
 
 _GAP = 2
 """Spaces between columns."""
@@ -35,7 +34,7 @@ def _shown(column: Column, cell: Cell) -> str:
 
 def _prose(lines: Sequence[str], stream: TextIO) -> None:
     width = shutil.get_terminal_size().columns
-    stream.writelines(textwrap.fill(printable(line), width) + "\n" for line in lines)
+    stream.writelines("\n".join(wrapped(printable(line), width)) + "\n" for line in lines)
 
 
 def _rows_for_people(table: Table) -> Iterator[Sequence[Cell]]:
@@ -50,10 +49,16 @@ def _width(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _spared(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
-    """Return the indices of the columns that people get: the last spare ones go first."""
+def _spared(
+    columns: Sequence[Column], widths: Sequence[int], empty: Sequence[int] = ()
+) -> list[int]:
+    """Return the indices of the columns that people get.
+
+    Where the lines get too long, columns without a text go first, then those to spare.
+    """
     chosen = [i for i, column in enumerate(columns) if not column.machines]
-    for i in reversed([i for i in chosen if columns[i].spare]):
+    spare = sorted((i for i in chosen if columns[i].spare), key=lambda i: -columns[i].spare)
+    for i in dict.fromkeys([*empty, *spare]):
         if _width([widths[k] for k in chosen]) <= _terminal():
             break
         chosen.remove(i)
@@ -61,20 +66,42 @@ def _spared(columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
 
 
 def _wrapped(columns: Sequence[Column], cells: _Rows, widths: list[int]) -> _Rows:
-    """Return the cells, the widest text on several lines where the table is too wide."""
+    """Return the cells, the widest text on several lines where the table is too wide.
+
+    Columns to spare are wrapped first, and words broken last.
+    """
     texts = [i for i, column in enumerate(columns) if column.align == "left"]
-    while texts and _width(widths) > _terminal():
-        widest = max(texts, key=lambda i: widths[i] - len(columns[i].name))
-        if widths[widest] <= max(len(columns[widest].name) + _HEADER, _LEAST):
-            break
-        widths[widest] -= 1
+    between = _narrowest(columns, cells, widths)
+    spare = _spare_narrowest(columns, cells, widths)
+    within = [max(len(column.name) + _HEADER, _LEAST) for column in columns]
+    for least in (spare, between, within):
+        while _width(widths) > _terminal():
+            wide = [i for i in texts if widths[i] > least[i]]
+            if not wide:
+                break
+            widths[max(wide, key=lambda i: widths[i] - len(columns[i].name))] -= 1
     return [
-        [
-            "\n".join(textwrap.wrap(cell, widths[i])) if len(cell) > widths[i] else cell
-            for i, cell in enumerate(row)
-        ]
+        ["\n".join(wrapped(c, widths[i])) if len(c) > widths[i] else c for i, c in enumerate(row)]
         for row in cells
     ]
+
+
+def _narrowest(columns: Sequence[Column], cells: _Rows, widths: Sequence[int]) -> list[int]:
+    """Return how narrow the columns get when text goes on in the next line between words."""
+    return [
+        width
+        if column.align == "right"
+        else max(
+            [len(column.name) + _HEADER, *(len(word) for row in cells for word in row[i].split())]
+        )
+        for i, (column, width) in enumerate(zip(columns, widths, strict=True))
+    ]
+
+
+def _spare_narrowest(columns: Sequence[Column], cells: _Rows, widths: Sequence[int]) -> list[int]:
+    """Return the same where text that is not to spare stays on its line."""
+    narrowest = zip(columns, widths, _narrowest(columns, cells, widths), strict=True)
+    return [narrow if column.spare else width for column, width, narrow in narrowest]
 
 
 def _laid_out(table: Table) -> str:
@@ -92,7 +119,8 @@ def _laid_out(table: Table) -> str:
         max(len(column.name) + _HEADER, *(len(row[i]) for row in every))
         for i, column in enumerate(table.columns)
     ]
-    chosen = _spared(table.columns, widths)
+    empty = [i for i in range(len(widths)) if not any(row[i] for row in every)]
+    chosen = _spared(table.columns, _spare_narrowest(table.columns, every, widths), empty)
     columns = [table.columns[i] for i in chosen]
     cells = [[row[i] for i in chosen] for row in every]
     text = tabulate(

@@ -1,11 +1,10 @@
 """What all reports share."""
 
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ..units import counted
+from ..units import counted, wrapped
 
 if TYPE_CHECKING:
     from ..layout import PageLayout
@@ -25,7 +24,8 @@ class Column:
 
     `key` is its name for machines, who get the value itself. Rows that stream need a `width` in
     characters: longer text is cut, numbers never; 0 is as wide as it gets. A column is for
-    `machines` alone, or `spare`: people do without it where the lines would get too long.
+    `machines` alone, or `spare`: people do without it where the lines would get too long, and
+    without the greatest `spare` first.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Column:
     key: str = ""
     width: int | None = None
     machines: bool = False
-    spare: bool = False
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Coverage:
         if not self.of_whole:
             lines += ("", "The core is not whole: what is not in it may be missing here.")
         for sentence in self.missing:
-            lines += ("", *textwrap.wrap(sentence, _WIDTH))
+            lines += ("", *wrapped(sentence, _WIDTH))
         if self.untold:
             lines += ("", *untold_remarks(self.untold, self.because))
         return tuple(lines)
@@ -133,7 +133,7 @@ def untold_remarks(untold: Sequence[str], because: str) -> list[str]:
     why = f"The kernel's types are not known: {because}."
     if not because:
         why = "The kernel's types tell all: leave --symbols-from away, or give -s VMLINUX."
-    return [*textwrap.wrap(text, _WIDTH), *textwrap.wrap(why, _WIDTH)]
+    return [*wrapped(text, _WIDTH), *wrapped(why, _WIDTH)]
 
 
 def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..trace.records import Event
-from ..units import printable
+from ..units import counted, printable
 from .trace_subject import TraceSubject
 
 _FIELDS = ("time_ns", "cpu", "pid", "comm", "type", "order", "pfn")
@@ -64,16 +64,21 @@ class EventLines:
                 )
                 yield from (f"    {frame}\n" for frame in frames)
 
-    def alarm(self, event: Event, *, with_stack: bool) -> str:
-        """Return the lines that tell of a free which must not be."""
+    def alarm(self, event: Event, stack: int, *, with_stack: bool) -> str:
+        """Return the lines that tell of a free which must not be; `stack` is what it is called."""
         values = self._values(event)
         freed = (
             f"pageinspect: DISALLOWED: {values['type']} freed at {values['time_ns'] / 1e9:.6f} s, "
             f"order {values['order']}, pfn {event.pfn:#x}, by {values['comm']} "
-            f"(pid {values['pid']}) on CPU {values['cpu']}, stack {event.who.stack}\n"
+            f"(pid {values['pid']}) on CPU {values['cpu']}, stack {stack}\n"
         )
         frames = self._frames(event) if with_stack else ()
         return freed + "".join(f"    {frame}\n" for frame in frames)
+
+    def more_alarms(self, kind: int, frees: int, stack: int) -> str:
+        """Return the line that counts frees which must not be, of one kind and stack."""
+        name = printable(self.subject.kind(kind))
+        return f"pageinspect: DISALLOWED: {counted(frees, 'more free')} of {name}, stack {stack}\n"
 
 
 _LINE = "{:>14} {:>4} {:>7}  {:<15}  {:<13}  {:>5}  {:>10}\n"

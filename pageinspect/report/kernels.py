@@ -37,7 +37,7 @@ class KernelsReport:
         """Return the tabular form."""
         columns = (
             Column("kernel"),
-            Column("suite", spare=True),
+            Column("suite", spare=1),
             Column("release"),
             Column("size", size, "right"),
             Column("debuginfo"),

@@ -134,7 +134,7 @@ class RunsListing(Listing):
             Column("type", width=13),
             Column("order", align="right", width=5),
             Column("pages", number, "right", width=pages),
-            Column("size", size, "right", "bytes", width=9, spare=True),
+            Column("size", size, "right", "bytes", width=9, spare=1),
         )
 
     def _items(self, parts: Iterable[Runs]) -> Iterator[tuple[Any, ...]]:

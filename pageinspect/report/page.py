@@ -1,7 +1,6 @@
 """Pages described one by one, from a kernel or from the text of dump_page()."""
 
 import json
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from ..layout import PageLayout
 from ..page.facts import Fact, PageFacts
 from ..target import Provenance
-from ..units import printable
+from ..units import printable, wrapped
 from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
 
 _WIDTH = 60
@@ -38,8 +37,8 @@ def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[str, str]]:
 
 def _lines(text: str) -> Iterator[str]:
     """Yield the lines of a value, none wider than _WIDTH as it is shown."""
-    for line in textwrap.wrap(text, _WIDTH):
-        yield from textwrap.wrap(printable(line), _WIDTH)
+    for line in wrapped(text, _WIDTH):
+        yield from wrapped(printable(line), _WIDTH)
 
 
 def _blocks(

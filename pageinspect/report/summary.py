@@ -100,9 +100,9 @@ class SummaryReport:
             columns.append(Column("value"))
         columns += [
             Column("pages", number, "right"),
-            Column("%", percent, "right", "percent", spare=True),
-            Column("folios", number, "right", spare=True),
-            Column("size", size, "right", "bytes", spare=True),
+            Column("%", percent, "right", "percent", spare=1),
+            Column("folios", number, "right", spare=2),
+            Column("size", size, "right", "bytes", spare=3),
         ]
         if by_type:
             columns.append(Column("split", machines=True))

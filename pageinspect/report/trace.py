@@ -292,10 +292,10 @@ class TraceReport:
 
 _COLUMNS = (
     Column("type"),
-    Column("frees", number, "right", spare=True),
+    Column("frees", number, "right"),
     Column("pages", number, "right"),
-    Column("size", size, "right", key="bytes", spare=True),
-    Column("order:frees", key="orders"),
+    Column("size", size, "right", key="bytes", spare=2),
+    Column("order:frees", key="orders", spare=1),
     Column("typed free", key="verdict"),
 )
 _START = Column("from", key="start_ns", machines=True)

@@ -68,9 +68,8 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
         # bcc makes the maps while it compiles.
         refused = next((line for line in output if "could not open bpf map" in line), None)
         if refused is not None:
-            known = (errno.EPERM, errno.EACCES, errno.ENOMEM)
-            number = next((n for n in known if os.strerror(n) in refused), errno.EINVAL)
-            raise refusal(number, "a map of the BPF program") from None
+            known = (n for n in errno.errorcode if refused.endswith(os.strerror(n)))
+            raise refusal(next(known, errno.EINVAL), "a map of the BPF program") from None
         complaint = next((line for line in output if "error" in line), str(error))
         raise PageInspectError(
             f"bcc cannot compile {source.name}: {complaint}",

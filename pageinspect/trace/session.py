@@ -6,9 +6,11 @@ second signal ends it without one, wherever it is: in a write, say, to who does 
 
 import contextlib
 import ctypes
+import mmap
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -35,6 +37,11 @@ _GRACE_SECONDS = 5.0
 _SHORT_GRACE_SECONDS = 0.5
 """The same, once a second signal wants the run to end at once."""
 
+_LOOK_SECONDS = 1.0
+"""How long a run with events waits for one before it says that there is none."""
+
+_PID = struct.Struct("=i")
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -53,25 +60,49 @@ class _Command:
     """The command whose end ends the run."""
 
     def __init__(self, argv: Sequence[str]) -> None:
+        # Started first, so that no kill of this process comes before it; it learns the pid here.
+        self._noted = mmap.mmap(-1, mmap.PAGESIZE)
+        self._watcher = Watcher(self._end_orphaned, [])
+        try:
+            self._start(argv)
+        except BaseException:
+            self._watcher.call_off()
+            raise
+
+    def _start(self, argv: Sequence[str]) -> None:
         try:
             # stdout is for the report alone. A group of its own, so that its children end with it;
             # but on a terminal only this process's group may read, and Ctrl-C reaches all of that.
             group = None if sys.stdin is not None and sys.stdin.isatty() else 0
             self._own_group = group is not None
             self._process = subprocess.Popen(argv, stdout=sys.stderr, process_group=group)
+            _PID.pack_into(self._noted, 0, -self._process.pid if group == 0 else self._process.pid)
         except OSError as error:
             raise PageInspectError(
                 f"{argv[0]}: cannot be started: {error.strerror}",
                 "a script needs a first line such as #!/bin/sh",
             ) from None
-        self.pidfd = os.pidfd_open(self._process.pid)
-        self._watcher = Watcher(self._end_orphaned, [self.pidfd])
+        try:
+            self.pidfd = os.pidfd_open(self._process.pid)
+        except OSError as error:
+            self._process.kill()
+            self._process.wait()
+            raise PageInspectError(
+                f"the kernel refuses pidfd_open(): {error.strerror}",
+                "a filter of system calls (seccomp) forbids it, as in some containers: trace "
+                "without COMMAND, or outside",
+            ) from None
 
     def _end_orphaned(self) -> None:
-        """End the command when this process was killed."""
-        self._signal(signal.SIGTERM)
-        if not select.select([self.pidfd], [], [], _GRACE_SECONDS)[0]:
-            self._signal(signal.SIGKILL)
+        """End the command, or its process group, when this process was killed."""
+        (pid,) = _PID.unpack_from(self._noted)
+        if not pid:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            command = os.pidfd_open(abs(pid))
+            os.kill(pid, signal.SIGTERM)
+            if not select.select([command], [], [], _GRACE_SECONDS)[0]:
+                os.kill(pid, signal.SIGKILL)
 
     def end(self, grace: float) -> int:
         """Have it ended, by SIGTERM, by SIGKILL after `grace` seconds; return its status."""
@@ -164,7 +195,7 @@ class Session:
         """Prepare to count for `seconds` at most, and to give a reading each `interval` seconds.
 
         `started` is called once counting has begun, `on_events` with events soon after they
-        happened.
+        happened, and without any each second.
         """
         self._program = program
         self._seconds = seconds
@@ -230,17 +261,18 @@ class Session:
         events = [] if self._program.events_fd is None else [self._program.events_fd]
         while True:
             left = None if until == float("inf") else max(until - self._elapsed(), 0)
+            if events:
+                left = _LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)
             ready, _, _ = select.select([*watched, *events], [], [], left)
             if self._program.events_fd in ready:
                 ready.remove(self._program.events_fd)
+            if events:
                 self._pass_events()
             if ready or self._elapsed() >= until:
                 return ready
 
     def _pass_events(self) -> None:
-        events = self._program.take_events(self._start_ns)
-        if events:
-            self._on_events(events)
+        self._on_events(self._program.take_events(self._start_ns))
 
     def _reading(self) -> Reading:
         now_ns = time.monotonic_ns() - self._start_ns

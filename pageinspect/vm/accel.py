@@ -38,7 +38,8 @@ def choose(asked: str | None, kernel: Path, initrd: str, progress: Progress = si
             known = json.loads(read_trusted(verdict))
         except (FileNotFoundError, ValueError):
             known = {}
-        if known.get("boot") != boot:
+        sound = isinstance(known, dict) and known.get("accelerator") in {qemu.KVM, qemu.TCG}
+        if not sound or known.get("boot") != boot:
             progress("trying whether a guest starts under KVM")
             works = _starts(kernel, initrd)
             known = {"boot": boot, "accelerator": qemu.KVM if works else qemu.TCG}

@@ -27,9 +27,6 @@ from .progress import Progress, silent
 FORMS = {"elf": "-E", "zlib": "-c", "lzo": "-l", "zstd": "-z"}
 """makedumpfile's option for each form of a dump. Debian builds it without snappy."""
 
-LEVELS = range(32)
-"""What makedumpfile leaves out (-d): the sum of 1 zero, 2 and 4 cache, 8 user, 16 free pages."""
-
 RESERVE = "crashkernel=192M"
 """For the guest's command line."""
 

@@ -6,7 +6,9 @@ import subprocess
 import tarfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
+from ..errors import PageInspectError
 from ..safe_files import read_trusted, write_trusted
 from . import cache, catalogue, initrd, packages, tools
 from .archive import Archive
@@ -45,17 +47,38 @@ def all_kernels() -> list[catalogue.Kernel]:
     known = catalogue.kernels()
     found = {kernel.name: kernel for kernel in known.values()}
     for path in sorted(cache.folder("kernels").glob(f"*/current/{_METADATA}")):
-        metadata = json.loads(read_trusted(path))
+        metadata = _read_metadata(path)
         kernel = catalogue.kernel_of(metadata["suite"], metadata["series"])
         found.setdefault(kernel.name, kernel)
     return list(found.values())
+
+
+_TEXTS = ("release", "suite", "series", "recipe")
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Return what is known of a built kernel. Raises FileNotFoundError, and PageInspectError."""
+    try:
+        metadata = json.loads(read_trusted(path))
+        sound = all(isinstance(metadata[key], str) for key in _TEXTS)
+        sound = sound and isinstance(metadata["has_headers"], bool)
+    except (FileNotFoundError, PageInspectError):
+        raise
+    except (OSError, ValueError, KeyError, TypeError):
+        sound = False
+    if not sound:
+        folder = path.parent.resolve()
+        raise PageInspectError(
+            f"{path} is damaged", f"remove {folder}: pageinspect vm build makes it again"
+        )
+    return cast("dict[str, Any]", metadata)
 
 
 def built(kernel: catalogue.Kernel) -> BuiltKernel | None:
     """Return a kernel from the cache, None when it is not there or its recipe changed."""
     current = _home(kernel) / "current"
     try:
-        metadata = json.loads(read_trusted(current / _METADATA))
+        metadata = _read_metadata(current / _METADATA)
     except FileNotFoundError:
         return None
     if metadata["recipe"] != _recipe():

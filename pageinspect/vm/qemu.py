@@ -83,7 +83,7 @@ def parse_memory(text: str) -> int:
     """Return the bytes of a size such as 2G or 512M. Raises UsageError."""
     match = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
-        raise UsageError(f"{text} is no size of memory", "write it as 2G or 512M")
+        raise UsageError(f"{text!r} is not a size of memory", "write it as 2G or 512M")
     return int(match[1]) * _UNITS[match[2].upper()]
 
 

@@ -40,6 +40,14 @@ _SEARCH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _LAST_LINES = 5
 _GRACE_S = 20.0
 
+_NO_PROPAGATION = "cannot change root filesystem propagation"
+"""What unshare says where / is no mount point."""
+
+_CHROOT_HINT = (
+    "this is a chroot whose / is not a mount point: `mount --bind ROOT ROOT` before `chroot ROOT`, "
+    "or build outside"
+)
+
 _CONTAIN = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL")
 
 
@@ -99,6 +107,8 @@ def run(
             raise
     if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+        if any(_NO_PROPAGATION in line for line in lines):
+            hint = _CHROOT_HINT
         raise BuildError(f"{why}: {name} failed: {'; '.join(lines) or 'no message'}", hint)
     return out.decode(errors="replace")
 

@@ -1,17 +1,23 @@
 """The command line without a kernel: help, exit codes, bad input, quiet ends."""
 
+import errno
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from pageinspect.commands import COMMANDS, vm
+from pageinspect.__main__ import main
+from pageinspect.commands import COMMANDS, build_parser, vm
+from pageinspect.commands.options import read_errors
+from pageinspect.errors import PageInspectError
 
 HEAVY = ("drgn", "_drgn", "bcc", "numpy", "tabulate", "tqdm", "dataclasses", "inspect", "json")
 HEAVY_FOR_HELP = (*HEAVY, "typing", "pathlib", "subprocess", "tempfile", "importlib.metadata")
@@ -42,7 +48,12 @@ def test_help_names_every_command_and_imports_next_to_nothing() -> None:
     assert "argparse" in imported
     assert not imported & set(HEAVY_FOR_HELP)
     ours = {name for name in imported if name.startswith("pageinspect")}
-    assert ours == {"pageinspect", "pageinspect.__main__", "pageinspect.commands"}
+    assert ours == {
+        "pageinspect",
+        "pageinspect.__main__",
+        "pageinspect.commands",
+        "pageinspect.errors",
+    }
     for command in COMMANDS:
         assert f"    {command} " in text
 
@@ -55,7 +66,7 @@ def test_help_of_a_command_says_what_its_module_does(command: tuple[str, ...]) -
     module = import_module(f"pageinspect.commands.{'_'.join(command)}")
     text, imported = help_and_imports(*command)
     assert (module.__doc__ or "").startswith(f"{summary}.")
-    assert module.__doc__ in text
+    assert " ".join((module.__doc__ or "").split()) in " ".join(text.split())
     assert not imported & set(HEAVY)
     others = {f"pageinspect.commands.{name}" for name in COMMANDS if name not in command}
     assert not imported & others - {"pageinspect.commands.vm"}
@@ -92,11 +103,122 @@ def test_a_folder_is_no_core(tmp_path: Path) -> None:
     assert "is a directory" in done.stderr
 
 
-def test_usage_errors_exit_2() -> None:
-    for args in (["frobnicate"], ["summary", "--nope"], ["summary", "--format", "xml"], []):
-        done = pageinspect(*args)
-        assert done.returncode == 2, args
-        assert "usage: pageinspect" in done.stderr
+@pytest.mark.parametrize(
+    ("args", "message", "hint"),
+    [
+        (["sumary"], "there is no command sumary", "did you mean summary? pageinspect --help"),
+        (["vm", "rum"], "there is no command vm rum", "did you mean run? pageinspect vm --help"),
+        (
+            ["summary", "--us=x"],
+            "there is no option --us",
+            "did you mean --use? pageinspect",
+        ),
+        (["--nope"], "there is no option --nope", "pageinspect --help"),
+        (["list", "it"], "unexpected argument 'it'", "pageinspect list --help"),
+        (["list", "--format", "jso"], "--format: there is no 'jso'", "did you mean json? choose"),
+        (["list", "a\x1b[31mb"], "unexpected argument 'a\\x1b[31mb'", "--help"),
+        (["list", "--a\x1b[31mb"], "there is no option --a\\x1b[31mb", "--help"),
+        (["trace", "-c", "core"], "not what is in a core", "pageinspect vm run"),
+        (["trace", "--qemu=socket"], "not what is in a core", "pageinspect vm run"),
+        (["trace", "-i", "soon"], "'soon' is not a number of seconds (0.01 to", "trace --help"),
+        (["summary", "--by", "type,zoon"], "no 'zoon'; did you mean zone?", "summary --help"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_a_hint(
+    args: list[str], message: str, hint: str
+) -> None:
+    done = pageinspect(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    first, second = done.stderr.splitlines()
+    assert first.startswith("pageinspect: error: ")
+    assert message in first
+    assert second.startswith("  hint: ")
+    assert hint in second
+
+
+@pytest.mark.parametrize("args", [[], ["vm"]])
+def test_without_a_command_it_shows_help_and_exits_2(args: list[str]) -> None:
+    done = pageinspect(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == pageinspect(*args, "--help").stdout
+
+
+def test_what_a_list_counts_by_is_one_word_or_many() -> None:
+    parse = build_parser().parse_args
+    for words in (["--by", "zone,type"], ["--by", "zone", "--by", "type"]):
+        assert parse(["summary", *words]).by == ["zone", "type"]
+    assert parse(["trace", "--by", "comm,caller", "--by", "cpu"]).by == ["comm", "caller", "cpu"]
+
+
+def test_what_fails_to_be_read_is_not_called_a_report_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "/proc/kcore")
+
+    monkeypatch.setattr("pageinspect.vm.kernel.all_kernels", fail)
+    assert main(["vm", "list"]) == 1
+    monkeypatch.undo()
+    # The report is half written then.
+    monkeypatch.setattr("pageinspect.report.kernels.KernelsReport.to_table", fail)
+    assert main(["vm", "list", "-o", str(tmp_path / "report")]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == told[2] == "pageinspect: error: /proc/kcore: Input/output error"
+    assert [line[:8] for line in told[1::2]] == ["  hint: "] * 2
+
+
+def test_a_report_that_a_file_does_not_take_names_the_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["vm", "list", "-o", "/dev/full"]) == 1
+    assert "cannot write /dev/full: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [[2], [0, 2], [0, 1, 2]])
+def test_closed_standard_streams_are_no_files_of_ours(tmp_path: Path, closed: list[int]) -> None:
+    def close() -> None:
+        for descriptor in closed:
+            os.close(descriptor)
+
+    report = tmp_path / "report"
+    command = [sys.executable, "-m", "pageinspect", "vm", "list", "-o"]
+    run = partial(subprocess.run, stdin=0, stdout=1, stderr=2, preexec_fn=close, check=False)
+    assert run([*command, str(report)]).returncode == 0
+    assert report.read_text().startswith("kernel ")
+    assert run([*command, str(tmp_path)]).returncode == 1
+
+
+def test_a_user_without_a_home_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("PAGEINSPECT_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert main(["vm", "list"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert "no home folder" in told[0]
+    assert "PAGEINSPECT_CACHE" in told[1]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"release": 1}', "\x00"])
+@pytest.mark.parametrize("command", [["list"], ["run", "6.1", "--", "true"]])
+def test_a_broken_description_of_a_kernel(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    command: list[str],
+) -> None:
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
+    current = tmp_path / "kernels/bookworm-6.1/current"
+    current.mkdir(parents=True)
+    (current / "kernel.json").write_text(content)
+    assert main(["vm", *command]) in {1, 125}
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        f"pageinspect: error: {current / 'kernel.json'} is damaged",
+        f"  hint: remove {current}: pageinspect vm build makes it again",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +227,7 @@ def test_usage_errors_exit_2() -> None:
         (["-s", "FILE", "--btf", "FILE"], "-s is where types and symbols come from"),
         (["-s", "FILE", "--symbols-from", "vmcoreinfo"], "-s is where types and symbols come"),
         (["--symbols-from", "vmcoreinfo", "--kallsyms", "FILE"], "takes nothing else"),
-        (["--symbols-from", "dwarf"], "invalid choice"),
+        (["--symbols-from", "dwarf"], "choose from btf, vmcoreinfo"),
         (["--vmcoreinfo", "FILE"], "is for cores"),
     ],
 )
@@ -199,3 +321,28 @@ def test_a_list_of_no_names_is_a_usage_error(option: list[str]) -> None:
 )
 def test_nonsense_guests_are_usage_errors(option: list[str]) -> None:
     assert pageinspect("vm", "run", "newest", *option, "--", "true").returncode == 2
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in ([], ["vm"], *([name] for name in COMMANDS), *(["vm", n] for n in vm.COMMANDS)):
+        help_ = pageinspect(*command, "--help").stdout
+        longest = max(help_.splitlines(), key=len)
+        assert len(longest) <= columns, longest
+
+
+def test_what_fails_while_items_are_made_is_told_from_what_is_done_with_them() -> None:
+    def fail() -> Iterator[int]:
+        yield 1
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "/proc/kcore")
+
+    with pytest.raises(PageInspectError, match="/proc/kcore: Input/output error"):
+        list(read_errors(fail()))
+
+    def use() -> None:
+        for _ in read_errors(fail()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        use()

@@ -282,3 +282,16 @@ sys.exit(_reporting(lambda: guard.apart(lambda: exec({child!r}), guard.Path("cor
     assert seen.startswith(b"half a bar\r\x1b[Kpageinspect: error: the process that read core was")
     os.close(master)
     os.close(slave)
+
+
+def test_files_that_were_given_are_blamed_with_what_is_read() -> None:
+    def fail() -> int:
+        raise ValueError("member is not byte-aligned")
+
+    for core, what in ((Path("core"), "core"), (None, "this kernel")):
+        with pytest.raises(PageInspectError) as caught:
+            guard.explained(fail, core, [Path("my.btf")])
+        assert caught.value.message.startswith(
+            f"{what} with my.btf cannot be made sense of: member"
+        )
+        assert "is my.btf whole, and of the very same build?" in caught.value.hint

@@ -205,3 +205,12 @@ def test_every_fact_has_what_was_read_and_a_rule(layout: PageLayout) -> None:
         for name in facts.keys() - {"pfn", "why", "section", "pcp", "block"}:
             assert facts[name].raw, (i, name)
             assert facts[name].rule, (i, name)
+
+
+def test_values_are_not_broken_at_hyphens() -> None:
+    words = ["page_owner-of-the-slab-cache", "0x1000-0x80000"] * 6
+    facts = PageFacts(0x1000, readable=True, facts=(Fact("why", None, " ".join(words)),))
+    stream = StringIO()
+    render(PageReport(Provenance("7.3.4", "live", "btf"), LAYOUT, (facts,)), "table", stream)
+    shown = stream.getvalue().split("----\n")[1]
+    assert shown.split() == ["why", *words]

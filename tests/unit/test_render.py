@@ -63,7 +63,7 @@ def test_what_is_too_wide_loses_spare_columns_and_then_wraps_text(
     columns = (
         Column("name"),
         Column("n", number, "right"),
-        Column("size", size, "right", "bytes", spare=True),
+        Column("size", size, "right", "bytes", spare=1),
     )
     narrow = text(Table(columns, [("x" * 50, 1 << 34, 1023 << 20)]))
     assert narrow.splitlines()[2].split() == ["x" * 50, "17,179,869,184", "1023", "MiB"]
@@ -73,6 +73,43 @@ def test_what_is_too_wide_loses_spare_columns_and_then_wraps_text(
     assert "".join(line.split()[0] for line in lines[2:]) == "x" * 100
     monkeypatch.setenv("COLUMNS", "200")
     assert "size" in text(Table(columns, [("x" * 100, 1 << 34, 1)]))
+
+
+def test_columns_go_by_importance_and_those_without_a_text_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = (
+        Column("who"),
+        Column("frees", number, "right"),
+        Column("size", size, "right", "bytes", spare=2),
+        Column("orders", spare=1),
+        Column("verdict"),
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    for wide, verdict, names in (
+        (30, None, "who frees size orders verdict"),
+        (44, None, "who frees size orders"),
+        (54, None, "who frees orders"),
+        (62, None, "who frees"),
+        (30, "UNEXPECTED", "who frees size orders verdict"),
+        (44, "UNEXPECTED", "who frees orders verdict"),
+        (52, "UNEXPECTED", "who frees verdict"),
+    ):
+        shown = text(Table(columns, [("w" * wide, 1, 4096, "0:1", verdict)])).splitlines()
+        assert shown[0].split() == names.split(), (wide, verdict)
+        assert max(map(len, shown)) <= 80
+
+
+def test_text_is_wrapped_between_words_before_a_column_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = (Column("who"), Column("orders", spare=1), Column("range"))
+    orders = " ".join(f"{i}:1000" for i in range(11))
+    shown = text(Table(columns, [("w" * 40, orders, "0x1000-0x80000")])).splitlines()
+    assert max(map(len, shown)) <= 80
+    assert " ".join(line[42:64].strip() for line in shown[2:]) == orders
+    assert shown[2].endswith("  0x1000-0x80000")
 
 
 def test_columns_for_machines_alone() -> None:
@@ -87,3 +124,5 @@ def test_columns_for_machines_alone() -> None:
 def test_prose_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert max(map(len, text(Table((), [], after=("word " * 30,))).splitlines())) <= 40
+    told = text(Table((), [], after=("these are the pages of " + "0x1000-0x80000 " * 9,)))
+    assert told.split().count("0x1000-0x80000") == 9

@@ -1,10 +1,12 @@
 """The command line of trace, and its errors, without a kernel."""
 
 import errno
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from synthetic import MODERN, SCHEMES
@@ -12,12 +14,15 @@ from synthetic import MODERN, SCHEMES
 from pageinspect import rights
 from pageinspect.commands import build_parser
 from pageinspect.commands.output import check_output
-from pageinspect.commands.trace import check_types, trace_options
+from pageinspect.commands.trace import _announce, check_types, trace_options
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.layout import MAX_ORDER, PageLayout
-from pageinspect.trace.compile import refusal
+from pageinspect.trace.compile import compile_program, refusal
 from pageinspect.trace.kinds import PAGE_POOL, TYPED, UNTYPED, mask
 from pageinspect.trace.options import Filters, TraceOptions
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def pageinspect(*args: str) -> subprocess.CompletedProcess[str]:
@@ -51,12 +56,12 @@ def test_a_command_that_is_not_there() -> None:
         (["--exec", "true"], "nothing to wait for"),
         (["--disallow", "table", "--exec"], "names no program"),
         (["--top", "3"], "nothing to choose from"),
-        (["--top", "0", "--stacks"], "positive number"),
-        (["--order", str(MAX_ORDER + 1)], "list of orders"),
-        (["--order", "x"], "list of orders"),
+        (["--top", "0", "--stacks"], "not a positive number"),
+        (["--order", str(MAX_ORDER + 1)], "not an order (0 to 10)"),
+        (["--order", "1,x"], "'x' is not an order (0 to 10)"),
         (["--pid", "-1"], "process id"),
         (["--comm", ""], "name of a task"),
-        (["--by", "colour"], "invalid choice"),
+        (["--by", "colour"], "choose from comm, pid"),
         (["--type", ","], "list of names"),
     ],
 )
@@ -179,6 +184,7 @@ def test_unknown_types_are_usage_errors(
         (errno.EPERM, "none integrity [confidentiality]", "locked down"),
         (errno.ENOENT, "", "no tracepoint mm_page_free"),
         (errno.EINVAL, "", "Linux 5.8"),
+        (errno.ENOSYS, "", "CONFIG_BPF_SYSCALL"),
     ],
 )
 def test_a_kernel_that_refuses_says_what_to_do(
@@ -192,3 +198,28 @@ def test_a_kernel_that_refuses_says_what_to_do(
     error = refusal(number, "the BPF program", tmp_path)
     assert error.message.startswith("the kernel refuses the BPF program: ")
     assert hint in error.hint
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.ENOMEM, errno.EINVAL])
+def test_a_map_that_the_kernel_refuses_is_told_by_its_own_errno(number: int) -> None:
+    class Library:
+        __version__ = "0"
+
+        @staticmethod
+        def BPF(**_: object) -> None:  # noqa: N802 - bcc's own name
+            line = f"could not open bpf map: frees, error: {os.strerror(number)}\n"
+            os.write(2, line.encode())
+            raise Exception("Failed to compile BPF module")  # noqa: TRY002 - as bcc does
+
+    with pytest.raises(PageInspectError, match=f"refuses a map .*: {os.strerror(number)}$"):
+        compile_program(cast("ModuleType", Library), Path("x.c"), {})
+
+
+def test_it_says_when_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, until in (
+        ([], "Ctrl-C"),
+        (["-d", "2.5"], "2.5 s or Ctrl-C"),
+        (["-d", "60", "--", "a\x1bb", "c"], "the end of a\\x1bb or 60 s or Ctrl-C"),
+    ):
+        _announce(build_parser().parse_args(["trace", *words]))
+        assert capsys.readouterr().err == f"pageinspect: tracing until {until}\n"

@@ -120,6 +120,35 @@ def test_each_alarm_is_told_and_the_stack_once(capsys: pytest.CaptureFixture[str
     assert [line.strip() for line in told if line.startswith("    ")] == list(STACKS.frames(7))
 
 
+def test_a_flood_is_told_ten_times_a_stack_and_then_counted_each_second(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    watching = Watch(
+        EventLines(broken_down(stacks=True).subject), frozenset({0xF6}), [], clock=lambda: now
+    )
+    other = replace(ZSWAP, stack=8)
+    watching.see([Event(1, 0x10, ZSWAP)] * 8)
+    watching.see([Event(1, 0x10, who) for who in (ZSWAP, other) for _ in range(500)])
+    watching.see([])
+    told = capsys.readouterr().err.splitlines()
+    alarms = [line.rsplit(None, 1)[1] for line in told if "freed at" in line]
+    assert alarms == ["1"] * 10 + ["2"] * 10
+    assert not [line for line in told if " more " in line]
+    now = 1.0
+    watching.see([])
+    assert capsys.readouterr().err.splitlines() == [
+        "pageinspect: DISALLOWED: 498 more frees of zsmalloc, stack 1",
+        "pageinspect: DISALLOWED: 490 more frees of zsmalloc, stack 2",
+    ]
+    watching.see([Event(1, 0x10, other)])
+    assert capsys.readouterr().err == ""
+    watching.finish()
+    assert capsys.readouterr().err == (
+        "pageinspect: DISALLOWED: 1 more free of zsmalloc, stack 2\n"
+    )
+
+
 def test_the_program_runs_once_on_the_first(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     watching = watch(["sh", "-c", f"echo once >> {ran}"])

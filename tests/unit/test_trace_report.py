@@ -439,11 +439,12 @@ def test_an_event_has_its_stack_when_stacks_are_asked_for() -> None:
 
 def test_an_alarm_names_type_and_stack() -> None:
     subject = TraceSubject(KERNEL, MODERN, stacks=STACKS)
-    lines = EventLines(subject).alarm(Event(2_000_000_000, 0x10, ZSWAP), with_stack=True)
+    lines = EventLines(subject).alarm(Event(2_000_000_000, 0x10, ZSWAP), 1, with_stack=True)
+    assert "by sh\\x1b[1m (pid" in EventLines(subject).alarm(Event(0, 1, SHELL), 2, with_stack=True)
     first, *frames = lines.splitlines()
     assert first == (
         "pageinspect: DISALLOWED: zsmalloc freed at 2.000000 s, order 0, pfn 0x10, by kswapd0 "
-        "(pid 42) on CPU 1, stack 7"
+        "(pid 42) on CPU 1, stack 1"
     )
     assert frames == [
         "    __free_frozen_pages",

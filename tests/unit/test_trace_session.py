@@ -1,6 +1,7 @@
 """A run of the tracer from start to end, with real commands and signals over a fake program."""
 
 import contextlib
+import errno
 import itertools
 import os
 import select
@@ -120,7 +121,9 @@ def test_a_command_that_minds_no_sigterm_is_killed(
     stubborn = ["sh", "-c", f"trap '' TERM; echo > /dev/fd/{ring}; while :; do sleep 0.02; done"]
     monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, pass_fds=[ring]))
     interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
-    (reading,) = run(program, command=stubborn, on_events=lambda _events: interrupt())
+    (reading,) = run(
+        program, command=stubborn, on_events=lambda events: [interrupt() for _ in events]
+    )
     assert reading.command_status == 128 + signal.SIGKILL
     os.close(ring)
     os.close(program.events_fd)
@@ -327,3 +330,34 @@ def test_the_command_ends_when_the_tracer_is_killed(before: tuple[str, ...]) -> 
         until(lambda: has_ended(child))
     finally:
         shutil.rmtree(folder)
+
+
+def test_a_filter_of_system_calls_is_named_and_the_command_ended(
+    program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def refuse(pid: int) -> int:
+        started.append(pid)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with pytest.raises(PageInspectError, match=r"pidfd_open\(\): Operation not per") as caught:
+        run(program, command=["sleep", "600"])
+    assert "seccomp" in caught.value.hint
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
+    assert program.calls == ["attach", "detach"]
+
+
+def test_who_watches_is_asked_each_second_without_events(
+    program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    program.events_fd, ring = os.pipe()
+    asked: list[int] = []
+    run(program, 0.2, on_events=lambda events: asked.append(len(events)))
+    assert len(asked) > 3
+    assert set(asked) == {0}
+    os.close(ring)
+    os.close(program.events_fd)

@@ -23,6 +23,21 @@ def test_size(n_bytes: int, text: str) -> None:
     assert units.size(n_bytes) == text
 
 
+@pytest.mark.parametrize(
+    ("n", "noun", "verb", "text"),
+    [
+        (0, "page", "", "0 pages"),
+        (1, "page", "", "1 page"),
+        (8192, "page", "", "8,192 pages"),
+        (1, "page", "are", "1 page is"),
+        (2, "struct page", "are", "2 struct pages are"),
+        (1, "page", "were", "1 page was"),
+    ],
+)
+def test_counted(n: int, noun: str, verb: str, text: str) -> None:
+    assert units.counted(n, noun, verb) == text
+
+
 def test_percent_is_never_zero_for_something() -> None:
     assert units.percent(0.0001) == "<0.1"
     assert units.percent(0) == "0.0"

@@ -161,7 +161,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "G", "2X", "-1G", "1.5G"])
 def test_no_sizes(text: str) -> None:
-    with pytest.raises(UsageError, match="no size of memory"):
+    with pytest.raises(UsageError, match="not a size of memory"):
         parse_memory(text)
 
 
@@ -200,6 +200,16 @@ def test_kvm_is_tried_again_after_a_boot_of_the_host(
     (host / "accelerator.json").write_text(json.dumps({"boot": "another", "accelerator": "kvm"}))
     monkeypatch.setattr(accel, "_starts", lambda *_: False)
     assert _choose() == "tcg"
+
+
+@pytest.mark.parametrize("kept", ["", "[]", "{", "null", '{"boot": "BOOT"}', '{"boot": 1}'])
+def test_a_verdict_that_is_broken_is_found_out_again(
+    host: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    (host / "accelerator.json").write_text(kept.replace("BOOT", boot))
+    monkeypatch.setattr(accel, "_starts", lambda *_: True)
+    assert _choose() == "kvm"
 
 
 def test_without_the_device_nothing_is_tried(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,14 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_a_chroot_that_mounts_cannot_be_told_apart_in_has_a_hint_of_its_own(program: Path) -> None:
+    said = "unshare: cannot change root filesystem propagation: Invalid argument"
+    program.write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
+    with pytest.raises(BuildError, match="cannot change root") as error:
+        tools.run(["cpio"], why="cannot build", hint="check the network")
+    assert "mount --bind ROOT ROOT" in error.value.hint
+
+
 def test_a_program_gets_its_input_and_gives_its_output(program: Path, tmp_path: Path) -> None:
     program.write_text('#!/bin/sh\necho "$1"; cat\n')
     (tmp_path / "input").write_text("from a file")

@@ -181,7 +181,7 @@ class Surgeon:
         """Return the books while pages are broken, as check makes them."""
         target, tally = self.survey.target, UseTally(self.survey.layout)
         with self.wounded(wound):
-            for pages in self.survey.runs():
+            for pages in self.survey.sections_in_runs():
                 tally.add(pages)
             counters = read_counters(target.prog)
             found = balance(tally.totals(), counters, counters, marking_of(target))

@@ -218,10 +218,17 @@ def test_a_line_of_csv_for_each_free_of_any_page_in_ranges(seen: Seen) -> None:
 @of_one_kernel
 def test_an_alarm_has_the_name_without_its_escapes(seen: Seen) -> None:
     said = seen.texts["top"].said()
+    told = 0
     for holder, comm in ((seen.plain, seen.plain.comm), (seen.odd, ESCAPED)):
         by = re.escape(f", by {comm} (pid {holder.pid}) on CPU {holder.cpu}, stack ")
         alarms = re.findall(rf"^pageinspect: DISALLOWED: zsmalloc .*{by}", said, re.MULTILINE)
-        assert len(alarms) == holder.zram
+        told += len(alarms)
+    assert told
+    more = re.findall(r"^pageinspect: DISALLOWED: ([\d,]+) more frees? of zsm", said, re.MULTILINE)
+    assert told + sum(int(n.replace(",", "")) for n in more) == seen.plain.zram + seen.odd.zram
+    stacks = re.findall(r" on CPU \d+, stack (\d+)$", said, re.MULTILINE)
+    assert set(stacks) == set(map(str, range(1, len(set(stacks)) + 1)))
+    assert told <= 10 * len(set(stacks))
     assert "\x1b" not in said
     assert seen.texts["top"].status == 4
 

@@ -1,0 +1,140 @@
+"""Every option of every command, with values that make no sense: one line, a hint, no traceback."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from synthetic import MODERN
+
+from pageinspect.__main__ import main
+from pageinspect.census import Census
+from pageinspect.commands import CommandParser, build_parser
+from pageinspect.errors import PageInspectError, UsageError
+from pageinspect.page import address
+from pageinspect.ranges import resolve
+
+JUNK = (
+    "",
+    "-",
+    "-1",
+    "foo",
+    "0",
+    "1e9",
+    "9" * 30,
+    "0x" + "f" * 5000,
+    "1.5G",
+    os.fsdecode(b"\xff\xfe"),
+    "\x1b[31mred\a\n",
+    "/nonexistent/file",
+    ".",
+    "=",
+    "=1+1",
+    ",",
+    "%s{}",
+    "phys:",
+    "None",
+)
+CENSUS = Census(((0x1000, 0x1004), (0x8000, 0x9000)), ())
+CORE = ["-c", "core"]
+BEFORE = {
+    "page": [*CORE, "0x1000"],
+    "export": [*CORE, "--kpageflags", "out"],
+    "vm run": ["newest"],
+    "vm dump": ["newest", "-o", "out"],
+} | dict.fromkeys(("summary", "list", "check", "types"), CORE)
+"""With what a command gets as far as opening something that is not there."""
+ENDS_WELL = {"doctor", "vm list"}
+"""What does its work here, where the value is one that it takes."""
+
+
+def parsers(parser: CommandParser, name: str = "") -> Iterator[tuple[str, CommandParser]]:
+    parser.load()
+    if parser._subparsers is None:
+        yield name, parser
+        return
+    for word, child in parser._subparsers._group_actions[0].choices.items():
+        yield from parsers(child, f"{name} {word}".strip())
+
+
+COMMANDS = dict(parsers(build_parser()))
+
+
+def command_lines(name: str) -> Iterator[list[str]]:
+    for action in COMMANDS[name]._actions:
+        before = BEFORE.get(name, [])
+        if not action.option_strings:
+            options = before[: before.index("0x1000")] if "0x1000" in before else []
+            yield from ([*options, value] for value in JUNK)
+            continue
+        option = action.option_strings[-1]
+        if option == "--help":
+            continue
+        if option in {"--core", "--qemu"}:
+            before = before[2:]
+        if action.nargs == 0:
+            yield [*before, option]
+            yield [*before, f"{option}=foo"]
+        elif action.nargs == argparse.REMAINDER:
+            yield from ([*before, option, value] for value in JUNK)
+        else:
+            yield [*before, option]
+            yield from ([*before, f"{option}={value}"] for value in JUNK)
+
+
+@pytest.fixture
+def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """See that nothing is asked of this machine's kernel, and that no guest is made."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PageInspectError("this is as far as it goes", "stop here")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "core").write_bytes(b"not a core" * 1000)
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("pageinspect.vm.tools._SEARCH", (str(tmp_path),))
+    monkeypatch.setattr("pageinspect.guard.apart", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.libraries.start_small", lambda: None)
+    monkeypatch.setattr("pageinspect.target._open_live", refuse)
+    monkeypatch.setattr("pageinspect.trace.find_bcc.find_bcc", refuse)
+    monkeypatch.setattr("pageinspect.doctor.items.examine", lambda: ())
+
+
+@pytest.mark.usefixtures("harmless")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_junk_is_one_line_and_a_hint(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    statuses = set()
+    for words in command_lines(name):
+        status = main([*name.split(), *words])
+        told = capsys.readouterr().err
+        statuses.add(status)
+        if status == 0 and name in ENDS_WELL:
+            assert told == "", words
+            continue
+        assert status in ({1, 2, 125} if name in {"vm run", "vm dump"} else {1, 2}), words
+        first, second = told.splitlines()
+        assert first.startswith("pageinspect: error: "), words
+        assert second.startswith("  hint: "), words
+        assert len(second) > len("  hint: "), words
+        assert (first + second).isprintable(), words
+    assert 2 in statuses
+
+
+@pytest.mark.parametrize("text", JUNK)
+def test_junk_where_a_kernel_is_at_hand(text: str) -> None:
+    for ask in (
+        lambda: resolve([text], CENSUS, 12),
+        lambda: resolve([f"phys:{text}+{text}"], CENSUS, 12),
+        lambda: address.resolve_addresses([text], None, MODERN, CENSUS),
+        lambda: address.resolve_addresses([f"page:{text}"], None, MODERN, CENSUS),
+    ):
+        with pytest.raises(UsageError) as caught:
+            ask()
+        assert caught.value.hint
+
+
+def test_the_test_sees_every_command() -> None:
+    assert len(COMMANDS) == 8 + 4
+    assert all(len(list(command_lines(name))) > len(JUNK) for name in COMMANDS)
