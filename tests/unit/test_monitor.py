@@ -246,7 +246,10 @@ TALKS = {
     "one line without end": (pour(GREETING, b"x" * 65536), ENDLESS),
     "deeply nested": (pour(GREETING, b"[" * 60000 + b"\n"), ENDLESS),
     "garbage": (pour(GREETING, bytes(range(256)) * 100), ENDLESS),
-    "an end": (lambda connection: connection.sendall(GREETING), "was closed|Broken pipe|reset by peer"),
+    "an end": (
+        lambda connection: connection.sendall(GREETING),
+        "was closed|Broken pipe|reset by peer",
+    ),
     "a greeting without end": (pour(b"{", b'"' * 65536), f"{ENDLESS}|does not speak QMP"),
     "half a greeting": (say(GREETING[:10]), "does not speak QMP"),
     "no greeting": (say(b""), "is busy: no greeting within"),
