@@ -166,7 +166,9 @@ def _offline_excuses(totals: Totals, counters: Counters) -> Iterator[Excuse]:
     if counters.offliners:
         drivers = " and ".join(counters.offliners)
         yield Excuse(
-            0, totals.uses.get("offline", 0), f"of {drivers}, which counts what it marks nowhere"
+            0,
+            totals.uses.get("offline", 0),
+            f"{drivers} may have marked them, and no counter has those",
         )
 
 
@@ -287,9 +289,17 @@ def _book(
         excuse = next((e for e in excuses if e.fewest <= off <= e.most), None)
         verdict = "explained" if excuse else "differs"
         from_which = "" if low == high else f" from {number(nearest)}"
-        reason = excuse.why if excuse else "nothing known allows that"
+        reason = excuse.why if excuse else _no_reason(totals)
         why = f"{off:+,}{from_which}: {reason}"
     return Book(line.name, line.uses, line.counter, counted, first, last, verdict, why)
+
+
+def _no_reason(totals: Totals) -> str:
+    damaged = totals.uses.get("conflict", 0)
+    if not damaged:
+        return "nothing known allows that"
+    pages = counted_as(damaged, "page")
+    return f"nothing known allows that, but {pages} of use conflict may be missing in the count"
 
 
 def _excuses(

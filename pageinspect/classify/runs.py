@@ -63,7 +63,7 @@ class _Condenser:
             for offset, mask in sorted(_relevant(layout, detail).items())
         )
         self._page_pool = layout.page_pool if detail != "type" else None
-        self._owners = _owners(layout) if detail == "use" else None
+        self._owners = _owners(layout) if detail == "use" else ()
         self._columns = np.empty((2, _PIECE), np.uint64)
         self._census = census
         self._buddy = layout.scheme.find_slot("buddy")
@@ -137,12 +137,11 @@ class _Condenser:
             np.bitwise_and(column, np.uint64(mask), out=other)
             signed = other == np.uint64(value)
             changes |= signed[1:] != signed[:-1]
-        if self._owners is not None:
-            # Of free pages, whether there is an owner is asked, and not who it is.
-            mapping, memcg = self._owners
-            np.bitwise_or(words[:, mapping], words[:, memcg], out=column)
-            owned = column != 0
-            changes |= owned[1:] != owned[:-1]
+        if self._owners:
+            # Whether there is an owner is asked, and not who it is.
+            for owner in self._owners:
+                owned = words[:, owner] != 0
+                changes |= owned[1:] != owned[:-1]
         for index, relevant in self._compared:
             if relevant is None:
                 np.copyto(column, words[:, index])
@@ -251,10 +250,9 @@ def _relevant(layout: PageLayout, detail: Detail) -> dict[int, int]:
     return masks
 
 
-def _owners(layout: PageLayout) -> tuple[int, int]:
-    """Return which words of struct page name an owner, mapping and memcg; the first for none."""
-    memcg = layout.mapping if layout.memcg is None else layout.memcg
-    return layout.mapping // 8, memcg // 8
+def _owners(layout: PageLayout) -> tuple[int, ...]:
+    """Return which words of struct page name an owner: mapping, and memcg where there is one."""
+    return tuple(o // 8 for o in (layout.mapping, layout.memcg) if o is not None)
 
 
 def _relevant_flags(layout: PageLayout, detail: Detail) -> int:

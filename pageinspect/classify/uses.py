@@ -74,7 +74,7 @@ def _reserved(pages: PageColumns) -> Mask:
 
 
 def _ksm(pages: PageColumns) -> Mask:
-    return (pages.mapping & _LOW_BITS) == _KSM
+    return _mapping_points(pages, _KSM)
 
 
 def _mapping_points(pages: PageColumns, tag: int) -> Mask:
@@ -165,7 +165,7 @@ RULES = (
         "",
         _reserved,
     ),
-    Rule("ksm", "The low bits of its mapping are 3: merged by KSM.", "", _ksm),
+    Rule("ksm", "Its mapping is a kernel address with low bits 3: merged by KSM.", "", _ksm),
     Rule("anon", "Its mapping is a kernel address with low bits 1: anonymous memory.", "", _anon),
     Rule(
         "swapcache",

@@ -58,7 +58,13 @@ def _by_mapping(report: Report, flags: list[str]) -> str:
     if "file" in report.lines or (word is not None and word >= KERNEL_HALF):
         shared = "swapbacked" in flags or report.get("file", "aops") == "shmem_aops"
         return "shmem" if shared else "file"
-    return _by_counts(report)
+    return "swapcache" if _in_swap_cache(report, flags) else _by_counts(report)
+
+
+def _in_swap_cache(report: Report, flags: list[str]) -> bool:
+    """Whether it has the flags of the swap cache, of which one is printed under its first name."""
+    referenced = int(report.get("page", "refcount") or 0) > 0
+    return referenced and "swapbacked" in flags and bool({"swapcache", "owner_priv_1"} & {*flags})
 
 
 def _mapping(report: Report) -> int | None:

@@ -114,12 +114,12 @@ def _examined(
         absent = tuple(kdump.absent(file, header, there))
         return Opened(path, (_lacks(path, header, absent),), is_whole=False, absent=absent)
     headers = elf.read_headers(file)
-    if headers is None or (is_whole and headers.end <= size):
+    if headers is None or (is_whole and headers.is_whole and headers.end <= size):
         return Opened(path, headers=headers)
-    note = (
-        f"{path} is cut off: it has {number(size)} of {number(headers.end)} bytes, and what it "
-        "lacks of memory cannot be read"
-    )
+    why = f"is cut off: it has {number(size)} of {number(headers.end)} bytes"
+    if headers.end <= size:
+        why = "is incomplete (makedumpfile ran out of room when it wrote it)"
+    note = f"{path} {why}, and what it lacks of memory cannot be read"
     return Opened(path, (note,), is_whole=False, headers=headers)
 
 

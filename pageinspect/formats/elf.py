@@ -38,6 +38,8 @@ _SEGMENT = np.dtype(
 _SECTION_BYTES = 64
 _SH_INFO = 44
 _LOAD, _NOTE, _MANY = 1, 4, 0xFFFF
+_INCOMPLETE = 1
+"""In e_flags, by makedumpfile: DUMP_ELF_INCOMPLETE."""
 _MOST_SEGMENTS = 1 << 22
 _MOST_AT_ONCE = 256 << 20
 _NOTE_HEADER = struct.Struct("<III")
@@ -69,6 +71,8 @@ class Headers:
     segments: npt.NDArray[np.void]
     """Of memory, in the order of the file: type, offset, virtual, physical, held, size."""
     notes: bytes
+    is_whole: bool = True
+    """False for what makedumpfile marks as incomplete, because it had no more room."""
 
     @property
     def end(self) -> int:
@@ -124,7 +128,7 @@ def read_headers(file: IO[bytes]) -> Headers | None:
         return None
     if len(start) < _HEADER.size:
         raise CutOffError("is cut off in its headers")
-    _, _, _, _, _, offset, sections, _, _, width, count, *_ = _HEADER.unpack(start)
+    _, _, _, _, _, offset, sections, flags, _, width, count, *_ = _HEADER.unpack(start)
     if count == _MANY:
         # Then the first section, which is none, has their number.
         section = _at(file, sections, _SECTION_BYTES)
@@ -139,7 +143,7 @@ def read_headers(file: IO[bytes]) -> Headers | None:
     longest = max((len(text) for name, _, text in notes(data) if name == b"VMCOREINFO"), default=0)
     if problem := excess(longest, 0):
         raise ElfError(problem)
-    return Headers(table[table["type"] == _LOAD], data)
+    return Headers(table[table["type"] == _LOAD], data, not flags & _INCOMPLETE)
 
 
 def _at(file: IO[bytes], offset: int, size: int) -> bytes:

@@ -37,7 +37,7 @@ def _resolve(text: str, prog: Program, layout: PageLayout, census: Census) -> in
     if number >= _TOP:
         raise UsageError(f"{text} is beyond 64 bits", f"write {GRAMMAR}")
     if kind == "page:":
-        pfn = _of_struct_page(text, number, layout)
+        pfn = _of_struct_page(text, number, layout, census)
     elif kind == "virt:":
         pfn = _virt_to_phys(text, number, prog, census, layout) >> layout.page_shift
     else:
@@ -59,13 +59,18 @@ def _meant(address: int, layout: PageLayout, census: Census) -> str:
     )
 
 
-def _of_struct_page(text: str, address: int, layout: PageLayout) -> int:
+def _of_struct_page(text: str, address: int, layout: PageLayout, census: Census) -> int:
+    last = max((end for _, end in census.spanned), default=0)
     pfn, rest = divmod(address - layout.vmemmap, layout.struct_size)
-    if pfn < 0:
-        raise UsageError(f"{text} is no struct page", f"the vmemmap begins at {layout.vmemmap:#x}")
+    if not 0 <= pfn < last:
+        end = layout.vmemmap + last * layout.struct_size
+        raise UsageError(
+            f"{text} is not a struct page of this kernel",
+            f"its struct pages are from {layout.vmemmap:#x} to {end:#x}",
+        )
     if rest:
         raise UsageError(
-            f"{text} is no struct page but {rest} bytes behind the start of one",
+            f"{text} is not a struct page but {rest} bytes behind the start of one",
             f"that one is page:{address - rest:#x}",
         )
     return pfn

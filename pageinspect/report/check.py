@@ -108,15 +108,17 @@ def _detail(pages: Pages, i: int) -> str:
         f"page_type {int(pages.word[i]):#010x}",
         f"refcount {int(pages.refcount[i])}",
         f"mapping {int(pages.own(layout.mapping)[i]):#x}",
+        f"compound {int(pages.own(layout.compound)[i]):#x}",
+        *([] if layout.memcg is None else [f"memcg {int(pages.own(layout.memcg)[i]):#x}"]),
         f"flags {'|'.join(names) or 'none'}",
         f"node {int(pages.node[i])}",
     ]
     if layout.zone_field is not None:
-        said.append(f"zone {int(pages.zone[i])}")
+        said.append(f"zone {pages.census.zone_name(int(pages.zone[i])).removeprefix('zone ')}")
     block = int(pages.block[i])
     if block >= 0:
         head = int(pages.pfns[pages.buddy_heads[block]])
-        order = int(pages.buddy_orders[block])
+        order = int(pages.own(layout.private)[pages.buddy_heads[block]])
         said.append(f"in the free block {head:#x} of order {order}")
     elif pages.tail[i]:
         said.append(f"tail of {int(pages.heads[i]):#x}")
@@ -209,7 +211,7 @@ class CheckReport:
         return (rule for rule in CONFLICTS if rule.name in self.findings.found)
 
     def _reasons(self) -> list[str]:
-        return [book.why for book in self.books or () if book.why]
+        return list(dict.fromkeys(book.why for book in self.books or () if book.why))
 
     def _verdict(self) -> Iterator[str]:
         n = sum(self.findings.found.values())

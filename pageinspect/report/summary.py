@@ -130,7 +130,7 @@ class SummaryReport:
         if not n:
             return ()
         differ = "A total differs from the kernel's counter" if n == 1 else f"{n} totals differ"
-        return ("", f"{differ}: run `pageinspect check` with the same options.")
+        return ("", f"{differ}: run `pageinspect check` on the same kernel.")
 
     def _books_remark(self) -> tuple[str, ...]:
         return ("", *lines_of(self.books)) if self.books else ()

@@ -265,7 +265,7 @@ class Plain:
             ("movable_ops", kind == "movable_ops"),
             ("page_pool", self.in_pool(head) and referenced),
             ("reserved", self.flag(i, "reserved")),
-            ("ksm", mapping & 3 == 3),
+            ("ksm", mapping & 3 == 3 and mapping >= KERNEL_HALF),
             ("anon", mapping & 3 == 1 and mapping >= KERNEL_HALF),
             ("swapcache", swapped and not mapping and referenced),
             ("shmem", of_file and self.flag(head, "swapbacked")),

@@ -171,7 +171,7 @@ def test_the_last_line_of_a_summary_leads_to_check_where_a_total_differs() -> No
     assert "check" not in "".join(replace(plain, books=(sound,)).to_table().after)
     last = replace(plain, books=(sound, wrong)).to_table().after[-1]
     assert last == (
-        "A total differs from the kernel's counter: run `pageinspect check` with the same options."
+        "A total differs from the kernel's counter: run `pageinspect check` on the same kernel."
     )
 
 

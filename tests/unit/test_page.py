@@ -168,7 +168,7 @@ def test_addresses(text: str, pfn: int) -> None:
         ("1-2", "is no page"),
         ("0x_", "is no page"),
         (f"{1 << 64}", "beyond 64 bits"),
-        ("page:0x1000", "no struct page"),
+        ("page:0x1000", "not a struct page of this kernel"),
         (f"page:{VMEMMAP + 8:#x}", "8 bytes behind"),
         ("0x2000", "has a struct page"),
         ("phys:0x2000000", "has a struct page"),
