@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from drgn import FaultError
 
+from ..errors import PageInspectError
 from .monitor import Monitor, RefusedError
 
 BLOCK = 2 << 20
@@ -116,9 +117,19 @@ def dump(monitor: Monitor, start: int, length: int) -> bytes:
 
 
 def _segments(elf: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (type, physical address, offset, length) of each segment of an ELF core."""
-    (table,) = struct.unpack_from("<Q", elf, 32)
-    size, count = struct.unpack_from("<HH", elf, 54)
-    for i in range(min(count, _MOST_SEGMENTS)):
-        kind, _, offset, _, physical, length = struct.unpack_from("<IIQQQQ", elf, table + size * i)
-        yield kind, physical, offset, length
+    """Yield (type, physical address, offset, length) of each segment of an ELF core.
+
+    Raises PageInspectError for what QEMU does not write.
+    """
+    try:
+        (table,) = struct.unpack_from("<Q", elf, 32)
+        size, count = struct.unpack_from("<HH", elf, 54)
+        for i in range(min(count, _MOST_SEGMENTS)):
+            kind, _, offset, _, physical, length = struct.unpack_from(
+                "<IIQQQQ", elf, table + size * i
+            )
+            yield kind, physical, offset, length
+    except (struct.error, OverflowError):
+        raise PageInspectError(
+            "the monitor does not answer dump-guest-memory as QEMU does", "is it QEMU's?"
+        ) from None

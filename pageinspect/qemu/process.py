@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import socket
+import time
 from contextlib import ExitStack
 
 from drgn import FaultError, Program
@@ -22,6 +23,8 @@ from ..processes import fork
 from .monitor import Monitor, Peer, RefusedError
 
 _MOST_REGIONS = 1024
+ASKING_S = 30.0
+"""Seconds for all questions of where the guest's RAM is: QEMU answers one in a millisecond."""
 _END = 1 << 63
 
 # Of `info mtree -f`. "ramd" is memory of a device that is passed through.
@@ -111,7 +114,10 @@ def _segments(monitor: Monitor, memory: int) -> list[tuple[int, int, "_Segment"]
     regions = _regions(monitor.human("info mtree -f"))
     if len(regions) > _MOST_REGIONS:
         raise BarredError(f"QEMU names {len(regions)} regions of RAM")
+    end_of_asking = time.monotonic() + ASKING_S
     for start, end in regions:
+        if time.monotonic() > end_of_asking:
+            raise BarredError(f"QEMU took more than {ASKING_S:g} s to say where its guest's RAM is")
         try:
             found = _ADDRESS.search(monitor.human(f"gpa2hva {start:#x}"))
         except RefusedError:

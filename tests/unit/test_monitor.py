@@ -25,6 +25,7 @@ from waiting import children, has_ended, until
 from pageinspect.__main__ import main
 from pageinspect.errors import PageInspectError
 from pageinspect.qemu import monitor as module
+from pageinspect.qemu import process
 from pageinspect.qemu.memory import BLOCK, MonitorMemory, read_vmcoreinfo
 from pageinspect.qemu.monitor import Monitor
 from pageinspect.qemu.process import BarredError, add_memory, open_memory
@@ -384,6 +385,31 @@ def test_a_core_says_no_more_than_was_asked_for() -> None:
     assert len(memory.read(0, BLOCK, 0, True)) == BLOCK
     ((_, pieces),) = memory._blocks.values()
     assert sum(len(data) for _, data in pieces) == BLOCK
+
+
+@pytest.mark.parametrize("made", [b"", b"ELF", b"\xff" * 500, core((1, 0, 1 << 63, 4))[:100]])
+def test_a_core_that_is_none(made: bytes) -> None:
+    with pytest.raises(PageInspectError, match="does not answer dump-guest-memory as QEMU does"):
+        reader(made).read(0, 4, 0, True)
+
+
+class SlowMonitor:
+    """A monitor that names many regions of RAM, and takes its time to say where each one is."""
+
+    def human(self, line: str) -> str:
+        if line == "info mtree -f":
+            rows = (
+                f"  {i:016x}-{i + 0xFFF:016x} (prio 0, ram): r\n" for i in range(0, 1 << 21, 4096)
+            )
+            return 'FlatView #0\n AS "memory", root: s\n Root memory region: s\n' + "".join(rows)
+        time.sleep(0.05)
+        return "Host virtual address for 0 (r) is 0x1000"
+
+
+def test_all_questions_together_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "ASKING_S", 0.3)
+    with pytest.raises(BarredError, match="took more than"):
+        process._segments(cast("Monitor", SlowMonitor()), -1)
 
 
 def test_vmcoreinfo_is_the_note_of_that_name() -> None:
