@@ -260,6 +260,16 @@ def test_table_shows_a_few_pages_of_each_rule_within_80_columns() -> None:
     assert "[1] table (NR_PAGETABLE): -1: nothing known." in text
 
 
+def test_two_totals_with_one_reason_have_one_footnote() -> None:
+    other = replace(DIFFERS, name="pcp", counter="sum of pcp->count")
+    last = replace(DIFFERS, name="slab", counter="NR_SLAB", why="+2: another")
+    text = rendered(report(Findings(), DIFFERS, other, last), "table")
+    notes = [line.split()[-1] for line in text.splitlines() if line.split()[-2:-1] == ["differs"]]
+    assert notes == ["[1]", "[1]", "[2]"]
+    assert "[1] pcp (sum of pcp->count): -1: nothing known." in text
+    assert "[2] slab (NR_SLAB): +2: another." in text
+
+
 def test_both_numbers_of_a_running_kernel_are_shown() -> None:
     moved = Book("pcp", ("pcp",), "sum", 5576, 6556, 8473, "explained", "-980 from 6,556: moved")
     text = rendered(report(Findings(), VERIFIED, moved), "table")

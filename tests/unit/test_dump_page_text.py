@@ -241,3 +241,19 @@ def test_words_two_in_a_line() -> None:
     )
     assert text.count("raw:") == 4
     assert values_of(text) == values_of(CASES["buddy-6.11"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "refcount", "use"),
+    [
+        ("locked|swapcache|swapbacked", 1, "swapcache"),
+        ("owner_priv_1|swapbacked", 3, "swapcache"),
+        ("owner_priv_1", 1, "kernel"),
+        ("swapbacked", 1, "kernel"),
+        ("swapcache|swapbacked", 0, "idle"),
+    ],
+)
+def test_the_swap_cache(flags: str, refcount: int, use: str) -> None:
+    text = report(0xFFFFFFFF, "", flags).replace("refcount:1", f"refcount:{refcount}")
+    (facts,) = values_of(text)
+    assert facts["use"] == use

@@ -124,6 +124,15 @@ def test_an_elf_core_that_is_cut_off_says_so(tmp_path: Path) -> None:
     assert "is cut off: it has 20,479 of 20,480 bytes" in note
 
 
+def test_an_elf_core_that_makedumpfile_marked_as_incomplete(tmp_path: Path) -> None:
+    content = bytearray(elf((BLOCK, 0, 4 * BLOCK, 4 * BLOCK)))
+    struct.pack_into("<I", content, 48, 1)  # DUMP_ELF_INCOMPLETE in e_flags
+    opened = prepare(tmp_path, bytes(content))
+    assert not opened.is_whole
+    (note,) = opened.notes
+    assert "is incomplete (makedumpfile ran out of room" in note
+
+
 def test_more_segments_than_the_header_can_count(tmp_path: Path) -> None:
     content = bytearray(elf((BLOCK, 0, BLOCK, BLOCK)))
     struct.pack_into("<H", content, 56, 0xFFFF)

@@ -248,6 +248,19 @@ def test_only_what_tells_of_a_folio_excuses_its_tails() -> None:
         ]
 
 
+def test_a_run_of_the_swap_cache_ends_where_a_page_has_a_mapping() -> None:
+    bits = [MODERN.flag(name) for name in ("swapbacked", "owner_priv_1")]
+    memory = Memory(N, MODERN, FIRST)
+    for i in range(3):
+        memory.word(i, 0xFFFFFFFF, 1).set(i, MODERN.memcg, 0xFFFF888000000040)
+        memory.set(i, MODERN.flags, sum(1 << bit for bit in bits if bit is not None))
+    # Of no kernel address: not what a sound page has, but no page of the swap cache either.
+    memory.set(1, MODERN.mapping, 0x7F0000000000)
+    census = Census(((FIRST, FIRST + N),), ())
+    (batch,) = in_runs(MODERN, census, [PageBatch(FIRST, memory.words, None, None)], "use")
+    assert batch.offsets.tolist()[:4] == [0, 1, 2, 3]
+
+
 def test_pages_that_are_alike_are_one_run() -> None:
     memory = Memory(N, MODERN, FIRST)
     census = Census(((FIRST, FIRST + N),), ())
