@@ -11,7 +11,7 @@ from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
 
-from .errors import PageInspectError
+from .errors import LACKS_HINT, PageInspectError
 from .layout import MAX_ORDER, SECTION_PFNS, PageLayout
 from .memmap import check_sections, read_memmap
 from .ranges import Range, count, merge
@@ -271,7 +271,7 @@ def take_census(
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the zones and memory sections of this kernel: {error}",
-            "the core may be cut off: compare its size with the original",
+            LACKS_HINT,
         ) from None
     return Census(
         memmap.used,

@@ -17,7 +17,7 @@ from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.module import for_each_module
 from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
 
-from .errors import PageInspectError
+from .errors import LACKS_HINT, PageInspectError
 
 Items = list[tuple[str, int]]
 
@@ -189,7 +189,7 @@ def read_counters(prog: Program) -> Counters:
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the counters of this kernel: {error}",
-            "the core may be cut off: compare its size with the original; or check pfns: --pfn",
+            f"{LACKS_HINT}; or check pfns: --pfn",
         ) from None
     balloon = [events.get(f"BALLOON_{way}") for way in ("INFLATE", "DEFLATE")]
     return Counters(

@@ -22,6 +22,13 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+LACKS_HINT = (
+    "the core may be cut off (compare its size with the original), or lack pages of the kernel: "
+    "a makedumpfile that does not know a kernel leaves some out at -d 31"
+)
+"""What to think of when memory of the kernel itself is missing in a core."""
+
+
 class PageInspectError(Exception):
     """An error with a one-line message and a hint of what to do next."""
 

@@ -14,7 +14,7 @@ from drgn import FaultError, Program, offsetof
 
 from .census import Census
 from .classify import Pages, codes_of
-from .errors import PageInspectError
+from .errors import LACKS_HINT, PageInspectError
 from .ksm_flag import KsmRule, ksm_rule
 from .layout import SECTION_PFNS, PageLayout
 from .layout.from_types import enumerators
@@ -199,7 +199,7 @@ def length(census: Census) -> int:
     if not census.max_pfn:
         raise PageInspectError(
             "this kernel's max_pfn cannot be read, so the length of the files is not known",
-            "the core may be cut off: compare its size with the original",
+            LACKS_HINT,
         )
     return -(-census.max_pfn // SECTION_PFNS) * SECTION_PFNS
 
@@ -221,7 +221,7 @@ def find_online(prog: Program, end: int) -> Online:
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the memory sections of this kernel: {error}",
-            "the core may be cut off: compare its size with the original",
+            LACKS_HINT,
         ) from None
 
 

@@ -98,7 +98,7 @@ def _check_readable(path: Path, what: str) -> None:
     if path.is_dir():
         raise PageInspectError(f"{path} is a directory", f"name the {what} itself")
     if not path.is_file():
-        raise PageInspectError(f"{path} is no regular file", f"copy the {what} to a file first")
+        raise PageInspectError(f"{path} is not a regular file", f"copy the {what} to a file first")
     if not os.access(path, os.R_OK):
         raise PageInspectError(
             f"{path}: permission denied", f"run as root, or as a user who may read the {what}"
@@ -272,7 +272,7 @@ def open_target(core: Path | None = None, given: Given | Path | None = None) -> 
         prog, opened = _open_core(prog, core)
     if not vmcoreinfo.of(prog):
         raise PageInspectError(
-            f"{core or kcore.PATH} is no kernel, or lacks VMCOREINFO",
+            f"{core or kcore.PATH} is not a kernel core, or lacks VMCOREINFO",
             formats.NO_VMCOREINFO_HINT,
         )
     # A path may be of any bytes.

@@ -74,7 +74,7 @@ def read_file(path: Path) -> str:
     text = data[max(start, 0) :].split(b"\0", 1)[0].decode("ascii", "replace")
     if start < 0 or "\nPAGESIZE=" not in text:
         raise PageInspectError(
-            f"{path} is no VMCOREINFO: it has no OSRELEASE= and PAGESIZE=",
+            f"{path} is not VMCOREINFO: it has no OSRELEASE= and PAGESIZE=",
             "give the note's text, as in another dump of the same boot",
         )
     return text

@@ -16,7 +16,7 @@ from drgn import (
 )
 
 from ..bounded import read_whole
-from ..errors import PageInspectError
+from ..errors import LACKS_HINT, PageInspectError
 from .answers import Answers, load_answers
 from .keys import Tables, kaslr_offset, live_symbols_key, read_tables
 from .parse import BTF_MAGIC, Btf, BtfError
@@ -28,7 +28,6 @@ _IMAGE = 1 << 63
 # Of what is below, VMCOREINFO has the value, not the address.
 _IMAGE_START = 0xFFFFFFFF80000000
 LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
-CUT_OFF_HINT = "the core may be cut off: compare its size with the original"
 _KALLSYMS_HINT = (
     "give this boot's /proc/kallsyms or the build's System.map (--kallsyms FILE), or -s VMLINUX"
 )
@@ -59,7 +58,7 @@ def find_symbols(prog: Program, *, live: bool, tables: Tables | None = None) -> 
             return symbols
         problem = "they hide their addresses"
     except FaultError as error:
-        problem, hint = str(error), CUT_OFF_HINT
+        problem, hint = str(error), LACKS_HINT
     except MissingDebugInfoError:
         problem, hint = "VMCOREINFO does not say where they are", _KALLSYMS_HINT
     except (LookupError, ValueError, OverflowError, OSError, BadDataError) as error:
@@ -206,5 +205,5 @@ def find_btf(
         return Btf(data, known(data))
     except (OSError, FaultError, BtfError) as error:
         where = str(LIVE_BTF) if live else "the core"
-        hint = CUT_OFF_HINT if isinstance(error, FaultError) else _DWARF_HINT
+        hint = LACKS_HINT if isinstance(error, FaultError) else _DWARF_HINT
         raise PageInspectError(f"cannot use the BTF in {where}: {error}", hint) from None

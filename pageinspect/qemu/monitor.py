@@ -239,7 +239,7 @@ def _connect(path: Path) -> socket.socket:
     """Connect, within GREETING_S; say what is in the way."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
-            raise PageInspectError(f"{path} is no socket", _HOW)
+            raise PageInspectError(f"{path} is not a socket", _HOW)
         connection = socket.socket(socket.AF_UNIX)
         # With it, each answer says which process sent it.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)

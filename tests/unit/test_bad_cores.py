@@ -86,10 +86,10 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, option: str) -> None:
     core, fifo = tmp_path / "core", tmp_path / "fifo"
     core.write_bytes(elf_core(X86_64))
     os.mkfifo(fifo)
-    for path, message in ((fifo, "is no regular file"), (tmp_path, "is a directory")):
+    for path, message in ((fifo, "is not a regular file"), (tmp_path, "is a directory")):
         said = refused(option, path, *([] if option == "-c" else ["-c", core]))
         assert message in said[0]
-    assert "is no regular file" in refused("-c", "/dev/zero")[0]
+    assert "is not a regular file" in refused("-c", "/dev/zero")[0]
     # A file that has no size, and no place to go to.
     assert "cannot read /proc/self/maps" in refused("-c", "/proc/self/maps")[0]
 

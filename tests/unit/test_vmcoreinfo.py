@@ -294,7 +294,7 @@ def test_a_file_with_the_text_or_the_note(tmp_path: Path) -> None:
     assert vmcoreinfo.read_file(plain) == vmcoreinfo.read_file(note) == lines.decode()
     for nonsense in (b"", b"\xff" * 100, b"OSRELEASE=6.1"):
         plain.write_bytes(nonsense)
-        with pytest.raises(PageInspectError, match="is no VMCOREINFO"):
+        with pytest.raises(PageInspectError, match="is not VMCOREINFO"):
             vmcoreinfo.read_file(plain)
 
 

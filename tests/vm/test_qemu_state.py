@@ -136,7 +136,7 @@ def test_a_busy_socket_says_so(guest: Guest) -> None:
 def test_what_is_no_monitor(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     assert "no such socket" in refused(path)[0]
-    assert "is no socket" in refused(tmp_path)[0]
+    assert "is not a socket" in refused(tmp_path)[0]
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         assert "nobody listens" in refused(path)[0]
