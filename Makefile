@@ -15,7 +15,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PREFIX ?= /opt/pageinspect
+override PREFIX := $(patsubst %/,%,$(PREFIX))
 BINDIR ?= /usr/local/bin
+# Only install writes it; uninstall removes the folder that has it, and no other.
+MARK = $(PREFIX)/.pageinspect
+NOT_OWN = $(or $(if $(PREFIX),,empty),$(word 2,$(PREFIX)),$(filter-out $(abspath $(PREFIX)),$(PREFIX)),\
+          $(filter /,$(dir $(PREFIX))),$(filter $(HOME),$(PREFIX)),$(filter $(PREFIX)/%,$(BINDIR)/))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo )
 PACKAGES := busybox-static cpio debian-archive-keyring kmod mmdebstrap python3-venv \
             qemu-system-x86 squashfs-tools util-linux xz-utils zstd
@@ -29,27 +34,34 @@ SIDE_BY_SIDE := -n 2 --dist loadscope
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= 1
 
-.PHONY: demo install uninstall test test-all test-unit lint fuzz bench large-cores soak packages \
-        clean
+.PHONY: demo install uninstall own-folder test test-all test-unit lint fuzz bench large-cores soak \
+        packages clean
 
-# A folder of its own: uninstall removes it whole.
-install: packages
-	@if [ -e $(PREFIX) ] && [ ! -e $(PREFIX)/pyvenv.cfg ]; then \
-		echo "$(PREFIX) is not a folder of pageinspect's own: make install PREFIX=FOLDER"; exit 1; \
+install: own-folder packages
+	@if [ ! -e $(MARK) ] && [ -n "$$(ls -A $(PREFIX) 2>/dev/null)" ]; then \
+		echo "$(PREFIX) is there, and make install did not make it: make install PREFIX=FOLDER"; \
+		exit 1; \
 	fi
-	@mkdir -p $(PREFIX) $(BINDIR) && test -w $(PREFIX) -a -w $(BINDIR) \
+	@mkdir -p $(BINDIR) && test -w $(BINDIR) && mkdir -p $(PREFIX) && test -w $(PREFIX) \
 		|| { echo "run: sudo make install"; exit 1; }
+	@touch $(MARK)
 	$(PYTHON) -m venv $(PREFIX)
 	$(PREFIX)/bin/pip install -q .
 	ln -sfn $(PREFIX)/bin/pageinspect $(BINDIR)/pageinspect
 	$(BINDIR)/pageinspect --version
 
-uninstall:
-	@if [ ! -e $(PREFIX)/bin/pageinspect ]; then echo "pageinspect is not in $(PREFIX)"; exit 1; fi
+uninstall: own-folder
+	@if [ ! -e $(MARK) ]; then echo "make install has not put pageinspect in $(PREFIX)"; exit 1; fi
 	@if [ "$$(readlink $(BINDIR)/pageinspect)" = $(PREFIX)/bin/pageinspect ]; then \
 		echo rm $(BINDIR)/pageinspect; rm $(BINDIR)/pageinspect; \
 	fi
 	rm -r $(PREFIX)
+
+own-folder:
+	@if [ -n "$(NOT_OWN)" ]; then \
+		echo "PREFIX is the full path of a folder of pageinspect's own, without BINDIR in it"; \
+		exit 1; \
+	fi
 
 demo: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest

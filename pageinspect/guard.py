@@ -22,6 +22,7 @@ from typing import NoReturn, TypeVar
 from .errors import Exit, PageInspectError
 from .processes import Watcher
 from .signals import settled
+from .terminal import write
 
 PATIENCE_S = 60
 """Seconds of CPU time from one sign of progress to the next. Opening a core takes half of one, a
@@ -72,7 +73,7 @@ def apart(task: Callable[[], int], core: Path) -> int:
         return status
     if sys.stderr is not None and sys.stderr.isatty():
         # The child may have left a progress bar.
-        sys.stderr.write("\r\x1b[K")
+        write("\r\x1b[K")
     raise _end(signal.Signals(-status), core)
 
 

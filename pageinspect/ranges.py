@@ -15,9 +15,10 @@ _KERNEL = 1 << 63
 """No pfn is so large: addresses of the kernel are."""
 _DEVICE = "Device"
 """ZONE_DEVICE by the kernel's name for it."""
-_NUMBER = r"((?:0x[0-9a-fA-F]{1,16}|[0-9]{1,20})[KMGT]?)"
+NUMBER = r"((?:0x[0-9a-fA-F]{1,16}|[0-9]{1,20})[KMGT]?)"
+_NAMED = ("zone:", "node:")
 _UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
-_FORM = re.compile(rf"(phys:)?{_NUMBER}(?:([-,+]){_NUMBER})?")
+_FORM = re.compile(rf"(phys:)?{NUMBER}(?:([-,+]){NUMBER})?")
 GRAMMAR = (
     "START-END or START,END (end exclusive), START+COUNT, one pfn, the same of physical "
     "addresses after phys:, zone:NAME or node:N; numbers are decimal or 0x, those after phys: may "
@@ -73,7 +74,8 @@ def count(ranges: Iterable[Range]) -> int:
     return sum(end - start for start, end in ranges)
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """Return what a text of the form NUMBER says."""
     shift = _UNITS.get(text[-1], 0)
     digits = text[:-1] if shift else text
     return int(digits, 16 if digits.startswith("0x") else 10) << shift
@@ -84,16 +86,13 @@ def _numeric(text: str, page_shift: int) -> Range:
     if match is None:
         raise UsageError(f"{text!r} is not a pfn range", f"write {GRAMMAR}")
     phys, first, operator, second = match.groups()
-    if not phys and {first[-1], (second or "0")[-1]} & set(_UNITS):
-        raise UsageError(
-            f"{text!r} has a unit, but pfns are counted in pages",
-            "give physical addresses after phys:, such as phys:0x40000000+2M",
-        )
-    start = _number(first)
+    if not phys:
+        check_no_unit(text, first, second or "0")
+    start = number(first)
     if second is None:
         end = start + (1 << page_shift if phys else 1)
     else:
-        end = _number(second)
+        end = number(second)
         if operator == "+":
             end += start
     if end <= start:
@@ -101,6 +100,22 @@ def _numeric(text: str, page_shift: int) -> Range:
     if phys:
         start, end = start >> page_shift, -(-end >> page_shift)
     return start, end
+
+
+def check_no_unit(text: str, *numbers: str) -> None:
+    """Raise UsageError where one of the numbers, which are pfns, ends in a unit."""
+    if {each[-1] for each in numbers} & set(_UNITS):
+        raise UsageError(
+            f"{text!r} has a unit, but pfns are counted in pages",
+            "give physical addresses after phys:, such as phys:0x40000000+2M",
+        )
+
+
+def check_forms(texts: Iterable[str]) -> None:
+    """Raise UsageError for what is no range of any kernel."""
+    for text in texts:
+        if not text.startswith(_NAMED):
+            _numeric(text, 0)
 
 
 def _named(text: str, census: "Census") -> list[Range]:
@@ -131,11 +146,7 @@ def resolve(texts: Sequence[str], census: "Census", page_shift: int) -> list[Ran
         return list(census.spanned)
     wanted: list[Range] = []
     for text in texts:
-        asked = (
-            _named(text, census)
-            if text.startswith(("zone:", "node:"))
-            else [_numeric(text, page_shift)]
-        )
+        asked = _named(text, census) if text.startswith(_NAMED) else [_numeric(text, page_shift)]
         found = intersect(merge(asked), census.spanned)
         if not found:
             start = asked[0][0]

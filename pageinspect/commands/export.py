@@ -9,14 +9,14 @@ Struct pages that cannot be read have KPF_NOPAGE and count 0; they are counted o
 import argparse
 import contextlib
 import itertools
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..errors import Exit, UsageError
+from ..terminal import write_line
 from ..units import counted
 from .options import add_mode_argument, add_target_arguments, open_target, read_errors
-from .output import check_output, open_output
+from .output import check_output, is_same_output, open_output
 from .walking import add_jobs_argument, folded
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def run(args: argparse.Namespace) -> int:
     named = [path for path in paths if path is not None]
     if not named:
         raise UsageError("nothing to write", "give --kpageflags FILE, --kpagecount FILE or both")
-    if len(named) == 2 and named[0].resolve() == named[1].resolve():
-        raise UsageError("both files have one name", "give each of them a name of its own")
     for path in named:
-        check_output(path)
+        check_output(path, args.mode)
+    if len(named) == 2 and is_same_output(*named):
+        raise UsageError("both files have one name", "give each of them a name of its own")
     opened = survey.survey(open_target(args))
     with contextlib.ExitStack() as stack:
         flags, counts = (
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         unreadable = _write(args, opened, flags, counts)
     if unreadable:
         pages = counted(unreadable, "struct page")
-        sys.stderr.write(f"{pages} could not be read: KPF_NOPAGE, count 0\n")
+        write_line(f"{pages} could not be read: KPF_NOPAGE, count 0")
     return int(Exit.INCOMPLETE if unreadable else Exit.COMPLETE)
 
 
@@ -85,9 +85,9 @@ def _write(
     prog, census = opened.target.prog, opened.census
     rules = kpageflags.build_rules(prog, opened.layout)
     if flags is not None and rules.inferred_from:
-        sys.stderr.write(
+        write_line(
             "the code of stable_page_flags() does not show which pages have KPF_KSM: "
-            f"{_KSM[rules.ksm]} here, inferred from {rules.inferred_from}\n"
+            f"{_KSM[rules.ksm]} here, inferred from {rules.inferred_from}"
         )
     end = kpageflags.length(census)
     kpageflags.check_length(prog, end)

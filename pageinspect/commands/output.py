@@ -86,6 +86,11 @@ def check_output(output: Path | None, mode: int | None = None) -> None:
     try:
         with safe_files.place_of(output) as place:
             _check_place(output, place)
+            if mode is not None and not _is_replaced(place):
+                raise UsageError(
+                    f"--mode is for a file, and {output} is a device, a FIFO or an open file",
+                    "leave --mode away, or name a file",
+                )
     except OSError as error:
         raise cannot_write(output, error.strerror) from None
 
@@ -98,6 +103,13 @@ def _check_place(output: Path, place: safe_files.Place) -> None:
             raise cannot_write(output, "its folder is not there, or not yours to write")
     elif not os.access(place.name, os.W_OK, dir_fd=place.folder):
         raise cannot_write(output, "permission denied")
+
+
+def is_same_output(left: Path, right: Path) -> bool:
+    """Return whether two paths lead to one name in one folder. Raises OSError."""
+    with safe_files.place_of(left) as one, safe_files.place_of(right) as other:
+        folders = os.fstat(one.folder), os.fstat(other.folder)
+        return one.name == other.name and os.path.samestat(*folders)
 
 
 def _is_replaced(place: safe_files.Place) -> bool:
@@ -135,7 +147,7 @@ def open_output(output: Path, *, binary: bool = False, mode: int | None = None) 
     Links are followed as safe_files.py says; a device or FIFO is written to as it is. A file gets
     `mode`, or what the umask leaves. Raises PageInspectError.
     """
-    check_output(output)
+    check_output(output, mode)
     try:
         with safe_files.place_of(output) as place, contextlib.ExitStack() as stack:
             if _is_replaced(place):
@@ -143,6 +155,9 @@ def open_output(output: Path, *, binary: bool = False, mode: int | None = None) 
             else:
                 raw = stack.enter_context(os.fdopen(place.open_in_place(os.O_WRONLY), "wb"))
             yield raw if binary else stack.enter_context(_as_text(raw))
+    except BrokenPipeError:
+        # The reader of a FIFO left, or that of standard output under its name in /dev.
+        raise
     except OSError as error:
         raise cannot_write(output, error.strerror) from None
 

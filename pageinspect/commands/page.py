@@ -1,8 +1,8 @@
 """Everything about single pages, as dump_page() and more.
 
 ADDR is a pfn, or an address after phys: (physical), virt: (kernel virtual: direct map, image,
-vmalloc) or page: (a struct page); decimal or 0x. --dump-text asks no kernel: it decodes the reports
-of dump_page() in a log.
+vmalloc) or page: (a struct page); decimal or 0x, an address also with K, M, G or T: phys:16M.
+--dump-text asks no kernel: it decodes the reports of dump_page() in a log.
 """
 
 import argparse

@@ -148,11 +148,13 @@ def _announce(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trace and report."""
     from ..libraries import start_small
+    from ..ranges import check_forms
     from ..trace.find_bcc import find_bcc, load_bcc, preload
 
     check_together(args)
     check_command(args.command)
     check_command(args.exec or [])
+    check_forms(args.pfn)
     check_output(args.output, args.mode)
     package = find_bcc()
     preload()

@@ -9,28 +9,37 @@ from .arguments import names, names_of, whole_number
 _MOST = (1 << 32) - 1
 
 
-class _RefuseTarget(argparse.Action):
+class _Refuse(argparse.Action):
     """Says why there is no such option, to those who know it of the other commands."""
 
     def __call__(self, *_: object) -> None:
-        raise UsageError(
-            "trace counts what the running kernel frees, not what is in a core or another guest",
-            "leave -c and --qemu away; in a guest: pageinspect vm run KERNEL -- pageinspect trace",
-        )
+        raise UsageError(*self.const)
 
 
 def refuse_targets(parser: argparse.ArgumentParser) -> None:
-    """Take the options that name another kernel, and say why trace cannot have them."""
-    parser.add_argument(
-        "-c",
-        "--core",
-        "--qemu",
-        action=_RefuseTarget,
-        nargs="?",
-        dest=argparse.SUPPRESS,
-        default=argparse.SUPPRESS,
-        help=argparse.SUPPRESS,
-    )
+    """Take the options that say which kernel it is, and say why trace cannot have them."""
+    for options, why, advice in (
+        (
+            ("-c", "--core", "--qemu", "--pause"),
+            "trace counts what the running kernel frees, not what is in a core or another guest",
+            "leave -c and --qemu away; in a guest: pageinspect vm run KERNEL -- pageinspect trace",
+        ),
+        (
+            ("-s", "--symbols", "--btf", "--kallsyms", "--vmcoreinfo", "--symbols-from"),
+            "trace takes types and symbols from the running kernel itself",
+            "leave {} away; pageinspect doctor shows whether this kernel has them",
+        ),
+    ):
+        for option in options:
+            parser.add_argument(
+                option,
+                action=_Refuse,
+                nargs="?",
+                const=(f"{option}: {why}", advice.format(option)),
+                dest=argparse.SUPPRESS,
+                default=argparse.SUPPRESS,
+                help=argparse.SUPPRESS,
+            )
 
 
 def add_filters(group: "argparse._ArgumentGroup") -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ..terminal import say
+from ..terminal import say, write, write_line
 from .options import write_report, write_text
 from .output import forget, open_growing, report_stream
 
@@ -92,7 +92,7 @@ class Output:
 
         if report.lost.total and (self._args.folded or self._is_events_alone()):
             # These forms have no place for it.
-            sys.stderr.write(told_lost(report.lost) + "\n")
+            write_line(told_lost(report.lost))
         if self._args.folded:
             write_text(self._args, "".join(report.folded()))
         elif self._args.interval is not None:
@@ -173,20 +173,19 @@ class Watch:
             if self._seen[stack] <= _TOLD_ONE_BY_ONE:
                 # A stack is told once; after that its number is enough.
                 first = self._seen[stack] == 1
-                sys.stderr.write(self._lines.alarm(event, number, with_stack=first))
+                write(self._lines.alarm(event, number, with_stack=first))
                 continue
             if not self._more:
                 self._since = self._clock()
             self._more[stack, event.who.kind] += 1
         if self._more and self._clock() - self._since >= 1:
             self._tell_more()
-        sys.stderr.flush()
         if alarms:
             self.fire()
 
     def _tell_more(self) -> None:
         for (stack, kind), frees in self._more.items():
-            sys.stderr.write(self._lines.more_alarms(kind, frees, self._numbers[stack]))
+            write(self._lines.more_alarms(kind, frees, self._numbers[stack]))
         self._more.clear()
 
     def fire(self) -> None:

@@ -11,11 +11,14 @@ from ..errors import UsageError
 from ..layout import PageLayout
 from ..page_tables import PageTables
 
-_FORM = re.compile(r"(phys:|virt:|page:)?(0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
+_FORM = re.compile(rf"(phys:|virt:|page:)?{ranges.NUMBER}")
 _TOP = 1 << 64
 _KERNEL = 1 << 63
 """Addresses from here on are the kernel's."""
-GRAMMAR = "a pfn, or phys:, virt: or page: (a struct page) and an address; decimal or 0x"
+GRAMMAR = (
+    "a pfn, or phys:, virt: or page: (a struct page) and an address; decimal or 0x, an "
+    "address also with K, M, G or T"
+)
 
 
 def resolve_addresses(
@@ -30,10 +33,9 @@ def _resolve(text: str, prog: Program, layout: PageLayout, census: Census) -> in
     if match is None:
         raise UsageError(f"{text!r} is no page", f"write {GRAMMAR}")
     kind, digits = match.groups()
-    try:
-        number = int(digits, 0) if digits.startswith("0x") else int(digits)
-    except ValueError:
-        raise UsageError(f"{text!r} is no page", f"write {GRAMMAR}") from None
+    if not kind:
+        ranges.check_no_unit(text, digits)
+    number = ranges.number(digits)
     if number >= _TOP:
         raise UsageError(f"{text} is beyond 64 bits", f"write {GRAMMAR}")
     if kind == "page:":

@@ -11,6 +11,7 @@ from synthetic import MODERN
 from pageinspect.__main__ import main
 from pageinspect.census import Census
 from pageinspect.commands import CommandParser, build_parser
+from pageinspect.commands.trace import check_types
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.page import address
 from pageinspect.ranges import resolve
@@ -35,6 +36,7 @@ JUNK = (
     "%s{}",
     "phys:",
     "None",
+    "loop",
 )
 CENSUS = Census(((0x1000, 0x1004), (0x8000, 0x9000)), ())
 CORE = ["-c", "core"]
@@ -98,7 +100,9 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("pageinspect.guard.apart", lambda task, _core: task())
     monkeypatch.setattr("pageinspect.libraries.start_small", lambda: None)
     monkeypatch.setattr("pageinspect.target._open_live", refuse)
-    monkeypatch.setattr("pageinspect.trace.find_bcc.find_bcc", refuse)
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setattr("pageinspect.trace.find_bcc.find_bcc", lambda: None)
+    monkeypatch.setattr("pageinspect.trace.find_bcc.preload", lambda: None)
     monkeypatch.setattr("pageinspect.doctor.items.examine", lambda: ())
 
 
@@ -119,7 +123,26 @@ def test_junk_is_one_line_and_a_hint(name: str, capsys: pytest.CaptureFixture[st
         assert second.startswith("  hint: "), words
         assert len(second) > len("  hint: "), words
         assert (first + second).isprintable(), words
+        # That is what becomes of an error that nobody thought of.
+        assert "made sense of" not in told, words
+        assert "report this line" not in told, words
     assert 2 in statuses
+
+
+@pytest.mark.usefixtures("harmless")
+def test_two_links_that_lead_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other").symlink_to("other")
+    assert main(["export", *CORE, "--kpageflags", "loop", "--kpagecount", "other"]) == 1
+    assert "cannot write loop: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("harmless")
+@pytest.mark.parametrize("value", ["", "foo", "5-5", "16M", "phys:"])
+def test_the_form_of_a_range_is_looked_at_before_bcc(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pageinspect.trace.find_bcc.find_bcc", lambda: pytest.fail("too late"))
+    assert main(["trace", f"--pfn={value}"]) == 2
 
 
 @pytest.mark.parametrize("text", JUNK)
@@ -127,6 +150,7 @@ def test_junk_where_a_kernel_is_at_hand(text: str) -> None:
     for ask in (
         lambda: resolve([text], CENSUS, 12),
         lambda: resolve([f"phys:{text}+{text}"], CENSUS, 12),
+        lambda: check_types((text,), MODERN),
         lambda: address.resolve_addresses([text], None, MODERN, CENSUS),
         lambda: address.resolve_addresses([f"page:{text}"], None, MODERN, CENSUS),
     ):

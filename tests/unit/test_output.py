@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.commands.output import check_output, open_output
+from pageinspect.commands.output import check_output, is_same_output, open_output
 from pageinspect.errors import PageInspectError, UsageError
 
 
@@ -65,3 +65,32 @@ def test_a_standard_output_that_is_closed_is_told_at_once(monkeypatch: pytest.Mo
         check_output(None)
     assert "-o FILE" in caught.value.hint
     check_output(Path("report"))
+
+
+def test_a_reader_who_leaves_is_no_failure_to_write(tmp_path: Path) -> None:
+    read, written = os.pipe()
+    os.close(read)
+    with pytest.raises(BrokenPipeError):
+        write(Path(f"/dev/fd/{written}"), "text")
+    os.close(written)
+
+
+def test_a_mode_is_for_a_file_that_is_made(tmp_path: Path) -> None:
+    fifo, plain = tmp_path / "fifo", tmp_path / "plain"
+    os.mkfifo(fifo)
+    with plain.open("w") as stream:
+        for output in (fifo, Path("/dev/null"), Path(f"/dev/fd/{stream.fileno()}")):
+            with pytest.raises(UsageError, match="--mode is for a file"):
+                check_output(output, 0o640)
+            check_output(output)
+    check_output(plain, 0o640)
+    check_output(tmp_path / "new", 0o640)
+
+
+def test_one_output_under_two_names(tmp_path: Path) -> None:
+    (tmp_path / "folder").symlink_to(".")
+    (tmp_path / "link").symlink_to("new")
+    new = tmp_path / "new"
+    for other in ("new", "folder/new", "link", "folder/folder/link"):
+        assert is_same_output(new, tmp_path / other)
+    assert not is_same_output(new, tmp_path / "other")

@@ -24,6 +24,14 @@ LAYOUT = replace(MODERN, flag_bits=tuple(sorted(FLAGS, key=lambda f: f[1])))
 CENSUS = Census(((0x1000, 0x1004), (0x8000, 0x9000)), ())
 
 
+def test_a_physical_address_is_written_as_in_a_range() -> None:
+    texts = ["phys:16M", "phys:0x1000000", "0x1000", "phys:16388K"]
+    found = resolve_addresses(texts, None, LAYOUT, CENSUS)  # type: ignore[arg-type]
+    assert found == [0x1000, 0x1000, 0x1000, 0x1001]
+    with pytest.raises(UsageError, match="has a unit, but pfns"):
+        resolve_addresses(["16M"], None, LAYOUT, CENSUS)  # type: ignore[arg-type]
+
+
 def describe(memory: Memory, i: int) -> PageFacts:
     return describe_page(memory.pages(), i, None)
 

@@ -63,6 +63,11 @@ def test_a_command_that_is_not_there() -> None:
         (["--comm", ""], "name of a task"),
         (["--by", "colour"], "choose from comm, pid"),
         (["--type", ","], "list of names"),
+        (["-c", "x"], "-c: trace counts what the running kernel frees"),
+        (["--pause"], "--pause: trace counts what the running kernel frees"),
+        (["-s", "x"], "-s: trace takes types and symbols from the running kernel"),
+        (["--btf", "x"], "--btf: trace takes types and symbols from the running kernel"),
+        (["--symbols-from=btf"], "--symbols-from: trace takes types and symbols from the"),
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors(options: list[str], message: str) -> None:
