@@ -124,7 +124,8 @@ def survey(target: Target) -> Survey:
     prog, core = target.prog, core_path(target)
     layout = build_layout(prog, target.vmcoreinfo)
     changing = target.provenance.changing
-    most = None if core is None else most_sections(core)
+    # What is read may be a copy without a name.
+    most = None if core is None else most_sections(target.core or core)
     census = take_census(prog, layout, target.vmcoreinfo, changing=changing, most_sections=most)
     survey = Survey(target, layout, census)
     if core is None:

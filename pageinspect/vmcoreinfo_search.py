@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from drgn import FaultError, Program
+from drgn import BadDataError, FaultError, Program
 
 from . import vmcoreinfo
 from .errors import PageInspectError
@@ -50,7 +50,11 @@ def find(
     for text in texts:
         getting_on()
         info = vmcoreinfo.parse(text)
-        prog = opened_with(text)
+        try:
+            prog = opened_with(text)
+        except (PageInspectError, BadDataError, ValueError):
+            # Another program's text about a kernel, say.
+            continue
         where = _release_at(prog, info)
         if where is None:
             continue

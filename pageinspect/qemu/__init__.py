@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from drgn import Architecture, Platform
 
@@ -60,10 +59,9 @@ def open_guest(
 
 def _registers(monitor: Monitor) -> dict[int, tuple[int, int]]:
     """Return the program counter and the stack pointer of each CPU."""
-    asked: dict[str, Any] = {"command-line": "info registers -a"}
-    text = monitor.execute("human-monitor-command", **asked)
+    text = monitor.human("info registers -a")
     found: dict[int, tuple[int, int]] = {}
-    for cpu, said in _OF_CPU.findall(str(text)):
+    for cpu, said in _OF_CPU.findall(text):
         pc, sp = (re.search(rf"\b{name}=([0-9a-f]+)", said) for name in ("RIP", "RSP"))
         if pc is not None and sp is not None:
             found[int(cpu)] = (int(pc[1], 16), int(sp[1], 16))

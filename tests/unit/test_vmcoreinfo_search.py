@@ -108,3 +108,13 @@ def test_memory_without_a_kernel(tmp_path: Path) -> None:
     with pytest.raises(PageInspectError, match="lacks VMCOREINFO") as error:
         open_target(memory.core(tmp_path, 0x30000))
     assert "--vmcoreinfo" in error.value.hint
+
+
+@pytest.mark.parametrize("line", ["NUMBER(phys_base)=one", "NUMBER(phys_base)=", "PAGESIZE=0"])
+def test_a_text_that_no_kernel_wrote_is_passed_over(tmp_path: Path, line: str) -> None:
+    memory = Memory()
+    memory.add_kernel("6.12.0-here", 0x10000, 0)
+    key = line.partition("=")[0]
+    made = re.sub(rf"^{re.escape(key)}=.*$", line, TEMPLATE, flags=re.MULTILINE).encode()
+    memory.bytes[0x40000 : 0x40000 + len(made)] = made
+    assert release_of(memory.core(tmp_path, 0x10000)) == "6.12.0-here"

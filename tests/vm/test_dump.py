@@ -281,7 +281,7 @@ def test_a_dump_that_lacks_everything(core: Core, asked: Asked, tmp_path: Path) 
     assert whole[0] == 0
     with without_note(core.path) as text:
         status, out, error = uses()
-        assert (status, out) == whole[:2]
+        assert (status, out) == whole[:2], error
         assert "lacks the note VMCOREINFO; the text was found in its memory" in error
         info.write_text(text)
         assert uses("--vmcoreinfo", info) == whole

@@ -107,7 +107,12 @@ def rows(report: dict[str, Any]) -> dict[str, tuple[int, int, dict[str, int], bo
 
 def alarms(said: str) -> Counter[str]:
     """Return how often a free of each type was told."""
-    return Counter(re.findall(r"^pageinspect: DISALLOWED: (\S+) freed at ", said, re.MULTILINE))
+    found = Counter(re.findall(r"^pageinspect: DISALLOWED: (\S+) freed at ", said, re.MULTILINE))
+    # What comes of one stack after the first ten is counted.
+    more = r"^pageinspect: DISALLOWED: ([\d,]+) more frees? of (\S+), stack"
+    for frees, name in re.findall(more, said, re.MULTILINE):
+        found[name] += int(frees.replace(",", ""))
+    return found
 
 
 def free(guest: Guest, writes: Sequence[str]) -> None:
