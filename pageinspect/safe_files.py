@@ -67,6 +67,11 @@ class Place(NamedTuple):
         """Whether others may write the folder."""
         return others_write(os.fstat(self.folder))
 
+    @property
+    def path(self) -> Path:
+        """A path of it that has no links in it."""
+        return Path(os.path.normpath(Path(f"/proc/self/fd/{self.folder}").readlink() / self.name))
+
     def open_in_place(self, flags: int) -> int:
         """Open the file that is there, or make it, and return a descriptor. Raises OSError.
 
