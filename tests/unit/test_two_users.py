@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from drgn import Program
 from two_users import OTHER, as_other, plant, takes_root
 
 from pageinspect.btf.answers import Answers, load_answers
+from pageinspect.commands import vm_dump
 from pageinspect.commands.options import keep_answers
 from pageinspect.commands.output import check_output, open_output
 from pageinspect.commands.trace_output import open_stream
@@ -24,6 +26,7 @@ from pageinspect.errors import PageInspectError
 from pageinspect.target import Provenance, Target
 from pageinspect.vm import answers, cache, kdump, tools
 from pageinspect.vm.archive import Archive
+from pageinspect.vm.core_file import folder_of_kdump
 from pageinspect.vm.guest import Guest
 
 pytestmark = takes_root
@@ -230,6 +233,39 @@ def test_the_folder_beside_a_kdump_is_no_link_and_has_none(
     assert crash(tmp_path / "core", tmp_path, monkeypatch) == ours
     assert {path.name for path in ours.iterdir()} == set(answers.NAMES)
     assert not (ours / "meminfo").is_symlink()
+
+
+def test_the_folder_beside_a_kdump_is_looked_at_before_a_guest_boots(
+    theirs: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def boot(*_: object) -> None:
+        raise AssertionError("it boots")
+
+    def dump(core: Path) -> None:
+        vm_dump.run(Namespace(output=core, kdump="lzo", memory=1 << 30, dump_level=None))
+
+    monkeypatch.setattr(vm_dump, "in_guest", boot)
+    plant(shared / "core.kernel", tmp_path)
+    with pytest.raises(PageInspectError, match="is not a folder"):
+        dump(shared / "core")
+    as_other((theirs / "core.kernel").mkdir)
+    with pytest.raises(PageInspectError, match="another user can change"):
+        dump(theirs / "core")
+    with pytest.raises(AssertionError, match="it boots"):
+        dump(tmp_path / "core")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kdump_is_where_its_link_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("links", "data"):
+        (tmp_path / name).mkdir()
+    core = tmp_path / "links/link"
+    core.symlink_to("../data/real")
+    assert folder_of_kdump(core) == tmp_path / "data"
+    folder = crash(core, tmp_path, monkeypatch)
+    assert folder == tmp_path / "data/real.kernel"
+    assert {path.name for path in folder.iterdir()} == set(answers.NAMES)
+    assert [path.name for path in core.parent.iterdir()] == ["link"]
 
 
 # The cache.
