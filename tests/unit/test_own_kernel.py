@@ -3,9 +3,7 @@
 import os
 import shutil
 import socket
-import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +32,14 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     return found
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that both users can enter, with a kernel of this one."""
-    path = Path(tempfile.mkdtemp(prefix="pageinspect-test-"))
-    path.chmod(0o755)
-    (path / "bzImage").write_bytes(b"kernel")
-    folder = path / "lib/modules/6.99"
+@pytest.fixture(autouse=True)
+def _kernel(place: Path) -> None:
+    """Put a kernel there, and its modules."""
+    (place / "bzImage").write_bytes(b"kernel")
+    folder = place / "lib/modules/6.99"
     (folder / "kernel/block").mkdir(parents=True)
     (folder / "kernel/virtio.ko").write_bytes(b"virtio")
     (folder / "build").symlink_to("/usr/src")
-    yield path
-    shutil.rmtree(path)
 
 
 def take(place: Path) -> None:

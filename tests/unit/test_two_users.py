@@ -3,9 +3,8 @@
 import contextlib
 import json
 import os
-import shutil
+import signal
 import stat
-import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
@@ -23,6 +22,7 @@ from pageinspect.commands.options import keep_answers
 from pageinspect.commands.output import check_output, open_output
 from pageinspect.commands.trace_output import open_stream
 from pageinspect.errors import PageInspectError
+from pageinspect.safe_files import place_of
 from pageinspect.target import Provenance, Target
 from pageinspect.vm import answers, cache, kdump, tools
 from pageinspect.vm.archive import Archive
@@ -32,33 +32,6 @@ from pageinspect.vm.guest import Guest
 pytestmark = takes_root
 
 ROOTS = "root's own\n"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that both users can enter."""
-    path = Path(tempfile.mkdtemp(prefix="pageinspect-test-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def shared(place: Path) -> Path:
-    """A folder that both users can write, like /tmp."""
-    path = place / "shared"
-    path.mkdir()
-    path.chmod(0o1777)
-    return path
-
-
-@pytest.fixture
-def theirs(place: Path) -> Path:
-    """A folder of the other user."""
-    path = place / "theirs"
-    path.mkdir()
-    os.chown(path, OTHER, OTHER)
-    return path
 
 
 @pytest.fixture
@@ -134,6 +107,35 @@ def test_a_fifo_that_another_user_made_gets_nothing(shared: Path) -> None:
     # Nobody reads it: opening it would wait for ever.
     with pytest.raises(PageInspectError, match="by another user"):
         write(shared / "fifo")
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """Ends a test that waits for the reader of a FIFO."""
+
+    def give_up(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("in_time")
+def test_a_fifo_that_another_user_makes_meanwhile_is_not_waited_for(theirs: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT
+    with place_of(theirs / "report") as place:
+        as_other(partial(os.mkfifo, theirs / "report"))
+        with pytest.raises(FileExistsError):
+            place.open_in_place(flags)
+    (theirs / "ours").touch()
+    with place_of(theirs / "ours") as place:
+        as_other((theirs / "ours").unlink)
+        as_other(partial(os.mkfifo, theirs / "ours"))
+        with pytest.raises(PageInspectError, match=f"^{theirs}/ours was put there by another user"):
+            place.open_in_place(flags)
 
 
 def replace_temporary(folder: Path, target: Path) -> None:
@@ -309,6 +311,8 @@ def test_a_cache_that_another_user_can_change_is_not_used(
     with pytest.raises(PageInspectError, match="is not used") as caught:
         cache.folder("answers")
     assert "PAGEINSPECT_CACHE" in caught.value.hint
+    assert str(home / "answers") in caught.value.message.partition("is not used")[2]
+    assert loosen is give or f"chmod go-w {home / 'answers'}," in caught.value.hint
     (home / "answers/build-0.1.0-1.json").write_text("{}")
     kept = load_answers("build")
     kept.learn(kept.types, "4 page", [7])
