@@ -43,14 +43,6 @@ def others_write(found: os.stat_result) -> bool:
     return not is_ours(found) or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def only_ours(path: Path) -> bool:
-    """Return whether nobody but this user and root may write the file that a path leads to."""
-    try:
-        return not others_write(path.stat())
-    except OSError:
-        return False
-
-
 class Place(NamedTuple):
     """Where a path leads: a name in a folder. There need not be a file of that name."""
 
@@ -121,6 +113,16 @@ def trusted_folder(path: Path, *, make: bool = False, mode: int = 0o755) -> Iter
         yield place.folder
     finally:
         os.close(place.folder)
+
+
+def only_ours(path: Path) -> bool:
+    """Return whether nobody but this user and root may write or replace what a path leads to."""
+    try:
+        place = _follow(path, list(path.absolute().parts[1:]), trusted=True)
+    except (OSError, UntrustedError):
+        return False
+    os.close(place.folder)
+    return place.found is not None and not others_write(place.found)
 
 
 def _follow(path: Path, parts: list[str], *, trusted: bool, make: int = 0) -> Place:

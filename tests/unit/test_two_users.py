@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import stat
 from argparse import Namespace
 from collections.abc import Iterator
@@ -22,9 +23,9 @@ from pageinspect.commands.options import keep_answers
 from pageinspect.commands.output import check_output, open_output
 from pageinspect.commands.trace_output import open_stream
 from pageinspect.errors import PageInspectError
-from pageinspect.safe_files import place_of
+from pageinspect.safe_files import only_ours, place_of
 from pageinspect.target import Provenance, Target
-from pageinspect.vm import answers, cache, kdump, tools
+from pageinspect.vm import answers, cache, kdump, qemu, tools
 from pageinspect.vm.archive import Archive
 from pageinspect.vm.core_file import folder_of_kdump
 from pageinspect.vm.guest import Guest
@@ -430,6 +431,29 @@ def test_nothing_is_kept_of_a_core_that_another_user_may_change(home: Path, shar
     assert not kept(0o666, 0)
     assert not kept(0o660, 0)
     assert not kept(0o600, OTHER)
+
+
+def test_nothing_is_kept_of_a_core_that_another_user_may_replace(
+    theirs: Path, shared: Path, tmp_path: Path
+) -> None:
+    for folder in (theirs, shared, tmp_path):
+        (folder / "core").touch()
+    plant(theirs / "link", tmp_path / "core")
+    assert not only_ours(theirs / "core")
+    assert not only_ours(theirs / "link")
+    assert only_ours(shared / "core")
+    assert only_ours(tmp_path / "core")
+
+
+def test_a_socket_is_not_removed_through_the_link_of_another_user(
+    shared: Path, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    plant(shared / "folder", tmp_path)
+    with pytest.raises(PageInspectError, match="link that another user made"):
+        qemu.clear_socket(shared / "folder/socket")
+    assert (tmp_path / "socket").is_socket()
 
 
 # Modes.
