@@ -194,8 +194,8 @@ def test_details_say_what_the_struct_page_says() -> None:
     memory.word(17, 0xF5000000)
     details = {v.pfn: v.detail for v in find([memory.pages()], live=False).kept}
     assert details[0x1005] == (
-        "page_type 0xffffffff, refcount 0, mapping 0x0, compound 0x0, memcg 0x0, flags lru, node 0, "
-        "zone 1, "
+        "page_type 0xffffffff, refcount 0, mapping 0x0, compound 0x0, memcg 0x0, flags lru, "
+        "node 0, zone 1, "
         "in the free block 0x1000 of order 3"
     )
     assert details[0x1011].endswith("tail of 0x1010")
