@@ -43,14 +43,6 @@ def others_write(found: os.stat_result) -> bool:
     return not is_ours(found) or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def only_ours(path: Path) -> bool:
-    """Return whether nobody but this user and root may write the file that a path leads to."""
-    try:
-        return not others_write(path.stat())
-    except OSError:
-        return False
-
-
 class Place(NamedTuple):
     """Where a path leads: a name in a folder. There need not be a file of that name."""
 
@@ -67,28 +59,34 @@ class Place(NamedTuple):
         """Whether others may write the folder."""
         return others_write(os.fstat(self.folder))
 
+    @property
+    def path(self) -> Path:
+        """A path of it that has no links in it."""
+        return Path(os.path.normpath(Path(f"/proc/self/fd/{self.folder}").readlink() / self.name))
+
     def open_in_place(self, flags: int) -> int:
         """Open the file that is there, or make it, and return a descriptor. Raises OSError.
 
         In a folder that others may write it must be this user's or root's own, under this one name.
         """
-        if self.found is not None:
-            # A FIFO would be waited for.
-            self._check(self.found)
-        follow = 0 if self.is_descriptor else os.O_NOFOLLOW
-        descriptor = os.open(self.name, flags | follow | os.O_CLOEXEC, 0o666, dir_fd=self.folder)
+        flags |= os.O_CLOEXEC
+        if self.is_descriptor:
+            return os.open(self.name, flags & ~os.O_CREAT, dir_fd=self.folder)
+        if self.found is None:
+            return os.open(self.name, flags | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self.folder)
+        # Looked at before it is opened: a FIFO of another user would be waited for.
+        node = os.open(self.name, _NODE, dir_fd=self.folder)
         try:
-            self._check(os.fstat(descriptor))
-        except UntrustedError:
-            os.close(descriptor)
-            raise
-        return descriptor
+            self._check(os.fstat(node))
+            return os.open(f"/proc/self/fd/{node}", flags & ~os.O_CREAT)
+        finally:
+            os.close(node)
 
     def _check(self, found: os.stat_result) -> None:
         planted = not is_ours(found) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1)
-        if planted and self.is_shared and not self.is_descriptor:
+        if planted and self.is_shared:
             raise UntrustedError(
-                f"{self.name} was put there by another user",
+                f"{self.path} was put there by another user",
                 "name a file in a folder that only you may write",
             )
 
@@ -115,6 +113,16 @@ def trusted_folder(path: Path, *, make: bool = False, mode: int = 0o755) -> Iter
         yield place.folder
     finally:
         os.close(place.folder)
+
+
+def only_ours(path: Path) -> bool:
+    """Return whether nobody but this user and root may write or replace what a path leads to."""
+    try:
+        place = _follow(path, list(path.absolute().parts[1:]), trusted=True)
+    except (OSError, UntrustedError):
+        return False
+    os.close(place.folder)
+    return place.found is not None and not others_write(place.found)
 
 
 def _follow(path: Path, parts: list[str], *, trusted: bool, make: int = 0) -> Place:
@@ -159,9 +167,10 @@ def _steps(path: Path, parts: list[str], opened: list[int], *, trusted: bool, ma
             words = [*words, *(word for word in target.split("/")[::-1] if word)] or ["."]
             folder = node_of("/", None) if target.startswith("/") else folder
             continue
+        place = Place(folder, name, found)
         if not words:
-            return Place(folder, name, found)
-        _check_folder(path, name, found, trusted=trusted, is_last=words == ["."])
+            return place
+        _check_folder(path, found, place, trusted=trusted, is_last=words == ["."])
         folder = node
 
 
@@ -191,7 +200,7 @@ def _is_descriptor(name: str, link: os.stat_result) -> bool:
 
 
 def _check_folder(
-    path: Path, name: str, found: os.stat_result, *, trusted: bool, is_last: bool
+    path: Path, found: os.stat_result, place: Place, *, trusted: bool, is_last: bool
 ) -> None:
     """Raise OSError for what is not a folder.
 
@@ -202,15 +211,16 @@ def _check_folder(
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     if not trusted:
         return
+    folder = place.path
     if not is_ours(found):
         raise UntrustedError(
-            f"{path} is not used: {name} belongs to another user (uid {found.st_uid})",
+            f"{path} is not used: {folder} belongs to another user (uid {found.st_uid})",
             "set PAGEINSPECT_CACHE to a folder of your own, or run it with your own HOME (sudo -H)",
         )
     if others_write(found) and (is_last or not found.st_mode & stat.S_ISVTX):
         raise UntrustedError(
-            f"{path} is not used: others may write {name}",
-            "chmod go-w it, or set PAGEINSPECT_CACHE to another folder",
+            f"{path} is not used: others may write {folder}",
+            f"chmod go-w {folder}, or set PAGEINSPECT_CACHE to another folder",
         )
 
 
@@ -296,9 +306,15 @@ def _open_own(path: Path, folder: int, flags: int = 0) -> int:
             raise
         raise UntrustedError(f"{path} is a link", "remove it") from None
     found = os.fstat(descriptor)
-    if others_write(found) or not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise UntrustedError(
-            f"{path} is not used: another user may have written it", "remove it, or chmod go-w it"
+    problem = None
+    if not stat.S_ISREG(found.st_mode):
+        problem = UntrustedError(f"{path} is not a file", "remove it")
+    elif others_write(found):
+        problem = UntrustedError(
+            f"{path} is not used: another user may have written it",
+            f"remove it, or chmod go-w {path}",
         )
+    if problem is not None:
+        os.close(descriptor)
+        raise problem
     return descriptor

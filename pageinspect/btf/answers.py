@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drgn import SymbolBinding, SymbolKind
+
 from .. import __version__
 from ..errors import PageInspectError
 from ..resources import cache_folder
@@ -21,7 +23,11 @@ FORM = 2
 """Of what the files hold; part of their names."""
 _KINDS = {"symbols": (0, 4), "types": (0, 1), "offsets": (1,), "enumerators": (0, 2)}
 """How many numbers answers of each kind have."""
+_BINDINGS = {each.value for each in SymbolBinding}
+_SYMBOL_KINDS = {each.value for each in SymbolKind}
 _MOST_FILES = 64
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a damaged file raises; such a file is taken as one that is not there."""
 
 Numbers = list[int]
 
@@ -87,7 +93,8 @@ def load_answers(key: str | None) -> Answers:
         symbols, types, offsets, enumerators = (
             _checked(document[kind], lengths) for kind, lengths in _KINDS.items()
         )
-    except (OSError, UntrustedError, ValueError, KeyError, TypeError, AttributeError):
+        _check_symbols(symbols)
+    except (OSError, UntrustedError, *_DAMAGED):
         return Answers(path)
     return Answers(path, symbols, types, offsets, enumerators)
 
@@ -112,3 +119,9 @@ def _checked(answers: Any, lengths: tuple[int, ...]) -> dict[str, Numbers]:
         if not whole or len(numbers) not in lengths:
             raise ValueError
     return dict(answers)
+
+
+def _check_symbols(symbols: dict[str, Numbers]) -> None:
+    for address, size, binding, kind in filter(None, symbols.values()):
+        if address < 0 or size < 0 or binding not in _BINDINGS or kind not in _SYMBOL_KINDS:
+            raise ValueError

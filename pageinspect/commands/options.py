@@ -106,7 +106,7 @@ def keep_answers(
 ) -> None:
     """Keep what was learnt of the kernel, unless the command ended with an error.
 
-    What comes from a core or a guest that another user may change is not kept.
+    What comes from a core or a guest that another user may change or replace is not kept.
     """
     refused = next((answers.refused for answers in opened.answers if answers.refused), None)
     if refused is not None and sys.stderr is not None:

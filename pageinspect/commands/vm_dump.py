@@ -77,9 +77,10 @@ def _kdump(args: argparse.Namespace) -> int:
 
 def _crash(args: argparse.Namespace) -> int:
     from ..vm import kdump
+    from ..vm.core_file import folder_of_kdump
 
     with (
-        kdump.disks(args.output.absolute().parent, args.memory) as disks,
+        kdump.disks(folder_of_kdump(args.output), args.memory) as disks,
         in_guest(args, disks) as guest,
     ):
         status = _command(guest, args)

@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import Exit, PageInspectError, UsageError
+from ..errors import Exit, PageInspectError, UsageError, system_error
 from ..terminal import say, write_line
 from .vm_options import add_guest_arguments, guest_of
 
@@ -47,8 +47,12 @@ def in_guest(args: argparse.Namespace, disks: "Disks | None" = None) -> "Iterato
     try:
         with guest_of(args, disks) as guest:
             yield guest
-    except UsageError:
+    except (UsageError, BrokenPipeError):
         raise
+    except OSError as error:
+        refused = system_error(error)
+        refused.exit_code = Exit.GUEST_LOST
+        raise refused from None
     except PageInspectError as error:
         if isinstance(error, GuestLostError):
             for line in error.console:

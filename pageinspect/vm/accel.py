@@ -36,9 +36,9 @@ def choose(asked: str | None, kernel: Path, initrd: str, progress: Progress = si
     with cache.locked(verdict, progress):
         try:
             known = json.loads(read_trusted(verdict))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             known = {}
-        sound = isinstance(known, dict) and known.get("accelerator") in {qemu.KVM, qemu.TCG}
+        sound = isinstance(known, dict) and known.get("accelerator") in (qemu.KVM, qemu.TCG)
         if not sound or known.get("boot") != boot:
             progress("trying whether a guest starts under KVM")
             works = _starts(kernel, initrd)

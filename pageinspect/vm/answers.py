@@ -116,7 +116,7 @@ def read_index(disk: int) -> dict[str, tuple[int, int]]:
     try:
         index = json.loads(os.pread(disk, _BLOCK, 0))
         places = {name: (int(index[name][0]), int(index[name][1])) for name in NAMES}
-    except (ValueError, LookupError, TypeError, OverflowError):
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         raise NoAnswersError from None
     if any(not 0 <= number < _LARGEST_DISK for place in places.values() for number in place):
         raise NoAnswersError

@@ -26,8 +26,9 @@ def folder(*parts: str) -> Path:
 
     Raises PageInspectError when it cannot be made, or another user could change it.
     """
-    path = cache_folder().joinpath(*parts).absolute()
+    path = cache_folder().joinpath(*parts)
     try:
+        path = path.absolute()
         with safe_files.trusted_folder(path, make=True):
             return path
     except OSError as error:

@@ -22,38 +22,65 @@ def writing_core(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
     """
     mode = safe_files.PRIVATE if mode is None else mode
     with cannot_write(path), safe_files.place_of(path) as place:
-        if place.found is not None and not stat.S_ISREG(place.found.st_mode):
-            raise PageInspectError(f"cannot write {path}: it is there, and not a file", _HINT)
+        _check_file(path, place)
         with safe_files.replacing(place.folder, place.name, mode=mode) as stream:
             yield stream
+
+
+def _check_file(path: Path, place: safe_files.Place) -> None:
+    if place.found is not None and not stat.S_ISREG(place.found.st_mode):
+        raise PageInspectError(f"cannot write {path}: it is there, and not a file", _HINT)
+
+
+def folder_of_kdump(core: Path) -> Path:
+    """Return the folder that a kdump will be in: the one that the path leads to.
+
+    Raises PageInspectError when the core or the folder beside it cannot be written.
+    """
+    with cannot_write(core), safe_files.place_of(core) as place:
+        _check_file(core, place)
+        with contextlib.suppress(FileNotFoundError):
+            os.close(_open_beside(place))
+        return place.path.parent
 
 
 @contextlib.contextmanager
 def folder_beside(core: Path) -> Iterator[tuple[Path, int]]:
     """Give the path and a descriptor of the folder CORE.kernel, made if it is not there.
 
-    Raises OSError, and UntrustedError for one that another user could change.
+    It is beside the file that the path leads to. Raises OSError, and UntrustedError for one that
+    another user could change.
     """
     with safe_files.place_of(core) as place:
-        name = f"{place.name}.kernel"
-        path = core.with_name(name)
+        path = _beside(place)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o755, dir_fd=place.folder)
-        try:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            folder = os.open(name, flags, dir_fd=place.folder)
-        except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                raise
-            raise safe_files.UntrustedError(f"{path} is not a folder", "remove it") from None
+            os.mkdir(path.name, 0o755, dir_fd=place.folder)
+        folder = _open_beside(place)
     try:
-        if safe_files.others_write(os.fstat(folder)):
-            raise safe_files.UntrustedError(
-                f"{path} is a folder that another user can change", "name another core: -o FILE"
-            )
         yield path, folder
     finally:
         os.close(folder)
+
+
+def _beside(place: safe_files.Place) -> Path:
+    return place.path.with_name(f"{place.name}.kernel")
+
+
+def _open_beside(place: safe_files.Place) -> int:
+    path = _beside(place)
+    try:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        folder = os.open(path.name, flags, dir_fd=place.folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise safe_files.UntrustedError(f"{path} is not a folder", "remove it") from None
+    if safe_files.others_write(os.fstat(folder)):
+        os.close(folder)
+        raise safe_files.UntrustedError(
+            f"{path} is a folder that another user can change", "name another core: -o FILE"
+        )
+    return folder
 
 
 @contextlib.contextmanager

@@ -41,12 +41,17 @@ class Decoder:
                     if len(self._buffer) > _LONGEST_LINE:
                         raise ValueError("a line without an end")
                     return
-                message = json.loads(self._buffer[:end])
+                try:
+                    message = json.loads(self._buffer[:end])
+                except RecursionError:
+                    raise ValueError("a line of too many levels") from None
                 if not isinstance(message, dict):
                     raise ValueError("a line that is no object")
                 del self._buffer[: end + 1]
                 self._message = message
-            size = int(self._message.get("size", 0))
+            size = self._message.get("size", 0)
+            if type(size) is not int or size < 0:
+                raise ValueError("a message of no size")
             if len(self._buffer) < size:
                 return
             payload = bytes(self._buffer[:size])

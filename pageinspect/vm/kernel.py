@@ -64,7 +64,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
         sound = sound and isinstance(metadata["has_headers"], bool)
     except (FileNotFoundError, PageInspectError):
         raise
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         sound = False
     if not sound:
         folder = path.parent.resolve()

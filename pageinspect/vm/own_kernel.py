@@ -1,15 +1,26 @@
-"""A developer's own kernel: a bzImage and, where it has some, its modules."""
+"""A developer's own kernel: a bzImage and, where it has some, its modules.
 
+The modules are copied before any program reads them: files are opened below the folder that was
+checked, links are not followed. Root takes only what nobody but root can change.
+"""
+
+import contextlib
 import json
+import os
 import shutil
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from ..errors import UsageError
+from .. import safe_files
+from ..errors import PageInspectError, UsageError
 from . import cache, catalogue, tools
 from .kernel import BuiltKernel, pack_disk
 from .progress import Progress, silent
 
 _KEPT = 3
+_KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
 
 def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent) -> BuiltKernel:
@@ -20,6 +31,8 @@ def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent)
     """
     if not vmlinuz.is_file():
         raise UsageError(f"{vmlinuz} is no kernel", "give the bzImage, arch/x86/boot/bzImage")
+    with _reading(vmlinuz), safe_files.place_of(vmlinuz) as place:
+        _check_owner(vmlinuz, os.stat(place.name, dir_fd=place.folder, follow_symlinks=False))
     name = vmlinuz.name
     if modules is None:
         return BuiltKernel(name, "unknown", vmlinuz.absolute(), None, None)
@@ -32,11 +45,7 @@ def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent)
         progress(f"packing the modules of {folder.name}")
         target = work / "kernel"
         target.mkdir()
-        inside = work / "tree/usr/lib/modules" / folder.name
-        # `build` and `source` lead to the developer's tree, which is not in the guest.
-        shutil.copytree(
-            folder, inside, symlinks=True, ignore=shutil.ignore_patterns("build", "source")
-        )
+        _copy(folder, work / "tree/usr/lib/modules" / folder.name)
         pack_disk(work, folder.name, target)
         return target
 
@@ -54,7 +63,10 @@ def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent)
 
 
 def find_modules(modules: Path) -> Path:
-    """Return the folder lib/modules/RELEASE that a path is or has. Raises UsageError."""
+    """Return the folder lib/modules/RELEASE that a path is or has, without links in its path.
+
+    Raises UsageError, and UntrustedError for the link of another user.
+    """
     found = [modules] if _is_release(modules) else []
     for inside in ("lib/modules", "usr/lib/modules"):
         if not found and (modules / inside).is_dir():
@@ -67,15 +79,107 @@ def find_modules(modules: Path) -> Path:
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UsageError(f"{modules} has the modules of {names}", "give the folder of one release")
-    return found[0].resolve()
+    with safe_files.place_of(found[0]) as place:
+        return place.path
 
 
 def _is_release(path: Path) -> bool:
     return (path / "kernel").is_dir() or (path / "modules.builtin").is_file()
 
 
+class _Entry(NamedTuple):
+    """What a folder of modules has: a file, a folder or a link."""
+
+    path: str
+    """Below the folder of modules."""
+    parent: int
+    """Descriptor of the folder that it is in, until the next entry is taken."""
+    name: str
+    found: os.stat_result
+
+
+def _entries(folder: Path) -> Iterator[_Entry]:
+    """Yield what is in a folder of modules, folders before what is in them, and check each."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    with _reading(folder), safe_files.place_of(folder) as place:
+        _check_owner(folder, os.stat(place.name, dir_fd=place.folder, follow_symlinks=False))
+        walk = os.fwalk(place.name, onerror=refuse, dir_fd=place.folder)
+        for where, folders, files, parent in walk:
+            below = os.path.relpath(where, place.name)
+            if below == ".":
+                # They lead to the developer's tree, which is not in the guest.
+                for names in (folders, files):
+                    names[:] = [name for name in names if name not in ("build", "source")]
+            folders.sort()
+            for name in sorted((*folders, *files)):
+                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                path = os.path.normpath(f"{below}/{name}")
+                if stat.S_IFMT(found.st_mode) not in _KINDS:
+                    raise PageInspectError(
+                        f"{folder / path} is neither a file nor a folder", "remove it"
+                    )
+                _check_owner(folder / path, found)
+                yield _Entry(path, parent, name, found)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        raise PageInspectError(
+            f"cannot read {path}: {what}", "check that it is whole and that you may read it"
+        ) from None
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    """Raise UntrustedError for what another user could have made, if this one is root."""
+    # All may write a link, as its mode says, and nobody can.
+    is_link = stat.S_ISLNK(found.st_mode)
+    loose = not safe_files.is_ours(found) if is_link else safe_files.others_write(found)
+    if os.geteuid() == 0 and loose:
+        raise safe_files.UntrustedError(
+            f"{path} can be changed by another user, and root would use it",
+            "run this as the user who owns it, or name a copy that only root may write",
+        )
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy the modules. Raises UntrustedError for a link that leads out of their folder."""
+    target.mkdir(parents=True)
+    links = []
+    for entry in _entries(folder):
+        copy = target / entry.path
+        if stat.S_ISDIR(entry.found.st_mode):
+            copy.mkdir()
+        elif stat.S_ISLNK(entry.found.st_mode):
+            copy.symlink_to(os.readlink(entry.name, dir_fd=entry.parent))
+            links.append(entry.path)
+        else:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            source = os.open(entry.name, flags, dir_fd=entry.parent)
+            with os.fdopen(source, "rb") as read, copy.open("wb") as write:
+                shutil.copyfileobj(read, write, 1 << 20)
+    # The copy is this user's own: where its links lead does not change any more.
+    inside = os.path.realpath(target)
+    for path in links:
+        if not Path(os.path.realpath(target / path)).is_relative_to(inside):
+            raise safe_files.UntrustedError(
+                f"{folder / path} is a link that leads out of the folder of modules",
+                "put the file itself in its place, or remove the link",
+            )
+
+
 def _state(folder: Path) -> str:
-    """Describe all files of a folder by name, size and time: enough to notice a new build."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    stats = ((str(path.relative_to(folder)), path.stat()) for path in files)
-    return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    """Describe all that a folder has by name, size and time: enough to notice a new build."""
+    return json.dumps(
+        [
+            (entry.path, entry.found.st_size, entry.found.st_mtime_ns)
+            for entry in _entries(folder)
+            if not stat.S_ISDIR(entry.found.st_mode)
+        ]
+    )

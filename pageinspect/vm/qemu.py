@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import safe_files
 from ..errors import UsageError
 from . import tools
 from .agent import PORT_NAME
@@ -213,15 +214,19 @@ def clear_socket(path: Path) -> None:
     Raises UsageError for a socket in use, and for any other file: QEMU would replace it.
     """
     try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise UsageError(f"{path} is not a socket", "name a path that does not exist yet")
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(0)
-            probe.connect(str(path))
+        with safe_files.place_of(path) as place:
+            if place.found is None:
+                return
+            if path.is_symlink() or not stat.S_ISSOCK(place.found.st_mode):
+                raise UsageError(f"{path} is not a socket", "name a path that does not exist yet")
+            try:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.settimeout(0)
+                    probe.connect(f"/proc/self/fd/{place.folder}/{place.name}")
+            except ConnectionRefusedError:
+                os.unlink(place.name, dir_fd=place.folder)
+                return
     except FileNotFoundError:
-        return
-    except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
         return
     except OSError as error:
         # BlockingIOError: its queue is full.

@@ -1,6 +1,12 @@
-"""Makes the helper modules beside the unit tests importable; no enumeration may meet numpy."""
+"""Makes the helper modules beside the unit tests importable; no enumeration may meet numpy.
 
+Also the folders in which two users meet.
+"""
+
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from enum import EnumType
 from pathlib import Path
@@ -27,3 +33,32 @@ def met_numpy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(EnumType, "__getattr__", asked, raising=False)
     yield met
     assert not met, "an IntEnum was compared with an array, or filled one"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that both users can enter."""
+    path = Path(tempfile.mkdtemp(prefix="pageinspect-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def shared(place: Path) -> Path:
+    """A folder that both users can write, like /tmp."""
+    path = place / "shared"
+    path.mkdir()
+    path.chmod(0o1777)
+    return path
+
+
+@pytest.fixture
+def theirs(place: Path) -> Path:
+    """A folder of the other user."""
+    from two_users import OTHER
+
+    path = place / "theirs"
+    path.mkdir()
+    os.chown(path, OTHER, OTHER)
+    return path

@@ -103,14 +103,19 @@ def test_only_ones_own_file_is_read(cache: Path) -> None:
         lambda document: document | {"types": {"4 page": [7, 8]}},
         lambda document: document | {"offsets": {"4": []}},
         lambda document: document | {"symbols": {"a": [1 << 64, 0, 0, 0]}},
+        lambda document: document | {"symbols": {"a": [-1, 0, 0, 0]}},
+        lambda document: document | {"symbols": {"a": [0, -1, 0, 0]}},
+        lambda document: document | {"symbols": {"a": [0, 0, 5, 0]}},
+        lambda document: document | {"symbols": {"a": [0, 0, 0, 16]}},
     ],
 )
 def test_what_is_no_answer_is_none(cache: Path, change: Any) -> None:
     path = saved(cache)
     path.write_text(json.dumps(change(json.loads(path.read_text(encoding="ascii")))), "ascii")
     assert load_answers(BUILD_ID).types == {}
-    path.write_bytes(b"\xff")
-    assert load_answers(BUILD_ID).types == {}
+    for damage in (b"\xff", b"[" * 100_000):
+        path.write_bytes(damage)
+        assert load_answers(BUILD_ID).types == {}
 
 
 def test_each_key_has_its_own(cache: Path) -> None:

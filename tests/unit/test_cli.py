@@ -200,7 +200,9 @@ def test_a_user_without_a_home_folder(
     assert "PAGEINSPECT_CACHE" in told[1]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"release": 1}', "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"release": 1}', "\x00", "[" * 100_000], ids=range(7)
+)
 @pytest.mark.parametrize("command", [["list"], ["run", "6.1", "--", "true"]])
 def test_a_broken_description_of_a_kernel(
     tmp_path: Path,

@@ -289,6 +289,21 @@ def test_what_is_kept_is_used_only_if_it_leads_to_the_kernel(cache: Path, name: 
     assert not Kernel().run()
 
 
+@pytest.mark.parametrize("damage", ["nested", "binding", "kind"])
+def test_a_damaged_file_is_written_anew(cache: Path, damage: str) -> None:
+    assert Kernel().run()
+    (path,) = cache.glob("*symbols*")
+    document = json.loads(path.read_text())
+    address, size, binding, kind = document["symbols"]["mem_section"]
+    document["symbols"]["mem_section"] = {
+        "binding": [address, size, 5, kind],
+        "kind": [address, size, binding, 16],
+    }.get(damage)
+    path.write_text("[" * 100_000 if damage == "nested" else json.dumps(document))
+    assert Kernel().run()
+    assert not Kernel().run()
+
+
 def test_symbols_that_lead_nowhere_are_not_kept(cache: Path) -> None:
     kernel = Kernel()
     kernel.memory[BANNER] ^= 1

@@ -3,9 +3,10 @@
 import contextlib
 import json
 import os
-import shutil
+import signal
+import socket
 import stat
-import tempfile
+from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,45 +18,21 @@ from drgn import Program
 from two_users import OTHER, as_other, plant, takes_root
 
 from pageinspect.btf.answers import Answers, load_answers
+from pageinspect.commands import vm_dump
 from pageinspect.commands.options import keep_answers
 from pageinspect.commands.output import check_output, open_output
 from pageinspect.commands.trace_output import open_stream
 from pageinspect.errors import PageInspectError
+from pageinspect.safe_files import only_ours, place_of
 from pageinspect.target import Provenance, Target
-from pageinspect.vm import answers, cache, kdump, tools
+from pageinspect.vm import answers, cache, kdump, qemu, tools
 from pageinspect.vm.archive import Archive
+from pageinspect.vm.core_file import folder_of_kdump
 from pageinspect.vm.guest import Guest
 
 pytestmark = takes_root
 
 ROOTS = "root's own\n"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that both users can enter."""
-    path = Path(tempfile.mkdtemp(prefix="pageinspect-test-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def shared(place: Path) -> Path:
-    """A folder that both users can write, like /tmp."""
-    path = place / "shared"
-    path.mkdir()
-    path.chmod(0o1777)
-    return path
-
-
-@pytest.fixture
-def theirs(place: Path) -> Path:
-    """A folder of the other user."""
-    path = place / "theirs"
-    path.mkdir()
-    os.chown(path, OTHER, OTHER)
-    return path
 
 
 @pytest.fixture
@@ -131,6 +108,35 @@ def test_a_fifo_that_another_user_made_gets_nothing(shared: Path) -> None:
     # Nobody reads it: opening it would wait for ever.
     with pytest.raises(PageInspectError, match="by another user"):
         write(shared / "fifo")
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """Ends a test that waits for the reader of a FIFO."""
+
+    def give_up(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("in_time")
+def test_a_fifo_that_another_user_makes_meanwhile_is_not_waited_for(theirs: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT
+    with place_of(theirs / "report") as place:
+        as_other(partial(os.mkfifo, theirs / "report"))
+        with pytest.raises(FileExistsError):
+            place.open_in_place(flags)
+    (theirs / "ours").touch()
+    with place_of(theirs / "ours") as place:
+        as_other((theirs / "ours").unlink)
+        as_other(partial(os.mkfifo, theirs / "ours"))
+        with pytest.raises(PageInspectError, match=f"^{theirs}/ours was put there by another user"):
+            place.open_in_place(flags)
 
 
 def replace_temporary(folder: Path, target: Path) -> None:
@@ -232,6 +238,39 @@ def test_the_folder_beside_a_kdump_is_no_link_and_has_none(
     assert not (ours / "meminfo").is_symlink()
 
 
+def test_the_folder_beside_a_kdump_is_looked_at_before_a_guest_boots(
+    theirs: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def boot(*_: object) -> None:
+        raise AssertionError("it boots")
+
+    def dump(core: Path) -> None:
+        vm_dump.run(Namespace(output=core, kdump="lzo", memory=1 << 30, dump_level=None))
+
+    monkeypatch.setattr(vm_dump, "in_guest", boot)
+    plant(shared / "core.kernel", tmp_path)
+    with pytest.raises(PageInspectError, match="is not a folder"):
+        dump(shared / "core")
+    as_other((theirs / "core.kernel").mkdir)
+    with pytest.raises(PageInspectError, match="another user can change"):
+        dump(theirs / "core")
+    with pytest.raises(AssertionError, match="it boots"):
+        dump(tmp_path / "core")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kdump_is_where_its_link_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("links", "data"):
+        (tmp_path / name).mkdir()
+    core = tmp_path / "links/link"
+    core.symlink_to("../data/real")
+    assert folder_of_kdump(core) == tmp_path / "data"
+    folder = crash(core, tmp_path, monkeypatch)
+    assert folder == tmp_path / "data/real.kernel"
+    assert {path.name for path in folder.iterdir()} == set(answers.NAMES)
+    assert [path.name for path in core.parent.iterdir()] == ["link"]
+
+
 # The cache.
 
 
@@ -273,6 +312,8 @@ def test_a_cache_that_another_user_can_change_is_not_used(
     with pytest.raises(PageInspectError, match="is not used") as caught:
         cache.folder("answers")
     assert "PAGEINSPECT_CACHE" in caught.value.hint
+    assert str(home / "answers") in caught.value.message.partition("is not used")[2]
+    assert loosen is give or f"chmod go-w {home / 'answers'}," in caught.value.hint
     (home / "answers/build-0.1.0-1.json").write_text("{}")
     kept = load_answers("build")
     kept.learn(kept.types, "4 page", [7])
@@ -390,6 +431,29 @@ def test_nothing_is_kept_of_a_core_that_another_user_may_change(home: Path, shar
     assert not kept(0o666, 0)
     assert not kept(0o660, 0)
     assert not kept(0o600, OTHER)
+
+
+def test_nothing_is_kept_of_a_core_that_another_user_may_replace(
+    theirs: Path, shared: Path, tmp_path: Path
+) -> None:
+    for folder in (theirs, shared, tmp_path):
+        (folder / "core").touch()
+    plant(theirs / "link", tmp_path / "core")
+    assert not only_ours(theirs / "core")
+    assert not only_ours(theirs / "link")
+    assert only_ours(shared / "core")
+    assert only_ours(tmp_path / "core")
+
+
+def test_a_socket_is_not_removed_through_the_link_of_another_user(
+    shared: Path, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    plant(shared / "folder", tmp_path)
+    with pytest.raises(PageInspectError, match="link that another user made"):
+        qemu.clear_socket(shared / "folder/socket")
+    assert (tmp_path / "socket").is_socket()
 
 
 # Modes.

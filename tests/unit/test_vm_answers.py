@@ -32,6 +32,7 @@ def test_what_the_guest_left_becomes_files_of_its_length(tmp_path: Path) -> None
     "content",
     [
         bytes(8192),
+        b"[" * 8192,
         b"[]",
         b"{}",
         json.dumps(dict.fromkeys(answers.NAMES, 7)).encode(),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,26 @@ def test_a_cache_that_cannot_be_made_is_an_error(
     with pytest.raises(PageInspectError) as error:
         cache.folder()
     assert "PAGEINSPECT_CACHE" in error.value.hint
+
+
+def test_a_cache_below_a_folder_that_was_removed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setenv("PAGEINSPECT_CACHE", "cache")
+    with pytest.raises(PageInspectError, match="cannot make the cache folder cache") as error:
+        cache.folder()
+    assert "PAGEINSPECT_CACHE" in error.value.hint
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_not_a_file_is_not_taken_for_one_of_another_user(home: Path, make: Any) -> None:
+    make(home / "kernel.json")
+    with pytest.raises(PageInspectError, match=r"kernel\.json is not a file") as error:
+        read_trusted(home / "kernel.json")
+    assert error.value.hint == "remove it"
 
 
 def test_two_builds_at_once_do_the_work_once(home: Path, tmp_path: Path) -> None:

@@ -28,7 +28,18 @@ def test_what_is_encoded_comes_out_however_it_is_cut(
     assert out == messages
 
 
-@pytest.mark.parametrize("data", [b"no json\n", b"[1]\n", b"x" * (1 << 21)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"no json\n",
+        b"[1]\n",
+        b"x" * (1 << 21),
+        b"[" * 100_000 + b"\n",
+        b'{"size": []}\n',
+        b'{"size": -1}\n',
+    ],
+    ids=range(6),
+)
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - json's own error is one
         list(Decoder().feed(data))

@@ -77,6 +77,14 @@ def test_modules_are_found_by_their_folder_or_its_root(modules: Path, tmp_path: 
     assert find_modules(modules) == find_modules(tmp_path) == modules
 
 
+def test_modules_that_a_link_leads_to_have_the_name_of_their_release(
+    modules: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(modules)
+    assert find_modules(tmp_path / "link") == modules
+    assert find_modules(modules / "kernel/..") == modules
+
+
 def test_a_folder_without_modules_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no modules"):
         find_modules(tmp_path)

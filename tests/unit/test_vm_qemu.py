@@ -202,7 +202,20 @@ def test_kvm_is_tried_again_after_a_boot_of_the_host(
     assert _choose() == "tcg"
 
 
-@pytest.mark.parametrize("kept", ["", "[]", "{", "null", '{"boot": "BOOT"}', '{"boot": 1}'])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "",
+        "[]",
+        "{",
+        "null",
+        '{"boot": "BOOT"}',
+        '{"boot": 1}',
+        '{"boot": "BOOT", "accelerator": []}',
+        "[" * 100_000,
+    ],
+    ids=range(8),
+)
 def test_a_verdict_that_is_broken_is_found_out_again(
     host: Path, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
