@@ -87,11 +87,8 @@ def test_what_of_a_stack_cannot_be_read_is_left_out() -> None:
 
 
 class Monitor:
-    def execute(self, command: str, **arguments: str) -> str:
-        assert (command, arguments) == (
-            "human-monitor-command",
-            {"command-line": "info registers -a"},
-        )
+    def human(self, line: str) -> str:
+        assert line == "info registers -a"
         return (
             "\r\nCPU#0\r\nRAX=0000000000000000 RBX=0000000000000001\r\nRSI=0 RBP=0 "
             "RSP=ffffc90000013e98\r\nRIP=ffffffff81000104 RFL=00000246\r\n\r\nCPU#1\r\n"

@@ -460,7 +460,7 @@ def test_export_says_nopage_of_what_a_core_lacks(
     ("args", "status", "message", "hint"),
     [
         (["--pfn", "0xfffffff0-0xffffffff"], 2, "has a struct page", "nearest range"),
-        (["--pfn", "12-"], 2, "no pfn range", "START-END"),
+        (["--pfn", "12-"], 2, "not a pfn range", "START-END"),
         (["--pfn", "zone:Nope"], 2, "no zone", "DMA32"),
         (["--type", "slap"], 2, "no page type 'slap'", "did you mean slab"),
         (["-o", "/nonexistent/report"], 1, "cannot write", "folder"),
