@@ -10,9 +10,9 @@ from pathlib import Path
 
 from drgn import Program
 
-from pageinspect import formats
-from pageinspect.survey import survey
-from pageinspect.target import adopt_program
+from pageinspect.inspector.inspector import inspect
+from pageinspect.target import core_formats
+from pageinspect.target.open import adopt_program
 
 ROUNDS = 7
 
@@ -22,9 +22,9 @@ def measure(core: Path) -> tuple[float, float, int]:
     prog = Program()
     prog.set_enabled_debug_info_finders([])
     start = time.perf_counter()
-    prog.set_core_dump(formats.prepare(core).source)
+    prog.set_core_dump(core_formats.prepare(core).source)
     opened = time.perf_counter()
-    asked = survey(adopt_program(prog))
+    asked = inspect(adopt_program(prog))
     begun = time.perf_counter()
     pages = sum(len(each) for each in asked.pages())
     return opened - start, time.perf_counter() - begun, pages

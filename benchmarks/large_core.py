@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from pageinspect import formats
+from pageinspect.target import core_formats
 from pageinspect.units import size as shown
 from pageinspect.vm.guest import Guest
 
@@ -53,7 +53,7 @@ def dump(memory: str, core: Path) -> None:
 def to_lzo(core: Path, target: Path) -> None:
     """Write a core in the form that most distributions' kdump has."""
     # makedumpfile takes neither QEMU's flattened form nor its header.
-    source = formats.prepare(core).source
+    source = core_formats.prepare(core).source
     place = f"/dev/fd/{source}" if isinstance(source, int) else str(source)
     command = ["makedumpfile", "--message-level", "4", "-l", "-d", "0", place, str(target)]
     descriptors = (source,) if isinstance(source, int) else ()

@@ -11,14 +11,14 @@ import sys
 from timing import best, here, process
 from works import pageinspect, walk
 
-from pageinspect.survey import survey
-from pageinspect.target import open_target
+from pageinspect.inspector.inspector import inspect
+from pageinspect.target.open import open_target
 
 
 def main() -> None:
     """Time the tool named, the walk alone, and the whole command."""
     tool, runs = sys.argv[1], int(sys.argv[2])
-    asked = survey(open_target(None))
+    asked = inspect(open_target(None))
     pageinspect("summary", "--by", "use")()
     taken = best(
         lambda: process(tool),
@@ -29,7 +29,7 @@ def main() -> None:
     found = dict(
         zip(("page-types", "walk", "summary"), map(dataclasses.asdict, taken), strict=True)
     )
-    print(json.dumps({"pages": asked.census.spanned_pages, "timings": found}))
+    print(json.dumps({"pages": asked.memory_map.spanned_pages, "timings": found}))
 
 
 if __name__ == "__main__":

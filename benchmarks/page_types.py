@@ -5,8 +5,8 @@ import tarfile
 from pathlib import Path, PurePath
 
 from pageinspect.vm import cache, tools
-from pageinspect.vm.archive import Archive
 from pageinspect.vm.catalogue import Kernel
+from pageinspect.vm.debian import Archive
 from pageinspect.vm.errors import BuildError
 from pageinspect.vm.kernel import BuiltKernel
 from pageinspect.vm.packages import series_of

@@ -19,9 +19,9 @@ from walking_large import large_cores
 from walking_live import live
 from works import READ_ALL, drgn_loop, pageinspect, python, read_once, vmemmap, walk
 
-from pageinspect import jobs
-from pageinspect.survey import Survey, survey
-from pageinspect.target import open_target
+from pageinspect.cli import parallel
+from pageinspect.inspector.inspector import Inspector, inspect
+from pageinspect.target.open import open_target
 from pageinspect.vm.catalogue import kernel
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import built
@@ -39,7 +39,7 @@ true
 """What the guest does before it is dumped, so that not all of its memory is free."""
 
 
-def walking_parts(asked: Survey, runs: int) -> list[Line]:
+def walking_parts(asked: Inspector, runs: int) -> list[Line]:
     """Compare the walking part alone, in the one process that has the core open."""
     (loop,) = best(lambda: here(lambda: drgn_loop(asked)), runs=1)
     read, by_use, by_type = best(
@@ -56,7 +56,7 @@ def walking_parts(asked: Survey, runs: int) -> list[Line]:
     ]
 
 
-def whole_processes(core: Path, asked: Survey, runs: int) -> list[Line]:
+def whole_processes(core: Path, asked: Inspector, runs: int) -> list[Line]:
     """Compare commands from their start to their end."""
     places = chain.from_iterable(vmemmap(asked))
     summary = pageinspect("summary", "--by", "use", "-c", core)
@@ -114,10 +114,12 @@ def beside_crash(runs: int) -> list[Line]:
 
 def compare(core: Path, larger: list[Path], lines: list[Line], args: argparse.Namespace) -> None:
     """Take all timings on these cores, print them after `lines`, and write them as json."""
-    asked = survey(open_target(core))
-    pages = asked.census.spanned_pages
+    asked = inspect(open_target(core))
+    pages = asked.memory_map.spanned_pages
     load = os.getloadavg()[0]
-    print(f"{asked.target.provenance.describe()}: {pages:,} pages; {jobs.available()} processors,")
+    print(
+        f"{asked.target.provenance.describe()}: {pages:,} pages; {parallel.available()} processors,"
+    )
     print(f"load {load:.1f}; the best of {args.runs} runs each, in turn; warm files\n")
     lines = walking_parts(asked, args.runs) + whole_processes(core, asked, args.runs) + lines
     lines += one_page(core, args.runs) + beside_crash(args.runs)
@@ -126,7 +128,7 @@ def compare(core: Path, larger: list[Path], lines: list[Line], args: argparse.Na
     result = {
         "release": asked.target.provenance.release,
         "pages": pages,
-        "processors": jobs.available(),
+        "processors": parallel.available(),
         "load": load,
         "lines": as_json(lines),
     }

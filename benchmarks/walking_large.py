@@ -8,8 +8,8 @@ from pathlib import Path
 from timing import Line, Timing, best, here
 from works import READ_ALL, pageinspect, python, vmemmap, walk
 
-from pageinspect.survey import survey
-from pageinspect.target import open_target
+from pageinspect.inspector.inspector import inspect
+from pageinspect.target.open import open_target
 
 MOST = Timing(0, 0, 400e6)
 """What each process may take."""
@@ -42,9 +42,9 @@ def _alone(core: Path, runs: int) -> tuple[int, list[int], Timing]:
 
 
 def _walk(core: Path, runs: int) -> tuple[int, list[int], Timing]:
-    asked = survey(open_target(core))
+    asked = inspect(open_target(core))
     (took,) = best(lambda: here(lambda: walk(asked, "use", 1)), runs=runs)
-    return asked.census.spanned_pages, list(chain.from_iterable(vmemmap(asked))), took
+    return asked.memory_map.spanned_pages, list(chain.from_iterable(vmemmap(asked))), took
 
 
 def growth(grown: dict[int, Timing]) -> list[Line]:

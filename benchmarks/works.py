@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from drgn.helpers.linux.mm import for_each_page
 from timing import Timing, process
 
-from pageinspect import ranges
+from pageinspect.analysis.totals import Tally, TypeTally, UseTally
 from pageinspect.classify.runs import Detail
-from pageinspect.commands.walking import folded
-from pageinspect.ranges import Range
+from pageinspect.cli.walking import folded
+from pageinspect.inspector.inspector import Inspector
+from pageinspect.model import ranges
+from pageinspect.model.ranges import Range
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import Counts, count
-from pageinspect.survey import Survey
-from pageinspect.totals import Tally, TypeTally, UseTally
 
 READ_ALL = """
 import sys
@@ -41,14 +41,14 @@ def python(*arguments: object) -> Callable[[], Timing]:
 
 
 def walk(
-    asked: Survey, by: Detail, n: int | None = None, wanted: Sequence[Range] | None = None
+    asked: Inspector, by: Detail, n: int | None = None, wanted: Sequence[Range] | None = None
 ) -> None:
-    """Do the walking part of `pageinspect summary --by BY -j N`, the kernel's books included."""
-    spanned = asked.census.spanned if wanted is None else wanted
+    """Do the walking part of `pageinspect summary --by BY -j N`, counter checks included."""
+    spanned = asked.memory_map.spanned if wanted is None else wanted
     selection = Selection(ranges.count(spanned))
     tally_of = TypeTally if by == "type" else UseTally
 
-    def work(copy: Survey, piece: Sequence[Range]) -> tuple[Counts, Tally]:
+    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Counts, Tally]:
         tally = tally_of(copy.layout)
         return count(
             copy.layout, selection, [by], tally.watch(copy.sections_in_runs(piece, by))
@@ -60,20 +60,20 @@ def walk(
         tally.merge(tallied)
 
 
-def vmemmap(asked: Survey) -> list[tuple[int, int]]:
+def vmemmap(asked: Inspector) -> list[tuple[int, int]]:
     """Return where the struct pages are, as (start, end) addresses."""
     base, size = asked.layout.vmemmap, asked.layout.struct_size
-    return [(base + start * size, base + end * size) for start, end in asked.census.spanned]
+    return [(base + start * size, base + end * size) for start, end in asked.memory_map.spanned]
 
 
-def read_once(asked: Survey) -> None:
+def read_once(asked: Inspector) -> None:
     """Read the vmemmap and nothing more, 2 MiB at a time."""
     for start, end in vmemmap(asked):
         for address in range(start, end, 1 << 21):
             asked.target.prog.read(address, min(1 << 21, end - address))
 
 
-def drgn_loop(asked: Survey) -> None:
+def drgn_loop(asked: Inspector) -> None:
     """Do what a drgn script does: one object a page, one member read."""
     for page in for_each_page(asked.target.prog):
         page.page_type.value_()

@@ -3,7 +3,7 @@
 PageInspectError          exit 1: something is missing, unreadable or impossible
 └── UsageError            exit 2: the command line itself is wrong
 
-Both carry a one-line message and a hint that says what to do next; `__main__` is the one place
+Both carry a one-line message and a hint that says what to do next; `cli.main` is the one place
 that prints them. Anything else that escapes is a defect.
 """
 

@@ -7,14 +7,18 @@ from drgn import get_default_prog
 
 import pageinspect
 
-survey = pageinspect.survey_program(get_default_prog())
+inspector = pageinspect.from_program(get_default_prog())
 asked = sys.argv[1] if len(sys.argv) > 1 else None
 runs: list[tuple[int, int, str]] = []
-for pages in survey.pages():
+for pages in inspector.pages():
     starts = np.flatnonzero(np.diff(pages.use, prepend=np.uint16(0xFFFF)))
     ends = np.append(starts[1:], len(pages))
     for first, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        start, use, length = int(pages.pfns[first]), survey.use_name(pages.use[first]), end - first
+        start, use, length = (
+            int(pages.pfns[first]),
+            inspector.use_name(pages.use[first]),
+            end - first,
+        )
         if runs and runs[-1][2] == use and sum(runs[-1][:2]) == start:
             runs[-1] = (runs[-1][0], runs[-1][1] + length, use)
         else:

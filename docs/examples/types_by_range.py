@@ -7,12 +7,12 @@ from drgn import get_default_prog
 
 import pageinspect
 
-survey = pageinspect.survey_program(get_default_prog())
-wanted = survey.ranges(*sys.argv[1:])
+inspector = pageinspect.from_program(get_default_prog())
+wanted = inspector.ranges(*sys.argv[1:])
 counts: dict[str, int] = {}
-for pages in survey.pages(wanted):
+for pages in inspector.pages(wanted):
     for code, count in zip(*np.unique(pages.code, return_counts=True), strict=True):
-        name = survey.type_name(int(code))
+        name = inspector.type_name(int(code))
         counts[name] = counts.get(name, 0) + int(count)
 for name, count in sorted(counts.items(), key=lambda item: -item[1]):
     print(f"{count:10}  {name}")

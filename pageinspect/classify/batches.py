@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..walk import PageBatch, Words
+from ..model.batch import PageBatch, Words
 
 Mask = npt.NDArray[np.bool_]
 Pfns = npt.NDArray[np.int64]

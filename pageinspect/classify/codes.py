@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..layout import PageLayout
-from ..schemes import SLOTS, Scheme
+from ..model.layout import PageLayout
+from ..model.page_types import SLOTS, Scheme
 
 
 class Code:

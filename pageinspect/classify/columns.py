@@ -1,6 +1,6 @@
 """The columns of a PageBatch: per pfn, each computed when it is first asked for.
 
-All are pure functions of the layout, the census and the words that were read. Flags, reference
+All are pure functions of the layout, the memory map and the words that were read. Flags, reference
 counts and mappings that belong to a folio are those of its head: `head_*`.
 """
 
@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..census import TRYLOCK, Census
-from ..layout import MAX_ORDER, SECTION_PFNS, Marker, PageLayout
-from ..schemes import READINGS, SLOTS, Reading
-from ..walk import FolioHeads, Words
+from ..model.arch import MAX_ORDER, SECTION_PFNS
+from ..model.batch import FolioHeads, Words
+from ..model.layout import Marker, PageLayout
+from ..model.memory_map import TRYLOCK, MemoryMap
+from ..model.page_types import READINGS, SLOTS, Reading
 from .batches import Batch, Mask, Pfns
 from .codes import CODES, Code, codes_of
 from .folios import orders_from
@@ -51,14 +52,14 @@ class PageColumns:
     def __init__(
         self,
         layout: PageLayout,
-        census: Census,
+        memory_map: MemoryMap,
         batch: Batch,
         heads: Pfns,
         outside: Pfns,
         outer: FolioHeads,
     ) -> None:
         self.layout = layout
-        self.census = census
+        self.memory_map = memory_map
         self.batch = batch
         self.heads = heads
         self._outside = outside
@@ -359,8 +360,8 @@ class PageColumns:
 
     @cached_property
     def _pcp(self) -> tuple[Pfns, Pfns]:
-        """Indices of the pages on CPUs' free lists, and for each the entry of census.pcp."""
-        first, pcp = self.batch.first, self.census.pcp
+        """Indices of the pages on CPUs' free lists, and for each the entry of memory map.pcp."""
+        first, pcp = self.batch.first, self.memory_map.pcp
         low, high = np.searchsorted(pcp.pfns, (first, first + self.batch.size))
         starts = pcp.pfns[low:high]
         ends = np.minimum(
@@ -388,7 +389,7 @@ class PageColumns:
         """Whether the page is on a trylock list, which is no CPU's, or inside a block that is."""
         index, entry = self._pcp
         listed = np.zeros(len(self), np.bool_)
-        listed[index[self.census.pcp.cpus[entry] == TRYLOCK]] = True
+        listed[index[self.memory_map.pcp.cpus[entry] == TRYLOCK]] = True
         return listed
 
     @cached_property
@@ -435,7 +436,7 @@ class PageColumns:
         order[self.buddy_heads] = self.buddy_orders
         order[self.inside_block] = self.buddy_orders[self.block[self.inside_block]]
         index, entry = self._pcp
-        order[index] = self.census.pcp.orders[entry]
+        order[index] = self.memory_map.pcp.orders[entry]
         if self.batch.readable is not None:
             order[~self.batch.readable] = 0
         return order
@@ -446,5 +447,5 @@ class PageColumns:
         head = ~self.tail
         head[self.inside_block] = False
         index, entry = self._pcp
-        head[index] = self.census.pcp.pfns[entry] == self.pfns[index]
+        head[index] = self.memory_map.pcp.pfns[entry] == self.pfns[index]
         return head

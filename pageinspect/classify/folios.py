@@ -3,14 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..layout import PageLayout
-from ..walk import Words
+from ..model.arch import COMPOUND_MASKS
+from ..model.batch import Words
+from ..model.layout import PageLayout
 from .batches import Batch, Pfns, each_once
 
 # Beyond every folio that there is: a 1 GiB page has order 18.
 LARGEST_ORDER = 20
-# A tail's compound word from here up is a mask: no struct page lies so high.
-_MASK_TAG = np.uint64(0xFFFFFF0000000000)
+_MASKS = np.uint64(COMPOUND_MASKS)
 
 
 def head_pfns(layout: PageLayout, batch: Batch) -> Pfns:
@@ -29,7 +29,7 @@ def tail_heads(layout: PageLayout, pfns: Pfns, compound: Words) -> Pfns:
     pointers = compound - np.uint64(1)
     if layout.compound_mask:
         own = np.uint64(layout.vmemmap) + pfns.astype(np.uint64) * np.uint64(layout.struct_size)
-        masks = compound >= _MASK_TAG
+        masks = compound >= _MASKS
         pointers[masks] = own[masks] & pointers[masks]
     pointers -= np.uint64(layout.vmemmap)
     heads, rest = _divided(pointers, layout.struct_size)

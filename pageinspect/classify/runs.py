@@ -10,13 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-from ..census import Census
-from ..layout import MAX_ORDER, SECTION_PFNS, PageLayout
-from ..schemes import Reading
-from ..walk import PageBatch, Words
+from ..model.arch import MAX_ORDER, SECTION_PFNS
+from ..model.batch import PageBatch, Words
+from ..model.layout import PageLayout
+from ..model.memory_map import MemoryMap
+from ..model.page_types import Reading
 from .batches import Batches, Mask, Pfns, RunBatch, each_once
 from .columns import ramp
-from .conflicts import FLAGS_CHECKED_AT_FREE
+from .contradictions import FLAGS_CHECKED_AT_FREE
 from .folios import LARGEST_ORDER, orders_from, tail_heads
 
 Detail = Literal["type", "use", "all"]
@@ -32,13 +33,13 @@ _MAPPING_TAG = 3
 
 def in_runs(
     layout: PageLayout,
-    census: Census,
+    memory_map: MemoryMap,
     batches: Iterable[PageBatch],
     detail: Detail,
     joined: int = 4,
 ) -> Iterator[RunBatch]:
     """Yield the pages of the batches as runs: those of `joined` sections that touch together."""
-    condense = _Condenser(layout, census, detail)
+    condense = _Condenser(layout, memory_map, detail)
     held: list[PageBatch] = []
     for batch in batches:
         if held and held[-1].first + len(held[-1]) != batch.first:
@@ -56,7 +57,7 @@ def in_runs(
 class _Condenser:
     """Makes RunBatches of batches that touch."""
 
-    def __init__(self, layout: PageLayout, census: Census, detail: Detail) -> None:
+    def __init__(self, layout: PageLayout, memory_map: MemoryMap, detail: Detail) -> None:
         self._layout = layout
         self._compared = tuple(
             (offset // 8, None if mask == _ALL else np.uint64(mask))
@@ -65,7 +66,7 @@ class _Condenser:
         self._page_pool = layout.page_pool if detail != "type" else None
         self._owners = _owners(layout) if detail == "use" else ()
         self._columns = np.empty((2, _PIECE), np.uint64)
-        self._census = census
+        self._memory_map = memory_map
         self._buddy = layout.scheme.find_slot("buddy")
         head = layout.flag("head")
         self._head = np.uint64(0 if head is None else 1 << head)
@@ -154,7 +155,7 @@ class _Condenser:
         first, n = batches.first, len(batches)
         begins = np.zeros(n, np.bool_)
         begins[-first % SECTION_PFNS :: SECTION_PFNS] = True
-        zones, pcp = self._census.zones, self._census.pcp
+        zones, pcp = self._memory_map.zones, self._memory_map.pcp
         low, high = np.searchsorted(pcp.pfns, (first, first + n))
         starts = pcp.pfns[low:high]
         ends = starts + (1 << pcp.orders[low:high].astype(np.int64))

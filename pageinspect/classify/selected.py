@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..walk import Words
+from ..model.batch import Words
 from .batches import Mask
 from .uses import Pages
 

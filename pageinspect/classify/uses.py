@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..layout import PageLayout
-from ..schemes import SLOTS
+from ..model.layout import PageLayout
+from ..model.page_types import SLOTS
 from .batches import Mask
 from .codes import CODES, Code, code_name, codes_of
 from .columns import PageColumns
-from .conflicts import conflicting
+from .contradictions import conflicting
 
 Uses = npt.NDArray[np.uint16]
 

@@ -3,23 +3,23 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import rights
 from ..errors import PageInspectError
+from ..host import capabilities as held
 from ..trace.bpf_calls import NEEDED, VerifierError
 from . import syscalls
 from .finding import Finding
 from .refusals import failed
 
-_KPROBES = (rights.BPF, rights.KPROBES)
+_KPROBES = (held.BPF, held.KPROBES)
 
 
 def capabilities(root: Path) -> Finding:
     """Look for the capabilities that BPF programs take."""
-    lacks = rights.lacking(rights.BPF, root)
+    lacks = held.lacking(held.BPF, root)
     if lacks:
-        mend = rights.advice(rights.BPF, root=root)
+        mend = held.advice(held.BPF, root=root)
         return Finding(ok=False, found=f"without {' and '.join(lacks)}", mend=mend)
-    return Finding(ok=True, found=" and ".join(rights.BPF))
+    return Finding(ok=True, found=" and ".join(held.BPF))
 
 
 def bpf(root: Path) -> Finding:
@@ -58,7 +58,7 @@ def _try(root: Path, attempt: Callable[[], None], found: str) -> Finding:
     try:
         attempt()
     except VerifierError as error:
-        return failed(error, root, f"the verifier says: {error.line}", rights.BPF)
+        return failed(error, root, f"the verifier says: {error.line}", held.BPF)
     except OSError as error:
-        return failed(error, root, NEEDED, rights.BPF, rights.MAPS)
+        return failed(error, root, NEEDED, held.BPF, held.MAPS)
     return Finding(ok=True, found=found)

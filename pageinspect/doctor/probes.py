@@ -7,15 +7,15 @@ import struct
 import subprocess
 from pathlib import Path
 
-from .. import rights
 from ..errors import PageInspectError
+from ..host import capabilities
+from ..model.arch import PAGE_SIZE
 from ..units import counted
 from ..vm import accel, catalogue, initrd, kernel, qemu, tools
 from .finding import Finding
 from .refusals import failed
 
 _BTF_MAGIC = b"\x9f\xeb"
-_PAGE_SIZE = 4096
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _PT_LOAD = 1
@@ -25,17 +25,17 @@ _QEMU_PATIENCE_S = 10.0
 
 def privilege(root: Path) -> Finding:
     """Look for the right to read the kernel's memory: the file's permission, and a capability."""
-    lacks = rights.lacking(rights.kcore(root), root)
+    lacks = capabilities.lacking(capabilities.kcore(root), root)
     found = f"uid {os.geteuid()}"
     if not lacks:
         return Finding(ok=True, found=found)
-    mend = rights.advice(lacks, root=root)
+    mend = capabilities.advice(lacks, root=root)
     return Finding(ok=False, found=f"{found}, without {' and '.join(lacks)}", mend=mend)
 
 
 def lockdown(root: Path) -> Finding:
     """Look at the lockdown: that for confidentiality forbids to read the kernel's memory."""
-    level = rights.lockdown(root)
+    level = capabilities.lockdown(root)
     if level == "confidentiality":
         mend = "boot without lockdown=confidentiality; no level can be left while the kernel runs"
         return Finding(ok=False, found=level, mend=mend)
@@ -47,16 +47,16 @@ def kcore(root: Path) -> Finding:
     try:
         descriptor = os.open(root / "proc/kcore", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            size = len(os.pread(descriptor, _PAGE_SIZE, _first_segment(descriptor)))
+            size = len(os.pread(descriptor, PAGE_SIZE, _first_segment(descriptor)))
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
         return failed(error, root, "a kernel with CONFIG_PROC_KCORE; a core needs none: -c FILE")
     except OSError as error:
-        return failed(error, root, "a core needs none: -c FILE", rights.kcore(root))
+        return failed(error, root, "a core needs none: -c FILE", capabilities.kcore(root))
     except (struct.error, StopIteration):
         return Finding(ok=False, found="is no ELF file", mend="a core needs none: -c FILE")
-    return Finding(ok=size == _PAGE_SIZE, found=f"read {size} bytes of it")
+    return Finding(ok=size == PAGE_SIZE, found=f"read {size} bytes of it")
 
 
 def _first_segment(descriptor: int) -> int:
@@ -88,8 +88,8 @@ def kallsyms(root: Path) -> Finding:
     if _AN_ADDRESS.search(symbols):
         return Finding(ok=True, found=counted(symbols.count(b"\n"), "symbol"))
     mend = "sysctl kernel.kptr_restrict=1"
-    if rights.lacking(rights.SYMBOLS, root):
-        mend = rights.advice(rights.SYMBOLS, root=root)
+    if capabilities.lacking(capabilities.SYMBOLS, root):
+        mend = capabilities.advice(capabilities.SYMBOLS, root=root)
     return Finding(ok=False, found="addresses are hidden", mend=mend)
 
 

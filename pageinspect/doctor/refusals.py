@@ -3,7 +3,7 @@
 import errno
 from pathlib import Path
 
-from .. import rights
+from ..host import capabilities
 from ..trace.bpf_calls import VerifierError
 from .finding import Finding
 
@@ -14,8 +14,8 @@ def failed(error: OSError, root: Path, otherwise: str, *needs: tuple[str, ...]) 
     `needs` are capabilities that it takes, `otherwise` mends what no rule forbids.
     """
     mend = otherwise
-    if rights.lockdown(root) == "confidentiality":
+    if capabilities.lockdown(root) == "confidentiality":
         mend = "the lockdown forbids it"
     elif error.errno in {errno.EPERM, errno.EACCES} and not isinstance(error, VerifierError):
-        mend = rights.advice(*needs, root=root)
+        mend = capabilities.advice(*needs, root=root)
     return Finding(ok=False, found=error.strerror or str(error), mend=mend)

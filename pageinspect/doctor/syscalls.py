@@ -12,9 +12,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..model.arch import SYS_PERF_EVENT_OPEN
 from ..trace import bpf_calls
 
-_SYS_PERF_EVENT_OPEN = 298
 _PERF_FLAG_FD_CLOEXEC = 8
 _PERF_ATTR_SIZE = 112
 
@@ -103,7 +103,7 @@ def try_kprobe(pmu: Path) -> None:
     # pid, cpu, group
     where = (-1, 0, -1)
     try:
-        os.close(bpf_calls.system_call(_SYS_PERF_EVENT_OPEN, attr, *where, _PERF_FLAG_FD_CLOEXEC))
+        os.close(bpf_calls.system_call(SYS_PERF_EVENT_OPEN, attr, *where, _PERF_FLAG_FD_CLOEXEC))
     except OSError as error:
         # No such place: which of the two depends on the kernel.
         if error.errno not in {errno.ENOENT, errno.EINVAL}:

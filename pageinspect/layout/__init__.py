@@ -9,27 +9,10 @@ from collections.abc import Mapping
 
 from drgn import Program
 
+from ..model.layout import PageLayout
 from . import from_types, from_vmcoreinfo
-from .model import (
-    MAX_ORDER,
-    SECTION_PFNS,
-    STICKY_TYPES,
-    BitField,
-    Marker,
-    OrderField,
-    PageLayout,
-)
 
-__all__ = [
-    "MAX_ORDER",
-    "SECTION_PFNS",
-    "STICKY_TYPES",
-    "BitField",
-    "Marker",
-    "OrderField",
-    "PageLayout",
-    "build_layout",
-]
+__all__ = ["build_layout"]
 
 
 def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from drgn import Program, Type, offsetof, sizeof
 
-from .. import schemes
 from ..errors import PageInspectError
-from ..schemes import Scheme
-from ..vmcoreinfo import kernel_half
-from .model import BitField, Marker, OrderField, PageLayout, check_size
+from ..model import page_types
+from ..model.layout import BitField, Marker, OrderField, PageLayout, check_size
+from ..model.page_types import Scheme
+from ..target.vmcoreinfo import kernel_half
 
 
 def _offset(type_: Type, *members: str) -> int:
@@ -61,27 +61,27 @@ def _scheme_from_enum(types: Mapping[str, int], *, off_by_one: bool) -> Scheme |
         if name.startswith("PGTY_") and name != "PGTY_mapcount_underflow"
     }
     if values:
-        return schemes.byte_scheme(values, off_by_one=off_by_one)
+        return page_types.byte_scheme(values, off_by_one=off_by_one)
     bits = {name.removeprefix("PG_"): v for name, v in types.items() if name.startswith("PG_")}
     if not bits:
         return None
-    if bits["buddy"] == schemes.BITS_4_18["buddy"]:
+    if bits["buddy"] == page_types.BITS_4_18["buddy"]:
         # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10).
-        return schemes.low_scheme("bits-6.10", bits, "enum")
-    return schemes.high_scheme(bits, "enum")
+        return page_types.low_scheme("bits-6.10", bits, "enum")
+    return page_types.high_scheme(bits, "enum")
 
 
 def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
     """Return the bit scheme of a kernel whose types are macros, up to 6.9."""
     if "NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)" in vmcoreinfo:
-        name, bits = "bits-6.9", schemes.BITS_6_9
+        name, bits = "bits-6.9", page_types.BITS_6_9
     elif _has(page, "memcg_data"):
-        name, bits = "bits-5.11", schemes.BITS_5_11
+        name, bits = "bits-5.11", page_types.BITS_5_11
     elif "NUMBER(PAGE_OFFLINE_MAPCOUNT_VALUE)" in vmcoreinfo:
-        name, bits = "bits-5.1", schemes.BITS_5_1
+        name, bits = "bits-5.1", page_types.BITS_5_1
     else:
-        name, bits = "bits-4.18", schemes.BITS_4_18
-    return schemes.low_scheme(name, bits)
+        name, bits = "bits-4.18", page_types.BITS_4_18
+    return page_types.low_scheme(name, bits)
 
 
 def _scheme(prog: Program, page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 
 from drgn import Program
 
-from .. import schemes, vmcoreinfo
 from ..errors import PageInspectError
-from ..schemes import WordScheme
-from ..vmcoreinfo import Info, kernel_half, number, offset
-from .model import SECTION_PFNS, BitField, Marker, OrderField, PageLayout, check_size
+from ..model import arch, page_types
+from ..model.arch import SECTION_PFNS
+from ..model.layout import BitField, Marker, OrderField, PageLayout, check_size
+from ..model.page_types import WordScheme
+from ..target import vmcoreinfo
+from ..target.vmcoreinfo import Info, kernel_half, number, offset
 
 _FLAGS = ("lru", "private", "slab", "swapbacked", "hwpoison")
 _TYPES = ("buddy", "offline", "hugetlb", "slab", "unaccepted")
@@ -29,8 +31,8 @@ def build(prog: Program, info: Info) -> PageLayout:
     section_bits = _number(info, "SECTION_SIZE_BITS", 64) or 0
     if page_size * SECTION_PFNS != 1 << section_bits:
         raise PageInspectError(
-            "this kernel's VMCOREINFO tells of memory sections that no x86_64 kernel has",
-            "pageinspect reads x86_64 with SPARSEMEM_VMEMMAP",
+            f"this kernel's VMCOREINFO has memory sections that no {arch.NAME} kernel has",
+            f"pageinspect reads {arch.NAME} with SPARSEMEM_VMEMMAP",
         )
     check_size(vmcoreinfo.size(info, "page"))
     _, vmemmap = vmcoreinfo.sections(prog, info)
@@ -122,16 +124,16 @@ def _scheme(values: Mapping[str, int]) -> tuple[WordScheme, tuple[str, ...]]:
         # (in v6.12).
         tops = {name: value >> 24 for name, value in values.items()}
         all_types = (*_TYPES, "table", "guard", "zsmalloc", "large_kmalloc")
-        scheme = schemes.byte_scheme(tops, off_by_one=False, source="vmcoreinfo")
+        scheme = page_types.byte_scheme(tops, off_by_one=False, source="vmcoreinfo")
         return scheme, tuple(name for name in all_types if name not in values)
     bits = {name: ~value & 0xFFFFFFFF for name, value in values.items()}
     for name, bit in bits.items():
         if bit.bit_count() != 1:
             raise vmcoreinfo.contradiction(f"pages of type {name} have the word {values[name]:#x}")
-    if bits["buddy"] == schemes.HIGH_BUDDY:
-        scheme = schemes.high_scheme(bits, "vmcoreinfo")
+    if bits["buddy"] == page_types.HIGH_BUDDY:
+        scheme = page_types.high_scheme(bits, "vmcoreinfo")
         return scheme, ("table", "guard", "zsmalloc")
-    if bits["buddy"] != schemes.BITS_4_18["buddy"]:
+    if bits["buddy"] != page_types.BITS_4_18["buddy"]:
         raise PageInspectError(
             f"free pages have the page_type {buddy:#x}, which is of no scheme that is known",
             "this kernel is newer than pageinspect: please report its release and this line",
@@ -142,7 +144,7 @@ def _scheme(values: Mapping[str, int]) -> tuple[WordScheme, tuple[str, ...]]:
         lost.append("kmemcg")
     if "offline" not in bits:
         lost += ["offline", "balloon"]
-    return schemes.low_scheme("bits", bits, "vmcoreinfo"), tuple(lost)
+    return page_types.low_scheme("bits", bits, "vmcoreinfo"), tuple(lost)
 
 
 def _flag_bits(info: Info) -> tuple[tuple[str, int], ...]:

@@ -5,9 +5,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from ..guard import paced
+from ..host.progress import paced
+from ..model.table import Cell
 from ..report import Report
-from ..report.base import Cell
 from ..units import printable
 from .table import ROWS_OF_PROGRESS, write_table
 

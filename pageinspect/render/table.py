@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from ..guard import paced
+from ..host.progress import paced
+from ..model.table import Cell
 from ..report import Column, Report, Table
-from ..report.base import Cell
 from ..units import printable, wrapped
 
 _GAP = 2

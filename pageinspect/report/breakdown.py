@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..model.table import Column
 from ..units import printable
-from .base import Column
 from .frees import Frees
 
 if TYPE_CHECKING:

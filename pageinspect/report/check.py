@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from ..books import Book
+from ..analysis.counter_check import CounterCheck
 from ..classify import Pages
 from ..classify.batches import Pfns
 from ..classify.columns import ramp
-from ..classify.conflicts import CONFLICTS, Conflict
+from ..classify.contradictions import CONFLICTS, Conflict
 from ..errors import Exit
-from ..layout import PageLayout
-from ..target import Provenance
+from ..model.layout import PageLayout
+from ..model.provenance import Provenance
+from ..model.table import Cell, Column, Table
 from ..units import counted, number
-from .base import SCHEMA, Cell, Column, Coverage, Table, kernel_json
+from .base import SCHEMA, Coverage, kernel_json
 
 MOST_KEPT = 10_000
 """Violations of one rule that are kept; more are only counted."""
@@ -114,7 +115,7 @@ def _detail(pages: Pages, i: int) -> str:
         f"node {int(pages.node[i])}",
     ]
     if layout.zone_field is not None:
-        said.append(f"zone {pages.census.zone_name(int(pages.zone[i])).removeprefix('zone ')}")
+        said.append(f"zone {pages.memory_map.zone_name(int(pages.zone[i])).removeprefix('zone ')}")
     block = int(pages.block[i])
     if block >= 0:
         head = int(pages.pfns[pages.buddy_heads[block]])
@@ -127,19 +128,19 @@ def _detail(pages: Pages, i: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What was found. `books` is None where they were left out, for the reason `left_out`."""
+    """What was found. `checks` is None where they were left out, for the reason `left_out`."""
 
     provenance: Provenance
     layout: PageLayout
     coverage: Coverage
     findings: Findings
-    books: tuple[Book, ...] | None
+    checks: tuple[CounterCheck, ...] | None
     left_out: str = ""
 
     @property
     def status(self) -> Exit:
         """The exit status: a finding comes before incompleteness."""
-        if self.findings.found or any(b.verdict == "differs" for b in self.books or ()):
+        if self.findings.found or any(b.verdict == "differs" for b in self.checks or ()):
             return Exit.FINDING
         return Exit.COMPLETE if self.coverage.complete else Exit.INCOMPLETE
 
@@ -153,12 +154,12 @@ class CheckReport:
                 {"rule": v.rule, "pfn": v.pfn, "detail": v.detail} for v in self.findings.kept
             ],
             "found": {rule.name: self.findings.found[rule.name] for rule in self._broken()},
-            "counters": [book.to_json() for book in self.books or ()],
+            "counters": [check.to_json() for check in self.checks or ()],
             "left_out": self.left_out or None,
         }
 
     def to_table(self) -> Table:
-        """Return the tabular form: a row a broken rule, and one a book.
+        """Return the tabular form: a row a broken rule, and one a counter check.
 
         People read the reasons below it, by their numbers; machines get a row a page as well.
         """
@@ -167,10 +168,10 @@ class CheckReport:
             for rule in self._broken()
         ]
         rows += [
-            (b.name, b.counted, b.before, b.kernel, b.verdict, b.why) for b in self.books or ()
+            (b.name, b.counted, b.before, b.kernel, b.verdict, b.why) for b in self.checks or ()
         ]
         # Of what stands still there is one number.
-        moved = any(book.before != book.kernel for book in self.books or ())
+        moved = any(check.before != check.kernel for check in self.checks or ())
         columns = [
             Column("name"),
             Column("counted", number, "right"),
@@ -200,10 +201,10 @@ class CheckReport:
         ]
         rows += [
             (
-                *("book", b.name, None, b.counted, b.kernel, b.verdict, b.why, b.counter),
+                *("counter check", b.name, None, b.counted, b.kernel, b.verdict, b.why, b.counter),
                 *("+".join(b.uses), b.before),
             )
-            for b in self.books or ()
+            for b in self.checks or ()
         ]
         return rows
 
@@ -211,12 +212,12 @@ class CheckReport:
         return (rule for rule in CONFLICTS if rule.name in self.findings.found)
 
     def _reasons(self) -> list[str]:
-        return list(dict.fromkeys(book.why for book in self.books or () if book.why))
+        return list(dict.fromkeys(check.why for check in self.checks or () if check.why))
 
     def _verdict(self) -> Iterator[str]:
         n = sum(self.findings.found.values())
         found = counted(n, "violation") if n else "No violation"
-        if self.findings.found or self.books:
+        if self.findings.found or self.checks:
             yield ""
         pages = counted(self.coverage.spanned, "page")
         rules = sum(rule.needs not in self.layout.untold for rule in CONFLICTS)
@@ -228,9 +229,9 @@ class CheckReport:
     def _notes(self, notes: dict[str, str]) -> Iterator[str]:
         if notes:
             yield ""
-        for book in self.books or ():
-            if book.why:
-                yield f"{notes[book.why]} {book.name} ({book.counter}): {book.why}."
+        for check in self.checks or ():
+            if check.why:
+                yield f"{notes[check.why]} {check.name} ({check.counter}): {check.why}."
 
     def _violations(self) -> Iterator[str]:
         for rule in self._broken():

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..census import Census
 from ..classify import CODES, UNTYPED, USE_CODES, Code, Pages, code_name, use_name, use_rank
-from ..layout import PageLayout
-from ..schemes import SLOTS
+from ..model.layout import PageLayout
+from ..model.memory_map import MemoryMap
+from ..model.page_types import SLOTS
 
 _ORDERS = 32
 
@@ -22,7 +22,7 @@ class Dimension:
     keys: Callable[[Pages], npt.NDArray[np.integer]]
     """Returns (n,) integers from 0 to `size` - 1."""
     size: Callable[[PageLayout], int]
-    label: Callable[[PageLayout, Census, int], str]
+    label: Callable[[PageLayout, MemoryMap, int], str]
     """Returns the name of a key."""
     rank: Callable[[PageLayout, int], int] = lambda _layout, key: key
     """Returns the place of a key among others."""
@@ -32,13 +32,13 @@ def _zones(layout: PageLayout) -> int:
     return layout.zone_bits.mask + 1
 
 
-def _zone_name(layout: PageLayout, census: Census, zone: int) -> str:
+def _zone_name(layout: PageLayout, memory_map: MemoryMap, zone: int) -> str:
     if zone == _zones(layout):
         return "unreadable"
-    return census.zone_name(zone)
+    return memory_map.zone_name(zone)
 
 
-def _node_name(layout: PageLayout, _census: Census, node: int) -> str:
+def _node_name(layout: PageLayout, _memory_map: MemoryMap, node: int) -> str:
     return "unreadable" if node > layout.node_field.mask else str(node)
 
 
@@ -57,14 +57,14 @@ DIMENSIONS = {
             "type",
             lambda pages: pages.code,
             lambda _layout: CODES,
-            lambda layout, _census, code: code_name(layout.scheme, code),
+            lambda layout, _memory_map, code: code_name(layout.scheme, code),
             lambda _layout, code: CODES if code in UNTYPED else code,
         ),
         Dimension(
             "use",
             lambda pages: pages.use,
             lambda _layout: USE_CODES,
-            lambda layout, _census, use: use_name(layout, use),
+            lambda layout, _memory_map, use: use_name(layout, use),
             lambda _layout, use: use_rank(use),
         ),
         Dimension(
@@ -83,7 +83,7 @@ DIMENSIONS = {
             "order",
             lambda pages: pages.order,
             lambda _layout: _ORDERS,
-            lambda _layout, _census, order: str(order),
+            lambda _layout, _memory_map, order: str(order),
         ),
     )
 }

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..doctor.items import GUESTS, KERNEL, Examined, works
+from ..doctor.finding import GUESTS, KERNEL, Examined, works
+from ..model.table import Column, Table
 from ..units import printable
-from .base import SCHEMA, Column, Table
+from .base import SCHEMA
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .base import Cell
+from ..model.table import Cell
 
 
 @dataclass(frozen=True, slots=True)

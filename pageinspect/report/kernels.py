@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..model.table import Column, Table
 from ..units import size
-from .base import SCHEMA, Column, Table
+from .base import SCHEMA
 
 
 @dataclass(frozen=True, slots=True)

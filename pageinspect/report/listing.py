@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..classify import UNTYPED, Code, Pages, code_name, use_name
-from ..layout import PageLayout
-from ..target import Provenance
+from ..model.layout import PageLayout
+from ..model.provenance import Provenance
+from ..model.table import Cell, Column, Table
 from ..units import counted, number, size
-from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
+from .base import SCHEMA, Coverage, coverage_of, kernel_json
 from .selection import Selection
 
 Integers = npt.NDArray[np.int64]

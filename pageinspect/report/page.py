@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..layout import PageLayout
-from ..page.facts import Fact, PageFacts
-from ..target import Provenance
+from ..analysis.page_facts.facts import Fact, PageFacts
+from ..model.layout import PageLayout
+from ..model.provenance import Provenance
+from ..model.table import Cell, Column, Table
 from ..units import printable, wrapped
-from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
+from .base import SCHEMA, Coverage, coverage_of, kernel_json
 
 _WIDTH = 60
 """Of values: with the longest field name they fit 80 columns."""

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..books import Book
-from ..books import remarks as lines_of
-from ..census import Census
+from ..analysis.counter_check import CounterCheck
+from ..analysis.counter_check import remarks as lines_of
 from ..classify import UNTYPED, Pages
-from ..layout import PageLayout
-from ..target import Provenance
+from ..model.layout import PageLayout
+from ..model.memory_map import MemoryMap
+from ..model.provenance import Provenance
+from ..model.table import Cell, Column, Table
 from ..units import counted, number, percent, size
-from .base import SCHEMA, Cell, Column, Coverage, Table, coverage_of, kernel_json
+from .base import SCHEMA, Coverage, coverage_of, kernel_json
 from .dimensions import DIMENSIONS, Dimension, type_value
 from .selection import Selection
 
@@ -56,7 +57,7 @@ class SummaryReport:
     rows: tuple[SummaryRow, ...]
     freeing: int | None
     """Pages that are typed while they are being freed; None where that cannot be told."""
-    books: tuple[Book, ...] = ()
+    checks: tuple[CounterCheck, ...] = ()
     """The totals that the kernel counts too, beside its counters."""
     remarks: tuple[str, ...] = ()
     """Sentences on what rows mean."""
@@ -77,7 +78,7 @@ class SummaryReport:
             "rows": [self._row_json(row) for row in self.rows],
             "total": {"pages": self.pages, "bytes": self.pages * page_size},
             "freeing": self.freeing,
-            "counters": [book.to_json() for book in self.books],
+            "counters": [check.to_json() for check in self.checks],
             "remarks": list(self.remarks),
         }
 
@@ -119,21 +120,21 @@ class SummaryReport:
             after=(
                 *(("", *self.remarks) if self.remarks else ()),
                 *self._freeing_remark(),
-                *self._books_remark(),
+                *self._checks_remark(),
                 *self.coverage.remarks(),
                 *self._differs_remark(),
             ),
         )
 
     def _differs_remark(self) -> tuple[str, ...]:
-        n = sum(book.verdict == "differs" for book in self.books)
+        n = sum(check.verdict == "differs" for check in self.checks)
         if not n:
             return ()
         differ = "A total differs from the kernel's counter" if n == 1 else f"{n} totals differ"
         return ("", f"{differ}: run `pageinspect check` on the same kernel.")
 
-    def _books_remark(self) -> tuple[str, ...]:
-        return ("", *lines_of(self.books)) if self.books else ()
+    def _checks_remark(self) -> tuple[str, ...]:
+        return ("", *lines_of(self.checks)) if self.checks else ()
 
     def _freeing_remark(self) -> tuple[str, ...]:
         if not self.freeing:
@@ -202,7 +203,7 @@ class _Fold:
 
 
 def _rows(
-    counts: Counts, by: Sequence[str], layout: PageLayout, census: Census
+    counts: Counts, by: Sequence[str], layout: PageLayout, memory_map: MemoryMap
 ) -> tuple[SummaryRow, ...]:
     """Return the rows, those of one name joined: the words that untyped pages may have."""
     dimensions = [DIMENSIONS[name] for name in by]
@@ -212,7 +213,7 @@ def _rows(
     by_type = list(by) == ["type"]
     for combined, (pages, folios) in sorted(counts.by_key.items()):
         keys = fold.keys(combined)
-        key = tuple(d.label(layout, census, k) for d, k in zip(dimensions, keys, strict=True))
+        key = tuple(d.label(layout, memory_map, k) for d, k in zip(dimensions, keys, strict=True))
         value = type_value(layout, keys[0]) if by_type else None
         split: tuple[tuple[str, int], ...] = ()
         if by_type and keys[0] in UNTYPED:
@@ -240,27 +241,29 @@ def count(
 def summarise(
     provenance: Provenance,
     layout: PageLayout,
-    census: Census,
+    memory_map: MemoryMap,
     selection: Selection,
     by: Sequence[str],
     counts: Counts,
 ) -> SummaryReport:
     """Return the report of what count() counted, with the same arguments."""
-    rows = _rows(counts, by, layout, census)
+    rows = _rows(counts, by, layout, memory_map)
     coverage = coverage_of(provenance, layout, selection.spanned, counts.unreadable)
     freeing = None if layout.frozen is None else counts.freeing
-    remarks = _on_zones(census, by, rows)
+    remarks = _on_zones(memory_map, by, rows)
     return SummaryReport(provenance, layout, coverage, tuple(by), rows, freeing, (), remarks)
 
 
-def _on_zones(census: Census, by: Sequence[str], rows: Iterable[SummaryRow]) -> tuple[str, ...]:
+def _on_zones(
+    memory_map: MemoryMap, by: Sequence[str], rows: Iterable[SummaryRow]
+) -> tuple[str, ...]:
     """Return what the rows are of pages that are in no zone."""
     if "zone" not in by:
         return ()
     shown = {row.key[by.index("zone")] for row in rows}
-    numbers = {census.zone_name(n): n for n in range(_MOST_ZONES)}
+    numbers = {memory_map.zone_name(n): n for n in range(_MOST_ZONES)}
     return tuple(
         f"{name}: {what}"
         for name, n in numbers.items()
-        if name in shown and (what := census.no_zone(n))
+        if name in shown and (what := memory_map.no_zone(n))
     )

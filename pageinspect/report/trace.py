@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..layout import PageLayout
+from ..model.layout import PageLayout
+from ..model.table import Cell, Column, Table
 from ..trace.kinds import PAGE_POOL
 from ..trace.records import Counts, Lost, who_counted
 from ..units import counted, number, printable, size
-from .base import SCHEMA, Cell, Column, Table, kernel_json
+from .base import SCHEMA, kernel_json
 from .breakdown import Breakdown, Naming, WhoFrees, break_down, key_columns, stack_lines
 from .frees import Frees, TypeFrees
 from .trace_subject import TraceSubject
 from .trace_words import meaning, seconds, told_bad_pages, told_lost, told_poisoned
 
 if TYPE_CHECKING:
-    from ..trace.session import Reading
+    from ..trace.records import Reading
 
 
 def _type_frees(subject: TraceSubject, counts: Counts) -> tuple[tuple[TypeFrees, ...], Frees]:

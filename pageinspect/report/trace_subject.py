@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..layout import PageLayout
-from ..target import Provenance
+from ..model.layout import PageLayout
+from ..model.provenance import Provenance
 from ..trace.kinds import kind_name
 from ..trace.options import TraceOptions
 

@@ -1,6 +1,6 @@
 """What reports of the tracer say in sentences."""
 
-from ..layout import PageLayout
+from ..model.layout import PageLayout
 from ..trace.records import Lost
 from ..units import counted, number
 

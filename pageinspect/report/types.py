@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..layout import PageLayout
-from ..target import Provenance
-from .base import SCHEMA, Cell, Column, Table, kernel_json, untold_remarks
+from ..model.layout import PageLayout
+from ..model.provenance import Provenance
+from ..model.table import Cell, Column, Table
+from .base import SCHEMA, kernel_json, untold_remarks
 
 _SOURCES = {
     "enum": "enum pagetype",

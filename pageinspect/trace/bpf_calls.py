@@ -9,7 +9,8 @@ import errno
 import os
 from typing import ClassVar
 
-_SYS_BPF = 321
+from ..model.arch import SYS_BPF
+
 _MAP_CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 5, 17
 
 SOCKET_FILTER, RAW_TRACEPOINT, TRACING = 1, 17, 26
@@ -89,7 +90,7 @@ def system_call(number: int, *arguments: object) -> int:
 
 
 def _bpf(command: int, attr: ctypes.Structure) -> int:
-    return system_call(_SYS_BPF, command, ctypes.byref(attr), ctypes.sizeof(attr))
+    return system_call(SYS_BPF, command, ctypes.byref(attr), ctypes.sizeof(attr))
 
 
 def load(

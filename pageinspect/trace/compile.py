@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .. import rights
 from ..errors import PageInspectError
+from ..host import capabilities
 from .bpf_calls import NEEDED, VerifierError
 
 TRACEPOINT = "mm_page_free"
@@ -80,10 +80,10 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
 def refusal(number: int, what: str, root: Path = Path("/")) -> PageInspectError:
     """Return the error for a kernel that refused `what`, by errno and what the system says."""
     reason = os.strerror(number)
-    if rights.lockdown(root) == "confidentiality":
+    if capabilities.lockdown(root) == "confidentiality":
         hint = "the kernel is locked down for confidentiality, which forbids BPF to read its memory"
     elif number in {errno.EPERM, errno.EACCES}:
-        hint = rights.advice(rights.BPF, rights.MAPS, root=root)
+        hint = capabilities.advice(capabilities.BPF, capabilities.MAPS, root=root)
     elif number == errno.ENOMEM:
         hint = "free memory, or trace with fewer options: maps are made whole at the start"
     elif number == errno.ENOENT:

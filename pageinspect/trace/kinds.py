@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from ..errors import UsageError
-from ..layout import PageLayout
-from ..schemes import SLOTS
+from ..model.layout import PageLayout
+from ..model.page_types import SLOTS
 
 UNTYPED = SLOTS
 PAGE_POOL = SLOTS + 1

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import PageInspectError, UsageError
-from ..layout import MAX_ORDER, PageLayout
-from ..ranges import Range
-from ..schemes import WordScheme
+from ..model.arch import MAX_ORDER
+from ..model.layout import PageLayout
+from ..model.page_types import WordScheme
+from ..model.ranges import Range
 from ..units import counted, number
 from .kinds import TYPED, mask
 

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import PageInspectError
-from ..layout import PageLayout
-from ..resources import data_folder
-from ..schemes import SLOTS
+from ..model.layout import PageLayout
+from ..model.page_types import SLOTS
+from ..paths import data_folder
 from .compile import TRACEPOINT, compile_program, kernel_may_refuse, refusal
 from .kinds import KINDS, UNREAD
 from .options import TraceOptions, layout_defines

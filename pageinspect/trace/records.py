@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..layout import PageLayout
-from ..schemes import SLOTS
+from ..model.layout import PageLayout
+from ..model.page_types import SLOTS
 from .kinds import HWPOISON, KINDS, PAGE_POOL, UNTYPED
 
 ORDERS = 16
@@ -181,3 +181,14 @@ def who_counted(layout: PageLayout, who: dict[bytes, int]) -> list[tuple[Who, in
     """Return the plain form of `Counts.who`."""
     records = np.frombuffer(b"".join(who), WHO).tolist()
     return [(Who.of(layout, r), n) for r, n in zip(records, who.values(), strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Counts of one stretch of a run; times are nanoseconds of the monotonic clock since attach."""
+
+    counts: Counts
+    start_ns: int
+    end_ns: int
+    command_status: int | None = None
+    """Of the last stretch, as a shell tells it: 128 + N for signal N. None without a command."""

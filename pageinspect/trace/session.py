@@ -15,21 +15,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FrameType
 from typing import Self
 
 from ..errors import PageInspectError
-from ..processes import Watcher
+from ..host.processes import Watcher
+from ..model.arch import SYS_MEMBARRIER
 from .program import PageFreeProgram
-from .records import Counts, Event, no_counts
+from .records import Event, Reading, no_counts
 
 SETTLE_SECONDS = 0.2
 """How long counting goes on after the command ended and an RCU grace period was over: callbacks and
 delayed work free pages only then. Pages in per-CPU LRU batches may stay longer: no wait is sure."""
 
-_MEMBARRIER, _MEMBARRIER_GLOBAL = 324, 1
-"""Number of the system call on x86_64, and its command that is over after an RCU grace period."""
+_MEMBARRIER_GLOBAL = 1
+"""The command that is over after an RCU grace period."""
 
 _GRACE_SECONDS = 5.0
 """How long a command that outlives the run may take to end by SIGTERM."""
@@ -43,17 +44,6 @@ _LOOK_SECONDS = 1.0
 _PID = struct.Struct("=i")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Counts of one stretch of a run; times are nanoseconds of the monotonic clock since attach."""
-
-    counts: Counts
-    start_ns: int
-    end_ns: int
-    command_status: int | None = None
-    """Of the last stretch, as a shell tells it: 128 + N for signal N. None without a command."""
 
 
 class _Command:
@@ -177,7 +167,7 @@ class _Signals:
 
 def _rcu_grace_period() -> None:
     """Wait for an RCU grace period, where the kernel offers it to programs (not with nohz_full)."""
-    ctypes.CDLL(None).syscall(_MEMBARRIER, _MEMBARRIER_GLOBAL, 0, 0)
+    ctypes.CDLL(None).syscall(SYS_MEMBARRIER, _MEMBARRIER_GLOBAL, 0, 0)
 
 
 class Session:

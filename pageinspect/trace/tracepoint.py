@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from ..btf.find import LIVE_BTF, read_btf
-from ..btf.parse import Kind
+from ..target.symbols.btf import Kind
+from ..target.symbols.find import LIVE_BTF, read_btf
 from . import bpf_calls
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from ..errors import UsageError
-from ..safe_files import read_trusted, write_trusted
+from ..host.files import read_trusted, write_trusted
 from . import cache, qemu
 from .progress import Progress, silent
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import safe_files
 from ..errors import PageInspectError
-from ..resources import cache_folder
+from ..host import files
+from ..paths import cache_folder
 from .progress import Progress, silent
 
 
@@ -29,7 +29,7 @@ def folder(*parts: str) -> Path:
     path = cache_folder().joinpath(*parts)
     try:
         path = path.absolute()
-        with safe_files.trusted_folder(path, make=True):
+        with files.trusted_folder(path, make=True):
             return path
     except OSError as error:
         raise PageInspectError(
@@ -47,7 +47,7 @@ FOLDER_MODE = 0o755
 @contextmanager
 def locked(target: Path, progress: Progress = silent) -> Iterator[None]:
     """Hold the lock of an artefact, waiting for another process that builds it."""
-    with safe_files.lock_file(target.parent / f".{target.name}.lock") as lock:
+    with files.lock_file(target.parent / f".{target.name}.lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,7 +82,7 @@ def build_once(target: Path, build: Callable[[Path], Path], progress: Progress =
 def _sweep(where: Path) -> None:
     """Remove what interrupted builds left in a folder: work that nobody holds the lock of."""
     for work in where.glob(f".*{_WORK}"):
-        with safe_files.lock_file(where / f"{work.name.removesuffix(_WORK)}.lock") as lock:
+        with files.lock_file(where / f"{work.name.removesuffix(_WORK)}.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

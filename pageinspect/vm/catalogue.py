@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from ..errors import UsageError
-from ..resources import data_folder
+from ..paths import data_folder
 
 NEWEST = "newest"
 """The series that means the highest version a suite has."""

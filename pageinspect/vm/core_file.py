@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from .. import safe_files
 from ..errors import PageInspectError
+from ..host import files
 
 _HINT = "choose a folder that you can write to"
 
@@ -20,14 +20,14 @@ def writing_core(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
 
     Only this user may read it, unless `mode` says otherwise. Raises PageInspectError.
     """
-    mode = safe_files.PRIVATE if mode is None else mode
-    with cannot_write(path), safe_files.place_of(path) as place:
+    mode = files.PRIVATE if mode is None else mode
+    with cannot_write(path), files.place_of(path) as place:
         _check_file(path, place)
-        with safe_files.replacing(place.folder, place.name, mode=mode) as stream:
+        with files.replacing(place.folder, place.name, mode=mode) as stream:
             yield stream
 
 
-def _check_file(path: Path, place: safe_files.Place) -> None:
+def _check_file(path: Path, place: files.Place) -> None:
     if place.found is not None and not stat.S_ISREG(place.found.st_mode):
         raise PageInspectError(f"cannot write {path}: it is there, and not a file", _HINT)
 
@@ -37,7 +37,7 @@ def folder_of_kdump(core: Path) -> Path:
 
     Raises PageInspectError when the core or the folder beside it cannot be written.
     """
-    with cannot_write(core), safe_files.place_of(core) as place:
+    with cannot_write(core), files.place_of(core) as place:
         _check_file(core, place)
         with contextlib.suppress(FileNotFoundError):
             os.close(_open_beside(place))
@@ -51,7 +51,7 @@ def folder_beside(core: Path) -> Iterator[tuple[Path, int]]:
     It is beside the file that the path leads to. Raises OSError, and UntrustedError for one that
     another user could change.
     """
-    with safe_files.place_of(core) as place:
+    with files.place_of(core) as place:
         path = _beside(place)
         with contextlib.suppress(FileExistsError):
             os.mkdir(path.name, 0o755, dir_fd=place.folder)
@@ -62,11 +62,11 @@ def folder_beside(core: Path) -> Iterator[tuple[Path, int]]:
         os.close(folder)
 
 
-def _beside(place: safe_files.Place) -> Path:
+def _beside(place: files.Place) -> Path:
     return place.path.with_name(f"{place.name}.kernel")
 
 
-def _open_beside(place: safe_files.Place) -> int:
+def _open_beside(place: files.Place) -> int:
     path = _beside(place)
     try:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,10 +74,10 @@ def _open_beside(place: safe_files.Place) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        raise safe_files.UntrustedError(f"{path} is not a folder", "remove it") from None
-    if safe_files.others_write(os.fstat(folder)):
+        raise files.UntrustedError(f"{path} is not a folder", "remove it") from None
+    if files.others_write(os.fstat(folder)):
         os.close(folder)
-        raise safe_files.UntrustedError(
+        raise files.UntrustedError(
             f"{path} is a folder that another user can change", "name another core: -o FILE"
         )
     return folder

@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from ..resources import data_folder
+from ..paths import data_folder
 from . import cache, catalogue, tools
 from .errors import BuildError
 from .progress import Progress, silent

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import PageInspectError
-from ..safe_files import read_trusted, write_trusted
+from ..host.files import read_trusted, write_trusted
 from . import cache, catalogue, initrd, packages, tools
-from .archive import Archive
+from .debian import Archive
 from .errors import BuildError
 from .progress import Progress, silent
 from .root import SQUASHFS_OPTIONS

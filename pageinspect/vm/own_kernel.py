@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import safe_files
 from ..errors import PageInspectError, UsageError
+from ..host import files
 from . import cache, catalogue, tools
 from .kernel import BuiltKernel, pack_disk
 from .progress import Progress, silent
@@ -31,7 +31,7 @@ def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent)
     """
     if not vmlinuz.is_file():
         raise UsageError(f"{vmlinuz} is no kernel", "give the bzImage, arch/x86/boot/bzImage")
-    with _reading(vmlinuz), safe_files.place_of(vmlinuz) as place:
+    with _reading(vmlinuz), files.place_of(vmlinuz) as place:
         _check_owner(vmlinuz, os.stat(place.name, dir_fd=place.folder, follow_symlinks=False))
     name = vmlinuz.name
     if modules is None:
@@ -79,7 +79,7 @@ def find_modules(modules: Path) -> Path:
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UsageError(f"{modules} has the modules of {names}", "give the folder of one release")
-    with safe_files.place_of(found[0]) as place:
+    with files.place_of(found[0]) as place:
         return place.path
 
 
@@ -104,17 +104,17 @@ def _entries(folder: Path) -> Iterator[_Entry]:
     def refuse(error: OSError) -> None:
         raise error
 
-    with _reading(folder), safe_files.place_of(folder) as place:
+    with _reading(folder), files.place_of(folder) as place:
         _check_owner(folder, os.stat(place.name, dir_fd=place.folder, follow_symlinks=False))
         walk = os.fwalk(place.name, onerror=refuse, dir_fd=place.folder)
-        for where, folders, files, parent in walk:
+        for where, folders, names, parent in walk:
             below = os.path.relpath(where, place.name)
             if below == ".":
                 # They lead to the developer's tree, which is not in the guest.
-                for names in (folders, files):
-                    names[:] = [name for name in names if name not in ("build", "source")]
+                for listed in (folders, names):
+                    listed[:] = [name for name in listed if name not in ("build", "source")]
             folders.sort()
-            for name in sorted((*folders, *files)):
+            for name in sorted((*folders, *names)):
                 found = os.stat(name, dir_fd=parent, follow_symlinks=False)
                 path = os.path.normpath(f"{below}/{name}")
                 if stat.S_IFMT(found.st_mode) not in _KINDS:
@@ -140,9 +140,9 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
     """Raise UntrustedError for what another user could have made, if this one is root."""
     # All may write a link, as its mode says, and nobody can.
     is_link = stat.S_ISLNK(found.st_mode)
-    loose = not safe_files.is_ours(found) if is_link else safe_files.others_write(found)
+    loose = not files.is_ours(found) if is_link else files.others_write(found)
     if os.geteuid() == 0 and loose:
-        raise safe_files.UntrustedError(
+        raise files.UntrustedError(
             f"{path} can be changed by another user, and root would use it",
             "run this as the user who owns it, or name a copy that only root may write",
         )
@@ -168,7 +168,7 @@ def _copy(folder: Path, target: Path) -> None:
     inside = os.path.realpath(target)
     for path in links:
         if not Path(os.path.realpath(target / path)).is_relative_to(inside):
-            raise safe_files.UntrustedError(
+            raise files.UntrustedError(
                 f"{folder / path} is a link that leads out of the folder of modules",
                 "put the file itself in its place, or remove the link",
             )

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from .archive import Package
 from .catalogue import NEWEST, Kernel
+from .debian import Package
 from .errors import BuildError
 
 

@@ -9,8 +9,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import safe_files
 from ..errors import UsageError
+from ..host import files
 from . import tools
 from .agent import PORT_NAME
 
@@ -214,7 +214,7 @@ def clear_socket(path: Path) -> None:
     Raises UsageError for a socket in use, and for any other file: QEMU would replace it.
     """
     try:
-        with safe_files.place_of(path) as place:
+        with files.place_of(path) as place:
             if place.found is None:
                 return
             if path.is_symlink() or not stat.S_ISSOCK(place.found.st_mode):

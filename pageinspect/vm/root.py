@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..resources import data_folder
-from . import archive, cache, catalogue, tools
+from ..paths import data_folder
+from . import cache, catalogue, debian, tools
 from .progress import Progress, silent
 
 _HOOK = "root-hook"
@@ -93,7 +93,7 @@ def _install_wheels(recipe: catalogue.RootRecipe, where: Path) -> None:
 def _bootstrap(recipe: catalogue.RootRecipe, work: Path, wheels: Path, tar: Path) -> None:
     command: list[str | Path] = ["mmdebstrap", "--quiet", "--variant=minbase"]
     command += ["--architectures=amd64", f"--include={','.join(recipe.packages)}"]
-    command += [f"--keyring={archive.keyring()}"]
+    command += [f"--keyring={debian.keyring()}"]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.exclude]
     command += ['--aptopt=APT::Install-Recommends "false"']
     command += ['--aptopt=Acquire::Check-Valid-Until "false"']
@@ -105,10 +105,10 @@ def _bootstrap(recipe: catalogue.RootRecipe, work: Path, wheels: Path, tar: Path
     # Where an interrupted build is swept from. A namespace of another user could not enter it.
     temporary = {"TMPDIR": str(work)} if os.geteuid() == 0 else {}
     tools.run(
-        [*command, recipe.suite, tar, archive.mirror()],
+        [*command, recipe.suite, tar, debian.mirror()],
         env={**os.environ, **temporary},
         contained=True,
         why="cannot install the guest root",
-        hint=f"check the network, or set {archive.MIRROR_VARIABLE}; as another user than root,"
+        hint=f"check the network, or set {debian.MIRROR_VARIABLE}; as another user than root,"
         " mmdebstrap needs newuidmap and a range in /etc/subuid (apt-get install uidmap)",
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..signals import settled
+from ..host.signals import settled
 from .errors import GuestLostError
 from .guest import Guest
 from .progress import Progress

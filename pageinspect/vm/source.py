@@ -4,7 +4,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from ..resources import SOURCE_TREE
+from ..paths import SOURCE_TREE
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import diskdump
 from drgn import Program
 
-from pageinspect.survey import survey
-from pageinspect.target import Target, open_target
+from pageinspect.inspector.inspector import inspect
+from pageinspect.target.open import Target, open_target
 
 PAGE = diskdump.PAGE
 HEADERS = 4 * PAGE
@@ -68,7 +68,7 @@ def physical(target: Target, address: int) -> int:
 
 def pfns_that_matter(core: Path) -> list[int]:
     """Return the pfns that an answer hangs on: page tables, struct pages, BTF, symbols, zones."""
-    opened = survey(open_target(core))
+    opened = inspect(open_target(core))
     prog, layout = opened.target.prog, opened.layout
     top = _top(opened.target.vmcoreinfo)
     addresses = [layout.vmemmap + PAGE * i for i in range(0, 512, 8)]

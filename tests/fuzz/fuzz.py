@@ -26,8 +26,8 @@ from typing import NoReturn
 
 from forms import HEADERS, Form, make_forms
 
-from pageinspect import guard
-from pageinspect.__main__ import main
+from pageinspect.cli import isolation
+from pageinspect.cli.main import main
 
 DEADLINE_S = 120
 """Seconds that one command may take; it takes half of one."""
@@ -150,7 +150,7 @@ class Outcome:
         return self.status == 2 and "struct page" in self.stderr
 
     def kind(self) -> str:
-        for word in ("crash", "to no end", "MiB of memory", "made sense of", "was killed"):
+        for word in ("crash", "no progress", "MiB of memory", "made sense of", "was killed"):
             if self.status == 1 and word in self.stderr:
                 return f"exit 1, {word}"
         return f"exit {self.status}"
@@ -262,9 +262,13 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     # The limit is real, but thirty of them are not to take half an hour.
-    guard.PATIENCE_S = 10
+    isolation.PATIENCE_S = 10
     # Once, rather than in every child.
-    for name in ("books", "render", *(f"report.{c}" for c in ("check", "listing", "summary"))):
+    for name in (
+        "counter checks",
+        "render",
+        *(f"report.{c}" for c in ("check", "listing", "summary")),
+    ):
         importlib.import_module(f"pageinspect.{name}")
     signal.signal(signal.SIGALRM, late)
     given = parse()

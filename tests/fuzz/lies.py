@@ -14,9 +14,9 @@ import numpy as np
 from drgn import sizeof
 from forms import physical
 
-from pageinspect.layout import MAX_ORDER
-from pageinspect.survey import survey
-from pageinspect.target import Target, open_target
+from pageinspect.inspector.inspector import inspect
+from pageinspect.model.arch import MAX_ORDER
+from pageinspect.target.open import Target, open_target
 
 Write = Callable[[int, bytes], None]
 """Writes at a virtual address, inside of a page."""
@@ -43,7 +43,7 @@ def same_roots(target: Target, write: Write) -> None:
 
 def _free_memory(target: Target) -> int:
     """Return the virtual address of a free block of the largest order."""
-    opened = survey(target)
+    opened = inspect(target)
     for pages in opened.pages():
         free = np.array([opened.type_name(code) == "buddy" for code in pages.code.tolist()])
         largest = pages.pfns[free & (pages.order == MAX_ORDER)]

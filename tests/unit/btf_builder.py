@@ -2,7 +2,7 @@
 
 import struct
 
-from pageinspect.btf.parse import Kind
+from pageinspect.target.symbols.btf import Kind
 
 
 class Builder:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pageinspect.dump_page_text import decode
+from pageinspect.analysis.dump_page_text import decode
 
 DATA = Path(__file__).parent / "data"
 CASES = {

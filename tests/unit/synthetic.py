@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pageinspect import schemes
-from pageinspect.census import Census, PcpLists
 from pageinspect.classify import UNTYPED, Pages, code_name, head_pfns, outside_heads, use_name
-from pageinspect.layout import BitField, Marker, OrderField, PageLayout
-from pageinspect.walk import FolioHeads, PageBatch
+from pageinspect.model import page_types
+from pageinspect.model.batch import FolioHeads, PageBatch
+from pageinspect.model.layout import BitField, Marker, OrderField, PageLayout
+from pageinspect.model.memory_map import MemoryMap, PcpLists
 
 VMEMMAP = 0xFFFFEA0000000000
 HEAD = 1 << 6
@@ -44,14 +44,14 @@ HIGH_6_11 = {
 
 
 SCHEMES = {
-    "4.18": schemes.low_scheme("bits-4.18", schemes.BITS_4_18),
-    "5.0": schemes.low_scheme("bits-5.1", schemes.BITS_5_1),
-    "5.11": schemes.low_scheme("bits-5.11", schemes.BITS_5_11),
-    "6.9": schemes.low_scheme("bits-6.9", schemes.BITS_6_9),
-    "6.10": schemes.low_scheme("bits-6.10", LOW_6_10),
-    "6.11": schemes.high_scheme(HIGH_6_11, "enum"),
-    "6.12": schemes.byte_scheme(BYTE_TYPES, off_by_one=True),
-    "6.16": schemes.byte_scheme(BYTE_TYPES | {"large_kmalloc": 0xF8}, off_by_one=False),
+    "4.18": page_types.low_scheme("bits-4.18", page_types.BITS_4_18),
+    "5.0": page_types.low_scheme("bits-5.1", page_types.BITS_5_1),
+    "5.11": page_types.low_scheme("bits-5.11", page_types.BITS_5_11),
+    "6.9": page_types.low_scheme("bits-6.9", page_types.BITS_6_9),
+    "6.10": page_types.low_scheme("bits-6.10", LOW_6_10),
+    "6.11": page_types.high_scheme(HIGH_6_11, "enum"),
+    "6.12": page_types.byte_scheme(BYTE_TYPES, off_by_one=True),
+    "6.16": page_types.byte_scheme(BYTE_TYPES | {"large_kmalloc": 0xF8}, off_by_one=False),
 }
 
 FLAG_BITS = (
@@ -155,8 +155,8 @@ class Memory:
         if outer is None:
             outer = FolioHeads(np.zeros((len(outside), 2 * SIZE // 8), np.uint64))
         end = self.first + len(self.words)
-        census = Census(((self.first, end),), (), pcp=self.pcp, changing=self.changing)
-        return Pages(self.layout, census, batch, heads, outside, outer)
+        memory_map = MemoryMap(((self.first, end),), (), pcp=self.pcp, changing=self.changing)
+        return Pages(self.layout, memory_map, batch, heads, outside, outer)
 
     def types(self, outer: FolioHeads | None = None) -> list[str]:
         """Return the type name of each page, untyped ones by what their word says."""

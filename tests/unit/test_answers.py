@@ -11,11 +11,12 @@ import pytest
 from drgn import Program
 from test_btf import small
 
-from pageinspect.btf.answers import Answers, load_answers
-from pageinspect.btf.parse import Btf, BtfError, Kind
-from pageinspect.commands.options import keep_answers
+from pageinspect.cli.options import keep_answers
 from pageinspect.errors import PageInspectError
-from pageinspect.target import Provenance, Target
+from pageinspect.model.provenance import Provenance
+from pageinspect.target.open import Target
+from pageinspect.target.symbols.btf import Btf, BtfError, Kind
+from pageinspect.target.symbols.cache import Answers, load_answers
 
 BUILD_ID = "1fe9968467f2"
 

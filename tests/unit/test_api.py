@@ -3,24 +3,24 @@
 from pathlib import Path
 
 import pageinspect
-from pageinspect.classify.conflicts import CONFLICTS, Conflict
+from pageinspect.classify.contradictions import CONFLICTS, Conflict
 from pageinspect.classify.selected import SelectedPages
 from pageinspect.classify.uses import RULES
-from pageinspect.survey import Survey
+from pageinspect.inspector.inspector import Inspector
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_exported_names() -> None:
-    assert pageinspect.__all__ == ["__version__", "survey_program"]
-    assert callable(pageinspect.survey_program)
+    assert pageinspect.__all__ == ["__version__", "from_program"]
+    assert callable(pageinspect.from_program)
 
 
 def test_api_page_names_what_there_is() -> None:
     text = (DOCS / "api.md").read_text(encoding="utf-8")
-    for name in ("layout", "census", "ranges", "pages", "use_name", "type_name"):
-        assert f"`survey.{name}" in text
-        assert hasattr(Survey, name)
+    for name in ("layout", "memory_map", "ranges", "pages", "use_name", "type_name"):
+        assert f"`inspector.{name}" in text
+        assert hasattr(Inspector, name)
     columns = ("use", "code", "order", "head", "word", "refcount", "flags", "head_flags")
     for name in (*columns, "mapping", "zone", "node", "freeing", "own", "of_head"):
         assert f"`{name}" in text

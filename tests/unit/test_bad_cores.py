@@ -11,10 +11,10 @@ import pytest
 from drgn import Architecture, FaultError, Platform, Program
 from synthetic import MODERN, VMEMMAP, replace
 
-from pageinspect.__main__ import main
-from pageinspect.guard import apart
-from pageinspect.layout import SECTION_PFNS
-from pageinspect.walk import read_folio_heads, walk
+from pageinspect.cli.isolation import apart
+from pageinspect.cli.main import main
+from pageinspect.model.arch import SECTION_PFNS
+from pageinspect.vmemmap.reader import read_folio_heads, walk
 
 VMCOREINFO = b"""OSRELEASE=6.12.0
 PAGESIZE=4096
@@ -66,10 +66,10 @@ def refused(*args: object) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("content", "message", "hint"),
     [
-        (elf_core(AARCH64), "is of aarch64", "x86_64 alone"),
+        (elf_core(AARCH64), "is of aarch64", "x86_64 kernels only"),
         (elf_core(I386, bits=32), "is of i386", "64-bit"),
         (elf_core(X86_64, kernel=False), "lacks VMCOREINFO", "vmcoreinfo"),
-        (elf_core(X86_64), "tells of memory sections that no", "SPARSEMEM"),
+        (elf_core(X86_64), "memory sections that no", "SPARSEMEM"),
         (elf_core(X86_64)[:200], "is cut off in its headers", "copy it again"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The books: what is verified, what a rule explains and how far, and what differs."""
+"""The counter checks: what is verified, what a rule explains and how far, and what differs."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,9 +7,10 @@ from typing import Any, cast
 import pytest
 from synthetic import MODERN, OLD, SCHEMES, Memory
 
-from pageinspect.books import Book, Marking, balance, remarks
-from pageinspect.counters import Counters, read_hugetlb
-from pageinspect.totals import Totals, TypeTally, UseTally
+from pageinspect.analysis.counter_check import CounterCheck, Marking, balance, remarks
+from pageinspect.analysis.totals import Totals, TypeTally, UseTally
+from pageinspect.kernel.counters import read_hugetlb
+from pageinspect.model.counters import Counters
 
 ITEMS = {
     "NR_FREE_PAGES": 1000,
@@ -39,13 +40,13 @@ USES = {
 BALLOON = {"NR_BALLOON_PAGES": 16}
 
 
-def book(
+def check(
     name: str,
     before: Counters = COUNTERS,
     after: Counters | None = None,
     marking: Marking | None = None,
     **changes: Any,
-) -> Book:
+) -> CounterCheck:
     finer = {k: changes.pop(k) for k in list(changes) if k in Totals.__dataclass_fields__}
     finer = {"known": KNOWN, "swapcache": 10} | finer
     totals = Totals(USES | changes, **finer)
@@ -56,26 +57,26 @@ def item(name: str, value: int, counters: Counters = COUNTERS) -> Counters:
     return replace(counters, items={**counters.items, name: value})
 
 
-def test_equal_books_are_verified() -> None:
-    books = balance(Totals(USES, KNOWN, swapcache=10), COUNTERS, COUNTERS)
-    assert {b.name: b.counted for b in books} == USES | {"swapcache": 10}
-    assert {b.verdict for b in books} == {"verified"}
-    assert all(b.counted == b.kernel for b in books)
+def test_equal_checks_are_verified() -> None:
+    checks = balance(Totals(USES, KNOWN, swapcache=10), COUNTERS, COUNTERS)
+    assert {b.name: b.counted for b in checks} == USES | {"swapcache": 10}
+    assert {b.verdict for b in checks} == {"verified"}
+    assert all(b.counted == b.kernel for b in checks)
 
 
 @pytest.mark.parametrize("name", USES)
 @pytest.mark.parametrize("by", [-1, 1])
 def test_what_should_be_equal_and_is_not_differs(name: str, by: int) -> None:
-    assert book(name, **{name: USES[name] + by}).verdict == "differs"
+    assert check(name, **{name: USES[name] + by}).verdict == "differs"
 
 
 def test_pages_of_drivers_that_count_nothing_are_explained_where_there_is_such_a_driver() -> None:
     there = replace(COUNTERS, offliners=("virtio_mem",))
-    found = book("offline", there, offline=100)
+    found = check("offline", there, offline=100)
     assert found.verdict == "explained"
     assert "virtio_mem" in found.why
-    assert book("offline", there, offline=15).verdict == "differs"
-    assert book("offline", offline=100).verdict == "differs"
+    assert check("offline", there, offline=15).verdict == "differs"
+    assert check("offline", offline=100).verdict == "differs"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_pages_of_drivers_that_count_nothing_are_explained_where_there_is_such_a
 )
 def test_explanations_have_limits(name: str, finer: dict[str, int], fewest: int, most: int) -> None:
     for by in range(fewest - 1, most + 2):
-        found = book(name, **finer, **{name: USES[name] + by})
+        found = check(name, **finer, **{name: USES[name] + by})
         inside = "explained" if by else "verified"
         assert found.verdict == (inside if fewest <= by <= most else "differs"), by
         assert found.why or not by
@@ -96,13 +97,13 @@ def test_explanations_have_limits(name: str, finer: dict[str, int], fewest: int,
 
 def test_large_kmalloc_with_a_type_is_counted_with_slab() -> None:
     known = KNOWN | {"large_kmalloc"}
-    found = book("slab", slab=90, large_kmalloc=10, compound_kernel=16, known=known)
+    found = check("slab", slab=90, large_kmalloc=10, compound_kernel=16, known=known)
     assert (found.counted, found.verdict) == (100, "verified")
-    found = book("slab", slab=89, large_kmalloc=10, compound_kernel=16, known=known)
+    found = check("slab", slab=89, large_kmalloc=10, compound_kernel=16, known=known)
     assert found.verdict == "differs"
     # Also where no page has that type just then.
-    assert book("slab", slab=99, compound_kernel=16, known=known).verdict == "differs"
-    assert book("slab", slab=99, compound_kernel=16).verdict == "explained"
+    assert check("slab", slab=99, compound_kernel=16, known=known).verdict == "differs"
+    assert check("slab", slab=99, compound_kernel=16).verdict == "explained"
 
 
 def test_zsmalloc_with_a_type_is_not_looked_for_elsewhere() -> None:
@@ -113,9 +114,9 @@ def test_zsmalloc_with_a_type_is_not_looked_for_elsewhere() -> None:
 
 
 def test_the_swap_cache_is_counted_by_its_flag_over_all_uses() -> None:
-    found = book("swapcache", swapcache=11)
+    found = check("swapcache", swapcache=11)
     assert (found.counted, found.kernel, found.verdict) == (11, 10, "differs")
-    assert book("swapcache", anon=0, ksm=500).verdict == "verified"
+    assert check("swapcache", anon=0, ksm=500).verdict == "verified"
     without = balance(Totals(USES, KNOWN), COUNTERS, COUNTERS)
     assert "swapcache" not in {b.name for b in without}
 
@@ -129,11 +130,11 @@ def test_without_a_counter_the_swap_cache_is_among_the_files() -> None:
         (360, "verified"),
         (361, "differs"),
     ):
-        assert book("file", old, file=file).verdict == verdict
+        assert check("file", old, file=file).verdict == verdict
 
 
 def test_ksm_is_mapped_anonymous_memory() -> None:
-    assert book("anon", anon=450, ksm=50).verdict == "verified"
+    assert check("anon", anon=450, ksm=50).verdict == "verified"
 
 
 def test_movable_pages_before_zsmalloc_had_a_type() -> None:
@@ -141,31 +142,31 @@ def test_movable_pages_before_zsmalloc_had_a_type() -> None:
         {k: v for k, v in USES.items() if k != "zsmalloc"} | {"movable_ops": 8},
         KNOWN - {"zsmalloc"},
     )
-    books = {b.name: b for b in balance(totals, COUNTERS, COUNTERS)}
-    assert "zsmalloc" not in books
-    assert books["movable_ops"].verdict == "verified"
+    checks = {b.name: b for b in balance(totals, COUNTERS, COUNTERS)}
+    assert "zsmalloc" not in checks
+    assert checks["movable_ops"].verdict == "verified"
 
 
 def test_isolated_blocks_and_held_locks() -> None:
     isolated = replace(COUNTERS, isolated_blocks=1)
-    assert book("buddy", isolated, buddy=1512).verdict == "explained"
-    assert book("buddy", isolated, buddy=1513).verdict == "differs"
-    assert book("buddy", isolated, buddy=999).verdict == "differs"
+    assert check("buddy", isolated, buddy=1512).verdict == "explained"
+    assert check("buddy", isolated, buddy=1513).verdict == "differs"
+    assert check("buddy", isolated, buddy=999).verdict == "differs"
     held = replace(COUNTERS, locked=1)
-    assert book("pcp", held, pcp=60 + 1024).verdict == "explained"
-    assert book("pcp", held, pcp=60 + 1025).verdict == "differs"
+    assert check("pcp", held, pcp=60 + 1024).verdict == "explained"
+    assert check("pcp", held, pcp=60 + 1025).verdict == "differs"
 
 
 def test_pages_on_trylock_lists_have_no_counter() -> None:
     for pcp, verdict in ((63, "differs"), (64, "explained"), (65, "differs"), (60, "verified")):
-        assert book("pcp", on_trylock=4, pcp=pcp).verdict == verdict
+        assert check("pcp", on_trylock=4, pcp=pcp).verdict == verdict
 
 
 def test_each_cpu_of_a_running_kernel_may_have_a_few_in_hand() -> None:
     two = replace(COUNTERS, cpus=2)
-    assert book("table", two, table=24).verdict == "explained"
-    assert book("table", two, table=25).verdict == "differs"
-    assert book("buddy", two, buddy=1001).verdict == "differs"
+    assert check("table", two, table=24).verdict == "explained"
+    assert check("table", two, table=25).verdict == "differs"
+    assert check("buddy", two, buddy=1001).verdict == "differs"
 
 
 def test_where_nothing_runs_a_task_is_seen_that_has_some_in_hand() -> None:
@@ -174,13 +175,13 @@ def test_where_nothing_runs_a_task_is_seen_that_has_some_in_hand() -> None:
     def marking(*functions: str) -> Marking:
         return lambda: {"slab": functions}
 
-    assert book("table", two, marking=marking(), table=21).verdict == "differs"
-    assert book("slab", two, marking=marking(), slab=101).verdict == "differs"
+    assert check("table", two, marking=marking(), table=21).verdict == "differs"
+    assert check("slab", two, marking=marking(), slab=101).verdict == "differs"
     one = marking("allocate_slab")
     for by, verdict in ((-9, "differs"), (-8, "explained"), (8, "explained"), (9, "differs")):
-        assert book("slab", two, marking=one, slab=100 + by).verdict == verdict
-    assert book("table", two, marking=one, table=21).verdict == "differs"
-    why = book("slab", two, marking=marking("free_slab", "allocate_slab"), slab=116).why
+        assert check("slab", two, marking=one, slab=100 + by).verdict == verdict
+    assert check("table", two, marking=one, table=21).verdict == "differs"
+    why = check("slab", two, marking=marking("free_slab", "allocate_slab"), slab=116).why
     assert why == (
         "+16: 2 tasks are in allocate_slab, free_slab, where they are marked and counted: 16 pages "
         "at most"
@@ -198,26 +199,26 @@ def test_stacks_are_read_only_when_a_total_is_off() -> None:
 def test_between_two_readings_is_verified_at_both_ends() -> None:
     after = item("NR_FREE_PAGES", 1010)
     for buddy, verdict in ((999, "differs"), (1000, "verified"), (1010, "verified")):
-        assert book("buddy", COUNTERS, after, buddy=buddy).verdict == verdict
-        assert book("buddy", after, COUNTERS, buddy=buddy).verdict == verdict
-    assert book("buddy", COUNTERS, after, buddy=1011).verdict == "differs"
-    found = book("buddy", COUNTERS, after, buddy=1005)
+        assert check("buddy", COUNTERS, after, buddy=buddy).verdict == verdict
+        assert check("buddy", after, COUNTERS, buddy=buddy).verdict == verdict
+    assert check("buddy", COUNTERS, after, buddy=1011).verdict == "differs"
+    found = check("buddy", COUNTERS, after, buddy=1005)
     isolated = replace(after, isolated_blocks=1)
-    assert book("buddy", COUNTERS, isolated, buddy=1010 + 512).verdict == "explained"
-    assert book("buddy", COUNTERS, isolated, buddy=1010 + 513).verdict == "differs"
+    assert check("buddy", COUNTERS, isolated, buddy=1010 + 512).verdict == "explained"
+    assert check("buddy", COUNTERS, isolated, buddy=1010 + 513).verdict == "differs"
     assert (found.before, found.kernel, found.why) == (1000, 1010, "")
     # What it is off by is said of the nearer of the two.
-    assert book("buddy", COUNTERS, after, buddy=1011).why.startswith("+1 from 1,010: ")
-    assert book("buddy", COUNTERS, after, buddy=990).why.startswith("-10 from 1,000: ")
+    assert check("buddy", COUNTERS, after, buddy=1011).why.startswith("+1 from 1,010: ")
+    assert check("buddy", COUNTERS, after, buddy=990).why.startswith("-10 from 1,000: ")
 
 
 def test_a_running_kernel_is_off_by_no_more_than_what_it_turned_over() -> None:
     after = replace(COUNTERS, turnover=5)
-    assert book("slab", COUNTERS, after, slab=105).verdict == "explained"
-    assert book("slab", COUNTERS, after, slab=106).verdict == "differs"
+    assert check("slab", COUNTERS, after, slab=105).verdict == "explained"
+    assert check("slab", COUNTERS, after, slab=106).verdict == "differs"
     # CPU lists hold 60 before and after.
-    assert book("buddy", COUNTERS, after, buddy=1125).verdict == "explained"
-    assert book("buddy", COUNTERS, after, buddy=1126).verdict == "differs"
+    assert check("buddy", COUNTERS, after, buddy=1125).verdict == "explained"
+    assert check("buddy", COUNTERS, after, buddy=1126).verdict == "differs"
 
 
 def test_a_kernel_that_lacks_a_counter_has_no_such_book() -> None:
@@ -228,14 +229,14 @@ def test_a_kernel_that_lacks_a_counter_has_no_such_book() -> None:
 
 def test_balloon_counter_comes_before_its_events() -> None:
     counters = replace(COUNTERS, items=ITEMS | BALLOON, inflated=99)
-    assert book("offline", counters).counter == "NR_BALLOON_PAGES"
-    assert book("offline", counters).verdict == "verified"
+    assert check("offline", counters).counter == "NR_BALLOON_PAGES"
+    assert check("offline", counters).verdict == "verified"
 
 
 def test_remarks() -> None:
-    moving = book("buddy", COUNTERS, item("NR_FREE_PAGES", 1010), buddy=1005)
+    moving = check("buddy", COUNTERS, item("NR_FREE_PAGES", 1010), buddy=1005)
     lines = remarks(
-        [book("buddy"), book("anon", anon=450, ksm=50), book("table", table=21), moving]
+        [check("buddy"), check("anon", anon=450, ksm=50), check("table", table=21), moving]
     )
     assert lines == (
         "buddy 1,000 = NR_FREE_PAGES (verified)",
@@ -268,15 +269,15 @@ def test_totals_are_those_of_the_uses_with_the_finer_ones() -> None:
     assert (totals.unmapped_anon, totals.file_off_lru, totals.compound_kernel) == (1, 1, 4)
 
 
-def test_types_alone_tell_some_of_the_books() -> None:
+def test_types_alone_tell_some_of_the_checks() -> None:
     memory = Memory(64).free_block(0, 3).word(9, 0xF2000000, 1).word(10, 0xFFFFFFFF, 1)
     memory.compound(16, 2).word(16, 0xF8000000).word(20, 0xF5000000)
     tally, all_uses = TypeTally(MODERN), UseTally(MODERN)
     for each in (tally, all_uses):
         each.add(memory.pages())
         each.add(memory.pages())
-    books = balance(tally.totals(), COUNTERS, COUNTERS)
-    assert {b.name: b.counted for b in books} == {
+    checks = balance(tally.totals(), COUNTERS, COUNTERS)
+    assert {b.name: b.counted for b in checks} == {
         "buddy": 16,
         "slab": 10,
         "table": 2,
@@ -285,15 +286,15 @@ def test_types_alone_tell_some_of_the_books() -> None:
         "offline": 0,
     }
     whole = {b.name: b for b in balance(all_uses.totals(), COUNTERS, COUNTERS)}
-    assert all(whole[b.name] == b for b in books)
+    assert all(whole[b.name] == b for b in checks)
 
 
 def test_types_alone_do_not_tell_large_kmalloc_of_older_kernels() -> None:
     memory = Memory(4, OLD).word(0, 64, 1).set(0, OLD.mapping, 0xFFFFFFFF81000000 | 2)
     tally = TypeTally(OLD)
     tally.add(memory.pages())
-    books = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
-    assert books == {"buddy": 0, "table": 0, "movable_ops": 1, "hugetlb": 0, "offline": 0}
+    checks = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
+    assert checks == {"buddy": 0, "table": 0, "movable_ops": 1, "hugetlb": 0, "offline": 0}
 
 
 def test_a_page_with_two_types_is_in_the_book_of_either() -> None:
@@ -301,8 +302,8 @@ def test_a_page_with_two_types_is_in_the_book_of_either() -> None:
     memory = Memory(2, layout).word(0, 0xFFFFF9FF, 1).word(1, 0xFFFFFBFF, 1)
     for tally in (UseTally(layout), TypeTally(layout)):
         tally.add(memory.pages())
-        books = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
-        assert books["table"] == 2
+        checks = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
+        assert checks["table"] == 2
 
 
 def hstates(n: int, *pools: tuple[int, int]) -> Any:
@@ -336,8 +337,8 @@ def test_pools_of_huge_pages_that_cannot_be(
 
 def test_a_pool_that_cannot_be_differs_and_the_rest_is_compared() -> None:
     flawed = replace(COUNTERS, hugetlb_flaw="a pool of huge pages of order 20000 is left out")
-    one = book("hugetlb", flawed)
+    one = check("hugetlb", flawed)
     assert (one.verdict, one.why) == ("differs", flawed.hugetlb_flaw)
-    books = balance(Totals(USES, KNOWN, swapcache=10), flawed, flawed)
-    assert [b.name for b in books if b.verdict != "verified"] == ["hugetlb"]
-    assert f"hugetlb 1,024, hstates 1,024 (differs: {one.why})" in remarks(books)
+    checks = balance(Totals(USES, KNOWN, swapcache=10), flawed, flawed)
+    assert [b.name for b in checks if b.verdict != "verified"] == ["hugetlb"]
+    assert f"hugetlb 1,024, hstates 1,024 (differs: {one.why})" in remarks(checks)

@@ -8,10 +8,10 @@ from drgn import Architecture, FaultError, Platform, Program
 from synthetic import MODERN, VMEMMAP
 
 from pageinspect.errors import PageInspectError
-from pageinspect.layout import SECTION_PFNS
-from pageinspect.memmap import check_sections, most_sections
-from pageinspect.vmcoreinfo import check_roots, sections
-from pageinspect.walk import walk
+from pageinspect.kernel.online import check_sections, most_sections
+from pageinspect.model.arch import SECTION_PFNS
+from pageinspect.target.vmcoreinfo import check_roots, sections
+from pageinspect.vmemmap.reader import walk
 
 SPAN = [(0, SECTION_PFNS)]
 

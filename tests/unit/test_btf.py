@@ -9,8 +9,8 @@ from drgn import Architecture, Platform, Program, TypeKind
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pageinspect.btf.parse import Btf, BtfError, Kind
-from pageinspect.btf.types import BtfTypes
+from pageinspect.target.symbols.btf import Btf, BtfError, Kind
+from pageinspect.target.symbols.btf_types import BtfTypes
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ import pytest
 from drgn import Architecture, Object, Platform, Program, TypeMember
 from synthetic import MODERN, SIZE, VMEMMAP
 
-from pageinspect import census, survey
-from pageinspect.census import TRYLOCK, Census, PcpLists
-from pageinspect.layout import PageLayout
-from pageinspect.target import Guest, Provenance, Target
+from pageinspect.inspector import inspector as inspector_module
+from pageinspect.kernel import pcp_lists
+from pageinspect.model.layout import PageLayout
+from pageinspect.model.memory_map import TRYLOCK, MemoryMap, PcpLists
+from pageinspect.model.provenance import Guest, Provenance
+from pageinspect.target.open import Target
 
 ZONE = 0xFFFF888000001000
 PAGES = 64
@@ -51,7 +53,7 @@ def lists(
     node = prog.pointer_type(prog.void_type())
     head = prog.struct_type("llist_head", 8, (TypeMember(node, "first"),))
     zone = prog.struct_type("zone", 8, (TypeMember(head, "trylock_free_pages"),))
-    return census._PcpReader(prog, layout).read([Object(prog, zone, address=ZONE)])
+    return pcp_lists.PcpReader(prog, layout).read([Object(prog, zone, address=ZONE)])
 
 
 def link(pfn: int) -> int:
@@ -60,7 +62,7 @@ def link(pfn: int) -> int:
 
 @pytest.fixture(autouse=True)
 def _no_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(census, "for_each_possible_cpu", lambda _prog: [])
+    monkeypatch.setattr(pcp_lists, "for_each_possible_cpu", lambda _prog: [])
 
 
 def test_a_trylock_list_ends_with_null_and_each_block_has_its_order() -> None:
@@ -76,13 +78,13 @@ def test_a_list_that_leads_round_has_each_block_once(
     length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     followed: list[int] = []
-    add = census._PcpReader._add
+    add = pcp_lists.PcpReader._add
 
-    def count(self: census._PcpReader, pfns: list[int], *rest: Any) -> None:
+    def count(self: pcp_lists.PcpReader, pfns: list[int], *rest: Any) -> None:
         followed.extend(pfns)
         add(self, pfns, *rest)
 
-    monkeypatch.setattr(census._PcpReader, "_add", count)
+    monkeypatch.setattr(pcp_lists.PcpReader, "_add", count)
     leads = {pfn: pfn + 1 for pfn in range(1, 9)} | {8 + length: 9}
     leads |= {pfn: pfn + 1 for pfn in range(9, 8 + length)}
     found = lists(leads, first=1)
@@ -93,7 +95,7 @@ def test_a_list_that_leads_round_has_each_block_once(
 
 
 def test_a_page_on_two_lists_of_a_cpu_is_told_twice() -> None:
-    reader = census._PcpReader(None, MODERN)  # type: ignore[arg-type]
+    reader = pcp_lists.PcpReader(None, MODERN)  # type: ignore[arg-type]
     for order, cpu in ((3, 0), (0, 1), (0, 0), (0, 0)):
         reader._add([9], order, cpu)
     found = reader.read([])
@@ -101,7 +103,7 @@ def test_a_page_on_two_lists_of_a_cpu_is_told_twice() -> None:
 
 
 def test_struct_pages_that_are_kept_are_few_and_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(census, "_MOST_PAGES", 1)
+    monkeypatch.setattr(pcp_lists, "_MOST_PAGES", 1)
     pages = 4096 // SIZE
     order = [*range(1, 8), pages + 1, 8, pages + 2, 9]
     leads = dict(zip(order, [*order[1:], 0], strict=True))
@@ -126,7 +128,7 @@ def test_an_order_that_no_block_has() -> None:
 def test_a_list_that_leads_astray_or_round_is_not_whole(
     following: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census, "_LONGEST_LIST", 16)
+    monkeypatch.setattr(pcp_lists, "_LONGEST_LIST", 16)
     found = lists({9: following}, first=9)
     assert not found.whole
     assert set(found.pfns.tolist()) <= {9, 1 << 30}
@@ -144,10 +146,10 @@ def test_a_list_that_leads_astray_or_round_is_not_whole(
 def test_it_is_known_whether_the_kernel_runs(
     monkeypatch: pytest.MonkeyPatch, source: Any, guest: Guest | None, changing: bool
 ) -> None:
-    def take(*_args: object, changing: bool, most_sections: object) -> Census:
-        return Census((), (), changing=changing)
+    def take(*_args: object, changing: bool, most_sections: object) -> MemoryMap:
+        return MemoryMap((), (), changing=changing)
 
-    monkeypatch.setattr(survey, "build_layout", lambda *_args: MODERN)
-    monkeypatch.setattr(survey, "take_census", take)
+    monkeypatch.setattr(inspector_module, "build_layout", lambda *_args: MODERN)
+    monkeypatch.setattr(inspector_module, "read_memory_map", take)
     target = Target(Program(), Provenance("7.3", source, "btf", guest=guest), {})
-    assert survey.survey(target).census.changing is changing
+    assert inspector_module.inspect(target).memory_map.changing is changing

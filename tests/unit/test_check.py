@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from synthetic import MODERN, OLD, SIZE, VMEMMAP, Memory
 
-from pageinspect.books import Book
-from pageinspect.census import Census, PcpLists, Zone
+from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.classify import Pages
-from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.contradictions import CONFLICTS
 from pageinspect.errors import Exit
-from pageinspect.layout import PageLayout
+from pageinspect.model.batch import FolioHeads
+from pageinspect.model.layout import PageLayout
+from pageinspect.model.memory_map import MemoryMap, PcpLists, Zone
+from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report import Coverage
 from pageinspect.report import check as module
 from pageinspect.report.check import CheckReport, Findings, Violation, find, spots
-from pageinspect.target import Provenance
-from pageinspect.walk import FolioHeads
 
 LAYOUTS = [MODERN, OLD]
 
@@ -36,7 +36,7 @@ def found(pages: Pages, *, live: bool = False) -> dict[str, list[int]]:
 
 def in_zones(memory: Memory, *zones: Zone) -> Pages:
     pages = memory.pages()
-    pages.census = Census(pages.census.spanned, zones, pcp=memory.pcp)
+    pages.memory_map = MemoryMap(pages.memory_map.spanned, zones, pcp=memory.pcp)
     return pages
 
 
@@ -200,18 +200,18 @@ def test_details_say_what_the_struct_page_says() -> None:
     assert details[0x1011].endswith("tail of 0x1010")
 
 
-VERIFIED = Book(
+VERIFIED = CounterCheck(
     "buddy", ("buddy",), "NR_FREE_PAGES", 1_000_000, 1_000_000, 1_000_000, "verified", ""
 )
-DIFFERS = Book("table", ("table",), "NR_PAGETABLE", 7, 8, 8, "differs", "-1: nothing known")
+DIFFERS = CounterCheck("table", ("table",), "NR_PAGETABLE", 7, 8, 8, "differs", "-1: nothing known")
 BROKEN = Findings(
     [Violation("odd-word", 0x1000 + i, "page_type 0xfffffff0") for i in range(12)], {"odd-word": 12}
 )
 
 
-def report(findings: Findings, *books: Book, unreadable: int = 0) -> CheckReport:
+def report(findings: Findings, *checks: CounterCheck, unreadable: int = 0) -> CheckReport:
     return CheckReport(
-        Provenance("6.12.0", "core", "btf"), MODERN, Coverage(100, unreadable), findings, books
+        Provenance("6.12.0", "core", "btf"), MODERN, Coverage(100, unreadable), findings, checks
     )
 
 
@@ -271,7 +271,9 @@ def test_two_totals_with_one_reason_have_one_footnote() -> None:
 
 
 def test_both_numbers_of_a_running_kernel_are_shown() -> None:
-    moved = Book("pcp", ("pcp",), "sum", 5576, 6556, 8473, "explained", "-980 from 6,556: moved")
+    moved = CounterCheck(
+        "pcp", ("pcp",), "sum", 5576, 6556, 8473, "explained", "-980 from 6,556: moved"
+    )
     text = rendered(report(Findings(), VERIFIED, moved), "table")
     header, _, buddy, pcp = text.splitlines()[2:6]
     assert re.split(r"  +", header)[2:4] == ["kernel before", "kernel after"]
@@ -290,16 +292,16 @@ def test_csv_has_what_json_has() -> None:
     assert found == document["found"]
     pages = [(r["name"], int(r["pfn"]), r["why"]) for r in rows if r["kind"] == "page"]
     assert pages == [(v["rule"], v["pfn"], v["detail"]) for v in document["violations"]]
-    for row, book in zip(
-        (r for r in rows if r["kind"] == "book"), document["counters"], strict=True
+    for row, check in zip(
+        (r for r in rows if r["kind"] == "counter check"), document["counters"], strict=True
     ):
-        assert {key: row[key] for key in book} == {
-            key: "+".join(value) if key == "uses" else str(value) for key, value in book.items()
+        assert {key: row[key] for key in check} == {
+            key: "+".join(value) if key == "uses" else str(value) for key, value in check.items()
         }
 
 
-def test_why_no_books() -> None:
-    checked = replace(report(Findings()), books=None, left_out="some reason")
+def test_why_no_checks() -> None:
+    checked = replace(report(Findings()), checks=None, left_out="some reason")
     assert "No totals were compared: some reason." in rendered(checked, "table")
     assert json.loads(rendered(checked, "json"))["counters"] == []
 

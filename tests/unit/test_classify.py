@@ -7,7 +7,7 @@ import pytest
 from synthetic import HEAD, MODERN, OLD, SIZE, VMEMMAP, Memory
 
 from pageinspect.classify import code_name, codes_of
-from pageinspect.walk import FolioHeads
+from pageinspect.model.batch import FolioHeads
 
 
 def test_untyped_words() -> None:

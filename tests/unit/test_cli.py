@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.__main__ import main
-from pageinspect.commands import COMMANDS, build_parser, vm
-from pageinspect.commands.options import read_errors
+from pageinspect.cli.commands import vm
+from pageinspect.cli.main import main
+from pageinspect.cli.options import read_errors
+from pageinspect.cli.parser import COMMANDS, build_parser
 from pageinspect.errors import PageInspectError
 
 HEAVY = ("drgn", "_drgn", "bcc", "numpy", "tabulate", "tqdm", "dataclasses", "inspect", "json")
@@ -32,7 +33,7 @@ def help_and_imports(*command: str) -> tuple[str, set[str]]:
     """Return what --help says, and all modules that are imported when it has said it."""
     program = (
         "import sys\n"
-        "from pageinspect.__main__ import main\n"
+        "from pageinspect.cli.main import main\n"
         f"try: main({[*command, '--help']})\n"
         "except SystemExit: pass\n"
         "print(*sys.modules, file=sys.stderr)"
@@ -50,9 +51,11 @@ def test_help_names_every_command_and_imports_next_to_nothing() -> None:
     ours = {name for name in imported if name.startswith("pageinspect")}
     assert ours == {
         "pageinspect",
-        "pageinspect.__main__",
-        "pageinspect.commands",
+        "pageinspect.cli",
+        "pageinspect.cli.main",
+        "pageinspect.cli.parser",
         "pageinspect.errors",
+        "pageinspect.version",
     }
     for command in COMMANDS:
         assert f"    {command} " in text
@@ -63,13 +66,13 @@ def test_help_names_every_command_and_imports_next_to_nothing() -> None:
 )
 def test_help_of_a_command_says_what_its_module_does(command: tuple[str, ...]) -> None:
     summary = COMMANDS[command[0]] if len(command) == 1 else vm.COMMANDS[command[1]]
-    module = import_module(f"pageinspect.commands.{'_'.join(command)}")
+    module = import_module(f"pageinspect.cli.commands.{'_'.join(command)}")
     text, imported = help_and_imports(*command)
     assert (module.__doc__ or "").startswith(f"{summary}.")
     assert " ".join((module.__doc__ or "").split()) in " ".join(text.split())
     assert not imported & set(HEAVY)
-    others = {f"pageinspect.commands.{name}" for name in COMMANDS if name not in command}
-    assert not imported & others - {"pageinspect.commands.vm"}
+    others = {f"pageinspect.cli.commands.{name}" for name in COMMANDS if name not in command}
+    assert not imported & others - {"pageinspect.cli.commands.vm"}
 
 
 @pytest.mark.parametrize(
@@ -303,7 +306,7 @@ def test_ctrl_c_at_any_moment_is_quiet() -> None:
             process.send_signal(signal.SIGINT)
             _, said = process.communicate()
         # Before Python has reached main(), it is Python's own to say.
-        assert not re.search(rb'__main__\.py", line \d+, in (main|_run)', said), said
+        assert not re.search(rb'main\.py", line \d+, in (main|_run)', said), said
 
 
 @pytest.mark.parametrize("option", [["--type", ","], ["--type", ""], ["--use", ","]])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.commands import COMMANDS
+from pageinspect.cli.parser import COMMANDS
 from pageinspect.errors import Exit
 from pageinspect.vm import catalogue, tools
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pageinspect.doctor import bpf_probes, probes, syscalls
-from pageinspect.doctor.finding import Finding
-from pageinspect.doctor.items import ITEMS, Examined, Item, examine, works
+from pageinspect.doctor.finding import Examined, Finding, Item, works
+from pageinspect.doctor.items import ITEMS, examine
 from pageinspect.errors import PageInspectError
 from pageinspect.render import render
 from pageinspect.report.doctor import DoctorReport

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pageinspect.dump_page_text import forms, reports
-from pageinspect.dump_page_text.forms import FORMS, Form, find
+from pageinspect.analysis.dump_page_text import forms, reports
+from pageinspect.analysis.dump_page_text.forms import FORMS, Form, find
 
 GFP = "gfp_mask 0xd20c0(__GFP_IO|__GFP_FS|__GFP_COMP)"
 LINES: list[tuple[str, str, tuple[int, int], str, dict[str, str]]] = [

@@ -15,7 +15,7 @@ from dump_page_cases import CASES, COMMAND, DATA, WHOLE, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pageinspect.dump_page_text import decode, log_lines, reports
+from pageinspect.analysis.dump_page_text import decode, log_lines, reports
 from pageinspect.errors import PageInspectError
 
 
@@ -222,7 +222,7 @@ def test_the_command() -> None:
     assert "f6((null)), for dump_page() has no name" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     program = (
-        "import sys; from pageinspect.__main__ import main; main(sys.argv[1:]); print(*sys.modules)"
+        "import sys; from pageinspect.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *COMMAND[3:], path],

@@ -6,7 +6,7 @@ import re
 import pytest
 from dump_page_cases import CASES, DATA, EXPECTED, values, values_of
 
-from pageinspect.dump_page_text import decode
+from pageinspect.analysis.dump_page_text import decode
 
 
 def test_names_that_dump_page_does_not_know() -> None:

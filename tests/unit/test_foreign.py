@@ -12,9 +12,9 @@ from pathlib import Path
 import cramjam
 import pytest
 
-from pageinspect import formats
 from pageinspect.errors import PageInspectError
-from pageinspect.formats.foreign import MAGICS
+from pageinspect.target import core_formats
+from pageinspect.target.core_formats.foreign import MAGICS
 
 
 def archive(kind: str) -> bytes:
@@ -55,14 +55,14 @@ CASES = [
     (bytes(4086) + b"S1SUSPEND", "hibernation image", "kdump"),
     (bytes(9999), "begins with zeros", "virsh dump --memory-only"),
     (b"", "is empty", "disk full"),
-    (elf(4, 183), "is of aarch64", "x86_64 alone"),
-    (elf(4, 21, big=True), "is of ppc64", "x86_64 alone"),
-    (elf(4, 3), "is of i386", "x86_64 alone"),
-    (elf(4, 9999), "is of ELF machine 9999", "x86_64 alone"),
+    (elf(4, 183), "is of aarch64", "x86_64 kernels only"),
+    (elf(4, 21, big=True), "is of ppc64", "x86_64 kernels only"),
+    (elf(4, 3), "is of i386", "x86_64 kernels only"),
+    (elf(4, 9999), "is of ELF machine 9999", "x86_64 kernels only"),
     (elf(2, 62), "a program or a vmlinux, not a core", "-s"),
     (elf(1, 62), "an object file or a module, not a core", "a kernel core"),
-    (kdump(b"aarch64"), "is of aarch64", "x86_64 alone"),
-    (kdump(b"ppc64le"), "is of ppc64le", "x86_64 alone"),
+    (kdump(b"aarch64"), "is of aarch64", "x86_64 kernels only"),
+    (kdump(b"ppc64le"), "is of ppc64le", "x86_64 kernels only"),
 ]
 
 
@@ -71,7 +71,7 @@ def test_what_it_is_and_what_to_do(tmp_path: Path, content: bytes, what: str, hi
     path = tmp_path / "core"
     path.write_bytes(content.ljust(9999, b"\0") if content else b"")
     with pytest.raises(PageInspectError) as error:
-        formats.prepare(path)
+        core_formats.prepare(path)
     assert what in error.value.message
     assert hint in error.value.hint
 

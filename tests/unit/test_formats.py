@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from synthetic import MODERN
 
-from pageinspect import formats
 from pageinspect.errors import PageInspectError
-from pageinspect.formats import flattened, kdump
+from pageinspect.model.provenance import Provenance
 from pageinspect.report.types import TypesReport
-from pageinspect.target import Provenance
+from pageinspect.target import core_formats
+from pageinspect.target.core_formats import flattened, kdump
 
 BLOCK = 4096
 VMCOREINFO = b"OSRELEASE=6.12.0-test\nPAGESIZE=4096\nNUMBER(phys_base)=-136314880\n"
@@ -82,17 +82,17 @@ def test_what_is_no_flattened_dump_or_cut_off(stream: bytes) -> None:
 @pytest.mark.parametrize("content", [b"x", b"Linux version 6.1" * 9999, core(names=FULL)])
 def test_most_files_are_opened_as_they_are(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path, content)
-    assert formats.prepare(path) == formats.Opened(path)
+    assert core_formats.prepare(path) == core_formats.Opened(path)
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert formats.prepare(tmp_path / "fifo") == formats.Opened(tmp_path / "fifo")
+    assert core_formats.prepare(tmp_path / "fifo") == core_formats.Opened(tmp_path / "fifo")
 
 
 def test_a_flattened_core_is_opened_as_it_is_with_advice(tmp_path: Path) -> None:
     path = write(tmp_path, flat((0, core(names=FULL))))
-    opened = formats.prepare(path)
+    opened = core_formats.prepare(path)
     assert opened.source == path
     (note,) = opened.notes
     assert f"makedumpfile -R CORE < {path}" in note
@@ -102,7 +102,7 @@ def test_a_flattened_core_is_opened_as_it_is_with_advice(tmp_path: Path) -> None
 def test_a_part_of_a_split_dump_is_refused(tmp_path: Path, is_flat: bool) -> None:
     part = core(names=FULL, split=1)
     with pytest.raises(PageInspectError) as error:
-        formats.prepare(write(tmp_path, flat((0, part)) if is_flat else part))
+        core_formats.prepare(write(tmp_path, flat((0, part)) if is_flat else part))
     assert "one part of a split dump" in error.value.message
     assert "makedumpfile --reassemble" in error.value.hint
 
@@ -114,7 +114,7 @@ def test_a_header_from_qemu_is_completed_in_a_copy(tmp_path: Path, is_flat: bool
     stream = flat((0, plain[:464]), (BLOCK, plain[BLOCK : BLOCK + 104]), (464, plain[464:]))
     path = write(tmp_path, stream if is_flat else plain)
     before = path.read_bytes()
-    opened = formats.prepare(path)
+    opened = core_formats.prepare(path)
     assert isinstance(opened.source, int)
     with os.fdopen(opened.source, "rb") as file:
         file.seek(0)
@@ -136,14 +136,14 @@ def test_a_header_from_qemu_is_completed_in_a_copy(tmp_path: Path, is_flat: bool
 def test_without_vmcoreinfo_nothing_is_copied(tmp_path: Path) -> None:
     path = write(tmp_path, core(names=FROM_QEMU, vmcoreinfo=b""))
     with pytest.raises(PageInspectError, match="lacks VMCOREINFO") as error:
-        formats.prepare(path)
+        core_formats.prepare(path)
     assert "-device vmcoreinfo" in error.value.hint
 
 
 def test_no_room_for_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=BLOCK))
     with pytest.raises(PageInspectError, match="no room") as error:
-        formats.prepare(write(tmp_path, core(names=FROM_QEMU)))
+        core_formats.prepare(write(tmp_path, core(names=FROM_QEMU)))
     assert "TMPDIR" in error.value.hint
 
 
@@ -153,7 +153,7 @@ def test_a_flattened_dump_that_is_cut_off_says_so(
     tmp_path: Path, names: tuple[str, ...], lost: int
 ) -> None:
     stream = flat((0, core(names=names)))
-    opened = formats.prepare(write(tmp_path, stream[:-lost]))
+    opened = core_formats.prepare(write(tmp_path, stream[:-lost]))
     assert isinstance(opened.source, int)
     os.close(opened.source)
     assert not opened.is_whole

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from waiting import children, has_ended, until
 
-from pageinspect import guard, jobs
+from pageinspect.cli import isolation, parallel
 from pageinspect.errors import PageInspectError
+from pageinspect.host import progress
 from pageinspect.render import FORMATS, render
 from pageinspect.report import Column, Table
 
@@ -38,7 +39,7 @@ def fault_in_c() -> int:
 
 @pytest.mark.parametrize("status", [0, 3, 4])
 def test_the_status_of_the_task_is_passed_on(status: int) -> None:
-    assert guard.apart(lambda: status, CORE) == status
+    assert isolation.apart(lambda: status, CORE) == status
 
 
 @pytest.mark.parametrize(
@@ -48,15 +49,15 @@ def test_the_status_of_the_task_is_passed_on(status: int) -> None:
         (partial(end_by, signal.SIGABRT), "crash (SIGABRT)"),
         (partial(end_by, signal.SIGBUS), "crash (SIGBUS)"),
         (partial(end_by, signal.SIGKILL), "was killed"),
-        (compute_for_ever, "kept the libraries that read it computing for 1 s to no end"),
+        (compute_for_ever, "no progress for 1 s of CPU time while reading some core"),
     ],
 )
 def test_what_ends_the_child_is_an_error(
     task: Callable[[], int], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "PATIENCE_S", 1)
+    monkeypatch.setattr(progress, "PATIENCE_S", 1)
     with pytest.raises(PageInspectError) as error:
-        guard.apart(task, CORE)
+        isolation.apart(task, CORE)
     assert message in error.value.message
     assert error.value.hint
 
@@ -70,29 +71,31 @@ def compute() -> None:
 
 @pytest.mark.parametrize("every", [1, 100])
 def test_a_task_that_gets_on_is_not_ended(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.3)
 
     def work() -> int:
-        steps = [step for step in guard.paced(range(6 * every), every) if step % every or compute()]
+        steps = [
+            step for step in progress.paced(range(6 * every), every) if step % every or compute()
+        ]
         return 3 + len(steps) - 6 * (every - 1)
 
-    assert guard.apart(work, CORE) == 3
+    assert isolation.apart(work, CORE) == 3
 
 
 def test_what_other_processes_did_is_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.3)
 
     def put_together() -> int:
-        for _ in jobs.in_order(lambda piece: piece, range(6), 2):
+        for _ in parallel.in_order(lambda piece: piece, range(6), 2):
             compute()
         return 3
 
-    assert guard.apart(put_together, CORE) == 3
+    assert isolation.apart(put_together, CORE) == 3
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_rows_that_are_written_are_progress(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.3)
     # As many as come out of one result of a process.
     numbers = (i if i % 8192 else compute() or i for i in range(6 * 8192))
 
@@ -108,27 +111,27 @@ def test_rows_that_are_written_are_progress(form: str, monkeypatch: pytest.Monke
         render(Listing(), form, stream)
         return 3 if "49151" in stream.getvalue() else 1
 
-    assert guard.apart(write, CORE) == 3
+    assert isolation.apart(write, CORE) == 3
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(guard, "memory_limit", lambda: 512 << 20)
+    monkeypatch.setattr(isolation, "memory_limit", lambda: 512 << 20)
 
     def ask() -> int:
         try:
-            guard.explained(lambda: len(bytearray(1 << 30)), CORE)
+            isolation.explained(lambda: len(bytearray(1 << 30)), CORE)
         except PageInspectError as error:
             sys.stderr.write(error.message)
             return 1
         return 0
 
-    assert guard.apart(ask, CORE) == 1
+    assert isolation.apart(ask, CORE) == 1
     assert capfd.readouterr().err == "reading some core takes more than 512 MiB of memory"
 
 
 def test_an_error_that_nobody_expected_says_where_it_was() -> None:
     with pytest.raises(PageInspectError) as error:
-        guard.explained(lambda: list(guard.paced(iter([][0:1] or {}["x"]))), CORE)
+        isolation.explained(lambda: list(progress.paced(iter([][0:1] or {}["x"]))), CORE)
     assert "some core cannot be made sense of: 'x' (KeyError" in error.value.message
     assert "damaged" in error.value.hint
 
@@ -136,8 +139,8 @@ def test_an_error_that_nobody_expected_says_where_it_was() -> None:
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from pageinspect import guard
-from pageinspect.signals import end_by_signals
+from pageinspect.cli import isolation
+from pageinspect.host.signals import end_by_signals
 
 end_by_signals()
 
@@ -151,7 +154,7 @@ def task():
         Path(sys.argv[1]).unlink()
     return 0
 
-sys.exit(guard.apart(task, Path("core")))
+sys.exit(isolation.apart(task, Path("core")))
 """
 
 
@@ -178,7 +181,7 @@ def test_the_child_ends_with_its_parent_and_cleans_up(
 SLEEPER = """
 import signal, sys, time
 from pathlib import Path
-from pageinspect import guard
+from pageinspect.cli import isolation
 
 def task():
     seen = []
@@ -186,7 +189,7 @@ def task():
     Path(sys.argv[1]).touch()
     time.sleep(60)
 
-sys.exit(guard.apart(task, Path("core")))
+sys.exit(isolation.apart(task, Path("core")))
 """
 
 
@@ -201,10 +204,10 @@ def test_a_child_that_missed_a_signal_gets_it_again(tmp_path: Path) -> None:
 STUCK = """
 import itertools, sys
 from pathlib import Path
-from pageinspect import guard
-from pageinspect.signals import end_by_signals
+from pageinspect.cli import isolation
+from pageinspect.host.signals import end_by_signals
 
-guard._GRACE_S = 0.5
+isolation._GRACE_S = 0.5
 end_by_signals()
 
 def task():
@@ -212,7 +215,7 @@ def task():
     # In C, where Python's handlers of signals do not run.
     return sum(itertools.repeat(1))
 
-sys.exit(guard.apart(task, Path("core")))
+sys.exit(isolation.apart(task, Path("core")))
 """
 
 
@@ -238,7 +241,8 @@ def test_a_child_that_hears_no_signal_is_ended(tmp_path: Path, signum: int, stat
 
 def test_an_error_of_the_child_itself_is_told() -> None:
     program = (
-        "import sys; from pageinspect import guard; sys.exit(guard.apart(lambda: 1 // 0, 'core'))"
+        "import sys; from pageinspect.cli import isolation; "
+        "sys.exit(isolation.apart(lambda: 1 // 0, 'core'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -272,9 +276,9 @@ def test_an_error_has_a_line_of_its_own() -> None:
     child = "sys.stderr.write('half a bar'); sys.stderr.flush(); os.kill(os.getpid(), 9)"
     program = f"""
 import os, sys
-from pageinspect import guard
-from pageinspect.__main__ import _reporting
-sys.exit(_reporting(lambda: guard.apart(lambda: exec({child!r}), guard.Path("core"))))
+from pageinspect.cli import isolation
+from pageinspect.cli.main import _reporting
+sys.exit(_reporting(lambda: isolation.apart(lambda: exec({child!r}), isolation.Path("core"))))
 """
     with subprocess.Popen([sys.executable, "-c", program], stderr=slave) as process:
         assert process.wait(20) == 1
@@ -290,7 +294,7 @@ def test_files_that_were_given_are_blamed_with_what_is_read() -> None:
 
     for core, what in ((Path("core"), "core"), (None, "this kernel")):
         with pytest.raises(PageInspectError) as caught:
-            guard.explained(fail, core, [Path("my.btf")])
+            isolation.explained(fail, core, [Path("my.btf")])
         assert caught.value.message.startswith(
             f"{what} with my.btf cannot be made sense of: member"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect import jobs
+from pageinspect.cli import parallel
 from pageinspect.errors import PageInspectError, UsageError
 
 SOON = 10.0
@@ -38,18 +38,22 @@ def soon(holds: Callable[[], bool]) -> bool:
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 50])
 def test_results_come_in_order(n: int) -> None:
     pieces = list(range(20))
-    assert list(jobs.in_order(lambda piece: piece * piece, pieces, n)) == [p * p for p in pieces]
+    assert list(parallel.in_order(lambda piece: piece * piece, pieces, n)) == [
+        p * p for p in pieces
+    ]
 
 
 def test_other_processes_do_the_work() -> None:
-    pids = set(jobs.in_order(lambda _piece: os.getpid(), range(6), 2))
+    pids = set(parallel.in_order(lambda _piece: os.getpid(), range(6), 2))
     assert len(pids) == 2
     assert os.getpid() not in pids
     assert all(gone(pid) for pid in pids)
 
 
 def test_large_results_pass() -> None:
-    sizes = [len(result) for result in jobs.in_order(lambda n: b"x" * n, [1 << 22, 0, 1 << 20], 2)]
+    sizes = [
+        len(result) for result in parallel.in_order(lambda n: b"x" * n, [1 << 22, 0, 1 << 20], 2)
+    ]
     assert sizes == [1 << 22, 0, 1 << 20]
 
 
@@ -59,7 +63,7 @@ def test_an_error_of_the_work_is_raised_here() -> None:
             raise UsageError("no such piece", "take another")
         return piece
 
-    results = jobs.in_order(work, range(4), 2)
+    results = parallel.in_order(work, range(4), 2)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(UsageError, match="no such piece") as caught:
         next(results)
@@ -73,7 +77,7 @@ def test_a_process_that_dies_is_an_error(number: signal.Signals) -> None:
             os.kill(os.getpid(), number)
         return piece
 
-    results = jobs.in_order(work, range(6), 2)
+    results = parallel.in_order(work, range(6), 2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(PageInspectError, match=f"was ended by {number.name}") as caught:
         next(results)
@@ -86,18 +90,18 @@ def test_what_the_parent_does_at_a_signal_is_not_for_the_others(number: signal.S
     before = signal.signal(number, lambda *_: sys.exit(1))
     try:
         with pytest.raises(PageInspectError, match=f"was ended by {number.name}"):
-            list(jobs.in_order(lambda _: os.kill(os.getpid(), number), [1, 2], 2))
+            list(parallel.in_order(lambda _: os.kill(os.getpid(), number), [1, 2], 2))
     finally:
         signal.signal(number, before)
 
 
 def test_a_process_that_exits_is_an_error() -> None:
     with pytest.raises(PageInspectError, match="failed"):
-        list(jobs.in_order(lambda _piece: os._exit(0), range(2), 2))
+        list(parallel.in_order(lambda _piece: os._exit(0), range(2), 2))
 
 
 def test_leaving_early_ends_all() -> None:
-    results = jobs.in_order(lambda _piece: os.getpid(), range(1000), 2)
+    results = parallel.in_order(lambda _piece: os.getpid(), range(1000), 2)
     pids = [next(results), next(results)]
     results.close()
     assert all(gone(pid) for pid in pids)
@@ -105,12 +109,12 @@ def test_leaving_early_ends_all() -> None:
 
 PROGRAM = """
 import os, sys, time
-from pageinspect import jobs
+from pageinspect.cli import parallel
 def work(piece):
     if piece > 1:
         time.sleep(1e6)
     return os.getpid()
-for pid in jobs.in_order(work, range(4), 2):
+for pid in parallel.in_order(work, range(4), 2):
     print(pid, flush=True)
 """
 
@@ -133,4 +137,4 @@ def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
 
 
 def test_what_is_available_can_be_used() -> None:
-    assert 1 <= jobs.available() <= (os.cpu_count() or 1)
+    assert 1 <= parallel.available() <= (os.cpu_count() or 1)

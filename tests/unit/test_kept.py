@@ -20,11 +20,11 @@ from drgn import (
 )
 from test_btf import small
 
-from pageinspect.btf import attach_btf, find
-from pageinspect.btf.answers import Answers
-from pageinspect.btf.find import KeptSymbols, find_symbols
-from pageinspect.btf.keys import kaslr_offset, live_symbols_key, read_tables
 from pageinspect.errors import PageInspectError
+from pageinspect.target.symbols import attach_btf, find
+from pageinspect.target.symbols.cache import Answers
+from pageinspect.target.symbols.find import KeptSymbols, find_symbols
+from pageinspect.target.symbols.keys import kaslr_offset, live_symbols_key, read_tables
 
 IMAGE = 0xFFFFFFFF81000000
 TABLES, BTF, BANNER = 0x10000, 0x40000, 0x8000

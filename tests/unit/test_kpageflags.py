@@ -7,21 +7,13 @@ import numpy as np
 import pytest
 from synthetic import MODERN, OLD, SCHEMES, SIZE, Memory
 
-from pageinspect.census import Census
+from pageinspect.analysis.kpageflags import KpageColumns, Piece, entries, length, pieces
 from pageinspect.classify import Pages
 from pageinspect.errors import PageInspectError
-from pageinspect.kpageflags import (
-    KpageColumns,
-    Kpf,
-    Online,
-    Piece,
-    Rules,
-    entries,
-    length,
-    pieces,
-)
-from pageinspect.ksm_flag import ksm_by_code
-from pageinspect.layout import PageLayout
+from pageinspect.kernel.ksm_flag import ksm_by_code
+from pageinspect.model.kpageflags import Kpf, Online, Rules
+from pageinspect.model.layout import PageLayout
+from pageinspect.model.memory_map import MemoryMap
 
 LOCKED, ACTIVE, RESERVED = 1 << 0, 1 << 8, 1 << 13
 SWAPBACKED, HWPOISON, LRU = 1 << 17, 1 << 20, 1 << 5
@@ -63,17 +55,17 @@ def bits(*names: Kpf) -> int:
     return sum(1 << name for name in names)
 
 
-def flags(memory: Memory, rules: Rules = NEWEST, **census: int) -> list[int]:
-    return KpageColumns(rules, _pages(memory, **census)).flags().tolist()
+def flags(memory: Memory, rules: Rules = NEWEST, **memory_map: int) -> list[int]:
+    return KpageColumns(rules, _pages(memory, **memory_map)).flags().tolist()
 
 
 def counts(memory: Memory, rules: Rules = NEWEST) -> list[int]:
     return KpageColumns(rules, memory.pages()).count().tolist()
 
 
-def _pages(memory: Memory, **census: int) -> Pages:
+def _pages(memory: Memory, **memory_map: int) -> Pages:
     pages = memory.pages()
-    pages.census = replace(pages.census, **census)
+    pages.memory_map = replace(pages.memory_map, **memory_map)
     return pages
 
 
@@ -284,7 +276,7 @@ def test_what_cannot_be_read_is_no_page_and_counted() -> None:
 
 
 def test_length_is_whole_sections() -> None:
-    assert length(Census((), (), max_pfn=32769)) == 65536
-    assert length(Census((), (), max_pfn=65536)) == 65536
+    assert length(MemoryMap((), (), max_pfn=32769)) == 65536
+    assert length(MemoryMap((), (), max_pfn=65536)) == 65536
     with pytest.raises(PageInspectError, match="max_pfn"):
-        length(Census((), ()))
+        length(MemoryMap((), ()))

@@ -8,24 +8,24 @@ import pytest
 from drgn import FaultError, Program
 from dump_builder import BLOCK, DESCRIPTOR, INCOMPLETE, VMCOREINFO, Kdump
 
-from pageinspect import formats
-from pageinspect.core_memory import attach
 from pageinspect.errors import PageInspectError
-from pageinspect.formats import kdump
-from pageinspect.formats.elf import held_segments
+from pageinspect.target import core_formats
+from pageinspect.target.core_formats import kdump
+from pageinspect.target.core_formats.elf import held_segments
+from pageinspect.target.core_memory import attach
 
 PAGES = {pfn: np.random.default_rng(pfn).bytes(BLOCK) for pfn in (3, 4, 5, 64, 100, 101, 900)}
 CONTENTS = 5 * BLOCK + DESCRIPTOR.size * len(PAGES)
 
 
-def prepare(folder: Path, content: bytes) -> formats.Opened:
+def prepare(folder: Path, content: bytes) -> core_formats.Opened:
     path = folder / "core"
     path.write_bytes(content)
-    return formats.prepare(path)
+    return core_formats.prepare(path)
 
 
 def test_a_kdump_with_all_its_pages_is_opened_as_it_is(tmp_path: Path) -> None:
-    assert prepare(tmp_path, Kdump(PAGES).make()) == formats.Opened(tmp_path / "core")
+    assert prepare(tmp_path, Kdump(PAGES).make()) == core_formats.Opened(tmp_path / "core")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3, 6])

@@ -20,8 +20,9 @@ from drgn import (
 )
 
 from pageinspect.errors import PageInspectError
-from pageinspect.layout import Marker, OrderField, PageLayout, build_layout
-from pageinspect.schemes import Scheme, WordScheme
+from pageinspect.layout import build_layout
+from pageinspect.model.layout import Marker, OrderField, PageLayout
+from pageinspect.model.page_types import Scheme, WordScheme
 
 FLAGS = {"PG_locked": 0, "PG_active": 5, "PG_slab": 9, "PG_head": 16}
 

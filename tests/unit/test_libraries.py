@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import os, sys
-from pageinspect.libraries import start_small
+from pageinspect.host.startup import start_small
 start_small()
 print("numpy" in sys.modules, "drgn.helpers.linux.mm" in sys.modules)
 from drgn.helpers.linux.mm import for_each_page

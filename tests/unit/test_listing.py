@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from synthetic import MODERN, Memory
 
-from pageinspect.books import Book
+from pageinspect.analysis.counter_check import CounterCheck
+from pageinspect.analysis.page_facts.describe import describe_page
 from pageinspect.classify import Pages, codes_of
-from pageinspect.page.describe import describe_page
+from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report import listing
 from pageinspect.report.listing import PagesListing, Runs, RunsListing, runs_of
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import count, summarise
-from pageinspect.target import Provenance
 
 ALL = Selection(32, 0x1020)
 FROM = Provenance("7.3.4-test", "core", "btf")
@@ -134,7 +134,7 @@ def test_what_could_not_be_read_has_no_word_zone_or_node() -> None:
     assert document["coverage"]["unreadable"] == 1
     by = ["zone", "node"]
     counts = count(MODERN, Selection(4), by, [pages])
-    report = summarise(FROM, MODERN, pages.census, Selection(4), by, counts)
+    report = summarise(FROM, MODERN, pages.memory_map, Selection(4), by, counts)
     assert {row.key: row.pages for row in report.rows} == {
         ("zone 0", "0"): 3,
         ("unreadable", "unreadable"): 1,
@@ -145,11 +145,11 @@ def test_a_zone_number_that_is_no_zones_is_explained() -> None:
     memory = Memory(4).set(1, 0, 5 << 51 | 1 << 13).set(2, 0, 1 << 51).set(3, 0, 6 << 51)
     pages = memory.pages()
     names = ("DMA", "DMA32", "Normal", "Movable", "Device")
-    pages.census = replace(pages.census, zone_names=names)
+    pages.memory_map = replace(pages.memory_map, zone_names=names)
 
     def remarks(*by: str) -> tuple[str, ...]:
         counts = count(MODERN, Selection(4), by, [pages])
-        return summarise(FROM, MODERN, pages.census, Selection(4), by, counts).remarks
+        return summarise(FROM, MODERN, pages.memory_map, Selection(4), by, counts).remarks
 
     reserved, damaged = remarks("use", "zone")
     assert reserved.startswith("zone 5: No zone spans these pages: firmware")
@@ -165,11 +165,11 @@ def test_a_zone_number_that_is_no_zones_is_explained() -> None:
 
 def test_the_last_line_of_a_summary_leads_to_check_where_a_total_differs() -> None:
     counts = count(MODERN, ALL, ["use"], batches())
-    plain = summarise(FROM, MODERN, Memory(1).pages().census, ALL, ["use"], counts)
-    sound = Book("table", ("table",), "NR_PAGETABLE", 8, 8, 8, "verified", "")
+    plain = summarise(FROM, MODERN, Memory(1).pages().memory_map, ALL, ["use"], counts)
+    sound = CounterCheck("table", ("table",), "NR_PAGETABLE", 8, 8, 8, "verified", "")
     wrong = replace(sound, counted=7, verdict="differs")
-    assert "check" not in "".join(replace(plain, books=(sound,)).to_table().after)
-    last = replace(plain, books=(sound, wrong)).to_table().after[-1]
+    assert "check" not in "".join(replace(plain, checks=(sound,)).to_table().after)
+    last = replace(plain, checks=(sound, wrong)).to_table().after[-1]
     assert last == (
         "A total differs from the kernel's counter: run `pageinspect check` on the same kernel."
     )

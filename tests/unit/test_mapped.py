@@ -12,11 +12,11 @@ from drgn import Architecture, FaultError, Platform, Program
 from smaps import resident
 from synthetic import MODERN
 
-from pageinspect import jobs
+from pageinspect.cli import parallel
 from pageinspect.errors import PageInspectError
-from pageinspect.formats.elf import held_segments
-from pageinspect.mapped import MappedVmemmap, map_vmemmap
-from pageinspect.page_tables import PageTables
+from pageinspect.target.core_formats.elf import held_segments
+from pageinspect.target.page_tables import PageTables
+from pageinspect.vmemmap.elf_mmap import MappedVmemmap, map_vmemmap
 
 PAGE = 4096
 LEAF = 2 << 20
@@ -243,7 +243,7 @@ def test_a_file_cut_off_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     mapped = machine.mapped()
     os.truncate(machine.path, 4096)
     with pytest.raises(PageInspectError, match="was ended by SIGBUS"):
-        list(jobs.in_order(lambda first: int(mapped.read(first, PFNS).sum()), [0, PFNS], 2))
+        list(parallel.in_order(lambda first: int(mapped.read(first, PFNS).sum()), [0, PFNS], 2))
 
 
 def test_no_core_is_mapped_that_is_none(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from drgn import FaultError
 
-from pageinspect import marking, qemu
+from pageinspect.kernel import marking
+from pageinspect.target import qemu
 
 START, END = 0xFFFFC90000010000, 0xFFFFC90000014000
 TEXT = marking._Text(

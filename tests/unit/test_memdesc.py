@@ -5,7 +5,7 @@ from dataclasses import replace
 from synthetic import MODERN, Memory
 
 from pageinspect.classify import codes_of
-from pageinspect.schemes import MemdescScheme, PageType
+from pageinspect.model.page_types import MemdescScheme, PageType
 
 TYPES = {"buddy": 1, "slab": 2, "table": 3, "zsmalloc": 6}
 SCHEME = MemdescScheme(tuple(PageType(name, v, v, "enum") for name, v in TYPES.items()))

@@ -22,13 +22,13 @@ import qmp_server
 from drgn import Architecture, FaultError, Platform, Program
 from waiting import children, has_ended, until
 
-from pageinspect.__main__ import main
+from pageinspect.cli.main import main
 from pageinspect.errors import PageInspectError
-from pageinspect.qemu import monitor as module
-from pageinspect.qemu import process
-from pageinspect.qemu.memory import BLOCK, MonitorMemory, read_vmcoreinfo
-from pageinspect.qemu.monitor import Monitor
-from pageinspect.qemu.process import BarredError, add_memory, open_memory
+from pageinspect.target.qemu import monitor as module
+from pageinspect.target.qemu import process
+from pageinspect.target.qemu.memory import BLOCK, MonitorMemory, read_vmcoreinfo
+from pageinspect.target.qemu.monitor import Monitor
+from pageinspect.target.qemu.process import BarredError, add_memory, open_memory
 
 NOBODY = 65534
 GREETING = b'{"QMP": {"version": {}, "capabilities": []}}\r\n'

@@ -9,7 +9,7 @@ import pytest
 from test_bad_cores import X86_64, elf_core
 from test_formats import FROM_QEMU, FULL, core, flat
 
-from pageinspect import terminal
+from pageinspect.host import terminal
 
 NAME = "a\x1b[31m\nname"
 SHOWN = r"a\x1b[31m\nname"
@@ -70,4 +70,4 @@ def test_nothing_else_writes_names_to_standard_error() -> None:
         if "stderr.write(f" in file.read_text(encoding="utf-8")
     }
     # The last word of an error, which it escapes; the number of pages; who is in the guest.
-    assert writers <= {"__main__.py", "commands/export.py"}, os.linesep.join(sorted(writers))
+    assert writers <= {"cli/main.py", "cli/commands/export.py"}, os.linesep.join(sorted(writers))

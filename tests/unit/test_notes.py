@@ -9,9 +9,9 @@ from test_bad_cores import X86_64, elf_core, note, refused
 from test_formats import FULL, core, flat
 
 from pageinspect.errors import PageInspectError
-from pageinspect.formats import limits, prepare
-from pageinspect.formats.limits import MOST_VMCOREINFO
-from pageinspect.vmcoreinfo import read_file
+from pageinspect.target.core_formats import limits, prepare
+from pageinspect.target.core_formats.limits import MOST_VMCOREINFO
+from pageinspect.target.vmcoreinfo import read_file
 
 LONG = b"OSRELEASE=6.12.0\nPAGESIZE=4096\n" + b"X=1\n" * (MOST_VMCOREINFO // 4)
 CLAIMED = f"claims {len(LONG):,} bytes of VMCOREINFO, more than 1 MiB"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from synthetic import MODERN
 
-from pageinspect.__main__ import main
-from pageinspect.census import Census
-from pageinspect.commands import CommandParser, build_parser
-from pageinspect.commands.trace import check_types
+from pageinspect.cli.commands.trace import check_types
+from pageinspect.cli.main import main
+from pageinspect.cli.parser import CommandParser, build_parser
 from pageinspect.errors import PageInspectError, UsageError
-from pageinspect.page import address
-from pageinspect.ranges import resolve
+from pageinspect.inspector import address
+from pageinspect.model.memory_map import MemoryMap
+from pageinspect.model.range_text import resolve
 
 JUNK = (
     "",
@@ -38,7 +38,7 @@ JUNK = (
     "None",
     "loop",
 )
-CENSUS = Census(((0x1000, 0x1004), (0x8000, 0x9000)), ())
+CENSUS = MemoryMap(((0x1000, 0x1004), (0x8000, 0x9000)), ())
 CORE = ["-c", "core"]
 BEFORE = {
     "page": [*CORE, "0x1000"],
@@ -97,9 +97,9 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("pageinspect.vm.tools._SEARCH", (str(tmp_path),))
-    monkeypatch.setattr("pageinspect.guard.apart", lambda task, _core: task())
-    monkeypatch.setattr("pageinspect.libraries.start_small", lambda: None)
-    monkeypatch.setattr("pageinspect.target._open_live", refuse)
+    monkeypatch.setattr("pageinspect.cli.isolation.apart", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.host.startup.start_small", lambda: None)
+    monkeypatch.setattr("pageinspect.target.open._open_live", refuse)
     (tmp_path / "loop").symlink_to("loop")
     monkeypatch.setattr("pageinspect.trace.find_bcc.find_bcc", lambda: None)
     monkeypatch.setattr("pageinspect.trace.find_bcc.preload", lambda: None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.commands.output import check_output, is_same_output, open_output
+from pageinspect.cli.output import check_output, is_same_output, open_output
 from pageinspect.errors import PageInspectError, UsageError
 
 

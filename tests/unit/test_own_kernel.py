@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from two_users import OTHER, as_other, plant, takes_root
 
-from pageinspect.commands import vm_run
+from pageinspect.cli.commands import vm_run
 from pageinspect.errors import Exit, PageInspectError
 from pageinspect.vm import own_kernel, tools
 

@@ -9,19 +9,19 @@ import pytest
 from drgn import Program
 from synthetic import MODERN, OLD, SIZE, VMEMMAP, Memory
 
-from pageinspect.census import Census, PcpLists
+from pageinspect.analysis.page_facts.describe import describe_page
+from pageinspect.analysis.page_facts.facts import Fact, PageFacts
 from pageinspect.errors import UsageError
-from pageinspect.layout import PageLayout
-from pageinspect.page.address import resolve_addresses
-from pageinspect.page.describe import describe_page
-from pageinspect.page.facts import Fact, PageFacts
+from pageinspect.inspector.address import resolve_addresses
+from pageinspect.model.layout import PageLayout
+from pageinspect.model.memory_map import MemoryMap, PcpLists
+from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report.page import PageReport
-from pageinspect.target import Provenance
 
 FLAGS = (*MODERN.flag_bits, ("referenced", 2), ("uptodate", 3), ("workingset", 9), ("private", 14))
 LAYOUT = replace(MODERN, flag_bits=tuple(sorted(FLAGS, key=lambda f: f[1])))
-CENSUS = Census(((0x1000, 0x1004), (0x8000, 0x9000)), ())
+CENSUS = MemoryMap(((0x1000, 0x1004), (0x8000, 0x9000)), ())
 
 
 def test_a_physical_address_is_written_as_in_a_range() -> None:

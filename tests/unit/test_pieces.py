@@ -12,14 +12,17 @@ from test_books import COUNTERS
 from test_kpageflags import NEWEST
 from test_runs import FIRST, N, census_of, sound, wounds
 
-import pageinspect.survey
-from pageinspect import counters, kpageflags
-from pageinspect.census import Census
-from pageinspect.commands import build_parser, check, export, walking
-from pageinspect.kpageflags import Online
-from pageinspect.layout import SECTION_PFNS
-from pageinspect.survey import Survey
-from pageinspect.target import Provenance, Target
+from pageinspect.cli import walking
+from pageinspect.cli.commands import check, export
+from pageinspect.cli.parser import build_parser
+from pageinspect.inspector import inspector as inspector_module
+from pageinspect.inspector.inspector import Inspector
+from pageinspect.kernel import counters, kpageflags_rules
+from pageinspect.model.arch import SECTION_PFNS
+from pageinspect.model.kpageflags import Online
+from pageinspect.model.memory_map import MemoryMap
+from pageinspect.model.provenance import Provenance
+from pageinspect.target.open import Target
 
 ISLANDS = [FIRST + 2 * i * SECTION_PFNS for i in range(3)]
 """First pfns of the memory made here: each island lies in two sections, and no section is full."""
@@ -65,7 +68,7 @@ class Mapped:
         pass
 
 
-def damaged(seed: int) -> tuple[Reads, Census]:
+def damaged(seed: int) -> tuple[Reads, MemoryMap]:
     rng = np.random.default_rng(seed)
     words = np.zeros((END - START, SIZE // 8), np.uint64)
     there = np.zeros(len(words), np.bool_)
@@ -77,22 +80,24 @@ def damaged(seed: int) -> tuple[Reads, Census]:
         words[place], there[place] = memory.words, True
     there[ISLANDS[1] - START + 1024 :][:64] = False
     some = census_of(rng)
-    return Reads(words, there, None), Census(SPANNED, some.zones, pcp=some.pcp, max_pfn=END)
+    return Reads(words, there, None), MemoryMap(SPANNED, some.zones, pcp=some.pcp, max_pfn=END)
 
 
 @pytest.fixture(params=range(2))
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Reads:
     """Damaged memory in place of the kernel that the commands open."""
-    prog, census = damaged(request.param)
+    prog, memory_map = damaged(request.param)
     target = Target(prog, Provenance("7.0", "core", "btf"), {})  # type: ignore[arg-type]
     for module in (walking, check, export):
         monkeypatch.setattr(module, "open_target", lambda _args: target)
-    monkeypatch.setattr(pageinspect.survey, "survey", lambda _: Survey(target, MODERN, census))
-    monkeypatch.setattr(pageinspect.survey, "map_vmemmap", lambda prog, *_: Mapped(prog))
+    monkeypatch.setattr(
+        inspector_module, "inspect", lambda _: Inspector(target, MODERN, memory_map)
+    )
+    monkeypatch.setattr(inspector_module, "map_vmemmap", lambda prog, *_: Mapped(prog))
     monkeypatch.setattr(counters, "read_counters", lambda _prog: COUNTERS)
-    monkeypatch.setattr(kpageflags, "build_rules", lambda *_: NEWEST)
-    monkeypatch.setattr(kpageflags, "find_online", lambda *_: Online(SPANNED, frozenset()))
-    monkeypatch.setattr(kpageflags, "check_length", lambda *_: None)
+    monkeypatch.setattr(kpageflags_rules, "build_rules", lambda *_: NEWEST)
+    monkeypatch.setattr(kpageflags_rules, "find_online", lambda *_: Online(SPANNED, frozenset()))
+    monkeypatch.setattr(kpageflags_rules, "check_length", lambda *_: None)
     return prog
 
 

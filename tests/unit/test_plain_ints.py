@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pageinspect.classify import CODES, UNTYPED, Code
-from pageinspect.schemes import READINGS, SLOTS, Reading
+from pageinspect.model.page_types import READINGS, SLOTS, Reading
 
 
 class Shape(IntEnum):

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pageinspect.census import Census, Zone
 from pageinspect.errors import UsageError
-from pageinspect.ranges import cut, intersect, merge, resolve
+from pageinspect.model.memory_map import MemoryMap, Zone
+from pageinspect.model.range_text import resolve
+from pageinspect.model.ranges import cut, intersect, merge
 
-CENSUS = Census(
+CENSUS = MemoryMap(
     spanned=((0, 0x8000), (0x10000, 0x20000)),
     zones=(
         Zone(0, "DMA", 1, 0x1000),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect import rights
+from pageinspect.host import capabilities
 
 INITIAL, OTHER = 4026531837, 4026532321
 
@@ -27,29 +27,34 @@ def process(root: Path, *held: int, namespace: int = INITIAL) -> Path:
 def test_sys_admin_stands_for_both_of_bpf(
     tmp_path: Path, held: tuple[int, ...], lacks: tuple[str, ...]
 ) -> None:
-    assert rights.lacking(rights.BPF, process(tmp_path, *held)) == lacks
+    assert capabilities.lacking(capabilities.BPF, process(tmp_path, *held)) == lacks
 
 
 def test_capabilities_of_a_user_namespace_count_for_nothing(tmp_path: Path) -> None:
     root = process(tmp_path, *range(41), namespace=OTHER)
-    assert rights.lacking(rights.BPF, root) == rights.BPF
-    assert "user namespace" in rights.advice(rights.BPF, root=root)
+    assert capabilities.lacking(capabilities.BPF, root) == capabilities.BPF
+    assert "user namespace" in capabilities.advice(capabilities.BPF, root=root)
 
 
 def test_root_is_not_told_to_be_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = process(tmp_path, 39)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert rights.advice(rights.BPF, root=root) == (
+    assert capabilities.advice(capabilities.BPF, root=root) == (
         "run outside of the container, or with CAP_PERFMON"
     )
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert rights.advice(rights.BPF, root=root) == "run as root (sudo), or with CAP_PERFMON"
+    assert (
+        capabilities.advice(capabilities.BPF, root=root)
+        == "run as root (sudo), or with CAP_PERFMON"
+    )
 
 
 def test_the_first_need_that_is_not_met_is_advised(tmp_path: Path) -> None:
     root = process(tmp_path, 38, 39)
-    assert rights.advice(rights.BPF, rights.MAPS, root=root).endswith("with CAP_SYS_RESOURCE")
-    assert "security module" in rights.advice(rights.BPF, root=root)
+    assert capabilities.advice(capabilities.BPF, capabilities.MAPS, root=root).endswith(
+        "with CAP_SYS_RESOURCE"
+    )
+    assert "security module" in capabilities.advice(capabilities.BPF, root=root)
 
 
 def test_a_user_who_may_not_open_the_file_needs_one_right_more(
@@ -57,6 +62,6 @@ def test_a_user_who_may_not_open_the_file_needs_one_right_more(
 ) -> None:
     root = process(tmp_path, 17)
     (root / "proc/kcore").touch()
-    assert rights.lacking(rights.kcore(root), root) == ()
+    assert capabilities.lacking(capabilities.kcore(root), root) == ()
     monkeypatch.setattr(os, "access", lambda *_args, **_kwargs: False)
-    assert rights.lacking(rights.kcore(root), root) == ("DAC_READ_SEARCH",)
+    assert capabilities.lacking(capabilities.kcore(root), root) == ("DAC_READ_SEARCH",)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from synthetic import HEAD, MODERN, OLD, SCHEMES, SIZE, Memory
 
-from pageinspect.census import Census, PcpLists, Zone
 from pageinspect.classify import Pages, head_pfns, outside_heads, runs
 from pageinspect.classify.batches import Batch
-from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.contradictions import CONFLICTS
 from pageinspect.classify.runs import Detail, in_runs
-from pageinspect.layout import SECTION_PFNS, PageLayout
-from pageinspect.walk import FolioHeads, PageBatch
+from pageinspect.model.arch import SECTION_PFNS
+from pageinspect.model.batch import FolioHeads, PageBatch
+from pageinspect.model.layout import PageLayout
+from pageinspect.model.memory_map import MemoryMap, PcpLists, Zone
 
 N = 4096
 FIRST = 7 * 32768 + 32768 - N // 2
@@ -84,7 +85,7 @@ def wounds(memory: Memory, rng: np.random.Generator) -> None:
     memory.set(N // 2, layout.order.offset - SIZE, order)
 
 
-def census_of(rng: np.random.Generator) -> Census:
+def census_of(rng: np.random.Generator) -> MemoryMap:
     pfns = np.unique(rng.integers(FIRST, FIRST + N, 30))
     lists = PcpLists(
         pfns.astype(np.int64),
@@ -93,10 +94,10 @@ def census_of(rng: np.random.Generator) -> Census:
     )
     zones = (Zone(0, "A", FIRST, FIRST + 1500, 0), Zone(0, "B", FIRST + 1500, FIRST + N, 1))
     changing = bool(rng.integers(0, 2))
-    return Census(((FIRST, FIRST + N),), zones, pcp=lists, changing=changing)
+    return MemoryMap(((FIRST, FIRST + N),), zones, pcp=lists, changing=changing)
 
 
-def columns(memory: Memory, census: Census, batch: Batch) -> Pages:
+def columns(memory: Memory, memory_map: MemoryMap, batch: Batch) -> Pages:
     heads = head_pfns(memory.layout, batch)
     outside = outside_heads(batch, heads)
     outer = np.zeros((len(outside), 2 * SIZE // 8), np.uint64)
@@ -109,7 +110,7 @@ def columns(memory: Memory, census: Census, batch: Batch) -> Pages:
             outer[row, : words.size] = words.reshape(-1)
             if memory.readable is not None:
                 read[row, : len(words)] = memory.readable[pair]
-    return Pages(memory.layout, census, batch, heads, outside, FolioHeads(outer, read))
+    return Pages(memory.layout, memory_map, batch, heads, outside, FolioHeads(outer, read))
 
 
 def by_section(batch: PageBatch) -> Iterator[PageBatch]:
@@ -160,15 +161,15 @@ def test_runs_say_what_pages_say(
         wanted[123:3210] = True
     memory.readable = readable
     whole = PageBatch(FIRST, memory.words, readable, wanted)
-    census = census_of(rng)
+    memory_map = census_of(rng)
     for detail in ("type", "use", "all"):
         asked = {"rules": detail == "all", "uses": detail != "type"}
-        plain = [said(columns(memory, census, b), **asked) for b in by_section(whole)]
+        plain = [said(columns(memory, memory_map, b), **asked) for b in by_section(whole)]
         expected = {key: np.concatenate([part[key] for part in plain]) for key in plain[0]}
         for batches in ([whole], list(by_section(whole))):
             parts = [
-                said(columns(memory, census, batch), **asked)
-                for batch in in_runs(layout, census, batches, detail)
+                said(columns(memory, memory_map, batch), **asked)
+                for batch in in_runs(layout, memory_map, batches, detail)
             ]
             for key, value in expected.items():
                 got = np.concatenate([part[key] for part in parts])
@@ -200,11 +201,11 @@ def test_one_page_that_differs_in_a_word_is_told(offset: int, value: int, *, fre
         for i in range(100):
             memory.word(i, 0xFFFFFFFF, 1).set(i, MODERN.flags, 1 << 17)
     memory.set(50, offset, value)
-    census = Census(((FIRST, FIRST + N),), ())
+    memory_map = MemoryMap(((FIRST, FIRST + N),), ())
     whole = PageBatch(FIRST, memory.words, None, None)
-    (joined,) = in_runs(MODERN, census, [whole], "use")
+    (joined,) = in_runs(MODERN, memory_map, [whole], "use")
     plain, runs = (
-        said(columns(memory, census, b), rules=False, uses=True)["use"] for b in (whole, joined)
+        said(columns(memory, memory_map, b), rules=False, uses=True)["use"] for b in (whole, joined)
     )
     assert plain[50] != plain[51]
     assert (runs == plain).all()
@@ -213,17 +214,17 @@ def test_one_page_that_differs_in_a_word_is_told(offset: int, value: int, *, fre
 @pytest.mark.parametrize("layout", [MODERN, OLD])
 def test_a_folio_that_goes_beyond_its_section_is_sound(layout: PageLayout) -> None:
     memory = Memory(N, layout, FIRST).compound(8, 11)
-    census = Census(((FIRST, FIRST + N),), ())
+    memory_map = MemoryMap(((FIRST, FIRST + N),), ())
     whole = PageBatch(FIRST, memory.words, None, None)
-    (joined,) = in_runs(layout, census, [whole], "all")
+    (joined,) = in_runs(layout, memory_map, [whole], "all")
     for batch in (*by_section(whole), joined):
-        known = said(columns(memory, census, batch), rules=True, uses=True)
+        known = said(columns(memory, memory_map, batch), rules=True, uses=True)
         assert {rule.name: int(known[rule.name].sum()) for rule in CONFLICTS} == {
             rule.name: 0 for rule in CONFLICTS
         }
 
 
-def test_only_what_tells_of_a_folio_excuses_its_tails() -> None:
+def test_only_what_tells_of_a_folio_tolerances_its_tails() -> None:
     memory = Memory(N, MODERN, FIRST)
     memory.readable = np.ones(N, np.bool_)
     for hole in (100, 1000, N // 2):
@@ -237,11 +238,11 @@ def test_only_what_tells_of_a_folio_excuses_its_tails() -> None:
     tails |= {N // 2 + tail: head for tail, head in tails.items()} | {N - 9: N // 2 - 1}
     for tail, head in tails.items():
         memory.set(tail, MODERN.compound, MODERN.vmemmap + (FIRST + head) * SIZE + 1)
-    census = Census(((FIRST, FIRST + N),), ())
+    memory_map = MemoryMap(((FIRST, FIRST + N),), ())
     whole = PageBatch(FIRST, memory.words, memory.readable, None)
-    (joined,) = in_runs(MODERN, census, [whole], "all")
+    (joined,) = in_runs(MODERN, memory_map, [whole], "all")
     for batches in ([joined], by_section(whole)):
-        known = [said(columns(memory, census, b), rules=True, uses=True) for b in batches]
+        known = [said(columns(memory, memory_map, b), rules=True, uses=True) for b in batches]
         broken = np.concatenate([part["tail-without-head"] for part in known])
         assert np.flatnonzero(broken).tolist() == [
             i for i in sorted(tails) if tails[i] not in excused
@@ -256,15 +257,15 @@ def test_a_run_of_the_swap_cache_ends_where_a_page_has_a_mapping() -> None:
         memory.set(i, MODERN.flags, sum(1 << bit for bit in bits if bit is not None))
     # Of no kernel address: not what a sound page has, but no page of the swap cache either.
     memory.set(1, MODERN.mapping, 0x7F0000000000)
-    census = Census(((FIRST, FIRST + N),), ())
-    (batch,) = in_runs(MODERN, census, [PageBatch(FIRST, memory.words, None, None)], "use")
+    memory_map = MemoryMap(((FIRST, FIRST + N),), ())
+    (batch,) = in_runs(MODERN, memory_map, [PageBatch(FIRST, memory.words, None, None)], "use")
     assert batch.offsets.tolist()[:4] == [0, 1, 2, 3]
 
 
 def test_pages_that_are_alike_are_one_run() -> None:
     memory = Memory(N, MODERN, FIRST)
-    census = Census(((FIRST, FIRST + N),), ())
-    (batch,) = in_runs(MODERN, census, [PageBatch(FIRST, memory.words, None, None)], "all")
+    memory_map = MemoryMap(((FIRST, FIRST + N),), ())
+    (batch,) = in_runs(MODERN, memory_map, [PageBatch(FIRST, memory.words, None, None)], "all")
     # The section that ends in the middle divides them.
     assert batch.offsets.tolist() == [0, N // 2]
     assert batch.lengths.tolist() == [N // 2, N // 2]
@@ -283,8 +284,8 @@ def test_sections_are_decoded_together_where_runs_are_few(
     mixed: bool, together: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "_MOST_ROWS", SECTION_PFNS)
-    census = Census(((0, 9 * SECTION_PFNS),), ())
-    found = list(in_runs(MODERN, census, sections(9, mixed=mixed), "use", 4))
+    memory_map = MemoryMap(((0, 9 * SECTION_PFNS),), ())
+    found = list(in_runs(MODERN, memory_map, sections(9, mixed=mixed), "use", 4))
     assert [batch.size // SECTION_PFNS for batch in found] == together
     assert sum(int(batch.lengths.sum()) for batch in found) == 9 * SECTION_PFNS
     starts = [batch.first for batch in found]
@@ -294,13 +295,15 @@ def test_sections_are_decoded_together_where_runs_are_few(
 @pytest.mark.parametrize("detail", ["type", "use", "all"])
 def test_memory_does_not_grow_with_mixed_pages(detail: Detail) -> None:
     def peak(n: int) -> int:
-        census = Census(((0, n * SECTION_PFNS),), ())
+        memory_map = MemoryMap(((0, n * SECTION_PFNS),), ())
         parts = sections(n, mixed=True)
         tracemalloc.start()
         try:
-            for batch in in_runs(MODERN, census, parts, detail, n):
+            for batch in in_runs(MODERN, memory_map, parts, detail, n):
                 heads = head_pfns(MODERN, batch)
-                assert len(Pages(MODERN, census, batch, heads, heads[:0], NONE).code) == len(batch)
+                assert len(Pages(MODERN, memory_map, batch, heads, heads[:0], NONE).code) == len(
+                    batch
+                )
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

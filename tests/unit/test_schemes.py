@@ -8,7 +8,7 @@ import pytest
 from synthetic import SCHEMES
 
 from pageinspect.classify import code_name
-from pageinspect.schemes import READINGS, Reading, Scheme
+from pageinspect.model.page_types import READINGS, Reading, Scheme
 
 
 def read(scheme: Scheme, word: int) -> tuple[bool, str, str | None]:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from plain_reading import DEAD, KERNEL_HALF, REFUSED_AT_FREE, Kernel, Plain
 from synthetic import MODERN, OLD, SCHEMES, SIZE, VMEMMAP, Memory
 
-from pageinspect.census import Census, PcpLists, Zone
+from pageinspect.analysis.page_facts.describe import describe_page
 from pageinspect.classify import Pages
-from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.contradictions import CONFLICTS
 from pageinspect.classify.uses import rule_of
-from pageinspect.page.describe import describe_page
+from pageinspect.model.memory_map import MemoryMap, PcpLists, Zone
 
 FLAGS = (
     *MODERN.flag_bits,
@@ -133,7 +133,9 @@ class Case:
         )
         pages = memory.pages()
         zones = tuple(Zone(node, "Z", start, end, n) for node, n, start, end in self.spans)
-        pages.census = Census(pages.census.spanned, zones, pcp=memory.pcp, changing=self.changing)
+        pages.memory_map = MemoryMap(
+            pages.memory_map.spanned, zones, pcp=memory.pcp, changing=self.changing
+        )
         return pages
 
     def plain(self, memory: Memory) -> Plain:

@@ -7,16 +7,17 @@ import pytest
 from drgn import Architecture, Platform, PlatformFlags, Program
 from synthetic import MODERN, SIZE, VMEMMAP, Memory
 
-from pageinspect.census import Census
 from pageinspect.classify.selected import SelectedPages
-from pageinspect.survey import Survey
-from pageinspect.target import Provenance, Target
+from pageinspect.inspector.inspector import Inspector
+from pageinspect.model.memory_map import MemoryMap
+from pageinspect.model.provenance import Provenance
+from pageinspect.target.open import Target
 
 N = 64
 
 
 @pytest.fixture
-def survey() -> Survey:
+def inspector() -> Inspector:
     """A kernel of 64 pages: a free block of 8, a compound page of 8, and single pages."""
     memory = Memory(N).free_block(8, 3).compound(16, 3).word(16, 0xF5000000)
     for i in range(24, N):
@@ -29,16 +30,16 @@ def survey() -> Survey:
         len(data),
         lambda _address, count, offset, _physical: data[offset : offset + count],
     )
-    census = Census(((memory.first, memory.first + N),), ())
-    return Survey(Target(prog, Provenance("7.3", "core", "btf"), {}), MODERN, census)
+    memory_map = MemoryMap(((memory.first, memory.first + N),), ())
+    return Inspector(Target(prog, Provenance("7.3", "core", "btf"), {}), MODERN, memory_map)
 
 
-def test_a_range_gives_its_own_pages_alone(survey: Survey) -> None:
-    (pages,) = survey.pages(survey.ranges("0x100c+6"))
+def test_a_range_gives_its_own_pages_alone(inspector: Inspector) -> None:
+    (pages,) = inspector.pages(inspector.ranges("0x100c+6"))
     assert len(pages) == 6
     assert pages.pfns.tolist() == list(range(0x100C, 0x1012))
     # The heads of both lie outside or at the start of what was asked for.
-    assert [survey.use_name(use) for use in pages.use] == ["buddy"] * 4 + ["slab"] * 2
+    assert [inspector.use_name(use) for use in pages.use] == ["buddy"] * 4 + ["slab"] * 2
     assert pages.order.tolist() == [3] * 6
     assert pages.head.tolist() == [False] * 4 + [True, False]
     assert pages.heads.tolist() == [*range(0x100C, 0x1010), 0x1010, 0x1010]
@@ -48,20 +49,20 @@ def test_a_range_gives_its_own_pages_alone(survey: Survey) -> None:
     assert pages.readable is None
 
 
-def test_two_ranges_of_one_section(survey: Survey) -> None:
-    (pages,) = survey.pages(survey.ranges("0x1020+2", "0x1030+3"))
+def test_two_ranges_of_one_section(inspector: Inspector) -> None:
+    (pages,) = inspector.pages(inspector.ranges("0x1020+2", "0x1030+3"))
     assert pages.refcount.tolist() == [0x20, 0x21, 0x30, 0x31, 0x32]
     assert (pages.of_head(MODERN.refcount - 4) >> np.uint64(32)).tolist() == [32, 33, 48, 49, 50]
 
 
-def test_runs_are_of_the_range_as_well(survey: Survey) -> None:
-    (runs,) = survey.runs(survey.ranges("0x100a+4"), "use")
+def test_runs_are_of_the_range_as_well(inspector: Inspector) -> None:
+    (runs,) = inspector.runs(inspector.ranges("0x100a+4"), "use")
     assert (runs.pfns.tolist(), runs.lengths.tolist()) == ([0x100A], [4])
-    assert [survey.use_name(use) for use in runs.use] == ["buddy"]
+    assert [inspector.use_name(use) for use in runs.use] == ["buddy"]
 
 
-def test_all_pages_are_all(survey: Survey) -> None:
-    (pages,) = survey.pages()
+def test_all_pages_are_all(inspector: Inspector) -> None:
+    (pages,) = inspector.pages()
     assert len(pages) == N
     assert pages.lengths.tolist() == [1] * N
 

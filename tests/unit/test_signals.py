@@ -12,9 +12,9 @@ START = """
 import os, signal, sys, time
 from argparse import Namespace
 import numpy as np
-from pageinspect import guard
-from pageinspect.__main__ import _run_command
-from pageinspect.signals import end_by_signals, no_more, settled
+from pageinspect.cli import isolation
+from pageinspect.cli.main import _run_command
+from pageinspect.host.signals import end_by_signals, no_more, settled
 
 number = int(sys.argv[1])
 
@@ -46,7 +46,7 @@ def task():
     finally:
         tidy()
 
-sys.exit(guard.apart(task, "core"))
+sys.exit(isolation.apart(task, "core"))
 """
 
 ALONE = """
@@ -74,7 +74,7 @@ def run(args):
         pass
     raise ImportError("numpy's C part")
 
-sys.exit(guard.apart(lambda: _run_command(Namespace(run=run)), "core"))
+sys.exit(isolation.apart(lambda: _run_command(Namespace(run=run)), "core"))
 """
 
 NOBODY_CAN_BE_TOLD = """
@@ -90,7 +90,7 @@ def task():
     finally:
         tidy()
 
-sys.exit(guard.apart(task, "core"))
+sys.exit(isolation.apart(task, "core"))
 """
 
 ANOTHER_CAME_FIRST = """
@@ -103,7 +103,7 @@ def task():
     finally:
         tidy()
 
-sys.exit(guard.apart(task, "core"))
+sys.exit(isolation.apart(task, "core"))
 """
 
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pageinspect.commands.sparse import check_room, end_sparse, write_sparse
+from pageinspect.cli.sparse import check_room, end_sparse, write_sparse
 from pageinspect.errors import PageInspectError
-from pageinspect.kpageflags import check_length
-from pageinspect.layout import SECTION_PFNS
+from pageinspect.kernel.kpageflags_rules import check_length
+from pageinspect.model.arch import SECTION_PFNS
 
 ZEROS = bytes(1 << 20)
 

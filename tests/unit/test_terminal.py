@@ -9,7 +9,7 @@ import pytest
 
 @pytest.mark.parametrize("call", ["say('x')", "write_line('x')", "write('x')"])
 def test_a_full_standard_error_ends_no_run(call: str) -> None:
-    program = f"from pageinspect.terminal import *; {call}; print('went on')"
+    program = f"from pageinspect.host.terminal import *; {call}; print('went on')"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=False
@@ -24,5 +24,5 @@ def test_nothing_else_writes_to_standard_error() -> None:
         for path in package.rglob("*.py")
         if "sys.stderr.write(" in path.read_text(encoding="utf-8")
     }
-    # The errors of __main__ are written with the same care, and the agent is in guests.
-    assert writers == {"terminal.py", "__main__.py", "vm/agent.py"}
+    # The errors of cli.main are written with the same care, and the agent is in guests.
+    assert writers == {"host/terminal.py", "cli/main.py", "vm/agent.py"}

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from synthetic import MODERN, SCHEMES
 
-from pageinspect import rights
-from pageinspect.commands import build_parser
-from pageinspect.commands.output import check_output
-from pageinspect.commands.trace import _announce, check_types, trace_options
+from pageinspect.cli.commands.trace import _announce, check_types, trace_options
+from pageinspect.cli.output import check_output
+from pageinspect.cli.parser import build_parser
 from pageinspect.errors import PageInspectError, UsageError
-from pageinspect.layout import MAX_ORDER, PageLayout
+from pageinspect.host import capabilities
+from pageinspect.model.arch import MAX_ORDER
+from pageinspect.model.layout import PageLayout
 from pageinspect.trace.compile import compile_program, refusal
 from pageinspect.trace.kinds import PAGE_POOL, TYPED, UNTYPED, mask
 from pageinspect.trace.options import Filters, TraceOptions
@@ -195,7 +196,7 @@ def test_unknown_types_are_usage_errors(
 def test_a_kernel_that_refuses_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, lockdown: str, hint: str
 ) -> None:
-    monkeypatch.setattr(rights, "lacking", lambda needed, _root: needed)
+    monkeypatch.setattr(capabilities, "lacking", lambda needed, _root: needed)
     if lockdown:
         file = tmp_path / "sys/kernel/security/lockdown"
         file.parent.mkdir(parents=True)

@@ -10,7 +10,7 @@ import pytest
 from synthetic import MODERN
 
 from pageinspect.errors import UsageError
-from pageinspect.resources import data_folder
+from pageinspect.paths import data_folder
 from pageinspect.trace.kinds import KINDS, PAGE_POOL, UNTYPED, mask
 from pageinspect.trace.options import MOST_RANGES, Filters, layout_defines
 

@@ -17,12 +17,7 @@ from typing import Any
 import pytest
 from test_trace_report import STACKS, ZSWAP, broken_down
 
-from pageinspect.commands.trace_output import (
-    Output,
-    Watch,
-    is_redrawn,
-    to_reader,
-)
+from pageinspect.cli.trace_output import Output, Watch, is_redrawn, to_reader
 from pageinspect.report.event import EventLines
 from pageinspect.trace.records import Event, Lost
 
@@ -183,7 +178,7 @@ def test_a_program_that_cannot_start_is_told(capfd: pytest.CaptureFixture[str]) 
 BLOCKED = """
 import sys
 from test_trace_session import FakeProgram
-from pageinspect.commands.trace_output import to_reader
+from pageinspect.cli.trace_output import to_reader
 from pageinspect.trace.session import Session
 import contextlib
 session = Session(FakeProgram(), None, 0.01)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from synthetic import MODERN, SCHEMES
 
-from pageinspect.resources import data_folder
+from pageinspect.paths import data_folder
 from pageinspect.trace.options import layout_defines
 
 SOURCE = """

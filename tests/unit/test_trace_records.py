@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.commands import build_parser
-from pageinspect.resources import data_folder
+from pageinspect.cli.parser import build_parser
+from pageinspect.paths import data_folder
 from pageinspect.trace import kinds, records
 from pageinspect.trace.program import PageFreeProgram
 

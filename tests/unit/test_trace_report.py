@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 from synthetic import MODERN, OLD, SCHEMES
 
-from pageinspect.layout import PageLayout
+from pageinspect.model.layout import PageLayout
+from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report.event import EventLines
 from pageinspect.report.frees import Frees
 from pageinspect.report.trace import TraceReport
 from pageinspect.report.trace_subject import TraceSubject
-from pageinspect.target import Provenance
 from pageinspect.trace.kinds import HWPOISON, PAGE_POOL, UNTYPED
 from pageinspect.trace.options import Filters, TraceOptions
-from pageinspect.trace.records import WHO, Counts, Event, Lost, Who, no_counts
-from pageinspect.trace.session import Reading
+from pageinspect.trace.records import WHO, Counts, Event, Lost, Reading, Who, no_counts
 from pageinspect.trace.stacks import Stacks
 
 KERNEL = Provenance("7.3.4-test", "live", "btf")

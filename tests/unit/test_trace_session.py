@@ -24,8 +24,8 @@ from waiting import has_ended, until
 from pageinspect.errors import PageInspectError
 from pageinspect.trace import session as module
 from pageinspect.trace.kinds import UNTYPED
-from pageinspect.trace.records import Counts, Event, Lost, Who, no_counts
-from pageinspect.trace.session import Reading, Session
+from pageinspect.trace.records import Counts, Event, Lost, Reading, Who, no_counts
+from pageinspect.trace.session import Session
 
 if TYPE_CHECKING:
     from pageinspect.trace.program import PageFreeProgram

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from pageinspect.btf.find import LIVE_BTF
+from pageinspect.target.symbols.find import LIVE_BTF
 from pageinspect.trace import tracepoint as module
 
 

@@ -17,17 +17,18 @@ import pytest
 from drgn import Program
 from two_users import OTHER, as_other, plant, takes_root
 
-from pageinspect.btf.answers import Answers, load_answers
-from pageinspect.commands import vm_dump
-from pageinspect.commands.options import keep_answers
-from pageinspect.commands.output import check_output, open_output
-from pageinspect.commands.trace_output import open_stream
+from pageinspect.cli.commands import vm_dump
+from pageinspect.cli.options import keep_answers
+from pageinspect.cli.output import check_output, open_output
+from pageinspect.cli.trace_output import open_stream
 from pageinspect.errors import PageInspectError
-from pageinspect.safe_files import only_ours, place_of
-from pageinspect.target import Provenance, Target
-from pageinspect.vm import answers, cache, kdump, qemu, tools
-from pageinspect.vm.archive import Archive
+from pageinspect.host.files import only_ours, place_of
+from pageinspect.model.provenance import Provenance
+from pageinspect.target.open import Target
+from pageinspect.target.symbols.cache import Answers, load_answers
+from pageinspect.vm import cache, crash_dump, proc_snapshot, qemu, tools
 from pageinspect.vm.core_file import folder_of_kdump
+from pageinspect.vm.debian import Archive
 from pageinspect.vm.guest import Guest
 
 pytestmark = takes_root
@@ -205,16 +206,16 @@ def test_a_core_takes_the_place_of_files_alone(tmp_path: Path, make: Any) -> Non
 def crash(core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **mode: int) -> Path:
     """Make a kdump of what a guest is said to have left on its disks."""
     for name in ("_load", "_panic"):
-        monkeypatch.setattr(kdump, name, lambda *_: None)
-    monkeypatch.setattr(kdump, "rearrange", lambda dump, out: out.write(dump.read()))
-    index = {name: [4096, 5] for name in answers.NAMES}
+        monkeypatch.setattr(crash_dump, name, lambda *_: None)
+    monkeypatch.setattr(crash_dump, "rearrange", lambda dump, out: out.write(dump.read()))
+    index = {name: [4096, 5] for name in proc_snapshot.NAMES}
     disk = tmp_path / "answers"
     disk.write_bytes(json.dumps(index).encode().ljust(4096) + b"again")
     (tmp_path / "dump").write_bytes(b"memory")
     guest: Any = SimpleNamespace(log=tmp_path / "log", memory=1 << 30)
     with disk.open("rb") as said, (tmp_path / "dump").open("rb") as dump:
-        disks = kdump.Disks(dump.fileno(), said.fileno())
-        return kdump.crash(guest, disks, core, **mode)
+        disks = crash_dump.Disks(dump.fileno(), said.fileno())
+        return crash_dump.crash(guest, disks, core, **mode)
 
 
 def test_the_folder_beside_a_kdump_is_no_link_and_has_none(
@@ -234,7 +235,7 @@ def test_the_folder_beside_a_kdump_is_no_link_and_has_none(
     ours.mkdir()
     (ours / "meminfo").symlink_to(victim)
     assert crash(tmp_path / "core", tmp_path, monkeypatch) == ours
-    assert {path.name for path in ours.iterdir()} == set(answers.NAMES)
+    assert {path.name for path in ours.iterdir()} == set(proc_snapshot.NAMES)
     assert not (ours / "meminfo").is_symlink()
 
 
@@ -267,7 +268,7 @@ def test_a_kdump_is_where_its_link_leads(tmp_path: Path, monkeypatch: pytest.Mon
     assert folder_of_kdump(core) == tmp_path / "data"
     folder = crash(core, tmp_path, monkeypatch)
     assert folder == tmp_path / "data/real.kernel"
-    assert {path.name for path in folder.iterdir()} == set(answers.NAMES)
+    assert {path.name for path in folder.iterdir()} == set(proc_snapshot.NAMES)
     assert [path.name for path in core.parent.iterdir()] == ["link"]
 
 

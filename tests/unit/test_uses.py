@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import MODERN, OLD, SCHEMES, SIZE, VMEMMAP, Memory
 
-from pageinspect.census import TRYLOCK, PcpLists
+from pageinspect.analysis.page_facts.describe import describe_page
 from pageinspect.classify import CODES, USE_CODES, use_name, use_names, uses_of
-from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.contradictions import CONFLICTS
 from pageinspect.classify.uses import _FIRST, RULES, rule_of
-from pageinspect.layout import PageLayout
-from pageinspect.page.describe import describe_page
-from pageinspect.vmcoreinfo import kernel_half
+from pageinspect.model.layout import PageLayout
+from pageinspect.model.memory_map import TRYLOCK, PcpLists
+from pageinspect.target.vmcoreinfo import kernel_half
 
 KERNEL_POINTER = 0xFFFF888012345600
 

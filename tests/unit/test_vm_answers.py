@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.vm import answers
+from pageinspect.vm import proc_snapshot
 
 
 def disk_of(folder: Path, content: bytes) -> int:
@@ -15,16 +15,16 @@ def disk_of(folder: Path, content: bytes) -> int:
 
 def test_what_the_guest_left_becomes_files_of_its_length(tmp_path: Path) -> None:
     index, at, data = {}, 4096, b""
-    for number, name in enumerate(answers.NAMES):
+    for number, name in enumerate(proc_snapshot.NAMES):
         content = name.encode() * (number * 100_000)
         index[name] = [at + len(data), len(content)]
         data += content + b"\0" * (-len(content) % 4096)
     disk = disk_of(tmp_path, json.dumps(index).encode().ljust(4096) + data + b"\0" * 8192)
-    places = answers.read_index(disk)
-    said = {name: b"".join(answers.content(disk, *place)) for name, place in places.items()}
+    places = proc_snapshot.read_index(disk)
+    said = {name: b"".join(proc_snapshot.content(disk, *place)) for name, place in places.items()}
     os.close(disk)
-    assert list(said) == list(answers.NAMES)
-    for number, name in enumerate(answers.NAMES):
+    assert list(said) == list(proc_snapshot.NAMES)
+    for number, name in enumerate(proc_snapshot.NAMES):
         assert said[name] == name.encode() * (number * 100_000)
 
 
@@ -35,13 +35,13 @@ def test_what_the_guest_left_becomes_files_of_its_length(tmp_path: Path) -> None
         b"[" * 8192,
         b"[]",
         b"{}",
-        json.dumps(dict.fromkeys(answers.NAMES, 7)).encode(),
-        json.dumps({name: [-1, 7] for name in answers.NAMES}).encode(),
-        json.dumps({name: [4096, 1 << 70] for name in answers.NAMES}).encode(),
+        json.dumps(dict.fromkeys(proc_snapshot.NAMES, 7)).encode(),
+        json.dumps({name: [-1, 7] for name in proc_snapshot.NAMES}).encode(),
+        json.dumps({name: [4096, 1 << 70] for name in proc_snapshot.NAMES}).encode(),
     ],
 )
 def test_a_disk_that_the_guest_did_not_write_as_it_should(tmp_path: Path, content: bytes) -> None:
     disk = disk_of(tmp_path, content.ljust(8192))
-    with pytest.raises(answers.NoAnswersError):
-        answers.read_index(disk)
+    with pytest.raises(proc_snapshot.NoAnswersError):
+        proc_snapshot.read_index(disk)
     os.close(disk)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pageinspect.errors import PageInspectError
-from pageinspect.safe_files import read_trusted, write_trusted
+from pageinspect.host.files import read_trusted, write_trusted
 from pageinspect.vm import cache
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -119,7 +119,7 @@ def test_a_failed_build_leaves_nothing(home: Path) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pageinspect.safe_files import read_trusted, write_trusted
+from pageinspect.host.files import read_trusted; from pageinspect.host.files import write_trusted
 from pageinspect.vm import cache
 
 def build(work):

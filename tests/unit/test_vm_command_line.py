@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.__main__ import main
-from pageinspect.commands import build_parser, vm_dump, vm_run
-from pageinspect.commands.vm_options import kernel_of
+from pageinspect.cli.commands import vm_dump, vm_run
+from pageinspect.cli.main import main
+from pageinspect.cli.parser import build_parser
+from pageinspect.cli.vm_options import kernel_of
 from pageinspect.errors import UsageError
-from pageinspect.vm import kdump, session
+from pageinspect.vm import crash_dump, session
 
 
 def _parse(text: str) -> argparse.Namespace:
@@ -104,4 +105,4 @@ def test_list_shows_the_catalogue(
 
 
 def test_every_form_of_a_kdump_can_be_asked_for() -> None:
-    assert tuple(kdump.FORMS) == vm_dump._FORMS
+    assert tuple(crash_dump.FORMS) == vm_dump._FORMS

@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from pageinspect.vm import kdump
+from pageinspect.vm import crash_dump
 from pageinspect.vm.errors import GuestSilentError, GuestTimeoutError
 
 
 @pytest.fixture
-def disks(tmp_path: Path) -> Iterator[kdump.Disks]:
+def disks(tmp_path: Path) -> Iterator[crash_dump.Disks]:
     files = [os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in ("dump", "answers")]
-    yield kdump.Disks(*files)
+    yield crash_dump.Disks(*files)
     for file in files:
         os.close(file)
 
 
 @pytest.fixture
 def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(kdump, "_SILENCE_S", 0.3)
-    monkeypatch.setattr(kdump, "_SILENCE_PER_GIB_S", 0.0)
+    monkeypatch.setattr(crash_dump, "_SILENCE_S", 0.3)
+    monkeypatch.setattr(crash_dump, "_SILENCE_PER_GIB_S", 0.0)
     log = tmp_path / "console"
     log.write_text("")
     return SimpleNamespace(log=log, memory=1 << 30)
@@ -44,14 +44,14 @@ def process(guest: Any, *, looks: int, write: Callable[[], object]) -> Any:
     return SimpleNamespace(wait=wait)
 
 
-def test_a_guest_that_writes_nothing_hangs(guest: Any, disks: kdump.Disks) -> None:
+def test_a_guest_that_writes_nothing_hangs(guest: Any, disks: crash_dump.Disks) -> None:
     with pytest.raises(GuestSilentError, match="wrote nothing") as raised:
-        kdump._wait(process(guest, looks=1000, write=lambda: None), guest, disks)
+        crash_dump._wait(process(guest, looks=1000, write=lambda: None), guest, disks)
     assert str(guest.log) in raised.value.hint
 
 
 @pytest.mark.parametrize("place", ["console", "dump", "answers"])
-def test_any_sign_of_life_is_waited_for(guest: Any, disks: kdump.Disks, place: str) -> None:
+def test_any_sign_of_life_is_waited_for(guest: Any, disks: crash_dump.Disks, place: str) -> None:
     def write() -> None:
         if place == "console":
             with guest.log.open("a") as console:
@@ -60,6 +60,6 @@ def test_any_sign_of_life_is_waited_for(guest: Any, disks: kdump.Disks, place: s
             os.pwrite(getattr(disks, place), b"x", 0)
 
     begin = time.monotonic()
-    assert kdump._wait(process(guest, looks=12, write=write), guest, disks) == 0
+    assert crash_dump._wait(process(guest, looks=12, write=write), guest, disks) == 0
     # Longer than the silence that is taken for a hang.
     assert time.monotonic() - begin > 0.3

@@ -2,8 +2,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from pageinspect.vm.archive import Package, choose_mirror, parse_stanza
 from pageinspect.vm.catalogue import Kernel
+from pageinspect.vm.debian import Package, choose_mirror, parse_stanza
 from pageinspect.vm.errors import BuildError
 from pageinspect.vm.packages import releases, resolve, series_of
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pageinspect.vm import catalogue, kdump, root, tools
+from pageinspect.vm import catalogue, crash_dump, root, tools
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "vm-images"
@@ -66,6 +66,6 @@ def test_guests_take_no_module_from_the_folder_one_stands_in() -> None:
     lines = (RECIPES / "init").read_text().splitlines()
     commands = [shlex.split(line) for line in lines if re.search(r"python3 .*-m ", line)]
     assert len(commands) == 2
-    for words in (*commands, list(kdump._PROGRAM)):
+    for words in (*commands, list(crash_dump._PROGRAM)):
         python = next(i for i, word in enumerate(words) if word.endswith("python3"))
         assert "-P" in words[python : words.index("-m")], words

@@ -9,13 +9,14 @@ import pytest
 from drgn import Architecture, Platform, Program
 from synthetic import VMEMMAP, Memory
 
-from pageinspect import vmcoreinfo
-from pageinspect.btf.kallsyms import read_kallsyms
-from pageinspect.census import take_census
 from pageinspect.classify import codes_of, use_names
-from pageinspect.classify.conflicts import CONFLICTS
+from pageinspect.classify.contradictions import CONFLICTS
 from pageinspect.errors import PageInspectError
-from pageinspect.layout import BitField, Marker, OrderField, PageLayout, build_layout
+from pageinspect.kernel.memory_map import read_memory_map
+from pageinspect.layout import build_layout
+from pageinspect.model.layout import BitField, Marker, OrderField, PageLayout
+from pageinspect.target import vmcoreinfo
+from pageinspect.target.symbols.kallsyms import read_kallsyms
 
 DATA = Path(__file__).parent / "data"
 ROOTS = 0xFFFF888000000000
@@ -191,14 +192,14 @@ def test_sections_without_struct_pages_in_use_are_not_spanned() -> None:
     maps = {0: VMEMMAP | 15, 1: PRESENT, 2: 0, 3: VMEMMAP | 7, 4: VMEMMAP | 3}
     maps |= {255: VMEMMAP | 7, 600: VMEMMAP | 7}
     prog = program(info, maps)
-    census = take_census(prog, build_layout(prog, info), info)
-    assert census.spanned == (
+    memory_map = read_memory_map(prog, build_layout(prog, info), info)
+    assert memory_map.spanned == (
         (0, 0x8000),
         (0x18000, 0x20000),
         (255 * 0x8000, 256 * 0x8000),
         (600 * 0x8000, 601 * 0x8000),
     )
-    assert (census.zones, len(census.pcp.pfns)) == ((), 0)
+    assert (memory_map.zones, len(memory_map.pcp.pfns)) == ((), 0)
 
 
 def test_memory_without_one_vmemmap_is_refused() -> None:

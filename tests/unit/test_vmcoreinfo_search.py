@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pageinspect.errors import PageInspectError
-from pageinspect.symbols import Given
-from pageinspect.target import open_target
+from pageinspect.target.open import open_target
+from pageinspect.target.symbols.sources import Given
 
 PAGE = 4096
 IMAGE = 0xFFFFFFFF80000000

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pageinspect import ranges
-from pageinspect.commands.walking import folded, walked
-from pageinspect.layout import SECTION_PFNS
-from pageinspect.target import Guest, Provenance
+from pageinspect.cli.walking import folded, walked
+from pageinspect.model import ranges
+from pageinspect.model.arch import SECTION_PFNS
+from pageinspect.model.provenance import Guest, Provenance
 
 WANTED = [(0, 3 * 1000)]
 
@@ -36,8 +36,8 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, pause: float, stdout: bool) -> 
     with os.fdopen(slave, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setattr(sys, "stdout", terminal if stdout else io.StringIO())
-        survey: Any = SimpleNamespace(sections=lambda _wanted: parts(pause))
-        for number, _ in enumerate(walked(Namespace(output=None), survey, WANTED)):
+        inspector: Any = SimpleNamespace(sections=lambda _wanted: parts(pause))
+        for number, _ in enumerate(walked(Namespace(output=None), inspector, WANTED)):
             sys.stdout.write(f"row {number}\n")
             sys.stdout.flush()
         got = "" if stdout else sys.stdout.getvalue()  # type: ignore[attr-defined]
@@ -81,10 +81,10 @@ def test_what_is_soon_done_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_read_slowly_is_told_often() -> None:
     target = SimpleNamespace(provenance=Provenance("7.0", "live", "btf"))
-    survey: Any = SimpleNamespace(mapped=None, target=target)
+    inspector: Any = SimpleNamespace(mapped=None, target=target)
     memory = [(0, 32 * SECTION_PFNS)]
     args = Namespace(jobs=1, output=None)
-    pieces = list(folded(args, survey, memory, lambda _survey, piece: ranges.count(piece)))
+    pieces = list(folded(args, inspector, memory, lambda _inspector, piece: ranges.count(piece)))
     assert sum(pieces) == ranges.count(memory)
     assert len(pieces) == 8
 
@@ -108,10 +108,10 @@ GUEST = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, barred="no rig
 def test_how_many_processes_walk(
     provenance: Provenance, jobs: int | None, gib: int, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pageinspect.jobs.available", lambda: 2)
-    survey: Any = SimpleNamespace(mapped=None, target=SimpleNamespace(provenance=provenance))
-    survey.mapping = lambda: survey
+    monkeypatch.setattr("pageinspect.cli.parallel.available", lambda: 2)
+    inspector: Any = SimpleNamespace(mapped=None, target=SimpleNamespace(provenance=provenance))
+    inspector.mapping = lambda: inspector
     memory = [(0, gib << 18)]
-    pids = set(folded(Namespace(jobs=jobs), survey, memory, lambda *_: os.getpid()))
+    pids = set(folded(Namespace(jobs=jobs), inspector, memory, lambda *_: os.getpid()))
     assert len(pids) == n
     assert (os.getpid() in pids) == (n == 1)

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 from synthetic import MODERN, OLD, Memory
 
-from pageinspect.books import Book
+from pageinspect.analysis.counter_check import CounterCheck
+from pageinspect.analysis.page_facts.facts import Fact, PageFacts
 from pageinspect.classify import Pages
-from pageinspect.page.facts import Fact, PageFacts
+from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
@@ -24,7 +25,6 @@ from pageinspect.report.summary import SummaryReport, SummaryRow
 from pageinspect.report.trace import TraceReport, TypeFrees
 from pageinspect.report.trace_subject import TraceSubject
 from pageinspect.report.types import TypesReport
-from pageinspect.target import Provenance
 from pageinspect.trace.records import Lost
 
 PAGES = 1 << 34
@@ -74,7 +74,7 @@ COMBINATIONS = [by for n in (1, 2, 3, 5) for by in itertools.combinations(DIMENS
 
 @pytest.mark.parametrize("by", COMBINATIONS, ids="-".join)
 def test_summary(by: tuple[str, ...]) -> None:
-    book = Book(
+    check = CounterCheck(
         "slab",
         ("slab", "large_kmalloc"),
         "NR_SLAB_RECLAIMABLE_B + NR_SLAB_UNRECLAIMABLE",
@@ -84,7 +84,7 @@ def test_summary(by: tuple[str, ...]) -> None:
         "explained",
         "why",
     )
-    report = SummaryReport(FROM, MODERN, Coverage(PAGES, PAGES), by, rows_by(by), PAGES, (book,))
+    report = SummaryReport(FROM, MODERN, Coverage(PAGES, PAGES), by, rows_by(by), PAGES, (check,))
     lines = lines_of(report)
     assert_lines_up(lines)
     assert f"{PAGES:,}" in "".join(lines)
@@ -143,11 +143,13 @@ def test_check() -> None:
         [Violation(name, PAGES, "page_type 0xffffffff, " * 8) for name in names],
         dict.fromkeys(names, PAGES),
     )
-    books = tuple(
-        Book(name, (name,), "NR_X", PAGES, i, PAGES, "explained", f"-{PAGES:,}: {i} of them " * 5)
+    checks = tuple(
+        CounterCheck(
+            name, (name,), "NR_X", PAGES, i, PAGES, "explained", f"-{PAGES:,}: {i} of them " * 5
+        )
         for i, name in enumerate(["movable_ops", "hugetlb"] * 6)
     )
-    assert_lines_up(lines_of(CheckReport(FROM, MODERN, Coverage(PAGES, PAGES), findings, books)))
+    assert_lines_up(lines_of(CheckReport(FROM, MODERN, Coverage(PAGES, PAGES), findings, checks)))
 
 
 @pytest.mark.parametrize("layout", [MODERN, OLD])

@@ -12,11 +12,11 @@ from smaps import resident
 from synthetic import MODERN
 from synthetic import SIZE as SIZE_OF_PAGE
 
-from pageinspect import walk, windows
-from pageinspect.census import Census
-from pageinspect.layout import SECTION_PFNS
-from pageinspect.survey import Survey
-from pageinspect.windows import Windows
+from pageinspect.inspector.inspector import Inspector
+from pageinspect.model.arch import SECTION_PFNS
+from pageinspect.model.memory_map import MemoryMap
+from pageinspect.vmemmap import kdumpfile_mmap, reader
+from pageinspect.vmemmap.kdumpfile_mmap import KdumpfileMappings
 
 SIZE = 1 << 20
 
@@ -35,15 +35,15 @@ def test_what_was_touched_of_windows_is_given_back_and_is_there_again(core: Path
         own = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     assert window[:] == whole
     own[:] = bytes(SIZE)
-    noted = Windows(core)
-    noted.passed(windows._EVERY - 1)
+    noted = KdumpfileMappings(core)
+    noted.passed(kdumpfile_mmap._EVERY - 1)
     assert resident(core)["r--s"] == SIZE
     noted.passed(1)
     # What was written to a copy is nowhere else.
     assert resident(core) == {"r--s": 0, "rw-p": SIZE}
     assert own[:] == bytes(SIZE)
     assert window[:] == whole
-    noted.passed(windows._EVERY)
+    noted.passed(kdumpfile_mmap._EVERY)
     assert resident(core)["r--s"] == 0
 
 
@@ -53,9 +53,9 @@ def test_the_path_of_a_core_is_any_bytes(core: Path, name: bytes) -> None:
     with odd.open("rb") as file:
         window = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
     # Neither its own lines nor those of another are taken for something else.
-    Windows(Path("/another")).passed(windows._EVERY)
-    own = Windows(odd)
-    own.passed(windows._EVERY)
+    KdumpfileMappings(Path("/another")).passed(kdumpfile_mmap._EVERY)
+    own = KdumpfileMappings(odd)
+    own.passed(kdumpfile_mmap._EVERY)
     assert own._any
     assert len(window) == SIZE
 
@@ -67,11 +67,11 @@ def test_windows_of_other_files_stay_and_none_are_looked_for_once(
         window = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
     assert window[SIZE - 1] == 255
     before = resident(core)
-    noted = Windows(core.with_name("another"))
-    noted.passed(windows._EVERY)
+    noted = KdumpfileMappings(core.with_name("another"))
+    noted.passed(kdumpfile_mmap._EVERY)
     assert resident(core) == before
-    monkeypatch.setattr(Windows, "_give_back", lambda _: pytest.fail("looked for again"))
-    noted.passed(windows._EVERY)
+    monkeypatch.setattr(KdumpfileMappings, "_give_back", lambda _: pytest.fail("looked for again"))
+    noted.passed(kdumpfile_mmap._EVERY)
 
 
 class Passed:
@@ -94,18 +94,18 @@ class Passed:
 
 @pytest.mark.parametrize("way", ["pages", "runs"])
 def test_a_walk_gives_back_as_it_goes_on(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    census = Census(((0, 40 * SECTION_PFNS),), ())
+    memory_map = MemoryMap(((0, 40 * SECTION_PFNS),), ())
     target: Any = SimpleNamespace(prog=None)
     seen: Any = Passed()
-    for _ in getattr(Survey(target, MODERN, census, mapped=seen), way)():
+    for _ in getattr(Inspector(target, MODERN, memory_map, mapped=seen), way)():
         pass
     assert seen.held == 0
     # Sixteen sections are decoded together at most.
     assert seen.most <= 16 * SECTION_PFNS * SIZE_OF_PAGE
     noted: Any = Passed()
     monkeypatch.setattr(
-        walk, "_read", lambda _prog, _layout, first, n, _tables: (seen.read(first, n), None)
+        reader, "_read", lambda _prog, _layout, first, n, _tables: (seen.read(first, n), None)
     )
-    for _ in getattr(Survey(target, MODERN, census, windows=noted), way)():
+    for _ in getattr(Inspector(target, MODERN, memory_map, kdumpfile_mappings=noted), way)():
         pass
     assert noted.held == 40 * SECTION_PFNS * SIZE_OF_PAGE

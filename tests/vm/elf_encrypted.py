@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pageinspect.formats.elf import held_segments
+from pageinspect.target.core_formats.elf import held_segments
 
 _PAGE = 4096
 _IMAGE = 0xFFFFFFFF80000000

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from guest_quiet import QUIET
 
-from pageinspect.kpageflags import Kpf
+from pageinspect.model.kpageflags import Kpf
 from pageinspect.vm.guest import Guest
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/capture_kpageflags.py"

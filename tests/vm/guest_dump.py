@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pageinspect.counters import read_counters
-from pageinspect.target import open_target
+from pageinspect.kernel.counters import read_counters
+from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 
 _MOST = 20

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from pageinspect.vm import archive, cache, catalogue, tools
+from pageinspect.vm import cache, catalogue, debian, tools
 from pageinspect.vm.kernel import BuiltKernel
 
 NAME = "free_pages_wrongly"
@@ -53,7 +53,7 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
             "--variant=essential",
             "--architectures=amd64",
             f"--include={','.join(_PACKAGES)}",
-            f"--keyring={archive.keyring()}",
+            f"--keyring={debian.keyring()}",
             '--aptopt=APT::Install-Recommends "false"',
             '--aptopt=Acquire::Check-Valid-Until "false"',
             "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -62,7 +62,7 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
             *(f"--customize-hook={hook}" for hook in hooks),
             catalogue.root_recipe().suite,
             "-",
-            archive.mirror(),
+            debian.mirror(),
         ],
         env={**os.environ, **temporary},
         contained=True,

@@ -15,7 +15,7 @@ from guest_dump import dump_unlocked
 
 from pageinspect.errors import PageInspectError
 from pageinspect.vm import catalogue, packages
-from pageinspect.vm.archive import Archive
+from pageinspect.vm.debian import Archive
 from pageinspect.vm.errors import BuildError
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
@@ -77,6 +77,6 @@ def test_live_and_dumped_by_btf_alone(guest: Guest, tmp_path: Path) -> None:
     assert report["kernel"]["release"] == guest.kernel.release
     uses = {row["name"]: row["pages"] for row in report["rows"]}
     assert (uses["hugetlb"], uses["zsmalloc"]) == (4 * 512, 4096)
-    verdicts = {book["name"]: book["verdict"] for book in report["counters"]}
+    verdicts = {check["name"]: check["verdict"] for check in report["counters"]}
     assert {verdicts[name] for name in ("buddy", "pcp", "zsmalloc", "hugetlb")} == {"verified"}
     assert "differs" not in verdicts.values(), report["counters"]

@@ -1,4 +1,4 @@
-"""check on cores of guests: nothing on an idle one, each rule where it was broken, and the books.
+"""check on cores of guests: nothing on an idle one, each rule where it was broken, and totals.
 
 A broken struct page is a segment of 64 bytes laid over the core in drgn's view of it: the core
 itself is neither copied nor written, and everything above drgn reads it as it reads any other.
@@ -18,17 +18,17 @@ from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.sched import cpu_curr
 from guest_dump import dump_unlocked
 
-from pageinspect import marking
-from pageinspect.books import Book, balance
+from pageinspect.analysis.counter_check import CounterCheck, balance
+from pageinspect.analysis.page_facts.describe import describe
+from pageinspect.analysis.totals import UseTally
 from pageinspect.classify import Pages, use_name
-from pageinspect.classify.conflicts import CONFLICTS
-from pageinspect.counters import read_counters
-from pageinspect.layout import MAX_ORDER
-from pageinspect.page.describe import describe
+from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.inspector.inspector import Inspector, inspect, marking_of
+from pageinspect.kernel import marking
+from pageinspect.kernel.counters import read_counters
+from pageinspect.model.arch import MAX_ORDER
 from pageinspect.report.check import Violation, find
-from pageinspect.survey import Survey, marking_of, survey
-from pageinspect.target import open_target
-from pageinspect.totals import UseTally
+from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -97,23 +97,23 @@ def check(core: Core, *args: object) -> tuple[int, dict]:
     return done.returncode, json.loads(done.stdout)
 
 
-def test_books_of_a_busy_guest(busy: Core) -> None:
+def test_checks_of_a_busy_guest(busy: Core) -> None:
     status, report = check(busy)
-    books = {book["name"]: book for book in report["counters"]}
+    checks = {check["name"]: check for check in report["counters"]}
     # What is counted under a lock or by one owner is exact.
-    zsmalloc = "zsmalloc" if "zsmalloc" in books else "movable_ops"
+    zsmalloc = "zsmalloc" if "zsmalloc" in checks else "movable_ops"
     for name in ("buddy", "pcp", "hugetlb", "offline", "swapcache", zsmalloc):
-        assert books[name]["verdict"] == "verified", books[name]
-        assert books[name]["counted"] == books[name]["kernel"], books[name]
-    assert books["hugetlb"]["counted"] == busy.meminfo["HugePages_Total"] * 512 == 5 * 512
+        assert checks[name]["verdict"] == "verified", checks[name]
+        assert checks[name]["counted"] == checks[name]["kernel"], checks[name]
+    assert checks["hugetlb"]["counted"] == busy.meminfo["HugePages_Total"] * 512 == 5 * 512
     # 32 MiB of noise, and what is swapped.
-    assert books[zsmalloc]["counted"] > 8192
-    assert books["offline"]["counted"] == busy.balloon == BALLOON >> 12
+    assert checks[zsmalloc]["counted"] > 8192
+    assert checks["offline"]["counted"] == busy.balloon == BALLOON >> 12
     assert busy.meminfo["SwapCached"] > 0
-    assert books["swapcache"]["counted"] > 0
-    assert books["anon"]["uses"] == ["anon", "ksm"]
-    assert all(book["why"] for book in books.values() if book["verdict"] == "explained")
-    assert not [book for book in books.values() if book["verdict"] == "differs"]
+    assert checks["swapcache"]["counted"] > 0
+    assert checks["anon"]["uses"] == ["anon", "ksm"]
+    assert all(check["why"] for check in checks.values() if check["verdict"] == "explained")
+    assert not [check for check in checks.values() if check["verdict"] == "differs"]
     assert report["violations"] == []
     assert status == 0
 
@@ -122,7 +122,7 @@ def test_nothing_fires_on_an_idle_guest(idle: Core) -> None:
     status, report = check(idle)
     assert report["violations"] == []
     assert status == 0
-    opened = survey(open_target(idle.path))
+    opened = inspect(open_target(idle.path))
     uses = {
         use_name(opened.layout, use)
         for pages in opened.pages()
@@ -140,7 +140,7 @@ def test_counters_are_the_same_from_btf_and_dwarf(busy: Core) -> None:
     assert from_btf.items["NR_FREE_PAGES"] > 10_000
 
 
-def test_with_some_pfns_the_books_are_left_out(idle: Core) -> None:
+def test_with_some_pfns_the_checks_are_left_out(idle: Core) -> None:
     status, report = check(idle, "--pfn", "0x1000+50")
     assert (status, report["counters"], report["coverage"]["spanned"]) == (0, [], 50)
     assert "all pages" in report["left_out"]
@@ -159,37 +159,37 @@ class Surgeon:
     """Breaks one struct page of a core at a time, in drgn's view of it, and heals it again."""
 
     def __init__(self, core: Path) -> None:
-        self.survey: Survey = survey(open_target(core))
-        self.batches = list(self.survey.sections())
+        self.inspector: Inspector = inspect(open_target(core))
+        self.batches = list(self.inspector.sections())
 
     def find(self) -> list[Violation]:
-        return find(self.survey.sections_in_runs(), live=False).kept
+        return find(self.inspector.sections_in_runs(), live=False).kept
 
     def broken(self, wound: Wound) -> list[Violation]:
         """Return what check lists while pages are broken; page says the same of this one."""
         with self.wounded(wound):
             violations = self.find()
             named = {v.rule for v in violations if v.pfn == wound.pfn}
-            (page,) = describe(self.survey, [wound.pfn])
+            (page,) = describe(self.inspector, [wound.pfn])
             use, breaks = page.get("use"), page.get("breaks")
             assert use is not None
             assert set(breaks.value if breaks else ()) == named
             assert (use.value == "conflict") is bool(named)
         return violations
 
-    def books(self, wound: Wound) -> dict[str, Book]:
-        """Return the books while pages are broken, as check makes them."""
-        target, tally = self.survey.target, UseTally(self.survey.layout)
+    def checks(self, wound: Wound) -> dict[str, CounterCheck]:
+        """Return the counter checks while pages are broken, as check makes them."""
+        target, tally = self.inspector.target, UseTally(self.inspector.layout)
         with self.wounded(wound):
-            for pages in self.survey.sections_in_runs():
+            for pages in self.inspector.sections_in_runs():
                 tally.add(pages)
             counters = read_counters(target.prog)
             found = balance(tally.totals(), counters, counters, marking_of(target))
-        return {book.name: book for book in found}
+        return {check.name: check for check in found}
 
     @contextmanager
     def wounded(self, wound: Wound) -> Iterator[None]:
-        prog, layout = self.survey.target.prog, self.survey.layout
+        prog, layout = self.inspector.target.prog, self.inspector.layout
         size = layout.struct_size
         address = layout.vmemmap + wound.pfn * size
         sound = prog.read(address, size)
@@ -204,7 +204,7 @@ class Surgeon:
             self._lay(address, sound)
 
     def _lay(self, address: int, data: bytes) -> None:
-        self.survey.target.prog.add_memory_segment(
+        self.inspector.target.prog.add_memory_segment(
             address, len(data), lambda _address, n, offset, _physical: data[offset : offset + n]
         )
 
@@ -220,7 +220,7 @@ class Surgeon:
         raise AssertionError("no such page in this core")
 
     def use(self, name: str) -> tuple[Pages, int]:
-        layout = self.survey.layout
+        layout = self.inspector.layout
 
         def where(pages: Pages) -> np.ndarray:
             codes = [c for c in np.unique(pages.use).tolist() if use_name(layout, c) == name]
@@ -258,7 +258,7 @@ class Surgeon:
 
     def word(self, pages: Pages, i: int, page_type: int) -> dict[int, int]:
         """Return the change that gives a page this page_type word."""
-        return self.half(pages, i, self.survey.layout.page_type, page_type)
+        return self.half(pages, i, self.inspector.layout.page_type, page_type)
 
     def half(self, pages: Pages, i: int, offset: int, value: int) -> dict[int, int]:
         old = int(pages.own(offset)[i])
@@ -266,12 +266,12 @@ class Surgeon:
         return {offset - offset % 8: old & ~(0xFFFFFFFF << shift) | value << shift}
 
     def type_word(self, name: str) -> int:
-        scheme = self.survey.layout.scheme
+        scheme = self.inspector.layout.scheme
         slot = scheme.find_slot(name)
         return slot << 24 if scheme.one_of else 0xFFFFFFFF ^ slot << scheme.shift
 
     def flagged(self, pages: Pages, i: int, *names: str) -> dict[int, int]:
-        layout = self.survey.layout
+        layout = self.inspector.layout
         return {layout.flags: int(pages.flags[i]) | sum(1 << layout.flag(n) for n in names)}
 
 
@@ -319,16 +319,16 @@ def misaligned(surgeon: Surgeon) -> Wound:
     order = int(pages.order[i]) + 1
     pfn = pages.batch.first + i
     # The block is what its head says now, other free blocks in it included.
-    return Wound(pfn, {surgeon.survey.layout.private: order}, (pfn, pfn + (1 << order)))
+    return Wound(pfn, {surgeon.inspector.layout.private: order}, (pfn, pfn + (1 << order)))
 
 
 def too_large(surgeon: Surgeon) -> Wound:
     pages, i = surgeon.free_block(MAX_ORDER)
-    return in_block(pages, i, {surgeon.survey.layout.private: 200}, MAX_ORDER)
+    return in_block(pages, i, {surgeon.inspector.layout.private: 200}, MAX_ORDER)
 
 
 def foreign_tail(surgeon: Surgeon) -> Wound:
-    layout = surgeon.survey.layout
+    layout = surgeon.inspector.layout
     pages, i = surgeon.use("table")
     before = pages.batch.first + i - 1
     return page(pages, i, {layout.compound: layout.vmemmap + before * layout.struct_size + 1})
@@ -336,7 +336,7 @@ def foreign_tail(surgeon: Surgeon) -> Wound:
 
 def located(zone: int, node: int):
     def change(surgeon: Surgeon, pages: Pages, i: int) -> dict[int, int]:
-        layout = surgeon.survey.layout
+        layout = surgeon.inspector.layout
         flags = int(pages.flags[i])
         for field, value in ((layout.zone_field, zone), (layout.node_field, node)):
             flags = flags & ~(field.mask << field.shift) | value << field.shift
@@ -352,18 +352,20 @@ WOUNDS: dict[str, Callable[[Surgeon], Wound]] = {
     "odd-word": of_use("kernel", lambda s, p, i: s.word(p, i, 0xFFFFFFF0)),
     "misaligned-free-block": misaligned,
     "overlapping-free-blocks": of_block(
-        lambda s, p, i: s.word(p, i, s.type_word("buddy")) | {s.survey.layout.private: 0}, 6
+        lambda s, p, i: s.word(p, i, s.type_word("buddy")) | {s.inspector.layout.private: 0}, 6
     ),
-    "free-but-referenced": of_block(lambda s, p, i: s.half(p, i, s.survey.layout.refcount, 1)),
-    "free-but-owned": of_block(lambda s, _p, _i: {s.survey.layout.mapping: 0xFFFF888000000000}),
+    "free-but-referenced": of_block(lambda s, p, i: s.half(p, i, s.inspector.layout.refcount, 1)),
+    "free-but-owned": of_block(lambda s, _p, _i: {s.inspector.layout.mapping: 0xFFFF888000000000}),
     "free-but-flagged": of_block(lambda s, p, i: s.flagged(p, i, "lru"), 7),
-    "free-page-pool": of_block(lambda s, _p, _i: {s.survey.layout.compound: 0xDEAD000000000040}),
+    "free-page-pool": of_block(lambda s, _p, _i: {s.inspector.layout.compound: 0xDEAD000000000040}),
     "tail-without-head": foreign_tail,
     "free-block-order": too_large,
     "in-use-inside-free-block": of_block(
-        lambda s, p, i: s.half(p, i, s.survey.layout.refcount, 1), 9
+        lambda s, p, i: s.half(p, i, s.inspector.layout.refcount, 1), 9
     ),
-    "in-use-on-cpu-list": of_use("pcp", lambda s, p, i: s.half(p, i, s.survey.layout.refcount, 1)),
+    "in-use-on-cpu-list": of_use(
+        "pcp", lambda s, p, i: s.half(p, i, s.inspector.layout.refcount, 1)
+    ),
     "head-without-tails": of_use("file", lambda s, p, i: s.flagged(p, i, "head")),
     "wrong-node": of_use("kernel", located(1, 5)),
     "wrong-zone": of_use("kernel", located(0, 0)),
@@ -383,7 +385,7 @@ def surgeon(idle: Core) -> Surgeon:
 def test_each_rule_fires_where_a_page_was_broken_and_nowhere_else(
     surgeon: Surgeon, rule: str
 ) -> None:
-    if rule == "low-bits" and not surgeon.survey.layout.scheme.one_of:
+    if rule == "low-bits" and not surgeon.inspector.layout.scheme.one_of:
         # Types that are bits of the word leave none: it cannot be broken.
         return
     wound = WOUNDS[rule](surgeon)
@@ -398,14 +400,14 @@ def test_each_rule_fires_where_a_page_was_broken_and_nowhere_else(
 def test_a_page_that_lost_its_mark_is_not_excused_by_cpus_that_did_nothing(
     surgeon: Surgeon, name: str
 ) -> None:
-    layout = surgeon.survey.layout
+    layout = surgeon.inspector.layout
     pages, i = surgeon.use(name)
     words = surgeon.word(pages, i, 0xFFFFFFFF)
     if name == "slab" and layout.slab is not None:
         words = {layout.slab.offset: int(pages.own(layout.slab.offset)[i]) & ~layout.slab.mask}
-    assert surgeon.books(Wound(pages.batch.first + i, {}, (0, 0)))[name].verdict != "differs"
-    book = surgeon.books(page(pages, i, words))[name]
-    assert book.verdict == "differs", book
+    assert surgeon.checks(Wound(pages.batch.first + i, {}, (0, 0)))[name].verdict != "differs"
+    check = surgeon.checks(page(pages, i, words))[name]
+    assert check.verdict == "differs", check
 
 
 def test_the_registers_and_stacks_of_a_core_can_be_read(busy: Core) -> None:
@@ -432,14 +434,14 @@ def test_a_gigantic_page_is_held_to_the_tails_in_its_section(
         core = dumped(guest, tmp_path / "core", None)
     assert pages.stdout == b"1\n"
     status, report = check(core)
-    (hugetlb,) = [book for book in report["counters"] if book["name"] == "hugetlb"]
+    (hugetlb,) = [check for check in report["counters"] if check["name"] == "hugetlb"]
     assert hugetlb["counted"] == hugetlb["kernel"] == 1 << 18
     assert (status, report["violations"]) == (0, [])
     surgeon = Surgeon(core.path)
     folio, i = surgeon.first(lambda pages: (pages.folio_order == 18) & ~pages.tail)
     head = folio.batch.first + i
     # A tail of a page of the vmemmap that HVO maps onto another.
-    torn = Wound(head + 64 * 64 + 3, {surgeon.survey.layout.compound: 0}, (head, head + 1))
+    torn = Wound(head + 64 * 64 + 3, {surgeon.inspector.layout.compound: 0}, (head, head + 1))
     assert [(v.rule, v.pfn) for v in surgeon.broken(torn)] == [("head-without-tails", head)]
     core.path.unlink()
 

@@ -25,12 +25,12 @@ from elf_encrypted import encrypted
 from elf_holes import without
 from guest_dump import dump_unlocked
 
-from pageinspect import guard
-from pageinspect.__main__ import main
+from pageinspect.cli import isolation
+from pageinspect.cli.main import main
+from pageinspect.inspector.inspector import Inspector, inspect
 from pageinspect.layout import build_layout
-from pageinspect.survey import Survey, survey
-from pageinspect.symbols import Given
-from pageinspect.target import open_target
+from pageinspect.target.open import open_target
+from pageinspect.target.symbols.sources import Given
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -82,8 +82,8 @@ def core(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def from_btf(core: Core) -> Survey:
-    return survey(open_target(core.path))
+def from_btf(core: Core) -> Inspector:
+    return inspect(open_target(core.path))
 
 
 def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:
@@ -105,26 +105,26 @@ def counter_with_remainders(prog: Program, item: int) -> int:
     return total
 
 
-def test_btf_and_dwarf_give_the_same_layout_and_census(core: Core, from_btf: Survey) -> None:
-    from_dwarf = survey(open_target(core.path, core.vmlinux))
+def test_btf_and_dwarf_give_the_same_layout_and_census(core: Core, from_btf: Inspector) -> None:
+    from_dwarf = inspect(open_target(core.path, core.vmlinux))
     assert from_dwarf.target.provenance.symbols == "dwarf"
     assert from_btf.target.provenance.symbols == "btf"
     for field in from_dwarf.layout.__dataclass_fields__:
         assert getattr(from_btf.layout, field) == getattr(from_dwarf.layout, field), field
-    assert from_btf.census == from_dwarf.census
+    assert from_btf.memory_map == from_dwarf.memory_map
 
 
-def test_drgn_helper_gives_the_same_ranges_on_dwarf_alone(core: Core, from_btf: Survey) -> None:
+def test_drgn_helper_gives_the_same_ranges_on_dwarf_alone(core: Core, from_btf: Inspector) -> None:
     prog = Program()
     prog.set_core_dump(core.path)
     prog.load_debug_info([core.vmlinux])
     ranges = tuple((start, end) for start, end, _ in for_each_valid_page_range(prog))
-    assert from_btf.census.spanned == ranges
+    assert from_btf.memory_map.spanned == ranges
     layout = build_layout(prog, from_btf.target.vmcoreinfo)
     assert layout.vmemmap == prog["vmemmap"].value_()
 
 
-def test_summary_counts_what_the_kernel_counts(core: Core, from_btf: Survey) -> None:
+def test_summary_counts_what_the_kernel_counts(core: Core, from_btf: Inspector) -> None:
     done = pageinspect("summary", "-c", core.path, "--format", "json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -137,9 +137,9 @@ def test_summary_counts_what_the_kernel_counts(core: Core, from_btf: Survey) -> 
     zsmalloc = rows["zsmalloc"]["pages"] if "zsmalloc" in rows else untyped["split"]["movable_ops"]
     assert zsmalloc == 8192
     assert sum(row["pages"] for row in report["rows"]) == report["coverage"]["spanned"]
-    books = {book["name"]: book for book in report["counters"]}
-    assert (books["buddy"]["kernel"], books["buddy"]["verdict"]) == (free, "verified")
-    assert {"table", "hugetlb"} < books.keys()
+    checks = {check["name"]: check for check in report["counters"]}
+    assert (checks["buddy"]["kernel"], checks["buddy"]["verdict"]) == (free, "verified")
+    assert {"table", "hugetlb"} < checks.keys()
     shown = pageinspect("summary", "-c", core.path).stdout
     assert f"buddy {free:,} = NR_FREE_PAGES (verified)" in shown
     assert "verified" not in pageinspect("summary", "-c", core.path, "--pfn", "0x1000+1").stdout
@@ -183,9 +183,9 @@ COARSER = {
 }
 
 
-def test_vmcoreinfo_alone_tells_the_same_or_less(core: Core, from_btf: Survey) -> None:
-    reduced = survey(open_target(core.path, Given(only="vmcoreinfo")))
-    assert reduced.census.spanned == from_btf.census.spanned
+def test_vmcoreinfo_alone_tells_the_same_or_less(core: Core, from_btf: Inspector) -> None:
+    reduced = inspect(open_target(core.path, Given(only="vmcoreinfo")))
+    assert reduced.memory_map.spanned == from_btf.memory_map.spanned
     assert reduced.layout.vmemmap == from_btf.layout.vmemmap
     seen = set()
     for full, part in zip(from_btf.pages(), reduced.pages(), strict=True):
@@ -205,7 +205,7 @@ def test_vmcoreinfo_alone_tells_the_same_or_less(core: Core, from_btf: Survey) -
 def asked(core: Core, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asked:
     """Run a command on the core within this process; returns its status, output and errors."""
     # A process that has read DWARF has threads, which a child would miss.
-    monkeypatch.setattr(guard, "apart", lambda task, _core: task())
+    monkeypatch.setattr(isolation, "apart", lambda task, _core: task())
 
     def run(*args: object) -> tuple[int, str, str]:
         status = main([*map(str, args), "-c", str(core.path)])
@@ -377,7 +377,7 @@ def test_csv_carries_the_same_values(core: Core, command: str, rows: str) -> Non
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_machine_that_encrypts_memory_is_read_alike(
-    core: Core, asked: Asked, from_btf: Survey, jobs: int
+    core: Core, asked: Asked, from_btf: Inspector, jobs: int
 ) -> None:
     vmemmap, j = from_btf.layout.vmemmap, ("-j", jobs)
     stext = from_btf.target.prog.symbol("_stext").address

@@ -19,9 +19,9 @@ from guest_capture import (
     pageinspect,
 )
 
-from pageinspect.kpageflags import Kpf
-from pageinspect.survey import survey
-from pageinspect.target import open_target
+from pageinspect.inspector.inspector import inspect
+from pageinspect.model.kpageflags import Kpf
+from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -150,7 +150,7 @@ def test_what_the_kernel_has_in_the_swap_cache_without_a_mapping(captured: WithL
         return held.before & mask == mask
 
     expected = held.stable & flagged(Kpf.SWAPCACHE) & ~flagged(Kpf.ANON)
-    opened = survey(open_target(captured.core))
+    opened = inspect(open_target(captured.core))
     uses = np.full(len(held.ours), "", object)
     for pages in opened.pages():
         names = {use: opened.use_name(use) for use in np.unique(pages.use).tolist()}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pageinspect.survey import Survey, survey
-from pageinspect.target import open_target
+from pageinspect.inspector.inspector import Inspector, inspect
+from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -57,10 +57,10 @@ def output(*args: object) -> str:
 
 
 def test_mapped_words_are_those_that_drgn_reads(core: Path) -> None:
-    asked: Survey = survey(open_target(core)).mapping()
+    asked: Inspector = inspect(open_target(core)).mapping()
     mapped, size = asked.mapped, asked.layout.struct_size
     assert mapped is not None
-    for start, end in asked.census.spanned:
+    for start, end in asked.memory_map.spanned:
         for first in range(start, end, SECTION):
             n = min(SECTION, end - first)
             words = mapped.read(first, n)
@@ -107,7 +107,7 @@ def test_export_does_not_depend_on_jobs(core: Path, tmp_path: Path) -> None:
 
 
 def test_runs_are_what_pages_are(core: Path) -> None:
-    asked = survey(open_target(core))
+    asked = inspect(open_target(core))
     for detail in ("use", "all"):
         runs = list(asked.runs(detail=detail))  # type: ignore[arg-type]
         for name in ("use", "code", "order", "head", "freeing"):

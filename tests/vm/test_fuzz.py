@@ -92,9 +92,9 @@ def test_huge_pages_that_cannot_be_leave_the_rest(
 ) -> None:
     done = lied(small_core, tmp_path, lie, ["check", "--format", "json"])
     assert done.returncode == 4
-    books = {book["name"]: book for book in json.loads(done.stdout)["counters"]}
-    assert [name for name, book in books.items() if book["verdict"] == "differs"] == ["hugetlb"]
-    assert len(books) > 5
+    checks = {check["name"]: check for check in json.loads(done.stdout)["counters"]}
+    assert [name for name, check in checks.items() if check["verdict"] == "differs"] == ["hugetlb"]
+    assert len(checks) > 5
 
 
 def lied(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.__main__ import main
-from pageinspect.vm import kdump
+from pageinspect.cli.main import main
+from pageinspect.vm import crash_dump
 from pageinspect.vm.errors import GuestLostError, GuestTimeoutError, QmpError
 from pageinspect.vm.guest import Guest, GuestCommandError
 from pageinspect.vm.kernel import BuiltKernel
@@ -436,14 +436,16 @@ def test_a_guest_that_hangs_while_it_dumps_itself_is_tried_once_more(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     ready("newest")
-    load, captures = kdump._load, iter(["rdinit=/bin/busybox -- sleep 100000"])
+    load, captures = crash_dump._load, iter(["rdinit=/bin/busybox -- sleep 100000"])
 
-    def load_what_hangs(guest: Guest, made: kdump.Disks, capture: str, progress: Progress) -> None:
+    def load_what_hangs(
+        guest: Guest, made: crash_dump.Disks, capture: str, progress: Progress
+    ) -> None:
         load(guest, made, next(captures, capture), progress)
 
-    monkeypatch.setattr(kdump, "_load", load_what_hangs)
-    monkeypatch.setattr(kdump, "_SILENCE_S", 20.0)
-    monkeypatch.setattr(kdump, "_SILENCE_PER_GIB_S", 0.0)
+    monkeypatch.setattr(crash_dump, "_load", load_what_hangs)
+    monkeypatch.setattr(crash_dump, "_SILENCE_S", 20.0)
+    monkeypatch.setattr(crash_dump, "_SILENCE_PER_GIB_S", 0.0)
     core = tmp_path / "core"
     command = ["vm", "dump", "newest", "--memory", "512M", "--kdump", "-o", str(core)]
     assert main([*command, "--", "echo", "ran"]) == 0

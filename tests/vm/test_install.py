@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.vm import archive
+from pageinspect.vm import debian
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "/usr/src/pageinspect"
@@ -56,11 +56,11 @@ def test_the_install_lines_of_readme_in_a_bare_root(suite: str, tmp_path: Path) 
     ]
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "mmdebstrap"]
     command += ["--variant=minbase", "--include=make,sudo,ca-certificates", "--format=null"]
-    command += [f"--keyring={archive.keyring()}"]
+    command += [f"--keyring={debian.keyring()}"]
     command += [f"--customize-hook={hook}" for hook in hooks]
     passed = {name: os.environ[name] for name in PASSED if name in os.environ}
     done = subprocess.run(
-        [*command, suite, "-", archive.mirror()],
+        [*command, suite, "-", debian.mirror()],
         env=passed | {"TMPDIR": str(tmp_path), "PIP_CERT": str(CERTIFICATES)},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -24,8 +24,8 @@ import numpy as np
 import pytest
 from guest_quiet import QUIET
 
-from pageinspect.formats import flattened
-from pageinspect.kpageflags import Kpf
+from pageinspect.model.kpageflags import Kpf
+from pageinspect.target.core_formats import flattened
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel

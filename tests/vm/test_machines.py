@@ -25,8 +25,8 @@ from guest_quiet import QUIET
 from machines import LA57, MACHINES, PLUGGED, Machine
 
 from pageinspect.classify import uses_of
-from pageinspect.survey import survey
-from pageinspect.target import open_target
+from pageinspect.inspector.inspector import inspect
+from pageinspect.target.open import open_target
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
@@ -136,15 +136,15 @@ def report(core: Path, *arguments: str) -> dict[str, Any]:
 def sound(checked: dict[str, Any], exact: tuple[str, ...] = ()) -> dict[str, Any]:
     """Assert that a check found nothing; return its counters by name."""
     assert checked["violations"] == []
-    books = {book["name"]: book for book in checked["counters"]}
-    for name, book in books.items():
-        assert book["verdict"] in ("verified", "explained"), book
-        assert name not in exact or book["verdict"] == "verified", book
-    assert books["hugetlb"]["counted"] == 5 * 512
-    assert books["anon"]["counted"] >= ANON >> 12
-    assert books["shmem"]["counted"] >= SHMEM >> 12
-    assert books["file"]["counted"] > 1000
-    return books
+    checks = {check["name"]: check for check in checked["counters"]}
+    for name, check in checks.items():
+        assert check["verdict"] in ("verified", "explained"), check
+        assert name not in exact or check["verdict"] == "verified", check
+    assert checks["hugetlb"]["counted"] == 5 * 512
+    assert checks["anon"]["counted"] >= ANON >> 12
+    assert checks["shmem"]["counted"] >= SHMEM >> 12
+    assert checks["file"]["counted"] > 1000
+    return checks
 
 
 def test_the_dump_against_kpageflags_and_kpagecount(tried: Tried) -> None:
@@ -154,7 +154,7 @@ def test_the_dump_against_kpageflags_and_kpagecount(tried: Tried) -> None:
 
 
 def test_uses_in_the_dump_against_kpageflags(tried: Tried) -> None:
-    opened = survey(open_target(tried.taken.core))
+    opened = inspect(open_target(tried.taken.core))
     flags = tried.taken.flags
     uses = np.zeros(len(flags.before), np.uint16)
     for pages in opened.pages():

@@ -161,7 +161,7 @@ def test_frees_are_told_by_node_and_zone(guest: Guest) -> None:
     assert int(held) - pages // 100 <= freed + report["lost"]
 
 
-def test_the_books_balance_live_and_in_a_dump(guest: Guest, tmp_path: Path) -> None:
+def test_the_checks_balance_live_and_in_a_dump(guest: Guest, tmp_path: Path) -> None:
     report = reported(guest, "check")
     assert report["coverage"]["spanned"] == spanned(guest)
     expected = managed(guest)
@@ -172,9 +172,9 @@ def test_the_books_balance_live_and_in_a_dump(guest: Guest, tmp_path: Path) -> N
     if guest.kernel.vmlinux is not None:
         sources.append(("-s", guest.kernel.vmlinux))
     for source in sources:
-        books = {book["name"]: book for book in outside(core, "check", *source)["counters"]}
-        assert {books[n]["verdict"] for n in ("buddy", "pcp", "hugetlb")} == {"verified"}
-        assert books["hugetlb"]["counted"] == HUGE * 512
+        checks = {check["name"]: check for check in outside(core, "check", *source)["counters"]}
+        assert {checks[n]["verdict"] for n in ("buddy", "pcp", "hugetlb")} == {"verified"}
+        assert checks["hugetlb"]["counted"] == HUGE * 512
     counts = in_zones(outside(core, *EVERYTHING))
     core.unlink()
     assert counts == expected | {("0", "Device"): DEVICE_PAGES}

@@ -52,9 +52,9 @@ def test_each_page_is_what_the_kernel_says_it_is(guest: Guest) -> None:
     assert len(compared["differ"]) <= MOST_DIFFERENCES, compared["differ"]
 
 
-def test_the_books_of_the_running_kernel_balance(guest: Guest) -> None:
+def test_the_checks_of_the_running_kernel_balance(guest: Guest) -> None:
     report, status = reported(guest, "check")
-    verdicts = {book["name"]: book["verdict"] for book in report["counters"]}
+    verdicts = {check["name"]: check["verdict"] for check in report["counters"]}
     assert "differs" not in verdicts.values(), report["counters"]
     assert (verdicts["movable_ops"], verdicts["hugetlb"]) == ("verified", "verified")
     assert status == 0
@@ -75,7 +75,7 @@ def test_frees_are_traced_to_who_freed(guest: Guest) -> None:
     assert report["bad_pages"] == 0
 
 
-def test_the_books_of_its_dump_balance_with_its_vmlinux(guest: Guest, tmp_path: Path) -> None:
+def test_the_checks_of_its_dump_balance_with_its_vmlinux(guest: Guest, tmp_path: Path) -> None:
     """The last of this file: under emulation this kernel's clocks stand still after a dump."""
     vmlinux = guest.kernel.vmlinux
     if vmlinux is None:
@@ -88,5 +88,5 @@ def test_the_books_of_its_dump_balance_with_its_vmlinux(guest: Guest, tmp_path: 
     )
     core.unlink()
     assert done.returncode == 0, done.stderr
-    verdicts = {book["name"]: book["verdict"] for book in json.loads(done.stdout)["counters"]}
+    verdicts = {check["name"]: check["verdict"] for check in json.loads(done.stdout)["counters"]}
     assert {verdicts[name] for name in ("buddy", "pcp", "table", "hugetlb")} == {"verified"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pageinspect.target import open_target
+from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.__main__ import main
-from pageinspect.guard import apart
+from pageinspect.cli.isolation import apart
+from pageinspect.cli.main import main
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -155,7 +155,7 @@ def test_what_is_no_monitor(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_socket_of_someone_else(guest: Guest, capfd: pytest.CaptureFixture) -> None:
     def as_nobody() -> int:
-        from pageinspect import qemu  # noqa: F401 - nobody may not read where it is installed
+        from pageinspect.target import qemu  # noqa: F401 - nobody may not read where it is installed
 
         os.setuid(65534)
         return main(["types", "--qemu", str(guest.socket)])

@@ -12,8 +12,8 @@ import pytest
 from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.sched import cpu_curr
 
-from pageinspect import marking
-from pageinspect.target import open_target
+from pageinspect.kernel import marking
+from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -23,7 +23,7 @@ BARRED = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 
 REGISTERS = """
 import json, pathlib, sys
-from pageinspect.qemu import open_guest
+from pageinspect.target.qemu import open_guest
 with open_guest(pathlib.Path(sys.argv[1]), pause=True) as target:
     print(json.dumps(target.registers()))
 """
@@ -77,12 +77,12 @@ def test_a_paused_guest_reads_as_its_dump(guest: Guest, tmp_path: Path) -> None:
         guest.resume()
 
 
-def test_a_guest_that_runs_balances_its_books(guest: Guest) -> None:
+def test_a_guest_that_runs_balances_its_checks(guest: Guest) -> None:
     for before in ((), BARRED):
         answer = report("check", "--qemu", guest.socket, before=before)
         assert answer["kernel"]["state"] == "running"
         assert answer["violations"] == []
-        assert {book["verdict"] for book in answer["counters"]} <= {"verified", "explained"}
+        assert {check["verdict"] for check in answer["counters"]} <= {"verified", "explained"}
     assert guest.qmp("query-status")["running"]
 
 

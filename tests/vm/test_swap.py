@@ -66,17 +66,17 @@ def reported(*args: object) -> dict[str, Any]:
 
 
 def test_its_pages_have_a_use_and_a_total(swapping: Path) -> None:
-    books = {book["name"]: book for book in reported("check", "-c", swapping)["counters"]}
-    book = books["swapcache"]
-    assert (book["verdict"], book["counted"]) == ("verified", book["kernel"])
+    checks = {check["name"]: check for check in reported("check", "-c", swapping)["counters"]}
+    check = checks["swapcache"]
+    assert (check["verdict"], check["counted"]) == ("verified", check["kernel"])
     uses = {
         row["name"]: row["pages"]
         for row in reported("summary", "--by", "use", "-c", swapping)["rows"]
     }
-    print(book, uses)  # noqa: T201 - shown on failure
-    assert LEAST < uses["swapcache"] <= book["counted"]
+    print(check, uses)  # noqa: T201 - shown on failure
+    assert LEAST < uses["swapcache"] <= check["counted"]
     # The others are anonymous.
-    assert book["counted"] - uses["swapcache"] <= uses["anon"] + uses.get("ksm", 0)
+    assert check["counted"] - uses["swapcache"] <= uses["anon"] + uses.get("ksm", 0)
     assert uses["kernel"] < LEAST
 
 

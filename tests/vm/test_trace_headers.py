@@ -11,7 +11,7 @@ from guest_tracer import START_TIMEOUT, check_lost
 
 from pageinspect.errors import PageInspectError
 from pageinspect.vm import catalogue
-from pageinspect.vm.archive import Archive
+from pageinspect.vm.debian import Archive
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 from pageinspect.vm.packages import releases, series_of

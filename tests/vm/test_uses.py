@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from guest_dump import dump_unlocked
 
-from pageinspect.survey import Survey, survey
-from pageinspect.target import open_target
+from pageinspect.inspector.inspector import Inspector, inspect
+from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -27,7 +27,7 @@ BALLOON = 64 << 20
 @dataclass(frozen=True)
 class Made:
     core: Path
-    survey: Survey
+    inspector: Inspector
     pfns: dict[str, list[int]]
     tables: tuple[int, int]
     """nr_page_table_pages before and after 512 page tables were made."""
@@ -52,8 +52,8 @@ def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
         told = json.loads(process.stdout)
         meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
         dump_unlocked(guest, core)
-    asked = survey(open_target(core))
-    end = asked.census.spanned[-1][1]
+    asked = inspect(open_target(core))
+    end = asked.memory_map.spanned[-1][1]
     uses, orders = np.full(end, "", object), np.zeros(end, np.uint8)
     for pages in asked.pages():
         names = {use: asked.use_name(use) for use in np.unique(pages.use).tolist()}
@@ -96,10 +96,10 @@ def test_pages_counted_by_others(made: Made) -> None:
     assert zsmalloc == 8192
     assert counts["hugetlb"] == made.meminfo["HugePages_Total"] * 512
     assert counts["offline"] == BALLOON // 4096
-    assert counts["pcp"] == made.survey.census.pcp.counted
-    assert made.survey.census.pcp.whole
+    assert counts["pcp"] == made.inspector.memory_map.pcp.counted
+    assert made.inspector.memory_map.pcp.whole
     assert "conflict" not in counts
-    assert sum(counts.values()) - counts.get("", 0) == made.survey.census.spanned_pages
+    assert sum(counts.values()) - counts.get("", 0) == made.inspector.memory_map.spanned_pages
 
 
 def test_page_tables(made: Made) -> None:
@@ -111,7 +111,7 @@ def test_page_tables(made: Made) -> None:
 
 
 def test_large_kmalloc(made: Made) -> None:
-    typed = made.survey.layout.scheme.find("large_kmalloc") is not None
+    typed = made.inspector.layout.scheme.find("large_kmalloc") is not None
     use = "large_kmalloc" if typed else "kernel"
     arrays = (made.uses == use) & (made.orders == 6)
     assert made.pipes == 16
@@ -137,7 +137,7 @@ def test_examples_run_in_drgn(made: Made) -> None:
         name: int(count) for count, name in map(str.split, drgn("types_by_range.py").splitlines())
     }
     assert types["offline"] == BALLOON // 4096
-    assert sum(types.values()) == made.survey.census.spanned_pages
+    assert sum(types.values()) == made.inspector.memory_map.spanned_pages
     first = drgn("largest_runs.py", "hugetlb").splitlines()[0].split()
     assert int(first[1]) % 512 == 0
     assert made.uses[int(first[0], 16)] == "hugetlb"

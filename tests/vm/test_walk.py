@@ -80,4 +80,4 @@ def test_kcore_is_this_kernel_and_not_a_core(filled: Guest) -> None:
         report = json.loads(done.stdout)
         assert report["kernel"]["source"] == "live"
         assert report["violations"] == []
-        assert {book["verdict"] for book in report["counters"]} <= {"verified", "explained"}
+        assert {check["verdict"] for check in report["counters"]} <= {"verified", "explained"}

@@ -36,7 +36,7 @@ def test_help_and_data_folders(python: Path, tmp_path: Path) -> None:
     text = run(python.with_name("pageinspect"), "--help", cwd=tmp_path)
     assert "summary" in text
     program = (
-        "from pageinspect.resources import data_folder as d; print(d('bpf')); print(d('vm-images'))"
+        "from pageinspect.paths import data_folder as d; print(d('bpf')); print(d('vm-images'))"
     )
     for line in run(python, "-c", program, cwd=tmp_path).splitlines():
         assert Path(line).is_relative_to(python.parents[1])

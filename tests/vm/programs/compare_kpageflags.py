@@ -13,8 +13,8 @@ import numpy as np
 from lru_uses import USES, by_kernel
 
 from pageinspect.classify import CODES, USE_CODES, codes_of, uses_of
-from pageinspect.survey import survey
-from pageinspect.target import open_target
+from pageinspect.inspector.inspector import inspect
+from pageinspect.target.open import open_target
 
 BITS = {"slab": 7, "buddy": 10, "hugetlb": 17, "offline": 23, "table": 26}
 NOPAGE = 20
@@ -41,8 +41,8 @@ def keep_freed_memory() -> None:
 
 def main() -> None:
     keep_freed_memory()
-    asked = survey(open_target())
-    end = asked.census.spanned[-1][1]
+    asked = inspect(open_target())
+    end = asked.memory_map.spanned[-1][1]
     # Touched before, so that neither read nor walk changes what it looks at more than it must.
     before, after = np.ones(end, np.uint64), np.ones(end, np.uint64)
     ours = np.full(end, CODES, np.uint16)
@@ -61,7 +61,7 @@ def main() -> None:
     # Up to v6.16 the kernel reports a table's or an offline page's tails by their own words; a
     # type stands on the head alone.
     by_head = asked.layout.resets
-    result = {"spanned": asked.census.spanned_pages, "stable": int(stable.sum()), "seen": {}}
+    result = {"spanned": asked.memory_map.spanned_pages, "stable": int(stable.sum()), "seen": {}}
     differ = []
 
     def compare(name: str, kernel: np.ndarray, mine: np.ndarray, compared: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pageinspect.resources import data_folder
+from pageinspect.paths import data_folder
 from pageinspect.trace.find_bcc import find_bcc, load_bcc
 
 PROGRAM = b"""

@@ -1,0 +1,1 @@
+"""What columns of pages add up to. Nothing in here imports drgn."""

@@ -1,0 +1,422 @@
+"""Describes pages: from their columns, and by what they point to."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from drgn import FaultError, Program
+
+from ...classify import Code, Pages, code_name, use_name
+from ...classify.contradictions import CONFLICTS, Conflict
+from ...classify.uses import rule_of
+from ...inspector.inspector import Inspector
+from ...kernel import page_owners
+from ...model.arch import SECTION_PFNS
+from ...model.memory_map import TRYLOCK
+from ...model.page_types import SLOTS
+from ...model.ranges import merge
+from . import flags
+from .facts import Fact, PageFacts
+from .words import low_bits_of, mapcounts, word_fact
+
+
+def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
+    """Describe each pfn, which must have a struct page, in the order given."""
+    # What a page belongs to is not told without types.
+    prog = None if inspector.layout.untold else inspector.target.prog
+    known: dict[int, PageFacts] = {}
+    for pages in inspector.sections(merge((pfn, pfn + 1) for pfn in pfns)):
+        first = pages.batch.first
+        for pfn in pfns:
+            if first <= pfn < first + len(pages) and pfn not in known:
+                known[pfn] = describe_page(pages, pfn - first, prog)
+    return [known[pfn] for pfn in pfns]
+
+
+def describe_page(pages: Pages, i: int, prog: Program | None) -> PageFacts:
+    """Describe page number i of a batch; without a Program, by its struct page alone."""
+    page = _Page(pages, i, prog)
+    if page.type_name == "unreadable":
+        use = Fact("use", "unreadable", "unreadable", "", rule_of(page.use).sentence)
+        return PageFacts(page.pfn, readable=False, facts=(*page.addresses(), use, *page.section()))
+    facts = (
+        *page.addresses(),
+        *page.use_facts(),
+        *page.counts(),
+        *page.flag_facts(),
+        *page.folio(),
+        *page.location(),
+        *page.section(),
+        *page.owner(),
+        *page.free_lists(),
+    )
+    return PageFacts(page.pfn, readable=True, facts=facts)
+
+
+def _hex(name: str, value: int, rule: str = "", raw: str = "") -> Fact:
+    return Fact(name, f"{value:#x}", f"{value:#x}", raw, rule)
+
+
+class _Page:
+    """One page of a batch, fact by fact."""
+
+    def __init__(self, pages: Pages, i: int, prog: Program | None) -> None:
+        self.pages, self.i, self.prog = pages, i, prog
+        self.layout = pages.layout
+        self.pfn = pages.batch.first + i
+        self.head = int(pages.heads[i])
+        self.use = int(pages.use[i])
+        self.code = int(pages.code[i])
+        self.type_name = code_name(self.layout.scheme, self.code)
+        self.tail = bool(pages.tail[i])
+
+    def own(self, offset: int) -> int:
+        return int(self.pages.own(offset)[self.i])
+
+    def of_head(self, offset: int) -> int:
+        return int(self.pages.of_head(offset)[self.i])
+
+    def struct_page(self, pfn: int) -> int:
+        return self.layout.vmemmap + pfn * self.layout.struct_size
+
+    def asked(
+        self,
+        name: str,
+        read: Callable[[Program], Any],
+        text: Callable[[Any], str],
+        raw: str,
+        rule: str,
+    ) -> Fact:
+        """Return a fact that the kernel's own structures tell, or that they do not."""
+        if self.prog is None:
+            return Fact(name, None, "unknown", raw, rule)
+        try:
+            value = read(self.prog)
+            return Fact(name, value, text(value), raw, rule)
+        except page_owners.UNREADABLE as error:
+            fault = error.address if isinstance(error, FaultError) else None
+            return Fact(name, None, f"cannot be read: {error}", raw, rule, fault)
+
+    def addresses(self) -> list[Fact]:
+        layout, phys = self.layout, self.pfn << self.layout.page_shift
+        facts = [
+            Fact("pfn", self.pfn, f"{self.pfn:#x} ({self.pfn})"),
+            _hex(
+                "page",
+                self.struct_page(self.pfn),
+                "vmemmap + pfn * sizeof(struct page).",
+                f"{layout.vmemmap:#x} + {self.pfn:#x} * {layout.struct_size}",
+            ),
+            _hex("phys", phys, "pfn << PAGE_SHIFT.", f"{self.pfn:#x} << {layout.page_shift}"),
+        ]
+        if self.prog is not None:
+            base = self.prog["page_offset_base"].value_()
+            facts.append(
+                _hex("virt", base + phys, "page_offset_base + phys: the direct map.", f"{base:#x}")
+            )
+        return facts
+
+    def use_facts(self) -> list[Fact]:
+        pages, i, layout = self.pages, self.i, self.layout
+        rule = rule_of(self.use)
+        name = use_name(layout, self.use)
+        broken = [c for c in CONFLICTS if i in c.broken(pages)]
+        named = " ".join(f"{c.name}: {c.sentence}" for c in broken)
+        why = named if rule.use == "conflict" else rule.sentence
+        word = int(pages.word[i])
+        return [
+            Fact(
+                "use",
+                name,
+                name,
+                f"rule {rule.use}",
+                rule.commit or "In every kernel from v4.18 on.",
+            ),
+            Fact("why", why, why),
+            *self._broken(broken, "" if rule.use == "conflict" else named),
+            Fact("type", self.type_name, self.type_name, *self._type_origin()),
+            word_fact(layout, word, int(pages.own_code[i])),
+            *low_bits_of(layout, word, self.type_name, tail=self.tail),
+            *self._freeing(),
+        ]
+
+    def _broken(self, rules: Sequence[Conflict], unsaid: str) -> list[Fact]:
+        """Return the rules that the page breaks; `unsaid` are those that gave it no use."""
+        if not rules:
+            return []
+        return [
+            Fact(
+                "breaks",
+                [rule.name for rule in rules],
+                unsaid and f"{unsaid} This kernel runs: it may be so for a moment only.",
+                self._words(),
+                "The rules of `pageinspect check`; on a running kernel it reads the page again.",
+            )
+        ]
+
+    def _words(self) -> str:
+        words = self.pages.batch.words[self.i].tolist()
+        return " ".join(f"{word:016x}" for word in words)
+
+    def _freeing(self) -> list[Fact]:
+        if self.layout.frozen is None:
+            return []
+        freeing = bool(self.pages.freeing[self.i])
+        return [
+            Fact(
+                "freeing",
+                freeing,
+                "yes: typed without references" if freeing else "no",
+                f"type {self.type_name}, refcount {int(self.pages.head_refcount[self.i])}",
+                "Typed, without references, and of no type whose pages have none by nature.",
+            )
+        ]
+
+    def _type_origin(self) -> tuple[str, str]:
+        """Return what the type was read from, and the rule."""
+        marker = {Code.SLAB: self.layout.slab, Code.HUGETLB: self.layout.hugetlb}.get(self.code)
+        if marker is not None:
+            return (
+                f"word at +{marker.offset} & {marker.mask:#x} == {marker.equals:#x}",
+                f"No page type in this kernel: a {marker.kind} tells.",
+            )
+        origin = f"page_type of the folio's head, pfn {self.head:#x}"
+        if self.type_name == "buddy" and self.pages.block[self.i] >= 0:
+            start = self.pages.batch.first + int(self._block_head())
+            origin = f"page_type of the free block's first page, pfn {start:#x}"
+        return origin, f"Scheme {self.layout.scheme.name}; types stand on heads alone."
+
+    def counts(self) -> list[Fact]:
+        pages, i = self.pages, self.i
+        own = int(pages.refcount[i])
+        facts = [
+            Fact("refcount", own, str(own), f"{own & 0xFFFFFFFF:#010x}", "_refcount as it stands.")
+        ]
+        if self.tail:
+            of_head = int(pages.head_refcount[i])
+            raw = f"{of_head & 0xFFFFFFFF:#010x}"
+            facts.append(Fact("head_refcount", of_head, str(of_head), raw, "That of the head."))
+        large = bool(pages.folio_order[i])
+        return facts + mapcounts(
+            self.layout, int(pages.word[i]), self.code, self.of_head, large=large
+        )
+
+    def flag_facts(self) -> list[Fact]:
+        layout, word = self.layout, self.own(self.layout.flags)
+        rule = "enum pageflags."
+        if layout.untold:
+            rule = "VMCOREINFO, which names few of them."
+        shown = word
+        if self._order_is_in_flags():
+            shown &= ~layout.order.mask
+            rule = (
+                "The low byte of a first tail's flags is the order of its folio: Linux kernel "
+                'commit ebc1baf5c9b4 ("mm: free up a word in the first tail page") (in v6.6).'
+            )
+        names = flags.names(layout, shown)
+        use = use_name(layout, self.use)
+        meant = {} if self.tail else flags.meanings(layout, names, use)
+        text = ", ".join(f"{n} ({meant[n]})" if n in meant else n for n in names)
+        if meant:
+            rule += f" {flags.REUSED}"
+        facts = [Fact("flags", names, text or "none", f"{word:#x}", rule)]
+        if self.tail:
+            head_word = self.of_head(layout.flags)
+            of_head = flags.names(layout, head_word)
+            meant = flags.meanings(layout, of_head, use)
+            text = ", ".join(f"{n} ({meant[n]})" if n in meant else n for n in of_head)
+            facts.append(
+                Fact("head_flags", of_head, text or "none", f"{head_word:#x}", "Those of the head.")
+            )
+        if meant:
+            # For machines alone: people read it behind each flag.
+            facts.append(Fact("flag_meanings", meant, ""))
+        if self.type_name == "hugetlb":
+            facts.append(self._hugetlb_flags())
+        return facts
+
+    def _hugetlb_flags(self) -> Fact:
+        private = self.of_head(self.layout.private)
+        return self.asked(
+            "hugetlb_flags",
+            lambda prog: page_owners.hugetlb_flags(prog, private),
+            lambda names: ", ".join(names) or "none",
+            f"{private:#x}",
+            "enum hugetlb_page_flags, in private of the head.",
+        )
+
+    def _order_is_in_flags(self) -> bool:
+        return self.layout.order_in_flags and self.pfn == self.head + 1 and self.tail
+
+    def folio(self) -> list[Fact]:
+        pages, i = self.pages, self.i
+        order = int(pages.order[i])
+        link = self.own(self.layout.compound)
+        facts = [
+            Fact(
+                "head",
+                self.head,
+                f"{self.head:#x}",
+                f"{link:#x}",
+                "The compound word of a tail has bit 0 set; it points to the head, or since Linux "
+                'kernel commit 8c846c879e22 ("mm: rework compound_head() for power-of-2 '
+                'sizeof(struct page)") (in v7.1) it may be a mask.',
+            )
+        ]
+        index = self.pfn - self.head
+        facts.append(
+            Fact(
+                "index_in_folio",
+                index,
+                str(index),
+                f"{self.pfn:#x} - {self.head:#x}",
+                "pfn - that of the head.",
+            )
+        )
+        facts.append(
+            Fact(
+                "order",
+                order,
+                str(order),
+                self._order_raw(),
+                "Of a free block: private of its first page. Of a folio: "
+                f"byte {self.layout.order.offset} from its head.",
+            )
+        )
+        return facts
+
+    def _order_raw(self) -> str:
+        if self.pages.block[self.i] >= 0:
+            return f"{int(self.pages.own(self.layout.private)[self._block_head()]):#x}"
+        if not self.pages.folio_order[self.i]:
+            return "no folio of several pages"
+        offset = self.layout.order.offset
+        return f"{self.of_head(offset - offset % 8):#x}"
+
+    def location(self) -> list[Fact]:
+        pages, i = self.pages, self.i
+        node = int(pages.node[i])
+        word = f"{self.own(self.layout.flags):#x}"
+        rule = "Bits {} and up of flags."
+        facts = []
+        if self.layout.zone_field is not None:
+            number = int(pages.zone[i])
+            name = pages.memory_map.zone_name(number)
+            what = pages.memory_map.no_zone(number)
+            shift = self.layout.zone_field.shift
+            text = f"{name}: {what}" if what else name
+            facts.append(Fact("zone", name, text, word, rule.format(shift)))
+        shift = self.layout.node_field.shift
+        return [*facts, Fact("node", node, str(node), word, rule.format(shift))]
+
+    def section(self) -> list[Fact]:
+        number = self.pfn // SECTION_PFNS
+        return [
+            Fact("section", number, str(number), "", f"pfn // {SECTION_PFNS}."),
+            self.asked(
+                "section_flags",
+                lambda prog: page_owners.section_flags(prog, number),
+                str,
+                f"mem_section {number}",
+                "The low bits of its section_mem_map.",
+            ),
+        ]
+
+    def owner(self) -> list[Fact]:
+        layout = self.layout
+        facts = []
+        if self.type_name == "slab":
+            head = self.struct_page(self.head)
+            facts.append(
+                self.asked(
+                    "slab_cache",
+                    lambda prog: page_owners.slab_cache(prog, head),
+                    str,
+                    f"{head:#x}",
+                    "The name of what slab_cache points to, in the struct slab that overlays it.",
+                )
+            )
+        else:
+            facts += self._mapping()
+        if layout.memcg is not None and self.of_head(layout.memcg) and self.type_name != "slab":
+            data = self.of_head(layout.memcg)
+            facts.append(
+                _hex("memcg_data", data, "The low bits tell what kind it is.", f"{data:#x}")
+            )
+            facts.append(
+                self.asked(
+                    "memcg",
+                    lambda prog: page_owners.cgroup_name(prog, data),
+                    str,
+                    f"{data:#x}",
+                    "The cgroup of the struct mem_cgroup, or of the obj_cgroup, that it points to.",
+                )
+            )
+        return facts
+
+    def _mapping(self) -> list[Fact]:
+        mapping = int(self.pages.mapping[self.i])
+        use = use_name(self.layout, self.use)
+        if (self.code < SLOTS and use != "hugetlb") or self.code == Code.MOVABLE_OPS:
+            # Types keep what they like in these words.
+            owned = "Of the head: a word of the type's owner."
+            return [_hex("mapping", mapping, owned, f"{mapping:#x}"), *self._index(owned)]
+        rule = "Of the head; the two low bits tell kinds apart."
+        facts = [_hex("mapping", mapping, rule, f"{mapping:#x}")]
+        if use in ("file", "shmem", "hugetlb") and mapping and not mapping & 3:
+            facts.append(
+                self.asked(
+                    "file",
+                    lambda prog: page_owners.file_of(prog, mapping),
+                    lambda file: ", ".join(f"{k} {v}" for k, v in file.items()) or "no inode",
+                    f"{mapping:#x}",
+                    "host of the struct address_space: its superblock, number and a name.",
+                )
+            )
+        return facts + self._index("Of the head: pages from the start of its file or area.")
+
+    def _index(self, rule: str) -> list[Fact]:
+        offset = self.layout.index
+        if offset is None:
+            return []
+        index = self.of_head(offset)
+        return [_hex("index", index, rule, f"{index:#x}")]
+
+    def _block_head(self) -> np.int64:
+        head: np.int64 = self.pages.buddy_heads[self.pages.block[self.i]]
+        return head
+
+    def free_lists(self) -> list[Fact]:
+        pages, i = self.pages, self.i
+        facts = []
+        block = int(pages.block[i])
+        if block >= 0:
+            start = pages.batch.first + int(self._block_head())
+            order = int(pages.buddy_orders[block])
+            facts.append(
+                Fact(
+                    "block",
+                    {"start": start, "order": order},
+                    f"from {start:#x}, order {order}",
+                    "",
+                    "The last free block that begins before it, where that reaches it.",
+                )
+            )
+        if pages.on_pcp_list[i]:
+            pcp = pages.memory_map.pcp
+            entry = int(np.searchsorted(pcp.pfns, self.pfn, "right")) - 1
+            start, order, cpu = (int(c[entry]) for c in (pcp.pfns, pcp.orders, pcp.cpus))
+            trylock = cpu == TRYLOCK
+            which = "trylock list of its zone" if trylock else f"list of CPU {cpu}"
+            facts.append(
+                Fact(
+                    "pcp",
+                    {"cpu": None if trylock else cpu, "start": start, "order": order},
+                    f"{which}, from {start:#x}, order {order}",
+                    "",
+                    "The lists of every CPU and zone were followed; those for trylock came with "
+                    'Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") '
+                    "(in v6.15).",
+                )
+            )
+        return facts

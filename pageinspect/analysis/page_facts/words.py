@@ -1,0 +1,112 @@
+"""The page_type word and the mapcounts of one page, as facts."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...classify import Code
+from ...model.layout import PageLayout
+from ...model.page_types import READINGS, SLOTS, Reading, Scheme
+from .facts import Fact
+
+# FOLIO_PAGES_MAPPED of the kernel: what is above it in _nr_pages_mapped counts entire mappings.
+_PAGES_MAPPED = 0x7FFFFF
+_LOW_OF_BYTE = 0xFFFFFF
+
+
+def signed(word: int) -> int:
+    """Return a 32-bit word as the kernel's int."""
+    return word - (1 << 32) if word >> 31 else word
+
+
+def reading_of(scheme: Scheme, word: int) -> tuple[str, str | int]:
+    """Return the reading of a page_type word, and its value: a type's name, or a number."""
+    words = np.array([word], np.uint32)
+    reading = int(scheme.readings(words)[0])
+    if reading == Reading.TYPE:
+        return "type", scheme.slot_name(int(scheme.slots(words)[0]))
+    value = signed(word)
+    return READINGS[reading], value + 1 if reading == Reading.MAPCOUNT else value
+
+
+def word_fact(layout: PageLayout, word: int, own_code: int) -> Fact:
+    """Return the page_type word, read by this kernel's scheme."""
+    reading, value = reading_of(layout.scheme, word)
+    text = f"{word:#010x}: {reading}" + ("" if reading == "reset" else f" {value}")
+    if own_code == Code.MOVABLE_OPS and reading == "mapcount":
+        text += ", or what its owner keeps there: zsmalloc's first object offset"
+    elif own_code == Code.SLAB:
+        text += ", but slab may keep something of its own there"
+    typed = bool(layout.scheme.typed(np.array([word], np.uint32))[0])
+    # Whether a kernel's test is off by one, VMCOREINFO alone does not tell.
+    test = "" if layout.untold else f"page_has_type() of this kernel is {str(typed).lower()}. "
+    return Fact(
+        "word",
+        {"raw": f"{word:#010x}", "reading": reading, "value": value},
+        text,
+        f"{word:#010x}",
+        f"Scheme {layout.scheme.name}. {test}"
+        'The word overlays _mapcount: Linux kernel commit 6e292b9be7f4 ("mm: split page_type out '
+        'from _mapcount") (in v4.18).',
+    )
+
+
+def low_bits_of(layout: PageLayout, word: int, type_name: str, *, tail: bool) -> list[Fact]:
+    """Return what the type keeps in the low bits of its word, if anything."""
+    scheme = layout.scheme
+    if tail or reading_of(scheme, word)[0] != "type":
+        return []
+    if not scheme.one_of and scheme.name != "bits-6.11":
+        return []
+    low = word & (_LOW_OF_BYTE if scheme.one_of else 0xFFFF)
+    if type_name == "zsmalloc":
+        return [
+            Fact(
+                "first_object",
+                low,
+                f"{low:#x} bytes into the page",
+                f"{word:#010x}",
+                "zsmalloc keeps the offset of the first object that begins in the page there.",
+            )
+        ]
+    # Bits of a bit scheme are all ones when nothing is in them.
+    if scheme.one_of and low:
+        return [Fact("low_bits", low, f"{low:#x}, which this type does not use")]
+    return []
+
+
+def mapcounts(
+    layout: PageLayout, word: int, code: int, of_head: Callable[[int], int], *, large: bool
+) -> list[Fact]:
+    """Return the mapcounts as the kernel counts them: plus one where -1 is stored for none."""
+    facts = [_own_mapcount(layout, word, code)]
+    if not large:
+        return facts
+    for name, offset, bias, mask in (
+        ("large_mapcount", layout.large_mapcount, 1, None),
+        ("entire_mapcount", layout.entire_mapcount, 1, None),
+        ("nr_pages_mapped", layout.nr_pages_mapped, 0, _PAGES_MAPPED),
+        ("pincount", layout.pincount, 0, None),
+    ):
+        if offset is None:
+            continue
+        raw = of_head(offset) >> 8 * (offset % 8) & 0xFFFFFFFF
+        value = signed(raw) + bias if mask is None else raw & mask
+        rule = f"32 bits, {offset} bytes from the head" + (", plus one." if bias else ".")
+        facts.append(Fact(name, value, str(value), f"{raw:#010x}", rule))
+    return facts
+
+
+def _own_mapcount(layout: PageLayout, word: int, code: int) -> Fact:
+    reading, _ = reading_of(layout.scheme, word)
+    owned = code < SLOTS or code in (Code.SLAB, Code.MOVABLE_OPS)
+    if reading in ("mapcount", "reset") and not (owned and reading == "mapcount"):
+        count = signed(word) + 1
+        return Fact("mapcount", count, str(count), f"{word:#010x}", "_mapcount plus one.")
+    return Fact(
+        "mapcount",
+        None,
+        "none: the word holds something else",
+        f"{word:#010x}",
+        "What is a type, or its owner's, is no mapcount.",
+    )

@@ -1,0 +1,131 @@
+"""Pages by use, and the few finer totals that the kernel's counters are compared with."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..classify import CODES, USE_CODES, Code, Pages, code_name, type_names, use_name, use_names
+from ..classify.uses import USE
+from ..model.layout import PageLayout
+from ..model.page_types import SLOTS, Reading
+
+_MOVABLE = "movable_ops"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Totals of a whole machine, in pages."""
+
+    uses: dict[str, int] = field(default_factory=dict)
+    """By use; a use without pages may be absent."""
+    known: frozenset[str] = frozenset()
+    """The uses that pages of this kernel can have, whether any has or not."""
+    unmapped_anon: int = 0
+    """Of anon and ksm, those that nobody has mapped: in the swap cache, or about to be freed."""
+    file_off_lru: int = 0
+    """Of file, those on no LRU list, as a driver's are."""
+    compound_kernel: int = 0
+    """Of kernel, those in compound pages."""
+    on_trylock: int = 0
+    """Of pcp, those on trylock lists."""
+    swapcache: int | None = None
+    """Untyped pages in the swap cache, of whatever use; None where they were not counted."""
+    told: frozenset[str] | None = None
+    """The uses that were counted, where not all were."""
+
+
+class Tally(ABC):
+    """Adds up the Totals of the batches of a walk."""
+
+    def __init__(self, layout: PageLayout, *sizes: int) -> None:
+        self._layout = layout
+        self.sums = [np.zeros(size, np.int64) for size in sizes]
+
+    def watch(self, batches: Iterable[Pages]) -> Iterator[Pages]:
+        """Yield the batches, and add each."""
+        for pages in batches:
+            self.add(pages)
+            yield pages
+
+    def merge(self, other: "Tally") -> None:
+        """Add what was added up of other pages."""
+        self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+
+    @abstractmethod
+    def add(self, pages: Pages) -> None:
+        """Add a batch, all of it."""
+
+    @abstractmethod
+    def totals(self) -> Totals:
+        """Return what was added up."""
+
+
+class UseTally(Tally):
+    """Adds up all uses."""
+
+    def __init__(self, layout: PageLayout) -> None:
+        super().__init__(layout, USE_CODES, 5)
+        self._untyped = np.ones(CODES, np.bool_)
+        self._untyped[:SLOTS] = False
+        self._untyped[[Code.SLAB, Code.HUGETLB, Code.MOVABLE_OPS, Code.UNREADABLE]] = False
+
+    def add(self, pages: Pages) -> None:
+        """Add a batch, all of it."""
+        uses, finer = self.sums
+        use = pages.use
+        uses += np.bincount(use, pages.lengths, USE_CODES).astype(np.int64)
+        referenced = pages.head_refcount > 0
+        anon = (use == USE["anon"]) | (use == USE["ksm"])
+        finer += [
+            pages.count(anon & ~self._mapped(pages)),
+            pages.count((use == USE["file"]) & ~pages.head_flag("lru")),
+            pages.count((use == USE["kernel"]) & (pages.folio_order > 0)),
+            pages.count(pages.on_trylock_list),
+            # Types use the flags for something of their own, and free pages lost them.
+            pages.count(pages.in_swap_cache & self._untyped[pages.code] & referenced),
+        ]
+
+    def _mapped(self, pages: Pages) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return where a page is mapped, by itself or with the whole of its folio."""
+        mapped = pages.reading == Reading.MAPCOUNT
+        offset = self._layout.entire_mapcount
+        if offset is not None:
+            entire = pages.of_head(offset) >> np.uint64(8 * (offset % 8))
+            mapped = mapped | ((pages.folio_order > 0) & (entire.astype(np.int32) >= 0))
+        return mapped
+
+    def totals(self) -> Totals:
+        """Return what was added up."""
+        sums, finer = self.sums
+        uses: dict[str, int] = {}
+        for code in np.flatnonzero(sums).tolist():
+            name = use_name(self._layout, code)
+            uses[name] = uses.get(name, 0) + int(sums[code])
+        unmapped, off_lru, compound, trylock, swapcache = finer.tolist()
+        known = frozenset(use_names(self._layout))
+        return Totals(uses, known, unmapped, off_lru, compound, trylock, swapcache)
+
+
+class TypeTally(Tally):
+    """Adds up those uses that types alone tell: several times cheaper."""
+
+    def __init__(self, layout: PageLayout) -> None:
+        super().__init__(layout, CODES)
+
+    def add(self, pages: Pages) -> None:
+        """Add a batch, all of it."""
+        self.sums[0] += np.bincount(pages.code, pages.lengths, CODES).astype(np.int64)
+
+    def totals(self) -> Totals:
+        """Return what was added up."""
+        scheme, uses = self._layout.scheme, dict[str, int]()
+        for code in np.flatnonzero(self.sums[0]).tolist():
+            name = _MOVABLE if code == Code.MOVABLE_OPS else code_name(scheme, code)
+            uses[name] = uses.get(name, 0) + int(self.sums[0][code])
+        told = {_MOVABLE, *type_names(self._layout)}
+        if scheme.find("large_kmalloc") is None:
+            # The kernel counts large kmalloc as slab, and its pages cannot be told by type.
+            told.discard("slab")
+        return Totals(uses, frozenset(use_names(self._layout)), told=frozenset(told))

@@ -1,0 +1,369 @@
+"""Contradictions: what no sound kernel's struct page says. Each rule is a name and a predicate.
+
+A page that breaks a rule has the use `conflict`; `check` lists it with the rule's sentence. On a
+running kernel those rules give no use that the kernel breaks itself between two reads: `check`,
+which reads again, and `page` name them there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..model.arch import MAX_ORDER, SECTION_PFNS
+from ..model.page_types import SLOTS, Reading
+from .batches import Mask, Pfns
+from .codes import Code
+from .columns import PageColumns, section_ends
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One rule: where `broken` holds, struct pages contradict themselves or each other."""
+
+    name: str
+    sentence: str
+    means: str
+    """What one should think of when it is broken."""
+    broken: Callable[[PageColumns], Pfns]
+    """Returns the indices of the pages that break the rule."""
+    races: bool = False
+    """On a running kernel a page may break it for a moment."""
+    live: bool = True
+    """`check` can tell it on a running kernel: by reading the page again, without the lists."""
+    needs: str = ""
+    """What must be told for it, of what a layout may leave untold."""
+
+
+def _type_on_tail(pages: PageColumns) -> Pfns:
+    tails = pages.tails
+    typed = tails[pages.reading[tails] == Reading.TYPE]
+    # HVO maps the first tails of later struct pages onto the head's: they read as it does.
+    mirrored = pages.layout.fake_heads and pages.layout.page_size // pages.layout.struct_size
+    if mirrored:
+        typed = typed[pages.pfns[typed] % mirrored != 0]
+    return typed
+
+
+def _type_in_free_block(pages: PageColumns) -> Pfns:
+    inside = pages.behind_block_heads
+    return inside[pages.reading[inside] == Reading.TYPE]
+
+
+def _overlapping_block(pages: PageColumns) -> Pfns:
+    heads = pages.buddy_heads
+    ends = np.maximum.accumulate(pages.buddy_ends)
+    return heads[1:][pages.pfns[heads[1:]] < ends[:-1]]
+
+
+def _misaligned_block(pages: PageColumns) -> Pfns:
+    heads, orders = pages.buddy_heads, pages.buddy_orders.astype(np.int64)
+    misaligned = (pages.pfns[heads] & ((1 << orders) - 1)) != 0
+    return heads[misaligned]
+
+
+def _free_but_referenced(pages: PageColumns) -> Pfns:
+    return pages.buddy_heads[pages.refcount[pages.buddy_heads] != 0]
+
+
+def _free_but_owned(pages: PageColumns) -> Pfns:
+    free = pages.free_pages
+    layout = pages.layout
+    owned = pages.own(layout.mapping)[free] != 0
+    heads = np.zeros(len(pages), np.bool_)
+    heads[pages.buddy_heads] = True
+    # The mapping of a free block's tails may be what their last owner left there.
+    owned &= heads[free]
+    if layout.memcg is not None:
+        owned |= (pages.own(layout.memcg)[free] != 0) & heads[free]
+    return free[owned]
+
+
+def _free_but_flagged(pages: PageColumns) -> Pfns:
+    free = pages.free_pages
+    return free[(pages.flags[free] & np.uint64(_mask_at_free(pages))) != 0]
+
+
+def _mask_at_free(pages: PageColumns) -> int:
+    mask = 0
+    for name in FLAGS_CHECKED_AT_FREE:
+        bit = pages.layout.flag(name)
+        mask |= 0 if bit is None else 1 << bit
+    return mask
+
+
+FLAGS_CHECKED_AT_FREE = (
+    "lru",
+    "locked",
+    "private",
+    "private_2",
+    "writeback",
+    "reserved",
+    "slab",
+    "active",
+    "unevictable",
+    "mlocked",
+)
+"""PAGE_FLAGS_CHECK_AT_FREE of the kernel, as far as its flags have these names."""
+
+
+def _low_bits(pages: PageColumns) -> Pfns:
+    scheme = pages.layout.scheme
+    typed = np.flatnonzero(pages.own_code < SLOTS)
+    keeps = pages.own_code[typed] == (scheme.find_slot("zsmalloc"))
+    if pages.layout.untold:
+        # zsmalloc may be one of the types without a name.
+        keeps |= ~np.isin(pages.own_code[typed], [t.slot for t in scheme.types])
+    low = scheme.low_bits(pages.word[typed]) != 0
+    return typed[low & ~keeps & ~pages.tail[typed]]
+
+
+def _odd_word(pages: PageColumns) -> Pfns:
+    odd = np.flatnonzero(pages.own_code == Code.ODD)
+    if pages.batch.readable is not None:
+        odd = odd[pages.batch.readable[odd]]
+    return odd
+
+
+def _tail_without_head(pages: PageColumns) -> Pfns:
+    tails = pages.tails
+    bit = pages.layout.flag("head")
+    if bit is None or not len(tails):
+        return np.empty(0, np.int64)
+    headless = (pages.head_flags[tails] & np.uint64(1 << bit)) == 0
+    distance = pages.pfns[tails] - pages.heads[tails]
+    beyond = distance >= (1 << pages.folio_order[tails].astype(np.int64))
+    broken = headless | beyond
+    if pages.folio_read is not None:
+        broken &= pages.folio_read[tails]
+    return tails[broken]
+
+
+def _page_pool_free(pages: PageColumns) -> Pfns:
+    if pages.layout.page_pool is None:
+        return np.empty(0, np.int64)
+    free = pages.free_pages
+    mask, value = pages.layout.page_pool
+    signed = (pages.own(pages.layout.compound)[free] & np.uint64(mask)) == np.uint64(value)
+    return free[signed]
+
+
+def _block_order(pages: PageColumns) -> Pfns:
+    heads = pages.buddy_heads
+    return heads[pages.own(pages.layout.private)[heads] > np.uint64(MAX_ORDER)]
+
+
+def _bad_if_free(pages: PageColumns, index: Pfns) -> Mask:
+    """Return which of these pages free_page_is_bad() of the kernel would refuse, (k,) bool."""
+    layout = pages.layout
+    bad: Mask = pages.refcount[index] != 0
+    bad |= pages.reading[index] != Reading.RESET
+    bad |= pages.own(layout.mapping)[index] != 0
+    if layout.memcg is not None:
+        bad |= pages.own(layout.memcg)[index] != 0
+    if layout.page_pool is not None:
+        mask, value = layout.page_pool
+        bad |= (pages.own(layout.compound)[index] & np.uint64(mask)) == np.uint64(value)
+    return bad | ((pages.flags[index] & np.uint64(_mask_at_free(pages))) != 0)
+
+
+def _in_use_inside_block(pages: PageColumns) -> Pfns:
+    inside = pages.behind_block_heads
+    # Typed ones have a rule of their own.
+    inside = inside[pages.reading[inside] != Reading.TYPE]
+    return inside[_bad_if_free(pages, inside)]
+
+
+def _in_use_on_list(pages: PageColumns) -> Pfns:
+    first, pcp = pages.batch.first, pages.memory_map.pcp
+    low, high = np.searchsorted(pcp.pfns, (first, first + pages.batch.size))
+    # The first page of each block: what is behind it the kernel checks only in some releases.
+    listed = pages.batch.rows(pcp.pfns[low:high] - first)
+    return listed[_bad_if_free(pages, listed)]
+
+
+def _head_without_tails(pages: PageColumns) -> Pfns:
+    bit = pages.layout.flag("head")
+    if bit is None:
+        return np.empty(0, np.int64)
+    heads = np.flatnonzero((pages.flags & np.uint64(1 << bit)) != 0)
+    heads = heads[~pages.tail[heads]]
+    if not len(heads):
+        return heads
+    starts, first = pages.pfns[heads], pages.batch.first
+    # A gigantic folio goes beyond its memory section: only its tails in there are counted.
+    ends = starts + (1 << pages.folio_order[heads].astype(np.int64))
+    known = np.minimum(section_ends(starts), first + pages.batch.size)
+    tails = np.minimum(ends, known) - starts - 1
+    broken = (tails == 0) | (_tails_of_heads(pages)[heads] != tails)
+    if pages.batch.readable is not None:
+        # The first tail has the order.
+        last = np.minimum(np.maximum(ends, starts + 2), known) - 1
+        unread = np.concatenate(([0], np.cumsum(pages.lengths * ~pages.batch.readable)))
+        broken &= unread[pages.batch.rows(last - first) + 1] == unread[heads]
+    return heads[broken]
+
+
+def _tails_of_heads(pages: PageColumns) -> npt.NDArray[np.int64]:
+    """Return how many tails in its memory section point to each row, (n,)."""
+    heads, tails = pages.heads[pages.tails], pages.tails
+    here = (heads ^ pages.pfns[tails]) < SECTION_PFNS
+    here &= heads >= pages.batch.first
+    rows = pages.batch.rows(heads[here] - pages.batch.first)
+    return np.bincount(rows, pages.lengths[tails[here]], len(pages)).astype(np.int64)
+
+
+def _spans(pages: PageColumns) -> tuple[Mask, Mask]:
+    """Return where the pfn lies in the node of its flags, and in the zone of its flags.
+
+    Pages that no zone owns are reserved; init_unavailable_range() gave them the zone and node next
+    to them, or one that there is not: those are no contradiction. Device zones may overlap others.
+    """
+    pfns = pages.pfns
+    exempt = pages.flag("reserved") | (pages.zone == (pages.layout.device_zone or 0xFF))
+    if pages.batch.readable is not None:
+        exempt |= ~pages.batch.readable
+    in_node, in_zone = exempt, exempt.copy()
+    for zone in pages.memory_map.zones:
+        inside = (pfns >= zone.start) & (pfns < zone.end) & (pages.node == zone.node)
+        in_node = in_node | inside
+        in_zone |= inside & (pages.zone == zone.number)
+    return in_node, in_zone
+
+
+def _wrong_node(pages: PageColumns) -> Pfns:
+    if not pages.memory_map.zones:
+        return np.empty(0, np.int64)
+    in_node, _ = _spans(pages)
+    return np.flatnonzero(~in_node)
+
+
+def _wrong_zone(pages: PageColumns) -> Pfns:
+    if not pages.memory_map.zones:
+        return np.empty(0, np.int64)
+    in_node, in_zone = _spans(pages)
+    return np.flatnonzero(in_node & ~in_zone)
+
+
+CONFLICTS = (
+    Conflict(
+        "type-on-tail",
+        "A tail page has a type: types stand on heads alone.",
+        "a write to a wrong struct page, or a folio torn apart while it was typed.",
+        _type_on_tail,
+    ),
+    Conflict(
+        "type-in-free-block",
+        "A page inside a free block has a type: a block has one, on its first page.",
+        "its owner still uses it, or it was freed unseen: expect it to be handed out twice.",
+        _type_in_free_block,
+    ),
+    Conflict(
+        "low-bits",
+        "A type that keeps nothing in the low bits of its word has some set.",
+        "a mapcount was changed on a typed page, or the word was overwritten.",
+        _low_bits,
+    ),
+    Conflict(
+        "odd-word",
+        "The page_type word is neither a type nor a mapcount nor free: it was underflowed, "
+        "overflowed or overwritten.",
+        "a page was unmapped or its type cleared more often than set, or the word was overwritten.",
+        _odd_word,
+    ),
+    Conflict(
+        "misaligned-free-block",
+        "A free block does not begin at a multiple of its size.",
+        "the order in its private word, or its type, was overwritten.",
+        _misaligned_block,
+    ),
+    Conflict(
+        "overlapping-free-blocks",
+        "A free block begins inside another.",
+        "a double free, or an order that was overwritten: the same memory can be handed out twice.",
+        _overlapping_block,
+    ),
+    Conflict(
+        "free-but-referenced",
+        "The first page of a free block has a reference count.",
+        "someone took a reference after the last was dropped: a use after free.",
+        _free_but_referenced,
+    ),
+    Conflict(
+        "free-but-owned",
+        "The first page of a free block still has a mapping or a memory cgroup.",
+        "its owner freed it without letting go of it, or wrote to it afterwards.",
+        _free_but_owned,
+    ),
+    Conflict(
+        "free-but-flagged",
+        "A free page has a flag that the kernel refuses at free.",
+        "its owner freed it in the middle of something, or set a flag afterwards.",
+        _free_but_flagged,
+    ),
+    Conflict(
+        "free-page-pool",
+        "A free page has the signature of a page_pool page: it leaked from its pool.",
+        "a network driver returned it to the system and not to its pool.",
+        _page_pool_free,
+        needs="page_pool",
+    ),
+    Conflict(
+        "tail-without-head",
+        "A tail page points to a page that is no head, or whose folio does not reach it.",
+        "a folio was split or freed while someone kept its tails, or the word was overwritten.",
+        _tail_without_head,
+    ),
+    Conflict(
+        "free-block-order",
+        "The order of a free block is larger than any.",
+        "its private word was overwritten.",
+        _block_order,
+    ),
+    Conflict(
+        "in-use-inside-free-block",
+        "A page inside a free block is referenced, mapped, owned, charged or flagged.",
+        "its owner still uses it: expect it to be handed out twice.",
+        _in_use_inside_block,
+        races=True,
+    ),
+    Conflict(
+        "in-use-on-cpu-list",
+        "A page on a free list of a CPU is referenced, mapped, typed, owned, charged or flagged.",
+        "its owner still uses it, or wrote to it after freeing it.",
+        _in_use_on_list,
+        races=True,
+        live=False,
+        needs="pcp",
+    ),
+    Conflict(
+        "head-without-tails",
+        "The head of a compound page has an order that its tails contradict.",
+        "a folio was torn apart, or its order or one of its tails was overwritten.",
+        _head_without_tails,
+    ),
+    Conflict(
+        "wrong-node",
+        "The node in its flags has no zone that spans it, and it is not reserved.",
+        "its flags were overwritten.",
+        _wrong_node,
+        needs="zone",
+    ),
+    Conflict(
+        "wrong-zone",
+        "The zone in its flags does not span it, and it is not reserved.",
+        "its flags were overwritten.",
+        _wrong_zone,
+        needs="zone",
+    ),
+)
+
+
+def conflicting(pages: PageColumns) -> Mask:
+    """Return where a rule is broken that gives the use `conflict`, (n,) bool."""
+    conflict = np.zeros(len(pages), np.bool_)
+    for rule in CONFLICTS:
+        if not (rule.races and pages.memory_map.changing):
+            conflict[rule.broken(pages)] = True
+    return conflict

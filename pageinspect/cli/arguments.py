@@ -1,0 +1,60 @@
+"""Types of option values. Each says what it wants in an ArgumentTypeError."""
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from .parser import did_you_mean
+
+
+def whole_number(what: str, low: int, high: int) -> Callable[[str], int]:
+    """Return the type of a whole number within two bounds; `what` is it, in words."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} ({low} to {high})")
+        return value
+
+    return number
+
+
+_LEAST_S, _MOST_S = 0.01, 1e8
+"""What can be waited for; the most is three years."""
+
+
+def seconds(text: str) -> float:
+    """Type of a time in seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not _LEAST_S <= value <= _MOST_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds ({_LEAST_S} to {_MOST_S:.0f})"
+        )
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Type of options such as --type T,…: the names, at least one."""
+    found = tuple(name for name in text.split(",") if name)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names")
+    return found
+
+
+def names_of(choices: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return the type of options such as --by K,…, whose names are known."""
+
+    def listed(text: str) -> tuple[str, ...]:
+        found = names(text)
+        for name in found:
+            if name not in choices:
+                advice = did_you_mean(name, choices, f"choose from {', '.join(choices)}")
+                raise argparse.ArgumentTypeError(f"there is no {name!r}; {advice}")
+        return found
+
+    return listed

@@ -1,0 +1,98 @@
+"""Everything about single pages, as dump_page() and more.
+
+ADDR is a pfn, or an address after phys: (physical), virt: (kernel virtual: direct map, image,
+vmalloc) or page: (a struct page); decimal or 0x, an address also with K, M, G or T: phys:16M.
+--dump-text asks no kernel: it decodes the reports of dump_page() in a log.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from ...errors import Exit, PageInspectError, UsageError
+from ..options import (
+    add_output_arguments,
+    add_target_arguments,
+    names_target,
+    open_target,
+    write_report,
+)
+from ..walking import status
+
+if TYPE_CHECKING:
+    from ...analysis.page_facts.facts import Fact
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("addresses", metavar="ADDR", nargs="*", help="which page; see above")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="add what stands in memory and the rule by which it is read, with its kernel commit",
+    )
+    parser.add_argument(
+        "--dump-text",
+        metavar="FILE",
+        help='decode the "page dumped because" reports in a log; - is standard input',
+    )
+    add_target_arguments(parser)
+    add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a PageReport or a DumpTextReport."""
+    if bool(args.addresses) == (args.dump_text is not None):
+        raise UsageError(
+            "page takes either ADDR or --dump-text FILE",
+            "for example: page 0x1000, or dmesg | pageinspect page --dump-text -",
+        )
+    if args.dump_text is not None:
+        return _decode_text(args)
+    from ...analysis import page_facts
+    from ...inspector import left_out
+    from ...inspector.inspector import inspect
+    from ...report.page import PageReport
+
+    opened = inspect(open_target(args))
+    pfns = page_facts.resolve_addresses(
+        args.addresses, opened.target.prog, opened.layout, opened.memory_map
+    )
+    described = tuple(page_facts.describe(opened, pfns))
+    faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
+    report = PageReport(
+        opened.target.provenance,
+        opened.layout,
+        described,
+        args.explain,
+        left_out.missing(opened, faults),
+    )
+    write_report(args, report)
+    return status(report.coverage)
+
+
+def _decode_text(args: argparse.Namespace) -> int:
+    from ...report.page import DumpTextReport
+
+    if names_target(args):
+        raise UsageError("--dump-text asks no kernel", "leave -c, -s and their like away")
+    write_report(args, DumpTextReport(_decode(args.dump_text), args.explain))
+    return Exit.COMPLETE
+
+
+def _decode(path: str) -> "tuple[tuple[Fact, ...], ...]":
+    from ...analysis.dump_page_text import decode, log_lines
+
+    try:
+        if path != "-":
+            with open(path, "rb") as stream:  # noqa: PTH123 - not a tree
+                return decode(log_lines(stream))
+        if sys.stdin is None:
+            raise PageInspectError(
+                "standard input is closed", "for example: dmesg | pageinspect page --dump-text -"
+            )
+        return decode(log_lines(sys.stdin.buffer))
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot read {path}: {error.strerror}", "name a text file with a kernel log, or -"
+        ) from None

@@ -1,0 +1,216 @@
+"""Count the pages that are freed with a page type still set, while they are freed.
+
+Counts this kernel's frees of pages by the page type that is set when they reach the buddy
+allocator, until COMMAND ends, SECONDS are over or Ctrl-C; each of them ends it with the report.
+COMMAND's stdout is sent to stderr, and its exit status is in the report. A COMMAND that outlives
+the run is ended.
+"""
+
+import argparse
+import contextlib
+import shutil
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ...errors import Exit, PageInspectError, UsageError
+from ...host.terminal import say
+from ..arguments import seconds
+from ..options import add_output_arguments, keep_answers, no_such_name
+from ..output import check_output
+from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
+from ..trace_output import Output, Watch, is_redrawn, open_stream, to_reader
+
+if TYPE_CHECKING:
+    from ...model.layout import PageLayout
+    from ...target.open import Target
+    from ...trace.options import Filters, TraceOptions
+    from ...trace.records import Event
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.usage = "pageinspect trace [options] [--exec PROGRAM ARG...] [-- COMMAND...]"
+    parser.add_argument(
+        "-d", "--duration", type=seconds, metavar="SECONDS", help="end after SECONDS"
+    )
+    parser.add_argument(
+        "-i",
+        "--interval",
+        type=seconds,
+        metavar="SECONDS",
+        help="report every SECONDS what was freed since the last report: redrawn on a terminal, "
+        "one after the other elsewhere (json: a line each)",
+    )
+    add_filters(parser.add_argument_group("which frees (default: all)"))
+    add_details(parser.add_argument_group("who freed"))
+    add_watch(parser.add_argument_group("frees that must not be"))
+    add_output_arguments(parser, except_with="-i, --events")
+    refuse_targets(parser)
+    parser.add_argument(
+        "command",
+        nargs="*",
+        metavar="COMMAND",
+        help="run it, and count from before its start until after its end",
+    )
+
+
+def check_command(command: list[str]) -> None:
+    """Raise PageInspectError when the command cannot be started, before anything else is done."""
+    if command and shutil.which(command[0]) is None:
+        raise PageInspectError(
+            f"{command[0]}: command not found, or not executable",
+            "check its name; a shell's own words need one: -- sh -c '…'",
+        )
+
+
+def check_together(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that make no sense together."""
+    if args.events and args.interval is not None:
+        raise UsageError("--events and -i are two ways to follow a run", "choose one of them")
+    if args.folded and (args.events or args.interval is not None or args.format != "table"):
+        raise UsageError(
+            "--folded is a form of its own, written at the end", "leave --format, --events, -i away"
+        )
+    if args.folded and args.by:
+        raise UsageError("--folded has stacks, and no --by", "leave --by away, or take --stacks")
+    if args.exec == []:
+        raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
+    if args.exec and not args.disallow:
+        raise UsageError("--exec has nothing to wait for", "say which frees: --disallow T,…")
+    if args.top is not None and not (args.by or args.stacks or args.folded):
+        raise UsageError("--top has nothing to choose from", "add --by or --stacks")
+
+
+def check_types(names: tuple[str, ...] | None, layout: "PageLayout", *others: str) -> None:
+    """Raise UsageError unless these are names of page types of this kernel, or `others`."""
+    from ...trace.kinds import check_page_pool
+
+    known = [*(page_type.name for page_type in layout.scheme.types), *others]
+    for name in names or ():
+        if name not in known:
+            raise no_such_name("page type", name, known)
+        if name == "page_pool":
+            check_page_pool(layout)
+
+
+def trace_options(
+    args: argparse.Namespace, layout: "PageLayout", filters: "Filters"
+) -> "TraceOptions":
+    """Return what the run is to keep. Raises UsageError for types that this kernel lacks."""
+    from ...trace import kinds
+    from ...trace.options import TraceOptions
+
+    check_types(args.type, layout, *kinds.OTHER_NAMES)
+    check_types(args.disallow, layout, "page_pool", kinds.UNEXPECTED)
+    if args.page_pool:
+        kinds.check_page_pool(layout)
+    disallowed = kinds.kinds_of(layout, args.disallow)
+    if kinds.UNEXPECTED in args.disallow:
+        disallowed |= kinds.unexpected(layout)
+    chosen = (
+        kinds.TYPED | {kinds.PAGE_POOL} if args.type is None else kinds.kinds_of(layout, args.type)
+    )
+    named = kinds.PAGE_POOL in disallowed or "page_pool" in (args.type or ())
+    return TraceOptions(
+        filters,
+        chosen,
+        by=tuple(dict.fromkeys(args.by)),
+        stacks=args.stacks or args.folded,
+        events=args.events,
+        disallowed=disallowed,
+        page_pool=args.page_pool or named,
+        tails=args.tails,
+    )
+
+
+def _filters(args: argparse.Namespace, target: "Target", layout: "PageLayout") -> "Filters":
+    from ...trace.options import Filters
+
+    pfns = []
+    if args.pfn:
+        from ...kernel.memory_map import read_memory_map
+        from ...model.range_text import resolve
+
+        memory_map = read_memory_map(target.prog, layout, target.vmcoreinfo)
+        pfns = resolve(args.pfn, memory_map, layout.page_shift)
+    return Filters(args.order, tuple(pfns), args.pid, args.comm)
+
+
+def _announce(args: argparse.Namespace) -> None:
+    ends = ["Ctrl-C"]
+    if args.duration is not None:
+        ends.insert(0, f"{args.duration:g} s")
+    if args.command:
+        ends.insert(0, f"the end of {args.command[0]}")
+    say(f"tracing until {' or '.join(ends)}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trace and report."""
+    from ...host.startup import start_small
+    from ...model.range_text import check_forms
+    from ...trace.find_bcc import find_bcc, load_bcc, preload
+
+    check_together(args)
+    check_command(args.command)
+    check_command(args.exec or [])
+    check_forms(args.pfn)
+    check_output(args.output, args.mode)
+    package = find_bcc()
+    preload()
+    start_small()
+
+    from ...layout import build_layout
+    from ...layout.from_types import zone_names
+    from ...report.event import EventLines
+    from ...report.trace import TraceReport
+    from ...report.trace_subject import TraceSubject
+    from ...target.open import open_target
+    from ...target.symbols.sources import Given
+    from ...trace.program import PageFreeProgram
+    from ...trace.session import Session
+    from ...trace.stacks import Stacks, Symbolizer
+
+    # What VMCOREINFO alone tells is too little to trace with.
+    target = open_target(given=Given(only="btf"))
+    args.ends.push(partial(keep_answers, target, None))
+    layout = build_layout(target.prog, target.vmcoreinfo)
+    options = trace_options(args, layout, _filters(args, target, layout))
+    say("compiling the BPF program; tracing has not begun")
+    with contextlib.ExitStack() as stack:
+        program = stack.enter_context(PageFreeProgram(load_bcc(package), layout, options))
+        subject = TraceSubject(
+            target.provenance,
+            layout,
+            options,
+            args.type,
+            zone_names(target.prog),
+            Stacks(program.stack, Symbolizer(target.prog).name) if options.with_stacks else None,
+            args.top,
+            interval=args.interval is not None,
+            redrawn=is_redrawn(args),
+        )
+        lines = EventLines(subject)
+        stream = stack.enter_context(open_stream(args))
+        output = Output(args, lines, stream)
+        watch = Watch(lines, options.disallowed, args.exec or ())
+
+        def on_events(events: "list[Event]") -> None:
+            watch.see(events)
+            if args.events:
+                output.events([e for e in events if e.who.kind in options.kinds])
+
+        session = Session(
+            program, args.duration, args.interval, args.command, partial(_announce, args), on_events
+        )
+        lost = 0
+        with to_reader(stream), contextlib.closing(session.readings()) as readings:
+            for reading in readings:
+                report = TraceReport.of(subject, reading)
+                lost += report.lost.total
+                if report.disallowed.frees:
+                    # An event that was lost told nobody.
+                    watch.fire()
+                output.report(report)
+        watch.finish()
+    return int(Exit.FINDING if watch.fired else Exit.INCOMPLETE if lost else Exit.COMPLETE)

@@ -1,0 +1,43 @@
+"""Build kernels and the guest root from Debian's archive.
+
+Without KERNEL: all of the catalogue. What is built already stays as it is, unless --refresh.
+"""
+
+import argparse
+
+from ...errors import Exit, UsageError
+from ...host.terminal import say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("names", metavar="KERNEL", nargs="*", help="kernels of `vm list`")
+    parser.add_argument("--suite", help="another kernel: the Debian suite it is in")
+    parser.add_argument("--series", metavar="X.Y", help='and its series, or "newest"')
+    parser.add_argument("--debuginfo", action="store_true", help="vmlinux with DWARF too")
+    parser.add_argument(
+        "--refresh", action="store_true", help="take the newest version the archive has now"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build, and print a line for each kernel."""
+    from ...vm import catalogue, initrd
+    from ...vm.kernel import build
+    from ...vm.root import root
+
+    if (args.suite is None) != (args.series is None) or (args.suite and args.names):
+        raise UsageError(
+            "--suite and --series go together, without KERNEL",
+            "for example --suite trixie-backports --series 6.17",
+        )
+    if args.suite:
+        kernels = [catalogue.kernel_of(args.suite, args.series)]
+    else:
+        kernels = [catalogue.kernel(name) for name in args.names or catalogue.kernels()]
+    for kernel in kernels:
+        built = build(kernel, say, debuginfo=args.debuginfo, refresh=args.refresh)
+        say(f"{kernel.name}: {built.release} is in {built.vmlinuz.parent}")
+    root(say)
+    initrd.base(say)
+    return Exit.COMPLETE

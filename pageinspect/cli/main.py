@@ -1,0 +1,163 @@
+"""The entry point: parse, run one command, and turn what goes wrong into one line and a hint."""
+
+import sys
+from functools import partial
+
+TYPE_CHECKING = False  # as in commands/: --help is to import little
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status; prints errors, raises nothing."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        from ..host.signals import settled
+
+        settled()
+        return 130
+
+
+def _run(argv: list[str] | None) -> int:
+    from .parser import build_parser
+
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no more than ASCII gets escapes, not an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    args: Namespace | None = None
+
+    def parse() -> int:
+        nonlocal args
+        try:
+            args = build_parser().parse_args(argv)
+        except SystemExit as end:
+            # --help and the like have written what was asked for.
+            return end.code if isinstance(end.code, int) else 0
+        return 0
+
+    status = _reporting(parse)
+    if args is None:
+        return status
+    task = partial(_run_command, args)
+    source = getattr(args, "core", None) or getattr(args, "qemu", None)
+    options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
+    given = [path for option in options if (path := getattr(args, option, None)) is not None]
+    if source is not None or given:
+        from . import isolation
+
+        task = partial(isolation.explained, task, source, given)
+        if source is not None:
+            task = partial(isolation.apart, partial(_reporting, task), source)
+    return _reporting(task)
+
+
+def _run_command(args: "Namespace") -> int:
+    """Run a command, and then what it left to be done at its end in `args.ends`."""
+    from contextlib import ExitStack
+
+    from ..host.signals import raise_lost
+
+    with ExitStack() as args.ends:
+        try:
+            if hasattr(args, "core"):
+                from ..host.startup import start_small
+
+                start_small()
+            return int(args.run(args))
+        except Exception:
+            raise_lost()
+            raise
+
+
+def _reporting(task: "Callable[[], int]") -> int:
+    """Return the status of a task, with a report of what it raises on stderr."""
+    from ..errors import Exit, PageInspectError
+
+    try:
+        status = int(task())
+        _flush()
+    except PageInspectError as error:
+        _say(error.message, error.hint)
+        return int(error.exit_code)
+    except (KeyboardInterrupt, SystemExit):
+        # One who does not read does not hold up the end.
+        _forget_stdout()
+        raise
+    except BrokenPipeError:
+        # The reader left (`| head`).
+        _forget_stdout()
+        return int(Exit.COMPLETE)
+    except OSError as error:
+        _forget_stdout()
+        from ..errors import system_error
+
+        told = system_error(error)
+        _say(told.message, told.hint)
+        return int(Exit.ERROR)
+    return status
+
+
+def _flush() -> None:
+    """Write what is left of the report. Raises PageInspectError, and BrokenPipeError."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from .output import cannot_write_report
+
+        _forget_stdout()
+        raise cannot_write_report(error) from None
+
+
+def _forget_stdout() -> None:
+    from .output import forget
+
+    forget(sys.stdout)
+
+
+def _say(message: str, hint: str) -> None:
+    """Write an error; where nobody can be reached, the status alone says so."""
+    from contextlib import suppress
+
+    from ..units import printable
+
+    with suppress(OSError):
+        sys.stderr.write(f"pageinspect: error: {printable(message)}\n  hint: {printable(hint)}\n")
+
+
+def entry() -> None:
+    """Console script: as `python -m pageinspect`."""
+    from ..host.signals import end_by_signals, no_more
+
+    _open_standard_streams()
+    status = 130
+    try:
+        try:
+            end_by_signals()
+            status = main()
+        finally:
+            no_more()
+    except KeyboardInterrupt:
+        # A second one, while the first had its effect.
+        no_more()
+    sys.exit(status)
+
+
+def _open_standard_streams() -> None:
+    """See that no file gets the number of a standard stream that is closed.
+
+    sys.stdin and sys.stdout stay None, which commands look at; stderr is written to everywhere.
+    """
+    import os
+
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - by position alone
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good

@@ -1,0 +1,158 @@
+"""The command line: one module a subcommand, in an explicit list.
+
+A command module has a docstring (first line: the command's summary below; all of it: its
+description), `add_arguments(parser)` and `run(args) -> int`. It is imported when its command is
+asked for; even then that must stay cheap: drgn, bcc and numpy are imported inside `run`.
+"""
+
+import argparse
+import sys
+
+from ..version import __version__
+
+TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, NoReturn
+
+COMMANDS = {
+    "summary": "How many pages, folios and bytes of each type, use, zone, node or order",
+    "list": "Runs of pages of one use, type and order, by pfn range",
+    "page": "Everything about single pages, as dump_page() and more",
+    "check": "Where memory contradicts itself, and whether the totals agree with the kernel's "
+    "counters",
+    "export": "Write what /proc/kpageflags and /proc/kpagecount would say, "
+    "from a core or this kernel",
+    "types": "The page types this kernel knows, and whether its buddy allocator resets them",
+    "trace": "Count the pages that are freed with a page type still set, while they are freed",
+    "doctor": "What this machine offers of what pageinspect needs, and what mends what is missing",
+    "vm": "QEMU guests with real kernels to try all this on",
+}
+"""Each command, the module of that name, and its summary."""
+
+
+class _Paragraphs(argparse.HelpFormatter):
+    """Keeps the paragraphs of a description apart, and the names of options whole."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = (self._split_lines(paragraph, width) for paragraph in text.split("\n\n"))
+        return "\n\n".join("\n".join(indent + line for line in lines) for lines in paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> "builtins.list[str]":
+        from ..units import wrapped
+
+        return wrapped(" ".join(text.split()), width)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that knows its options when it has work to do; its errors are UsageErrors."""
+
+    module = ""
+    """The command's module in this package; none once it is loaded."""
+    commands: "Mapping[str, str] | None" = None
+    """The commands that it has, and their summaries; None for a command without."""
+
+    def load(self) -> None:
+        """Import the command's module, and declare what it takes."""
+        if not self.module:
+            return
+        from importlib import import_module
+
+        command = import_module(f".commands.{self.module}", __package__)
+        self.module = ""
+        self.description = command.__doc__
+        command.add_arguments(self)
+        if not self.commands:
+            self.set_defaults(run=command.run)
+
+    def add_commands(
+        self,
+        commands: "Mapping[str, str]",
+        metavar: str,
+        parser_class: "type[CommandParser]",
+        prefix: str = "",
+    ) -> None:
+        """Add commands by name and summary; `prefix` and the name are the name of a module."""
+        self.commands = commands
+        added = self.add_subparsers(metavar=metavar, parser_class=parser_class)
+        for name, summary in commands.items():
+            parser = added.add_parser(
+                name,
+                help=summary,
+                formatter_class=_Paragraphs,
+                allow_abbrev=False,
+            )
+            parser.module = prefix + name
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: "Sequence[str] | None" = None, namespace: "Any" = None
+    ) -> "tuple[argparse.Namespace, list[str]]":
+        """Load the command and parse its words; none may be left over."""
+        self.load()
+        words = sys.argv[1:] if args is None else [*args]
+        if self.commands and not words:
+            self.print_help(sys.stderr)
+            self.exit(2)
+        parsed, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            self._refuse(unknown[0])
+        if not hasattr(parsed, "run"):
+            self.error("no command is given")
+        return parsed, unknown
+
+    def _refuse(self, word: str) -> "NoReturn":
+        from ..errors import UsageError
+
+        if not word.startswith("-"):
+            raise UsageError(f"unexpected argument {word!r}", self._advice())
+        option = word.partition("=")[0]
+        options = [name for action in self._actions for name in action.option_strings]
+        raise UsageError(
+            f"there is no option {option}", did_you_mean(option, options, self._advice())
+        )
+
+    def _check_value(self, action: argparse.Action, value: "Any") -> None:
+        """Raise UsageError for a value that is not among the choices of an option."""
+        if action.choices is None or value in action.choices:
+            return
+        from ..errors import UsageError
+
+        choices = [*action.choices]
+        if action.option_strings:
+            names = "/".join(action.option_strings)
+            message, advice = f"{names}: there is no {value!r}", f"choose from {', '.join(choices)}"
+        else:
+            message = f"there is no command {f'{self.prog} {value}'.partition(' ')[2]}"
+            advice = self._advice()
+        raise UsageError(message, did_you_mean(value, choices, advice))
+
+    def _advice(self) -> str:
+        what = "the commands" if self.commands else "what it takes"
+        return f"{self.prog} --help shows {what}"
+
+    def error(self, message: str) -> "NoReturn":
+        """Raise what is wrong with the command line as the UsageError that other errors are."""
+        from ..errors import UsageError
+
+        raise UsageError(message.removeprefix("argument "), self._advice())
+
+
+def did_you_mean(word: str, known: "Iterable[str]", advice: str) -> str:
+    """Return the advice, after the nearest of the words that are known."""
+    import difflib
+
+    near = difflib.get_close_matches(word, [*known], 1)
+    return f"did you mean {near[0]}? {advice}" if near else advice
+
+
+def build_parser() -> CommandParser:
+    """Return the parser of the whole command line."""
+    parser = CommandParser(
+        prog="pageinspect",
+        description="What every page of a Linux kernel is, and which pages were freed still typed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pageinspect {__version__}")
+    parser.add_commands(COMMANDS, "COMMAND", CommandParser)
+    return parser

@@ -1,0 +1,213 @@
+"""Where the reports and events of trace go, as they come."""
+
+import argparse
+import contextlib
+import io
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from ..host.terminal import say, write, write_line
+from .options import write_report, write_text
+from .output import forget, open_growing, report_stream
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from ..report.event import EventLines
+    from ..report.trace import TraceReport
+    from ..trace.records import Event
+
+_CLEAR = "\x1b[H\x1b[2J"
+_TOLD_ONE_BY_ONE = 10
+"""Disallowed frees of one stack."""
+
+
+def is_redrawn(args: argparse.Namespace) -> bool:
+    """Return whether each interval's table takes the place of the last: on a terminal."""
+    return (
+        args.interval is not None
+        and not args.disallow
+        and args.format == "table"
+        and args.output is None
+        and sys.stdout is not None
+        and sys.stdout.isatty()
+    )
+
+
+@contextlib.contextmanager
+def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
+    """Open what grows while the run goes on, so that a reader can follow it."""
+    if args.output is None:
+        yield report_stream(sys.stdout)
+        return
+    # A file that does not grow is written whole at the end, and nothing before that.
+    grows = args.interval is not None or args.events
+    output = args.output if grows else Path(os.devnull)
+    with open_growing(output, args.mode) as stream:
+        yield report_stream(stream, args.output)
+
+
+@contextlib.contextmanager
+def to_reader(stream: TextIO) -> Iterator[None]:
+    """End in peace when the reader left; hang on one who does not read no longer than wanted."""
+    try:
+        yield
+    except BrokenPipeError:
+        forget(stream)
+    except (KeyboardInterrupt, SystemExit):
+        # Signals ended the run: what is still buffered would block the end of the process.
+        for each in (stream, sys.stdout, sys.stderr):
+            forget(each)
+        raise
+
+
+class Output:
+    """The reports of a run as its arguments want them: one at the end, or many on a stream."""
+
+    def __init__(self, args: argparse.Namespace, lines: "EventLines", stream: TextIO) -> None:
+        self._args = args
+        self._lines = lines
+        self._stream = stream
+        self._headed = False
+
+    def events(self, events: "Sequence[Event]") -> None:
+        """Write events, a line each."""
+        self._stream.write(self._header())
+        self._stream.writelines(self._lines.lines(events, self._args.format))
+        self._stream.flush()
+
+    def _header(self) -> str:
+        headed, self._headed = self._headed, True
+        return "" if headed else self._lines.header(self._args.format)
+
+    def report(self, report: "TraceReport") -> None:
+        """Write one report, to the end; raises BrokenPipeError when the reader left."""
+        from ..report.trace_words import told_lost
+
+        if report.lost.total and (self._args.folded or self._is_events_alone()):
+            # These forms have no place for it.
+            write_line(told_lost(report.lost))
+        if self._args.folded:
+            write_text(self._args, "".join(report.folded()))
+        elif self._args.interval is not None:
+            self._interval(report)
+        elif self._args.events:
+            self._last(report)
+        else:
+            write_report(self._args, report)
+        self._stream.flush()
+
+    def _is_events_alone(self) -> bool:
+        args = self._args
+        return args.events and args.interval is None and args.format == "csv"
+
+    def _interval(self, report: "TraceReport") -> None:
+        text = _rendered(report, self._args.format)
+        lines = text.splitlines(keepends=True)
+        if report.subject.redrawn:
+            # What is longer than the screen would scroll its first lines away.
+            lines = [_CLEAR, *lines[: shutil.get_terminal_size().lines - 1]]
+        elif self._args.format == "csv" and report.start_ns:
+            # One csv file has one header.
+            lines = lines[1:]
+        self._stream.write("".join(lines))
+
+    def _last(self, report: "TraceReport") -> None:
+        """Write the report that follows the events; a csv file has these alone."""
+        self._stream.write(self._header())
+        if self._args.format != "csv":
+            blank = "\n" if self._args.format == "table" else ""
+            self._stream.write(blank + _rendered(report, self._args.format))
+
+
+def _rendered(report: "TraceReport", form: str) -> str:
+    from ..render import render
+
+    text = io.StringIO()
+    render(report, form, text)
+    return text.getvalue()
+
+
+class Watch:
+    """Tells of frees that must not be, at once, and runs a program on the first."""
+
+    def __init__(
+        self,
+        lines: "EventLines",
+        disallowed: frozenset[int],
+        argv: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lines = lines
+        self._disallowed = disallowed
+        self._argv = argv
+        self._clock = clock
+        self._numbers: dict[int, int] = {}
+        """What stacks are called, by the kernel's number."""
+        self._seen: Counter[int] = Counter()
+        """Frees by the kernel's number of their stack."""
+        self._more: Counter[tuple[int, int]] = Counter()
+        """Those not yet told, by stack and kind."""
+        self._since = 0.0
+        self._program: subprocess.Popen[bytes] | None = None
+        self.fired = False
+        """Whether there was any."""
+
+    def see(self, events: "Sequence[Event]") -> None:
+        """Write what the disallowed among these events were to stderr.
+
+        Of each stack the first _TOLD_ONE_BY_ONE frees have a line, and the others one each second.
+        To be called when there are no events as well.
+        """
+        alarms = [e for e in events if e.who.kind in self._disallowed]
+        for event in alarms:
+            stack = event.who.stack
+            number = self._numbers.setdefault(stack, len(self._numbers) + 1)
+            self._seen[stack] += 1
+            if self._seen[stack] <= _TOLD_ONE_BY_ONE:
+                # A stack is told once; after that its number is enough.
+                first = self._seen[stack] == 1
+                write(self._lines.alarm(event, number, with_stack=first))
+                continue
+            if not self._more:
+                self._since = self._clock()
+            self._more[stack, event.who.kind] += 1
+        if self._more and self._clock() - self._since >= 1:
+            self._tell_more()
+        if alarms:
+            self.fire()
+
+    def _tell_more(self) -> None:
+        for (stack, kind), frees in self._more.items():
+            write(self._lines.more_alarms(kind, frees, self._numbers[stack]))
+        self._more.clear()
+
+    def fire(self) -> None:
+        """Run the program, unless it ran."""
+        import subprocess
+
+        self.fired = True
+        if self._argv and self._program is None:
+            try:
+                self._program = subprocess.Popen(
+                    self._argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sys.stderr,
+                    # The Ctrl-C that ends the run is not for it.
+                    process_group=0,
+                )
+            except OSError as error:
+                say(f"{self._argv[0]}: cannot be started: {error.strerror}")
+                self._argv = ()
+
+    def finish(self) -> None:
+        """Tell what is left to be told, and wait for the program to end."""
+        self._tell_more()
+        if self._program is not None:
+            self._program.wait()

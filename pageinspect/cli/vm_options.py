@@ -1,0 +1,133 @@
+"""What the commands about guests share: their options, and how they say what goes on."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..host.terminal import say
+from .arguments import seconds, whole_number
+from .parser import CommandParser
+
+if TYPE_CHECKING:
+    from ..vm.crash_dump import Disks
+    from ..vm.guest import Guest
+    from ..vm.kernel import BuiltKernel
+
+
+_LEAST_MEMORY, _MOST_MEMORY = 256 << 20, 128 << 40
+_MOST_CPUS = 255
+
+
+class DashesParser(CommandParser):
+    """A parser that leaves what follows the first `--` alone, as `command`.
+
+    argparse by itself gives the words after `--` to the positional arguments before it.
+    """
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse up to the dashes."""
+        words = list(sys.argv[1:] if args is None else args)
+        end = words.index("--") if "--" in words else len(words)
+        parsed, unknown = super().parse_known_args(words[:end], namespace)
+        parsed.command = words[end + 1 :]
+        return parsed, unknown
+
+
+def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which kernel to boot, and how."""
+    parser.usage = f"{parser.prog} [KERNEL | --kernel FILE] [options] [-- COMMAND...]"
+    parser.add_argument("name", metavar="KERNEL", nargs="?", help="a kernel of `vm list`")
+    parser.add_argument(
+        "--kernel", metavar="FILE", type=Path, help="boot a kernel of your own (a bzImage)"
+    )
+    parser.add_argument(
+        "--modules",
+        metavar="DIR",
+        type=Path,
+        help="its modules: lib/modules/RELEASE, or what INSTALL_MOD_PATH was",
+    )
+    parser.add_argument(
+        "--memory", type=_memory, default="2G", metavar="SIZE", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--cpus",
+        type=whole_number("a number of CPUs", 1, _MOST_CPUS),
+        default=2,
+        metavar="N",
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--cpu",
+        metavar="MODEL",
+        help="QEMU's -cpu; default: max,la57=off,cx16=off, under KVM host,la57=off",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="end the guest when COMMAND takes longer",
+    )
+    parser.add_argument(
+        "--accel",
+        choices=("auto", "kvm", "tcg"),
+        help="default: $PAGEINSPECT_ACCEL, else auto: KVM where a guest really starts under it",
+    )
+    parser.add_argument("--append", default="", metavar="CMDLINE", help="more for its command line")
+    parser.add_argument(
+        "--qmp", metavar="SOCKET", type=Path, help="have QEMU's monitor listen there as well"
+    )
+
+
+def _memory(text: str) -> int:
+    from ..vm.qemu import parse_memory
+
+    try:
+        size = parse_memory(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(f"{error.message}; {error.hint}") from None
+    if not _LEAST_MEMORY <= size <= _MOST_MEMORY:
+        raise argparse.ArgumentTypeError(f"a guest has 256M to 128T of memory, not {text}")
+    return size
+
+
+def kernel_of(args: argparse.Namespace, progress: Callable[[str], None]) -> "BuiltKernel":
+    """Return the kernel that the arguments name, built if it is not. Raises UsageError."""
+    from ..vm import catalogue
+    from ..vm.kernel import build
+    from ..vm.own_kernel import own_kernel
+
+    if args.kernel is not None and args.name is None:
+        return own_kernel(args.kernel, args.modules, progress)
+    if args.name is None or args.kernel is not None or args.modules is not None:
+        raise UsageError(
+            "which kernel: one of the catalogue or one of your own?",
+            f"give KERNEL ({', '.join(catalogue.kernels())}), or --kernel and --modules",
+        )
+    return build(catalogue.kernel(args.name), progress)
+
+
+def guest_of(args: argparse.Namespace, disks: "Disks | None" = None) -> "Guest":
+    """Return the guest that the arguments describe, ready to boot; with `disks`, to be crashed."""
+    from ..vm import catalogue, crash_dump, tools
+    from ..vm.guest import Guest
+    from ..vm.kernel import built
+
+    # All that is missing in one message, before the long part of the work.
+    is_built = args.name is not None and built(catalogue.kernel(args.name)) is not None
+    tools.require(tools.RUN_PROGRAMS if is_built else tools.PACKAGE_OF)
+    return Guest(
+        kernel_of(args, say),
+        memory=args.memory,
+        cpus=args.cpus,
+        cpu=args.cpu or "",
+        append=f"{crash_dump.RESERVE} {args.append}" if disks else args.append,
+        accelerator=args.accel,
+        qmp_socket=args.qmp,
+        scratch=disks.descriptors if disks else None,
+        progress=say,
+    )

@@ -1,0 +1,247 @@
+"""What the commands that walk pages share: options, selection, progress and exit status."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import Exit
+from .arguments import names, whole_number
+from .options import (
+    add_output_arguments,
+    add_target_arguments,
+    cannot_tell,
+    no_such_name,
+    open_target,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ..classify import Pages
+    from ..inspector.inspector import Inspector
+    from ..model.ranges import Range
+    from ..report import Coverage
+    from ..report.selection import Selection
+
+
+_MOST_JOBS = 1024
+_MOST_SECTIONS = 16
+"""In a piece of the work: where every page differs, what is listed of one takes 20 MB."""
+_SECTIONS_READ = 4
+"""Of a piece that one process reads through drgn."""
+_WORTH_A_PROCESS = 1 << 20
+"""Fewer pages of a compressed core are walked before more processes have begun; twice as many of
+what needs no decompression."""
+
+Result = TypeVar("Result")
+
+
+def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """Add the target, --pfn and the output options; returns the group of what selects pages."""
+    add_target_arguments(parser)
+    group = parser.add_argument_group("which pages (default: all)")
+    add_output_arguments(parser)
+    group.add_argument(
+        "--pfn",
+        action="append",
+        default=[],
+        metavar="RANGE",
+        help="only these pfns: START-END or START,END (end exclusive), START+COUNT, or one pfn; "
+        "after phys: the same of physical addresses, which may end in K, M, G or T "
+        "(phys:0x40000000+2M); zone:NAME or node:N, the pfns that it spans. May be repeated.",
+    )
+    return group
+
+
+def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the target, all that selects pages, and the output options."""
+    group = add_pfn_argument(parser)
+    group.add_argument(
+        "--type",
+        type=names,
+        default=(),
+        metavar="T,…",
+        help="only pages of these types (see `pageinspect types`), or untyped",
+    )
+    group.add_argument(
+        "--use",
+        type=names,
+        default=(),
+        metavar="U,…",
+        help="only pages of these uses: buddy, pcp, anon, file, kernel, … or a page type",
+    )
+
+
+def open_inspector(args: argparse.Namespace) -> "tuple[Inspector, list[Range], Selection]":
+    """Open the target, and resolve what --pfn, --type and --use select."""
+    from .. import classify
+    from ..inspector.inspector import inspect
+    from ..model import ranges
+    from ..model.range_text import resolve
+    from ..report.selection import Selection
+
+    opened = inspect(open_target(args))
+    layout = opened.layout
+    for name in _asked(args):
+        if name in layout.untold:
+            raise cannot_tell(name)
+    wanted = resolve(args.pfn, opened.memory_map, layout.page_shift)
+    selection = Selection(
+        ranges.count(wanted),
+        wanted[-1][1] if wanted else 0,
+        _select(
+            getattr(args, "type", ()),
+            "page type",
+            classify.type_names(layout),
+            lambda name: classify.codes_of(layout, name),
+        ),
+        _select(
+            getattr(args, "use", ()),
+            "use",
+            classify.use_names(layout),
+            lambda name: classify.uses_of(layout, name),
+        ),
+        getattr(args, "freeing", False),
+    )
+    return opened, wanted, selection
+
+
+def _asked(args: argparse.Namespace) -> "Iterator[str]":
+    """Yield what is asked for by name, which a kernel without its types may not tell."""
+    for option in ("type", "use", "by"):
+        yield from getattr(args, option, None) or ()
+    if getattr(args, "freeing", False):
+        yield "freeing"
+
+
+def _select(
+    names: Sequence[str],
+    what: str,
+    known: Sequence[str],
+    codes_of: "Callable[[str], npt.NDArray[np.bool_]]",
+) -> "npt.NDArray[np.bool_] | None":
+    """Return the codes that the names mean, None when there are none; or raise UsageError."""
+    selected = None
+    for name in names:
+        codes = codes_of(name)
+        if not codes.any():
+            raise no_such_name(what, name, known)
+        selected = codes if selected is None else selected | codes
+    return selected
+
+
+def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
+    """Add -j."""
+    parser.add_argument(
+        "-j",
+        "--jobs",
+        type=whole_number("a number of processes", 1, _MOST_JOBS),
+        metavar="N",
+        help="processes that read pages (default: one a processor, or one where memory is small; "
+        "1 reads through drgn alone; a guest's monitor always serves one)",
+    )
+
+
+def walked(
+    args: argparse.Namespace, inspector: "Inspector", wanted: "Sequence[Range]"
+) -> "Iterator[Pages]":
+    """Yield what inspector.sections() does, with a progress bar on a terminal."""
+    parts = ((_asked_for(pages), pages) for pages in inspector.sections(wanted))
+    return _with_bar(wanted, parts, between=_on_terminal(args))
+
+
+def _asked_for(pages: "Pages") -> int:
+    mask = pages.batch.wanted
+    return len(pages) if mask is None else int(mask.sum())
+
+
+def folded(
+    args: argparse.Namespace,
+    inspector: "Inspector",
+    wanted: "Sequence[Range]",
+    work: "Callable[[Inspector, Sequence[Range]], Result]",
+    *,
+    streamed: bool = False,
+) -> "Iterator[Result]":
+    """Yield what `work` gives for the wanted pfns, piece by piece in their order.
+
+    Large memory is shared out to the processes of -j, which work on copies of `inspector`.
+    `streamed` is whether output is written between results.
+    """
+    from ..model import ranges
+    from ..model.arch import SECTION_PFNS
+    from . import parallel
+
+    guest = inspector.target.provenance.guest
+    # A monitor answers one process.
+    alone = guest is not None and guest.barred
+    n = 1 if alone else args.jobs or parallel.available()
+    total = ranges.count(wanted)
+    # The plain way stays there to be asked for: it is the one that the others are held to.
+    copy = inspector if args.jobs == 1 else inspector.mapping()
+    packed = copy.mapped is None and inspector.target.provenance.source == "core"
+    worth = _WORTH_A_PROCESS if packed else 2 * _WORTH_A_PROCESS
+    if args.jobs is None and total < worth:
+        n = 1
+    if n == 1:
+        # Small enough for a bar that moves while something slow is read.
+        sections = _SECTIONS_READ if copy.mapped is None else _MOST_SECTIONS
+    else:
+        sections = min(max(total // SECTION_PFNS // (4 * n), 1), _MOST_SECTIONS)
+    pieces = ranges.cut(wanted, sections * SECTION_PFNS)
+    results: Generator[Result, None, None]
+    if n == 1:
+        results = (work(copy, piece) for piece in pieces)
+    else:
+        results = parallel.in_order(lambda piece: work(copy, piece), pieces, n)
+    with contextlib.closing(results):
+        parts = zip(map(ranges.count, pieces), results, strict=True)
+        yield from _with_bar(wanted, parts, between=streamed and _on_terminal(args))
+
+
+def _on_terminal(args: argparse.Namespace) -> bool:
+    """Return whether the report goes where a person reads it at once."""
+    return args.output is None and sys.stdout is not None and sys.stdout.isatty()
+
+
+def _with_bar(
+    wanted: "Sequence[Range]", parts: "Iterable[tuple[int, Result]]", *, between: bool
+) -> "Iterator[Result]":
+    """Yield the results of parts, which are (pages, result).
+
+    A terminal sees after a second how many pages there are, their rate and the time left. The bar
+    makes way for what is written on it `between` results.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield from (result for _, result in parts)
+        return
+    from tqdm import tqdm
+
+    from ..model.ranges import count
+
+    # Its thread, for bars that stand still, would be there when processes are forked.
+    tqdm.monitor_interval = 0
+    with tqdm(
+        total=count(wanted),
+        unit=" pages",
+        unit_scale=True,
+        desc="walking",
+        leave=False,
+        delay=1,
+        miniters=1,
+        mininterval=0 if between else 0.1,
+        file=sys.stderr,
+    ) as bar:
+        for pages, result in parts:
+            if between and bar.last_print_t > bar.start_t:
+                bar.clear()
+            yield result
+            bar.update(pages)
+
+
+def status(coverage: "Coverage") -> Exit:
+    """Return the exit status of a report with this coverage."""
+    return Exit.COMPLETE if coverage.complete else Exit.INCOMPLETE

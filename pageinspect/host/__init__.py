@@ -1,0 +1,1 @@
+"""The machine that pageinspect runs on: files, processes, the terminal, capabilities."""

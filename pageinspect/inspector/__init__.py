@@ -1,0 +1,1 @@
+"""An opened kernel that can be asked about its pages."""

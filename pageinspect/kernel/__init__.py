@@ -1,0 +1,1 @@
+"""Readers of kernel state beside struct pages, through drgn."""

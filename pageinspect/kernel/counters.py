@@ -1,0 +1,178 @@
+"""The kernel's own counters of its pages, read once into plain numbers, in pages.
+
+vm_stat of a zone or node is only part of it: each CPU keeps a remainder that it has not folded in
+yet. Sums here are those of the kernel's own zone_page_state_snapshot(). The totals vm_zone_stat and
+vm_node_stat are not looked at: a CPU that folds adds to them last, for all zones at once.
+"""
+
+import contextlib
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from drgn import FaultError, Object, Program, sizeof
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
+from drgn.helpers.linux.mmzone import for_each_online_pgdat
+from drgn.helpers.linux.module import for_each_module
+from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
+
+from ..errors import LACKS_HINT, PageInspectError
+from ..model.arch import GIGANTIC_ORDER
+from ..model.counters import Counters
+
+Items = list[tuple[str, int]]
+
+_OFFLINERS = {
+    "hv_balloon": "balloon_onchannelcallback",
+    "virtio_mem": "virtio_mem_set_fake_offline",
+    "vmw_balloon": "vmballoon_work",
+}
+"""Drivers, and a function that tells of each where it is built in."""
+_MOST_MODULES = 1 << 14
+
+
+@dataclass(slots=True)
+class _Sums:
+    """The sums while they are taken."""
+
+    items: dict[str, int] = field(default_factory=dict)
+    pcp: int = 0
+    isolated_blocks: int = 0
+    locked: int = 0
+
+    def add(self, values: Object, items: Items) -> None:
+        """Add an array that the items index: of numbers of any size, plain or atomic."""
+        if not items:
+            return
+        width, length = sizeof(values[0]), items[-1][1] + 1
+        data = values.prog_.read(values.address_, width * length)
+        numbers = np.frombuffer(data, f"<i{width}").tolist()
+        for name, index in items:
+            self.items[name] = self.items.get(name, 0) + numbers[index]
+
+
+def _enumerators(prog: Program, enum: str, end: str) -> Items:
+    """Return the items of an enum before `end`, in order; of aliases the last, for a base is one.
+
+    LookupError when the kernel has no such enum.
+    """
+    values = {e.value: e.name for e in prog.type(f"enum {enum}").enumerators or ()}
+    last = next((value for value, name in values.items() if name == end), 0)
+    return [(name, value) for value, name in sorted(values.items()) if value < last]
+
+
+def _is_held(owner: Object) -> bool:
+    """Return whether the spinlock of a zone or list is held; some configurations cannot tell."""
+    try:
+        return bool(owner.lock.rlock.raw_lock.val.counter.value_())
+    except AttributeError:
+        return False
+
+
+def _add_zone(sums: _Sums, zone: Object, cpus: list[int], items: Items) -> None:
+    """Add what a zone and its CPUs hold."""
+    if hasattr(zone, "nr_isolate_pageblock"):
+        sums.isolated_blocks += zone.nr_isolate_pageblock.value_()
+    sums.locked += _is_held(zone)
+    sums.add(zone.vm_stat, items)
+    for cpu in cpus:
+        # Since Linux kernel commit 28f836b6777b ("mm/page_alloc: split per cpu page lists and zone
+        # stats") (in v5.14) the remainders are apart from the lists.
+        if hasattr(zone, "per_cpu_zonestats"):
+            pcp = per_cpu_ptr(zone.per_cpu_pageset, cpu)
+            remainders = per_cpu_ptr(zone.per_cpu_zonestats, cpu)
+        else:
+            remainders = per_cpu_ptr(zone.pageset, cpu)
+            pcp = remainders.pcp.address_of_()
+        sums.pcp += pcp.count.value_()
+        sums.locked += _is_held(pcp)
+        sums.add(remainders.vm_stat_diff, items)
+
+
+def _statistics(prog: Program, cpus: list[int]) -> _Sums:
+    sums = _Sums()
+    zone_items = _enumerators(prog, "zone_stat_item", "NR_VM_ZONE_STAT_ITEMS")
+    node_items = _enumerators(prog, "node_stat_item", "NR_VM_NODE_STAT_ITEMS")
+    for pgdat in for_each_online_pgdat(prog):
+        sums.add(pgdat.vm_stat, node_items)
+        for cpu in cpus:
+            sums.add(per_cpu_ptr(pgdat.per_cpu_nodestats, cpu).vm_node_stat_diff, node_items)
+        for zone in pgdat.node_zones:
+            if zone.spanned_pages.value_():
+                _add_zone(sums, zone, cpus, zone_items)
+    return sums
+
+
+def _events(prog: Program, cpus: list[int]) -> dict[str, int]:
+    """Return the events of all CPUs since boot; none without CONFIG_VM_EVENT_COUNTERS."""
+    try:
+        states = prog["vm_event_states"]
+    except LookupError:
+        return {}
+    items = _enumerators(prog, "vm_event_item", "NR_VM_EVENT_ITEMS")
+    sums = _Sums()
+    for cpu in cpus:
+        sums.add(per_cpu(states, cpu).event, items)
+    return sums.items
+
+
+def read_hugetlb(prog: Program) -> tuple[int | None, str]:
+    """Return the pages in the pools of huge pages, and what of the pools makes no sense."""
+    try:
+        pools, n = prog["hstates"], prog["hugetlb_max_hstate"].value_()
+    except LookupError:
+        return None, ""
+    flaws, pages, most = [], 0, len(pools)
+    if not 0 <= n <= most:
+        flaws.append(f"hugetlb_max_hstate is {n}, of {most} pools that there can be")
+    for pool in pools[: min(max(n, 0), most)]:
+        order = pool.order.value_()
+        if order > GIGANTIC_ORDER:
+            flaws.append(f"a pool of huge pages of order {order} is left out")
+        else:
+            pages += pool.nr_huge_pages.value_() << order
+    return pages, "; ".join(flaws)
+
+
+def _offliners(prog: Program) -> tuple[str, ...]:
+    """Return the drivers that mark pages offline and do not count them: modules, or built in."""
+    found = set()
+    for driver, function in _OFFLINERS.items():
+        with contextlib.suppress(LookupError):
+            prog.symbol(function)
+            found.add(driver)
+    with contextlib.suppress(LookupError, FaultError):
+        for module in islice(for_each_module(prog), _MOST_MODULES):
+            found |= {module.name.string_().decode("ascii", "replace")} & _OFFLINERS.keys()
+    with contextlib.suppress(LookupError, FaultError):
+        if prog.read_u32(prog.symbol("xen_domain_type").address):
+            found.add("xen")
+    return tuple(sorted(found))
+
+
+def read_counters(prog: Program) -> Counters:
+    """Read the counters of the kernel that `prog` looks at; raises PageInspectError."""
+    try:
+        cpus = list(for_each_possible_cpu(prog))
+        sums = _statistics(prog, cpus)
+        events = _events(prog, cpus)
+        hugetlb, hugetlb_flaw = read_hugetlb(prog)
+        offliners = _offliners(prog)
+    except (LookupError, FaultError) as error:
+        raise PageInspectError(
+            f"cannot read the counters of this kernel: {error}",
+            f"{LACKS_HINT}; or check pfns: --pfn",
+        ) from None
+    balloon = [events.get(f"BALLOON_{way}") for way in ("INFLATE", "DEFLATE")]
+    return Counters(
+        sums.items,
+        sums.pcp,
+        hugetlb,
+        inflated=None if None in balloon else balloon[0] - balloon[1],  # type: ignore[operator]
+        turnover=sum(n for name, n in events.items() if name.startswith(("PGALLOC_", "PGFREE"))),
+        isolated_blocks=sums.isolated_blocks,
+        locked=sums.locked,
+        cpus=len(cpus),
+        hugetlb_flaw=hugetlb_flaw,
+        offliners=offliners,
+    )

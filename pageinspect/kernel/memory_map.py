@@ -1,0 +1,85 @@
+"""What classification needs to know beside struct pages, read once into plain values."""
+
+from drgn import FaultError, Object, Program
+from drgn.helpers.linux.mmzone import for_each_online_pgdat
+
+from ..errors import LACKS_HINT, PageInspectError
+from ..model.arch import SECTION_PFNS
+from ..model.layout import PageLayout
+from ..model.memory_map import MemoryMap, Zone
+from ..model.ranges import merge
+from ..target.vmcoreinfo import Info, sections
+from .online import check_sections, read_online
+from .pcp_lists import PcpReader
+
+
+def _zones(prog: Program) -> tuple[tuple[Zone, ...], tuple[str, ...], list[Object]]:
+    """Return the zones that have pages, the names of all, and the objects they were read from."""
+    zones: list[Zone] = []
+    names: list[str] = []
+    objects = []
+    for pgdat in for_each_online_pgdat(prog):
+        node = pgdat.node_id.value_()
+        names = [zone.name.string_().decode("ascii", "replace") for zone in pgdat.node_zones]
+        for number, zone in enumerate(pgdat.node_zones):
+            start, spanned = zone.zone_start_pfn.value_(), zone.spanned_pages.value_()
+            if spanned:
+                zones.append(Zone(node, names[number], start, start + spanned, number))
+                objects.append(zone)
+    return tuple(zones), tuple(names), objects
+
+
+def _variable(prog: Program, *names: str) -> int | None:
+    """Return the value of the first of these unsigned longs that the kernel has, or None."""
+    for name in names:
+        try:
+            return prog.read_u64(prog.symbol(name).address)
+        except (LookupError, FaultError):
+            continue
+    return None
+
+
+def _huge_zero_pfn(prog: Program) -> int | None:
+    # ~0 while there is none.
+    pfn = _variable(prog, "huge_zero_pfn")
+    return None if pfn is None or pfn >= 1 << 52 else pfn
+
+
+def read_memory_map(
+    prog: Program,
+    layout: PageLayout,
+    vmcoreinfo: Info,
+    *,
+    changing: bool = False,
+    most_sections: int | None = None,
+) -> MemoryMap:
+    """Read the memory map of the kernel that `prog` looks at, which is `changing` where it runs.
+
+    Of a kernel whose types are not known, the sections are all there is. Raises PageInspectError
+    when zones and sections cannot be read, or there are more than `most_sections`.
+    """
+    if layout.untold:
+        numbers, _ = sections(prog, vmcoreinfo)
+        check_sections(len(numbers), most_sections)
+        sound = merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)
+        return MemoryMap(tuple(sound), (), changing=changing)
+    try:
+        memmap = read_online(prog, most_sections)
+        zones, names, objects = _zones(prog)
+        pcp = PcpReader(prog, layout).read(objects)
+    except (LookupError, FaultError) as error:
+        raise PageInspectError(
+            f"cannot read the zones and memory sections of this kernel: {error}",
+            LACKS_HINT,
+        ) from None
+    return MemoryMap(
+        memmap.used,
+        zones,
+        names,
+        pcp,
+        zero_pfn=_variable(prog, "zero_page_pfn", "zero_pfn"),
+        huge_zero_pfn=_huge_zero_pfn(prog),
+        max_pfn=_variable(prog, "max_pfn") or 0,
+        devices=memmap.devices,
+        changing=changing,
+    )

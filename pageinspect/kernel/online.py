@@ -1,0 +1,121 @@
+"""Which struct pages are in use: those of memory that is online, and those of devices.
+
+Memory that is offline has struct pages too, but nothing keeps them: they are what they were when it
+went offline, or were never written.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from drgn import Object, Program, offsetof, sizeof
+from drgn.helpers.linux.mm import for_each_valid_page_range
+from drgn.helpers.linux.xarray import xa_for_each
+
+from ..errors import PageInspectError
+from ..model.arch import PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
+from ..model.ranges import Range, intersect, merge
+from ..target.vmcoreinfo import DAMAGED, HAS_MEM_MAP, IS_ONLINE, MOST_SECTIONS, check_roots
+from ..units import number
+
+Words = npt.NDArray[np.uint64]
+
+_MOST_RANGES = 1 << 12
+"""Of one device: drivers give it a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnlinePages:
+    """Sorted disjoint (start, end) pfns, end exclusive."""
+
+    used: tuple[Range, ...]
+    devices: tuple[Range, ...]
+    """What drivers have mapped with struct pages of their own (ZONE_DEVICE)."""
+
+
+def most_sections(core: Path) -> int:
+    """Return how many memory sections a core of this length can be of.
+
+    The struct pages of a section take 512 pages, or at least the page table that maps them to
+    those of another section. A kdump, which is compressed, says in two bits of each of a section's
+    32,768 pages whether it is there.
+    """
+    return core.stat().st_size // PAGE_SIZE
+
+
+def check_sections(claimed: int, most: int | None) -> None:
+    """Raise PageInspectError for more memory sections than there can be."""
+    if most is not None and claimed > most:
+        raise PageInspectError(
+            f"this kernel claims {number(claimed)} memory sections, and a core of this length has "
+            f"room for {number(most)}",
+            DAMAGED,
+        )
+
+
+def read_online(prog: Program, most: int | None = None) -> OnlinePages:
+    """Return what of the struct pages is in use; `most` is how many sections there can be.
+
+    Raises LookupError and FaultError, and PageInspectError for sections that cannot be.
+    """
+    firsts, sections = sections_with_pages(prog)
+    check_sections(len(firsts), most)
+    is_online = member(prog, sections, "section_mem_map") & np.uint64(IS_ONLINE) != 0
+    online = [(first, first + SECTION_PFNS) for first in firsts[is_online].tolist()]
+    valid = merge((start, end) for start, end, _ in for_each_valid_page_range(prog))
+    devices = merge(_device_ranges(prog))
+    used = intersect(valid, merge([*online, *devices]))
+    return OnlinePages(tuple(used), tuple(devices))
+
+
+def sections_with_pages(prog: Program) -> tuple[npt.NDArray[np.int64], Words]:
+    """Return the first pfn of each memory section with struct pages, (k,), and its mem_section.
+
+    The latter is (k, sizeof(struct mem_section)/8) uint64. Raises LookupError and FaultError.
+    """
+    width = sizeof(prog.type("struct mem_section"))
+    per_root = prog["SECTIONS_PER_ROOT"].value_()
+    highest = prog["__highest_present_section_nr"].value_()
+    if highest >= MOST_SECTIONS:
+        raise PageInspectError(f"this kernel claims a memory section number {highest:#x}", DAMAGED)
+    firsts, found = [np.empty(0, np.int64)], [np.empty((0, width // 8), np.uint64)]
+    for i, root in enumerate(_roots(prog, highest // per_root + 1)):
+        if root:
+            words = np.frombuffer(prog.read(root, per_root * width), np.uint64)
+            words = words.reshape(per_root, width // 8)
+            mapped = np.flatnonzero(member(prog, words, "section_mem_map") & np.uint64(HAS_MEM_MAP))
+            firsts.append((i * per_root + mapped) * SECTION_PFNS)
+            found.append(words[mapped])
+    return np.concatenate(firsts), np.concatenate(found)
+
+
+def _roots(prog: Program, n: int) -> list[int]:
+    """Return the first `n` pointers of mem_section, 0 for none; each is to a page of its own."""
+    data = prog.read(prog["mem_section"].value_(), 8 * n)
+    roots = np.frombuffer(data, np.uint64)
+    check_roots(roots)
+    return roots.tolist()
+
+
+def member(prog: Program, sections: Words, name: str) -> Words:
+    """Return a member of 64 bits of each struct mem_section, (k,) uint64. Raises LookupError."""
+    return sections[:, offsetof(prog.type("struct mem_section"), name) // 8]
+
+
+def _device_ranges(prog: Program) -> list[Range]:
+    """Return the pfns of each dev_pagemap; the kernel finds them by pfn in an xarray."""
+    try:
+        address = prog.symbol("pgmap_array").address
+    except LookupError:  # without CONFIG_ZONE_DEVICE
+        return []
+    array = Object(prog, "struct xarray *", address)
+    ranges: list[Range] = []
+    # A map is there once for each power of two that its ranges are made of.
+    for pointer in {entry.value_() for _, entry in xa_for_each(array)}:
+        pgmap = Object(prog, "struct dev_pagemap *", pointer)
+        extent = pgmap.range.address_of_()
+        for i in range(min(pgmap.nr_range.value_(), _MOST_RANGES)):
+            start, last = extent[i].start.value_(), extent[i].end.value_()
+            ranges.append((start >> PAGE_SHIFT, (last + 1) >> PAGE_SHIFT))
+    return ranges

@@ -1,0 +1,1 @@
+"""The data model: frozen dataclasses and numpy arrays. Nothing in here imports drgn."""

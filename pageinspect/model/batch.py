@@ -1,0 +1,77 @@
+"""Struct pages as they were read: 64-bit words, one row per page."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Words = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class PageBatch:
+    """The struct pages of consecutive pfns.
+
+    `words` is (n, sizeof(struct page)/8) uint64. `readable` and `wanted` are (n,) bool: whether the
+    struct page could be read (its words are 0 where not), and whether the pfn was asked for; None
+    means all of them.
+    """
+
+    first: int
+    words: Words
+    readable: npt.NDArray[np.bool_] | None
+    wanted: npt.NDArray[np.bool_] | None
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def size(self) -> int:
+        """The number of pfns."""
+        return len(self.words)
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Where each row begins, from `first`: it has a page each. See RunBatch."""
+        return np.arange(len(self.words))
+
+    @property
+    def pfns(self) -> npt.NDArray[np.int64]:
+        """The pfn of each row."""
+        return np.arange(self.first, self.first + len(self.words))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The number of pages of each row."""
+        return np.ones(len(self.words), np.int64)
+
+    def rows(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows of these pages, by their offset from `first`."""
+        return offsets
+
+    def word(self, offset: int) -> Words:
+        """Return the 64-bit words at byte `offset` from each struct page, (n,) uint64.
+
+        An offset beyond the struct page reads the next one; the last has none and reads 0.
+        """
+        width = self.words.shape[1]
+        if offset < 8 * width:
+            return self.words[:, offset // 8]
+        following = np.zeros(len(self.words), np.uint64)
+        following[:-1] = self.words[1:, offset // 8 - width]
+        return following
+
+
+@dataclass(frozen=True, slots=True)
+class FolioHeads:
+    """The first two struct pages of folios anywhere: `words` is (k, 2 * words a page) uint64.
+
+    `readable` is (k, 2) bool: which of the two could be read; None means all of them.
+    """
+
+    words: Words
+    readable: npt.NDArray[np.bool_] | None = None
+
+    def word(self, offset: int) -> Words:
+        """Return the 64-bit words at byte `offset` from each folio's head, (k,) uint64."""
+        return self.words[:, offset // 8]

@@ -1,0 +1,184 @@
+"""The headers of ELF cores of 64-bit little-endian kernels: segments, notes, length."""
+
+import itertools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from ...model import arch
+from .limits import excess
+
+MAGIC = b"\x7fELF"
+CORE, X86_64 = 4, 62
+MACHINES = {
+    3: "i386",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64",
+    22: "s390x",
+    40: "arm",
+    arch.ELF_MACHINE: arch.NAME,
+    183: "aarch64",
+    243: "riscv",
+    258: "loongarch",
+}
+"""Names of e_machine."""
+
+_WIDE_AND_LITTLE = b"\x7fELF\x02\x01"
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT = np.dtype(
+    [
+        *(("type", "<u4"), ("flags", "<u4"), ("offset", "<u8"), ("virtual", "<u8")),
+        *(("physical", "<u8"), ("held", "<u8"), ("size", "<u8"), ("align", "<u8")),
+    ]
+)
+_SECTION_BYTES = 64
+_SH_INFO = 44
+_LOAD, _NOTE, _MANY = 1, 4, 0xFFFF
+_INCOMPLETE = 1
+"""In e_flags, by makedumpfile: DUMP_ELF_INCOMPLETE."""
+_MOST_SEGMENTS = 1 << 22
+_MOST_AT_ONCE = 256 << 20
+_NOTE_HEADER = struct.Struct("<III")
+_BEYOND = np.uint64(1 << 52)
+"""More than any physical address: -1 stands for none."""
+
+
+class ElfError(ValueError):
+    """Headers that are cut off, or make no sense."""
+
+
+class CutOffError(ElfError):
+    """Headers that are cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Bytes of memory that the file holds: `size` from the physical address `start`."""
+
+    start: int
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What the headers of an ELF core say."""
+
+    segments: npt.NDArray[np.void]
+    """Of memory, in the order of the file: type, offset, virtual, physical, held, size."""
+    notes: bytes
+    is_whole: bool = True
+    """False for what makedumpfile marks as incomplete, because it had no more room."""
+
+    @property
+    def end(self) -> int:
+        """The least length of a file that has all of it."""
+        held = self.segments[self.segments["held"] > 0]
+        # As Python's integers, which do not wrap.
+        ends = held["offset"].astype(object) + held["held"].astype(object)
+        return max(ends.tolist(), default=0)
+
+    @property
+    def of_machine(self) -> bool:
+        """Whether it has a machine's memory: that of a process has virtual addresses alone."""
+        return bool(self.segments["physical"].any() or not self.segments["virtual"].any())
+
+    @property
+    def hides(self) -> bool:
+        """Whether what one segment leaves out is in another, which drgn may not find then."""
+        physical = self.segments[self.segments["physical"] < _BEYOND]
+        empty, full = (
+            physical[physical["held"] < physical["size"]],
+            np.sort(physical[physical["held"] > 0], order="physical"),
+        )
+        if not len(empty) or not len(full):
+            return False
+        # For each, the full ones that begin before its end, and the end of the longest of them.
+        before = np.searchsorted(full["physical"], empty["physical"] + empty["size"])
+        ends = np.maximum.accumulate(full["physical"] + full["held"])
+        starts = empty["physical"] + empty["held"]
+        return bool(((before > 0) & (ends[before - 1] > starts)).any())
+
+    def held(self, length: int) -> list[Segment]:
+        """Return what a file of `length` bytes has of the segments, where it has any of them."""
+        rows = self.segments[self.segments["physical"] < _BEYOND]
+        rows = rows[(rows["offset"] < length) & (rows["held"] > 0)]
+        sizes = np.minimum(rows["held"], np.uint64(length) - rows["offset"])
+        places = (rows["physical"].tolist(), sizes.tolist(), rows["offset"].tolist())
+        return list(map(Segment, *places))
+
+
+def identify(start: bytes) -> tuple[int, int] | None:
+    """Return e_type and e_machine of an ELF file by its first bytes, None for others."""
+    if not start.startswith(MAGIC) or len(start) < 20:
+        return None
+    kind, machine = struct.unpack_from(">HH" if start[5] == 2 else "<HH", start, 16)
+    return kind, machine
+
+
+def read_headers(file: IO[bytes]) -> Headers | None:
+    """Return the headers of a core of x86_64, None for other files. Raises ElfError."""
+    file.seek(0)
+    start = file.read(_HEADER.size)
+    if not start.startswith(_WIDE_AND_LITTLE) or identify(start) != (CORE, X86_64):
+        return None
+    if len(start) < _HEADER.size:
+        raise CutOffError("is cut off in its headers")
+    _, _, _, _, _, offset, sections, flags, _, width, count, *_ = _HEADER.unpack(start)
+    if count == _MANY:
+        # Then the first section, which is none, has their number.
+        section = _at(file, sections, _SECTION_BYTES)
+        (count,) = struct.unpack_from("<I", section, _SH_INFO)
+    if width != _SEGMENT.itemsize or count > _MOST_SEGMENTS:
+        raise ElfError("has a header that makes no sense")
+    table = np.frombuffer(_at(file, offset, count * width), _SEGMENT)
+    of_notes = table[table["type"] == _NOTE]
+    if problem := excess(0, sum(of_notes["held"].tolist())):
+        raise ElfError(problem)
+    data = b"".join(_at(file, int(row["offset"]), int(row["held"])) for row in of_notes)
+    longest = max((len(text) for name, _, text in notes(data) if name == b"VMCOREINFO"), default=0)
+    if problem := excess(longest, 0):
+        raise ElfError(problem)
+    return Headers(table[table["type"] == _LOAD], data, not flags & _INCOMPLETE)
+
+
+def _at(file: IO[bytes], offset: int, size: int) -> bytes:
+    if size > _MOST_AT_ONCE or offset >= 1 << 63:
+        raise ElfError("has a header that makes no sense")
+    file.seek(offset)
+    data = file.read(size)
+    if len(data) < size:
+        raise CutOffError("is cut off in its headers")
+    return data
+
+
+def held_segments(file: IO[bytes]) -> list[Segment]:
+    """Return the segments of an ELF core of x86_64, cut to what the file has; [] for others."""
+    try:
+        headers = read_headers(file)
+    except ElfError:
+        return []
+    return [] if headers is None else headers.held(file.seek(0, 2))
+
+
+def overlap(segments: list[Segment]) -> bool:
+    """Return whether some memory is in more than one of them."""
+    ranges = sorted((segment.start, segment.start + segment.size) for segment in segments)
+    return any(end > start for (_, end), (start, _) in itertools.pairwise(ranges))
+
+
+def notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
+    """Yield the name, type and content of each note."""
+    at = 0
+    while at + _NOTE_HEADER.size <= len(data):
+        name_size, size, kind = _NOTE_HEADER.unpack_from(data, at)
+        at += _NOTE_HEADER.size
+        name = data[at : at + name_size].rstrip(b"\0")
+        at += -(-name_size // 4) * 4
+        yield name, kind, data[at : at + size]
+        at += -(-size // 4) * 4

@@ -1,0 +1,254 @@
+"""The header of a compressed kdump (makedumpfile, QEMU) of a 64-bit x86 kernel.
+
+Block 0 is struct disk_dump_header: a signature, a version, struct new_utsname, sizes. The next is
+struct kdump_sub_header: phys_base, dump level, whether the dump is split, where VMCOREINFO is.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.progress import paced
+from ...model import arch
+from ...model.arch import PAGE_SIZE
+from ...model.ranges import Range, merge
+from .limits import excess
+
+ENOUGH = 8192
+"""Bytes from the start that parse() looks at."""
+
+_SIGNATURE = b"KDUMP   "
+_NAME_BYTES = 65
+_NAMES = {
+    name: 12 + index * _NAME_BYTES
+    for index, name in enumerate(("sysname", "nodename", "release", "version", "machine"))
+}
+"""Where each starts."""
+_SIZES = struct.Struct("<IiiII")
+_SIZES_AT = 424
+_INCOMPLETE = 8
+"""In the status: makedumpfile ran out of room before it had written all pages."""
+_SUB_HEADER = struct.Struct("<qiiQQQQ")
+_NOTE_SIZES = struct.Struct("<40xQ8xQ8xQ")
+"""In the sub header: of VMCOREINFO, of all notes, of what was erased."""
+_MOST_PFN_AT = 96
+"""In the sub header, from version 6 on."""
+_DESCRIPTOR = np.dtype(
+    [("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")]
+)
+_BITMAP_PIECE = 1 << 17
+"""Bytes of the bitmap that are looked at together: a million pages."""
+_SHARED = 1 << 16
+"""Bytes at the beginning of the pages' contents in which that of all zero pages lies."""
+
+_MOST_RUNS = 1 << 20
+"""Of absent pages: they are kept as Python's integers."""
+_BEYOND = 1 << 62
+"""More than any offset in a file."""
+
+Offsets = npt.NDArray[np.int64]
+
+
+class KdumpError(ValueError):
+    """A dump that is cut off before the contents of pages begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header says."""
+
+    names: dict[str, bytes]
+    """struct new_utsname, as far as libkdumpfile wants it filled."""
+    is_part: bool
+    """Whether it is a part of a split dump."""
+    vmcoreinfo: tuple[int, int] | None
+    """Where VMCOREINFO is: offset and size in bytes."""
+    is_whole: bool
+    """Whether makedumpfile says that it wrote all of it."""
+    bitmap: tuple[int, int]
+    """Where the bits of the pages in the dump are: offset and size in bytes."""
+    descriptors: int
+    """Where the pages' descriptors begin."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether drgn learns the architecture from it: libkdumpfile takes all names or none."""
+        return all(self.names.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The bytes of a dump that a file has: sorted disjoint places, `ends` exclusive."""
+
+    starts: Offsets
+    ends: Offsets
+
+    def has(self, offsets: Offsets, sizes: Offsets | int) -> npt.NDArray[np.bool_]:
+        """Return whether all `sizes` bytes from each of `offsets` are there."""
+        if not len(self.starts):
+            return np.zeros(len(offsets), np.bool_)
+        which = np.searchsorted(self.starts, offsets, "right") - 1
+        return (which >= 0) & (offsets + sizes <= self.ends[which])
+
+
+def present(pieces: list[Range]) -> Present:
+    """Return what a file has of which (start, end) were written, in any order."""
+    places = np.array(merge(pieces), np.int64).reshape(-1, 2)
+    return Present(places[:, 0], places[:, 1])
+
+
+def machine(start: bytes) -> str | None:
+    """Return the machine that a kdump says it is of, by its first bytes; None for no kdump.
+
+    Raises KdumpError.
+    """
+    if not start.startswith(_SIGNATURE):
+        return None
+    if len(start) < ENOUGH:
+        raise KdumpError("is cut off in its headers")
+    at = _NAMES["machine"]
+    return start[at : at + _NAME_BYTES].partition(b"\0")[0].decode("ascii", "replace")
+
+
+def parse(start: bytes) -> Header | None:
+    """Return the header at the start of a dump, None when it is none of an x86_64 kernel.
+
+    Raises KdumpError.
+    """
+    if machine(start) != arch.NAME:
+        return None
+    names = {name: start[at : at + _NAME_BYTES].partition(b"\0")[0] for name, at in _NAMES.items()}
+    status, block_size, sub_blocks, bitmap_blocks, pfns = _SIZES.unpack_from(start, _SIZES_AT)
+    if block_size != PAGE_SIZE or sub_blocks < 0:
+        return None
+    if problem := excess(*_note_sizes(start, block_size)):
+        raise KdumpError(problem)
+    _, _, split, _, _, offset, size = _SUB_HEADER.unpack_from(start, block_size)
+    vmcoreinfo = (offset, size) if size else None
+    if struct.unpack_from("<i", start, len(_SIGNATURE))[0] >= 6:
+        (pfns,) = struct.unpack_from("<Q", start, block_size + _MOST_PFN_AT)
+    at, length = (1 + sub_blocks) * block_size, bitmap_blocks * block_size
+    descriptors = at + length
+    # The first half says which pages the machine has, the second which the dump has.
+    if pfns <= length * 8 // 2:
+        length = bitmap_blocks // 2 * block_size
+        at += length
+    whole_one = not status & _INCOMPLETE
+    return Header(names, split != 0, vmcoreinfo, whole_one, (at, length), descriptors)
+
+
+def _note_sizes(start: bytes, at: int) -> tuple[int, int]:
+    """Return the bytes of VMCOREINFO and of other notes that the sub header claims."""
+    vmcoreinfo, notes, erased = _NOTE_SIZES.unpack_from(start, at)
+    return vmcoreinfo, max(notes, erased)
+
+
+def is_cut_off(core: IO[bytes], header: Header, size: int) -> bool:
+    """Return whether a dump's file of `size` bytes is too short for the pages it should have.
+
+    Raises KdumpError. Only the last descriptors are looked at, as pages follow each other in
+    the file as they do in memory; those of zeros are all one.
+    """
+    bitmap = _bitmap(core, header, present([(0, size)]))
+    count = sum(int(np.unpackbits(piece).sum()) for _, piece in bitmap)
+    data = header.descriptors + count * _DESCRIPTOR.itemsize
+    if count and data > size:
+        return True
+    end = count
+    while end > 0:
+        start = max(0, end - 8 * _BITMAP_PIECE)
+        offsets, sizes = _places(core, header, start, end)
+        last = int((offsets + sizes).max())
+        if last > size:
+            return True
+        if last > data + _SHARED:
+            return False
+        end = start
+    return False
+
+
+def absent(core: IO[bytes], header: Header, there: Present) -> list[Range]:
+    """Return the (first, end) pfns of the pages whose contents are not all in the file.
+
+    Of the pages that the dump should have. Raises KdumpError.
+    """
+    runs, start = [np.empty((0, 2), np.int64)], 0
+    for first, piece in paced(_bitmap(core, header, there)):
+        pfns = first + np.flatnonzero(np.unpackbits(piece, bitorder="little"))
+        end = start + len(pfns)
+        offsets, sizes = _places(core, header, start, end)
+        at = header.descriptors + np.arange(start, end) * _DESCRIPTOR.itemsize
+        held = there.has(at, _DESCRIPTOR.itemsize) & there.has(offsets, sizes)
+        lost = pfns[~held | (sizes == 0) | (offsets < header.descriptors)]
+        edges = np.flatnonzero(np.diff(lost) != 1)
+        firsts = lost[np.concatenate(([0], edges + 1))] if len(lost) else lost
+        lasts = lost[np.concatenate((edges, [len(lost) - 1]))] if len(lost) else lost
+        runs.append(np.stack((firsts, lasts + 1), axis=1))
+        start = end
+    return [(first, end) for first, end in _fewer(np.concatenate(runs)).tolist()]
+
+
+def _fewer(runs: Offsets) -> Offsets:
+    """Return sorted (first, end) rows with the smallest gaps closed until there are not too many.
+
+    What lies between two pages that were cut off is zeros, which all have one place in the file.
+    """
+    gap = 1
+    while len(runs) > _MOST_RUNS:
+        gap *= 2
+        apart = np.flatnonzero(runs[1:, 0] - runs[:-1, 1] > gap)
+        firsts = runs[np.concatenate(([0], apart + 1)), 0]
+        ends = runs[np.concatenate((apart, [len(runs) - 1])), 1]
+        runs = np.stack((firsts, ends), axis=1)
+    return runs
+
+
+def _bitmap(
+    core: IO[bytes], header: Header, there: Present
+) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Yield the bitmap in pieces, each with its first pfn. Raises KdumpError."""
+    offset, length = header.bitmap
+    # makedumpfile does not write the end of the last block, which is zeros.
+    if length and (not len(there.ends) or there.ends[-1] < header.descriptors):
+        raise KdumpError("is cut off in its bitmap of pages")
+    for done in range(0, length, _BITMAP_PIECE):
+        core.seek(offset + done)
+        wanted = min(_BITMAP_PIECE, length - done)
+        piece = core.read(wanted).ljust(wanted, b"\0")
+        yield done * 8, np.frombuffer(piece, np.uint8)
+
+
+def _places(core: IO[bytes], header: Header, start: int, end: int) -> tuple[Offsets, Offsets]:
+    """Return offset and size of the contents of pages number start to end, zeros for none."""
+    core.seek(header.descriptors + start * _DESCRIPTOR.itemsize)
+    wanted = (end - start) * _DESCRIPTOR.itemsize
+    places = np.frombuffer(core.read(wanted).ljust(wanted, b"\0"), _DESCRIPTOR)
+    offsets = np.minimum(places["offset"], np.uint64(_BEYOND)).astype(np.int64)
+    return offsets, places["size"].astype(np.int64)
+
+
+def complete(core: IO[bytes], header: Header) -> None:
+    """Fill in, from the core's VMCOREINFO, the names that are empty, and phys_base.
+
+    QEMU writes the machine alone, and takes the decimal NUMBER(phys_base) for hexadecimal.
+    """
+    text = b""
+    if header.vmcoreinfo is not None:
+        offset, size = header.vmcoreinfo
+        core.seek(offset)
+        text = core.read(size)
+    release = re.search(rb"^OSRELEASE=(.+)$", text, re.MULTILINE)
+    known = {"sysname": b"Linux", "release": release[1] if release else b""}
+    for name, at in _NAMES.items():
+        if not header.names[name]:
+            filled = known.get(name) or b"(none)"
+            core.seek(at)
+            core.write(filled[: _NAME_BYTES - 1].ljust(_NAME_BYTES, b"\0"))
+    if match := re.search(rb"^NUMBER\(phys_base\)=(-?\d{1,19})$", text, re.MULTILINE):
+        core.seek(PAGE_SIZE)
+        core.write(struct.pack("<Q", int(match[1]) & (1 << 64) - 1))

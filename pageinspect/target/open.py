@@ -1,0 +1,256 @@
+"""Opens what is looked at: this kernel or a core, never another one in its place."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from drgn import BadDataError, FaultError, Platform, Program, ProgramFlags
+
+from ..errors import PageInspectError, UsageError
+from ..host import capabilities
+from ..model import arch
+from ..model.provenance import Guest, Provenance
+from ..units import printable
+from . import core_formats, core_memory, kcore, vmcoreinfo, vmcoreinfo_search
+from .platform import ARCHITECTURE
+from .symbols import Answers
+from .symbols.sources import Given, attach_symbols
+
+Registers = Mapping[int, tuple[int, int]]
+"""The program counter and the stack pointer of each CPU, by its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A kernel that is looked at: its drgn Program and where it comes from."""
+
+    prog: Program
+    provenance: Provenance
+    vmcoreinfo: dict[str, str]
+    answers: tuple[Answers, ...] = ()
+    """What was asked of the kernel's BTF and symbols, to be saved for the next time."""
+    registers: Callable[[], Registers] | None = None
+    """Reads them from a guest; in a core drgn finds them."""
+    core: Path | None = None
+    """The core that was named."""
+
+
+def _check_readable(path: Path, what: str) -> None:
+    try:
+        path.stat()
+    except PermissionError:
+        raise PageInspectError(
+            f"{path}: permission denied", f"run as a user who may enter the folder of the {what}"
+        ) from None
+    except OSError as error:
+        raise PageInspectError(
+            f"{path}: {str(error.strerror).lower()}", f"check the path of the {what}"
+        ) from None
+    if path.is_dir():
+        raise PageInspectError(f"{path} is a directory", f"name the {what} itself")
+    if not path.is_file():
+        raise PageInspectError(f"{path} is not a regular file", f"copy the {what} to a file first")
+    if not os.access(path, os.R_OK):
+        raise PageInspectError(
+            f"{path}: permission denied", f"run as root, or as a user who may read the {what}"
+        )
+
+
+def _open_core(prog: Program, path: Path) -> tuple[Program, core_formats.Opened]:
+    """Open a core; return the Program that reads it, `prog` mostly, and what its form is."""
+    _check_readable(path, "core")
+    opened = core_formats.prepare(path)
+    try:
+        core_memory.attach(prog, opened, path)
+    except core_memory.NoVmcoreinfoError:
+        if opened.headers is None:
+            raise
+        found = vmcoreinfo_search.find(path, opened.headers, partial(_opened_with, path, opened))
+        if found is None:
+            raise
+        text, others = found
+        prog = _opened_with(path, opened, text)
+        besides = f" ({others} other texts like it were passed over)" if others else ""
+        note = f"{path} lacks the note VMCOREINFO; the text was found in its memory{besides}"
+        opened = replace(opened, notes=(*opened.notes, note))
+    _check_architecture(prog, path)
+    return prog, opened
+
+
+def _opened_with(path: Path, opened: core_formats.Opened, text: str) -> Program:
+    """Return a Program that reads an ELF core with this VMCOREINFO."""
+    prog = Program(vmcoreinfo=text)
+    prog.set_enabled_debug_info_finders([])
+    core_memory.attach(prog, opened, path)
+    return prog
+
+
+def _check_architecture(prog: Program, path: Path) -> None:
+    """Raise PageInspectError for another machine's memory than that of x86_64."""
+    platform = prog.platform
+    if platform is None or platform.arch != ARCHITECTURE:
+        name = "an unknown architecture" if platform is None else platform.arch.name.lower()
+        raise other_architecture(path, name)
+
+
+def other_architecture(path: Path, name: str) -> PageInspectError:
+    """Return the error for another machine's memory than that of x86_64."""
+    return PageInspectError(
+        f"{path} is of {name}", f"pageinspect reads {arch.NAME} kernels only, 64-bit ones"
+    )
+
+
+def _open_live(prog: Program) -> None:
+    if not kcore.PATH.exists():
+        raise PageInspectError(
+            f"this kernel has no {kcore.PATH} (CONFIG_PROC_KCORE)",
+            "give a core (-c FILE), or try a guest: pageinspect vm run newest -- pageinspect types",
+        )
+    needed = capabilities.kcore()
+    if capabilities.lacking(needed):
+        raise PageInspectError(
+            f"reading this kernel's memory ({kcore.PATH}) takes root, or capabilities",
+            f"{capabilities.advice(needed)}; commands that walk pages also take a core: -c FILE",
+        )
+    try:
+        prog.set_kernel()
+    except (ValueError, LookupError, FaultError, OSError) as error:
+        raise PageInspectError(
+            f"cannot read this kernel's memory: {error}",
+            "a locked-down kernel (see /sys/kernel/security/lockdown) or a container forbids it",
+        ) from None
+
+
+def core_path(target: Target) -> Path | None:
+    """Return the path of the file that is read, None where there is none that can be named."""
+    try:
+        path = target.prog.core_dump_path
+    except UnicodeDecodeError:
+        # drgn takes any path, but gives back only those that are UTF-8.
+        return None if target.core is None else target.core.resolve()
+    return None if path is None else Path(path)
+
+
+def adopt_program(prog: Program) -> Target:
+    """Return the target that a drgn Program looks at, such as that of drgn's own prompt.
+
+    Types come from the Program as it is, or from the kernel itself where it knows no struct page.
+    Raises PageInspectError.
+    """
+    info = vmcoreinfo.of(prog)
+    if not info:
+        raise PageInspectError(
+            "this drgn Program looks at no Linux kernel", "open a kernel: drgn -k, or drgn -c CORE"
+        )
+    live = prog.flags & ProgramFlags.IS_LIVE and prog.flags & ProgramFlags.IS_LOCAL
+    if prog.flags & ProgramFlags.IS_LIVE and not live:
+        raise PageInspectError(
+            "this drgn Program looks at a QEMU guest", "open it with open_guest(), not with drgn"
+        )
+    source: Literal["live", "core"] = "live" if live else "core"
+    try:
+        prog.type("struct page")
+    except LookupError:
+        return target_of(prog, Given(), source)
+    release = info.get("OSRELEASE", "unknown")
+    return Target(prog, Provenance(release, source, "dwarf"), info)
+
+
+def new_program(given: Given, *, live: bool, platform: Platform | None = None) -> Program:
+    """Return a drgn Program that looks at nothing yet, after a look at the files that are given.
+
+    `platform` is for what drgn does not open itself. Raises PageInspectError for files that cannot
+    be read, and for what does not go together.
+    """
+    if given.vmlinux and (given.btf or given.kallsyms or given.only):
+        raise UsageError(
+            "-s is where types and symbols come from, all of them",
+            "leave --btf, --kallsyms and --symbols-from away, or -s",
+        )
+    if given.only == "vmcoreinfo" and (given.btf or given.kallsyms):
+        raise UsageError(
+            "--symbols-from vmcoreinfo takes nothing else", "leave --btf and --kallsyms away"
+        )
+    if given.vmcoreinfo and live:
+        raise UsageError(
+            "--vmcoreinfo is for cores that lack it", "name the core: -c FILE, or leave it away"
+        )
+    for what in ("vmlinux", "btf", "kallsyms", "vmcoreinfo"):
+        path = getattr(given, what)
+        if path is not None:
+            _check_readable(path, what if what in ("vmlinux", "kallsyms") else what.upper())
+    text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
+    try:
+        prog = Program(platform, vmcoreinfo=text)
+    except (ValueError, BadDataError) as error:
+        raise PageInspectError(
+            f"{given.vmcoreinfo} cannot be used: {error}",
+            "give the VMCOREINFO as the kernel wrote it",
+        ) from None
+    prog.set_enabled_debug_info_finders([])
+    return prog
+
+
+def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
+    """Refuse a VMCOREINFO by which the core's kernel is not where it should be."""
+    try:
+        found = prog.read_c_string(vmcoreinfo.release_address(info), max_size=65)
+    except FaultError:
+        found = b""
+    if found != info["OSRELEASE"].encode():
+        raise PageInspectError(
+            f"{path} is of another kernel or another boot: no Linux {info['OSRELEASE']} is where "
+            "it says",
+            "the addresses change with each boot: give the VMCOREINFO of this very one",
+        )
+
+
+def open_target(core: Path | None = None, given: Given | Path | None = None) -> Target:
+    """Open the core `core`, or this kernel when it is None or /proc/kcore.
+
+    Types come from what is given (a path is that of a vmlinux), else from the kernel itself:
+    nothing is searched for elsewhere, nothing is downloaded. Raises PageInspectError.
+    """
+    if not isinstance(given, Given):
+        given = Given(vmlinux=given)
+    if core is not None and kcore.is_kcore(core):
+        core = None
+    prog = new_program(given, live=core is None)
+    if core is None:
+        _open_live(prog)
+        opened = core_formats.Opened(kcore.PATH)
+    else:
+        prog, opened = _open_core(prog, core)
+    if not vmcoreinfo.of(prog):
+        raise PageInspectError(
+            f"{core or kcore.PATH} is not a kernel core, or lacks VMCOREINFO",
+            core_formats.NO_VMCOREINFO_HINT,
+        )
+    # A path may be of any bytes.
+    notes = tuple(map(printable, opened.notes))
+    target = target_of(prog, given, "live" if core is None else "core", notes)
+    provenance = replace(target.provenance, is_whole=opened.is_whole)
+    return replace(target, provenance=provenance, core=core)
+
+
+def target_of(
+    prog: Program,
+    given: Given,
+    source: Literal["live", "core"] | Guest,
+    notes: tuple[str, ...] = (),
+) -> Target:
+    """Return the target that a drgn Program with a kernel's memory looks at.
+
+    Raises PageInspectError.
+    """
+    info = vmcoreinfo.of(prog)
+    if given.vmcoreinfo is not None:
+        _check_same_boot(prog, info, given.vmcoreinfo)
+    symbols, because, answers = attach_symbols(prog, info, given, live=source == "live")
+    release = info.get("OSRELEASE", "unknown")
+    guest = source if isinstance(source, Guest) else None
+    kind: Literal["live", "core", "qemu"] = "qemu" if isinstance(source, Guest) else source
+    return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info, answers)

@@ -1,0 +1,273 @@
+"""A client of QEMU's monitor (QMP) that a hostile server can neither hold up nor flood.
+
+The library `qemu.qmp`, which the test harness uses, passes no descriptors to QEMU and does not say
+which process sent an answer.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import stat
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+from ...errors import PageInspectError
+from ...host.processes import Watcher
+
+GREETING_S = 3.0
+"""Seconds for the greeting, which a monitor sends at once to whom it serves."""
+
+ANSWER_S = 30.0
+"""Seconds for a command and its answer, whatever else is said meanwhile."""
+
+LARGEST = 8 << 20
+"""Bytes that may come until a command is answered. The longest answer needed, to `info mtree -f`,
+has some hundred KiB."""
+
+_WATCHER_ANSWER_S = 10.0
+_AT_ONCE = 1 << 16
+_MOST_QUOTED = 200
+_CREDENTIALS = struct.Struct("iII")
+_HOW = "start QEMU with -qmp unix:SOCKET,server=on,wait=off"
+
+T = TypeVar("T")
+
+
+class Peer(NamedTuple):
+    """A process at the other end of the socket, as the kernel tells."""
+
+    pid: int
+    """0 when it is in another PID namespace."""
+    uid: int
+    gid: int
+
+
+class RefusedError(PageInspectError):
+    """QEMU answered a command with an error."""
+
+
+class Monitor:
+    """A connection to the monitor at a Unix socket. Raises PageInspectError when there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.answering = Peer(0, 0, 0)
+        """The process that sent the last answer; uid and gid are its real ones."""
+        self._said = bytearray()
+        self._left = LARGEST
+        self._number = 0
+        self._lost: PageInspectError | None = None
+        self._socket = _connect(path)
+        try:
+            self._await_greeting()
+            self.execute("qmp_capabilities")
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    @property
+    def listening(self) -> Peer:
+        """The process that called listen() on the socket, with the effective ids it had then."""
+        return Peer(
+            *_CREDENTIALS.unpack(
+                self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            )
+        )
+
+    def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        descriptor: int | None = None,
+    ) -> Any:
+        """Run a command and return its answer. Raises RefusedError, and PageInspectError.
+
+        `descriptor` is passed to QEMU with it. After one without an answer, all fail at once.
+        """
+        if self._lost is not None:
+            raise self._lost
+        self._number += 1
+        name = f"pageinspect-{os.getpid()}-{self._number}"
+        try:
+            return self._exchange(command, name, arguments or {}, ANSWER_S, descriptor)
+        except OSError as error:
+            self._lost = PageInspectError(
+                f"QEMU did not answer {command} at {self.path}: {error.strerror}",
+                "did the guest end? see whether its QEMU still runs",
+            )
+            raise self._lost from None
+
+    def query(self, command: str, key: str, kind: type[T]) -> T:
+        """Return one value of the answer to a command without arguments."""
+        answer = self.execute(command)
+        return self._expect(answer.get(key) if isinstance(answer, dict) else None, kind, command)
+
+    def human(self, line: str) -> str:
+        """Return what the monitor for people says to a line."""
+        answer = self.execute("human-monitor-command", {"command-line": line})
+        return self._expect(answer, str, line)
+
+    def _expect(self, value: object, kind: type[T], command: str) -> T:
+        if not isinstance(value, kind):
+            raise PageInspectError(f"{self.path} does not answer {command} as QEMU does", _HOW)
+        return value
+
+    def is_running(self) -> bool:
+        """Return whether the guest's CPUs run."""
+        return self.query("query-status", "running", bool)
+
+    @contextlib.contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Stop a guest that runs, and let it run on at the end, even if this process is killed."""
+        if not self.is_running():
+            yield
+            return
+        watcher = Watcher(self._resume, [self._socket.fileno()])
+        end = watcher.act
+        try:
+            self.execute("stop")
+            yield
+        finally:
+            try:
+                self.execute("cont")
+                end = watcher.call_off
+            finally:
+                end()
+
+    def _resume(self) -> None:
+        # 0xff ends what was left half said.
+        self._socket.settimeout(_WATCHER_ANSWER_S)
+        self._socket.sendall(b"\xff")
+        self._exchange("cont", "pageinspect-watcher", {}, _WATCHER_ANSWER_S)
+
+    def _exchange(
+        self,
+        command: str,
+        name: str,
+        arguments: Mapping[str, object],
+        seconds: float,
+        descriptor: int | None = None,
+    ) -> Any:
+        """Send a command and return its answer. Raises OSError when there is none in time."""
+        end = time.monotonic() + seconds
+        self._left = LARGEST
+        message = {"execute": command, "arguments": arguments, "id": name}
+        self._socket.settimeout(seconds)
+        socket.send_fds(
+            self._socket,
+            [json.dumps(message).encode() + b"\n"],
+            [] if descriptor is None else [descriptor],
+        )
+        while True:
+            answer = _parsed(self._line(end))
+            if not isinstance(answer, dict) or answer.get("id") != name:
+                continue
+            if "error" in answer:
+                error = answer["error"]
+                why = error.get("desc") if isinstance(error, dict) else None
+                why = why[:_MOST_QUOTED] if isinstance(why, str) else "it does not say why"
+                raise RefusedError(f"QEMU refuses {command}: {why}", "see QEMU's QMP reference")
+            return answer.get("return")
+
+    def _await_greeting(self) -> None:
+        """Take the greeting of a QMP monitor; raise PageInspectError for another, or none."""
+        try:
+            greeting = _parsed(self._line(time.monotonic() + GREETING_S))
+        except TimeoutError:
+            if not self._said:
+                raise _busy(self.path) from None
+            greeting = None
+        except ConnectionError:
+            greeting = None
+        except OSError as error:
+            raise PageInspectError(f"cannot read {self.path}: {error.strerror}", _HOW) from None
+        if not isinstance(greeting, dict) or "QMP" not in greeting:
+            raise PageInspectError(f"{self.path} does not speak QMP", _HOW)
+
+    def _line(self, end: float) -> bytes:
+        """Return the next line. Raises OSError when it does not come by `end`, or is too long."""
+        searched = 0
+        while True:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(errno.ETIMEDOUT, "it took too long")
+            length = self._said.find(b"\n", searched) + 1
+            if length:
+                line = bytes(self._said[:length])
+                del self._said[:length]
+                return line
+            searched = len(self._said)
+            self._receive(left)
+
+    def _receive(self, seconds: float) -> None:
+        self._socket.settimeout(seconds)
+        space = socket.CMSG_SPACE(_CREDENTIALS.size)
+        with contextlib.suppress(TimeoutError):
+            said, ancillary, _, _ = self._socket.recvmsg(_AT_ONCE, space)
+            if not said:
+                raise ConnectionResetError(errno.ECONNRESET, "the connection was closed")
+            self._said += said
+            self._left -= len(said)
+            for level, kind, data in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                    self.answering = Peer(*_CREDENTIALS.unpack(data))
+        if self._left < 0:
+            raise OSError(errno.EMSGSIZE, f"it said more than {LARGEST >> 20} MiB")
+
+
+def _parsed(line: bytes) -> object:
+    """Return what a line of JSON says; None for anything else."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _connect(path: Path) -> socket.socket:
+    """Connect, within GREETING_S; say what is in the way."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise PageInspectError(f"{path} is not a socket", _HOW)
+        connection = socket.socket(socket.AF_UNIX)
+        # With it, each answer says which process sent it.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        # With settimeout() a full queue would not be waited for.
+        limit = struct.pack("ll", int(GREETING_S), int(GREETING_S % 1 * 1e6))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        connection.connect(str(path))
+    except FileNotFoundError:
+        raise PageInspectError(f"{path}: no such socket", _HOW) from None
+    except PermissionError:
+        raise PageInspectError(
+            f"{path}: permission denied", "run as root, or as the user that QEMU runs as"
+        ) from None
+    except ConnectionRefusedError:
+        raise PageInspectError(
+            f"nobody listens at {path}", f"the QEMU that made it has ended; {_HOW}"
+        ) from None
+    except BlockingIOError:
+        raise _busy(path) from None
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot connect to {path}: {error.strerror or error}", _HOW
+        ) from None
+    return connection
+
+
+def _busy(path: Path) -> PageInspectError:
+    return PageInspectError(
+        f"{path} is busy: no greeting within {GREETING_S:g} s",
+        "a QMP socket serves one client at a time: end the other one, or give QEMU a second -qmp",
+    )

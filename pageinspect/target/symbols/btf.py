@@ -1,0 +1,256 @@
+"""The BTF format: which types there are, by name and by id.
+
+The format is described in the kernel's Documentation/bpf/btf.rst. A kernel has 95 to 125 thousand
+types, so one pass notes only where each begins; a type is decoded when it is asked for.
+"""
+
+import struct
+from bisect import bisect_right
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+
+from .cache import Answers
+
+_HEADER = struct.Struct("<HBBIIIII")
+_TYPE = struct.Struct("<III")
+_MAGIC = 0xEB9F
+BTF_MAGIC = _MAGIC.to_bytes(2, "little")
+"""How BTF begins."""
+
+
+class Kind(IntEnum):
+    """The kinds of BTF type records."""
+
+    VOID = 0
+    INT = 1
+    PTR = 2
+    ARRAY = 3
+    STRUCT = 4
+    UNION = 5
+    ENUM = 6
+    FWD = 7
+    TYPEDEF = 8
+    VOLATILE = 9
+    CONST = 10
+    RESTRICT = 11
+    FUNC = 12
+    FUNC_PROTO = 13
+    VAR = 14
+    DATASEC = 15
+    FLOAT = 16
+    DECL_TAG = 17
+    TYPE_TAG = 18
+    ENUM64 = 19
+
+
+# Bytes that follow the common 12 of each kind: a fixed part, and a part for each of vlen entries.
+_FIXED = {Kind.INT: 4, Kind.ARRAY: 12, Kind.VAR: 4, Kind.DECL_TAG: 4}
+_PER_ENTRY = {
+    Kind.STRUCT: 12,
+    Kind.UNION: 12,
+    Kind.ENUM: 8,
+    Kind.FUNC_PROTO: 8,
+    Kind.DATASEC: 12,
+    Kind.ENUM64: 12,
+}
+_NAMED = frozenset(
+    (Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.VAR, Kind.FLOAT)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One type record; `extra` is the offset of what follows its common part."""
+
+    kind: Kind
+    name: str
+    vlen: int
+    kind_flag: bool
+    size_or_type: int
+    extra: int
+
+
+class BtfError(ValueError):
+    """The bytes are not BTF, or of a form that this reader does not know."""
+
+
+class Btf:
+    """The BTF of one kernel: `data` is the whole .BTF section, /sys/kernel/btf/vmlinux as it is.
+
+    It is not parsed while `answers` has what is asked for.
+    """
+
+    def __init__(self, data: bytes, answers: Answers | None = None) -> None:
+        self.data = data
+        self.answers = Answers() if answers is None else answers
+        if len(data) < _HEADER.size:
+            raise BtfError("it is too short for BTF")
+        magic, version, _, header_size, type_offset, type_size, str_offset, str_size = (
+            _HEADER.unpack_from(data)
+        )
+        if magic != _MAGIC or version != 1:
+            raise BtfError("it does not begin with the BTF magic number")
+        self._types = header_size + type_offset
+        self._end = self._types + type_size
+        self._strings = header_size + str_offset
+        self._strings_end = self._strings + str_size
+        if self._end > len(data) or self._strings_end > len(data) or not str_size:
+            raise BtfError("it is cut off")
+        if not self.answers.types:
+            _ = self._index
+
+    @cached_property
+    def _index(self) -> tuple[list[int], dict[tuple[int, int], int]]:
+        """Return the offset of each type by its id, and the ids by kind and offset of the name."""
+        data, end, unpack = self.data, self._end, _TYPE.unpack_from
+        offsets = [0]
+        ids: dict[tuple[int, int], int] = {}
+        fixed = [_FIXED.get(kind, 0) for kind in Kind]
+        per_entry = [_PER_ENTRY.get(kind, 0) for kind in Kind]
+        named = [kind in _NAMED for kind in Kind]
+        offset = self._types
+        while offset < end:
+            try:
+                name, info, _ = unpack(data, offset)
+                kind = info >> 24 & 0x1F
+                size = 12 + fixed[kind] + per_entry[kind] * (info & 0xFFFF)
+            except (struct.error, IndexError):
+                raise BtfError(f"type {len(offsets)} is of an unknown kind or cut off") from None
+            if name and named[kind]:
+                # Of unrelated types that share a name the first is as good as any.
+                ids.setdefault((kind, name), len(offsets))
+            offsets.append(offset)
+            offset += size
+        return offsets, ids
+
+    def __len__(self) -> int:
+        return len(self._index[0])
+
+    def _string(self, offset: int) -> str:
+        start = self._strings + offset
+        end = self.data.find(b"\0", start, self._strings_end)
+        return self.data[start : self._strings_end if end < 0 else end].decode("utf-8", "replace")
+
+    def _find_string(self, text: str) -> int | None:
+        """Return the offset of a string, or None; each is stored once."""
+        wanted = b"\0" + text.encode() + b"\0"
+        position = self.data.find(wanted, self._strings, self._strings_end)
+        return None if position < 0 else position + 1 - self._strings
+
+    def find(self, kind: Kind, name: str) -> int | None:
+        """Return the id of the type of this kind and name, or None."""
+        key = f"{int(kind)} {name}"
+        known = self.answers.types.get(key)
+        if known is None:
+            string = self._find_string(name)
+            found = None if string is None else self._index[1].get((kind, string))
+            known = [] if found is None else [found]
+            self.answers.learn(self.answers.types, key, known)
+        return known[0] if known else None
+
+    def record(self, type_id: int) -> Record:
+        """Return the record of a type id; id 0 is void."""
+        if type_id == 0:
+            return Record(Kind.VOID, "void", 0, kind_flag=False, size_or_type=0, extra=0)
+        offset = self._offset(type_id)
+        name, info, size_or_type = _TYPE.unpack_from(self.data, offset)
+        return Record(
+            Kind(info >> 24 & 0x1F),
+            self._string(name) if name else "",
+            info & 0xFFFF,
+            bool(info >> 31),
+            size_or_type,
+            offset + 12,
+        )
+
+    def _offset(self, type_id: int) -> int:
+        known = self.answers.offsets.get(str(type_id))
+        if known and self._types <= known[0] <= self._end - _TYPE.size:
+            return known[0]
+        offsets = self._index[0]
+        if not 0 < type_id < len(offsets):
+            raise BtfError(f"it has no type {type_id}")
+        self.answers.learn(self.answers.offsets, str(type_id), [offsets[type_id]])
+        return offsets[type_id]
+
+    def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
+        try:
+            return struct.unpack_from(form, self.data, offset)
+        except struct.error:
+            raise BtfError("it is cut off within a type") from None
+
+    def integer(self, record: Record) -> tuple[bool, bool, int]:
+        """Return (signed, boolean, bits) of an INT record."""
+        (word,) = self._unpack("<I", record.extra)
+        encoding = word >> 24 & 0xF
+        return bool(encoding & 1), bool(encoding & 4), word & 0xFF
+
+    def array(self, record: Record) -> tuple[int, int]:
+        """Return (element type id, length) of an ARRAY record."""
+        element, _, length = self._unpack("<III", record.extra)
+        return element, length
+
+    def members(self, record: Record) -> list[tuple[str, int, int, int]]:
+        """Return (name, type id, bit offset, bit field size or 0) of each member."""
+        members = []
+        for i in range(record.vlen):
+            name, type_id, offset = self._unpack("<III", record.extra + 12 * i)
+            bits = offset >> 24 if record.kind_flag else 0
+            members.append(
+                (
+                    self._string(name),
+                    type_id,
+                    offset & 0xFFFFFF if record.kind_flag else offset,
+                    bits,
+                )
+            )
+        return members
+
+    def enumerators(self, record: Record) -> list[tuple[str, int]]:
+        """Return (name, value) of an ENUM or ENUM64 record, signed as the enum is."""
+        entries = []
+        wide = record.kind is Kind.ENUM64
+        bits = 64 if wide else 32
+        for i in range(record.vlen):
+            if wide:
+                name, low, high = self._unpack("<III", record.extra + 12 * i)
+                value = high << 32 | low
+            else:
+                name, value = self._unpack("<II", record.extra + 8 * i)
+            if record.kind_flag and value >> (bits - 1):
+                value -= 1 << bits
+            entries.append((self._string(name), value))
+        return entries
+
+    def parameters(self, record: Record) -> list[tuple[str, int]]:
+        """Return (name, type id) of a FUNC_PROTO's parameters; ("", 0) at the end is `...`."""
+        pairs = (self._unpack("<II", record.extra + 8 * i) for i in range(record.vlen))
+        return [(self._string(name) if name else "", type_id) for name, type_id in pairs]
+
+    def find_enumerator(self, name: str) -> tuple[int, int] | None:
+        """Return (id of its enum, value) of the enumerator `name`, or None."""
+        known = self.answers.enumerators.get(name)
+        if known is None:
+            known = list(self._search_enumerator(name) or ())
+            self.answers.learn(self.answers.enumerators, name, known)
+        return (known[0], known[1]) if known else None
+
+    def _search_enumerator(self, name: str) -> tuple[int, int] | None:
+        string = self._find_string(name)
+        if string is None:
+            return None
+        # An enumerator refers to its name's string by offset: look for that word, then for whose
+        # record it lies in, rather than decode every enum of the kernel.
+        word = struct.pack("<I", string)
+        position = self.data.find(word, self._types, self._end)
+        while position >= 0:
+            type_id = bisect_right(self._index[0], position) - 1
+            record = self.record(type_id)
+            size = _PER_ENTRY.get(record.kind, 0)
+            if record.kind in (Kind.ENUM, Kind.ENUM64) and position >= record.extra:
+                index, inside = divmod(position - record.extra, size)
+                if inside == 0:
+                    return type_id, self.enumerators(record)[index][1]
+            position = self.data.find(word, position + 1, self._end)
+        return None

@@ -1,0 +1,127 @@
+"""What was asked of a kernel's BTF and symbols before: numbers kept in the user's cache.
+
+Parsing both takes most of a short command's time, and every run asks the same few things of them.
+A file belongs to the bytes that were parsed (keys.py); one that others could have written is not
+read.
+"""
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drgn import SymbolBinding, SymbolKind
+
+from ...errors import PageInspectError
+from ...host.files import PRIVATE, UntrustedError, read_trusted, replacing, trusted_folder
+from ...paths import cache_folder
+from ...version import __version__
+
+FORM = 2
+"""Of what the files hold; part of their names."""
+_KINDS = {"symbols": (0, 4), "types": (0, 1), "offsets": (1,), "enumerators": (0, 2)}
+"""How many numbers answers of each kind have."""
+_BINDINGS = {each.value for each in SymbolBinding}
+_SYMBOL_KINDS = {each.value for each in SymbolKind}
+_MOST_FILES = 64
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a damaged file raises; such a file is taken as one that is not there."""
+
+Numbers = list[int]
+
+
+@dataclass
+class Answers:
+    """Numbers by what was asked for; an empty list is that there is no such thing.
+
+    `symbols`: [address, size, binding, kind] by name, without what KASLR adds. `types`: [id] by
+    kind and name. `offsets`: [offset in the BTF] by type id. `enumerators`: [id, value] by name.
+    """
+
+    path: Path | None = None
+    symbols: dict[str, Numbers] = field(default_factory=dict)
+    types: dict[str, Numbers] = field(default_factory=dict)
+    offsets: dict[str, Numbers] = field(default_factory=dict)
+    enumerators: dict[str, Numbers] = field(default_factory=dict)
+    learnt: bool = False
+    """Something was added that the file does not have."""
+    refused: UntrustedError | None = None
+    """Why the cache is not used."""
+
+    def learn(self, kind: dict[str, Numbers], name: str, numbers: Numbers) -> None:
+        """Note an answer."""
+        kind[name] = numbers
+        self.learnt = True
+
+    def save(self) -> None:
+        """Write what was learnt, whole or not at all; a cache that cannot be written is none."""
+        if self.path is None or not self.learnt:
+            return
+        content = json.dumps({kind: getattr(self, kind) for kind in _KINDS})
+        with (
+            contextlib.suppress(OSError, UntrustedError),
+            trusted_folder(self.path.parent, make=True, mode=0o700) as folder,
+        ):
+            with replacing(folder, self.path.name, mode=PRIVATE) as file:
+                file.write(content.encode("ascii"))
+            self.learnt = False
+            _forget_oldest(folder)
+
+
+def load_answers(key: str | None) -> Answers:
+    """Return what is known by this key, nothing for the first time and for None.
+
+    Nothing is read from, or kept in, a cache that another user can change: `refused` says so.
+    """
+    if key is None:
+        return Answers()
+    try:
+        path = cache_folder() / "answers" / f"{key}-{__version__}-{FORM}.json"
+        with trusted_folder(path.parent):
+            pass
+    except UntrustedError as error:
+        return Answers(refused=error)
+    except PageInspectError:
+        # There is no home folder.
+        return Answers()
+    except OSError:
+        return Answers(path)
+    try:
+        document = json.loads(read_trusted(path))
+        symbols, types, offsets, enumerators = (
+            _checked(document[kind], lengths) for kind, lengths in _KINDS.items()
+        )
+        _check_symbols(symbols)
+    except (OSError, UntrustedError, *_DAMAGED):
+        return Answers(path)
+    return Answers(path, symbols, types, offsets, enumerators)
+
+
+def _forget_oldest(folder: int) -> None:
+    """Remove what was written longest ago: cores that are damaged each have files of their own."""
+    listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        names = [name for name in os.listdir(listing) if name.endswith(".json")]  # noqa: PTH208
+        written = {
+            name: os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns for name in names
+        }
+        for name in sorted(names, key=lambda name: written[name], reverse=True)[_MOST_FILES:]:
+            os.unlink(name, dir_fd=folder)
+    finally:
+        os.close(listing)
+
+
+def _checked(answers: Any, lengths: tuple[int, ...]) -> dict[str, Numbers]:
+    for numbers in answers.values():
+        whole = all(type(number) is int and -(1 << 63) <= number < 1 << 64 for number in numbers)
+        if not whole or len(numbers) not in lengths:
+            raise ValueError
+    return dict(answers)
+
+
+def _check_symbols(symbols: dict[str, Numbers]) -> None:
+    for address, size, binding, kind in filter(None, symbols.values()):
+        if address < 0 or size < 0 or binding not in _BINDINGS or kind not in _SYMBOL_KINDS:
+            raise ValueError

@@ -1,0 +1,131 @@
+"""Registers a kernel's BTF and kallsyms with a drgn Program.
+
+After `attach_btf`, `prog.type("struct page")`, `prog["PG_head"]`, `prog["mem_section"]` and drgn's
+own helpers work as they do with DWARF.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from drgn import FindObjectFlags, Object, Program, Type, TypeKind
+
+from ...errors import PageInspectError
+from .btf import Btf, Kind
+from .btf_types import BtfTypes
+from .cache import Answers, load_answers
+from .find import SymbolFinder, address_of, find_btf, find_symbols, kept_symbols, read_btf
+from .kallsyms import read_kallsyms
+from .keys import types_key
+
+_NAME = "pageinspect BTF"
+
+# BTF describes no variables but per-CPU ones, and an old pahole left those out too. So the types of
+# those that drgn's helpers and this package ask for are written here. One that a helper takes for
+# optional must be here as well: without __highest_present_section_nr, for_each_valid_page_range()
+# reads past the sections and may return a range that does not exist; without nr_node_ids,
+# for_each_online_pgdat() knows one node.
+_VARIABLES = {
+    "__cpu_online_mask": "struct cpumask",
+    "__cpu_possible_mask": "struct cpumask",
+    "__highest_present_section_nr": "unsigned long",
+    "__per_cpu_offset": "unsigned long [8192]",
+    "init_pid_ns": "struct pid_namespace",
+    "max_pfn": "unsigned long",
+    "mem_section": "struct mem_section **",
+    "modules": "struct list_head",
+    "node_data": "struct pglist_data *[1024]",
+    "node_states": "nodemask_t [8]",
+    "nr_cpu_ids": "unsigned int",
+    "nr_node_ids": "unsigned int",
+    "page_offset_base": "unsigned long",
+    "vm_event_states": "struct vm_event_state",
+    "vmemmap_base": "unsigned long",
+    "hstates": "struct hstate [2]",
+    "hugetlb_max_hstate": "int",
+}
+_NEEDED = ("mem_section", "__highest_present_section_nr", "vmemmap_base")
+
+
+class _Finders:
+    """The callbacks that answer a Program's questions from BTF and kallsyms."""
+
+    def __init__(self, prog: Program, btf: Btf, symbols: SymbolFinder) -> None:
+        self._prog = prog
+        self._btf = btf
+        self._types = BtfTypes(prog, btf)
+        self._symbols = symbols
+
+    def type(
+        self, _prog: Program, kinds: set[TypeKind], name: str, filename: str | None
+    ) -> Type | None:
+        return None if filename else self._types.find(kinds, name)
+
+    def object(
+        self, _prog: Program, name: str, flags: FindObjectFlags, filename: str | None
+    ) -> Object | None:
+        if filename:
+            return None
+        if flags & FindObjectFlags.CONSTANT:
+            found = self._constant(name)
+            if found is not None:
+                return found
+        return self._variable(name) if flags & FindObjectFlags.VARIABLE else None
+
+    def _constant(self, name: str) -> Object | None:
+        entry = self._btf.find_enumerator(name)
+        return None if entry is None else Object(self._prog, self._types.type(entry[0]), entry[1])
+
+    def _variable(self, name: str) -> Object | None:
+        if name == "vmemmap":
+            base = self._variable("vmemmap_base")
+            return None if base is None else Object(self._prog, "struct page *", base.value_())
+        variable = self._btf.find(Kind.VAR, name)
+        if variable is None and name not in _VARIABLES:
+            return None
+        address = address_of(self._prog, self._symbols, name)
+        if address is None:
+            return None
+        type_: Type | str = _VARIABLES[name] if variable is None else self._types.type(variable)
+        return Object(self._prog, type_, address=address)
+
+
+def attach_btf(
+    prog: Program,
+    vmcoreinfo: Mapping[str, str],
+    *,
+    live: bool,
+    btf: Path | None = None,
+    kallsyms: Path | None = None,
+) -> tuple[Answers, ...]:
+    """Let `prog` answer from BTF and kallsyms, before any other source.
+
+    Both are the kernel's own, or in the files that are named. Returns the answers to be saved once
+    all went well, which are none of files. Raises PageInspectError when there is no BTF, or no
+    symbols, that can be read.
+    """
+    symbols: SymbolFinder
+    kept: tuple[Answers, ...] = ()
+    if kallsyms is not None:
+        symbols = read_kallsyms(kallsyms, vmcoreinfo)
+    elif btf is not None:
+        symbols = find_symbols(prog, live=live)
+    else:
+        symbols, answers = kept_symbols(prog, vmcoreinfo, live=live)
+        kept = (answers,)
+    for name in _NEEDED:
+        if address_of(prog, symbols, name) is None:
+            raise PageInspectError(
+                f"{kallsyms or 'kallsyms of this kernel'} has no {name}: it is cut off, or has no "
+                "variables (CONFIG_KALLSYMS_ALL)",
+                "give System.map of the very same build (--kallsyms FILE), or -s VMLINUX",
+            )
+
+    def known(data: bytes) -> Answers:
+        return load_answers(types_key(vmcoreinfo, data) if kept else None)
+
+    types = find_btf(prog, symbols, known, live=live) if btf is None else read_btf(btf)
+    finders = _Finders(prog, types, symbols)
+    prog.register_symbol_finder(_NAME, symbols, enable_index=0)
+    prog.register_type_finder(_NAME, finders.type, enable_index=0)
+    prog.register_object_finder(_NAME, finders.object, enable_index=0)
+    return (*kept, types.answers) if kept else ()

@@ -1,0 +1,1 @@
+"""Bulk reads of struct pages."""

@@ -1,0 +1,145 @@
+"""Bulk reads of the vmemmap, a whole memory section at a time; interprets nothing."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from drgn import FaultError, Program
+
+from ..model.arch import PAGE_SIZE, SECTION_PFNS
+from ..model.batch import FolioHeads, PageBatch, Words
+from ..model.layout import PageLayout
+from ..model.ranges import Range, intersect
+from ..target.page_tables import PageTables
+from .elf_mmap import MappedVmemmap
+
+_MOST_HEADS = 64
+"""Heads outside a batch that are read: one folio can reach into it, more say damaged memory."""
+
+# OSError: the core's disk has a bad block, or the guest that is looked at ended.
+_UNREADABLE = (FaultError, OSError)
+
+
+def _read(
+    prog: Program, layout: PageLayout, first: int, n: int, tables: PageTables | None = None
+) -> tuple[Words, npt.NDArray[np.bool_] | None]:
+    """Return the words of n struct pages, and which are readable (None: all)."""
+    size = layout.struct_size
+    address = layout.vmemmap + first * size
+    try:
+        data: bytes | bytearray = prog.read(address, n * size)
+        readable = None
+    except _UNREADABLE:
+        pieces = _mapped_pieces(tables, address, n * size)
+        data, readable = _read_around_holes(prog, address, n, size, pieces)
+    return np.frombuffer(data, np.uint64).reshape(n, size // 8), readable
+
+
+def _mapped_pieces(tables: PageTables | None, address: int, length: int) -> list[Range]:
+    """Return what of some virtual memory is mapped, as (start, end) from its address.
+
+    All of it where that is not known. To look saves a thousand reads for a section that is not.
+    """
+    everything = [(0, length)]
+    if tables is None:
+        return everything
+    first, end = address // PAGE_SIZE, -(-(address + length) // PAGE_SIZE)
+    try:
+        mapped = tables.frames(first, end) >= 0
+    except _UNREADABLE:
+        return everything
+    edges = np.flatnonzero(np.diff(mapped, prepend=False, append=False))
+    places = (edges * PAGE_SIZE + (first * PAGE_SIZE - address)).tolist()
+    return intersect(list(zip(places[::2], places[1::2], strict=True)), everything)
+
+
+def _read_around_holes(
+    prog: Program, address: int, n: int, size: int, pieces: list[Range]
+) -> tuple[bytearray, npt.NDArray[np.bool_]]:
+    """Halve the pieces that cannot be read until the holes are told from the rest.
+
+    Holes, and what is in no piece, read as zeros.
+    """
+    data = bytearray(n * size)
+    readable = np.ones(n, np.bool_)
+    starts, ends = [start for start, _ in pieces], [end for _, end in pieces]
+    for start, end in zip([0, *ends], [*starts, len(data)], strict=True):
+        if start < end:
+            readable[start // size : -(-end // size)] = False
+    while pieces:
+        start, end = pieces.pop()
+        try:
+            data[start:end] = prog.read(address + start, end - start)
+        except _UNREADABLE:
+            first, last = (address + start) // PAGE_SIZE, (address + end - 1) // PAGE_SIZE
+            if first == last:
+                readable[start // size : -(-end // size)] = False
+            else:
+                middle = (first + last + 1) // 2 * PAGE_SIZE - address
+                pieces += [(start, middle), (middle, end)]
+    # A struct page that is no power of two may be readable in part.
+    np.frombuffer(data, np.uint64).reshape(n, -1)[~readable] = 0
+    return data, readable
+
+
+def _wanted(batch_start: int, n: int, ranges: Sequence[Range]) -> npt.NDArray[np.bool_] | None:
+    inside = intersect(ranges, [(batch_start, batch_start + n)])
+    if inside == [(batch_start, batch_start + n)]:
+        return None
+    wanted = np.zeros(n, np.bool_)
+    for start, end in inside:
+        wanted[start - batch_start : end - batch_start] = True
+    return wanted
+
+
+def walk(
+    prog: Program,
+    layout: PageLayout,
+    spanned: Sequence[Range],
+    wanted: Sequence[Range],
+    mapped: MappedVmemmap | None = None,
+    tables: PageTables | None = None,
+) -> Iterator[PageBatch]:
+    """Yield the PageBatches of every memory section that holds a wanted pfn, in order.
+
+    `spanned` and `wanted` are sorted disjoint (start, end) pfns, end exclusive. A batch is what one
+    section has of struct pages, so that free blocks and all but gigantic folios are whole in it.
+    With `mapped`, words may be a view of a file, read-only. `tables` are those of a kernel that
+    stands still.
+    """
+    for section in _sections(wanted):
+        for start, end in intersect(spanned, [(section, section + SECTION_PFNS)]):
+            asked = _wanted(start, end - start, wanted)
+            if asked is None or asked.any():
+                words = None if mapped is None else mapped.read(start, end - start)
+                readable = None
+                if words is None:
+                    words, readable = _read(prog, layout, start, end - start, tables)
+                yield PageBatch(start, words, readable, asked)
+
+
+def _sections(ranges: Sequence[Range]) -> Iterator[int]:
+    """Yield the first pfn of every section that the ranges touch, once each."""
+    last = -1
+    for start, end in ranges:
+        for number in range(max(start // SECTION_PFNS, last + 1), -(-end // SECTION_PFNS)):
+            last = number
+            yield number * SECTION_PFNS
+
+
+def read_folio_heads(prog: Program, layout: PageLayout, pfns: npt.NDArray[np.int64]) -> FolioHeads:
+    """Read the folios whose heads are at `pfns`, what cannot be read as zeros.
+
+    For the heads of gigantic folios, which lie outside the batch of their tails: a few at most, and
+    what lies beyond _MOST_HEADS is not looked for, and zeros. So is what follows the end of a
+    memory section, where no folio begins.
+    """
+    words = np.zeros((len(pfns), 2, layout.struct_size // 8), np.uint64)
+    readable = np.ones((len(pfns), 2), np.bool_)
+    for i, pfn in enumerate(pfns[:_MOST_HEADS].tolist()):
+        n = min(2, SECTION_PFNS - pfn % SECTION_PFNS)
+        words[i, :n], mask = _read(prog, layout, pfn, n)
+        if mask is not None:
+            readable[i, :n] = mask
+    both = words.reshape(len(pfns), 2 * layout.struct_size // 8)
+    return FolioHeads(both, None if readable.all() else readable)
