@@ -2,7 +2,7 @@
 # sudo make uninstall   removes both
 # make demo   what pageinspect does, on a real kernel in a guest
 # make test   the tests, guests included; make test-all adds cases that others stand for
-# make lint   ruff and mypy
+# make lint   ruff, mypy, and the layers of packages
 # make fuzz   a core damaged in 2000 ways, and what commands say of it
 # make bench  speed beside the peers
 # make large-cores   cores of large machines, for make bench: 8 GiB of memory, some fifteen minutes
@@ -85,6 +85,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 fuzz: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest

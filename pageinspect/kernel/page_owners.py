@@ -17,6 +17,12 @@ def _text(string: Object) -> str:
     return data.decode("utf-8", "replace")
 
 
+def page_offset_base(prog: Program) -> int:
+    """Return the address at which the direct map begins."""
+    base: int = prog["page_offset_base"].value_()
+    return base
+
+
 def slab_cache(prog: Program, page: int) -> str:
     """Return the name of the slab cache that the page at this struct page belongs to."""
     try:

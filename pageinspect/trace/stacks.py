@@ -1,25 +1,8 @@
 """Kernel stacks as names: without what tracing itself put on them, and who it was that freed."""
 
-import bisect
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from ..units import printable
-
-if TYPE_CHECKING:
-    from drgn import Program
-
-_KALLSYMS = Path("/proc/kallsyms")
-_MODULES = Path("/proc/modules")
-_OF_A_MODULE = re.compile(r"^([0-9a-f]+) [tTwW] (\S+)\t\[(\S+)\]$", re.MULTILINE)
-_MODULE = re.compile(r"^(\S+) (\d+) .* 0x([0-9a-f]+)\b", re.MULTILINE)
-"""Name, size and address."""
-
-_LONGEST_FUNCTION = 1 << 16
-"""Of what is in no module's range: BPF programs, and what a module runs once, when it is loaded."""
 
 _MACHINERY = re.compile(
     r"(bpf_prog_[0-9a-f]{16}(_|$)|bpf_trace_run|__bpf_trace_|__traceiter_|trace_call_bpf|bpf_get_stack|bpf_raw_tp_"
@@ -78,72 +61,6 @@ def caller(frames: Sequence[str]) -> str:
     """Return the first function outside of mm's freeing path, or the outermost there is."""
     outside = itertools.dropwhile(lambda frame: plain(frame) in FREEING_PATH, frames)
     return next(outside, frames[-1] if frames else "")
-
-
-class _Modules:
-    """The functions of modules, in order of address, as /proc/kallsyms has and had them.
-
-    A command may unload the module that freed, so what was there at the start is kept.
-    """
-
-    def __init__(self) -> None:
-        self._loaded: list[tuple[str, str, str]] | None = None
-        self._functions: dict[int, tuple[str, int]] = {}
-        self._addresses: list[int] = []
-        self._look()
-
-    def name(self, address: int) -> str | None:
-        """Return the function that the address is in, or None where no known module is."""
-        self._look()
-        i = bisect.bisect_right(self._addresses, address) - 1
-        if i < 0:
-            return None
-        name, end = self._functions[self._addresses[i]]
-        return name if address < end else None
-
-    def _look(self) -> None:
-        """Read the symbols, if modules came or went since the last look."""
-        try:
-            loaded = _MODULE.findall(_MODULES.read_text("ascii", "replace"))
-        except FileNotFoundError:
-            # Without CONFIG_MODULES there are the functions of BPF programs alone.
-            loaded = []
-        if loaded == self._loaded:
-            return
-        self._loaded = loaded
-        ranges = {name: (int(base, 16), int(base, 16) + int(size)) for name, size, base in loaded}
-        symbols = _KALLSYMS.read_text("ascii", "replace")
-        for address, name, module in _OF_A_MODULE.findall(symbols):
-            start = int(address, 16)
-            base, end = ranges.get(module, (0, 0))
-            if not base <= start < end:
-                end = start + _LONGEST_FUNCTION
-            self._functions[start] = (f"{name} [{module}]", end)
-        self._addresses = sorted(self._functions)
-
-
-class Symbolizer:
-    """Names of kernel addresses, of functions that came with a module as well."""
-
-    def __init__(self, prog: "Program") -> None:
-        self._prog = prog
-        self._modules = _Modules()
-        self._text = (prog.symbol("_stext").address, prog.symbol("_etext").address)
-        self._names: dict[int, str] = {}
-
-    def name(self, address: int) -> str:
-        """Return the function that the call before this return address is in."""
-        if address not in self._names:
-            self._names[address] = printable(self._look_up(address - 1))
-        return self._names[address]
-
-    def _look_up(self, address: int) -> str:
-        if self._text[0] <= address < self._text[1]:
-            try:
-                return self._prog.symbol(address).name
-            except LookupError:
-                return f"{address:#x}"
-        return self._modules.name(address) or f"{address:#x}"
 
 
 class Stacks:

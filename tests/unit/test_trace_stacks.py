@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from pageinspect.trace import stacks as module
-from pageinspect.trace.stacks import LOST, Stacks, Symbolizer, caller, without_machinery
+from pageinspect.trace import symbolizer as symbolizer_module
+from pageinspect.trace.stacks import LOST, Stacks, caller, without_machinery
+from pageinspect.trace.symbolizer import Symbolizer
 
 BALLOON = (
     "__free_frozen_pages",
@@ -93,12 +94,12 @@ def kallsyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Functions of the kernel, of a BPF program and of one module; that is in `modules` beside."""
     kallsyms, modules = tmp_path / "kallsyms", tmp_path / "modules"
     modules.write_text("zram 40960 0 - Live 0x00000000c0000000\n")
-    monkeypatch.setattr(module, "_MODULES", modules)
+    monkeypatch.setattr(symbolizer_module, "_MODULES", modules)
     kallsyms.write_text(
         "0000000000001100 T zs_free\n00000000b0000000 t bpf_prog_1\t[bpf]\n"
         "00000000c0000100 t slot_free\t[zram]\n"
     )
-    monkeypatch.setattr(module, "_KALLSYMS", kallsyms)
+    monkeypatch.setattr(symbolizer_module, "_KALLSYMS", kallsyms)
     return kallsyms
 
 

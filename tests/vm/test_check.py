@@ -19,10 +19,10 @@ from drgn.helpers.linux.sched import cpu_curr
 from guest_dump import dump_unlocked
 
 from pageinspect.analysis.counter_check import CounterCheck, balance
-from pageinspect.analysis.page_facts.describe import describe
 from pageinspect.analysis.totals import UseTally
 from pageinspect.classify import Pages, use_name
 from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.inspector.describe import describe
 from pageinspect.inspector.inspector import Inspector, inspect, marking_of
 from pageinspect.kernel import marking
 from pageinspect.kernel.counters import read_counters

@@ -1,7 +1,7 @@
 """Everything about one page, as plain facts: what it is, what was read, and by which rule."""
 
-from ...inspector.address import resolve_addresses
-from .describe import describe
+from .describe import describe_page
 from .facts import Fact, PageFacts
+from .reader import KernelReader, UnreadableError
 
-__all__ = ["Fact", "PageFacts", "describe", "resolve_addresses"]
+__all__ = ["Fact", "KernelReader", "PageFacts", "UnreadableError", "describe_page"]

@@ -1,41 +1,25 @@
-"""Describes pages: from their columns, and by what they point to."""
+"""Describes a page: from its columns, and by what they point to."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from drgn import FaultError, Program
 
 from ...classify import Code, Pages, code_name, use_name
 from ...classify.contradictions import CONFLICTS, Conflict
 from ...classify.uses import rule_of
-from ...inspector.inspector import Inspector
-from ...kernel import page_owners
 from ...model.arch import SECTION_PFNS
 from ...model.memory_map import TRYLOCK
 from ...model.page_types import SLOTS
-from ...model.ranges import merge
 from . import flags
 from .facts import Fact, PageFacts
+from .reader import KernelReader, UnreadableError
 from .words import low_bits_of, mapcounts, word_fact
 
 
-def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
-    """Describe each pfn, which must have a struct page, in the order given."""
-    # What a page belongs to is not told without types.
-    prog = None if inspector.layout.untold else inspector.target.prog
-    known: dict[int, PageFacts] = {}
-    for pages in inspector.sections(merge((pfn, pfn + 1) for pfn in pfns)):
-        first = pages.batch.first
-        for pfn in pfns:
-            if first <= pfn < first + len(pages) and pfn not in known:
-                known[pfn] = describe_page(pages, pfn - first, prog)
-    return [known[pfn] for pfn in pfns]
-
-
-def describe_page(pages: Pages, i: int, prog: Program | None) -> PageFacts:
-    """Describe page number i of a batch; without a Program, by its struct page alone."""
-    page = _Page(pages, i, prog)
+def describe_page(pages: Pages, i: int, kernel: KernelReader | None = None) -> PageFacts:
+    """Describe page number i of a batch; without a reader, by its struct page alone."""
+    page = _Page(pages, i, kernel)
     if page.type_name == "unreadable":
         use = Fact("use", "unreadable", "unreadable", "", rule_of(page.use).sentence)
         return PageFacts(page.pfn, readable=False, facts=(*page.addresses(), use, *page.section()))
@@ -60,8 +44,8 @@ def _hex(name: str, value: int, rule: str = "", raw: str = "") -> Fact:
 class _Page:
     """One page of a batch, fact by fact."""
 
-    def __init__(self, pages: Pages, i: int, prog: Program | None) -> None:
-        self.pages, self.i, self.prog = pages, i, prog
+    def __init__(self, pages: Pages, i: int, kernel: KernelReader | None) -> None:
+        self.pages, self.i, self.kernel = pages, i, kernel
         self.layout = pages.layout
         self.pfn = pages.batch.first + i
         self.head = int(pages.heads[i])
@@ -82,20 +66,19 @@ class _Page:
     def asked(
         self,
         name: str,
-        read: Callable[[Program], Any],
+        read: Callable[[KernelReader], Any],
         text: Callable[[Any], str],
         raw: str,
         rule: str,
     ) -> Fact:
         """Return a fact that the kernel's own structures tell, or that they do not."""
-        if self.prog is None:
+        if self.kernel is None:
             return Fact(name, None, "unknown", raw, rule)
         try:
-            value = read(self.prog)
+            value = read(self.kernel)
             return Fact(name, value, text(value), raw, rule)
-        except page_owners.UNREADABLE as error:
-            fault = error.address if isinstance(error, FaultError) else None
-            return Fact(name, None, f"cannot be read: {error}", raw, rule, fault)
+        except UnreadableError as error:
+            return Fact(name, None, f"cannot be read: {error}", raw, rule, error.fault)
 
     def addresses(self) -> list[Fact]:
         layout, phys = self.layout, self.pfn << self.layout.page_shift
@@ -109,8 +92,8 @@ class _Page:
             ),
             _hex("phys", phys, "pfn << PAGE_SHIFT.", f"{self.pfn:#x} << {layout.page_shift}"),
         ]
-        if self.prog is not None:
-            base = self.prog["page_offset_base"].value_()
+        if self.kernel is not None:
+            base = self.kernel.page_offset_base()
             facts.append(
                 _hex("virt", base + phys, "page_offset_base + phys: the direct map.", f"{base:#x}")
             )
@@ -239,7 +222,7 @@ class _Page:
         private = self.of_head(self.layout.private)
         return self.asked(
             "hugetlb_flags",
-            lambda prog: page_owners.hugetlb_flags(prog, private),
+            lambda kernel: kernel.hugetlb_flags(private),
             lambda names: ", ".join(names) or "none",
             f"{private:#x}",
             "enum hugetlb_page_flags, in private of the head.",
@@ -315,7 +298,7 @@ class _Page:
             Fact("section", number, str(number), "", f"pfn // {SECTION_PFNS}."),
             self.asked(
                 "section_flags",
-                lambda prog: page_owners.section_flags(prog, number),
+                lambda kernel: kernel.section_flags(number),
                 str,
                 f"mem_section {number}",
                 "The low bits of its section_mem_map.",
@@ -330,7 +313,7 @@ class _Page:
             facts.append(
                 self.asked(
                     "slab_cache",
-                    lambda prog: page_owners.slab_cache(prog, head),
+                    lambda kernel: kernel.slab_cache(head),
                     str,
                     f"{head:#x}",
                     "The name of what slab_cache points to, in the struct slab that overlays it.",
@@ -346,7 +329,7 @@ class _Page:
             facts.append(
                 self.asked(
                     "memcg",
-                    lambda prog: page_owners.cgroup_name(prog, data),
+                    lambda kernel: kernel.cgroup_name(data),
                     str,
                     f"{data:#x}",
                     "The cgroup of the struct mem_cgroup, or of the obj_cgroup, that it points to.",
@@ -367,7 +350,7 @@ class _Page:
             facts.append(
                 self.asked(
                     "file",
-                    lambda prog: page_owners.file_of(prog, mapping),
+                    lambda kernel: kernel.file_of(mapping),
                     lambda file: ", ".join(f"{k} {v}" for k, v in file.items()) or "no inode",
                     f"{mapping:#x}",
                     "host of the struct address_space: its superblock, number and a name.",

@@ -49,16 +49,15 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dump_text is not None:
         return _decode_text(args)
-    from ...analysis import page_facts
     from ...inspector import left_out
+    from ...inspector.address import resolve_addresses
+    from ...inspector.describe import describe
     from ...inspector.inspector import inspect
     from ...report.page import PageReport
 
     opened = inspect(open_target(args))
-    pfns = page_facts.resolve_addresses(
-        args.addresses, opened.target.prog, opened.layout, opened.memory_map
-    )
-    described = tuple(page_facts.describe(opened, pfns))
+    pfns = resolve_addresses(args.addresses, opened.target.prog, opened.layout, opened.memory_map)
+    described = tuple(describe(opened, pfns))
     faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
     report = PageReport(
         opened.target.provenance,

@@ -169,7 +169,8 @@ def run(args: argparse.Namespace) -> int:
     from ...target.symbols.sources import Given
     from ...trace.program import PageFreeProgram
     from ...trace.session import Session
-    from ...trace.stacks import Stacks, Symbolizer
+    from ...trace.stacks import Stacks
+    from ...trace.symbolizer import Symbolizer
 
     # What VMCOREINFO alone tells is too little to trace with.
     target = open_target(given=Given(only="btf"))

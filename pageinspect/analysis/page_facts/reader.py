@@ -1,0 +1,33 @@
+"""What describing a page asks of the kernel beside struct pages."""
+
+from typing import Protocol
+
+
+class UnreadableError(Exception):
+    """Something cannot be read; `fault` is the address where a read failed, if one did."""
+
+    def __init__(self, message: str, fault: int | None = None) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+class KernelReader(Protocol):
+    """Follows pointers that struct pages hold; every method raises UnreadableError."""
+
+    def page_offset_base(self) -> int:
+        """Return the address at which the direct map begins."""
+
+    def slab_cache(self, page: int) -> str:
+        """Return the name of the slab cache that the page at this struct page belongs to."""
+
+    def file_of(self, mapping: int) -> dict[str, str | int]:
+        """Return file system, device, inode number and name of the file of an address_space."""
+
+    def cgroup_name(self, memcg_data: int) -> str:
+        """Return the name of the cgroup that a memcg_data word points to."""
+
+    def section_flags(self, number: int) -> str:
+        """Return the flags of a memory section, such as present|has_mem_map|online|early."""
+
+    def hugetlb_flags(self, private: int) -> list[str]:
+        """Return the names of the flags that hugetlb keeps in private."""

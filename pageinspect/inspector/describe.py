@@ -1,0 +1,59 @@
+"""Describes single pages of an opened kernel."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from drgn import FaultError, Program
+
+from ..analysis.page_facts import PageFacts, UnreadableError, describe_page
+from ..kernel import page_owners
+from ..model.ranges import merge
+from .inspector import Inspector
+
+T = TypeVar("T")
+
+
+def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
+    """Describe each pfn, which must have a struct page, in the order given."""
+    # What a page belongs to is not told without types.
+    kernel = None if inspector.layout.untold else _Reader(inspector.target.prog)
+    known: dict[int, PageFacts] = {}
+    for pages in inspector.sections(merge((pfn, pfn + 1) for pfn in pfns)):
+        first = pages.batch.first
+        for pfn in pfns:
+            if first <= pfn < first + len(pages) and pfn not in known:
+                known[pfn] = describe_page(pages, pfn - first, kernel)
+    return [known[pfn] for pfn in pfns]
+
+
+class _Reader:
+    """The KernelReader of a drgn Program."""
+
+    def __init__(self, prog: Program) -> None:
+        self._prog = prog
+
+    def _read(self, read: Callable[[Program], T]) -> T:
+        try:
+            return read(self._prog)
+        except page_owners.UNREADABLE as error:
+            fault = error.address if isinstance(error, FaultError) else None
+            raise UnreadableError(str(error), fault) from None
+
+    def page_offset_base(self) -> int:
+        return self._read(page_owners.page_offset_base)
+
+    def slab_cache(self, page: int) -> str:
+        return self._read(partial(page_owners.slab_cache, page=page))
+
+    def file_of(self, mapping: int) -> dict[str, str | int]:
+        return self._read(partial(page_owners.file_of, mapping=mapping))
+
+    def cgroup_name(self, memcg_data: int) -> str:
+        return self._read(partial(page_owners.cgroup_name, memcg_data=memcg_data))
+
+    def section_flags(self, number: int) -> str:
+        return self._read(partial(page_owners.section_flags, number=number))
+
+    def hugetlb_flags(self, private: int) -> list[str]:
+        return self._read(partial(page_owners.hugetlb_flags, private=private))
