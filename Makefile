@@ -1,7 +1,8 @@
 # sudo make install     pageinspect for all users: PREFIX is its folder, BINDIR has the command
 # sudo make uninstall   removes both
 # make demo   what pageinspect does, on a real kernel in a guest
-# make test   the tests, guests included; make test-all adds cases that others stand for
+# make test   the tests, guests included; make test-all adds cases that others stand for,
+#             make test-unit runs those that start no process
 # make lint   ruff, mypy, and the layers of packages
 # make fuzz   a core damaged in 2000 ways, and what commands say of it
 # make bench  speed beside the peers

@@ -26,8 +26,8 @@ from typing import NoReturn
 
 from forms import HEADERS, Form, make_forms
 
-from pageinspect.cli import isolation
 from pageinspect.cli.main import main
+from pageinspect.host import progress
 
 DEADLINE_S = 120
 """Seconds that one command may take; it takes half of one."""
@@ -262,10 +262,10 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     # The limit is real, but thirty of them are not to take half an hour.
-    isolation.PATIENCE_S = 10
+    progress.PATIENCE_S = 10
     # Once, rather than in every child.
     for name in (
-        "counter checks",
+        "analysis.counter_check",
         "render",
         *(f"report.{c}" for c in ("check", "listing", "summary")),
     ):

@@ -1,14 +1,12 @@
 """The public surface, and docs made from the code."""
 
-from pathlib import Path
+from places import DOCS
 
 import pageinspect
 from pageinspect.classify.contradictions import CONFLICTS, Conflict
 from pageinspect.classify.selected import SelectedPages
 from pageinspect.classify.uses import RULES
 from pageinspect.inspector.inspector import Inspector
-
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_exported_names() -> None:

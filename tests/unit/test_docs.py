@@ -1,18 +1,14 @@
 """README and docs say what the code does."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
+from machines import table
+from places import ROOT
 
 from pageinspect.cli.parser import COMMANDS
 from pageinspect.errors import Exit
 from pageinspect.vm import catalogue, tools
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests/vm"))
-from machines import table  # noqa: E402 - beside the tests in guests
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -47,7 +43,7 @@ def test_each_line_on_security_names_tests_that_there_are() -> None:
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("## Not covered")[0]
     lines = re.findall(r"^- (.*?)(?=^$|^-|\Z)", text, re.MULTILINE | re.DOTALL)
     assert len(lines) > 15
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("*/test_*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("**/test_*.py")]
     there = set(re.findall(r"^def (test_\w+)", "\n".join(sources), re.MULTILINE))
     for line in lines:
         named = set(re.findall(r"`(test_\w+)`", line))

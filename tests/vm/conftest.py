@@ -6,7 +6,6 @@ is skipped with the reason; with PAGEINSPECT_REQUIRE_ALL=1 a skip is a failure. 
 (pytest -n 2 --dist loadscope), the tests of a module stay together, as they share guests.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from pageinspect.vm.kernel import BuiltKernel, build
 from pageinspect.vm.root import root
 
 _HERE = Path(__file__).parent
-# Helper modules beside the tests are importable.
-sys.path.insert(0, str(_HERE))
 _built: dict[str, BuiltKernel | PageInspectError] = {}
 
 

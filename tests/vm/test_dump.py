@@ -24,6 +24,7 @@ from drgn.helpers.linux.percpu import per_cpu_ptr
 from elf_encrypted import encrypted
 from elf_holes import without
 from guest_dump import dump_unlocked
+from places import DATA
 
 from pageinspect.cli import isolation
 from pageinspect.cli.main import main
@@ -305,7 +306,7 @@ def test_a_dump_that_lacks_everything(core: Core, asked: Asked, tmp_path: Path) 
 
 def test_files_of_another_kernel_are_refused(core: Core, asked: Asked, tmp_path: Path) -> None:
     info, symbols = tmp_path / "vmcoreinfo", tmp_path / "kallsyms"
-    info.write_text((Path(__file__).parents[1] / "unit/data/vmcoreinfo_6.1.txt").read_text())
+    info.write_text((DATA / "vmcoreinfo_6.1.txt").read_text())
     moved = core.kallsyms.read_text().replace(" D init_uts_ns\n", " D was_init_uts_ns\n")
     symbols.write_text(moved + "ffffffff81234567 D init_uts_ns\n")
     for option, file, message in (

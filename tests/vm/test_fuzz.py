@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from places import ROOT, TESTS
 
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
-FUZZ = Path(__file__).parents[1] / "fuzz"
+FUZZ = TESTS / "fuzz"
 PLENTY = "head -c 40000000 /dev/urandom > /tmp/file; sleep 1000 & sleep 1000 &"
 
 
@@ -30,7 +31,7 @@ def small_core(
 
 def run(program: str, *args: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, FUZZ / program, *map(str, args)]
-    env = os.environ | {"PYTHONPATH": str(FUZZ.parents[1])}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 

@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from pageinspect.vm import debian
 
-ROOT = Path(__file__).parents[2]
 SOURCE = "/usr/src/pageinspect"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PASSED = ("PATH", "PIP_DEFAULT_TIMEOUT")

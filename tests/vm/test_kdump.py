@@ -23,6 +23,7 @@ import cramjam
 import numpy as np
 import pytest
 from guest_quiet import QUIET
+from places import DOCS
 
 from pageinspect.model.kpageflags import Kpf
 from pageinspect.target.core_formats import flattened
@@ -270,7 +271,7 @@ def test_ci_touches_every_value() -> None:
 
 
 def test_the_document_lists_every_form() -> None:
-    document = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    document = (DOCS / "formats.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([a-z0-9 ]+) \|", document, re.MULTILINE)
     assert set(rows) - {"form", "split"} == set(FORMS)
     for form, options in FORMS.items():

@@ -23,6 +23,7 @@ from guest_capture import (
 )
 from guest_quiet import QUIET
 from machines import LA57, MACHINES, PLUGGED, Machine
+from places import PROGRAMS
 
 from pageinspect.classify import uses_of
 from pageinspect.inspector.inspector import inspect
@@ -31,9 +32,8 @@ from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
-PROGRAMS = Path(__file__).parent / "programs"
 sys.path.insert(0, str(PROGRAMS))
-from lru_uses import USES, by_kernel  # noqa: E402 - beside the programs that guests run
+from lru_uses import USES, by_kernel
 
 SHMEM, ANON = 40 << 20, 16 << 20
 LOAD = f"""

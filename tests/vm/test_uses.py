@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from guest_dump import dump_unlocked
+from places import DOCS
 
 from pageinspect.inspector.inspector import Inspector, inspect
 from pageinspect.target.open import open_target
@@ -16,7 +17,7 @@ from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/make_uses.py"
-EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+EXAMPLES = DOCS / "examples"
 MAKE = (
     "modprobe -a tun zram && echo 64M > /sys/block/zram0/disksize && "
     "dd if=/dev/urandom of=/dev/zram0 bs=1M count=32 && echo 5 > /proc/sys/vm/nr_hugepages"

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from pageinspect.vm.guest import Guest
-
-ROOT = Path(__file__).parents[2]
 
 
 def run(*command: object, cwd: Path) -> str:

@@ -1,0 +1,87 @@
+"""The test module of programs/module, built for kernels against their own headers.
+
+It is built on the host, in a throw-away root of the guests' suite: that has compilers that know the
+kernels' options, and kbuild's own programs run there. Under emulation the same takes minutes.
+"""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from places import PROGRAMS
+
+from pageinspect.vm import cache, catalogue, debian, tools
+from pageinspect.vm.kernel import BuiltKernel
+
+NAME = "free_pages_wrongly"
+_SOURCE = PROGRAMS / "module"
+_PACKAGES = ("gcc", "libelf1t64", "make")
+_IN = "/build"
+# The suite's compiler is not always the kernel's; and BTF, which would take pahole, is not needed.
+_OPTIONS = "CC=gcc CONFIG_DEBUG_INFO_BTF_MODULES= modules"
+
+
+def modules(kernels: Sequence[BuiltKernel]) -> dict[str, Path]:
+    """Return the module's file for the release of each kernel; all are built in one go."""
+    releases = sorted(kernel.release for kernel in kernels)
+    sources = [path.read_bytes() for path in sorted(_SOURCE.iterdir())]
+    key = catalogue.digest(*sources, _PACKAGES, _OPTIONS, releases)
+    built = cache.build_once(
+        cache.folder("modules") / f"{NAME}-{key}", lambda work: _build(kernels, work)
+    )
+    cache.prune(built.parent, f"{NAME}-*", keep=2)
+    return {release: built / f"{release}.ko" for release in releases}
+
+
+def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
+    hooks = [f'mkdir -p "$1{_IN}/out"']
+    for kernel in kernels:
+        inside = f"{_IN}/{kernel.release}"
+        hooks += [
+            f"tar-in {shlex.quote(str(_headers(kernel, work)))} /",
+            f'mkdir "$1{inside}"',
+            *(f"copy-in {shlex.quote(str(path))} {inside}" for path in _SOURCE.iterdir()),
+            f'chroot "$1" make -s -C /usr/src/linux-headers-{kernel.release} M={inside} {_OPTIONS}',
+            f'mv "$1{inside}/{NAME}.ko" "$1{_IN}/out/{kernel.release}.ko"',
+        ]
+    hooks.append(f"copy-out {_IN}/out {shlex.quote(str(work))}")
+    # Where an interrupted build is swept from; a namespace of another user could not enter it.
+    temporary = {"TMPDIR": str(work)} if os.geteuid() == 0 else {}
+    tools.run(
+        [
+            "mmdebstrap",
+            "--quiet",
+            "--variant=essential",
+            "--architectures=amd64",
+            f"--include={','.join(_PACKAGES)}",
+            f"--keyring={debian.keyring()}",
+            '--aptopt=APT::Install-Recommends "false"',
+            '--aptopt=Acquire::Check-Valid-Until "false"',
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            "--format=null",
+            *(f"--customize-hook={hook}" for hook in hooks),
+            catalogue.root_recipe().suite,
+            "-",
+            debian.mirror(),
+        ],
+        env={**os.environ, **temporary},
+        contained=True,
+        why="cannot build the test module",
+        hint="check the network",
+    )
+    return work / "out"
+
+
+def _headers(kernel: BuiltKernel, work: Path) -> Path:
+    """Return a tar archive of the kernel's headers and kbuild programs."""
+    tree, tar = work / kernel.release, work / f"{kernel.release}.tar"
+    wanted = ["usr/src", "usr/lib/linux-kbuild-*"]
+    failure = {"why": f"cannot unpack the headers of {kernel.release}", "hint": "build it again"}
+    tools.run(
+        ["unsquashfs", "-quiet", "-no-xattrs", "-d", tree, str(kernel.disk), *wanted], **failure
+    )
+    tools.run(["tar", "--owner=0", "--group=0", "-C", tree, "-cf", tar, "usr"], **failure)
+    cache.remove(tree)
+    return tar

@@ -1,0 +1,224 @@
+"""Where reports, events and alarms of a run go."""
+
+import fcntl
+import io
+import os
+import signal
+import subprocess
+import sys
+import termios
+import time
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from places import ROOT, SUPPORT
+from trace_reports import STACKS, ZSWAP, broken_down
+
+from pageinspect.cli.trace_output import Output, Watch, is_redrawn, to_reader
+from pageinspect.report.event import EventLines
+from pageinspect.trace.records import Event, Lost
+
+EVENTS = [Event(1, 0x10, ZSWAP), Event(2, 0x11, ZSWAP)]
+
+
+def arguments(**given: Any) -> Namespace:
+    plain = {"folded": False, "interval": None, "events": False, "format": "table", "output": None}
+    return Namespace(**(plain | {"disallow": None, "mode": None} | given))
+
+
+def output(stream: io.StringIO, **given: Any) -> Output:
+    return Output(arguments(**given), EventLines(broken_down().subject), stream)
+
+
+@pytest.mark.parametrize(
+    ("form", "lines"), [("csv", ["time_ns,", "1,", "2,"]), ("json", ["{", "{", '{"schema"'])]
+)
+def test_events_have_one_header_and_the_report_after_them(form: str, lines: list[str]) -> None:
+    stream = io.StringIO()
+    to = output(stream, events=True, format=form)
+    for event in EVENTS:
+        to.events([event])
+    to.report(broken_down())
+    written = stream.getvalue().splitlines()
+    assert len(written) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(written, lines, strict=True))
+
+
+def test_a_run_without_events_has_the_header_all_the_same() -> None:
+    stream = io.StringIO()
+    output(stream, events=True).report(broken_down())
+    assert stream.getvalue().split()[:3] == ["seconds", "cpu", "pid"]
+    assert "Linux 7.3.4-test" in stream.getvalue()
+
+
+def test_csv_of_intervals_has_one_header() -> None:
+    stream = io.StringIO()
+    to = output(stream, interval=1.0, format="csv")
+    for start_ns in (0, 1_500_000_000):
+        to.report(broken_down("comm", interval=True, start_ns=start_ns))
+    assert stream.getvalue().count("end_ns,type") == 1
+    assert stream.getvalue().count("kswapd0") == 2
+
+
+def test_a_redrawn_table_starts_over_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "5")
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = io.StringIO()
+    to = output(stream, interval=1.0)
+    for start_ns in (0, 1_500_000_000):
+        to.report(broken_down(interval=True, redrawn=True, start_ns=start_ns))
+    _, *screens = stream.getvalue().split("\x1b[H\x1b[2J")
+    assert [screen.count("\n") for screen in screens] == [4, 4]
+    assert all(screen.startswith("Linux 7.3.4-test") for screen in screens)
+    assert not is_redrawn(arguments(interval=1.0, output=Path("file")))
+    assert not is_redrawn(arguments())
+
+
+def test_alarms_are_not_wiped_off_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    assert is_redrawn(arguments(interval=1.0))
+    assert not is_redrawn(arguments(interval=1.0, disallow=("zsmalloc",)))
+
+
+@pytest.mark.parametrize("given", [{"folded": True}, {"events": True, "format": "csv"}])
+def test_what_was_lost_is_told_where_the_form_has_no_place_for_it(
+    given: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = replace(broken_down(stacks=True), lost=Lost(missed=3))
+    output(io.StringIO(), output=tmp_path / "file", **given).report(report)
+    assert "3" in capsys.readouterr().err
+
+
+def test_folded_stacks_go_to_the_file_alone(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    to = output(stream, folded=True, output=tmp_path / "folded")
+    to.report(broken_down(stacks=True))
+    assert stream.getvalue() == ""
+    lines = (tmp_path / "folded").read_text().splitlines()
+    assert lines[0] == "zsmalloc;reset;zs_free;__free_frozen_pages 40"
+
+
+def watch(argv: list[str], kinds: frozenset[int] = frozenset({0xF6})) -> Watch:
+    return Watch(EventLines(broken_down(stacks=True).subject), kinds, argv)
+
+
+def test_each_alarm_is_told_and_the_stack_once(capsys: pytest.CaptureFixture[str]) -> None:
+    watching = watch([])
+    watching.see(EVENTS)
+    watching.see(EVENTS[:1])
+    watching.finish()
+    told = capsys.readouterr().err.splitlines()
+    assert sum("DISALLOWED: zsmalloc" in line for line in told) == 3
+    assert [line.strip() for line in told if line.startswith("    ")] == list(STACKS.frames(7))
+
+
+def test_a_flood_is_told_ten_times_a_stack_and_then_counted_each_second(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    watching = Watch(
+        EventLines(broken_down(stacks=True).subject), frozenset({0xF6}), [], clock=lambda: now
+    )
+    other = replace(ZSWAP, stack=8)
+    watching.see([Event(1, 0x10, ZSWAP)] * 8)
+    watching.see([Event(1, 0x10, who) for who in (ZSWAP, other) for _ in range(500)])
+    watching.see([])
+    told = capsys.readouterr().err.splitlines()
+    alarms = [line.rsplit(None, 1)[1] for line in told if "freed at" in line]
+    assert alarms == ["1"] * 10 + ["2"] * 10
+    assert not [line for line in told if " more " in line]
+    now = 1.0
+    watching.see([])
+    assert capsys.readouterr().err.splitlines() == [
+        "pageinspect: DISALLOWED: 498 more frees of zsmalloc, stack 1",
+        "pageinspect: DISALLOWED: 490 more frees of zsmalloc, stack 2",
+    ]
+    watching.see([Event(1, 0x10, other)])
+    assert capsys.readouterr().err == ""
+    watching.finish()
+    assert capsys.readouterr().err == (
+        "pageinspect: DISALLOWED: 1 more free of zsmalloc, stack 2\n"
+    )
+
+
+def test_the_program_runs_once_on_the_first(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    watching = watch(["sh", "-c", f"echo once >> {ran}"])
+    watching.see([])
+    for event in EVENTS:
+        watching.see([event])
+    watching.fire()
+    watching.finish()
+    assert ran.read_text() == "once\n"
+
+
+def test_no_program_runs_for_what_is_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = tmp_path / "ran"
+    watching = watch(["touch", str(ran)], frozenset({0xF2}))
+    watching.see(EVENTS)
+    watching.finish()
+    assert not ran.exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_program_that_cannot_start_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    watching = watch(["/dev/null"])
+    watching.see(EVENTS)
+    watching.finish()
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "pageinspect: /dev/null: cannot be started: Permission denied"
+    )
+
+
+BLOCKED = """
+import sys
+from fake_program import FakeProgram
+from pageinspect.cli.trace_output import to_reader
+from pageinspect.trace.session import Session
+import contextlib
+session = Session(FakeProgram(), None, 0.01)
+with to_reader(sys.stdout), contextlib.closing(session.readings()) as readings:
+    for _ in readings:
+        sys.stdout.write("x" * (1 << 26))
+        sys.stdout.flush()
+"""
+
+
+def test_two_signals_end_it_in_a_write_that_nobody_reads() -> None:
+    read, write = os.pipe()
+    environment = os.environ | {"PYTHONPATH": f"{SUPPORT}:{ROOT}"}
+    # Without a buffer Python forgets the rest of a write that a signal interrupts.
+    environment.pop("PYTHONUNBUFFERED", None)
+    child = subprocess.Popen([sys.executable, "-c", BLOCKED], stdout=write, env=environment)
+    os.close(write)
+    # No pipe holds the first report: its write has begun, and does not end.
+    while fcntl.ioctl(read, termios.FIONREAD, bytes(4)) == bytes(4):
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.3)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 128 + signal.SIGTERM
+    os.close(read)
+
+
+def test_a_reader_who_leaves_ends_it_in_peace() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream, to_reader(stream):
+        stream.write("report")
+        stream.flush()
+
+
+def test_what_was_seen_is_known_whoever_reads() -> None:
+    watching = watch([])
+    assert not watching.fired
+    watching.fire()
+    assert watching.fired

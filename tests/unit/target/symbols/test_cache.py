@@ -1,0 +1,158 @@
+"""What was asked before is answered without parsing, and from no file but one's own."""
+
+import contextlib
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from btf_builder import small
+from drgn import Program
+
+from pageinspect.cli.options import keep_answers
+from pageinspect.errors import PageInspectError
+from pageinspect.model.provenance import Provenance
+from pageinspect.target.open import Target
+from pageinspect.target.symbols.btf import Btf, BtfError, Kind
+from pageinspect.target.symbols.cache import Answers, load_answers
+
+BUILD_ID = "1fe9968467f2"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
+    return tmp_path / "answers"
+
+
+def asked(btf: Btf) -> list[Any]:
+    page = btf.find(Kind.STRUCT, "page")
+    assert page is not None
+    flags = btf.find_enumerator("PG_head")
+    return [
+        page,
+        btf.members(btf.record(page)),
+        flags,
+        btf.find(Kind.UNION, "page"),
+        btf.find_enumerator("PG_none"),
+        btf.record(1).name,
+    ]
+
+
+def test_the_second_time_nothing_is_parsed() -> None:
+    data = small().build()
+    answers = load_answers(BUILD_ID)
+    first = asked(Btf(data, answers))
+    answers.save()
+    known = load_answers(BUILD_ID)
+    again = Btf(data, known)
+    assert asked(again) == first == asked(Btf(data))
+    assert "_index" not in vars(again)
+    assert not known.learnt
+    # What was not asked before is found all the same, and learnt.
+    assert again.find(Kind.TYPEDEF, "page_t") == Btf(data).find(Kind.TYPEDEF, "page_t")
+    assert "_index" in vars(again)
+    assert known.learnt
+
+
+def test_an_offset_beyond_the_types_is_not_believed() -> None:
+    data = small().build()
+    known = Answers(types={"4 page": [4]}, offsets={"4": [1 << 40], "99": [1 << 40]})
+    btf = Btf(data, known)
+    assert btf.record(4) == Btf(data).record(4)
+    with pytest.raises(BtfError, match="no type 99"):
+        btf.record(99)
+
+
+def saved(cache: Path) -> Path:
+    answers = load_answers(BUILD_ID)
+    answers.learn(answers.types, "4 page", [7])
+    answers.save()
+    (path,) = cache.iterdir()
+    assert load_answers(BUILD_ID).types == {"4 page": [7]}
+    return path
+
+
+def test_only_ones_own_file_is_read(cache: Path) -> None:
+    path = saved(cache)
+    for place in (path, cache):
+        mode = place.stat().st_mode
+        for more in (0o020, 0o002):
+            place.chmod(mode | more)
+            assert load_answers(BUILD_ID).types == {}
+        place.chmod(mode)
+    assert load_answers(BUILD_ID).types
+    real = path.rename(cache / "real")
+    path.symlink_to(real)
+    assert load_answers(BUILD_ID).types == {}
+    path.unlink()
+    real.rename(path)
+    assert load_answers(BUILD_ID).types
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _document: [],
+        lambda _document: {},
+        lambda document: document | {"types": []},
+        lambda document: document | {"types": {"4 page": 7}},
+        lambda document: document | {"types": {"4 page": ["7"]}},
+        lambda document: document | {"types": {"4 page": [True]}},
+        lambda document: document | {"types": {"4 page": [7, 8]}},
+        lambda document: document | {"offsets": {"4": []}},
+        lambda document: document | {"symbols": {"a": [1 << 64, 0, 0, 0]}},
+        lambda document: document | {"symbols": {"a": [-1, 0, 0, 0]}},
+        lambda document: document | {"symbols": {"a": [0, -1, 0, 0]}},
+        lambda document: document | {"symbols": {"a": [0, 0, 5, 0]}},
+        lambda document: document | {"symbols": {"a": [0, 0, 0, 16]}},
+    ],
+)
+def test_what_is_no_answer_is_none(cache: Path, change: Any) -> None:
+    path = saved(cache)
+    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="ascii")))), "ascii")
+    assert load_answers(BUILD_ID).types == {}
+    for damage in (b"\xff", b"[" * 100_000):
+        path.write_bytes(damage)
+        assert load_answers(BUILD_ID).types == {}
+
+
+def test_each_key_has_its_own(cache: Path) -> None:
+    saved(cache)
+    assert load_answers("other").types == {}
+    assert load_answers(None).path is None
+
+
+def test_a_cache_that_cannot_be_written_is_none(cache: Path) -> None:
+    cache.write_bytes(b"")
+    answers = load_answers(BUILD_ID)
+    answers.learn(answers.types, "4 page", [7])
+    answers.save()
+    assert cache.read_bytes() == b""
+
+
+def test_old_files_are_removed(cache: Path) -> None:
+    for i in range(70):
+        answers = load_answers(f"{BUILD_ID}{i}")
+        answers.learn(answers.types, "4 page", [i])
+        answers.save()
+        assert answers.path is not None
+        os.utime(answers.path, (i, i))
+    assert len(list(cache.iterdir())) == 64
+    assert load_answers(f"{BUILD_ID}5").types == {}
+    assert load_answers(f"{BUILD_ID}69").types == {"4 page": [69]}
+
+
+def test_a_command_that_fails_keeps_nothing(cache: Path) -> None:
+    answers = load_answers(BUILD_ID)
+    answers.learn(answers.types, "4 page", [7])
+    target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (answers,))
+    with contextlib.suppress(PageInspectError), contextlib.ExitStack() as ends:
+        ends.push(partial(keep_answers, target, None))
+        raise PageInspectError("no", "hint")
+    assert not cache.exists()
+    with contextlib.ExitStack() as ends:
+        ends.push(partial(keep_answers, target, None))
+    assert load_answers(BUILD_ID).types == {"4 page": [7]}
