@@ -351,3 +351,13 @@ def test_what_fails_while_items_are_made_is_told_from_what_is_done_with_them() -
 
     with pytest.raises(OSError, match="No space left"):
         use()
+
+
+@pytest.mark.parametrize("call", ["say('x')", "write_line('x')", "write('x')"])
+def test_a_full_standard_error_ends_no_run(call: str) -> None:
+    program = f"from pageinspect.host.terminal import *; {call}; print('went on')"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert (done.returncode, done.stdout) == (0, b"went on\n")

@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pageinspect.cli import parallel
+from pageinspect.cli.walking import folded
 from pageinspect.errors import PageInspectError, UsageError
+from pageinspect.model.provenance import Guest, Provenance
 
 SOON = 10.0
 
@@ -138,3 +143,31 @@ def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
 
 def test_what_is_available_can_be_used() -> None:
     assert 1 <= parallel.available() <= (os.cpu_count() or 1)
+
+
+GUEST = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, barred="no rights"))
+
+
+@pytest.mark.parametrize(
+    ("provenance", "jobs", "gib", "n"),
+    [
+        (Provenance("7.0", "core", "btf"), None, 3, 1),
+        (Provenance("7.0", "core", "btf"), None, 4, 2),
+        (Provenance("7.0", "live", "btf"), None, 7, 1),
+        (Provenance("7.0", "live", "btf"), None, 8, 2),
+        (Provenance("7.0", "core", "btf"), 3, 1, 3),
+        # A monitor would mix up the answers to several.
+        (GUEST, None, 64, 1),
+        (GUEST, 3, 1, 1),
+    ],
+)
+def test_how_many_processes_walk(
+    provenance: Provenance, jobs: int | None, gib: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pageinspect.cli.parallel.available", lambda: 2)
+    inspector: Any = SimpleNamespace(mapped=None, target=SimpleNamespace(provenance=provenance))
+    inspector.mapping = lambda: inspector
+    memory = [(0, gib << 18)]
+    pids = set(folded(Namespace(jobs=jobs), inspector, memory, lambda *_: os.getpid()))
+    assert len(pids) == n
+    assert (os.getpid() in pids) == (n == 1)

@@ -4,6 +4,8 @@ import struct
 import subprocess
 import sys
 
+from pageinspect.target.core_formats.limits import MOST_VMCOREINFO
+
 VMCOREINFO = b"""OSRELEASE=6.12.0
 PAGESIZE=4096
 SYMBOL(_stext)=ffffffff81000000
@@ -13,6 +15,8 @@ NUMBER(VA_BITS)=48
 NUMBER(TCR_EL1_T1SZ)=0x10
 NUMBER(kimage_voffset)=0xffff800070000000
 """
+LONG_VMCOREINFO = b"OSRELEASE=6.12.0\nPAGESIZE=4096\n" + b"X=1\n" * (MOST_VMCOREINFO // 4)
+"""Longer than it may be."""
 X86_64, I386, AARCH64 = 62, 3, 183
 
 
@@ -21,10 +25,12 @@ def note(name: bytes, text: bytes) -> bytes:
     return struct.pack("<III", len(name) + 1, len(text), 0) + b"".join(padded)
 
 
-def elf_core(machine: int, *, bits: int = 64, kernel: bool = True) -> bytes:
+def elf_core(
+    machine: int, *, bits: int = 64, kernel: bool = True, vmcoreinfo: bytes = VMCOREINFO
+) -> bytes:
     """Return an ELF core with one page of memory, and VMCOREINFO when it is a kernel's."""
     wide = bits == 64
-    notes = note(b"VMCOREINFO", VMCOREINFO) if kernel else note(b"CORE", bytes(336))
+    notes = note(b"VMCOREINFO", vmcoreinfo) if kernel else note(b"CORE", bytes(336))
     header = struct.Struct("<16sHHIQQQIHHHHHH" if wide else "<16sHHIIIIIHHHHHH")
     segment = struct.Struct("<IIQQQQQQ" if wide else "<IIIIIIII")
     at = header.size + 2 * segment.size

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 from synthetic import MODERN
 
+from pageinspect.cli.trace_output import Watch
 from pageinspect.model.layout import PageLayout
 from pageinspect.model.provenance import Provenance
+from pageinspect.report.event import EventLines
 from pageinspect.report.trace import TraceReport
 from pageinspect.report.trace_subject import TraceSubject
 from pageinspect.trace.kinds import UNTYPED
 from pageinspect.trace.options import TraceOptions
-from pageinspect.trace.records import WHO, Counts, Lost, Reading, Who, no_counts
+from pageinspect.trace.records import WHO, Counts, Event, Lost, Reading, Who, no_counts
 from pageinspect.trace.stacks import Stacks
 
 KERNEL = Provenance("7.3.4-test", "live", "btf")
@@ -67,3 +69,10 @@ ZONES = ("DMA", "DMA32", "Normal")
 def broken_down(*by: str, stacks: bool = False, **subject: Any) -> TraceReport:
     options = TraceOptions(by=by, stacks=stacks)
     return report(FREED, options=options, stacks=STACKS, zones=ZONES, **subject)
+
+
+EVENTS = [Event(1, 0x10, ZSWAP), Event(2, 0x11, ZSWAP)]
+
+
+def watch(argv: list[str], kinds: frozenset[int] = frozenset({ZSMALLOC})) -> Watch:
+    return Watch(EventLines(broken_down(stacks=True).subject), kinds, argv)

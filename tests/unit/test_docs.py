@@ -1,13 +1,15 @@
 """README and docs say what the code does."""
 
 import re
+from argparse import SUPPRESS
 
 import pytest
 from machines import table
 from places import ROOT
 
-from pageinspect.cli.parser import COMMANDS
+from pageinspect.cli.parser import COMMANDS, build_parser
 from pageinspect.errors import Exit
+from pageinspect.paths import data_folder
 from pageinspect.vm import catalogue, tools
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,3 +70,35 @@ def test_the_table_of_machines_is_what_is_tried(request: pytest.FixtureRequest) 
         path.write_text(f"{before}{begin}{expected}{end}{after}", encoding="utf-8")
         return
     assert shown == expected, "run pytest with --update-golden"
+
+
+def test_docs_describe_every_option_of_trace_and_no_other() -> None:
+    trace = build_parser()._subparsers._group_actions[0].choices["trace"]  # type: ignore[union-attr,index,call-overload]
+    trace.load()
+    shown = [action for action in trace._actions if action.help != SUPPRESS]
+    options = {o for action in shown for o in action.option_strings if o.startswith("--")}
+    document = (ROOT / "docs/tracing.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"--[a-z][a-z-]*", document))
+    elsewhere = {"--help", "--duration", "--interval", "--format", "--output", "--mode"}
+    assert told == options - elsewhere
+
+
+def test_examples_in_docs_parse() -> None:
+    document = (ROOT / "docs/tracing.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^    sudo pageinspect (trace.*?)(?:   .*)?$", document, re.MULTILINE)
+    assert len(examples) >= 7
+    for example in examples:
+        build_parser().parse_args(example.split())
+
+
+def test_the_readme_of_bpf_lists_every_map_and_define() -> None:
+    document = (data_folder("bpf") / "README.md").read_text(encoding="utf-8")
+    program = (data_folder("bpf") / "page_free.bpf.c").read_text(encoding="utf-8")
+    maps = re.findall(r"^BPF_[A-Z_]+\((\w+),", program, re.MULTILINE)
+    table = document.partition("## The maps")[2].partition("\n\nAll")[0]
+    assert sorted(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == sorted(maps)
+    switches = set(
+        re.findall(r"\b(WHO_SET|EVENT_SET|STACK_SET|COUNT_\w+|BY_[A-Z]+|BAD_PAGES)\b", program)
+    )
+    for switch in switches:
+        assert f"`{switch}`" in document, switch

@@ -1,13 +1,8 @@
 """Where reports, events and alarms of a run go."""
 
-import fcntl
 import io
 import os
-import signal
-import subprocess
 import sys
-import termios
-import time
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from places import ROOT, SUPPORT
-from trace_reports import STACKS, ZSWAP, broken_down
+from trace_reports import EVENTS, STACKS, ZSWAP, broken_down, watch
 
 from pageinspect.cli.trace_output import Output, Watch, is_redrawn, to_reader
 from pageinspect.report.event import EventLines
 from pageinspect.trace.records import Event, Lost
-
-EVENTS = [Event(1, 0x10, ZSWAP), Event(2, 0x11, ZSWAP)]
 
 
 def arguments(**given: Any) -> Namespace:
@@ -102,10 +94,6 @@ def test_folded_stacks_go_to_the_file_alone(tmp_path: Path) -> None:
     assert lines[0] == "zsmalloc;reset;zs_free;__free_frozen_pages 40"
 
 
-def watch(argv: list[str], kinds: frozenset[int] = frozenset({0xF6})) -> Watch:
-    return Watch(EventLines(broken_down(stacks=True).subject), kinds, argv)
-
-
 def test_each_alarm_is_told_and_the_stack_once(capsys: pytest.CaptureFixture[str]) -> None:
     watching = watch([])
     watching.see(EVENTS)
@@ -145,17 +133,6 @@ def test_a_flood_is_told_ten_times_a_stack_and_then_counted_each_second(
     )
 
 
-def test_the_program_runs_once_on_the_first(tmp_path: Path) -> None:
-    ran = tmp_path / "ran"
-    watching = watch(["sh", "-c", f"echo once >> {ran}"])
-    watching.see([])
-    for event in EVENTS:
-        watching.see([event])
-    watching.fire()
-    watching.finish()
-    assert ran.read_text() == "once\n"
-
-
 def test_no_program_runs_for_what_is_allowed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,48 +142,6 @@ def test_no_program_runs_for_what_is_allowed(
     watching.finish()
     assert not ran.exists()
     assert capsys.readouterr().err == ""
-
-
-def test_a_program_that_cannot_start_is_told(capfd: pytest.CaptureFixture[str]) -> None:
-    watching = watch(["/dev/null"])
-    watching.see(EVENTS)
-    watching.finish()
-    assert capfd.readouterr().err.splitlines()[-1] == (
-        "pageinspect: /dev/null: cannot be started: Permission denied"
-    )
-
-
-BLOCKED = """
-import sys
-from fake_program import FakeProgram
-from pageinspect.cli.trace_output import to_reader
-from pageinspect.trace.session import Session
-import contextlib
-session = Session(FakeProgram(), None, 0.01)
-with to_reader(sys.stdout), contextlib.closing(session.readings()) as readings:
-    for _ in readings:
-        sys.stdout.write("x" * (1 << 26))
-        sys.stdout.flush()
-"""
-
-
-def test_two_signals_end_it_in_a_write_that_nobody_reads() -> None:
-    read, write = os.pipe()
-    environment = os.environ | {"PYTHONPATH": f"{SUPPORT}:{ROOT}"}
-    # Without a buffer Python forgets the rest of a write that a signal interrupts.
-    environment.pop("PYTHONUNBUFFERED", None)
-    child = subprocess.Popen([sys.executable, "-c", BLOCKED], stdout=write, env=environment)
-    os.close(write)
-    # No pipe holds the first report: its write has begun, and does not end.
-    while fcntl.ioctl(read, termios.FIONREAD, bytes(4)) == bytes(4):
-        assert child.poll() is None
-        time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
-    with pytest.raises(subprocess.TimeoutExpired):
-        child.wait(0.3)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(60) == 128 + signal.SIGTERM
-    os.close(read)
 
 
 def test_a_reader_who_leaves_ends_it_in_peace() -> None:

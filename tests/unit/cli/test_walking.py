@@ -17,7 +17,7 @@ import pytest
 from pageinspect.cli.walking import folded, walked
 from pageinspect.model import ranges
 from pageinspect.model.arch import SECTION_PFNS
-from pageinspect.model.provenance import Guest, Provenance
+from pageinspect.model.provenance import Provenance
 
 WANTED = [(0, 3 * 1000)]
 
@@ -87,31 +87,3 @@ def test_what_is_read_slowly_is_told_often() -> None:
     pieces = list(folded(args, inspector, memory, lambda _inspector, piece: ranges.count(piece)))
     assert sum(pieces) == ranges.count(memory)
     assert len(pieces) == 8
-
-
-GUEST = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, barred="no rights"))
-
-
-@pytest.mark.parametrize(
-    ("provenance", "jobs", "gib", "n"),
-    [
-        (Provenance("7.0", "core", "btf"), None, 3, 1),
-        (Provenance("7.0", "core", "btf"), None, 4, 2),
-        (Provenance("7.0", "live", "btf"), None, 7, 1),
-        (Provenance("7.0", "live", "btf"), None, 8, 2),
-        (Provenance("7.0", "core", "btf"), 3, 1, 3),
-        # A monitor would mix up the answers to several.
-        (GUEST, None, 64, 1),
-        (GUEST, 3, 1, 1),
-    ],
-)
-def test_how_many_processes_walk(
-    provenance: Provenance, jobs: int | None, gib: int, n: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pageinspect.cli.parallel.available", lambda: 2)
-    inspector: Any = SimpleNamespace(mapped=None, target=SimpleNamespace(provenance=provenance))
-    inspector.mapping = lambda: inspector
-    memory = [(0, gib << 18)]
-    pids = set(folded(Namespace(jobs=jobs), inspector, memory, lambda *_: os.getpid()))
-    assert len(pids) == n
-    assert (os.getpid() in pids) == (n == 1)

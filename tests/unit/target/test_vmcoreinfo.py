@@ -18,6 +18,7 @@ from pageinspect.layout import build_layout
 from pageinspect.model.layout import BitField, Marker, OrderField, PageLayout
 from pageinspect.target import vmcoreinfo
 from pageinspect.target.symbols.kallsyms import read_kallsyms
+from pageinspect.target.vmcoreinfo import check_roots, sections
 
 ROOTS = 0xFFFF888000000000
 ROOT = ROOTS + 0x10000
@@ -350,3 +351,21 @@ def test_symbols_of_another_kernel(
     path.write_text(content)
     with pytest.raises(PageInspectError, match=message):
         read_kallsyms(path, info)
+
+
+def test_a_part_of_mem_section_is_a_place_of_its_own() -> None:
+    check_roots(np.array([0, 0, 4096, 8192, 0], np.uint64))
+    with pytest.raises(PageInspectError, match="in one and the same place"):
+        check_roots(np.array([0, 4096, 8192, 4096], np.uint64))
+
+
+def test_a_length_of_mem_section_that_cannot_be() -> None:
+    info = {
+        "PAGESIZE": "4096",
+        "SIZE(mem_section)": "16",
+        "OFFSET(mem_section.section_mem_map)": "0",
+        "LENGTH(mem_section)": "9999999",
+        "SYMBOL(mem_section)": "1000",
+    }
+    with pytest.raises(PageInspectError, match="9999999 parts of mem_section"):
+        sections(Program(Platform(Architecture.X86_64)), info)

@@ -1,5 +1,6 @@
 """What is loaded is given back, whatever goes wrong, over a bcc that loads nothing."""
 
+import ctypes
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -7,6 +8,7 @@ import pytest
 from synthetic import MODERN
 
 from pageinspect.trace import program as module
+from pageinspect.trace.program import PageFreeProgram
 
 
 class Loaded:
@@ -35,3 +37,12 @@ def test_what_is_loaded_is_given_back_when_the_rest_fails(monkeypatch: pytest.Mo
     with pytest.raises(KeyError):
         module.PageFreeProgram(cast("Any", SimpleNamespace(lib=None)), MODERN)
     assert given_back == ["program", "maps"]
+
+
+def test_a_flood_of_events_is_taken_in_rounds() -> None:
+    reader = PageFreeProgram.__new__(PageFreeProgram)
+    reader._records = [b""] * ((1 << 16) - 2)
+    event = ctypes.create_string_buffer(b"event")
+    assert reader._take(None, event, 5) == 0
+    assert reader._take(None, event, 5) < 0
+    assert reader._records[-1] == b"event"

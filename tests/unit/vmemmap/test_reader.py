@@ -1,67 +1,12 @@
-"""What is given as a core and is none, or is one of another machine: a line and a hint each."""
-
-import os
-from pathlib import Path
+"""Struct pages and heads of folios, read from memory with holes."""
 
 import numpy as np
 import pytest
 from drgn import Architecture, FaultError, Platform, Program
-from elf_builder import AARCH64, I386, X86_64, elf_core, refused
 from synthetic import MODERN, VMEMMAP, replace
 
-from pageinspect.cli.isolation import apart
-from pageinspect.cli.main import main
 from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.vmemmap.reader import read_folio_heads, walk
-
-
-@pytest.mark.parametrize(
-    ("content", "message", "hint"),
-    [
-        (elf_core(AARCH64), "is of aarch64", "x86_64 kernels only"),
-        (elf_core(I386, bits=32), "is of i386", "64-bit"),
-        (elf_core(X86_64, kernel=False), "lacks VMCOREINFO", "vmcoreinfo"),
-        (elf_core(X86_64), "memory sections that no", "SPARSEMEM"),
-        (elf_core(X86_64)[:200], "is cut off in its headers", "copy it again"),
-    ],
-)
-def test_cores_of_others(tmp_path: Path, content: bytes, message: str, hint: str) -> None:
-    core = tmp_path / "core"
-    core.write_bytes(content)
-    said = refused("-c", core)
-    assert message in said[0]
-    assert hint in said[1]
-
-
-@pytest.mark.parametrize("option", ["-c", "-s"])
-def test_what_is_no_file_is_not_opened(tmp_path: Path, option: str) -> None:
-    core, fifo = tmp_path / "core", tmp_path / "fifo"
-    core.write_bytes(elf_core(X86_64))
-    os.mkfifo(fifo)
-    for path, message in ((fifo, "is not a regular file"), (tmp_path, "is a directory")):
-        said = refused(option, path, *([] if option == "-c" else ["-c", core]))
-        assert message in said[0]
-    assert "is not a regular file" in refused("-c", "/dev/zero")[0]
-    # A file that has no size, and no place to go to.
-    assert "cannot read /proc/self/maps" in refused("-c", "/proc/self/maps")[0]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_core_of_someone_else(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    core = tmp_path / "core"
-    core.write_bytes(elf_core(X86_64))
-    core.chmod(0o600)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-
-    def as_nobody() -> int:
-        os.setuid(65534)
-        return main(["types", "-c", str(core)])
-
-    assert apart(as_nobody, core) == 1
-    message, hint = capfd.readouterr().err.splitlines()
-    assert "permission denied" in message
-    assert "run as" in hint
 
 
 def memory(size: int, first: int, holes: set[int]) -> Program:
@@ -140,3 +85,52 @@ def test_nothing_follows_a_head_at_the_end_of_a_section() -> None:
     heads = read_folio_heads(prog, MODERN, np.array([SECTION_PFNS - 1, SECTION_PFNS]))
     assert heads.words.any(axis=1).all()
     assert heads.word(MODERN.struct_size).astype(bool).tolist() == [False, True]
+
+
+ONE_SECTION = [(0, SECTION_PFNS)]
+
+
+class Tables:
+    """Stands for page tables that map some pages of the vmemmap."""
+
+    def __init__(self, mapped: list[range], *, readable: bool = True) -> None:
+        self.mapped = mapped
+        self.readable = readable
+
+    def frames(self, first: int, end: int) -> np.ndarray:
+        if not self.readable:
+            raise FaultError("no table", 0)
+        pages = np.arange(first, end) - VMEMMAP // 4096
+        there = np.logical_or.reduce([(pages >= r.start) & (pages < r.stop) for r in self.mapped])
+        return np.where(there, 4096 * pages, -1)
+
+
+def mapped_memory(there: list[range]) -> tuple[Program, list[int]]:
+    """Return a Program with pages of the vmemmap, and where it was asked to read."""
+    prog, asked = Program(Platform(Architecture.X86_64)), []
+
+    def read(address: int, count: int, _offset: int, _physical: bool) -> bytes:
+        asked.append(address)
+        first, last = (at // 4096 - VMEMMAP // 4096 for at in (address, address + count - 1))
+        if not any(r.start <= first and last < r.stop for r in there):
+            raise FaultError("a hole", address)
+        return bytes([7]) * count
+
+    prog.add_memory_segment(VMEMMAP, 2 << 20, read)
+    return prog, asked
+
+
+@pytest.mark.parametrize(
+    "there",
+    [[range(0)], [range(3, 100)], [range(7), range(9, 11), range(400, 512)], [range(512)]],
+)
+def test_what_page_tables_do_not_map_is_not_looked_for(there: list[range]) -> None:
+    found = []
+    for tables in (None, Tables(there), Tables(there, readable=False)):
+        prog, asked = mapped_memory(there)
+        (batch,) = walk(prog, MODERN, ONE_SECTION, ONE_SECTION, tables=tables)  # type: ignore[arg-type]
+        readable = None if batch.readable is None else batch.readable.tolist()
+        found.append((batch.words.tobytes(), readable, len(asked)))
+    assert found[0][:2] == found[1][:2] == found[2][:2]
+    assert found[1][2] <= 1 + len(there)
+    assert found[0][2] == found[2][2]

@@ -1,18 +1,12 @@
-"""The shapes of bpf/page_free.h as this machine's compiler sees them, and what docs say of them."""
+"""The shapes of bpf/page_free.h as this machine's compiler sees them."""
 
-import ctypes
-import re
 import shutil
 import subprocess
-from argparse import SUPPRESS
 
 import pytest
-from places import ROOT
 
-from pageinspect.cli.parser import build_parser
 from pageinspect.paths import data_folder
 from pageinspect.trace import kinds, records
-from pageinspect.trace.program import PageFreeProgram
 
 SOURCE = """
 #include <stddef.h>
@@ -70,44 +64,3 @@ def test_numbers_are_those_of_the_header(header: dict[str, int]) -> None:
     # As Lost() takes them after what is lost of the counts.
     assert losses == [0, 1, 2]
     assert list(records.Lost().to_json())[2:] == ["who", "stacks", "events"]
-
-
-def test_docs_describe_every_option_of_trace_and_no_other() -> None:
-    trace = build_parser()._subparsers._group_actions[0].choices["trace"]  # type: ignore[union-attr,index,call-overload]
-    trace.load()
-    shown = [action for action in trace._actions if action.help != SUPPRESS]
-    options = {o for action in shown for o in action.option_strings if o.startswith("--")}
-    document = (ROOT / "docs/tracing.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"--[a-z][a-z-]*", document))
-    elsewhere = {"--help", "--duration", "--interval", "--format", "--output", "--mode"}
-    assert told == options - elsewhere
-
-
-def test_examples_in_docs_parse() -> None:
-    document = (ROOT / "docs/tracing.md").read_text(encoding="utf-8")
-    examples = re.findall(r"^    sudo pageinspect (trace.*?)(?:   .*)?$", document, re.MULTILINE)
-    assert len(examples) >= 7
-    for example in examples:
-        build_parser().parse_args(example.split())
-
-
-def test_the_readme_of_bpf_lists_every_map_and_define() -> None:
-    document = (data_folder("bpf") / "README.md").read_text(encoding="utf-8")
-    program = (data_folder("bpf") / "page_free.bpf.c").read_text(encoding="utf-8")
-    maps = re.findall(r"^BPF_[A-Z_]+\((\w+),", program, re.MULTILINE)
-    table = document.partition("## The maps")[2].partition("\n\nAll")[0]
-    assert sorted(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == sorted(maps)
-    switches = set(
-        re.findall(r"\b(WHO_SET|EVENT_SET|STACK_SET|COUNT_\w+|BY_[A-Z]+|BAD_PAGES)\b", program)
-    )
-    for switch in switches:
-        assert f"`{switch}`" in document, switch
-
-
-def test_a_flood_of_events_is_taken_in_rounds() -> None:
-    reader = PageFreeProgram.__new__(PageFreeProgram)
-    reader._records = [b""] * ((1 << 16) - 2)
-    event = ctypes.create_string_buffer(b"event")
-    assert reader._take(None, event, 5) == 0
-    assert reader._take(None, event, 5) < 0
-    assert reader._records[-1] == b"event"

@@ -1,0 +1,95 @@
+"""What is given as a core and is none, or is one of another machine: a line and a hint each."""
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+from elf_builder import AARCH64, I386, LONG_VMCOREINFO, X86_64, elf_core, refused
+from elf_machine import PFNS, Machine
+from kdump_builder import FULL, core, flat
+
+from pageinspect.cli import parallel
+from pageinspect.cli.isolation import apart
+from pageinspect.cli.main import main
+from pageinspect.errors import PageInspectError
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        (elf_core(AARCH64), "is of aarch64", "x86_64 kernels only"),
+        (elf_core(I386, bits=32), "is of i386", "64-bit"),
+        (elf_core(X86_64, kernel=False), "lacks VMCOREINFO", "vmcoreinfo"),
+        (elf_core(X86_64), "memory sections that no", "SPARSEMEM"),
+        (elf_core(X86_64)[:200], "is cut off in its headers", "copy it again"),
+    ],
+)
+def test_cores_of_others(tmp_path: Path, content: bytes, message: str, hint: str) -> None:
+    core = tmp_path / "core"
+    core.write_bytes(content)
+    said = refused("-c", core)
+    assert message in said[0]
+    assert hint in said[1]
+
+
+@pytest.mark.parametrize("option", ["-c", "-s"])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, option: str) -> None:
+    core, fifo = tmp_path / "core", tmp_path / "fifo"
+    core.write_bytes(elf_core(X86_64))
+    os.mkfifo(fifo)
+    for path, message in ((fifo, "is not a regular file"), (tmp_path, "is a directory")):
+        said = refused(option, path, *([] if option == "-c" else ["-c", core]))
+        assert message in said[0]
+    assert "is not a regular file" in refused("-c", "/dev/zero")[0]
+    # A file that has no size, and no place to go to.
+    assert "cannot read /proc/self/maps" in refused("-c", "/proc/self/maps")[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_core_of_someone_else(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    core = tmp_path / "core"
+    core.write_bytes(elf_core(X86_64))
+    core.chmod(0o600)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+
+    def as_nobody() -> int:
+        os.setuid(65534)
+        return main(["types", "-c", str(core)])
+
+    assert apart(as_nobody, core) == 1
+    message, hint = capfd.readouterr().err.splitlines()
+    assert "permission denied" in message
+    assert "run as" in hint
+
+
+CLAIMED = f"claims {len(LONG_VMCOREINFO):,} bytes of VMCOREINFO, more than 1 MiB"
+
+
+@pytest.mark.parametrize("form", ["elf", "kdump", "flattened elf", "flattened kdump"])
+def test_a_long_vmcoreinfo_is_refused(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (
+        elf_core(X86_64, vmcoreinfo=LONG_VMCOREINFO)
+        if "elf" in form
+        else core(names=FULL, vmcoreinfo=LONG_VMCOREINFO)
+    )
+    if "flattened" in form:
+        content = flat((0, content[:8192]), (8192, content[8192:]))
+    path = tmp_path / "core"
+    path.write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    message, hint = refused("-c", path)
+    assert CLAIMED in message
+    assert "take the dump again" in hint
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 200 << 10)
+
+
+def test_a_file_cut_off_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    mapped = machine.mapped()
+    os.truncate(machine.path, 4096)
+    with pytest.raises(PageInspectError, match="was ended by SIGBUS"):
+        list(parallel.in_order(lambda first: int(mapped.read(first, PFNS).sum()), [0, PFNS], 2))
