@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from enum import EnumType
@@ -62,3 +63,28 @@ def theirs(place: Path) -> Path:
 @pytest.fixture
 def program() -> FakeProgram:
     return FakeProgram()
+
+
+@pytest.fixture
+def handlers_stay() -> Iterator[None]:
+    """Fail a test that leaves another handler of a signal than it found."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.fixture
+def built_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of a cache of the test's own."""
+    from pageinspect.vm import cache
+
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path / "cache"))
+    return cache.folder("things")
+
+
+@pytest.fixture
+def folder(place: Path) -> Path:
+    """A folder in which the other user may make a socket; its path is short enough for one."""
+    place.chmod(0o777)
+    return place

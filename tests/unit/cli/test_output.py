@@ -94,3 +94,10 @@ def test_one_output_under_two_names(tmp_path: Path) -> None:
     for other in ("new", "folder/new", "link", "folder/folder/link"):
         assert is_same_output(new, tmp_path / other)
     assert not is_same_output(new, tmp_path / "other")
+
+
+def test_an_output_that_cannot_be_written_is_told_before_tracing() -> None:
+    check_output(None)
+    check_output(Path("report"))
+    with pytest.raises(PageInspectError, match="cannot write /no/such/folder/report"):
+        check_output(Path("/no/such/folder/report"))

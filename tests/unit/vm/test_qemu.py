@@ -1,86 +1,46 @@
-import json
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from qemu_arguments import PLAIN_GUEST, value_of
 
 from pageinspect.errors import UsageError
-from pageinspect.vm import accel, qemu
-from pageinspect.vm.qemu import Machine, clear_socket, command_line, last_lines, parse_memory
-
-_MACHINE = Machine(
-    accelerator="tcg",
-    kernel=Path("/k"),
-    initrd="/dev/fd/7",
-    console=Path("/logs/a,b.log"),
-    memory=2 << 30,
-    disks=(("root", "/r"),),
-    agent=5,
-    monitor=6,
-)
+from pageinspect.vm import qemu
+from pageinspect.vm.qemu import clear_socket, command_line, last_lines, parse_memory
 
 
 @pytest.fixture(autouse=True)
-def _asked_anew() -> Iterator[None]:
-    qemu.sandbox.cache_clear()
-    yield
-    qemu.sandbox.cache_clear()
-
-
-def _value(argv: list[str], option: str) -> str:
-    return argv[argv.index(option) + 1]
+def _no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is asked of QEMU itself."""
+    monkeypatch.setattr(qemu, "sandbox", tuple)
 
 
 def test_emulation_goes_without_what_it_gets_wrong() -> None:
-    assert _value(command_line(_MACHINE), "-cpu") == "max,la57=off,cx16=off"
-    assert _value(command_line(_MACHINE), "-accel") == "tcg,thread=single"
-    assert _value(command_line(replace(_MACHINE, accelerator="kvm")), "-cpu") == "host,la57=off"
-
-
-def _qemu_that(ends: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a program in QEMU's place."""
-    program = folder / "qemu-system-x86_64"
-    program.write_text(f"#!/bin/sh\n{ends}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=":")
-
-
-def test_qemu_runs_in_its_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _qemu_that(
-        f'echo "$@" > {tmp_path}/asked; read line; [ "$line" = quit ]', tmp_path, monkeypatch
+    assert value_of(command_line(PLAIN_GUEST), "-cpu") == "max,la57=off,cx16=off"
+    assert value_of(command_line(PLAIN_GUEST), "-accel") == "tcg,thread=single"
+    assert (
+        value_of(command_line(replace(PLAIN_GUEST, accelerator="kvm")), "-cpu") == "host,la57=off"
     )
-    sandbox = _value(command_line(_MACHINE), "-sandbox")
-    denied = ("obsolete", "elevateprivileges", "spawn", "resourcecontrol")
-    assert sandbox.split(",") == ["on", *(f"{what}=deny" for what in denied)]
-    assert f"-sandbox {sandbox}" in (tmp_path / "asked").read_text()
-
-
-def test_a_qemu_that_has_no_sandbox_runs_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _qemu_that("exit 1", tmp_path, monkeypatch)
-    assert "-sandbox" not in command_line(_MACHINE)
 
 
 def test_a_panic_ends_qemu_at_once() -> None:
-    argv = command_line(replace(_MACHINE, append="quiet x=1"))
+    argv = command_line(replace(PLAIN_GUEST, append="quiet x=1"))
     assert "-no-reboot" in argv
-    assert "panic=-1" in _value(argv, "-append").split()
-    assert _value(argv, "-append").endswith(" quiet x=1")
+    assert "panic=-1" in value_of(argv, "-append").split()
+    assert value_of(argv, "-append").endswith(" quiet x=1")
 
 
 def test_memory_is_in_bytes_and_not_reserved() -> None:
-    argv = command_line(_MACHINE)
-    assert _value(argv, "-m") == "2147483648B"
-    assert "size=2147483648B,reserve=off" in _value(argv, "-object")
+    argv = command_line(PLAIN_GUEST)
+    assert value_of(argv, "-m") == "2147483648B"
+    assert "size=2147483648B,reserve=off" in value_of(argv, "-object")
 
 
 def test_nodes_share_the_memory_and_there_is_room_for_more() -> None:
-    argv = command_line(replace(_MACHINE, nodes=2, room=1 << 30))
-    assert _value(argv, "-m") == "2147483648B,slots=4,maxmem=3221225472B"
-    assert _value(argv, "-machine") == "q35"
+    argv = command_line(replace(PLAIN_GUEST, nodes=2, room=1 << 30))
+    assert value_of(argv, "-m") == "2147483648B,slots=4,maxmem=3221225472B"
+    assert value_of(argv, "-machine") == "q35"
     nodes = [argv[i + 1] for i, option in enumerate(argv) if option == "-numa"]
     assert nodes == ["node,memdev=memory0", "node,memdev=memory1"]
     for node in nodes:
@@ -121,17 +81,17 @@ def test_what_is_no_socket_stays(tmp_path: Path) -> None:
 
 
 def test_commas_in_paths_are_doubled() -> None:
-    assert "path=/logs/a,,b.log" in " ".join(command_line(_MACHINE))
+    assert "path=/logs/a,,b.log" in " ".join(command_line(PLAIN_GUEST))
 
 
 def test_disks_are_read_only_and_known_by_serial() -> None:
-    text = " ".join(command_line(_MACHINE))
+    text = " ".join(command_line(PLAIN_GUEST))
     assert "file=/r,format=raw,readonly=on" in text
     assert "drive=root,serial=root" in text
 
 
 def test_scratch_disks_are_written() -> None:
-    machine = replace(_MACHINE, scratch=(("dump", "/dev/fd/9"),))
+    machine = replace(PLAIN_GUEST, scratch=(("dump", "/dev/fd/9"),))
     argv = command_line(machine)
     (drive,) = (word for word in argv if "file=/dev/fd/9" in word)
     assert "readonly" not in drive
@@ -142,13 +102,13 @@ def test_scratch_disks_are_written() -> None:
 
 
 def test_a_dump_will_have_vmcoreinfo() -> None:
-    assert "vmcoreinfo" in command_line(_MACHINE)
+    assert "vmcoreinfo" in command_line(PLAIN_GUEST)
 
 
 def test_a_second_monitor_listens() -> None:
-    argv = command_line(replace(_MACHINE, qmp_socket=Path("/s")))
-    assert _value(argv, "-qmp") == "unix:/s,server=on,wait=off"
-    assert "-qmp" not in command_line(_MACHINE)
+    argv = command_line(replace(PLAIN_GUEST, qmp_socket=Path("/s")))
+    assert value_of(argv, "-qmp") == "unix:/s,server=on,wait=off"
+    assert "-qmp" not in command_line(PLAIN_GUEST)
 
 
 @pytest.mark.parametrize(
@@ -170,90 +130,3 @@ def test_last_lines_are_plain_and_not_empty(tmp_path: Path) -> None:
     assert last_lines(log, 3) == ()
     log.write_bytes(b"one\r\n\r\n\x1b[31mtwo\x1b[0m\xff\r\n\n  three\x00\n")
     assert last_lines(log, 2) == ("two", "  three")
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A host with a cache of its own and a /dev/kvm that opens."""
-    monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
-    monkeypatch.delenv(accel.VARIABLE, raising=False)
-    monkeypatch.setattr(accel, "_DEVICE", tmp_path)
-    return tmp_path
-
-
-def _choose(asked: str | None = None) -> str:
-    return accel.choose(asked, Path("/k"), "/i")
-
-
-@pytest.mark.parametrize(("works", "expected"), [(True, "kvm"), (False, "tcg")])
-def test_kvm_is_tried_once(
-    host: Path, monkeypatch: pytest.MonkeyPatch, works: bool, expected: str
-) -> None:
-    tried = []
-    monkeypatch.setattr(accel, "_starts", lambda *_: tried.append(1) or works)
-    assert (_choose(), _choose(), len(tried)) == (expected, expected, 1)
-
-
-def test_kvm_is_tried_again_after_a_boot_of_the_host(
-    host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (host / "accelerator.json").write_text(json.dumps({"boot": "another", "accelerator": "kvm"}))
-    monkeypatch.setattr(accel, "_starts", lambda *_: False)
-    assert _choose() == "tcg"
-
-
-@pytest.mark.parametrize(
-    "kept",
-    [
-        "",
-        "[]",
-        "{",
-        "null",
-        '{"boot": "BOOT"}',
-        '{"boot": 1}',
-        '{"boot": "BOOT", "accelerator": []}',
-        "[" * 100_000,
-    ],
-    ids=range(8),
-)
-def test_a_verdict_that_is_broken_is_found_out_again(
-    host: Path, monkeypatch: pytest.MonkeyPatch, kept: str
-) -> None:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    (host / "accelerator.json").write_text(kept.replace("BOOT", boot))
-    monkeypatch.setattr(accel, "_starts", lambda *_: True)
-    assert _choose() == "kvm"
-
-
-def test_without_the_device_nothing_is_tried(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accel, "_DEVICE", host / "kvm")
-    monkeypatch.setattr(accel, "_starts", lambda *_: pytest.fail("tried"))
-    assert _choose() == "tcg"
-
-
-def test_a_choice_is_taken_as_it_is(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accel, "_starts", lambda *_: pytest.fail("tried"))
-    monkeypatch.setenv(accel.VARIABLE, "kvm")
-    assert (_choose(), _choose("tcg")) == ("kvm", "tcg")
-    monkeypatch.setenv(accel.VARIABLE, "xen")
-    with pytest.raises(UsageError, match="no accelerator xen"):
-        _choose()
-
-
-def test_a_qemu_that_dies_at_once_does_not_start(
-    host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (host / "qemu-system-x86_64").write_text("#!/bin/sh\nexit 1\n")
-    (host / "qemu-system-x86_64").chmod(0o755)
-    monkeypatch.setenv("PATH", str(host), prepend=":")
-    assert not accel._starts(Path("/k"), "/i")
-
-
-def test_what_qemu_says_is_kept(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (host / "qemu-system-x86_64").write_text("#!/bin/sh\necho first; echo cannot >&2; exit 3\n")
-    (host / "qemu-system-x86_64").chmod(0o755)
-    monkeypatch.setenv("PATH", str(host), prepend=":")
-    process = qemu.Qemu(replace(_MACHINE, agent=None, monitor=None))
-    assert process.wait(20) == 3
-    assert process.said == "first; cannot"
-    process.close()

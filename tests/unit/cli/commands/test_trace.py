@@ -1,50 +1,35 @@
 """The command line of trace, and its errors, without a kernel."""
 
-import errno
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import pytest
 from synthetic import MODERN, SCHEMES
 
 from pageinspect.cli.commands.trace import _announce, check_types, trace_options
-from pageinspect.cli.output import check_output
+from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
-from pageinspect.errors import PageInspectError, UsageError
-from pageinspect.host import capabilities
+from pageinspect.errors import UsageError
 from pageinspect.model.arch import MAX_ORDER
 from pageinspect.model.layout import PageLayout
-from pageinspect.trace.compile import compile_program, refusal
-from pageinspect.trace.kinds import PAGE_POOL, TYPED, UNTYPED, mask
+from pageinspect.trace.kinds import PAGE_POOL, UNTYPED
 from pageinspect.trace.options import Filters, TraceOptions
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-
-def pageinspect(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pageinspect", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("option", ["-d", "-i"])
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "inf", "nan"])
-def test_seconds_are_a_positive_number(option: str, value: str) -> None:
-    done = pageinspect("trace", option, value)
-    assert done.returncode == 2
-    assert "number of seconds" in done.stderr
+def test_seconds_are_a_positive_number(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trace", option, value]) == 2
+    assert "number of seconds" in capsys.readouterr().err
 
 
-def test_a_command_that_is_not_there() -> None:
-    done = pageinspect("trace", "--", "no-such-command", "-d", "x")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 2
-    assert "command not found" in done.stderr
+def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "--", "no-such-command", "-d", "x"]) == 1
+    done = capsys.readouterr()
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 2
+    assert "command not found" in done.err
 
 
 @pytest.mark.parametrize(
@@ -71,10 +56,11 @@ def test_a_command_that_is_not_there() -> None:
         (["--symbols-from=btf"], "--symbols-from: trace takes types and symbols from the"),
     ],
 )
-def test_options_that_make_no_sense_are_usage_errors(options: list[str], message: str) -> None:
-    done = pageinspect("trace", *options)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_options_that_make_no_sense_are_usage_errors(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trace", *options]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_every_order_of_a_free_block_can_be_asked_for() -> None:
@@ -90,10 +76,11 @@ def test_the_program_to_run_ends_at_the_dashes() -> None:
     assert build_parser().parse_args(["trace", "--disallow", "table"]).exec is None
 
 
-def test_a_program_to_run_that_is_not_there_is_told_before_tracing() -> None:
-    done = pageinspect("trace", "--disallow", "table", "--exec", "no-such-program")
-    assert done.returncode == 1
-    assert "no-such-program: command not found" in done.stderr
+def test_a_program_to_run_that_is_not_there_is_told_before_tracing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["trace", "--disallow", "table", "--exec", "no-such-program"]) == 1
+    assert "no-such-program: command not found" in capsys.readouterr().err
 
 
 def asked(*words: str, layout: PageLayout = MODERN) -> TraceOptions:
@@ -131,26 +118,6 @@ def test_types_choose_what_is_told_of_who_freed() -> None:
     assert {"WHO_SET", "BY_COMM", "BY_CPU"} == set(both.defines(MODERN))
 
 
-def test_stacks_are_taken_of_those_frees_whose_stack_is_wanted() -> None:
-    one = frozenset({3})
-    for options, of in (
-        (TraceOptions(by=("comm",), disallowed=one), one),
-        (TraceOptions(by=("caller",), disallowed=one), TYPED),
-        (TraceOptions(stacks=True, kinds=frozenset({4}), disallowed=one), frozenset({3, 4})),
-    ):
-        defines = options.defines(MODERN)
-        assert defines["STACK_SET"] == mask(of)
-        assert ("BY_STACK" in defines) == (of != one)
-    assert "STACK_SET" not in TraceOptions(by=("comm",), events=True).defines(MODERN)
-
-
-def test_an_output_that_cannot_be_written_is_told_before_tracing() -> None:
-    check_output(None)
-    check_output(Path("report"))
-    with pytest.raises(PageInspectError, match="cannot write /no/such/folder/report"):
-        check_output(Path("/no/such/folder/report"))
-
-
 def test_known_types_pass() -> None:
     check_types(None, MODERN)
     check_types(("zsmalloc", "table"), MODERN)
@@ -180,45 +147,6 @@ def test_unknown_types_are_usage_errors(
         check_types(names, replace(MODERN, scheme=SCHEMES[scheme]))
     assert message in caught.value.message
     assert hint in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("number", "lockdown", "hint"),
-    [
-        (errno.EPERM, "", "CAP_BPF and CAP_PERFMON"),
-        (errno.EPERM, "none [integrity] confidentiality", "CAP_BPF and CAP_PERFMON"),
-        (errno.EPERM, "none integrity [confidentiality]", "locked down"),
-        (errno.ENOENT, "", "no tracepoint mm_page_free"),
-        (errno.EINVAL, "", "Linux 5.8"),
-        (errno.ENOSYS, "", "CONFIG_BPF_SYSCALL"),
-    ],
-)
-def test_a_kernel_that_refuses_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, lockdown: str, hint: str
-) -> None:
-    monkeypatch.setattr(capabilities, "lacking", lambda needed, _root: needed)
-    if lockdown:
-        file = tmp_path / "sys/kernel/security/lockdown"
-        file.parent.mkdir(parents=True)
-        file.write_text(lockdown, encoding="ascii")
-    error = refusal(number, "the BPF program", tmp_path)
-    assert error.message.startswith("the kernel refuses the BPF program: ")
-    assert hint in error.hint
-
-
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.ENOMEM, errno.EINVAL])
-def test_a_map_that_the_kernel_refuses_is_told_by_its_own_errno(number: int) -> None:
-    class Library:
-        __version__ = "0"
-
-        @staticmethod
-        def BPF(**_: object) -> None:  # noqa: N802 - bcc's own name
-            line = f"could not open bpf map: frees, error: {os.strerror(number)}\n"
-            os.write(2, line.encode())
-            raise Exception("Failed to compile BPF module")  # noqa: TRY002 - as bcc does
-
-    with pytest.raises(PageInspectError, match=f"refuses a map .*: {os.strerror(number)}$"):
-        compile_program(cast("ModuleType", Library), Path("x.c"), {})
 
 
 def test_it_says_when_it_begins(capsys: pytest.CaptureFixture[str]) -> None:

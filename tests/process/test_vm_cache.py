@@ -1,0 +1,72 @@
+"""Builds of several processes at once, and what a killed one leaves."""
+
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cache_builds import build_until, slow_build
+
+from pageinspect.vm import cache
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+def test_two_builds_at_once_do_the_work_once(built_things: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    builders = [
+        _SPAWN.Process(target=slow_build, args=(built_things / "thing", log)) for _ in range(3)
+    ]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join(60)
+    assert [builder.exitcode for builder in builders] == [0, 0, 0]
+    assert log.read_text().split() == [(built_things / "thing").read_text()]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pageinspect.host.files import read_trusted; from pageinspect.host.files import write_trusted
+from pageinspect.vm import cache
+
+def build(work):
+    (work / "half").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+cache.build_once(Path(sys.argv[1]), build)
+"""
+
+
+@pytest.mark.parametrize("next_one", ["thing", "another"])
+def test_what_a_killed_build_left_is_removed_by_the_next(built_things: Path, next_one: str) -> None:
+    command = [sys.executable, "-c", _KILLED, str(built_things / "thing")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert (built_things / ".thing.building/half").exists()
+    assert not (built_things / "thing").exists()
+    slow_build(built_things / next_one, built_things / "log")
+    assert not (built_things / ".thing.building").exists()
+
+
+def test_who_waits_says_so(built_things: Path, tmp_path: Path) -> None:
+    waited = tmp_path / "waited"
+    builder = _SPAWN.Process(
+        target=build_until, args=(built_things / "thing", tmp_path / "log", waited)
+    )
+    builder.start()
+    while not (tmp_path / "log").exists():
+        time.sleep(0.01)
+    said: list[str] = []
+
+    def say(what: str) -> None:
+        said.append(what)
+        waited.touch()
+
+    with cache.locked(built_things / "thing", say):
+        assert (built_things / "thing").exists()
+    builder.join(60)
+    assert said == ["waiting for another process that builds thing"]
