@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from fixtures import (
+    as_root,
+    as_user,
     built_things,
     folder,
     handlers_stay,
@@ -21,6 +23,8 @@ from fixtures import (
 from hypothesis import HealthCheck, settings
 
 __all__ = [
+    "as_root",
+    "as_user",
     "built_things",
     "folder",
     "handlers_stay",

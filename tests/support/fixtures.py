@@ -88,3 +88,13 @@ def folder(place: Path) -> Path:
     """A folder in which the other user may make a socket; its path is short enough for one."""
     place.chmod(0o777)
     return place
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+@pytest.fixture
+def as_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)

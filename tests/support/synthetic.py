@@ -13,6 +13,7 @@ from pageinspect.model.memory_map import MemoryMap, PcpLists
 VMEMMAP = 0xFFFFEA0000000000
 HEAD = 1 << 6
 SIZE = 64
+KERNEL_POINTER = 0xFFFF888012345600
 
 BYTE_TYPES = {
     "buddy": 0xF0,
@@ -108,6 +109,12 @@ OLD = replace(
     movable_tag=True,
     resets=False,
 )
+
+
+def flag(name: str, layout: PageLayout = MODERN) -> int:
+    bit = layout.flag(name)
+    assert bit is not None
+    return 1 << bit
 
 
 class Memory:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def until(condition: Callable[[], object]) -> None:
     """Wait until it holds; fail when that takes too long."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

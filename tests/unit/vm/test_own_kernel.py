@@ -130,6 +130,7 @@ def test_a_link_of_another_user_shows_no_file_of_roots(
     os.chown(place / "lib", OTHER, OTHER)
     (tmp_path / "roots/kernel").mkdir(parents=True)
     (place / "lib/modules").mkdir()
+    os.chown(place / "lib/modules", OTHER, OTHER)
     link_of_theirs(place / "lib/modules/6.99", tmp_path / "roots")
     with pytest.raises(PageInspectError, match="link that another user made"):
         take(place)

@@ -8,6 +8,7 @@ import pytest
 
 from pageinspect.cli.commands import vm_run
 from pageinspect.cli.main import main
+from pageinspect.cli.parser import build_parser
 from pageinspect.errors import Exit, PageInspectError
 from pageinspect.vm import session
 
@@ -17,7 +18,7 @@ def test_a_shell_without_standard_input(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("sys.stdin", None)
     monkeypatch.setattr(vm_run, "in_guest", lambda _: nullcontext("guest"))
     monkeypatch.setattr(session, "run_command", lambda guest, command, *_: (guest, command))
-    assert vm_run.run(_parse("vm run 6.12")) == ("guest", ["/bin/sh"])
+    assert vm_run.run(build_parser().parse_args(["vm", "run", "6.12"])) == ("guest", ["/bin/sh"])
 
 
 def test_a_kernel_that_is_no_file_is_a_usage_error(
