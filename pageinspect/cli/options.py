@@ -4,16 +4,15 @@ import argparse
 import contextlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from ..errors import PageInspectError, UsageError, system_error
+from ..errors import UsageError, system_error
 from ..host.files import only_ours
 from ..host.terminal import say
 from .output import check_output, open_output, report_stream
-from .parser import did_you_mean
 
 if TYPE_CHECKING:
     from ..report import Report
@@ -195,19 +194,3 @@ def _reading() -> Iterator[None]:
         raise
     except OSError as error:
         raise system_error(error) from None
-
-
-def cannot_tell(what: str) -> PageInspectError:
-    """Return the error for what VMCOREINFO alone does not tell of any page."""
-    return PageInspectError(
-        f"VMCOREINFO alone cannot tell {what}",
-        "name what has this kernel's types: -s VMLINUX or --btf FILE",
-    )
-
-
-def no_such_name(what: str, name: str, known: Sequence[str]) -> UsageError:
-    """Return the error for a name that this kernel does not know, with the nearest it does."""
-    return UsageError(
-        f"this kernel has no {what} {name!r}",
-        did_you_mean(name, known, f"it has: {', '.join(known)}"),
-    )

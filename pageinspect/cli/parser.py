@@ -13,7 +13,7 @@ from ..version import __version__
 TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
 COMMANDS = {
@@ -102,7 +102,7 @@ class CommandParser(argparse.ArgumentParser):
         return parsed, unknown
 
     def _refuse(self, word: str) -> "NoReturn":
-        from ..errors import UsageError
+        from ..errors import UsageError, did_you_mean
 
         if not word.startswith("-"):
             raise UsageError(f"unexpected argument {word!r}", self._advice())
@@ -116,7 +116,7 @@ class CommandParser(argparse.ArgumentParser):
         """Raise UsageError for a value that is not among the choices of an option."""
         if action.choices is None or value in action.choices:
             return
-        from ..errors import UsageError
+        from ..errors import UsageError, did_you_mean
 
         choices = [*action.choices]
         if action.option_strings:
@@ -136,14 +136,6 @@ class CommandParser(argparse.ArgumentParser):
         from ..errors import UsageError
 
         raise UsageError(message.removeprefix("argument "), self._advice())
-
-
-def did_you_mean(word: str, known: "Iterable[str]", advice: str) -> str:
-    """Return the advice, after the nearest of the words that are known."""
-    import difflib
-
-    near = difflib.get_close_matches(word, [*known], 1)
-    return f"did you mean {near[0]}? {advice}" if near else advice
 
 
 def build_parser() -> CommandParser:
