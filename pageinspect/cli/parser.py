@@ -50,6 +50,8 @@ class CommandParser(argparse.ArgumentParser):
 
     module = ""
     """The command's module in this package; none once it is loaded."""
+    has_kernel = False
+    """Whether which kernel it is has been said elsewhere."""
     commands: "Mapping[str, str] | None" = None
     """The commands that it has, and their summaries; None for a command without."""
 
@@ -138,13 +140,18 @@ class CommandParser(argparse.ArgumentParser):
         raise UsageError(message.removeprefix("argument "), self._advice())
 
 
-def build_parser() -> CommandParser:
-    """Return the parser of the whole command line."""
-    parser = CommandParser(
-        prog="pageinspect",
+def build_parser(
+    parser_class: type[CommandParser] = CommandParser,
+    prog: str = "pageinspect",
+    without: "Sequence[str]" = (),
+) -> CommandParser:
+    """Return the parser of the command line, of all commands or `without` some."""
+    parser = parser_class(
+        prog=prog,
         description="What every page of a Linux kernel is, and which pages were freed still typed.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pageinspect {__version__}")
-    parser.add_commands(COMMANDS, "COMMAND", CommandParser)
+    commands = {name: summary for name, summary in COMMANDS.items() if name not in without}
+    parser.add_commands(commands, "COMMAND", parser_class)
     return parser
