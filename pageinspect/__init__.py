@@ -2,13 +2,59 @@
 
 from .version import __version__
 
-__all__ = ["__version__", "from_program"]
+TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
+if TYPE_CHECKING:
+    from .classify.selected import SelectedPages
+    from .errors import PageInspectError, UsageError
+    from .inspector.inspector import Inspector
+    from .inspector.opening import from_program, open_core, open_guest, open_live
+    from .inspector.results import (
+        CheckResult,
+        ListResult,
+        PageResult,
+        PagesResult,
+        Result,
+        RunsResult,
+        SummaryResult,
+    )
+
+__all__ = [
+    "CheckResult",
+    "Inspector",
+    "ListResult",
+    "PageInspectError",
+    "PageResult",
+    "PagesResult",
+    "Result",
+    "RunsResult",
+    "SelectedPages",
+    "SummaryResult",
+    "UsageError",
+    "__version__",
+    "from_program",
+    "open_core",
+    "open_guest",
+    "open_live",
+]
+
+_MODULES = {
+    "classify.selected": ("SelectedPages",),
+    "errors": ("PageInspectError", "UsageError"),
+    "inspector.inspector": ("Inspector",),
+    "inspector.opening": ("from_program", "open_core", "open_guest", "open_live"),
+}
+_RESULTS = "inspector.results"
 
 
 def __getattr__(name: str) -> object:
     """Import what needs drgn and numpy when it is first asked for, so that --help does not."""
-    if name == "from_program":
-        from .inspector.inspector import from_program
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return from_program
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = next((each for each, names in _MODULES.items() if name in names), _RESULTS)
+    return getattr(import_module(f".{module}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,10 @@ that prints them. Anything else that escapes is a defect.
 
 from enum import IntEnum
 
+TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 
 class Exit(IntEnum):
     """Exit status of every command except `vm run`, which passes on the status of its command."""
@@ -38,6 +42,8 @@ class PageInspectError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        # A traceback of a script shows it.
+        self.add_note(f"hint: {hint}")
 
     def __reduce__(self) -> "tuple[type[PageInspectError], tuple[str, str]]":
         return type(self), (self.message, self.hint)
@@ -57,3 +63,19 @@ def system_error(error: OSError) -> PageInspectError:
         "pageinspect doctor shows what this machine offers; if all of that is right, please report "
         "this line",
     )
+
+
+def no_such_name(what: str, name: str, known: "Sequence[str]") -> UsageError:
+    """Return the error for a name that this kernel does not know, with the nearest it does."""
+    return UsageError(
+        f"this kernel has no {what} {name!r}",
+        did_you_mean(name, known, f"it has: {', '.join(known)}"),
+    )
+
+
+def did_you_mean(word: str, known: "Iterable[str]", advice: str) -> str:
+    """Return the advice, after the nearest of the words that are known."""
+    import difflib
+
+    near = difflib.get_close_matches(word, [*known], 1)
+    return f"did you mean {near[0]}? {advice}" if near else advice

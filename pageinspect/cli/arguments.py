@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from .parser import did_you_mean
+from ..errors import did_you_mean
 
 
 def whole_number(what: str, low: int, high: int) -> Callable[[str], int]:

@@ -4,16 +4,14 @@ import argparse
 import contextlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from ..errors import PageInspectError, UsageError, system_error
-from ..host.files import only_ours
+from ..errors import UsageError, system_error
 from ..host.terminal import say
 from .output import check_output, open_output, report_stream
-from .parser import did_you_mean
 
 if TYPE_CHECKING:
     from ..report import Report
@@ -25,7 +23,12 @@ _FORMATS = ("table", "json", "csv")
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add -c, --qemu, -s and their like: which kernel it is, and where its types come from."""
+    """Add -c, --qemu, -s and their like: which kernel it is, and where its types come from.
+
+    At a prompt that has a kernel open there is nothing to choose.
+    """
+    if getattr(parser, "has_kernel", False):
+        return
     group = parser.add_argument_group("target (default: this kernel)")
     instead = group.add_mutually_exclusive_group()
     instead.add_argument(
@@ -73,14 +76,16 @@ def _core(text: str) -> Path | None:
 
 def names_target(args: argparse.Namespace) -> bool:
     """Return whether any option of add_target_arguments() was given."""
-    options = ("core", "qemu", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
-    return args.pause or any(getattr(args, option) is not None for option in options)
+    options = ("core", "qemu", "pause", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
+    return any(getattr(args, option, None) not in (None, False) for option in options)
 
 
 def open_target(args: argparse.Namespace) -> "Target":
     """Open what add_target_arguments() asked for, after a look at where the report is to go."""
     if hasattr(args, "output"):
         check_output(args.output, args.mode)
+    if "program" in args:
+        return _adopt(args)
     from ..target.symbols.sources import Given
 
     given = Given(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
@@ -101,19 +106,26 @@ def open_target(args: argparse.Namespace) -> "Target":
     return opened
 
 
+def _adopt(args: argparse.Namespace) -> "Target":
+    """Return the kernel that drgn has open, whose command this is."""
+    from ..target.open import adopt_program, core_path
+
+    adopted = adopt_program(args.program)
+    source = core_path(adopted)
+    if source is not None or adopted.provenance.source == "live":
+        args.ends.push(partial(keep_answers, adopted, source))
+    return adopted
+
+
 def keep_answers(
     opened: "Target", source: Path | None, error: type[BaseException] | None, *_: object
 ) -> None:
-    """Keep what was learnt of the kernel, unless the command ended with an error.
-
-    What comes from a core or a guest that another user may change or replace is not kept.
-    """
+    """Keep what was learnt of the kernel, unless the command ended with an error."""
     refused = next((answers.refused for answers in opened.answers if answers.refused), None)
     if refused is not None and sys.stderr is not None:
         say(f"{refused.message}; {refused.hint}")
-    if error is None and (source is None or only_ours(source)):
-        for answers in opened.answers:
-            answers.save()
+    if error is None:
+        opened.keep_answers(source)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "") -> None:
@@ -195,19 +207,3 @@ def _reading() -> Iterator[None]:
         raise
     except OSError as error:
         raise system_error(error) from None
-
-
-def cannot_tell(what: str) -> PageInspectError:
-    """Return the error for what VMCOREINFO alone does not tell of any page."""
-    return PageInspectError(
-        f"VMCOREINFO alone cannot tell {what}",
-        "name what has this kernel's types: -s VMLINUX or --btf FILE",
-    )
-
-
-def no_such_name(what: str, name: str, known: Sequence[str]) -> UsageError:
-    """Return the error for a name that this kernel does not know, with the nearest it does."""
-    return UsageError(
-        f"this kernel has no {what} {name!r}",
-        did_you_mean(name, known, f"it has: {', '.join(known)}"),
-    )

@@ -13,7 +13,7 @@ from ..version import __version__
 TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
 COMMANDS = {
@@ -50,6 +50,8 @@ class CommandParser(argparse.ArgumentParser):
 
     module = ""
     """The command's module in this package; none once it is loaded."""
+    has_kernel = False
+    """Whether which kernel it is has been said elsewhere."""
     commands: "Mapping[str, str] | None" = None
     """The commands that it has, and their summaries; None for a command without."""
 
@@ -102,7 +104,7 @@ class CommandParser(argparse.ArgumentParser):
         return parsed, unknown
 
     def _refuse(self, word: str) -> "NoReturn":
-        from ..errors import UsageError
+        from ..errors import UsageError, did_you_mean
 
         if not word.startswith("-"):
             raise UsageError(f"unexpected argument {word!r}", self._advice())
@@ -116,7 +118,7 @@ class CommandParser(argparse.ArgumentParser):
         """Raise UsageError for a value that is not among the choices of an option."""
         if action.choices is None or value in action.choices:
             return
-        from ..errors import UsageError
+        from ..errors import UsageError, did_you_mean
 
         choices = [*action.choices]
         if action.option_strings:
@@ -138,21 +140,18 @@ class CommandParser(argparse.ArgumentParser):
         raise UsageError(message.removeprefix("argument "), self._advice())
 
 
-def did_you_mean(word: str, known: "Iterable[str]", advice: str) -> str:
-    """Return the advice, after the nearest of the words that are known."""
-    import difflib
-
-    near = difflib.get_close_matches(word, [*known], 1)
-    return f"did you mean {near[0]}? {advice}" if near else advice
-
-
-def build_parser() -> CommandParser:
-    """Return the parser of the whole command line."""
-    parser = CommandParser(
-        prog="pageinspect",
+def build_parser(
+    parser_class: type[CommandParser] = CommandParser,
+    prog: str = "pageinspect",
+    without: "Sequence[str]" = (),
+) -> CommandParser:
+    """Return the parser of the command line, of all commands or `without` some."""
+    parser = parser_class(
+        prog=prog,
         description="What every page of a Linux kernel is, and which pages were freed still typed.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pageinspect {__version__}")
-    parser.add_commands(COMMANDS, "COMMAND", CommandParser)
+    commands = {name: summary for name, summary in COMMANDS.items() if name not in without}
+    parser.add_commands(commands, "COMMAND", parser_class)
     return parser

@@ -3,35 +3,23 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import Exit
 from .arguments import names, whole_number
-from .options import (
-    add_output_arguments,
-    add_target_arguments,
-    cannot_tell,
-    no_such_name,
-    open_target,
-)
+from .options import add_output_arguments, add_target_arguments
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-    from ..classify import Pages
     from ..inspector.inspector import Inspector
     from ..model.ranges import Range
     from ..report import Coverage
-    from ..report.selection import Selection
 
 
 _MOST_JOBS = 1024
 _MOST_SECTIONS = 16
 """In a piece of the work: where every page differs, what is listed of one takes 20 MB."""
-_SECTIONS_READ = 4
-"""Of a piece that one process reads through drgn."""
 _WORTH_A_PROCESS = 1 << 20
 """Fewer pages of a compressed core are walked before more processes have begun; twice as many of
 what needs no decompression."""
@@ -75,64 +63,6 @@ def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_inspector(args: argparse.Namespace) -> "tuple[Inspector, list[Range], Selection]":
-    """Open the target, and resolve what --pfn, --type and --use select."""
-    from .. import classify
-    from ..inspector.inspector import inspect
-    from ..model import ranges
-    from ..model.range_text import resolve
-    from ..report.selection import Selection
-
-    opened = inspect(open_target(args))
-    layout = opened.layout
-    for name in _asked(args):
-        if name in layout.untold:
-            raise cannot_tell(name)
-    wanted = resolve(args.pfn, opened.memory_map, layout.page_shift)
-    selection = Selection(
-        ranges.count(wanted),
-        wanted[-1][1] if wanted else 0,
-        _select(
-            getattr(args, "type", ()),
-            "page type",
-            classify.type_names(layout),
-            lambda name: classify.codes_of(layout, name),
-        ),
-        _select(
-            getattr(args, "use", ()),
-            "use",
-            classify.use_names(layout),
-            lambda name: classify.uses_of(layout, name),
-        ),
-        getattr(args, "freeing", False),
-    )
-    return opened, wanted, selection
-
-
-def _asked(args: argparse.Namespace) -> "Iterator[str]":
-    """Yield what is asked for by name, which a kernel without its types may not tell."""
-    for option in ("type", "use", "by"):
-        yield from getattr(args, option, None) or ()
-    if getattr(args, "freeing", False):
-        yield "freeing"
-
-
-def _select(
-    names: Sequence[str],
-    what: str,
-    known: Sequence[str],
-    codes_of: "Callable[[str], npt.NDArray[np.bool_]]",
-) -> "npt.NDArray[np.bool_] | None":
-    """Return the codes that the names mean, None when there are none; or raise UsageError."""
-    selected = None
-    for name in names:
-        codes = codes_of(name)
-        if not codes.any():
-            raise no_such_name(what, name, known)
-        selected = codes if selected is None else selected | codes
-    return selected
-
-
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     """Add -j."""
     parser.add_argument(
@@ -145,19 +75,6 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def walked(
-    args: argparse.Namespace, inspector: "Inspector", wanted: "Sequence[Range]"
-) -> "Iterator[Pages]":
-    """Yield what inspector.sections() does, with a progress bar on a terminal."""
-    parts = ((_asked_for(pages), pages) for pages in inspector.sections(wanted))
-    return _with_bar(wanted, parts, between=_on_terminal(args))
-
-
-def _asked_for(pages: "Pages") -> int:
-    mask = pages.batch.wanted
-    return len(pages) if mask is None else int(mask.sum())
-
-
 def folded(
     args: argparse.Namespace,
     inspector: "Inspector",
@@ -166,11 +83,11 @@ def folded(
     *,
     streamed: bool = False,
 ) -> "Iterator[Result]":
-    """Yield what `work` gives for the wanted pfns, piece by piece in their order.
+    """Yield what `work` gives for the wanted pfns: the Fold of the commands.
 
     Large memory is shared out to the processes of -j, which work on copies of `inspector`.
-    `streamed` is whether output is written between results.
     """
+    from ..inspector import fold
     from ..model import ranges
     from ..model.arch import SECTION_PFNS
     from . import parallel
@@ -188,7 +105,7 @@ def folded(
         n = 1
     if n == 1:
         # Small enough for a bar that moves while something slow is read.
-        sections = _SECTIONS_READ if copy.mapped is None else _MOST_SECTIONS
+        sections = fold.SECTIONS_READ if copy.mapped is None else _MOST_SECTIONS
     else:
         sections = min(max(total // SECTION_PFNS // (4 * n), 1), _MOST_SECTIONS)
     pieces = ranges.cut(wanted, sections * SECTION_PFNS)

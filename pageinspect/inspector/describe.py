@@ -9,9 +9,25 @@ from drgn import FaultError, Program
 from ..analysis.page_facts import PageFacts, UnreadableError, describe_page
 from ..kernel import page_owners
 from ..model.ranges import merge
+from ..report.page import PageReport
+from . import left_out
+from .address import resolve_addresses
 from .inspector import Inspector
 
 T = TypeVar("T")
+
+
+def describe_addresses(
+    inspector: Inspector, addresses: Sequence[str], *, explain: bool
+) -> PageReport:
+    """Describe the page of each address, as resolve_addresses() takes them."""
+    pfns = resolve_addresses(
+        addresses, inspector.target.prog, inspector.layout, inspector.memory_map
+    )
+    described = tuple(describe(inspector, pfns))
+    faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
+    missing = left_out.missing(inspector, faults)
+    return PageReport(inspector.target.provenance, inspector.layout, described, explain, missing)
 
 
 def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:

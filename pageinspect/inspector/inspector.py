@@ -2,16 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-
-from drgn import Program
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self, overload
 
 from ..analysis.counter_check import Marking
 from ..classify import Pages, code_name, head_pfns, outside_heads, use_name
 from ..classify.batches import Batch
 from ..classify.runs import Detail, in_runs
 from ..classify.selected import SelectedPages
+from ..errors import PageInspectError
 from ..host.progress import paced
 from ..kernel.memory_map import read_memory_map
 from ..kernel.online import most_sections
@@ -21,16 +22,53 @@ from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.range_text import resolve
 from ..model.ranges import Range
-from ..target.open import Target, adopt_program, core_path
+from ..target.open import Target, core_path
 from ..target.page_tables import PageTables
 from ..vmemmap import reader
 from ..vmemmap.elf_mmap import MappedVmemmap, map_vmemmap
 from ..vmemmap.kdumpfile_mmap import KdumpfileMappings
+from .arguments import Address, Names, Pfns, address_text, names, pfn_texts
+from .fold import fold_here
+
+if TYPE_CHECKING:
+    from .results import CheckResult, ListResult, PageResult, PagesResult, RunsResult, SummaryResult
 
 
-@dataclass(frozen=True, slots=True)
+Ranges = list[Range]
+"""Named, as the class has a method of the name of their type."""
+
+
+class Session:
+    """What an Inspector, and those made of it, hold open."""
+
+    def __init__(self, stack: contextlib.ExitStack | None = None) -> None:
+        self._stack = stack or contextlib.ExitStack()
+        self._closed = False
+
+    def close(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Close it, after an error perhaps; a second time does nothing."""
+        self._closed = True
+        self._stack.pop_all().__exit__(kind, error, traceback)
+
+    def check_open(self) -> None:
+        """Raise PageInspectError once it is closed."""
+        if self._closed:
+            raise PageInspectError("this Inspector is closed", "use it within its `with` block")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Inspector:
-    """A kernel that can be asked about its pages."""
+    """A kernel that can be asked about its pages.
+
+    What summary(), list() and page() say of a kernel that runs is by its memory map of that
+    moment; `memory_map`, and so ranges(), pages() and runs(), are as when it was opened, or
+    refreshed() last.
+    """
 
     target: Target
     layout: PageLayout
@@ -41,8 +79,135 @@ class Inspector:
     """Of a core."""
     tables: PageTables | None = None
     """Of a core, where VMCOREINFO says where they are."""
+    session: Session = field(default_factory=Session, compare=False)
 
-    def ranges(self, *texts: str) -> list[Range]:
+    def __repr__(self) -> str:
+        return f"<Inspector: {self.target.provenance.describe()}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.session.close(kind, error, traceback)
+
+    def close(self) -> None:
+        """Let go of the kernel; a guest that was paused runs on."""
+        self.session.close()
+
+    def refreshed(self) -> "Inspector":
+        """Return an Inspector of the same kernel, with its memory map of this moment."""
+        self.session.check_open()
+        return replace(inspect(self.target), session=self.session)
+
+    def _current(self) -> "Inspector":
+        self.session.check_open()
+        return self.refreshed() if self.target.provenance.changing else self
+
+    def summary(
+        self,
+        by: Names = ("type",),
+        *,
+        pfn: Pfns = (),
+        type: Names = (),  # noqa: A002 - the option's name
+        use: Names = (),
+        counters: bool = True,
+    ) -> "SummaryResult":
+        """Count pages, folios and bytes by type, use, zone, node or order, or by several of them.
+
+        With `counters`, totals of the whole memory by type or by use are compared with the
+        kernel's own. Raises PageInspectError.
+        """
+        from .results import SummaryResult, result_of
+        from .summary import summarise
+
+        report = summarise(
+            self._current(),
+            names(by),
+            pfn_texts(pfn),
+            names(type),
+            names(use),
+            fold=fold_here,
+            counters=counters,
+        )
+        return result_of(SummaryResult, report)
+
+    def check(self, *, pfn: Pfns = ()) -> "CheckResult":
+        """Return the contradictions in struct pages, and totals beside the kernel's counters.
+
+        Raises PageInspectError.
+        """
+        from .check import check
+        from .results import CheckResult, result_of
+
+        self.session.check_open()
+        report = check(self.target, self._current, pfn_texts(pfn), fold=fold_here)
+        return result_of(CheckResult, report)
+
+    def page(self, *addresses: Address, explain: bool = False) -> "PageResult":
+        """Describe single pages: pfns, texts of the command line, or drgn Objects of struct page.
+
+        With `explain`, with the rule by which each field is read. Raises PageInspectError.
+        """
+        from .describe import describe_addresses
+        from .results import PageResult, result_of
+
+        texts = [address_text(address) for address in addresses]
+        return result_of(PageResult, describe_addresses(self._current(), texts, explain=explain))
+
+    @overload
+    def list(
+        self,
+        *,
+        pfn: Pfns = (),
+        type: Names = (),
+        use: Names = (),
+        freeing: bool = False,
+        each: Literal[False] = False,
+    ) -> "RunsResult": ...
+
+    @overload
+    def list(
+        self,
+        *,
+        pfn: Pfns = (),
+        type: Names = (),
+        use: Names = (),
+        freeing: bool = False,
+        each: Literal[True],
+    ) -> "PagesResult": ...
+
+    def list(
+        self,
+        *,
+        pfn: Pfns = (),
+        type: Names = (),  # noqa: A002
+        use: Names = (),
+        freeing: bool = False,
+        each: bool = False,
+    ) -> "ListResult":
+        """List runs of pages of one use, type and order; or `each` page.
+
+        `freeing` is only those that are typed while being freed. Raises PageInspectError.
+        """
+        from .listing import list_pages
+        from .results import PagesResult, RunsResult
+
+        return list_pages(
+            self._current(),
+            PagesResult if each else RunsResult,
+            pfn_texts(pfn),
+            names(type),
+            names(use),
+            freeing=freeing,
+            fold=fold_here,
+        )
+
+    def ranges(self, *texts: str) -> Ranges:
         """Return the pfns with struct pages in ranges as the command line takes them, all for none.
 
         They are sorted disjoint (start, end), end exclusive. Raises UsageError.
@@ -86,6 +251,7 @@ class Inspector:
             self._give_back(batch.size)
 
     def _batches(self, wanted: Sequence[Range] | None) -> Iterator[PageBatch]:
+        self.session.check_open()
         prog, layout, spanned = self.target.prog, self.layout, self.memory_map.spanned
         asked = spanned if wanted is None else wanted
         return paced(reader.walk(prog, layout, spanned, asked, self.mapped, self.tables))
@@ -156,11 +322,3 @@ def marking_of(target: Target) -> Marking | None:
         return read_marking(target.prog, registers)
 
     return read
-
-
-def from_program(prog: Program) -> Inspector:
-    """Inspector the kernel that a drgn Program looks at; raises PageInspectError.
-
-    The Program may have debug information or none: then it gets the kernel's own BTF.
-    """
-    return inspect(adopt_program(prog))

@@ -28,7 +28,8 @@ def _terminal() -> int:
     return max(shutil.get_terminal_size().columns, _NARROWEST)
 
 
-def _shown(column: Column, cell: Cell) -> str:
+def shown(column: Column, cell: Cell) -> str:
+    """Return a cell as people read it."""
     return "" if cell is None else printable(column.show(cell))
 
 
@@ -37,7 +38,8 @@ def _prose(lines: Sequence[str], stream: TextIO) -> None:
     stream.writelines("\n".join(wrapped(printable(line), width)) + "\n" for line in lines)
 
 
-def _rows_for_people(table: Table) -> Iterator[Sequence[Cell]]:
+def rows_for_people(table: Table) -> Iterator[Sequence[Cell]]:
+    """Yield the rows, with those that split them and the total."""
     for i, row in enumerate(table.rows):
         yield row
         yield from table.splits.get(i, ())
@@ -110,8 +112,8 @@ def _laid_out(table: Table) -> str:
     from tabulate import tabulate
 
     every = [
-        [_shown(c, cell) for c, cell in zip(table.columns, row, strict=True)]
-        for row in _rows_for_people(table)
+        [shown(c, cell) for c, cell in zip(table.columns, row, strict=True)]
+        for row in rows_for_people(table)
     ]
     if not every:
         return ""
@@ -158,7 +160,7 @@ def _stream_rows(table: Table, stream: TextIO) -> None:
             stream.write(_line(columns, (column.name for column in columns)))
             stream.write(_line(columns, ("-" * (c.width or len(c.name)) for c in columns)))
             header = True
-        cells = (_cut(c, _shown(c, row[i])) for i, c in zip(chosen, columns, strict=True))
+        cells = (_cut(c, shown(c, row[i])) for i, c in zip(chosen, columns, strict=True))
         stream.write(_line(columns, cells))
 
 

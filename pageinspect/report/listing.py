@@ -24,9 +24,10 @@ _BLOCK = 4096
 
 
 class Listing(ABC):
-    """One walk, row by row; can be rendered once. Untyped pages are one type, whatever their words.
+    """One walk, row by row. Untyped pages are one type, whatever their words.
 
-    `coverage` is complete when the rows are.
+    It can be rendered as often as `parts` can be gone through, and `coverage` is complete when the
+    rows are.
     """
 
     json_key: str
@@ -85,6 +86,7 @@ class Listing(ABC):
             self._unreadable += part.unreadable
 
     def _listed(self) -> Iterator[tuple[Any, ...]]:
+        self._rows = self._pages = self._unreadable = 0
         for item in self._items(self._counting()):
             self._rows += 1
             yield item
@@ -166,8 +168,22 @@ class RunsListing(Listing):
         return f"{counted(self._rows, 'run')}, {counted(self._pages, 'page')}, {bytes_}"
 
 
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The pages of a part of a walk: pfn, use, type code, word, refcount, order, flags of each."""
+
+    columns: tuple[npt.NDArray[np.integer], ...]
+    unreadable: int
+
+    def rows(self) -> Iterator[tuple[int, ...]]:
+        """Yield the values of each page, of which few are Python objects at a time."""
+        for start in range(0, len(self.columns[0]) if self.columns else 0, _BLOCK):
+            some = (column[start : start + _BLOCK].tolist() for column in self.columns)
+            yield from zip(*some, strict=True)
+
+
 class PagesListing(Listing):
-    """Every page, one line each; `parts` are Pages, in order."""
+    """Every page, one line each; `parts` are Entries, in order."""
 
     json_key = "pages"
 
@@ -184,24 +200,10 @@ class PagesListing(Listing):
             Column("flags", width=0),
         )
 
-    def _items(self, parts: Iterable[Pages]) -> Iterator[tuple[Any, ...]]:
+    def _items(self, parts: Iterable[Entries]) -> Iterator[tuple[Any, ...]]:
         flag_names = cache(self._flag_names)
-        known = np.uint64(sum(1 << bit for _, bit in self.layout.flag_bits))
-        for pages in parts:
-            selected = self.selection.of(pages)
-            index = np.arange(len(pages)) if selected is None else np.flatnonzero(selected)
-            columns = (
-                index + pages.batch.first,
-                pages.use[index],
-                pages.code[index],
-                pages.word[index],
-                pages.refcount[index],
-                pages.order[index],
-                pages.own_flags[index] & known,
-            )
-            for pfn, use, code, word, refcount, order, flags in zip(
-                *(column.tolist() for column in columns), strict=True
-            ):
+        for part in parts:
+            for pfn, use, code, word, refcount, order, flags in part.rows():
                 read = code != Code.UNREADABLE
                 yield (
                     pfn,
@@ -250,6 +252,28 @@ def runs_of(selection: Selection, batches: Iterable[Pages]) -> Runs:
         runs.append(_batch_runs(pages, selection.of(pages)))
         unreadable += pages.unreadable
     return Runs(np.concatenate(runs, axis=1), unreadable)
+
+
+def entries_of(selection: Selection, batches: Iterable[Pages]) -> Entries:
+    """Return the selected pages of some batches, which have a row a page."""
+    parts, unreadable = [], 0
+    for pages in batches:
+        known = np.uint64(sum(1 << bit for _, bit in pages.layout.flag_bits))
+        selected = selection.of(pages)
+        index = np.arange(len(pages)) if selected is None else np.flatnonzero(selected)
+        parts.append(
+            (
+                index + pages.batch.first,
+                pages.use[index],
+                pages.code[index],
+                pages.word[index],
+                pages.refcount[index],
+                pages.order[index],
+                pages.own_flags[index] & known,
+            )
+        )
+        unreadable += pages.unreadable
+    return Entries(tuple(map(np.concatenate, zip(*parts, strict=True))), unreadable)
 
 
 def _each(runs: Integers) -> Iterator[list[int]]:

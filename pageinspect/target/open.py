@@ -11,12 +11,14 @@ from drgn import BadDataError, FaultError, Platform, Program, ProgramFlags
 
 from ..errors import PageInspectError, UsageError
 from ..host import capabilities
+from ..host.files import only_ours
 from ..model import arch
-from ..model.provenance import Guest, Provenance
+from ..model.provenance import Guest, Provenance, Symbols
 from ..units import printable
 from . import core_formats, core_memory, kcore, vmcoreinfo, vmcoreinfo_search
+from .debug_info import has_debug_info
 from .platform import ARCHITECTURE
-from .symbols import Answers
+from .symbols import Answers, finders
 from .symbols.sources import Given, attach_symbols
 
 Registers = Mapping[int, tuple[int, int]]
@@ -36,6 +38,15 @@ class Target:
     """Reads them from a guest; in a core drgn finds them."""
     core: Path | None = None
     """The core that was named."""
+
+    def keep_answers(self, source: Path | None) -> None:
+        """Keep what was asked of the symbols of a core or guest `source`, or of this kernel.
+
+        Not of one that another user may change or replace.
+        """
+        if source is None or only_ours(source):
+            for answers in self.answers:
+                answers.save()
 
 
 def _check_readable(path: Path, what: str) -> None:
@@ -156,7 +167,10 @@ def adopt_program(prog: Program) -> Target:
     except LookupError:
         return target_of(prog, Given(), source)
     release = info.get("OSRELEASE", "unknown")
-    return Target(prog, Provenance(release, source, "dwarf"), info)
+    # Set by this package: for the Program's first Inspector, or by the plugin of drgn.
+    answers = None if has_debug_info(prog) else prog.config.get(finders.CONFIG)
+    symbols: Symbols = "dwarf" if answers is None else "btf"
+    return Target(prog, Provenance(release, source, symbols), info, answers or ())
 
 
 def new_program(given: Given, *, live: bool, platform: Platform | None = None) -> Program:

@@ -13,11 +13,15 @@ from sections import FIRST, N, census_of, sound, wounds
 from synthetic import MODERN, SIZE, Memory
 
 from pageinspect.cli import walking
-from pageinspect.cli.commands import check, export
+from pageinspect.cli.commands import check, export, summary
+from pageinspect.cli.commands import list as list_command
 from pageinspect.cli.parser import build_parser
+from pageinspect.inspector import check as check_module
+from pageinspect.inspector import fold
 from pageinspect.inspector import inspector as inspector_module
+from pageinspect.inspector import summary as summary_module
 from pageinspect.inspector.inspector import Inspector
-from pageinspect.kernel import counters, kpageflags_rules
+from pageinspect.kernel import kpageflags_rules
 from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.model.kpageflags import Online
 from pageinspect.model.memory_map import MemoryMap
@@ -88,13 +92,14 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
     """Damaged memory in place of the kernel that the commands open."""
     prog, memory_map = damaged(request.param)
     target = Target(prog, Provenance("7.0", "core", "btf"), {})  # type: ignore[arg-type]
-    for module in (walking, check, export):
+    for module in (check, export, list_command, summary):
         monkeypatch.setattr(module, "open_target", lambda _args: target)
     monkeypatch.setattr(
         inspector_module, "inspect", lambda _: Inspector(target, MODERN, memory_map)
     )
     monkeypatch.setattr(inspector_module, "map_vmemmap", lambda prog, *_: Mapped(prog))
-    monkeypatch.setattr(counters, "read_counters", lambda _prog: COUNTERS)
+    for module in (check_module, summary_module):
+        monkeypatch.setattr(module, "read_counters", lambda _prog: COUNTERS)
     monkeypatch.setattr(kpageflags_rules, "build_rules", lambda *_: NEWEST)
     monkeypatch.setattr(kpageflags_rules, "find_online", lambda *_: Online(SPANNED, frozenset()))
     monkeypatch.setattr(kpageflags_rules, "check_length", lambda *_: None)
@@ -120,12 +125,12 @@ def test_reports_do_not_depend_on_pieces(
     rng = np.random.default_rng(len(command))
     some = [f"--pfn={first + int(rng.integers(0, N))}+{rng.integers(1, N)}" for first in ISLANDS]
     for wanted in ([],) if command == ["export"] else ([], some):
-        monkeypatch.setattr(walking, "_SECTIONS_READ", 64)
+        monkeypatch.setattr(fold, "SECTIONS_READ", 64)
         whole = written(command, tmp_path, "-j1", *wanted)
         assert len(whole[1][0]) > 300
         for jobs in (1, 2, 5):
             sections = int(rng.integers(1, 5))
-            monkeypatch.setattr(walking, "_SECTIONS_READ", sections)
+            monkeypatch.setattr(fold, "SECTIONS_READ", sections)
             monkeypatch.setattr(walking, "_MOST_SECTIONS", sections)
             for core in (None, "core"):
                 kernel.core_dump_path = core

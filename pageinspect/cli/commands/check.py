@@ -8,18 +8,10 @@ there is a violation or a total that differs.
 """
 
 import argparse
-from typing import TYPE_CHECKING
+from functools import partial
 
 from ..options import open_target, write_report
 from ..walking import add_jobs_argument, add_pfn_argument, folded
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ...analysis.totals import UseTally
-    from ...inspector.inspector import Inspector
-    from ...model.ranges import Range
-    from ...report.check import Findings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,59 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a CheckReport."""
-    from ...analysis import counter_check
-    from ...analysis.totals import UseTally
-    from ...inspector.inspector import inspect, marking_of
-    from ...kernel.counters import read_counters
-    from ...model import range_text, ranges
-    from ...report.base import coverage_of
-    from ...report.check import CheckReport, Findings, find
+    from ...inspector.check import check
+    from ...inspector.inspector import inspect
 
     target = open_target(args)
-    live = target.provenance.changing
-    # Before the memory map, which follows the CPU lists: what it finds lies between both readings.
-    reduced = target.provenance.symbols == "vmcoreinfo"
-    before = None if args.pfn or reduced else read_counters(target.prog)
-    opened = inspect(target)
-    wanted = range_text.resolve(args.pfn, opened.memory_map, opened.layout.page_shift)
-    totals = before is not None
-
-    def work(inspector: "Inspector", piece: "Sequence[Range]") -> "tuple[Findings, UseTally]":
-        tally = UseTally(inspector.layout)
-        columns = inspector.sections_in_runs(piece)
-        return find(tally.watch(columns) if totals else columns, live=live), tally
-
-    tally, findings = UseTally(opened.layout), Findings()
-    for part, tallied in folded(args, opened, wanted, work):
-        findings.add(part)
-        tally.merge(tallied)
-    coverage = coverage_of(
-        target.provenance, opened.layout, ranges.count(wanted), findings.unreadable
-    )
-    balanced, left_out = None, ""
-    if reduced:
-        left_out = "VMCOREINFO alone does not tell where the kernel's counters are"
-    elif before is None:
-        left_out = "the kernel's counters are about all pages, not about some pfns"
-    elif not coverage.complete:
-        left_out = "struct pages that could not be read are missing from the counts"
-    else:
-        after = read_counters(target.prog) if live else before
-        balanced = counter_check.balance(tally.totals(), before, after, marking_of(target))
-    if live and findings.found:
-        findings = _confirmed(inspect(target), findings)
-    report = CheckReport(target.provenance, opened.layout, coverage, findings, balanced, left_out)
+    report = check(target, partial(inspect, target), args.pfn, fold=partial(folded, args))
     write_report(args, report)
     return report.status
-
-
-def _confirmed(again: "Inspector", findings: "Findings") -> "Findings":
-    """Return what is still broken when the suspicious pages are read again.
-
-    By the zones and sections of that moment, for memory may have been plugged in or out meanwhile.
-    """
-    from ...model.ranges import intersect, merge
-    from ...report.check import find, spots
-
-    pages = intersect(merge(spots(findings)), again.memory_map.spanned)
-    return findings.confirmed(find(again.sections_in_runs(pages), live=True))

@@ -5,24 +5,10 @@ that cuts a folio shows the pfns inside it, typed by their head outside.
 """
 
 import argparse
-from typing import TYPE_CHECKING
+from functools import partial
 
-from ..options import write_report
-from ..walking import (
-    add_jobs_argument,
-    add_walking_arguments,
-    folded,
-    open_inspector,
-    status,
-    walked,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ...inspector.inspector import Inspector
-    from ...model.ranges import Range
-    from ...report.listing import Runs
+from ..options import open_target, write_report
+from ..walking import add_jobs_argument, add_walking_arguments, folded, status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,18 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a listing while walking."""
-    from ...report.listing import PagesListing, RunsListing, runs_of
+    from ...inspector.inspector import inspect
+    from ...inspector.listing import list_pages
+    from ...report.listing import PagesListing, RunsListing
 
-    inspector, wanted, selection = open_inspector(args)
-    about = inspector.target.provenance, inspector.layout, selection
-
-    def work(inspector: "Inspector", piece: "Sequence[Range]") -> "Runs":
-        return runs_of(selection, inspector.sections_in_runs(piece, "use"))
-
-    report = (
-        PagesListing(*about, walked(args, inspector, wanted))
-        if args.each
-        else RunsListing(*about, folded(args, inspector, wanted, work, streamed=True))
+    if args.each:
+        # Rows a page are read and written by one process.
+        args.jobs = 1
+    report = list_pages(
+        inspect(open_target(args)),
+        PagesListing if args.each else RunsListing,
+        args.pfn,
+        args.type,
+        args.use,
+        freeing=args.freeing,
+        fold=partial(folded, args),
     )
     write_report(args, report)
     return status(report.coverage)

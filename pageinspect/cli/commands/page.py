@@ -49,23 +49,10 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dump_text is not None:
         return _decode_text(args)
-    from ...inspector import left_out
-    from ...inspector.address import resolve_addresses
-    from ...inspector.describe import describe
+    from ...inspector.describe import describe_addresses
     from ...inspector.inspector import inspect
-    from ...report.page import PageReport
 
-    opened = inspect(open_target(args))
-    pfns = resolve_addresses(args.addresses, opened.target.prog, opened.layout, opened.memory_map)
-    described = tuple(describe(opened, pfns))
-    faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
-    report = PageReport(
-        opened.target.provenance,
-        opened.layout,
-        described,
-        args.explain,
-        left_out.missing(opened, faults),
-    )
+    report = describe_addresses(inspect(open_target(args)), args.addresses, explain=args.explain)
     write_report(args, report)
     return status(report.coverage)
 

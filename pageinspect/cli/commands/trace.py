@@ -12,10 +12,10 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...errors import Exit, PageInspectError, UsageError
+from ...errors import Exit, PageInspectError, UsageError, no_such_name
 from ...host.terminal import say
 from ..arguments import seconds
-from ..options import add_output_arguments, keep_answers, no_such_name
+from ..options import add_output_arguments, keep_answers
 from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
 from ..trace_output import Output, Watch, is_redrawn, open_stream, to_reader

@@ -18,6 +18,8 @@ from .kallsyms import read_kallsyms
 from .keys import types_key
 
 _NAME = "pageinspect BTF"
+CONFIG = "pageinspect"
+"""Of a Program whose types are from BTF: the key in its `config` of the answers that are kept."""
 
 # BTF describes no variables but per-CPU ones, and an old pahole left those out too. So the types of
 # those that drgn's helpers and this package ask for are written here. One that a helper takes for
@@ -46,23 +48,25 @@ _VARIABLES = {
 _NEEDED = ("mem_section", "__highest_present_section_nr", "vmemmap_base")
 
 
-class _Finders:
+class Finders:
     """The callbacks that answer a Program's questions from BTF and kallsyms."""
 
     def __init__(self, prog: Program, btf: Btf, symbols: SymbolFinder) -> None:
         self._prog = prog
         self._btf = btf
         self._types = BtfTypes(prog, btf)
-        self._symbols = symbols
+        self.symbols = symbols
 
     def type(
         self, _prog: Program, kinds: set[TypeKind], name: str, filename: str | None
     ) -> Type | None:
+        """Return a type of one of these kinds."""
         return None if filename else self._types.find(kinds, name)
 
     def object(
         self, _prog: Program, name: str, flags: FindObjectFlags, filename: str | None
     ) -> Object | None:
+        """Return a constant or a variable."""
         if filename:
             return None
         if flags & FindObjectFlags.CONSTANT:
@@ -82,7 +86,7 @@ class _Finders:
         variable = self._btf.find(Kind.VAR, name)
         if variable is None and name not in _VARIABLES:
             return None
-        address = address_of(self._prog, self._symbols, name)
+        address = address_of(self._prog, self.symbols, name)
         if address is None:
             return None
         type_: Type | str = _VARIABLES[name] if variable is None else self._types.type(variable)
@@ -99,9 +103,27 @@ def attach_btf(
 ) -> tuple[Answers, ...]:
     """Let `prog` answer from BTF and kallsyms, before any other source.
 
-    Both are the kernel's own, or in the files that are named. Returns the answers to be saved once
-    all went well, which are none of files. Raises PageInspectError when there is no BTF, or no
-    symbols, that can be read.
+    Returns the answers to be saved once all went well. Raises as find_finders().
+    """
+    finders, answers = find_finders(prog, vmcoreinfo, live=live, btf=btf, kallsyms=kallsyms)
+    prog.register_symbol_finder(_NAME, finders.symbols, enable_index=0)
+    prog.register_type_finder(_NAME, finders.type, enable_index=0)
+    prog.register_object_finder(_NAME, finders.object, enable_index=0)
+    return answers
+
+
+def find_finders(
+    prog: Program,
+    vmcoreinfo: Mapping[str, str],
+    *,
+    live: bool,
+    btf: Path | None = None,
+    kallsyms: Path | None = None,
+) -> tuple[Finders, tuple[Answers, ...]]:
+    """Return what answers from BTF and kallsyms, and the answers that may be kept.
+
+    Both are the kernel's own, or in the files that are named, whose answers are not kept. Raises
+    PageInspectError when there is no BTF, or no symbols, that can be read.
     """
     symbols: SymbolFinder
     kept: tuple[Answers, ...] = ()
@@ -124,8 +146,6 @@ def attach_btf(
         return load_answers(types_key(vmcoreinfo, data) if kept else None)
 
     types = find_btf(prog, symbols, known, live=live) if btf is None else read_btf(btf)
-    finders = _Finders(prog, types, symbols)
-    prog.register_symbol_finder(_NAME, symbols, enable_index=0)
-    prog.register_type_finder(_NAME, finders.type, enable_index=0)
-    prog.register_object_finder(_NAME, finders.object, enable_index=0)
-    return (*kept, types.answers) if kept else ()
+    asked = (*kept, types.answers) if kept else ()
+    prog.config[CONFIG] = asked
+    return Finders(prog, types, symbols), asked

@@ -7,37 +7,35 @@ import sys
 import termios
 import time
 from argparse import Namespace
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from pageinspect.cli.walking import folded, walked
+from pageinspect.cli.walking import folded
+from pageinspect.inspector.fold import SECTIONS_READ
 from pageinspect.model import ranges
 from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.model.provenance import Provenance
 
-WANTED = [(0, 3 * 1000)]
-
-
-def parts(pause: float) -> Iterator[Any]:
-    """Yield three batches of a thousand pages, as slowly as told."""
-    for _ in range(3):
-        time.sleep(pause)
-        yield SimpleNamespace(batch=SimpleNamespace(wanted=np.ones(1000, np.bool_)))
+WANTED = [(0, 3 * SECTIONS_READ * SECTION_PFNS)]
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, pause: float, stdout: bool) -> tuple[str, str]:
-    """Return what a terminal got of a walk that prints a row a batch, and what stdout got."""
+    """Return what a terminal got of a walk that prints a row a piece, and what stdout got."""
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (24, 80))
     with os.fdopen(slave, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setattr(sys, "stdout", terminal if stdout else io.StringIO())
-        inspector: Any = SimpleNamespace(sections=lambda _wanted: parts(pause))
-        for number, _ in enumerate(walked(Namespace(output=None), inspector, WANTED)):
+        target = SimpleNamespace(provenance=Provenance("7.0", "live", "btf"))
+        inspector: Any = SimpleNamespace(mapped=None, target=target)
+        args = Namespace(jobs=1, output=None)
+
+        def work(*_: object) -> None:
+            time.sleep(pause)
+
+        for number, _ in enumerate(folded(args, inspector, WANTED, work, streamed=True)):
             sys.stdout.write(f"row {number}\n")
             sys.stdout.flush()
         got = "" if stdout else sys.stdout.getvalue()  # type: ignore[attr-defined]
@@ -69,7 +67,7 @@ def test_the_bar_makes_way_and_leaves_nothing(
     rows = ["row 0", "row 1", "row 2"]
     assert shown(seen) == [*(rows if stdout else []), "end"]
     assert stdout or got.split("\n") == [*rows, ""]
-    assert "2.00k/3.00k" in seen
+    assert "262k/393k" in seen
     # Time taken and left, and pages per second.
     assert re.search(r"\[00:0\d<00:00", seen)
     assert "pages/s" in seen

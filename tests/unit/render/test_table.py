@@ -18,7 +18,7 @@ from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.frees import Frees
 from pageinspect.report.kernels import GuestKernel, KernelsReport
-from pageinspect.report.listing import PagesListing, RunsListing, runs_of
+from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
 from pageinspect.report.page import PageReport
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import SummaryReport, SummaryRow
@@ -114,10 +114,8 @@ def batches(first: int, layout=MODERN) -> Iterator[Pages]:
 def test_lists(kind, layout, first: int) -> None:
     last = first + 3
     selection = Selection(PAGES, last)
-    parts = batches(first, layout)
-    if kind is RunsListing:
-        parts = [runs_of(selection, parts)]
-    listing = kind(FROM, layout, selection, parts)
+    part_of = runs_of if kind is RunsListing else entries_of
+    listing = kind(FROM, layout, selection, [part_of(selection, batches(first, layout))])
     assert_lines_up(lines_of(listing))
 
 

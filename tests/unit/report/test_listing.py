@@ -16,7 +16,7 @@ from pageinspect.classify import Pages, codes_of
 from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report import listing
-from pageinspect.report.listing import PagesListing, Runs, RunsListing, runs_of
+from pageinspect.report.listing import PagesListing, Runs, RunsListing, entries_of, runs_of
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import count, summarise
 
@@ -44,7 +44,9 @@ def runs(selection: Selection, batches: Iterable[Pages]) -> Iterator[Runs]:
 
 def listed(kind: type, form: str, selection: Selection = ALL) -> str:
     stream = io.StringIO()
-    parts = batches() if kind is PagesListing else runs(selection, batches())
+    parts = (
+        [entries_of(selection, batches())] if kind is PagesListing else runs(selection, batches())
+    )
     render(kind(FROM, MODERN, selection, parts), form, stream)
     return stream.getvalue()
 
@@ -120,7 +122,9 @@ def test_what_could_not_be_read_has_no_word_zone_or_node() -> None:
     memory.readable = np.array([True, False, True, True])
     pages = memory.pages()
     stream = io.StringIO()
-    render(PagesListing(FROM, MODERN, Selection(4, 0x1004), [pages]), "json", stream)
+    selection = Selection(4, 0x1004)
+    listing = PagesListing(FROM, MODERN, selection, [entries_of(selection, [pages])])
+    render(listing, "json", stream)
     document = json.loads(stream.getvalue())
     assert document["pages"][1] == {
         "pfn": 0x1001,
@@ -180,7 +184,8 @@ def test_the_order_in_a_first_tail_is_no_flag() -> None:
     memory.compound(0, 9)
     stream = io.StringIO()
     selection = Selection(512, 0x1200)
-    render(PagesListing(FROM, MODERN, selection, [memory.pages()]), "json", stream)
+    parts = [entries_of(selection, [memory.pages()])]
+    render(PagesListing(FROM, MODERN, selection, parts), "json", stream)
     pages = json.loads(stream.getvalue())["pages"]
     assert [page["flags"] for page in pages[:3]] == [["head"], [], []]
     assert pages[1]["order"] == 9

@@ -1,0 +1,70 @@
+"""What scripts may write for names, pfns and addresses, as the texts of the command line."""
+
+from collections.abc import Sequence
+from typing import SupportsIndex, TypeAlias
+
+from drgn import Object, Type, TypeKind
+
+from ..errors import UsageError
+from ..model.ranges import Range
+
+Names: TypeAlias = str | Sequence[str]
+"""Names, or one text with commas as on the command line."""
+Pfns: TypeAlias = str | SupportsIndex | Sequence[str | SupportsIndex | Range]
+"""Texts as for --pfn, pfns, and (start, end) with the end exclusive: one, or a sequence."""
+Address: TypeAlias = str | SupportsIndex | Object
+"""A text as `pageinspect page` takes it, a pfn, or a drgn Object that is a struct page or folio."""
+
+_PAGES = ("page", "folio")
+
+
+def names(given: Names) -> tuple[str, ...]:
+    """Return the names, of which there may be none."""
+    return tuple(filter(None, given.split(","))) if isinstance(given, str) else tuple(given)
+
+
+def pfn_texts(given: Pfns) -> list[str]:
+    """Return the ranges as texts."""
+    if isinstance(given, str | SupportsIndex):
+        return [_pfn_text(given)]
+    return [_pfn_text(each) for each in given]
+
+
+def _pfn_text(given: str | SupportsIndex | Range) -> str:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, SupportsIndex):
+        return f"{given.__index__():#x}"
+    start, end = given
+    return f"{start:#x}-{end:#x}"
+
+
+def address_text(given: Address) -> str:
+    """Return an address as a text; raises UsageError for an Object of another type."""
+    if isinstance(given, Object):
+        return _of_object(given)
+    return given if isinstance(given, str) else f"{given.__index__():#x}"
+
+
+def _of_object(given: Object) -> str:
+    type_ = _plain(given.type_)
+    if type_.kind in (TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM):
+        return f"{given.value_():#x}"
+    if type_.kind == TypeKind.POINTER and _is_page(_plain(type_.type)):
+        return f"page:{given.value_():#x}"
+    if _is_page(type_) and given.address_ is not None:
+        return f"page:{given.address_:#x}"
+    raise UsageError(
+        f"an object of type {given.type_.type_name()} is not a page",
+        "give a struct page *, a struct folio *, a pfn or a text",
+    )
+
+
+def _plain(type_: Type) -> Type:
+    while type_.kind == TypeKind.TYPEDEF:
+        type_ = type_.type
+    return type_
+
+
+def _is_page(type_: Type) -> bool:
+    return type_.kind == TypeKind.STRUCT and type_.tag in _PAGES

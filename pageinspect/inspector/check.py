@@ -1,0 +1,63 @@
+"""Applies the rules of contradictions, and compares totals with the kernel's counters."""
+
+from collections.abc import Callable, Sequence
+
+from ..analysis import counter_check
+from ..analysis.totals import UseTally
+from ..kernel.counters import read_counters
+from ..model import ranges
+from ..model.ranges import Range, intersect, merge
+from ..report.base import coverage_of
+from ..report.check import CheckReport, Findings, find, spots
+from ..target.open import Target
+from .fold import Fold
+from .inspector import Inspector, marking_of
+
+
+def check(
+    target: Target, opened: Callable[[], Inspector], pfn: Sequence[str], *, fold: Fold
+) -> CheckReport:
+    """Check the pages of the ranges, all for none; raises PageInspectError.
+
+    `opened` gives the Inspector of the moment. A running kernel is asked for it after the first
+    reading of its counters, as the memory map follows the CPU lists, and again for what looks
+    broken: memory may have been plugged in or out meanwhile.
+    """
+    live = target.provenance.changing
+    reduced = target.provenance.symbols == "vmcoreinfo"
+    before = None if pfn or reduced else read_counters(target.prog)
+    inspector = opened()
+    wanted = inspector.ranges(*pfn)
+    totals = before is not None
+
+    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Findings, UseTally]:
+        tally = UseTally(copy.layout)
+        columns = copy.sections_in_runs(piece)
+        return find(tally.watch(columns) if totals else columns, live=live), tally
+
+    tally, findings = UseTally(inspector.layout), Findings()
+    for part, tallied in fold(inspector, wanted, work):
+        findings.add(part)
+        tally.merge(tallied)
+    coverage = coverage_of(
+        target.provenance, inspector.layout, ranges.count(wanted), findings.unreadable
+    )
+    checks, left_out = None, ""
+    if reduced:
+        left_out = "VMCOREINFO alone does not tell where the kernel's counters are"
+    elif before is None:
+        left_out = "the kernel's counters are about all pages, not about some pfns"
+    elif not coverage.complete:
+        left_out = "struct pages that could not be read are missing from the counts"
+    else:
+        after = read_counters(target.prog) if live else before
+        checks = counter_check.balance(tally.totals(), before, after, marking_of(target))
+    if live and findings.found:
+        findings = _confirmed(opened(), findings)
+    return CheckReport(target.provenance, inspector.layout, coverage, findings, checks, left_out)
+
+
+def _confirmed(again: Inspector, findings: Findings) -> Findings:
+    """Return what is still broken when the suspicious pages are read again."""
+    pages = intersect(merge(spots(findings)), again.memory_map.spanned)
+    return findings.confirmed(find(again.sections_in_runs(pages), live=True))

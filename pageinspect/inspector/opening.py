@@ -1,0 +1,118 @@
+"""Opens a kernel as an Inspector: a core, this kernel, a QEMU guest, a drgn Program."""
+
+import os
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from drgn import Program
+
+from ..target import qemu
+from ..target.open import Target, adopt_program, core_path, open_target
+from ..target.symbols.sources import Given
+from .inspector import Inspector, Session, inspect
+
+FilePath = str | os.PathLike[str]
+Only = Literal["btf", "vmcoreinfo"]
+
+
+def open_core(
+    path: FilePath,
+    *,
+    symbols: FilePath | None = None,
+    btf: FilePath | None = None,
+    kallsyms: FilePath | None = None,
+    vmcoreinfo: FilePath | None = None,
+    symbols_from: Only | None = None,
+) -> Inspector:
+    """Open a kernel core; raises PageInspectError.
+
+    Types and symbols are the kernel's own, or from the files that are named: `symbols` is a
+    vmlinux with debug information. `symbols_from` asks for one source, without falling back.
+    """
+    core = Path(path)
+    given = _given(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
+    return _opened(nullcontext(open_target(core, given)), core)
+
+
+def open_live(
+    *,
+    symbols: FilePath | None = None,
+    btf: FilePath | None = None,
+    kallsyms: FilePath | None = None,
+    symbols_from: Only | None = None,
+) -> Inspector:
+    """Open the kernel of this machine; raises PageInspectError, for one without root too."""
+    given = _given(symbols, btf, kallsyms, None, symbols_from)
+    return _opened(nullcontext(open_target(None, given)), None)
+
+
+def open_guest(
+    socket: FilePath,
+    *,
+    pause: bool = False,
+    symbols: FilePath | None = None,
+    btf: FilePath | None = None,
+    kallsyms: FilePath | None = None,
+    vmcoreinfo: FilePath | None = None,
+    symbols_from: Only | None = None,
+) -> Inspector:
+    """Open a QEMU guest from outside, through the QMP socket of its monitor.
+
+    With `pause`, a guest that runs is stopped until the Inspector is closed: use `with`. Raises
+    PageInspectError.
+    """
+    given = _given(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
+    return _opened(qemu.open_guest(Path(socket), given, pause=pause), Path(socket))
+
+
+def from_program(prog: Program) -> Inspector:
+    """Inspect the kernel that a drgn Program looks at; raises PageInspectError.
+
+    The Program may have debug information or none: then it gets the kernel's own BTF.
+    """
+    target = adopt_program(prog)
+    source = core_path(target)
+    known = source is not None or target.provenance.source == "live"
+    return _opened(nullcontext(target), source, keep=known)
+
+
+def _given(
+    symbols: FilePath | None,
+    btf: FilePath | None,
+    kallsyms: FilePath | None,
+    vmcoreinfo: FilePath | None,
+    only: Only | None,
+) -> Given:
+    files = (symbols, btf, kallsyms, vmcoreinfo)
+    vmlinux, types, table, info = (None if file is None else Path(file) for file in files)
+    return Given(vmlinux, types, table, info, only)
+
+
+def _opened(
+    target: AbstractContextManager[Target], source: Path | None, *, keep: bool = True
+) -> Inspector:
+    """Return the Inspector of a target, which ends the target's context when it is closed.
+
+    With `keep`, what is learnt of the kernel's symbols is kept for the next time: what opening took
+    at once, the rest when it is closed without an error.
+    """
+    with ExitStack() as stack:
+        opened = stack.enter_context(target)
+        inspector = inspect(opened)
+        if keep:
+            opened.keep_answers(source)
+
+            def keep_more(
+                error: type[BaseException] | None,
+                _value: BaseException | None,
+                _traceback: TracebackType | None,
+            ) -> None:
+                if error is None:
+                    opened.keep_answers(source)
+
+            stack.push(keep_more)
+        return replace(inspector, session=Session(stack.pop_all()))
+    raise AssertionError

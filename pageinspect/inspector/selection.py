@@ -1,0 +1,71 @@
+"""Which pages of a kernel are asked for: by pfn, page type, use, being freed."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import classify
+from ..errors import PageInspectError, no_such_name
+from ..model import ranges
+from ..model.ranges import Range
+from ..report.selection import Selection
+from .inspector import Inspector
+
+
+def select(
+    inspector: Inspector,
+    pfn: Sequence[str] = (),
+    types: Sequence[str] = (),
+    uses: Sequence[str] = (),
+    *,
+    freeing: bool = False,
+) -> tuple[list[Range], Selection]:
+    """Return the pfns of the ranges that have a struct page, and which of their pages are meant.
+
+    Raises UsageError for a name that this kernel does not know.
+    """
+    layout = inspector.layout
+    check_available(inspector, *types, *uses, *(("freeing",) if freeing else ()))
+    wanted = inspector.ranges(*pfn)
+    selection = Selection(
+        ranges.count(wanted),
+        wanted[-1][1] if wanted else 0,
+        _codes(
+            types,
+            "page type",
+            classify.type_names(layout),
+            lambda name: classify.codes_of(layout, name),
+        ),
+        _codes(
+            uses, "use", classify.use_names(layout), lambda name: classify.uses_of(layout, name)
+        ),
+        freeing,
+    )
+    return wanted, selection
+
+
+def check_available(inspector: Inspector, *names: str) -> None:
+    """Raise PageInspectError for what a kernel without its types says of no page."""
+    for name in names:
+        if name in inspector.layout.untold:
+            raise PageInspectError(
+                f"VMCOREINFO alone cannot tell {name}",
+                "name what has this kernel's types: -s VMLINUX or --btf FILE",
+            )
+
+
+def _codes(
+    names: Sequence[str],
+    what: str,
+    known: Sequence[str],
+    codes_of: Callable[[str], npt.NDArray[np.bool_]],
+) -> npt.NDArray[np.bool_] | None:
+    """Return the codes that the names mean, None when there are none; or raise UsageError."""
+    selected = None
+    for name in names:
+        codes = codes_of(name)
+        if not codes.any():
+            raise no_such_name(what, name, known)
+        selected = codes if selected is None else selected | codes
+    return selected

@@ -1,0 +1,89 @@
+"""Counts the pages of a kernel, and compares the totals with the kernel's own counters."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..analysis.counter_check import CounterCheck, balance
+from ..analysis.totals import Tally, TypeTally, UseTally
+from ..errors import PageInspectError, UsageError, did_you_mean
+from ..kernel.counters import read_counters
+from ..model.counters import Counters
+from ..model.ranges import Range
+from ..report import summary
+from ..report.dimensions import DIMENSIONS
+from ..report.summary import Counts, SummaryReport, count
+from .fold import Fold
+from .inspector import Inspector, marking_of
+from .selection import check_available, select
+
+if TYPE_CHECKING:
+    from ..classify.runs import Detail
+
+
+def summarise(
+    inspector: Inspector,
+    by: Sequence[str],
+    pfn: Sequence[str],
+    types: Sequence[str],
+    uses: Sequence[str],
+    *,
+    fold: Fold,
+    counters: bool = True,
+) -> SummaryReport:
+    """Count the selected pages by the dimensions named; raises PageInspectError.
+
+    With `counters`, the totals of a whole machine by type or by use are compared with the kernel's.
+    """
+    _check_dimensions(by)
+    check_available(inspector, *by)
+    wanted, selection = select(inspector, pfn, types, uses)
+    tally_of = TypeTally if list(by) == ["type"] else UseTally
+    compared = counters and list(by) in (["type"], ["use"]) and selection.everything and not pfn
+    detail: Detail = "use" if "use" in by or selection.uses is not None else "type"
+
+    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Counts, Tally]:
+        columns = copy.sections_in_runs(piece, detail)
+        tally = tally_of(copy.layout)
+        if compared:
+            columns = tally.watch(columns)
+        return count(copy.layout, selection, by, columns), tally
+
+    before = _counters(inspector) if compared else None
+    counts, tally = Counts(), tally_of(inspector.layout)
+    for part, tallied in fold(inspector, wanted, work):
+        counts.add(part)
+        tally.merge(tallied)
+    report = summary.summarise(
+        inspector.target.provenance, inspector.layout, inspector.memory_map, selection, by, counts
+    )
+    if before is not None and report.coverage.complete:
+        report = replace(report, checks=_compared(inspector, tally, before))
+    return report
+
+
+def _check_dimensions(by: Sequence[str]) -> None:
+    choices = ", ".join(DIMENSIONS)
+    for name in by:
+        if name not in DIMENSIONS:
+            advice = did_you_mean(name, DIMENSIONS, f"choose from {choices}")
+            raise UsageError(f"there is no {name!r} to count by", advice)
+    if not by:
+        raise UsageError("nothing to count by", f"choose from {choices}")
+    if len(set(by)) != len(by):
+        raise UsageError("--by names one thing twice", "give each of type, use, zone, … once")
+
+
+def _counters(inspector: Inspector) -> Counters | None:
+    try:
+        return read_counters(inspector.target.prog)
+    except PageInspectError:
+        return None
+
+
+def _compared(inspector: Inspector, tally: Tally, before: Counters) -> tuple[CounterCheck, ...]:
+    """Return the counter checks of a walk, where the kernel's counters can be read."""
+    after = _counters(inspector) if inspector.target.provenance.changing else before
+    if after is None:
+        return ()
+    return balance(tally.totals(), before, after, marking_of(inspector.target))

@@ -1,0 +1,11 @@
+"""Whether drgn has debug information of the kernel itself."""
+
+from drgn import ModuleFileStatus, Program
+
+
+def has_debug_info(prog: Program) -> bool:
+    """Return whether drgn has loaded debug information of the kernel."""
+    try:
+        return prog.main_module().debug_file_status == ModuleFileStatus.HAVE
+    except LookupError:
+        return False
