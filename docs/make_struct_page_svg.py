@@ -116,11 +116,11 @@ def strip(word: Word, y: float) -> list[str]:
     least = [7 * len(bits.name) + 16 for bits in word.bits]
     share = (STRIP - sum(least)) / (8 * word.size)
     parts, x = [], float(NOTES)
-    for bits, width in zip(word.bits, least, strict=True):
-        width += share * (bits.high - bits.low + 1)
+    for bits, room in zip(word.bits, least, strict=True):
+        width = room + share * (bits.high - bits.low + 1)
         parts.append(rect(x, y, width, 20, "bits"))
         parts.append(text(x + width / 2, y + 14, bits.name, "small", "middle"))
-        numbers = f"{bits.high}" if bits.high == bits.low else f"{bits.high}–{bits.low}"
+        numbers = f"{bits.high}" if bits.high == bits.low else f"{bits.high}-{bits.low}"
         parts.append(text(x + width / 2, y + 32, numbers, "small", "middle"))
         x += width
     return parts
