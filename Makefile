@@ -1,5 +1,6 @@
-# sudo make install     pageinspect for all users: PREFIX is its folder, BINDIR has the command
-# sudo make uninstall   removes both
+# sudo make install     pageinspect for all users: PREFIX is its folder, BINDIR has the command,
+#                       SHAREDIR the man page and completion for bash and zsh
+# sudo make uninstall   removes all of it
 # make demo   what pageinspect does, on a real kernel in a guest
 # make test   the tests, guests included; make test-all adds cases that others stand for,
 #             make test-unit runs those that start no process
@@ -18,6 +19,9 @@ BIN := $(VENV)/bin
 PREFIX ?= /opt/pageinspect
 override PREFIX := $(patsubst %/,%,$(PREFIX))
 BINDIR ?= /usr/local/bin
+SHAREDIR ?= $(patsubst %/,%,$(dir $(patsubst %/,%,$(BINDIR))))/share
+SHARED := man/man1/pageinspect.1 bash-completion/completions/pageinspect \
+          zsh/site-functions/_pageinspect
 # Only install writes it; uninstall removes the folder that has it, and no other.
 MARK = $(PREFIX)/.pageinspect
 NOT_OWN = $(or $(if $(PREFIX),,empty),$(word 2,$(PREFIX)),$(filter-out $(abspath $(PREFIX)),$(PREFIX)),\
@@ -49,6 +53,10 @@ install: own-folder packages
 	$(PYTHON) -m venv $(PREFIX)
 	$(PREFIX)/bin/pip install -q .
 	ln -sfn $(PREFIX)/bin/pageinspect $(BINDIR)/pageinspect
+	for file in $(SHARED); do \
+		mkdir -p $(SHAREDIR)/$${file%/*} && ln -sfn $(PREFIX)/share/$$file $(SHAREDIR)/$$file \
+			|| exit; \
+	done
 	$(BINDIR)/pageinspect --version
 
 uninstall: own-folder
@@ -56,6 +64,11 @@ uninstall: own-folder
 	@if [ "$$(readlink $(BINDIR)/pageinspect)" = $(PREFIX)/bin/pageinspect ]; then \
 		echo rm $(BINDIR)/pageinspect; rm $(BINDIR)/pageinspect; \
 	fi
+	@for file in $(SHARED); do \
+		if [ "$$(readlink $(SHAREDIR)/$$file)" = $(PREFIX)/share/$$file ]; then \
+			echo rm $(SHAREDIR)/$$file; rm $(SHAREDIR)/$$file; \
+		fi; \
+	done
 	rm -r $(PREFIX)
 
 own-folder:

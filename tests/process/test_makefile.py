@@ -33,8 +33,17 @@ def make(target: str, prefix: Path, *more: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+SHARED = (
+    "share/man/man1/pageinspect.1",
+    "share/bash-completion/completions/pageinspect",
+    "share/zsh/site-functions/_pageinspect",
+)
+
+
 def test_install_and_uninstall_leave_nothing(prefix: Path) -> None:
     link = prefix.parent / "bin/pageinspect"
+    links = {prefix.parent / file: prefix / file for file in SHARED}
+    others = prefix.parent / "share/man/man1/other.1"
     for _ in range(2):
         done = make("install", prefix)
         assert done.returncode == 0, done.stderr
@@ -42,7 +51,11 @@ def test_install_and_uninstall_leave_nothing(prefix: Path) -> None:
         assert done.stdout.splitlines()[-2] == "pageinspect --version"
         assert link.readlink() == prefix / "bin/pageinspect"
         assert (prefix / ".pageinspect").exists()
+        assert {path: path.readlink() for path in links} == links
+    others.touch()
     assert make("uninstall", prefix).returncode == 0
+    assert not any(path.is_symlink() for path in links)
+    assert others.exists()
     assert not prefix.exists()
     assert not link.is_symlink()
     assert make("uninstall", prefix).returncode != 0

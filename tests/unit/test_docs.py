@@ -1,11 +1,17 @@
 """README and docs say what the code does."""
 
 import re
+import runpy
+import shlex
+import tomllib
+import xml.etree.ElementTree as ET
 from argparse import SUPPRESS
+from pathlib import Path
 
 import pytest
 from machines import table
-from places import ROOT
+from places import DOCS, PACKAGE, ROOT
+from synthetic import MODERN
 
 from pageinspect.cli.parser import COMMANDS, build_parser
 from pageinspect.errors import Exit
@@ -13,6 +19,10 @@ from pageinspect.paths import data_folder
 from pageinspect.vm import catalogue, tools
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(DOCS.glob("*.md"))
+DOCUMENTS = [*ROOT.glob("*.md"), *PAGES, ROOT / "bpf/README.md"]
+REFERENCE = ("api.md", "glossary.md", "index.md", "uses.md")
+"""Pages to look something up in."""
 
 
 def test_readme_lists_every_command_with_its_summary() -> None:
@@ -26,10 +36,11 @@ def test_readme_lists_the_kernels_of_the_catalogue() -> None:
     assert rows[-len(kernels) :] == [(k.name, k.suite, k.proves) for k in kernels]
 
 
-def test_readme_names_the_exit_statuses() -> None:
-    (paragraph,) = re.findall(r"^Exit status: .*?\n\n", README, re.MULTILINE | re.DOTALL)
-    for status in set(Exit) - {Exit.INTERRUPTED}:
-        assert re.search(rf"\b{int(status)}\b", paragraph), status
+def test_the_table_of_exit_statuses_is_complete() -> None:
+    text = (DOCS / "commands.md").read_text(encoding="utf-8").partition("## Exit status")[2]
+    statuses = re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE)
+    named = {int(status) for row in statuses for status in row.split(",")}
+    assert named == {*map(int, Exit), 128 + 15, 128 + 1}
 
 
 def test_the_makefile_installs_what_the_harness_asks_for() -> None:
@@ -54,9 +65,108 @@ def test_each_line_on_security_names_tests_that_there_are() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
-            assert (document.parent / link).exists(), (document, link)
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for link, heading in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", text):
+            target = document.parent / link
+            assert target.exists(), (document, link)
+            if heading:
+                headings = re.findall(
+                    r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE
+                )
+                assert heading in [h.lower().replace(" ", "-") for h in headings], link
+
+
+def test_the_index_has_every_page() -> None:
+    linked = re.findall(r"\]\(([^)#:]+)\)", (DOCS / "index.md").read_text(encoding="utf-8"))
+    assert {page.name for page in PAGES} - {"index.md"} <= set(linked)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_begins_with_what_the_reader_can_do_after_it(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    if page.name not in REFERENCE:
+        paragraph = text.split("\n\n")[1]
+        assert paragraph.startswith("After this page you "), paragraph
+
+
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d.name != "uses.md"], ids=lambda page: page.name
+)
+def test_documents_have_the_words_of_the_field(document: Path) -> None:
+    """Words that the project no longer uses, and turns of phrase that take a second reading."""
+    text = document.read_text(encoding="utf-8")
+    text = re.sub("<!-- renames -->.*<!-- end of renames -->", "", text, flags=re.DOTALL)
+    # Names in the code have their own tests, and so have sentences of the rules.
+    text = re.sub(r"```.*?```|^\| `[\w-]+-[\w-]+` \|.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub("`[^`]*`", "", text)
+    words = "told|untold|tells|books?|census|barred|mends?|(?<!there )(?:is|are) no(?! longer)"
+    assert not re.findall(rf"\b(?:{words})\b", text, re.IGNORECASE)
+
+
+def commands_of(document: Path) -> list[str]:
+    """Return the command lines of pageinspect in a document's blocks of code."""
+    text = document.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^(?:    .*\n)+", text, re.MULTILINE)
+    lines = "".join([*fenced, *indented]).splitlines()
+    command = (
+        r" *(?:\$ )?(?:.*\| )?(?:sudo |time )?pageinspect ((?:'.*?'|.)*?)(?:;.*| &&.*|   .*)?$"
+    )
+    found = [re.match(command, line) for line in lines]
+    # A synopsis is not an example.
+    return [match[1] for match in found if match and not re.search(r"[\[…]| [A-Z]+\b", match[1])]
+
+
+def test_examples_are_command_lines() -> None:
+    examples = [example for document in DOCUMENTS for example in commands_of(document)]
+    assert len(examples) > 30
+    for example in examples:
+        build_parser().parse_args(shlex.split(example))
+
+
+def test_the_drawing_of_layers_is_the_contract() -> None:
+    text = (DOCS / "design.md").read_text(encoding="utf-8")
+    drawing = text.partition("## Layers")[2].split("```\n")[1]
+    drawn = [re.split(r"  +", line)[0] for line in drawing.splitlines()]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = (c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    assert drawn == contract["layers"]
+
+
+def test_the_design_names_modules_that_there_are() -> None:
+    table = (DOCS / "design.md").read_text(encoding="utf-8").partition("## Modules")[2]
+    folder = PACKAGE
+    for first in re.findall(r"^\| (`.*?`) \|", table.partition("## Decisions")[0], re.MULTILINE):
+        for path in re.findall(r"`([^`]+)`", first):
+            folder = (PACKAGE / path).parent if "/" in path else folder
+            assert (folder / Path(path).name).exists(), path
+
+
+def test_the_picture_of_struct_page() -> None:
+    drawn = runpy.run_path(str(DOCS / "make_struct_page_svg.py"))
+    assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["picture"](), "run the script"
+    offsets = {word.old: word.offset for word in drawn["PAGE"]}
+    words = {
+        "flags": "flags", "compound": "compound_head", "mapping": "mapping", "index": "index",
+        "private": "private", "page_type": "page_type", "refcount": "_refcount",
+        "memcg": "memcg_data",
+    }  # fmt: skip
+    assert {field: offsets[word] for field, word in words.items()} == {
+        field: getattr(MODERN, field) for field in words
+    }
+    ends = [word.offset + word.size for word in drawn["PAGE"]]
+    assert [word.offset for word in drawn["PAGE"]] == [0, *ends[:-1]]
+    assert ends[-1] == MODERN.struct_size
+    assert drawn["TAIL"][0].offset == MODERN.order.offset
+    # Text stays text, and each box lies within the picture.
+    svg = ET.fromstring(drawn["picture"]())  # noqa: S314 - our own
+    assert not svg.findall(".//{*}path")
+    width, height = float(svg.attrib["width"]), float(svg.attrib["height"])
+    for box in svg.findall(".//{*}rect"):
+        x, y, w, h = (float(box.attrib[name]) for name in ("x", "y", "width", "height"))
+        assert x + w <= width
+        assert y + h <= height
 
 
 def test_the_table_of_machines_is_what_is_tried(request: pytest.FixtureRequest) -> None:

@@ -13,7 +13,10 @@ from pageinspect.vm import debian
 SOURCE = "/usr/src/pageinspect"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PASSED = ("PATH", "PIP_DEFAULT_TIMEOUT")
-TAKEN = ("Makefile", "README.md", "pyproject.toml", "pageinspect", "bpf", "vm-images")
+TAKEN = (
+    "LICENSE", "Makefile", "README.md", "pyproject.toml", "pageinspect", "bpf", "vm-images",
+    "packaging",
+)  # fmt: skip
 # sudo alone has the PATH that sudo gives.
 STEPS = f"""
 set -eux
@@ -23,6 +26,8 @@ cd /
 pageinspect --version
 sudo pageinspect --version
 sudo pageinspect vm list
+test -s /usr/local/share/man/man1/pageinspect.1
+test -s /usr/local/share/bash-completion/completions/pageinspect
 /opt/pageinspect/bin/python -c '
 from pageinspect.trace.find_bcc import find_bcc, load_bcc
 assert load_bcc(find_bcc()).BPF
@@ -33,6 +38,7 @@ sudo make install
 sudo make uninstall
 test ! -e /opt/pageinspect
 test ! -e /usr/local/bin/pageinspect
+test ! -L /usr/local/share/man/man1/pageinspect.1
 test -z "$(find {SOURCE} -newer /started -name '*.egg-info' -o -newer /started -name build)"
 """
 

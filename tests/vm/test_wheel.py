@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,52 @@ def run(*command: object, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the Python of an environment that has the wheel and what it depends on."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel of this source tree."""
     folder = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path) -> Path:
+    """Return the Python of an environment that has the wheel and what it depends on."""
+    folder = wheel.parent
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     python = folder / "venv/bin/python"
-    (wheel,) = folder.glob("*.whl")
     run(python, "-m", "pip", "install", "-q", wheel, cwd=folder)
     return python
+
+
+def test_the_wheel_has_all_of_the_package_its_license_and_what_is_generated(wheel: Path) -> None:
+    """py.typed and other data files of the package included."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    package = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "pageinspect").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert package <= names
+    assert {name.partition("/")[2] for name in names if ".dist-info/licenses/" in name} == {
+        "licenses/LICENSE"
+    }
+    assert {name.partition("/")[2] for name in names if ".data/" in name} == {
+        "data/share/man/man1/pageinspect.1",
+        "data/share/bash-completion/completions/pageinspect",
+        "data/share/zsh/site-functions/_pageinspect",
+    }
+
+
+def test_the_source_archive_has_what_the_wheel_is_made_from(wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "build", "--sdist", "--outdir", tmp_path, ROOT, cwd=tmp_path)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path / "again", archive,
+        cwd=tmp_path)  # fmt: skip
+    (again,) = (tmp_path / "again").glob("*.whl")
+    with zipfile.ZipFile(again) as second, zipfile.ZipFile(wheel) as first:
+        assert sorted(second.namelist()) == sorted(first.namelist())
 
 
 def test_help_and_data_folders(python: Path, tmp_path: Path) -> None:

@@ -1,0 +1,17 @@
+"""Completion for bash and zsh, from the parsers, written by shtab."""
+
+import argparse
+from pathlib import Path
+
+import shtab
+from parsers import commands
+
+
+def completion(parser: argparse.ArgumentParser, shell: str) -> str:
+    """Return the completion script for a shell: "bash" or "zsh"."""
+    for command in commands(parser):
+        command.description = (command.description or "").partition("\n")[0]
+        for action in command._actions:
+            if action.type is Path or action.metavar in ("FILE", "PROGRAM ARG"):
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    return shtab.complete(parser, shell=shell)
