@@ -21,6 +21,7 @@ EXIT_STATUSES = {
 }
 ENVIRONMENT = {
     "PAGEINSPECT_CACHE": "The cache folder. Default: pageinspect/ in XDG_CACHE_HOME or ~/.cache.",
+    "PAGEINSPECT_DRGN_PLUGIN": "0: the plugin of drgn does nothing.",
     "PAGEINSPECT_ACCEL": "The default of --accel: auto, kvm or tcg.",
     "PAGEINSPECT_DEBIAN_MIRROR": "The mirror that vm build takes packages from. Default: the one "
     "in apt's configuration.",

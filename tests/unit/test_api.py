@@ -2,16 +2,10 @@
 
 from places import DOCS
 
-import pageinspect
 from pageinspect.classify.contradictions import CONFLICTS, Conflict
 from pageinspect.classify.selected import SelectedPages
 from pageinspect.classify.uses import RULES
 from pageinspect.inspector.inspector import Inspector
-
-
-def test_exported_names() -> None:
-    assert pageinspect.__all__ == ["__version__", "from_program"]
-    assert callable(pageinspect.from_program)
 
 
 def test_api_page_names_what_there_is() -> None:

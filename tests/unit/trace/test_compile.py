@@ -50,5 +50,5 @@ def test_a_map_that_the_kernel_refuses_is_told_by_its_own_errno(number: int) -> 
             os.write(2, line.encode())
             raise Exception("Failed to compile BPF module")  # noqa: TRY002 - as bcc does
 
-    with pytest.raises(PageInspectError, match=f"refuses a map .*: {os.strerror(number)}$"):
+    with pytest.raises(PageInspectError, match=f"(?m)refuses a map .*: {os.strerror(number)}$"):
         compile_program(cast("ModuleType", Library), Path("x.c"), {})
