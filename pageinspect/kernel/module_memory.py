@@ -1,13 +1,15 @@
 """Reads where the parts of each module are, and names addresses in code."""
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from drgn import FaultError, Object, Program, Type, offsetof
 
 from ..model.kernel_memory import Module, ModuleRange, Modules
-from .structures import ListWalk, needed, text_at
+from .structures import ListWalk, moved, needed, text_at
 
 _MOST_MODULES = 1 << 14
 _LONGEST_SYMBOL = 512
@@ -15,7 +17,7 @@ _LONGEST_SYMBOL = 512
 _MOST_SYMBOLS = 1 << 18
 """Of one module."""
 _MOST_TRIES = 16
-"""Symbols without a name that are passed over."""
+"""Symbols that are looked at for a name."""
 _UNFORMED = "MODULE_STATE_UNFORMED"
 _SYMBOL = np.dtype(
     [
@@ -28,6 +30,8 @@ _SYMBOL = np.dtype(
     ]
 )
 """Elf64_Sym."""
+_UNDEFINED = 0
+"""SHN_UNDEF."""
 
 
 def read_modules(prog: Program) -> Modules:
@@ -40,7 +44,7 @@ def read_modules(prog: Program) -> Modules:
     walk = ListWalk(prog, _MOST_MODULES)
     found, unreadable = [], 0
     for node in walk.nodes(head):
-        module = Object(prog, type_, address=node - link)
+        module = Object(prog, type_, address=moved(node, -link))
         try:
             if module.state.value_() == unformed:
                 continue
@@ -53,7 +57,7 @@ def read_modules(prog: Program) -> Modules:
         except FaultError:
             unreadable += 1
             continue
-        found.append(Module(name, node - link, ranges))
+        found.append(Module(name, moved(node, -link), ranges))
     return Modules(tuple(found), walk.whole and not unreadable, unreadable)
 
 
@@ -87,16 +91,17 @@ def _parts(type_: Type) -> _Parts:
     return of_layouts
 
 
-@dataclass(slots=True)
 class CodeNames:
     """Names addresses in code, those of modules too: "function", or "function [module]".
 
     An address that nothing names is itself, as a hexadecimal number. Names are untrusted text.
     """
 
-    prog: Program
-    modules: Modules
-    _names: dict[int, str] = field(default_factory=dict)
+    def __init__(self, prog: Program, modules: Modules) -> None:
+        self._prog = prog
+        self._modules = modules
+        self._names: dict[int, str] = {}
+        self._tables: dict[int, _Symbols] = {}
 
     def name(self, address: int) -> str:
         """Return the name of the function that has this address."""
@@ -106,40 +111,63 @@ class CodeNames:
         return name
 
     def _look_up(self, address: int) -> str:
-        module = self.modules.at(address)
-        if module is None:
+        module = self._modules.at(address)
+        part = None if module is None else module.range_at(address)
+        if module is None or part is None:
             try:
-                return self.prog.symbol(address).name[:_LONGEST_SYMBOL]
+                return self._prog.symbol(address).name[:_LONGEST_SYMBOL]
             except LookupError:
                 return hex(address)
-        try:
-            symbol = _symbol_in(self.prog, module, address)
-        except (FaultError, LookupError, AttributeError):
-            # CONFIG_KALLSYMS may be off.
-            symbol = ""
+        if module.address not in self._tables:
+            self._tables[module.address] = _read_symbols(self._prog, module)
+        symbol = self._tables[module.address].name(self._prog, part.start, address)
         return f"{symbol or hex(address)} [{module.name}]"
 
 
-def _symbol_in(prog: Program, module: Module, address: int) -> str:
-    """Return the symbol of a module that is next below an address, "" for none.
+@dataclass(frozen=True, slots=True)
+class _Symbols:
+    """The symbols of a module, by their addresses; of those at one, in the order of the table."""
+
+    values: npt.NDArray[np.uint64]
+    names: npt.NDArray[np.uint32]
+    """Where the name of each begins, from `strings` up."""
+    strings: int
+
+    def name(self, prog: Program, start: int, address: int) -> str:
+        """Return the symbol next below an address, from `start` up; "" for none.
+
+        As find_kallsyms_symbol() of the kernel: what has no name, and labels of the assembler, are
+        passed over, and of symbols in one place the first is taken.
+        """
+        end = int(np.searchsorted(self.values, np.uint64(address), "right"))
+        for _ in range(_MOST_TRIES):
+            if not end or self.values[end - 1] < start:
+                break
+            first = int(np.searchsorted(self.values, self.values[end - 1], "left"))
+            for offset in self.names[first:end][:_MOST_TRIES].tolist():
+                try:
+                    name = text_at(prog, moved(self.strings, offset), _LONGEST_SYMBOL)
+                except FaultError:
+                    continue
+                if name and not name.startswith((".L", "L0")):
+                    return name
+            end = first
+        return ""
+
+
+def _read_symbols(prog: Program, module: Module) -> _Symbols:
+    """Return the symbols of a module: none without CONFIG_KALLSYMS, or where they are unreadable.
 
     Since Linux kernel commit 8244062ef1e5 ("modules: fix longstanding /proc/kallsyms vs module
     insertion race.") (in v4.5) kallsyms leads to the tables that are in use.
     """
-    part = module.range_at(address)
-    tables = Object(prog, "struct module", address=module.address).kallsyms
-    n = tables.num_symtab.value_()
-    if part is None or not 0 < n <= _MOST_SYMBOLS:
-        return ""
-    symbols = np.frombuffer(prog.read(tables.symtab.value_(), n * _SYMBOL.itemsize), _SYMBOL)
-    values = symbols["value"]
-    # As find_kallsyms_symbol() of the kernel: section 0 is SHN_UNDEF.
-    fits = (values >= part.start) & (values <= address) & (symbols["section"] != 0)
-    strings = tables.strtab.value_()
-    for value in np.unique(values[fits])[::-1][:_MOST_TRIES]:
-        for offset in symbols["name"][fits & (values == value)][:_MOST_TRIES].tolist():
-            name = text_at(prog, strings + offset, _LONGEST_SYMBOL)
-            # Labels of the assembler name no function.
-            if name and not name.startswith((".L", "L0")):
-                return name
-    return ""
+    table, strings = np.empty(0, _SYMBOL), 0
+    with contextlib.suppress(FaultError, AttributeError):
+        found = Object(prog, "struct module", address=module.address).kallsyms
+        n, strings = found.num_symtab.value_(), found.strtab.value_()
+        if n <= _MOST_SYMBOLS:
+            data = prog.read(found.symtab.value_(), n * _SYMBOL.itemsize)
+            table = np.frombuffer(data, _SYMBOL)
+    table = table[table["section"] != _UNDEFINED]
+    table = table[np.argsort(table["value"], kind="stable")]
+    return _Symbols(table["value"], table["name"], strings)

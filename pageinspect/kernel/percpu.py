@@ -16,7 +16,7 @@ from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from ..model.arch import PAGE_SHIFT
 from ..model.kernel_memory import PercpuPages, Pfns, no_pfns
 from ..target.page_tables import PageTables
-from .structures import ListWalk, needed, pfns_of, value_of
+from .structures import ListWalk, moved, needed, pfns_of, value_of
 
 _MOST_LISTS = 1 << 8
 _MOST_CHUNKS = 1 << 16
@@ -43,7 +43,7 @@ def read_percpu(prog: Program, tables: PageTables) -> PercpuPages:
     first = [reader.static(base, parts), *map(reader.populated, parts)]
     walk = ListWalk(prog, _MOST_CHUNKS)
     link = int(offsetof(reader.type_, "list"))
-    nodes = (node - link for head in lists for node in walk.nodes(head))
+    nodes = (moved(node, -link) for head in lists for node in walk.nodes(head))
     others = [reader.populated(chunk) for chunk in nodes if chunk not in parts]
     pfns, unmapped = pfns_of(tables, np.concatenate(first))
     of_others, unmapped_others = pfns_of(tables, np.concatenate([no_pfns(), *others]))
@@ -58,7 +58,7 @@ def read_percpu(prog: Program, tables: PageTables) -> PercpuPages:
     )
 
 
-def _lists(prog: Program) -> range:
+def _lists(prog: Program) -> list[int]:
     """Return the addresses of the lists of chunks.
 
     Since Linux kernel commit 3c7be18ac9a0 ("mm: memcg/percpu: account percpu memory to memory
@@ -75,7 +75,7 @@ def _lists(prog: Program) -> range:
     except LookupError:
         types = 1
     number = min(max(value_of(prog, "pcpu_nr_slots") * types, 0), _MOST_LISTS)
-    return range(start, start + 16 * number, 16)
+    return [moved(start, 16 * i) for i in range(number)]
 
 
 @dataclass(slots=True)

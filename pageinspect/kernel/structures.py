@@ -34,6 +34,11 @@ def needed(structure: str) -> Iterator[None]:
         ) from None
 
 
+def moved(address: int, by: int) -> int:
+    """Return an address so many bytes away, in 64 bits: what was read may be anything."""
+    return (address + by) % (1 << 64)
+
+
 def text_at(prog: Program, address: int, most: int) -> str:
     """Return the string at an address, at most so many bytes of it. Raises FaultError."""
     return prog.read_c_string(address, max_size=most).decode("utf-8", "replace")

@@ -17,7 +17,7 @@ from ..model.kernel_memory import (
 )
 from ..model.layout import PageLayout
 from ..target.vmcoreinfo import MOST_SECTIONS
-from .structures import needed, value_of
+from .structures import moved, needed, value_of
 
 _MOST_NODES = 1 << 10
 """Of vmap_nodes: the kernel has at most 128."""
@@ -63,8 +63,8 @@ def _roots(prog: Program, reader: "_Reader") -> list[int]:
         return []
     if not 0 < number <= _MOST_NODES:
         reader.missed()
-        number = min(max(number, 0), _MOST_NODES)
-    return [first + i * (second - first) for i in range(number)]
+        return []
+    return [moved(first, i * (second - first)) for i in range(number)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class _Reader:
                 continue
             self._seen.add(node)
             try:
-                area = Object(self.prog, self.types.area, address=node - link).read_()
+                area = Object(self.prog, self.types.area, address=moved(node, -link)).read_()
             except (FaultError, ValueError):
                 self.missed()
                 continue
@@ -137,7 +137,7 @@ class _Reader:
         if not n:
             return no_pfns()
         parts = [
-            self._pfns_at_once(address + 8 * at, min(_AT_ONCE, n - at))
+            self._pfns_at_once(moved(address, 8 * at), min(_AT_ONCE, n - at))
             for at in range(0, n, _AT_ONCE)
         ]
         pfns = np.concatenate(parts)
@@ -149,9 +149,10 @@ class _Reader:
             data = self.prog.read(address, 8 * n)
         except FaultError:
             return np.full(n, -1, np.int64)
-        offsets = np.frombuffer(data, np.uint64) - np.uint64(self.layout.vmemmap)
-        pfns, rest = np.divmod(offsets, np.uint64(self.layout.struct_size))
-        wrong = (rest != 0) | (pfns >= np.uint64(MOST_SECTIONS * SECTION_PFNS))
+        words, vmemmap = np.frombuffer(data, np.uint64), np.uint64(self.layout.vmemmap)
+        pfns, rest = np.divmod(words - vmemmap, np.uint64(self.layout.struct_size))
+        most = np.uint64(MOST_SECTIONS * SECTION_PFNS)
+        wrong = (words < vmemmap) | (rest != 0) | (pfns >= most)
         found: Pfns = pfns.astype(np.int64)
         found[wrong] = -1
         return found
