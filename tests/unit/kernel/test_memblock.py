@@ -36,7 +36,7 @@ def read(
 
 
 def test_regions_are_the_pages_that_they_touch() -> None:
-    found = read((0, 0x1000), (0x1800, 0x10), (0x2000, 0x2000), (0x100000, 0x1001))
+    found = read((0, 0x1000), (0x1800, 0x10), (0x2000, 0x2000), (0x100000, 0x1001), (0x200800, 0))
     assert found == BootReserved(((0, 4), (0x100, 0x102)))
 
 

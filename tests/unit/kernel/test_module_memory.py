@@ -133,7 +133,7 @@ def test_an_address_in_a_module_has_the_symbol_next_below_it() -> None:
         ("", 0, 0),
         ("kvmalloc", 0, TEXT + 0x120),
         ("disksize_store", 1, TEXT + 0x100),
-        ("alias", 1, TEXT + 0x100),
+        *((f"alias{i}", 1, TEXT + 0x100) for i in range(100)),
         ("later", 1, TEXT + 0x200),
         (".Lloop", 1, TEXT + 0x140),
         ("", 1, TEXT + 0x148),
@@ -147,8 +147,11 @@ def test_an_address_in_a_module_has_the_symbol_next_below_it() -> None:
     assert loaded.name(TEXT + 0x10) == f"{TEXT + 0x10:#x} [zram]"
 
 
-@pytest.mark.parametrize("number", [0, 1 << 20])
-def test_a_module_without_symbols_that_can_be_read(number: int) -> None:
+@pytest.mark.parametrize("number", [0, 3, 1 << 20])
+def test_a_module_without_symbols_that_can_be_read(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_memory, "_MOST_SYMBOLS", 2)
     loaded = Loaded()
     loaded.add("a", (TEXT, 16), kallsyms=loaded.symbols(("f", 1, TEXT), number=number))
     loaded.add("b", (DATA, 16), kallsyms=GONE)

@@ -102,7 +102,9 @@ def test_areas_of_all_trees_come_in_order_with_their_pages(nodes: bool) -> None:
 def test_an_area_without_vm_struct_is_left_out_and_others_behind_it_are_not() -> None:
     trees = Trees()
     trees.plant(0, trees.add(1, 0, right=trees.add(2, trees.struct_vm(5))))
-    assert [area.pages.tolist() for area in trees.read().areas] == [[5]]
+    found = trees.read()
+    assert [area.pages.tolist() for area in found.areas] == [[5]]
+    assert (found.whole, found.unreadable) == (True, 0)
 
 
 def test_pages_that_vmap_took_over_are_owned_and_not_counted() -> None:
@@ -172,7 +174,7 @@ def test_long_arrays_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_tree_that_leads_round_or_astray_is_not_whole() -> None:
     trees = Trees()
     area = trees.add(1, trees.struct_vm(5))
-    for side, to in (("rb_left", area + trees.link), ("rb_right", GONE)):
+    for side, to in (("rb_left", area + trees.link), ("rb_right", 8)):
         trees.kernel.set(trees.area, area, f"rb_node.{side}", to)
     trees.plant(0, area)
     trees.plant(1, trees.add(2, GONE, left=trees.add(3, trees.struct_vm(6))))
