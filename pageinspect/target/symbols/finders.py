@@ -44,6 +44,20 @@ _VARIABLES = {
     "vmemmap_base": "unsigned long",
     "hstates": "struct hstate [2]",
     "hugetlb_max_hstate": "int",
+    "iomem_resource": "struct resource",
+    "memblock": "struct memblock",
+    "nr_vmap_nodes": "unsigned int",
+    "pcpu_base_addr": "void *",
+    "pcpu_chunk_lists": "struct list_head *",
+    "pcpu_first_chunk": "struct pcpu_chunk *",
+    "pcpu_nr_populated": "unsigned long",
+    "pcpu_nr_slots": "int",
+    "pcpu_nr_units": "int",
+    "pcpu_reserved_chunk": "struct pcpu_chunk *",
+    "pcpu_slot": "struct list_head *",
+    "pcpu_unit_offsets": "unsigned long *",
+    "vmap_area_root": "struct rb_root",
+    "vmap_nodes": "struct vmap_node *",
 }
 _NEEDED = ("mem_section", "__highest_present_section_nr", "vmemmap_base")
 
