@@ -52,7 +52,8 @@ def happens(guest: Guest, command: Sequence[str]) -> bool:
     return works
 
 
-def test_root_has_all_but_what_a_guest_has_not(guest: Guest) -> None:
+def test_root_has_all_but_what_a_guest_has_not(shared_guest: Guest) -> None:
+    guest = shared_guest
     report = doctor(guest)
     assert report["kernel"]["release"] == guest.kernel.release
     assert missing(report) == set()
