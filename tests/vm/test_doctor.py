@@ -66,7 +66,7 @@ of_one_kernel = pytest.mark.parametrize("kernel", ["newest"], indirect=True)
 
 
 @of_one_kernel
-def test_a_user_is_told_to_be_root(guest: Guest) -> None:
+def test_a_user_without_rights_is_asked_to_run_as_root(guest: Guest) -> None:
     report = doctor(guest, [*AS_USER, "pageinspect", "doctor"])
     assert missing(report) == NEEDS_RIGHTS | {"root or capabilities", "kcore", "kallsyms"}
     assert {mend(report, name) for name in missing(report)} == {

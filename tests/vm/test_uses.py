@@ -77,7 +77,7 @@ class Made:
     orders: np.ndarray
     meminfo: dict[str, int]
     held: dict[str, int]
-    """The pfns of a page of a memory cgroup and of one of a file in it, and of a huge page's head."""
+    """Pfns: a page of a memory cgroup, one of a file in it, and the head of a huge page."""
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ def test_a_shell_on_a_terminal(ready: Ready) -> None:
     assert os.waitstatus_to_exitcode(status) == 6
 
 
-def test_a_kernel_of_ones_own(ready: Ready, tmp_path: Path) -> None:
+def test_run_takes_a_kernel_that_the_user_built(ready: Ready, tmp_path: Path) -> None:
     kernel = ready("6.12")
     unpacked = tmp_path / "unpacked"
     assert kernel.disk is not None
