@@ -35,7 +35,7 @@ bench: PACKAGES += crash gcc libc6-dev
 large-cores: PACKAGES += makedumpfile
 LARGE ?= $(wildcard $(VENV)/large-*.core)
 PYTEST_ARGS ?=
-SIDE_BY_SIDE := -n 2 --dist loadscope
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= 1
 
@@ -93,7 +93,7 @@ test-all: packages $(VENV)/installed-dev lint
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 test-unit: $(VENV)/installed-dev
-	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/unit -n 2 $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

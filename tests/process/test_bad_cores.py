@@ -25,7 +25,9 @@ from pageinspect.errors import PageInspectError
         (elf_core(X86_64)[:200], "is cut off in its headers", "copy it again"),
     ],
 )
-def test_cores_of_others(tmp_path: Path, content: bytes, message: str, hint: str) -> None:
+def test_cores_of_other_machines_and_kernels(
+    tmp_path: Path, content: bytes, message: str, hint: str
+) -> None:
     core = tmp_path / "core"
     core.write_bytes(content)
     said = refused("-c", core)
@@ -34,7 +36,7 @@ def test_cores_of_others(tmp_path: Path, content: bytes, message: str, hint: str
 
 
 @pytest.mark.parametrize("option", ["-c", "-s"])
-def test_what_is_no_file_is_not_opened(tmp_path: Path, option: str) -> None:
+def test_a_path_that_is_not_a_regular_file_is_not_opened(tmp_path: Path, option: str) -> None:
     core, fifo = tmp_path / "core", tmp_path / "fifo"
     core.write_bytes(elf_core(X86_64))
     os.mkfifo(fifo)
@@ -47,7 +49,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, option: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_core_of_someone_else(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_a_core_that_the_user_may_not_read(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     core = tmp_path / "core"
     core.write_bytes(elf_core(X86_64))
     core.chmod(0o600)

@@ -87,7 +87,9 @@ def test_help_of_a_command_says_what_its_module_does(command: tuple[str, ...]) -
     ],
 )
 @pytest.mark.parametrize("command", ["summary", "list", "types"])
-def test_what_is_no_core(tmp_path: Path, command: str, content: bytes | None, message: str) -> None:
+def test_files_that_are_not_cores(
+    tmp_path: Path, command: str, content: bytes | None, message: str
+) -> None:
     core = tmp_path / "core"
     if content is not None:
         core.write_bytes(content)
@@ -100,7 +102,7 @@ def test_what_is_no_core(tmp_path: Path, command: str, content: bytes | None, me
     assert lines[1].startswith("  hint: ")
 
 
-def test_a_folder_is_no_core(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_core(tmp_path: Path) -> None:
     done = pageinspect("types", "-c", tmp_path)
     assert done.returncode == 1
     assert "is a directory" in done.stderr
@@ -337,7 +339,7 @@ def test_help_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -
         assert len(longest) <= columns, longest
 
 
-def test_what_fails_while_items_are_made_is_told_from_what_is_done_with_them() -> None:
+def test_an_error_of_a_producer_is_distinguished_from_one_of_its_consumer() -> None:
     def fail() -> Iterator[int]:
         yield 1
         raise OSError(errno.EIO, os.strerror(errno.EIO), "/proc/kcore")

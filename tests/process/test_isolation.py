@@ -239,7 +239,7 @@ def test_a_child_that_hears_no_signal_is_ended(tmp_path: Path, signum: int, stat
     until(lambda: all(map(has_ended, begun)))
 
 
-def test_an_error_of_the_child_itself_is_told() -> None:
+def test_an_error_of_the_child_itself_is_reported() -> None:
     program = (
         "import sys; from pageinspect.cli import isolation; "
         "sys.exit(isolation.apart(lambda: 1 // 0, 'core'))"

@@ -25,7 +25,7 @@ def test_the_program_runs_once_on_the_first(tmp_path: Path) -> None:
     assert ran.read_text() == "once\n"
 
 
-def test_a_program_that_cannot_start_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_cannot_start_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     watching = watch(["/dev/null"])
     watching.see(EVENTS)
     watching.finish()

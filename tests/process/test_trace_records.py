@@ -43,7 +43,7 @@ def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     return {name: int(value) for name, value in pairs}
 
 
-def test_records_lie_as_the_program_writes_them(header: dict[str, int]) -> None:
+def test_records_have_the_layout_of_the_program(header: dict[str, int]) -> None:
     for name, dtype in (("who", records.WHO), ("event", records.EVENT)):
         assert dtype.fields is not None
         for field, (_, offset, *_) in dtype.fields.items():

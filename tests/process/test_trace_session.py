@@ -33,7 +33,7 @@ STUBBORN = "trap '' TERM; while :; do sleep 0.02; done"
 pytestmark = pytest.mark.usefixtures("handlers_stay")
 
 
-def test_the_end_of_the_command_ends_it(program: FakeProgram) -> None:
+def test_a_run_ends_with_its_command(program: FakeProgram) -> None:
     (reading,) = run(program, command=["sh", "-c", "exit 7"])
     assert reading.command_status == 7
     assert reading.end_ns >= module.SETTLE_SECONDS * 1e9
@@ -52,7 +52,7 @@ def test_a_command_that_outlives_it_is_ended(program: FakeProgram) -> None:
     assert program.calls == ["attach", "detach"]
 
 
-def test_a_command_that_minds_no_sigterm_is_killed(
+def test_a_command_that_ignores_sigterm_is_killed(
     program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_GRACE_SECONDS", 0.1)
@@ -106,7 +106,7 @@ def test_a_second_signal_ends_it_wherever_it_is(program: FakeProgram) -> None:
     assert session._command._process.returncode == -signal.SIGTERM
 
 
-def test_one_that_minds_no_sigterm_is_not_waited_for_after_two_signals(
+def test_a_command_that_ignores_sigterm_is_not_waited_for_after_two_signals(
     program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_GRACE_SECONDS", 10_000.0)

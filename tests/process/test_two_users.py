@@ -75,7 +75,7 @@ def test_a_link_in_the_folder_of_another_user_is_not_followed(theirs: Path, vict
         write(theirs / "link")
 
 
-def test_ones_own_link_and_that_of_root_is_followed(shared: Path, tmp_path: Path) -> None:
+def test_links_of_the_user_and_of_root_are_followed(shared: Path, tmp_path: Path) -> None:
     (shared / "link").symlink_to(tmp_path / "report")
     write(shared / "link")
     assert (tmp_path / "report").read_text() == "report"

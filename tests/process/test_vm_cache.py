@@ -52,7 +52,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next(built_things: Path, nex
     assert not (built_things / ".thing.building").exists()
 
 
-def test_who_waits_says_so(built_things: Path, tmp_path: Path) -> None:
+def test_waiting_for_another_build_is_reported(built_things: Path, tmp_path: Path) -> None:
     waited = tmp_path / "waited"
     builder = _SPAWN.Process(
         target=build_until, args=(built_things / "thing", tmp_path / "log", waited)

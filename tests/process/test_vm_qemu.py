@@ -51,7 +51,7 @@ def test_a_qemu_that_dies_at_once_does_not_start(
     assert not accel._starts(Path("/k"), "/i")
 
 
-def test_what_qemu_says_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_of_qemu_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _qemu_that("echo first; echo cannot >&2; exit 3", tmp_path, monkeypatch)
     process = qemu.Qemu(replace(PLAIN_GUEST, agent=None, monitor=None))
     assert process.wait(20) == 3

@@ -21,7 +21,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_chroot_that_mounts_cannot_be_told_apart_in_has_a_hint_of_its_own(program: Path) -> None:
+def test_a_failed_change_of_mount_propagation_has_its_own_hint(program: Path) -> None:
     said = "unshare: cannot change root filesystem propagation: Invalid argument"
     program.write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
     with pytest.raises(BuildError, match="cannot change root") as error:

@@ -1,9 +1,13 @@
 """Guests for tests, and what happens where there can be none.
 
 A test that takes `guest` runs once for each kernel of the catalogue, in a guest that the tests of
-its module share. A test that needs one of its own boots `Guest(ready(name), ...)`. What cannot run
-is skipped with the reason; with PAGEINSPECT_REQUIRE_ALL=1 a skip is a failure. Run side by side
-(pytest -n 2 --dist loadscope), the tests of a module stay together, as they share guests.
+its module share; one that takes `shared_guest`, in a guest that several modules share, which is to
+stay as it is but for pages that are taken. A test that needs one of its own boots
+`Guest(ready(name), ...)`. What cannot run is skipped with the reason; with
+PAGEINSPECT_REQUIRE_ALL=1 a skip is a failure.
+
+Run side by side (pytest -n 2 --dist loadgroup), tests that share guests stay together: those of a
+module and of one kernel.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,10 +25,35 @@ _HERE = Path(__file__).parent
 _built: dict[str, BuiltKernel | PageInspectError] = {}
 
 
+KERNEL_PARAMETERS = ("kernel", "core", "tried", "guest", "dumped")
+"""What a module's guests or dumps differ in."""
+LONGEST = (
+    *("test_kdump", "test_trace", "test_trace_types", "test_trace_options", "test_soak"),
+    *("test_check", "test_fast", "test_dump", "test_export", "test_vm_run"),
+)
+"""Modules that take longest, which are begun first."""
+
+
+def group_of(item: pytest.Item) -> str:
+    """Return the name of the group of tests that share guests."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if "shared_kernel" in parameters:
+        return f"shared {parameters['shared_kernel']}"
+    kernels = [str(parameters[name]) for name in KERNEL_PARAMETERS if name in parameters]
+    return " ".join([item.path.stem, *kernels])
+
+
+def _order(item: pytest.Item) -> tuple[bool, bool]:
+    return not item.path.is_relative_to(_HERE), item.path.stem not in LONGEST
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.guest)
+            item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    # Tests without a guest are short: they fill what the last guests leave of the time.
+    items.sort(key=_order)
 
 
 def _build(name: str) -> BuiltKernel | PageInspectError:
@@ -63,4 +92,17 @@ def kernel(request: pytest.FixtureRequest) -> BuiltKernel:
 def guest(kernel: BuiltKernel) -> Iterator[Guest]:
     """A running guest with each kernel in turn, 2 GiB and 2 CPUs, shared by a module."""
     with Guest(kernel) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=list(catalogue.kernels()))
+def shared_kernel(request: pytest.FixtureRequest) -> BuiltKernel:
+    """Each kernel of the catalogue in turn, built."""
+    return kernel_or_skip(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_guest(shared_kernel: BuiltKernel) -> Iterator[Guest]:
+    """A running guest with each kernel in turn, 2 GiB and 2 CPUs, shared by modules."""
+    with Guest(shared_kernel) as running:
         yield running

@@ -52,7 +52,8 @@ def happens(guest: Guest, command: Sequence[str]) -> bool:
     return works
 
 
-def test_root_has_all_but_what_a_guest_has_not(guest: Guest) -> None:
+def test_root_has_all_but_what_a_guest_has_not(shared_guest: Guest) -> None:
+    guest = shared_guest
     report = doctor(guest)
     assert report["kernel"]["release"] == guest.kernel.release
     assert missing(report) == set()
@@ -65,7 +66,7 @@ of_one_kernel = pytest.mark.parametrize("kernel", ["newest"], indirect=True)
 
 
 @of_one_kernel
-def test_a_user_is_told_to_be_root(guest: Guest) -> None:
+def test_a_user_without_rights_is_asked_to_run_as_root(guest: Guest) -> None:
     report = doctor(guest, [*AS_USER, "pageinspect", "doctor"])
     assert missing(report) == NEEDS_RIGHTS | {"root or capabilities", "kcore", "kallsyms"}
     assert {mend(report, name) for name in missing(report)} == {

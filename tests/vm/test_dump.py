@@ -184,7 +184,7 @@ COARSER = {
 }
 
 
-def test_vmcoreinfo_alone_tells_the_same_or_less(core: Core, from_btf: Inspector) -> None:
+def test_vmcoreinfo_alone_gives_the_same_or_less(core: Core, from_btf: Inspector) -> None:
     reduced = inspect(open_target(core.path, Given(only="vmcoreinfo")))
     assert reduced.memory_map.spanned == from_btf.memory_map.spanned
     assert reduced.layout.vmemmap == from_btf.layout.vmemmap
@@ -215,7 +215,7 @@ def asked(core: Core, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return run
 
 
-def test_vmcoreinfo_alone_says_what_it_cannot_tell(asked: Asked) -> None:
+def test_vmcoreinfo_alone_reports_what_is_unsupported(asked: Asked) -> None:
     alone = ("--symbols-from", "vmcoreinfo")
     status, out, _ = asked("summary", *alone, "--by", "use", "--format", "json")
     report = json.loads(out)

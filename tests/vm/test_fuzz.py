@@ -78,7 +78,7 @@ def test_the_forms_that_are_damaged_read_alike(small_core: Path, tmp_path: Path)
         ("max_pfn", ["export", "--kpageflags", "/dev/null"], "max_pfn makes no sense: 0x400000000"),
     ],
 )
-def test_a_lie_of_how_much_there_is_gets_a_line(
+def test_an_impossible_amount_in_a_header_is_a_one_line_error(
     small_core: Path, tmp_path: Path, lie: str, command: list[str], message: str
 ) -> None:
     done = lied(small_core, tmp_path, lie, command)

@@ -146,7 +146,7 @@ def test_struct_pages_of_memory_that_is_offline_are_left_out(guest: Guest) -> No
     assert (page["node"], page["zone"]) == (0, "Movable")
 
 
-def test_frees_are_told_by_node_and_zone(guest: Guest) -> None:
+def test_frees_are_counted_by_node_and_zone(guest: Guest) -> None:
     guest.run(["sh", "-c", NO_DAMON])
     pages = 4096
     argv = ["pageinspect", "trace", "--type", "untyped", "--by", "node", "--by", "zone"]

@@ -80,7 +80,7 @@ def test_its_pages_have_a_use_and_a_total(swapping: Path) -> None:
     assert uses["kernel"] < LEAST
 
 
-def test_vmcoreinfo_alone_tells_them(swapping: Path) -> None:
+def test_vmcoreinfo_alone_gives_the_swap_cache(swapping: Path) -> None:
     def pages(*args: str) -> int:
         command = [sys.executable, "-m", "pageinspect", "summary", "--use", "swapcache", *args]
         done = subprocess.run(

@@ -264,7 +264,9 @@ def test_two_million_pages_are_those_of_vmstat_and_none_is_unexpected(guest: Gue
 
 
 @of_one_kernel
-def test_who_does_not_read_stops_nobody_and_is_told_what_was_lost(guest: Guest) -> None:
+def test_a_slow_reader_of_events_blocks_nothing_and_gets_the_number_of_lost_events(
+    guest: Guest,
+) -> None:
     tracer = Tracer(guest, "stopped", "--events", "--type", "untyped")
     tracer.started()
     pid = guest.run(["pgrep", "-f", "-o", "run/stopped.json"]).stdout.decode().strip()
@@ -342,7 +344,7 @@ def test_an_unknown_type_is_a_usage_error_that_names_the_nearest(guest: Guest) -
 
 
 @pytest.mark.parametrize("kernel", ["6.12", "newest"], indirect=True)
-def test_poisoned_pages_are_told_apart_where_the_kernel_can_poison(guest: Guest) -> None:
+def test_poisoned_pages_are_counted_apart_where_the_kernel_can_poison(guest: Guest) -> None:
     poison = ["python3", f"{PROGRAMS}/poison_pages.py", "5"]
     done = run_trace(guest, "--format", "json", "--by", "zone", "--", *poison)
     # What the program says of the kernel's own count.
@@ -365,7 +367,7 @@ with kernel_may_refuse("the BPF program"):
 
 
 @of_one_kernel
-def test_what_the_verifier_refuses_is_told_in_its_words(guest: Guest) -> None:
+def test_a_refusal_of_the_verifier_quotes_the_verifier(guest: Guest) -> None:
     done = guest.run(["sh", "-c", f"{PYTHON} -c '{UNSAFE}'"], check=False)
     error = done.stderr.decode().splitlines()[-1]
     assert error.endswith("Error: the kernel's verifier refuses the BPF program: R2 !read_ok")

@@ -188,7 +188,7 @@ def test_only_a_disallowed_free_makes_the_status_4(freed: Freed) -> None:
     assert freed.chosen.status == 4
 
 
-def test_each_disallowed_free_is_told_at_once_and_no_other(freed: Freed) -> None:
+def test_each_disallowed_free_is_reported_at_once_and_no_other(freed: Freed) -> None:
     told = {name: n for name, n in freed.times.items() if not freed.expected(name)}
     assert alarms(freed.before_last.said()) == {}
     assert alarms(freed.unexpected.said()) == told | {"page_pool": OF_POOL}

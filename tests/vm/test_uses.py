@@ -1,10 +1,14 @@
-"""Pages made on purpose have the use that they were made for, by the guest's own pagemap."""
+"""Pages made on purpose have the use that they were made for, by the guest's own pagemap.
+
+Of some, `page` names the cgroup, the file and the slab cache.
+"""
 
 import json
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +29,38 @@ MAKE = (
 BALLOON = 64 << 20
 
 
+GROUP = "held by a test"
+HOLD = f"""
+import mmap, os, struct, sys, time
+group = "/sys/fs/cgroup/{GROUP}"
+with open("/sys/fs/cgroup/cgroup.subtree_control", "w") as f: f.write("+memory")
+os.mkdir(group)
+with open(group + "/cgroup.procs", "w") as f: f.write(str(os.getpid()))
+memory = mmap.mmap(-1, 4096)
+memory[:4] = b"held"
+with open("/tmp/held", "wb") as f: f.write(b"x" * 4096)
+f = open("/tmp/held", "r+b")
+of_file = mmap.mmap(f.fileno(), 4096)
+of_file[0]
+import ctypes
+def pfn(m):
+    address = ctypes.addressof(ctypes.c_char.from_buffer(m))
+    with open("/proc/self/pagemap", "rb", 0) as pagemap:
+        pagemap.seek(address // 4096 * 8)
+        return struct.unpack("<Q", pagemap.read(8))[0] & (1 << 55) - 1
+print(pfn(memory), pfn(of_file), flush=True)
+time.sleep(1000)
+"""
+FLAGS = """
+import struct
+data = b""
+with open("/proc/kpageflags", "rb", 0) as f:
+    while chunk := f.read(65536): data += chunk
+words = struct.unpack(f"<{len(data) // 8}Q", data)
+print(next(i for i, w in enumerate(words) if w >> 17 & 1 and w >> 15 & 1))
+"""
+
+
 @dataclass(frozen=True)
 class Made:
     core: Path
@@ -40,6 +76,8 @@ class Made:
     """The name of the use of every pfn."""
     orders: np.ndarray
     meminfo: dict[str, int]
+    held: dict[str, int]
+    """Pfns: a page of a memory cgroup, one of a file in it, and the head of a huge page."""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +86,10 @@ def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
     with Guest(kernel, memory="1G") as guest:
         guest.run(["sh", "-c", MAKE])
         guest.balloon(guest.memory - BALLOON)
+        holder = guest.start(["python3", "-c", HOLD])
+        holder.wait_for_output(b"\n", timeout=60)
+        anon, file = map(int, holder.stdout.split())
+        hugetlb = int(guest.run(["python3", "-c", FLAGS], timeout=60).stdout)
         process = guest.start(["python3", PROGRAM])
         process.wait_for_output(b"\n", timeout=120)
         told = json.loads(process.stdout)
@@ -71,6 +113,7 @@ def made(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Made:
         uses,
         orders,
         {f[0].rstrip(":"): int(f[1]) for f in fields},
+        {"anon": anon, "file": file, "hugetlb": hugetlb},
     )
 
 
@@ -142,3 +185,43 @@ def test_examples_run_in_drgn(made: Made) -> None:
     first = drgn("largest_runs.py", "hugetlb").splitlines()[0].split()
     assert int(first[1]) % 512 == 0
     assert made.uses[int(first[0], 16)] == "hugetlb"
+
+
+def page(core: Path, *addresses: object) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "pageinspect", "page", "-c", core, "--format", "json"]
+    done = subprocess.run(
+        [*map(str, command), *map(str, addresses)], capture_output=True, text=True, check=True
+    )
+    pages: list[dict[str, Any]] = json.loads(done.stdout)["pages"]
+    return pages
+
+
+def test_pages_that_the_guest_named(made: Made) -> None:
+    core, pfns = made.core, made.held
+    anon, file, head, tail = page(
+        core, pfns["anon"], pfns["file"], pfns["hugetlb"], pfns["hugetlb"] + 3
+    )
+    # MAP_SHARED without a file is shmem, as is a file in a tmpfs.
+    assert (anon["use"], anon["mapcount"]) == ("shmem", 1)
+    assert anon["memcg"] == file["memcg"] == GROUP
+    assert head.get("memcg") in (None, "/")
+    assert file["file"]["name"] == "held"
+    assert file["mapcount"] == 1
+    assert head["use"] == tail["use"] == "hugetlb"
+    assert (tail["head"], tail["index_in_folio"], tail["order"]) == (pfns["hugetlb"], 3, 9)
+    assert "present" in head["section_flags"]
+
+
+def test_addresses_of_one_page_and_its_slab_cache(made: Made) -> None:
+    core = made.core
+    prog = open_target(core).prog
+    members = prog.type("struct task_struct").members or ()
+    tasks = next(m.offset for m in members if m.name == "tasks")
+    task = prog.read_u64(prog.symbol("init_task").address + tasks)
+    (slab,) = page(core, f"virt:{task:#x}")
+    assert slab["use"] == "slab"
+    assert slab["slab_cache"] == "task_struct"
+    same = page(core, slab["pfn"], f"phys:{slab['phys']}", f"page:{slab['page']}")
+    assert same == [slab] * 3
+    (image,) = page(core, f"virt:{prog.symbol('init_task').address:#x}")
+    assert image["use"] == "reserved"

@@ -14,9 +14,15 @@ FILL_ZRAM = (
 MOST_DIFFERENCES = 64
 
 
+@pytest.fixture
+def guest(shared_guest: Guest) -> Guest:
+    return shared_guest
+
+
 @pytest.fixture(scope="module")
-def filled(guest: Guest) -> Guest:
+def filled(shared_guest: Guest) -> Guest:
     """Give a guest that has pages of many types."""
+    guest = shared_guest
     guest.run(["sh", "-c", FILL_ZRAM])
     guest.run(["sh", "-c", "echo 16 > /proc/sys/vm/nr_hugepages"])
     guest.balloon(guest.memory - (64 << 20))
@@ -81,3 +87,12 @@ def test_kcore_is_this_kernel_and_not_a_core(filled: Guest) -> None:
         assert report["kernel"]["source"] == "live"
         assert report["violations"] == []
         assert {check["verdict"] for check in report["counters"]} <= {"verified", "explained"}
+
+
+def test_check_of_the_running_kernel(guest: Guest) -> None:
+    done = guest.run(["pageinspect", "check", "--format", "json"], check=False, timeout=120)
+    report = json.loads(done.stdout)
+    assert report["violations"] == []
+    assert [b for b in report["counters"] if b["verdict"] == "differs"] == []
+    assert {"buddy", "pcp", "slab", "table", "anon"} <= {b["name"] for b in report["counters"]}
+    assert done.status == 0

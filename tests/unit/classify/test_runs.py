@@ -124,7 +124,7 @@ def test_runs_say_what_pages_say(
         (MODERN.refcount - 4, 1 << 32 | 0xFFFFFFFF, True),
     ],
 )
-def test_one_page_that_differs_in_a_word_is_told(offset: int, value: int, *, free: bool) -> None:
+def test_a_page_that_differs_in_one_word_is_found(offset: int, value: int, *, free: bool) -> None:
     memory = Memory(N, MODERN, FIRST)
     if free:
         memory.free_block(0, 10)

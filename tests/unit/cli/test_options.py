@@ -108,7 +108,9 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("harmless")
 @pytest.mark.parametrize("name", COMMANDS)
-def test_junk_is_one_line_and_a_hint(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nonsense_on_the_command_line_is_one_line_and_a_hint(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     statuses = set()
     for words in command_lines(name):
         status = main([*name.split(), *words])

@@ -46,7 +46,7 @@ def test_a_fifo_stays_one(tmp_path: Path) -> None:
     assert fifo.is_fifo()
 
 
-def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_reported_before_the_work(tmp_path: Path) -> None:
     for output in (tmp_path, tmp_path / "no" / "report", Path("/")):
         with pytest.raises(PageInspectError, match="cannot write"):
             check_output(output)
@@ -59,7 +59,7 @@ def test_a_dash_is_no_file() -> None:
         check_output(Path("-"))
 
 
-def test_a_standard_output_that_is_closed_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_standard_output_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(PageInspectError, match="is closed") as caught:
         check_output(None)
@@ -67,7 +67,7 @@ def test_a_standard_output_that_is_closed_is_told_at_once(monkeypatch: pytest.Mo
     check_output(Path("report"))
 
 
-def test_a_reader_who_leaves_is_no_failure_to_write(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_a_failure_to_write(tmp_path: Path) -> None:
     read, written = os.pipe()
     os.close(read)
     with pytest.raises(BrokenPipeError):
@@ -96,7 +96,7 @@ def test_one_output_under_two_names(tmp_path: Path) -> None:
     assert not is_same_output(new, tmp_path / "other")
 
 
-def test_an_output_that_cannot_be_written_is_told_before_tracing() -> None:
+def test_an_output_that_cannot_be_written_is_reported_before_tracing() -> None:
     check_output(None)
     check_output(Path("report"))
     with pytest.raises(PageInspectError, match="cannot write /no/such/folder/report"):

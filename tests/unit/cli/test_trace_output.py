@@ -77,7 +77,7 @@ def test_alarms_are_not_wiped_off_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("given", [{"folded": True}, {"events": True, "format": "csv"}])
-def test_what_was_lost_is_told_where_the_form_has_no_place_for_it(
+def test_lost_frees_go_to_standard_error_where_the_format_has_no_place(
     given: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = replace(broken_down(stacks=True), lost=Lost(missed=3))
@@ -94,7 +94,7 @@ def test_folded_stacks_go_to_the_file_alone(tmp_path: Path) -> None:
     assert lines[0] == "zsmalloc;reset;zs_free;__free_frozen_pages 40"
 
 
-def test_each_alarm_is_told_and_the_stack_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_alarm_is_shown_and_its_stack_once(capsys: pytest.CaptureFixture[str]) -> None:
     watching = watch([])
     watching.see(EVENTS)
     watching.see(EVENTS[:1])
@@ -104,7 +104,7 @@ def test_each_alarm_is_told_and_the_stack_once(capsys: pytest.CaptureFixture[str
     assert [line.strip() for line in told if line.startswith("    ")] == list(STACKS.frames(7))
 
 
-def test_a_flood_is_told_ten_times_a_stack_and_then_counted_each_second(
+def test_a_flood_of_alarms_is_shown_ten_times_a_stack_and_then_counted_each_second(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     now = 0.0
@@ -144,7 +144,7 @@ def test_no_program_runs_for_what_is_allowed(
     assert capsys.readouterr().err == ""
 
 
-def test_a_reader_who_leaves_ends_it_in_peace() -> None:
+def test_a_closed_pipe_ends_the_report_without_an_error() -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as stream, to_reader(stream):
@@ -152,7 +152,7 @@ def test_a_reader_who_leaves_ends_it_in_peace() -> None:
         stream.flush()
 
 
-def test_what_was_seen_is_known_whoever_reads() -> None:
+def test_an_alarm_is_recorded_without_output() -> None:
     watching = watch([])
     assert not watching.fired
     watching.fire()

@@ -77,7 +77,7 @@ def test_what_is_soon_done_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_terminal(monkeypatch, 0.0, stdout=True)[0] == "row 0\r\nrow 1\r\nrow 2\r\nend"
 
 
-def test_what_is_read_slowly_is_told_often() -> None:
+def test_a_slow_target_is_walked_in_small_pieces() -> None:
     target = SimpleNamespace(provenance=Provenance("7.0", "live", "btf"))
     inspector: Any = SimpleNamespace(mapped=None, target=target)
     memory = [(0, 32 * SECTION_PFNS)]

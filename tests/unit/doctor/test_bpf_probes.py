@@ -21,7 +21,7 @@ from pageinspect.trace.bpf_calls import VerifierError
         (errno.ENOSYS, "none", "it takes Linux 5.8 or later"),
     ],
 )
-def test_what_mends_depends_on_why(
+def test_the_fix_depends_on_the_errno(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, level: str, mend: str
 ) -> None:
     holds(tmp_path)
@@ -42,7 +42,7 @@ def test_a_kprobe_that_cannot_be_placed_for_its_address_alone_could_be(
     assert bpf_probes.kprobes(tmp_path).ok == ok
 
 
-def test_what_the_verifier_refuses_is_no_missing_right(
+def test_a_refusal_of_the_verifier_is_not_a_missing_capability(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refusing() -> None:
@@ -53,7 +53,9 @@ def test_what_the_verifier_refuses_is_no_missing_right(
     assert (finding.ok, finding.mend) == (False, "the verifier says: R2 !read_ok")
 
 
-def test_a_map_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_map_that_cannot_be_made_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     holds(tmp_path, BPF, PERFMON)
     monkeypatch.setattr(syscalls, "try_program", lambda: None)
     monkeypatch.setattr(syscalls, "try_map", refuse(errno.EPERM))

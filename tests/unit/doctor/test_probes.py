@@ -23,12 +23,12 @@ def test_lockdown_forbids_only_when_for_confidentiality(
     assert (finding.ok, finding.found, bool(finding.mend)) == (ok, level, not ok)
 
 
-def test_lockdown_that_is_not_told(tmp_path: Path) -> None:
+def test_lockdown_that_is_unavailable(tmp_path: Path) -> None:
     assert probes.lockdown(tmp_path) == Finding(ok=True, found="not told (no securityfs)")
 
 
 @pytest.mark.usefixtures("as_root")
-def test_root_without_capabilities_is_none(tmp_path: Path) -> None:
+def test_root_without_capabilities_has_no_rights(tmp_path: Path) -> None:
     holds(tmp_path, BPF)
     assert probes.privilege(tmp_path) == Finding(
         ok=False,
@@ -50,7 +50,7 @@ def test_a_user_with_capabilities_is_as_good_as_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("as_user")
-def test_a_user_is_told_what_is_missing(tmp_path: Path) -> None:
+def test_the_fix_for_a_user_names_the_capability(tmp_path: Path) -> None:
     holds(tmp_path)
     assert probes.privilege(tmp_path).mend == "run as root (sudo), or with CAP_SYS_RAWIO"
 
@@ -70,7 +70,7 @@ def test_kcore_is_read_where_its_memory_begins(tmp_path: Path, size: int, ok: bo
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"no core" * 100])
-def test_what_is_no_kcore(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_kcore(tmp_path: Path, content: bytes) -> None:
     put(tmp_path, "proc/kcore", content)
     assert not probes.kcore(tmp_path).ok
 

@@ -36,7 +36,7 @@ def test_capabilities_of_a_user_namespace_count_for_nothing(tmp_path: Path) -> N
     assert "user namespace" in capabilities.advice(capabilities.BPF, root=root)
 
 
-def test_root_is_not_told_to_be_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_is_not_asked_to_run_as_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = process(tmp_path, 39)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert capabilities.advice(capabilities.BPF, root=root) == (

@@ -94,7 +94,7 @@ def test_a_list_that_leads_round_has_each_block_once(
     assert len(followed) < 4 * (8 + length)
 
 
-def test_a_page_on_two_lists_of_a_cpu_is_told_twice() -> None:
+def test_a_page_on_two_lists_of_a_cpu_is_counted_twice() -> None:
     reader = pcp_lists.PcpReader(None, MODERN)  # type: ignore[arg-type]
     for order, cpu in ((3, 0), (0, 1), (0, 0), (0, 0)):
         reader._add([9], order, cpu)

@@ -68,7 +68,7 @@ def test_the_byte_scheme(kernel: str, mask: bool) -> None:
     assert layout.swapcache == 1 << 10 | 1 << 17
 
 
-def test_without_a_line_for_either_flag_the_swap_cache_is_not_told() -> None:
+def test_without_a_line_for_either_flag_the_swap_cache_is_unavailable() -> None:
     for name in ("PG_swapcache", "PG_swapbacked"):
         assert layout_of(edited("6.12", f"NUMBER({name})")).swapcache is None
 
@@ -103,7 +103,7 @@ def test_6_6_marks_hugetlb_with_a_flag_of_the_first_tail() -> None:
     assert layout.order == OrderField(64, 0xFF)
 
 
-def test_6_9_to_6_11_tell_hugetlb_and_then_slab() -> None:
+def test_6_9_to_6_11_have_a_type_of_hugetlb_and_then_of_slab() -> None:
     nine = layout_of(from_6_6(PAGE_HUGETLB_MAPCOUNT_VALUE=-2049))
     assert words(nine) == {"buddy": 0x80, "offline": 0x100, "hugetlb": 0x800}
     assert (nine.hugetlb, nine.slab) == (None, Marker("flag", 0, 1 << 9, 1 << 9))
@@ -173,7 +173,7 @@ def test_types_without_a_name_are_numbers(reduced: PageLayout) -> None:
     assert codes_of(reduced, "type_0xf6").sum() == 1
 
 
-def test_what_is_not_told_is_no_name(reduced: PageLayout) -> None:
+def test_an_unavailable_use_has_no_name(reduced: PageLayout) -> None:
     names = use_names(reduced)
     assert not set(names) & set(reduced.untold)
     assert {"buddy", "slab", "anon", "kernel", "idle"} <= set(names)

@@ -228,7 +228,7 @@ def test_exit_status_a_finding_before_incompleteness() -> None:
     assert report(Findings(), DIFFERS).status == Exit.FINDING
 
 
-def test_json_has_every_violation_kept_and_every_book() -> None:
+def test_json_has_every_violation_and_every_counter_check() -> None:
     checked = json.loads(rendered(report(BROKEN, VERIFIED, DIFFERS), "json"))
     assert list(checked)[:1] == ["schema"]
     assert checked["violations"][0] == {

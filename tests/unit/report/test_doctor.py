@@ -38,7 +38,7 @@ def test_what_works_follows_from_what_is_there(
     assert DoctorReport("", found).well == (walking and tracing)
 
 
-def test_the_table_says_once_what_mends_several(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_gives_a_fix_of_several_items_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     found = examined(kcore="run as root", BTF="run as root", bcc="apt install python3-bpfcc")
     lines = text(found).splitlines()

@@ -202,4 +202,4 @@ def test_memory_does_not_grow_with_the_runs_of_a_part() -> None:
         finally:
             tracemalloc.stop()
 
-    assert peak(64 * listing._BLOCK) < 1.15 * peak(4 * listing._BLOCK)
+    assert peak(16 * listing._BLOCK) < 1.15 * peak(4 * listing._BLOCK)

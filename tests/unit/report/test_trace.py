@@ -93,7 +93,7 @@ def test_the_table_of_expected_frees_is_no_alarm(monkeypatch: pytest.MonkeyPatch
     assert "UNEXPECTED" not in "".join(lines)
 
 
-def test_an_unexpected_free_is_told() -> None:
+def test_an_unexpected_free_is_reported() -> None:
     shown = text(report(counts({(TABLE, 0): 3, (ZSMALLOC, 0): 5}, {})))
     assert "UNEXPECTED" in next(line for line in shown.splitlines() if line.startswith("table"))
     assert shown.splitlines()[-1] == (
@@ -154,7 +154,7 @@ def test_a_page_with_two_types_is_found_by_either() -> None:
     assert "kmemcg+table" in rows or "table+kmemcg" in rows
 
 
-def test_lost_frees_are_told_by_cause() -> None:
+def test_lost_frees_are_reported_by_cause() -> None:
     made = report(counts({}, {0: 1}, unread=2, missed=1000))
     assert made.to_json()["lost"] == 1002
     assert {k: n for k, n in made.to_json()["lost_by"].items() if n} == {
@@ -165,7 +165,7 @@ def test_lost_frees_are_told_by_cause() -> None:
     assert "Lost: 1,000 freed by interrupts while the tracer ran, 2 unreadable." in said
 
 
-def test_the_status_of_a_command_that_failed_is_told() -> None:
+def test_the_status_of_a_command_that_failed_is_reported() -> None:
     assert "The command ended with status 7." in text(report(STICKY, status=7))
     assert "The command" not in text(report(STICKY, status=0))
 
@@ -272,7 +272,7 @@ def test_what_top_leaves_out_is_summed() -> None:
     assert "more_rows" not in broken_down("comm").to_json()
 
 
-def test_rows_add_up_where_page_pool_is_told_but_not_chosen() -> None:
+def test_rows_add_up_where_page_pool_is_counted_but_not_chosen() -> None:
     given = counts({(PAGE_POOL, 0): 3, (ZSMALLOC, 1): 20}, {0: 1}, {SHELL: 20})
     options = TraceOptions(kinds=frozenset({ZSMALLOC}), by=("pid",), page_pool=True)
     made = report(given, options=options, types=("zsmalloc",))
@@ -311,7 +311,7 @@ def test_disallowed_frees_are_counted_and_say_so() -> None:
     assert report(STICKY, options=options, types=("table",)).disallowed.frees == 8192
 
 
-def test_typed_tails_are_told_by_type() -> None:
+def test_typed_tails_are_reported_by_type() -> None:
     given = counts({}, {1: 4})
     given.tails[TABLE] = 2
     made = report(given, options=TraceOptions(tails=True))
@@ -328,7 +328,9 @@ def test_typed_tails_are_told_by_type() -> None:
         (3, "3 calls of bad_page()"),
     ],
 )
-def test_bad_pages_are_told_where_the_buddy_resets_nothing(calls: int | None, said: str) -> None:
+def test_bad_pages_are_reported_where_the_buddy_allocator_resets_nothing(
+    calls: int | None, said: str
+) -> None:
     made = report(counts({}, {0: 1}, bad_pages=calls), OLD)
     assert made.to_json()["bad_pages"] == calls
     assert said in text(made)

@@ -68,7 +68,7 @@ def kernel(number: int, log: str) -> Callable[..., int]:
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC])
-def test_a_refusal_of_the_verifier_is_told_as_such(
+def test_a_refusal_of_the_verifier_is_reported_as_one(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(module, "_bpf", kernel(number, LOG))

@@ -40,7 +40,7 @@ def test_a_kernel_that_refuses_says_what_to_do(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.ENOMEM, errno.EINVAL])
-def test_a_map_that_the_kernel_refuses_is_told_by_its_own_errno(number: int) -> None:
+def test_a_map_that_the_kernel_refuses_is_reported_with_its_errno(number: int) -> None:
     class Library:
         __version__ = "0"
 

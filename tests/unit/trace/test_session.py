@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("handlers_stay")
 
 
-def test_seconds_end_it(program: FakeProgram) -> None:
+def test_a_run_ends_after_its_duration(program: FakeProgram) -> None:
     (reading,) = run(program, 0.1)
     assert reading.command_status is None
     assert reading.start_ns == 0
@@ -30,7 +30,7 @@ def test_seconds_end_it(program: FakeProgram) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_it(program: FakeProgram, number: signal.Signals) -> None:
+def test_a_signal_ends_a_run(program: FakeProgram, number: signal.Signals) -> None:
     timer = threading.Timer(0.1, os.kill, (os.getpid(), number))
     assert len(run(program, started=timer.start)) == 1
     assert program.calls == ["attach", "detach"]
@@ -92,7 +92,7 @@ def test_events_that_never_end_do_not_outlast_the_run(program: FakeProgram) -> N
     os.close(program.events_fd)
 
 
-def test_what_was_freed_up_to_the_detachment_is_told(program: FakeProgram) -> None:
+def test_events_up_to_the_detachment_are_reported(program: FakeProgram) -> None:
     program.events_fd, ring = os.pipe()
     detach = program.detach
 
@@ -109,7 +109,7 @@ def test_what_was_freed_up_to_the_detachment_is_told(program: FakeProgram) -> No
     os.close(program.events_fd)
 
 
-def test_who_watches_is_asked_each_second_without_events(
+def test_the_watcher_is_called_each_second_without_events(
     program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)

@@ -69,7 +69,7 @@ def test_a_socket_in_use_stays(tmp_path: Path) -> None:
     assert path.is_socket()
 
 
-def test_what_is_no_socket_stays(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_socket_is_not_removed(tmp_path: Path) -> None:
     path, link = tmp_path / "file", tmp_path / "link"
     path.write_text("precious")
     link.symlink_to(path)
@@ -120,7 +120,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "G", "2X", "-1G", "1.5G"])
-def test_no_sizes(text: str) -> None:
+def test_texts_that_are_not_a_size(text: str) -> None:
     with pytest.raises(UsageError, match="not a size of memory"):
         parse_memory(text)
 

@@ -144,7 +144,7 @@ def test_a_file_cut_off_has_less(tmp_path: Path) -> None:
     assert mapped.read(0, PFNS) is not None
 
 
-def test_no_core_is_mapped_that_is_none(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_elf_core_is_not_mapped(tmp_path: Path) -> None:
     path = tmp_path / "file"
     prog: Any = None
     assert map_vmemmap(prog, LAYOUT, {}, path) is None

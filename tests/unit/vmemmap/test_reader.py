@@ -62,7 +62,7 @@ def test_heads_without_number_are_not_all_read() -> None:
     assert reads <= 64
 
 
-def test_heads_that_cannot_be_read_are_told() -> None:
+def test_heads_that_cannot_be_read_are_marked() -> None:
     prog = Program(Platform(Architecture.X86_64))
     # The struct pages of the pfns up to 64, and from 128 on.
     for start, size in ((0, 4096), (8192, 1 << 20)):

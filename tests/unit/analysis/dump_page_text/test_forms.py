@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -303,25 +302,25 @@ SEEDS = (
 )
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Return the CPU time of a call, the best of some."""
-    best = float("inf")
-    for _ in range(3):
-        begin = time.thread_time()
-        call()
-        best = min(best, time.thread_time() - begin)
-    return best
-
-
 SIZES = (4_000, 64_000)
 LINEAR = SIZES[1] / SIZES[0]
 
 
+def seconds(pattern: re.Pattern[str], text: str) -> float:
+    """Return the CPU time that a pattern takes for a text."""
+    begin = time.thread_time()
+    pattern.sub("", text)
+    return time.thread_time() - begin
+
+
+def is_linear(pattern: re.Pattern[str], seed: str) -> bool:
+    short, long = (seconds(pattern, seed * (size // len(seed))) for size in SIZES)
+    # Quadratic is LINEAR times more; what takes no time at all is all noise.
+    return long < 4 * LINEAR * max(short, 1e-4)
+
+
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_pattern_takes_time_in_proportion_to_the_text(name: str) -> None:
-    pattern = PATTERNS[name]
     for seed in SEEDS:
-        texts = [seed * (size // len(seed)) for size in SIZES]
-        short, long = (seconds(lambda text=text: pattern.sub("", text)) for text in texts)
-        # Quadratic is LINEAR times more; what takes no time at all is all noise.
-        assert long < 4 * LINEAR * max(short, 1e-4), seed
+        # Another process may get in the way of one measurement.
+        assert any(is_linear(PATTERNS[name], seed) for _ in range(3)), seed

@@ -39,7 +39,7 @@ def no_new_claims(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_text_that_is_cut_off_makes_no_new_claims(name: str) -> None:
+def test_a_text_that_is_cut_off_adds_no_facts(name: str) -> None:
     text = CASES[name]
     for position in range(0, len(text), 3):
         no_new_claims(name, text[:position])
@@ -47,7 +47,7 @@ def test_a_text_that_is_cut_off_makes_no_new_claims(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_line_that_is_lost_makes_no_new_claims(name: str) -> None:
+def test_a_missing_line_adds_no_facts(name: str) -> None:
     lines = CASES[name].split("\n")
     for i in range(len(lines)):
         no_new_claims(name, "\n".join(lines[:i] + lines[i + 1 :]))
@@ -112,7 +112,7 @@ def test_a_mail_as_it_was_sent(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nothing here\n", "page: what\n", "flags: 0x8100(read)\n"])
-def test_no_report(text: str) -> None:
+def test_a_text_without_a_report(text: str) -> None:
     with pytest.raises(PageInspectError, match="no report"):
         decode(text.split("\n"))
 

@@ -76,7 +76,7 @@ def test_the_program_to_run_ends_at_the_dashes() -> None:
     assert build_parser().parse_args(["trace", "--disallow", "table"]).exec is None
 
 
-def test_a_program_to_run_that_is_not_there_is_told_before_tracing(
+def test_a_missing_program_to_run_is_reported_before_tracing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["trace", "--disallow", "table", "--exec", "no-such-program"]) == 1
@@ -110,7 +110,7 @@ def test_a_plain_run_compiles_nothing_in() -> None:
     assert asked().defines(replace(MODERN, resets=False)) == {"BAD_PAGES": "1"}
 
 
-def test_types_choose_what_is_told_of_who_freed() -> None:
+def test_types_choose_which_frees_have_details() -> None:
     assert asked("--by", "comm").kinds == frozenset([*range(256), PAGE_POOL])
     assert asked("--by", "comm", "--type", "untyped,table").kinds == {UNTYPED, 0xF2}
     both = asked("--by", "comm", "--by", "comm", "--by", "cpu")

@@ -59,7 +59,7 @@ def test_a_core_says_no_more_than_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("made", [b"", b"ELF", b"\xff" * 500, core((1, 0, 1 << 63, 4))[:100]])
-def test_a_core_that_is_none(made: bytes) -> None:
+def test_an_answer_that_is_not_a_core_is_an_error(made: bytes) -> None:
     with pytest.raises(PageInspectError, match="does not answer dump-guest-memory as QEMU does"):
         reader(made).read(0, 4, 0, True)
 

@@ -14,7 +14,7 @@ from pageinspect.target.qemu.monitor import Monitor
 
 
 @pytest.mark.parametrize("talk", TALKS)
-def test_who_does_not_answer_is_given_up(
+def test_a_monitor_that_does_not_answer_times_out(
     talk: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GREETING_S", 0.3)
@@ -27,7 +27,9 @@ def test_who_does_not_answer_is_given_up(
         assert error.value.hint
 
 
-def test_who_failed_once_is_asked_no_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_monitor_that_failed_once_gets_no_more_commands(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "ANSWER_S", 0.3)
     heard: list[bytes] = []
 
@@ -55,7 +57,7 @@ def test_who_failed_once_is_asked_no_more(folder: Path, monkeypatch: pytest.Monk
         (b'"error": {"desc": "%s"}' % (b"x" * 5000), "QEMU refuses query-status: x{200}$"),
     ],
 )
-def test_an_answer_that_is_none(folder: Path, answer: bytes, message: str) -> None:
+def test_an_answer_that_is_not_qmp_is_an_error(folder: Path, answer: bytes, message: str) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(GREETING)
         for said in (b'"return": {}', answer):

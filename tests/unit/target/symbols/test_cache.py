@@ -110,7 +110,7 @@ def test_only_ones_own_file_is_read(cache: Path) -> None:
         lambda document: document | {"symbols": {"a": [0, 0, 0, 16]}},
     ],
 )
-def test_what_is_no_answer_is_none(cache: Path, change: Any) -> None:
+def test_what_is_not_an_answer_is_not_used(cache: Path, change: Any) -> None:
     path = saved(cache)
     path.write_text(json.dumps(change(json.loads(path.read_text(encoding="ascii")))), "ascii")
     assert load_answers(BUILD_ID).types == {}
@@ -125,7 +125,7 @@ def test_each_key_has_its_own(cache: Path) -> None:
     assert load_answers(None).path is None
 
 
-def test_a_cache_that_cannot_be_written_is_none(cache: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_not_used(cache: Path) -> None:
     cache.write_bytes(b"")
     answers = load_answers(BUILD_ID)
     answers.learn(answers.types, "4 page", [7])
