@@ -24,6 +24,9 @@ def test_pfns_are_texts_numbers_and_pairs() -> None:
     assert pfn_texts("zone:DMA32") == ["zone:DMA32"]
     assert pfn_texts("0x10,0x20") == ["0x10,0x20"]
     assert pfn_texts(np.int64(16)) == ["0x10"]
+    assert pfn_texts((16, np.int64(32))) == ["0x10-0x20"]
+    assert pfn_texts([16, 32]) == ["0x10", "0x20"]
+    assert pfn_texts(("16", "32")) == ["16", "32"]
     assert pfn_texts([16, np.uint64(17), (0x20, 0x30), "phys:1M"]) == [
         *("0x10", "0x11", "0x20-0x30", "phys:1M")
     ]
