@@ -12,6 +12,8 @@ from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.analysis.page_facts.facts import PageFacts
 from pageinspect.classify.contradictions import CONFLICTS, Conflict
 from pageinspect.classify.uses import RULES
+from pageinspect.cli import drgn_plugin
+from pageinspect.cli.parser import COMMANDS
 from pageinspect.report.check import Findings
 from pageinspect.report.summary import SummaryRow
 
@@ -95,6 +97,12 @@ def test_the_api_page_has_the_columns_as_they_are() -> None:
     shown = {name for cell in table("column") for name in re.findall(r"`(\w+)", cell)}
     public = {name for name in vars(pageinspect.SelectedPages) if not name.startswith("_")}
     assert shown == public - {"select"}
+
+
+def test_the_api_page_has_the_commands_of_drgns_prompt() -> None:
+    (sentence,) = re.findall(r"`%pageinspect` has the commands (.*?) with", PAGE, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", sentence)) == set(COMMANDS) - set(drgn_plugin.NOT_HERE)
+    assert "PAGEINSPECT_DRGN_PLUGIN=0" in PAGE
 
 
 def test_the_api_page_has_the_attributes_of_results() -> None:
