@@ -1,28 +1,27 @@
-"""The ten largest runs of pages of one use: drgn -c CORE largest_runs.py [USE]."""
+"""The ten largest runs of pages of one use: python3 largest_runs.py CORE [USE]."""
 
 import sys
+from itertools import islice
 
 import numpy as np
-from drgn import get_default_prog
 
 import pageinspect
 
-inspector = pageinspect.from_program(get_default_prog())
-asked = sys.argv[1] if len(sys.argv) > 1 else None
-runs: list[tuple[int, int, str]] = []
-for pages in inspector.pages():
-    starts = np.flatnonzero(np.diff(pages.use, prepend=np.uint16(0xFFFF)))
-    ends = np.append(starts[1:], len(pages))
-    for first, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        start, use, length = (
-            int(pages.pfns[first]),
-            inspector.use_name(pages.use[first]),
-            end - first,
-        )
-        if runs and runs[-1][2] == use and sum(runs[-1][:2]) == start:
-            runs[-1] = (runs[-1][0], runs[-1][1] + length, use)
-        else:
-            runs.append((start, length, use))
-largest = sorted((run for run in runs if asked in (None, run[2])), key=lambda run: -run[1])
-for start, length, use in largest[:10]:
+core, *asked = sys.argv[1:]
+with pageinspect.open_core(core) as kernel:
+    parts = [(pages.pfns, pages.lengths, pages.use) for pages in kernel.runs(detail="use")]
+pfns = np.concatenate([part[0] for part in parts])
+lengths = np.concatenate([part[1] for part in parts])
+uses = np.concatenate([part[2] for part in parts])
+
+# A row continues the run of the row before it when it has the same use and begins where that ends.
+continues = (pfns[1:] == pfns[:-1] + lengths[:-1]) & (uses[1:] == uses[:-1])
+first = np.flatnonzero(np.append(True, ~continues))
+totals = np.add.reduceat(lengths, first)
+
+largest = (
+    (int(pfns[first[i]]), int(totals[i]), kernel.use_name(int(uses[first[i]])))
+    for i in np.argsort(-totals, kind="stable")
+)
+for start, length, use in islice((run for run in largest if run[2] in (asked or [run[2]])), 10):
     print(f"{start:#12x}  {length:10} pages  {use}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..target.symbols.finders import Finders
 
 _NAME = "pageinspect plugin"
-_NOT_HERE = ("trace", "doctor", "vm")
+NOT_HERE = ("trace", "doctor", "vm")
 """Commands that are not about the kernel that drgn has open."""
 
 Found = TypeVar("Found")
@@ -149,7 +149,7 @@ def _cmd_pageinspect(prog: Program, _name: str, words: Sequence[str], **_: objec
     from ..units import printable
 
     try:
-        args = build_parser(_PromptParser, "%pageinspect", _NOT_HERE).parse_args([*words])
+        args = build_parser(_PromptParser, "%pageinspect", NOT_HERE).parse_args([*words])
         args.program = prog
         _run(args)
     except SystemExit:

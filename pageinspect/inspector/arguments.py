@@ -1,7 +1,7 @@
 """What scripts may write for names, pfns and addresses, as the texts of the command line."""
 
 from collections.abc import Sequence
-from typing import SupportsIndex, TypeAlias
+from typing import SupportsIndex, TypeAlias, TypeGuard
 
 from drgn import Object, Type, TypeKind
 
@@ -10,8 +10,10 @@ from ..model.ranges import Range
 
 Names: TypeAlias = str | Sequence[str]
 """Names, or one text with commas as on the command line."""
-Pfns: TypeAlias = str | SupportsIndex | Sequence[str | SupportsIndex | Range]
-"""Texts as for --pfn, pfns, and (start, end) with the end exclusive: one, or a sequence."""
+Pfn: TypeAlias = str | SupportsIndex | Range
+"""A text as for --pfn, a pfn, or (start, end) with the end exclusive."""
+Pfns: TypeAlias = Pfn | Sequence[Pfn]
+"""One of them or a list of several; a tuple of two numbers is (start, end)."""
 Address: TypeAlias = str | SupportsIndex | Object
 """A text as `pageinspect page` takes it, a pfn, or a drgn Object that is a struct page or folio."""
 
@@ -25,12 +27,20 @@ def names(given: Names) -> tuple[str, ...]:
 
 def pfn_texts(given: Pfns) -> list[str]:
     """Return the ranges as texts."""
-    if isinstance(given, str | SupportsIndex):
+    if isinstance(given, str | SupportsIndex) or _is_range(given):
         return [_pfn_text(given)]
     return [_pfn_text(each) for each in given]
 
 
-def _pfn_text(given: str | SupportsIndex | Range) -> str:
+def _is_range(given: object) -> TypeGuard[Range]:
+    return (
+        isinstance(given, tuple)
+        and len(given) == 2
+        and all(isinstance(number, SupportsIndex) for number in given)
+    )
+
+
+def _pfn_text(given: Pfn) -> str:
     if isinstance(given, str):
         return given
     if isinstance(given, SupportsIndex):

@@ -94,7 +94,7 @@ class Result:
         arrow = _library("pyarrow", "arrow")
         return arrow.table(
             {
-                column.key: arrow.array(column.values, type=getattr(arrow, column.kind)())
+                column.key: arrow.array(column.values, type=arrow.type_for_alias(column.kind))
                 for column in frame_columns(self)
             }
         )

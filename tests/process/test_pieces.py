@@ -1,16 +1,15 @@
 """Reports do not depend on how a walk is cut up: processes, size of pieces, mapped or read."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from counted import COUNTERS
-from drgn import FaultError
+from damaged_memory import ISLANDS, SPANNED, Mapped, Reads, damaged
 from kpageflags_rules import NEWEST
-from sections import FIRST, N, census_of, sound, wounds
-from synthetic import MODERN, SIZE, Memory
+from sections import N
+from synthetic import MODERN
 
 from pageinspect.cli import walking
 from pageinspect.cli.commands import check, export, summary
@@ -22,16 +21,10 @@ from pageinspect.inspector import inspector as inspector_module
 from pageinspect.inspector import summary as summary_module
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.kernel import kpageflags_rules
-from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.model.kpageflags import Online
-from pageinspect.model.memory_map import MemoryMap
 from pageinspect.model.provenance import Provenance
 from pageinspect.target.open import Target
 
-ISLANDS = [FIRST + 2 * i * SECTION_PFNS for i in range(3)]
-"""First pfns of the memory made here: each island lies in two sections, and no section is full."""
-START, END = 7 * SECTION_PFNS, 13 * SECTION_PFNS
-SPANNED = tuple((first, first + N) for first in ISLANDS)
 COMMANDS = [
     ["summary"],
     ["summary", "--by", "use"],
@@ -41,50 +34,6 @@ COMMANDS = [
     ["check", "--format", "json"],
     ["export"],
 ]
-
-
-@dataclass
-class Reads:
-    """A Program that can be asked for memory and for nothing else: no symbol, no type."""
-
-    words: np.ndarray
-    there: np.ndarray
-    core_dump_path: str | None
-
-    def read(self, address: int, size: int) -> bytes:
-        first, rest = divmod(address - MODERN.vmemmap, SIZE)
-        assert rest == 0
-        part = slice(first - START, first - START + size // SIZE)
-        if part.start < 0 or part.stop > len(self.there) or not self.there[part].all():
-            raise FaultError("not there", address)
-        return self.words[part].tobytes()
-
-
-class Mapped:
-    def __init__(self, prog: Reads) -> None:
-        self._prog = prog
-
-    def read(self, first: int, n: int) -> np.ndarray | None:
-        part = slice(first - START, first - START + n)
-        return self._prog.words[part] if self._prog.there[part].all() else None
-
-    def give_back(self) -> None:
-        pass
-
-
-def damaged(seed: int) -> tuple[Reads, MemoryMap]:
-    rng = np.random.default_rng(seed)
-    words = np.zeros((END - START, SIZE // 8), np.uint64)
-    there = np.zeros(len(words), np.bool_)
-    for first in ISLANDS:
-        memory = Memory(N, MODERN, first)
-        sound(memory, rng)
-        wounds(memory, rng)
-        place = slice(first - START, first - START + N)
-        words[place], there[place] = memory.words, True
-    there[ISLANDS[1] - START + 1024 :][:64] = False
-    some = census_of(rng)
-    return Reads(words, there, None), MemoryMap(SPANNED, some.zones, pcp=some.pcp, max_pfn=END)
 
 
 @pytest.fixture(params=range(2))

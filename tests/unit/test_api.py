@@ -1,22 +1,131 @@
 """The public surface, and docs made from the code."""
 
+import inspect
+import re
+from dataclasses import fields
+
+import pytest
 from places import DOCS
 
+import pageinspect
+from pageinspect.analysis.counter_check import CounterCheck
+from pageinspect.analysis.page_facts.facts import PageFacts
 from pageinspect.classify.contradictions import CONFLICTS, Conflict
-from pageinspect.classify.selected import SelectedPages
 from pageinspect.classify.uses import RULES
-from pageinspect.inspector.inspector import Inspector
+from pageinspect.cli import drgn_plugin
+from pageinspect.cli.parser import COMMANDS
+from pageinspect.report.check import Findings
+from pageinspect.report.summary import SummaryRow
+
+PUBLIC = (
+    "CheckResult",
+    "Inspector",
+    "ListResult",
+    "PageInspectError",
+    "PageResult",
+    "PagesResult",
+    "Result",
+    "RunsResult",
+    "SelectedPages",
+    "SummaryResult",
+    "UsageError",
+    "__version__",
+    "from_program",
+    "open_core",
+    "open_guest",
+    "open_live",
+)
+PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
 
 
-def test_api_page_names_what_there_is() -> None:
-    text = (DOCS / "api.md").read_text(encoding="utf-8")
-    for name in ("layout", "memory_map", "ranges", "pages", "use_name", "type_name"):
-        assert f"`inspector.{name}" in text
-        assert hasattr(Inspector, name)
-    columns = ("use", "code", "order", "head", "word", "refcount", "flags", "head_flags")
-    for name in (*columns, "mapping", "zone", "node", "freeing", "own", "of_head"):
-        assert f"`{name}" in text
-        assert hasattr(SelectedPages, name)
+def test_the_public_names_are_these() -> None:
+    assert tuple(pageinspect.__all__) == PUBLIC
+    assert set(PUBLIC) <= set(dir(pageinspect))
+    for name in PUBLIC:
+        found = getattr(pageinspect, name)
+        assert getattr(found, "__name__", name) == name
+    with pytest.raises(AttributeError, match="no attribute 'open_dump'"):
+        pageinspect.open_dump  # type: ignore[attr-defined]  # noqa: B018
+    for name in set(PUBLIC) - {"__version__", "Result"}:
+        assert f"`{name}" in PAGE, name
+
+
+def table(heading: str) -> list[str]:
+    """Return the first cells of the rows below a table's heading."""
+    (body,) = re.findall(
+        rf"^\| {re.escape(heading)} .*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE
+    )
+    return [row.split("|")[1].strip() for row in body.splitlines()]
+
+
+def calls(cells: list[str]) -> dict[str, list[str]]:
+    """Return the parameters of each call that the cells show; * stands for keyword-only ones."""
+    shown = [call for cell in cells for call in re.findall(r"`(\w+)\((.*?)\)`", cell)]
+    return {name: re.findall(r"[*\w]+", parameters) for name, parameters in shown}
+
+
+def parameters(function: object) -> list[str]:
+    """Return the parameters of a function in the same form."""
+    found: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():  # type: ignore[arg-type]
+        variable = parameter.kind == parameter.VAR_POSITIONAL
+        if parameter.kind == parameter.KEYWORD_ONLY and not any("*" in name for name in found):
+            found.append("*")
+        found += [f"*{parameter.name}" if variable else parameter.name]
+    return [name for name in found if name != "self"]
+
+
+def test_the_api_page_has_the_functions_and_methods_as_they_are() -> None:
+    functions = calls(table("function"))
+    assert set(functions) == {name for name in PUBLIC if name.startswith(("open", "from"))}
+    for name, shown in functions.items():
+        assert parameters(getattr(pageinspect, name)) == shown, name
+    methods = calls(table("method"))
+    for name, shown in methods.items():
+        assert parameters(getattr(pageinspect.Inspector, name)) == shown, name
+    names = {re.sub(r"\W", "", name) for cell in table("attribute") for name in cell.split(",")}
+    public = {name for name in vars(pageinspect.Inspector) if not name.startswith("_")}
+    # What the commands alone use.
+    internal = {
+        *("mapped", "kdumpfile_mappings", "tables", "session"),
+        *("sections", "sections_in_runs", "mapping"),
+    }
+    assert public == set(methods) | names | internal
+
+
+def test_the_api_page_has_the_columns_as_they_are() -> None:
+    shown = {name for cell in table("column") for name in re.findall(r"`(\w+)", cell)}
+    public = {name for name in vars(pageinspect.SelectedPages) if not name.startswith("_")}
+    assert shown == public - {"select"}
+
+
+def test_the_api_page_has_the_commands_of_drgns_prompt() -> None:
+    (sentence,) = re.findall(r"`%pageinspect` has the commands (.*?) with", PAGE, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", sentence)) == set(COMMANDS) - set(drgn_plugin.NOT_HERE)
+    assert "PAGEINSPECT_DRGN_PLUGIN=0" in PAGE
+
+
+def test_the_api_page_has_the_attributes_of_results() -> None:
+    rows = re.findall(r"^\| `(\w+Result)`(?:, `(\w+)`)? \| (.*) \|$", PAGE, re.MULTILINE)
+    assert len(rows) == 4
+    parts = {
+        "rows": SummaryRow,
+        "findings": Findings,
+        "checks": CounterCheck,
+        "pages": PageFacts,
+    }
+    for name, other, attributes in rows:
+        for what in filter(None, (name, other)):
+            kind = getattr(pageinspect, what)
+            outer = re.sub(r"\(.*?\)", "", attributes.partition(";")[0])
+            for attribute in re.findall(r"`(\w+)`", outer):
+                assert hasattr(kind, attribute), (what, attribute)
+        for part, inner in re.findall(r"`(\w+)` \((.*?)\)", attributes):
+            there = {field.name for field in fields(parts[part])}
+            assert set(re.findall(r"\w+", inner)) <= there, part
+    for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
+        assert callable(getattr(pageinspect.Result, name))
+        assert name.startswith("_") or f"`{name}()`" in PAGE
 
 
 def uses_page() -> str:

@@ -21,11 +21,13 @@ from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.percpu import per_cpu_ptr
+from drgn_prompt import Prompt
 from elf_encrypted import encrypted
 from elf_holes import without
 from guest_dump import dump_unlocked
 from places import DATA
 
+import pageinspect as api
 from pageinspect.cli import isolation
 from pageinspect.cli.main import main
 from pageinspect.inspector.inspector import Inspector, inspect
@@ -123,6 +125,54 @@ def test_drgn_helper_gives_the_same_ranges_on_dwarf_alone(core: Core, from_btf: 
     assert from_btf.memory_map.spanned == ranges
     layout = build_layout(prog, from_btf.target.vmcoreinfo)
     assert layout.vmemmap == prog["vmemmap"].value_()
+
+
+def test_drgns_prompt_has_types_symbols_and_commands(core: Core, tmp_path: Path) -> None:
+    names = {line.split()[2]: line.split()[0] for line in core.kallsyms.read_text().splitlines()}
+    with Prompt(core.path, tmp_path) as prompt:
+        assert prompt.ask('prog.type("struct page").size') == "64\n"
+        address = prompt.ask("hex(prog.symbol('init_task').address)").strip("'\n")
+        assert int(address, 16) == int(names["init_task"], 16)
+        for command in (
+            "summary --by use",
+            "page 0x1000 phys:16M --explain",
+            "check",
+            "list --use pcp",
+            "types",
+        ):
+            done = pageinspect(*command.split(), "-c", core.path)
+            assert prompt.ask(f"%pageinspect {command}") == done.stdout, done.stderr
+        assert prompt.ask("%pageinspect list --use pcp | wc -l").strip().isdigit()
+        refused = prompt.ask("%pageinspect list --use pxp")
+        assert refused.startswith("drgn: error: this kernel has no use 'pxp'\n  hint: ")
+        page = (
+            "import pageinspect; k = pageinspect.from_program(prog); k.page(prog['vmemmap'] + 4096)"
+        )
+        assert prompt.ask(page) == pageinspect("page", "0x1000", "-c", core.path).stdout
+    with Prompt(core.path, tmp_path, PAGEINSPECT_DRGN_PLUGIN="0") as prompt:
+        assert "LookupError" in prompt.ask('prog.type("struct page")')
+        assert prompt.ask("%pageinspect types") == "drgn: pageinspect: command not found\n"
+
+
+def test_the_api_answers_as_the_commands_do(core: Core) -> None:
+    with api.open_core(core.path) as kernel:
+        answers = {
+            "summary --by use": kernel.summary("use"),
+            "check": kernel.check(),
+            "list --use pcp": kernel.list(use="pcp"),
+            "list --each --pfn 0x1000+20": kernel.list(each=True, pfn=(0x1000, 0x1014)),
+            "page 0x1000 phys:16M": kernel.page(0x1000, "phys:16M"),
+        }
+        for command, answer in answers.items():
+            done = pageinspect(*command.split(), "-c", core.path)
+            assert f"{answer}\n" == done.stdout, done.stderr
+            done = pageinspect(*command.split(), "-c", core.path, "--format", "csv")
+            rows = list(csv.DictReader(io.StringIO(done.stdout)))
+            table = answer.to_arrow()
+            assert table.column_names == list(rows[0])
+            assert table.num_rows == len(rows) == len(answer.to_pandas())
+        use = answers["summary --by use"].to_arrow()
+        assert sum(use["pages"].to_pylist()) == kernel.memory_map.spanned_pages
 
 
 def test_summary_counts_what_the_kernel_counts(core: Core, from_btf: Inspector) -> None:
@@ -239,7 +289,7 @@ def test_vmcoreinfo_alone_reports_what_is_unsupported(asked: Asked) -> None:
         ["summary", "--by", "zone"],
         ["list", "--freeing"],
         ["list", "--pfn", "zone:DMA32"],
-        ["page", "virt:0xffffffff81000000"],
+        ["page", "phys:16M"],
         ["export", "--kpageflags", "/dev/null"],
     ):
         status, out, error = asked(*command, *alone)

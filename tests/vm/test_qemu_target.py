@@ -77,6 +77,21 @@ def test_a_paused_guest_reads_as_its_dump(guest: Guest, tmp_path: Path) -> None:
         guest.resume()
 
 
+def test_the_api_pauses_a_guest_until_it_is_closed(guest: Guest) -> None:
+    program = (
+        "import json, sys, pageinspect\n"
+        "with pageinspect.open_guest(sys.argv[1], pause=True) as kernel:\n"
+        "    print(json.dumps([kernel.summary('use').to_dict(), kernel.check().to_dict()]))\n"
+    )
+    command = [sys.executable, "-c", program, str(guest.socket)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    summary, check = json.loads(done.stdout)
+    assert summary["kernel"]["state"] == "paused"
+    assert sum(row["pages"] for row in summary["rows"]) == summary["coverage"]["spanned"]
+    assert check["violations"] == []
+    assert guest.qmp("query-status")["running"]
+
+
 def test_a_guest_that_runs_balances_its_checks(guest: Guest) -> None:
     for before in ((), BARRED):
         answer = report("check", "--qemu", guest.socket, before=before)

@@ -1,0 +1,140 @@
+"""A kernel made by hand, with kallsyms and BTF in its memory, as a Program and as an ELF core."""
+
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from btf_builder import Builder, small
+from drgn import Architecture, FindObjectFlags, Object, Platform, Program, sizeof
+from elf_builder import X86_64, note
+
+from pageinspect.target.symbols import attach_btf
+from pageinspect.target.symbols.cache import Answers
+
+IMAGE = 0xFFFFFFFF81000000
+TABLES, BTF, BANNER = 0x10000, 0x40000, 0x8000
+NUM_SYMS, RELATIVE_BASE, OFFSETS, NAMES, TOKENS, INDEX = (TABLES + 0x1000 * i for i in range(6))
+SYMBOLS = {
+    "_stext": 0x100,
+    "mem_section": 0x200,
+    "__highest_present_section_nr": 0x208,
+    "vmemmap_base": 0x210,
+    "__start_BTF": BTF,
+    "linux_banner": BANNER,
+}
+
+
+def types() -> Builder:
+    b = small()
+    b.struct("mem_section", 16, [("section_mem_map", 2, 0)])
+    return b
+
+
+@dataclass
+class Kernel:
+    """The memory of a kernel with kallsyms and BTF, as the build lays them out."""
+
+    kaslr: int = 0
+    build_id: str = "1fe9968467f2"
+    symbols: dict[str, int] = field(default_factory=lambda: dict(SYMBOLS))
+    memory: bytearray = field(default_factory=lambda: bytearray(0x50000))
+    left_out: str = ""
+
+    def __post_init__(self) -> None:
+        data = types().build()
+        self.memory[BTF : BTF + len(data)] = data
+        banner = b"Linux version 6.12.1 (gcc) #1 SMP\n"
+        self.memory[BANNER : BANNER + len(banner)] = banner
+        symbols = self.symbols | {"__stop_BTF": BTF + len(data)}
+        names = b"".join(bytes((len(n) + 1,)) + b"D" + n.encode() for n in symbols)
+        tokens = [chr(i) if 32 < i < 127 else "?" for i in range(256)]
+        for place, content in (
+            (NUM_SYMS, struct.pack("<I", len(symbols))),
+            (RELATIVE_BASE, struct.pack("<Q", IMAGE + self.kaslr)),
+            (OFFSETS, struct.pack(f"<{len(symbols)}I", *symbols.values())),
+            (NAMES, names),
+            (TOKENS, b"".join(token.encode() + b"\0" for token in tokens)),
+            (INDEX, struct.pack("<256H", *range(0, 512, 2))),
+        ):
+            self.memory[place : place + len(content)] = content
+
+    def info(self) -> dict[str, str]:
+        places = {
+            "_stext": 0x100,
+            "kallsyms_num_syms": NUM_SYMS,
+            "kallsyms_relative_base": RELATIVE_BASE,
+            "kallsyms_offsets": OFFSETS,
+            "kallsyms_names": NAMES,
+            "kallsyms_token_table": TOKENS,
+            "kallsyms_token_index": INDEX,
+        }
+        base = IMAGE + self.kaslr
+        lines = {f"SYMBOL({name})": f"{base + place:x}" for name, place in places.items()}
+        lines["SYMBOL(swapper_pg_dir)"] = f"{base:x}"
+        return {
+            "OSRELEASE": "6.12.1",
+            "BUILD-ID": self.build_id,
+            "PAGESIZE": "4096",
+            **lines,
+            "KERNELOFFSET": f"{self.kaslr:x}",
+        }
+
+    def program(self) -> Program:
+        """Return a Program that looks at this memory, and knows nothing of it."""
+        prog = Program(Platform(Architecture.X86_64))
+        prog.add_memory_segment(
+            IMAGE + self.kaslr,
+            len(self.memory),
+            lambda _address, n, offset, _physical: bytes(self.memory[offset : offset + n]),
+        )
+        return prog
+
+    def attach(self) -> tuple[Program, tuple[Answers, ...]]:
+        """Return a Program that has asked what a command would, and what is to be saved."""
+        prog, answers = self.ask()
+        assert sizeof(prog.type("struct mem_section")) == 16
+        assert prog["PG_head"].value_() == 6
+        assert prog["mem_section"].address_ == IMAGE + self.kaslr + self.symbols["mem_section"]
+        return prog, answers
+
+    def ask(self) -> tuple[Program, tuple[Answers, ...]]:
+        """Do so, whatever the answers are."""
+        info = self.info()
+        text = "".join(f"{key}={value}\n" for key, value in info.items()).encode()
+        prog = self.program()
+
+        def vmcoreinfo(
+            prog: Program, name: str, _flags: FindObjectFlags, _filename: str | None
+        ) -> Object | None:
+            kind = prog.array_type(prog.int_type("char", 1, True), len(text))
+            return Object(prog, kind, text) if name == "VMCOREINFO" else None
+
+        prog.register_object_finder("VMCOREINFO", vmcoreinfo, enable_index=0)
+        answers = attach_btf(
+            prog, {k: v for k, v in info.items() if k != self.left_out}, live=False
+        )
+        prog.type("struct mem_section"), prog["PG_head"], prog["mem_section"]
+        return prog, answers
+
+    def run(self) -> bool:
+        """Do the same and save; returns whether anything had to be parsed for."""
+        _, answers = self.attach()
+        learnt = any(each.learnt for each in answers)
+        for each in answers:
+            each.save()
+        return learnt
+
+    def write_core(self, path: Path) -> None:
+        """Write an ELF core of this memory, with VMCOREINFO."""
+        text = "".join(f"{key}={value}\n" for key, value in self.info().items())
+        notes = note(b"VMCOREINFO", text.encode())
+        at = 64 + 2 * 56
+        header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
+            "<HHIQQQIHHHHHH", 4, X86_64, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0
+        )
+        segments = struct.pack("<IIQQQQQQ", 4, 0, at, 0, 0, len(notes), len(notes), 4)
+        start, size = at + len(notes), len(self.memory)
+        segments += struct.pack(
+            "<IIQQQQQQ", 1, 7, start, IMAGE + self.kaslr, 0x1000000, size, size, 0
+        )
+        path.write_bytes(header + segments + notes + self.memory)

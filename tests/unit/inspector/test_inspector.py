@@ -1,0 +1,248 @@
+"""An Inspector answers what the commands answer, and lets go of what it holds."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from counted import COUNTERS
+from damaged_memory import ISLANDS, Reads, damaged
+from synthetic import MODERN
+
+import pageinspect
+from pageinspect.cli.commands import check, summary
+from pageinspect.cli.commands import list as list_command
+from pageinspect.cli.parser import build_parser
+from pageinspect.inspector import check as check_module
+from pageinspect.inspector import fold, opening
+from pageinspect.inspector import inspector as inspector_module
+from pageinspect.inspector import summary as summary_module
+from pageinspect.inspector.inspector import Inspector
+from pageinspect.inspector.results import Result
+from pageinspect.model.memory_map import MemoryMap
+from pageinspect.model.provenance import Guest, Provenance
+from pageinspect.target.open import Target
+
+CORE = Provenance("7.0", "core", "btf")
+SOME = [ISLANDS[0] + 5, (ISLANDS[1], ISLANDS[1] + 0x1000)]
+SOME_TEXTS = ["--pfn", f"{ISLANDS[0] + 5}", "--pfn", f"{ISLANDS[1]}+{0x1000}"]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Inspector:
+    """Damaged memory, for the commands too."""
+    prog, memory_map = damaged(0)
+    target = Target(prog, CORE, {})  # type: ignore[arg-type]
+    inspector = Inspector(target, MODERN, memory_map)
+    for module in (check, summary, list_command):
+        monkeypatch.setattr(module, "open_target", lambda _args: target)
+    for part in (check_module, summary_module):
+        monkeypatch.setattr(part, "read_counters", lambda _prog: COUNTERS)
+    monkeypatch.setattr(inspector_module, "inspect", lambda _: inspector)
+    return inspector
+
+
+@pytest.mark.parametrize(
+    ("ask", "command"),
+    [
+        (lambda k: k.summary(), ["summary"]),
+        (lambda k: k.summary("use"), ["summary", "--by", "use"]),
+        (
+            lambda k: k.summary(["zone", "use"], use="buddy,kernel", pfn=SOME),
+            ["summary", "--by", "zone,use", "--use", "buddy,kernel", *SOME_TEXTS],
+        ),
+        (lambda k: k.check(), ["check"]),
+        (lambda k: k.check(pfn=SOME), ["check", *SOME_TEXTS]),
+        (lambda k: k.list(type=("buddy", "slab")), ["list", "--type", "buddy,slab"]),
+        (
+            lambda k: k.list(each=True, pfn=SOME, freeing=False),
+            ["list", "--each", *SOME_TEXTS],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_answer_is_that_of_the_command(
+    kernel: Inspector, ask: Callable[[Inspector], Result], command: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "report"
+    options = ["--format", "json", "-o", str(path), "-j1"]
+    args: Any = build_parser().parse_args([*command, *options])
+    args.run(args)
+    answer = ask(kernel)
+    assert json.dumps(answer.to_dict()) == json.dumps(json.loads(path.read_text()))
+    args = build_parser().parse_args([*command, "-o", str(path), "-j1"])
+    args.run(args)
+    assert str(answer) == path.read_text().rstrip("\n")
+
+
+def test_counters_are_left_alone_when_nobody_asks(
+    kernel: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = MemoryMap(((ISLANDS[0], ISLANDS[0] + 0x1000),), kernel.memory_map.zones)
+    monkeypatch.setattr(summary_module, "marking_of", lambda _target: None)
+    sound = replace(kernel, memory_map=whole)
+    assert sound.summary().checks
+    monkeypatch.delattr(summary_module, "read_counters")
+    assert not sound.summary(counters=False).checks
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda k: k.summary("colour"), "there is no 'colour' to count by"),
+        (lambda k: k.summary(()), "nothing to count by"),
+        (lambda k: k.summary(("use", "use")), "names one thing twice"),
+        (lambda k: k.summary(type="slap"), "no page type 'slap'"),
+        (lambda k: k.list(use="anom"), "no use 'anom'"),
+        (lambda k: k.check(pfn="12-"), "not a pfn range"),
+    ],
+)
+def test_what_is_wrong_is_an_error_with_a_hint(
+    kernel: Inspector, ask: Callable[[Inspector], Result], message: str
+) -> None:
+    with pytest.raises(pageinspect.UsageError, match=message) as raised:
+        ask(kernel)
+    assert raised.value.__notes__ == [f"hint: {raised.value.hint}"]
+
+
+def test_a_listing_is_read_when_it_is_shown_and_once_alone(
+    kernel: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold, "SECTIONS_READ", 1)
+    reads = 0
+    read = Reads.read
+
+    def counted(prog: Reads, address: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return read(prog, address, size)
+
+    monkeypatch.setattr(Reads, "read", counted)
+    listing = kernel.list()
+    assert reads == 0
+    assert repr(listing).endswith("print() shows all.")
+    first = reads
+    assert first
+    whole = str(listing)
+    every = reads
+    assert every > first
+    assert str(listing) == whole
+    document = listing.to_dict()
+    assert sum(run["pages"] for run in document["runs"]) == kernel.memory_map.spanned_pages
+    assert document["coverage"]["unreadable"] == listing.coverage.unreadable == 64
+    assert reads == every
+
+
+def test_coverage_of_a_listing_is_of_all_of_it(kernel: Inspector) -> None:
+    assert kernel.list().coverage.unreadable == 64
+    assert kernel.list(each=True, pfn=SOME).coverage.unreadable == 64
+
+
+def test_a_walk_that_failed_is_no_short_listing(
+    kernel: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold, "SECTIONS_READ", 1)
+    listing = kernel.list()
+    repr(listing)
+
+    def interrupted(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Reads, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            str(listing)
+    with pytest.raises(pageinspect.PageInspectError, match="ended with an error"):
+        str(listing)
+
+
+def test_a_running_kernel_is_asked_for_its_memory_map_each_time(
+    kernel: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Target] = []
+
+    def inspect(target: Target) -> Inspector:
+        taken.append(target)
+        return replace(kernel, target=target)
+
+    monkeypatch.setattr(inspector_module, "inspect", inspect)
+    kernel.summary()
+    kernel.check()
+    assert not taken
+    running = replace(
+        kernel, target=replace(kernel.target, provenance=replace(CORE, source="live"))
+    )
+    running.summary(counters=False)
+    running.list()
+    assert len(taken) == 2
+    running.check(pfn=SOME)
+    assert 3 <= len(taken) <= 4
+    assert list(running.ranges()) == list(kernel.ranges())
+    assert len(taken) <= 4
+    assert running.refreshed().session is running.session
+
+
+class Opened(AbstractContextManager[Target]):
+    """A guest that is held while it is looked at."""
+
+    def __init__(self, target: Target) -> None:
+        self.target, self.held, self.errors = target, False, []  # type: ignore[var-annotated]
+
+    def __enter__(self) -> Target:
+        self.held = True
+        return self.target
+
+    def __exit__(self, *error: object) -> None:
+        self.held = False
+        self.errors.append(error[0])
+
+
+@pytest.fixture
+def guest(kernel: Inspector, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    provenance = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, barred=""))
+    opened = Opened(replace(kernel.target, provenance=provenance))
+    monkeypatch.setattr(opening.qemu, "open_guest", lambda *_args, **_options: opened)
+    monkeypatch.setattr(opening, "inspect", lambda target: replace(kernel, target=target))
+    return opened
+
+
+def test_a_guest_is_let_go_with_its_inspector(guest: Opened) -> None:
+    with pageinspect.open_guest("/run/qmp", pause=True) as inspector:
+        assert guest.held
+        listing = inspector.list()
+    assert not guest.held
+    for ask in (
+        inspector.summary,
+        inspector.check,
+        inspector.list,
+        inspector.refreshed,
+        lambda: inspector.page(0x1000),
+        lambda: next(inspector.pages()),
+        lambda: next(inspector.runs()),
+        lambda: str(listing),
+    ):
+        with pytest.raises(pageinspect.PageInspectError, match="is closed"):
+            ask()
+    inspector.close()
+    assert guest.errors == [None]
+
+
+def test_a_guest_is_let_go_after_an_error(guest: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ZeroDivisionError), pageinspect.open_guest("/run/qmp"):
+        raise ZeroDivisionError
+    assert guest.errors == [ZeroDivisionError]
+
+    def fails(_target: Target) -> Inspector:
+        raise pageinspect.PageInspectError("no", "none")
+
+    monkeypatch.setattr(opening, "inspect", fails)
+    with pytest.raises(pageinspect.PageInspectError):
+        pageinspect.open_guest("/run/qmp")
+    assert guest.errors[1:] == [pageinspect.PageInspectError]
+
+
+def test_an_inspector_says_what_it_looks_at(kernel: Inspector) -> None:
+    assert repr(kernel) == "<Inspector: Linux 7.0, a core, types from BTF>"
