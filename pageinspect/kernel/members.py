@@ -19,15 +19,22 @@ class Members:
         self.size: int = sizeof(type_)
         known = [*members, *(member for member in optional if type_.has_member(member))]
         found = {member: type_.member(member) for member in known}
+        sizes = {member: sizeof(found[member].type) for member in known}
         self.at = {member: found[member].bit_offset // 8 for member in known}
-        self._formats = {m: _FORMATS.get(sizeof(found[m].type), "<Q") for m in known}
+        self._formats = {member: _FORMATS.get(sizes[member], "<Q") for member in known}
+        self._start = min(self.at.values(), default=0)
+        self._end = max((self.at[m] + sizes[m] for m in known), default=0)
 
     def __contains__(self, member: str) -> bool:
         return member in self.at
 
     def read(self, address: int) -> bytes:
-        """Return the bytes of the structure at an address; raises FaultError."""
-        return self._prog.read(address, self.size)
+        """Return the bytes of the structure at an address, up to the last of the members.
+
+        Those before the first are zeros: a dump may lack them. Raises FaultError.
+        """
+        data = self._prog.read(address + self._start, self._end - self._start)
+        return bytes(self._start) + data
 
     def of(self, data: bytes, member: str) -> int:
         """Return an unsigned number; of a member that is a structure, its first word."""

@@ -1,7 +1,7 @@
 """Follows all threads: processes with their mms and cgroups, and the kernel stacks of threads.
 
-A task is read once, whole, and its members are taken out of these bytes. A list is followed
-backwards from its head where it cannot be followed forwards.
+A task is read once, and its members are taken out of these bytes. A list is followed backwards
+from its head where it cannot be followed forwards.
 """
 
 import struct
@@ -20,7 +20,7 @@ from ..model.layout import PageLayout
 from ..model.processes import Mm, Pfns, Process, Stack, Tasks
 from ..target.vmcoreinfo import MOST_SECTIONS
 from .members import Members
-from .mm_counters import MmCounterReader
+from .mm_counters import COUNTED, KEPT_BACK, OTHERS, MmCounterReader
 from .name_paths import cgroup_path, file_path, memory_cgroup
 from .page_owners import UNREADABLE, page_offset_base
 
@@ -41,27 +41,29 @@ def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
 
     What this kernel lacks is listed, what cannot be read is counted.
     """
-    lacks: list[str] = []
     try:
         reader = _Reader(prog, layout)
-        reader.follow()
-    except (LookupError, AttributeError) as error:
+    except (LookupError, FaultError) as error:
         return Tasks((), (), (), (), 1, (f"list of tasks: {error}",))
-    except FaultError:
-        reader.unreadable += 1
-    cached: tuple[Stack, ...] = ()
+    reader.follow()
+    lacks = []
+    cached: list[Stack] = []
     try:
-        reader.idle_threads()
-        cached = tuple(reader.cached_stacks())
+        for cpu in for_each_possible_cpu(prog):
+            reader.add_idle_thread(cpu)
+            cached += reader.cached_stacks(cpu)
     except (LookupError, AttributeError) as error:
-        lacks.append(f"stacks of idle threads, or kept for new ones: {error}")
-    except FaultError:
-        reader.unreadable += 1
+        lacks.append(f"stacks of idle threads and of threads that ended: {error}")
     if "stack_vm_area" not in reader.task:
         lacks.append("stacks in vmalloc areas (CONFIG_VMAP_STACK)")
-    mms = reader.mms()
-    processes = sorted(reader.processes, key=lambda process: process.pid)
-    return Tasks(tuple(processes), mms, tuple(reader.stacks), cached, reader.unreadable, (*lacks,))
+    return Tasks(
+        processes=tuple(sorted(reader.processes, key=lambda process: process.pid)),
+        mms=reader.mms(),
+        stacks=tuple(reader.stacks),
+        cached_stacks=tuple(cached),
+        unreadable=reader.unreadable,
+        lacks=tuple(lacks),
+    )
 
 
 class _Reader:
@@ -72,13 +74,14 @@ class _Reader:
             prog,
             "struct task_struct",
             *("pid", "tgid", "flags", "mm", "signal", "tasks", "thread_node", "comm"),
-            optional=("stack_vm_area", "cgroups"),
+            optional=("stack_vm_area", "cgroups", KEPT_BACK),
         )
         self._signal = Members(prog, "struct signal_struct", "thread_head")
-        self._mm = Members(prog, "struct mm_struct", "pgd", optional=("exe_file",))
+        self._mm = Members(prog, "struct mm_struct", "pgd", COUNTED, optional=("exe_file", *OTHERS))
         self._area = Members(prog, "struct vm_struct", "pages", "nr_pages")
-        self._counters = MmCounterReader(prog)
+        self._counters = MmCounterReader(prog, self._mm, self.task)
         self._direct = page_offset_base(prog)
+        self._head = prog["init_task"].address_ + self.task.at["tasks"]
         self._left = _MOST_TASKS
         self._mm_numbers: dict[int, int] = {}
         self._kept_back: dict[int, Counter[int]] = {}
@@ -90,8 +93,7 @@ class _Reader:
 
     def follow(self) -> None:
         """Read all processes and their threads."""
-        head = self._prog["init_task"].address_ + self.task.at["tasks"]
-        for leader in paced(self._listed(head, "tasks"), 64):
+        for leader in paced(self._listed(self._head, "tasks"), 64):
             self._add_process(leader)
 
     def _listed(self, head: int, member: str) -> Iterator[Task]:
@@ -199,25 +201,27 @@ class _Reader:
         sound = 0 <= pfn < _MOST_PFNS
         return Mm(address, pfn if sound else -1, counters, self._exe(data))
 
-    def idle_threads(self) -> None:
-        """Add the stacks of the CPUs' idle threads, which are on no list.
+    def add_idle_thread(self, cpu: int) -> None:
+        """Add the stack of a CPU's idle thread, which is on no list.
 
-        That of the first is a part of the kernel's image.
+        That of the first CPU is a part of the kernel's image.
         """
-        runqueues = self._prog["runqueues"]
-        for cpu in for_each_possible_cpu(self._prog):
-            task = per_cpu(runqueues, cpu).idle.value_()
+        try:
+            task = per_cpu(self._prog["runqueues"], cpu).idle.value_()
             if task:
                 self._add_stack(self.task.read(task), cpu)
+        except FaultError:
+            self.unreadable += 1
 
-    def cached_stacks(self) -> Iterator[Stack]:
-        """Yield the stacks of threads that have ended, which CPUs keep for new ones."""
-        per_cpus = self._prog["cached_stacks"]
-        for cpu in for_each_possible_cpu(self._prog):
-            for area in per_cpu(per_cpus, cpu):
-                stack = self._stack(area.value_(), -1, -1, "", cpu)
-                if stack is not None:
-                    yield stack
+    def cached_stacks(self, cpu: int) -> list[Stack]:
+        """Return the stacks of threads that have ended, which a CPU keeps for new ones."""
+        try:
+            areas = [area.value_() for area in per_cpu(self._prog["cached_stacks"], cpu)]
+        except FaultError:
+            self.unreadable += 1
+            return []
+        stacks = (self._stack(area, -1, -1, "", cpu) for area in areas)
+        return [stack for stack in stacks if stack is not None]
 
     def _add_stack(self, task: bytes, cpu: int | None = None) -> None:
         if "stack_vm_area" not in self.task:
