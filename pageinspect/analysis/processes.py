@@ -15,15 +15,19 @@ page is mapped, once to share it out. Memory is one byte and one count per page 
   table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..model.arch import PAGE_SHIFT, PAGE_SIZE
+from ..classify.columns import ramp
+from ..classify.selected import SelectedPages
+from ..model.arch import PAGE_SHIFT, PAGE_SIZE, PAGEBLOCK_PFNS
 from ..model.mappings import Entries, Kind, Pfns
+from ..model.memory_map import MemoryMap
+from ..model.processes import Process
 
 Bytes = npt.NDArray[np.int64]
 
@@ -49,6 +53,13 @@ class PageClass:
 
 _COUNTED = 3
 """Classes below are counted."""
+_CLASS_OF_USE = {
+    "anon": PageClass.ANON,
+    "hugetlb": PageClass.HUGETLB,
+    "ksm": PageClass.ANON,
+    "shmem": PageClass.SHMEM,
+    "swapcache": PageClass.ANON,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,13 +106,43 @@ def usage_of(parts: Iterable[Entries], classes: npt.NDArray[np.uint8], mms: int)
     return sums.usage()
 
 
-def mapped_by(parts: Iterable[Entries], pfn: int) -> Iterator[tuple[int, int]]:
-    """Yield the mm and the virtual address of each mapping of a page, those of devices as well."""
+def mapped_by(
+    parts: Iterable[Entries], processes: Iterable[Process], pfn: int
+) -> list[tuple[int, int]]:
+    """Return pid and virtual address of each mapping of a page, sorted; SPECIAL ones as well."""
+    pids: dict[int, list[int]] = {}
+    for process in processes:
+        if process.mm is not None:
+            pids.setdefault(process.mm, []).append(process.pid)
+    found: list[tuple[int, int]] = []
     for part in parts:
         inside = (part.pfn <= pfn) & (pfn < part.pfn + part.pages) & (part.kind <= Kind.HWPOISON)
-        found = part.where(inside)
-        addresses = (found.vpn + pfn - found.pfn) << PAGE_SHIFT
-        yield from zip(found.mm.tolist(), addresses.tolist(), strict=True)
+        rows = part.where(inside)
+        addresses = (rows.vpn + pfn - rows.pfn) << PAGE_SHIFT
+        for mm, address in zip(rows.mm.tolist(), addresses.tolist(), strict=True):
+            found += [(pid, address) for pid in pids.get(mm, ())]
+    return sorted(found)
+
+
+def page_classes(
+    memory_map: MemoryMap, pages: Iterable[SelectedPages], name_of: Callable[[int], str]
+) -> npt.NDArray[np.uint8]:
+    """Return the PageClass of each pfn from 0, of columns or runs of all pages.
+
+    `name_of` gives the name of a value of the column `use`.
+    """
+    size = max((end for _, end in memory_map.spanned), default=0)
+    classes = np.full(size, PageClass.UNCOUNTED, np.uint8)
+    for batch in pages:
+        uses, at = np.unique(batch.use, return_inverse=True)
+        of_use = [_CLASS_OF_USE.get(name_of(int(use)), PageClass.FILE) for use in uses]
+        lengths = batch.lengths
+        pfns = np.repeat(batch.pfns, lengths) + ramp(lengths)
+        classes[pfns] = np.repeat(np.array(of_use, np.uint8)[at], lengths)
+    for first, length in ((memory_map.zero_pfn, 1), (memory_map.huge_zero_pfn, PAGEBLOCK_PFNS)):
+        if first is not None:
+            classes[first : first + length] = PageClass.UNCOUNTED
+    return classes
 
 
 class _Sums:

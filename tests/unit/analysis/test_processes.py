@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pageinspect.analysis import processes
-from pageinspect.analysis.processes import PageClass, Usage, mapped_by, usage_of
+from pageinspect.analysis.processes import PageClass, Usage, mapped_by, page_classes, usage_of
 from pageinspect.model.mappings import Entries, Kind
+from pageinspect.model.memory_map import MemoryMap
+from pageinspect.model.processes import Process
 
 PAGE = 4096
 SIZE = 4096
@@ -131,11 +134,43 @@ def test_entries_that_are_not_present() -> None:
 def test_mapped_by() -> None:
     entries = [
         part(Row(0, 512, 512, 9), Row(1, 7, 600, 0, Kind.SWAP)),
-        part(Row(2, 8, 600), Row(2, 9, 601), Row(3, 1, 600, 0, Kind.MIGRATION)),
+        part(Row(2, 8, 600), Row(2, 9, 601), Row(1, 1, 600, 0, Kind.MIGRATION)),
     ]
-    assert list(mapped_by(entries, 600)) == [(0, 600 << 12), (2, 8 << 12), (3, 1 << 12)]
-    assert list(mapped_by(entries, 512)) == [(0, 512 << 12)]
-    assert list(mapped_by(entries, 1024)) == []
+    mms = {1: 2, 5: 0, 6: 0, 7: None, 9: 1}
+    tasks = [Process(pid, "", mm, "") for pid, mm in mms.items()]
+    assert mapped_by(entries, tasks, 600) == [
+        (1, 8 << 12),
+        (5, 600 << 12),
+        (6, 600 << 12),
+        (9, 1 << 12),
+    ]
+    assert mapped_by(entries, tasks[:2], 512) == [(5, 512 << 12)]
+    assert mapped_by(entries, tasks, 1024) == []
+
+
+def test_the_class_of_each_page_from_runs() -> None:
+    names = ["file", "anon", "shmem", "hugetlb", "ksm", "kernel"]
+    runs = [
+        ([2, 5], [3, 1], [0, 1]),
+        ([6, 10, 20, 30], [1, 10, 10, 600], [2, 3, 4, 5]),
+    ]
+    batches = [
+        SimpleNamespace(pfns=np.array(pfns), lengths=np.array(n), use=np.array(use, np.uint16))
+        for pfns, n, use in runs
+    ]
+    memory_map = MemoryMap(((2, 7), (10, 630)), (), zero_pfn=3, huge_zero_pfn=100)
+    found = page_classes(memory_map, batches, names.__getitem__)  # type: ignore[arg-type]
+    file, anon, shmem, hugetlb, uncounted = range(5)
+    assert found[:12].tolist() == [
+        *[uncounted] * 2,
+        *[file, uncounted, file],
+        *[anon, shmem],
+        *[uncounted] * 3,
+        *[hugetlb] * 2,
+    ]
+    assert found[19:31].tolist() == [hugetlb, *[anon] * 10, file]
+    assert np.flatnonzero(found[31:] == uncounted).tolist() == [*range(69, 69 + 512)]
+    assert len(found) == 630
 
 
 def test_no_mms() -> None:
