@@ -81,13 +81,16 @@ def test_the_mm_of_a_process_whose_leader_has_exited() -> None:
 def test_stacks_of_all_threads_of_idle_threads_and_those_kept() -> None:
     kernel = Kernel()
     signal = kernel.place(16)
-    leader = kernel.task(5, comm=b"a", signal=signal, stack=kernel.stack(10, 11, 12, 13))
+    area = kernel.stack(10, 11, 12, 13)
+    leader = kernel.task(5, comm=b"a", signal=signal, stack=area)
     thread = kernel.task(6, 5, comm=b"b", signal=signal, stack=kernel.stack(20, 21, 22, 23))
     kernel.threads(signal, leader, thread)
     kernel.tasks(leader)
     idle = kernel.task(0, comm=b"swapper/1", stack=kernel.stack(30, 31))
     kernel.write(BASE + 0x100, kernel.variables["init_task"][1])
     kernel.write(BASE + 0x1100, idle)
+    # A stack has one owner: what a damaged core has twice counts once.
+    kernel.write(BASE + 0x200, area)
     kernel.write(BASE + 0x208, kernel.stack(40, 41))
     found = read(kernel)
     assert [(s.tid, s.pid, s.comm, s.cpu, s.pfns.tolist()) for s in found.stacks] == [
