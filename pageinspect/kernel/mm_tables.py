@@ -13,9 +13,11 @@ from drgn import FaultError, Program
 
 from ..host.progress import paced
 from ..model.arch import PAGE_SHIFT, PAGE_SIZE, TABLE_ENTRIES
+from ..model.layout import PageLayout
 from ..model.mappings import Entries, Kind, Pfns, Tables
 from ..target.page_tables import encryption_mask
 from ..target.vmcoreinfo import page_table_levels
+from .deposited_tables import read_deposited
 
 Words = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -23,7 +25,9 @@ Mask = npt.NDArray[np.bool_]
 LEVELS = {"pgd": 39, "pud": 30, "pmd": 21, "pte": 12}
 """The bits of an address that one entry of a table of each level covers; of five, PGD_5 and P4D."""
 _LEVELS_OF_5 = {"pgd": 48, "p4d": 39, "pud": 30, "pmd": 21, "pte": 12}
-_ACCOUNTED = ("pud", "pmd", "pte")
+_FIRST = ("pgd", "p4d")
+"""Levels that the kernel does not count, and whose entries are all tables."""
+_DEPOSITED = "deposited"
 
 _MOST_TABLES = 1 << 22
 """References to tables of one level, of all mms: 16 GiB of them."""
@@ -52,13 +56,14 @@ class MmTables:
         vmcoreinfo: Mapping[str, str],
         roots: Sequence[int],
         swap_types: npt.NDArray[np.uint8],
+        layout: PageLayout | None = None,
         most_tables: int = _MOST_TABLES,
     ) -> None:
         """Read the upper levels of the mms whose first tables have the pfns `roots`.
 
         `swap_types` is what read_swap_types() gives. Mms are numbered as in `roots`; a pfn of -1 is
-        a table that cannot be read. `most_tables` is how many references to tables of one level
-        are followed.
+        a table that cannot be read. With a layout, tables that are kept back for huge pages are
+        looked for too. `most_tables` is how many references to tables of one level are followed.
         """
         self._prog = prog
         self._kinds = swap_types
@@ -68,10 +73,13 @@ class MmTables:
         self._mms = len(roots)
         self._shifts = _LEVELS_OF_5 if page_table_levels(vmcoreinfo) == 5 else LEVELS
         self.levels: dict[str, Tables] = {}
-        """The tables of each level, in order of mm and address."""
+        """The tables of each level, in order of mm and address; and `deposited` ones."""
         self._missing: dict[str, Mask] = {}
         self._cut = np.zeros(self._mms, np.bool_)
         self._read_levels(np.asarray(roots, np.int64), most_tables)
+        if layout is not None:
+            self.levels[_DEPOSITED], damaged = read_deposited(prog, layout, self.levels["pmd"])
+            self._cut[damaged] = True
 
     def _read_levels(self, roots: Pfns, most: int) -> None:
         mms = np.arange(self._mms, dtype=np.int32)
@@ -114,10 +122,8 @@ class MmTables:
         Tables of the PGD and P4D levels are not among them. A table that mms share counts for each,
         as in the kernel.
         """
-        return PAGE_SIZE * sum(
-            (np.bincount(self.levels[name].mm, minlength=self._mms) for name in _ACCOUNTED),
-            np.zeros(self._mms, np.int64),
-        )
+        counted = [level.mm for name, level in self.levels.items() if name not in _FIRST]
+        return PAGE_SIZE * np.bincount(np.concatenate(counted), minlength=self._mms)
 
     def table_pfns(self) -> tuple[Pfns, npt.NDArray[np.int32]]:
         """Return the pfns of all tables, sorted, each once, and an mm that each belongs to.
@@ -133,7 +139,7 @@ class MmTables:
     def parts(self) -> Iterator[Entries]:
         """Yield all leaf entries, those of huge pages first; each call reads the tables again."""
         for name, shift in self._shifts.items():
-            if name not in _ACCOUNTED:
+            if name in _FIRST:
                 continue
             for tables, words in self._chunks(name):
                 entries = self._entries(tables, words, shift)
@@ -183,7 +189,7 @@ class MmTables:
         """Return the tables that these refer to."""
         flat = words.ravel()
         refers = flat & _PRESENT != 0
-        if name in ("pud", "pmd"):
+        if name not in _FIRST:
             refers &= flat & _HUGE == 0
         at = np.flatnonzero(refers)
         pfns = (flat[at] & self._address) >> np.uint64(PAGE_SHIFT)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from drgn import Program, TypeMember
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_table_builder import (
@@ -16,6 +17,7 @@ from page_table_builder import (
     prot_none,
     swap,
 )
+from synthetic import MODERN, SIZE, VMEMMAP
 
 from pageinspect.kernel import mm_tables
 from pageinspect.kernel.mm_tables import MmTables
@@ -42,7 +44,7 @@ class Leaf(NamedTuple):
 
 
 def walk(memory: PhysicalMemory, *roots: int, most: int = 1 << 20) -> MmTables:
-    return MmTables(memory.program(), memory.vmcoreinfo, roots, SWAP_TYPES, most)
+    return MmTables(memory.program(), memory.vmcoreinfo, roots, SWAP_TYPES, most_tables=most)
 
 
 def leaves(tables: MmTables) -> list[Leaf]:
@@ -196,6 +198,68 @@ def test_neighbours_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(memory.reads) <= 4
     monkeypatch.setattr(mm_tables, "_AT_ONCE", 7)
     assert leaves(walk(memory, root)) == whole
+
+
+def deposits(
+    memory: PhysicalMemory, first: dict[int, int], links: dict[int, int], name: str
+) -> Program:
+    """Return a Program in which tables of the PMD level have lists of tables, by their pfns."""
+    prog = memory.program()
+    words = np.zeros((0x800, SIZE // 8), np.uint64)
+    for pmd, table in first.items():
+        words[pmd, 2] = (VMEMMAP + table * SIZE) % (1 << 64)
+    for table, following in links.items():
+        words[table, 1] = VMEMMAP + following * SIZE + 8
+    data = words.tobytes()
+    prog.add_memory_segment(VMEMMAP, len(data), lambda _a, n, at, _p: data[at : at + n])
+    pointer = prog.pointer_type(prog.void_type())
+    list_head = prog.struct_type("list_head", 16, [TypeMember(pointer, "next")])
+    link = "pt_list" if name == "ptdesc" else "lru"
+    members = [TypeMember(list_head, link, 64), TypeMember(pointer, "pmd_huge_pte", 128)]
+    made = prog.struct_type(name, SIZE, members)
+    prog.register_type_finder(
+        "test", lambda _p, _k, wanted, _f: made if wanted == name else None, enable_index=0
+    )
+    return prog
+
+
+@pytest.mark.parametrize("name", ["ptdesc", "page"])
+def test_tables_that_are_kept_back_for_huge_pages_count(name: str) -> None:
+    memory = PhysicalMemory()
+    roots = memory.table(), memory.table()
+    ways = [memory.put(root, GIB, 0x40000 << 12 | HUGE | PRESENT, 21) for root in roots]
+    links = {0x300: 0x301, 0x301: 0x302, 0x302: 0x300, 0x310: 0x310}
+    first = {ways[0][2]: 0x301, ways[1][2]: 0x310}
+    prog = deposits(memory, first, links, name)
+    tables = MmTables(prog, memory.vmcoreinfo, roots, SWAP_TYPES, MODERN)
+    assert tables.accounted_bytes.tolist() == [5 * 4096, 3 * 4096]
+    pfns, owners = tables.table_pfns()
+    mine = owners[np.searchsorted(pfns, [0x300, 0x301, 0x302, 0x310])]
+    assert mine.tolist() == [0, 0, 0, 1]
+    assert set(pfns.tolist()) == {*ways[0], *ways[1], *links}
+    assert tables.whole.tolist() == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("first", "links", "found"),
+    [
+        (0x300, {0x300: 0x301, 0x301: 0x301}, 2),
+        (0x300, {pfn: pfn + 1 for pfn in range(0x300, 0x300 + 600)}, 512),
+        (0x300, {0x300: 0x9999999}, 1),
+        (0x9999999, {}, 0),
+        (1 << 50, {}, 0),
+    ],
+)
+def test_a_list_of_tables_that_is_damaged_ends(
+    first: int, links: dict[int, int], found: int
+) -> None:
+    memory = PhysicalMemory()
+    root = memory.table()
+    way = memory.put(root, GIB, 0x40000 << 12 | HUGE | PRESENT, 21)
+    prog = deposits(memory, {way[2]: first}, links, "ptdesc")
+    tables = MmTables(prog, memory.vmcoreinfo, [root], SWAP_TYPES, MODERN)
+    assert len(tables.levels["deposited"]) == found
+    assert tables.whole.tolist() == [False]
 
 
 def test_no_mms_and_an_mm_without_memory() -> None:
