@@ -1,0 +1,259 @@
+"""What each process uses of memory, as /proc/PID/smaps_rollup counts it, from page tables.
+
+Entries of page tables come in parts, which are gone through twice: once to count how often each
+page is mapped, once to share it out. Memory is one byte and one count per page of the machine.
+
+- Rss is what is mapped and counted on a page: neither the zero page, nor memory without struct
+  pages, nor huge pages of hugetlb.
+- Pss shares a page out by how often it is mapped, by all processes together; Uss is what is mapped
+  once. Entries that are not present, such as those of pages under migration, count whole for Pss
+  and not for Uss.
+- Pages with a hardware error are left out, as in the mm's own counters. Since Linux kernel commit
+  07a57a338adb ("mm,swapops: update check in is_pfn_swap_entry for hwpoison entries") (in v6.9)
+  smaps counts them.
+- Swap is what page tables say. smaps adds pages of shmem that are swapped out, which are in no page
+  table.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..classify.columns import ramp
+from ..classify.selected import SelectedPages
+from ..model.arch import PAGE_SHIFT, PAGE_SIZE, PAGEBLOCK_PFNS
+from ..model.mappings import Entries, Kind, Pfns
+from ..model.memory_map import MemoryMap
+from ..model.processes import Process
+
+Bytes = npt.NDArray[np.int64]
+
+_PSS_SHIFT = 12
+"""The kernel keeps this many bits of a page's share behind the point."""
+_HUGE_ORDER = 9
+_BLOCKS_AT_ONCE = 1 << 10
+"""Blocks of 512 pages that are shared out at once."""
+_WHOLE = PAGE_SIZE << _PSS_SHIFT
+
+
+class PageClass:
+    """What a page counts as in a process that maps it; one number for each pfn."""
+
+    FILE: Final = 0
+    """Every page that is none of the others, those of the kernel that are mapped as well."""
+    ANON: Final = 1
+    SHMEM: Final = 2
+    HUGETLB: Final = 3
+    UNCOUNTED: Final = 4
+    """The zero page, the huge zero page, and what has no struct page."""
+
+
+_COUNTED = 3
+"""Classes below are counted."""
+_CLASS_OF_USE = {
+    "anon": PageClass.ANON,
+    "hugetlb": PageClass.HUGETLB,
+    "ksm": PageClass.ANON,
+    "shmem": PageClass.SHMEM,
+    "swapcache": PageClass.ANON,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Usage:
+    """Bytes of each mm, (mms,)."""
+
+    anon: Bytes
+    file: Bytes
+    shmem: Bytes
+    pss: Bytes
+    uss: Bytes
+    swap: Bytes
+    anon_huge: Bytes
+    """Mapped by an entry of 2 MiB or more: AnonHugePages of smaps; then FilePmdMapped, and
+    ShmemPmdMapped."""
+    file_huge: Bytes
+    shmem_huge: Bytes
+    hugetlb: Bytes
+    hwpoison: Bytes
+
+    @property
+    def rss(self) -> Bytes:
+        """Bytes in memory."""
+        return self.anon + self.file + self.shmem
+
+    @property
+    def huge(self) -> Bytes:
+        """Bytes of rss that are mapped by huge entries."""
+        return self.anon_huge + self.file_huge + self.shmem_huge
+
+
+def usage_of(parts: Iterable[Entries], classes: npt.NDArray[np.uint8], mms: int) -> Usage:
+    """Return what each of so many mms uses.
+
+    `parts` is gone through twice. `classes` has the PageClass of each pfn, from 0; those beyond
+    its end are UNCOUNTED, but for memory of devices.
+    """
+    sums = _Sums(classes, mms)
+    for part in parts:
+        sums.count(part)
+    sums.counted()
+    for part in parts:
+        sums.share_out(part)
+    return sums.usage()
+
+
+def mapped_by(
+    parts: Iterable[Entries], processes: Iterable[Process], pfn: int
+) -> list[tuple[int, int]]:
+    """Return pid and virtual address of each mapping of a page, sorted; SPECIAL ones as well."""
+    pids: dict[int, list[int]] = {}
+    for process in processes:
+        if process.mm is not None:
+            pids.setdefault(process.mm, []).append(process.pid)
+    found: list[tuple[int, int]] = []
+    for part in parts:
+        inside = (part.pfn <= pfn) & (pfn < part.pfn + part.pages) & (part.kind <= Kind.HWPOISON)
+        rows = part.where(inside)
+        addresses = (rows.vpn + pfn - rows.pfn) << PAGE_SHIFT
+        for mm, address in zip(rows.mm.tolist(), addresses.tolist(), strict=True):
+            found += [(pid, address) for pid in pids.get(mm, ())]
+    return sorted(found)
+
+
+def page_classes(
+    memory_map: MemoryMap, pages: Iterable[SelectedPages], name_of: Callable[[int], str]
+) -> npt.NDArray[np.uint8]:
+    """Return the PageClass of each pfn from 0, of columns or runs of all pages.
+
+    `name_of` gives the name of a value of the column `use`.
+    """
+    size = max((end for _, end in memory_map.spanned), default=0)
+    classes = np.full(size, PageClass.UNCOUNTED, np.uint8)
+    for batch in pages:
+        uses, at = np.unique(batch.use, return_inverse=True)
+        of_use = [_CLASS_OF_USE.get(name_of(int(use)), PageClass.FILE) for use in uses]
+        lengths = batch.lengths
+        pfns = np.repeat(batch.pfns, lengths) + ramp(lengths)
+        classes[pfns] = np.repeat(np.array(of_use, np.uint8)[at], lengths)
+    for first, length in ((memory_map.zero_pfn, 1), (memory_map.huge_zero_pfn, PAGEBLOCK_PFNS)):
+        if first is not None:
+            classes[first : first + length] = PageClass.UNCOUNTED
+    return classes
+
+
+class _Sums:
+    def __init__(self, classes: npt.NDArray[np.uint8], mms: int) -> None:
+        self._classes = classes
+        self._mapped = np.zeros((2, _COUNTED, mms), np.int64)
+        """Pages by small or huge entries, class and mm."""
+        self._others = np.zeros((3, mms), np.int64)
+        """Pages of hugetlb, with hardware errors, and in swap, by mm."""
+        self._shares = np.zeros(mms, np.int64)
+        self._once = np.zeros(mms, np.int64)
+        self._mappings = np.zeros(len(classes), np.int32)
+        self._steps: npt.NDArray[np.int32] | None = None
+
+    def count(self, part: Entries) -> None:
+        """Add pages by what they are, and how often each is mapped."""
+        classes, mm, pages = self._classes_of(part), part.mm, part.pages
+        for other, rows in enumerate(
+            (classes == PageClass.HUGETLB, part.kind == Kind.HWPOISON, part.kind == Kind.SWAP)
+        ):
+            np.add.at(self._others[other], mm[rows], pages[rows])
+        huge = (part.order > 0).astype(np.int64)
+        counted = classes < _COUNTED
+        at = (huge[counted], classes[counted].astype(np.int64), mm[counted].astype(np.int64))
+        flat = np.ravel_multi_index(at, self._mapped.shape)
+        np.add.at(self._mapped.reshape(-1), flat, pages[counted])
+        self._count_mappings(part, counted & _present(part))
+
+    def _count_mappings(self, part: Entries, rows: npt.NDArray[np.bool_]) -> None:
+        inside = rows & (part.pfn < len(self._mappings))
+        np.add.at(self._mappings, part.pfn[inside & (part.order == 0)], 1)
+        huge = inside & (part.order > 0)
+        if not huge.any():
+            return
+        if self._steps is None:
+            self._steps = np.zeros(len(self._mappings) + 1, np.int32)
+        first = part.pfn[huge]
+        np.add.at(self._steps, first, 1)
+        np.add.at(self._steps, np.minimum(first + part.pages[huge], len(self._mappings)), -1)
+
+    def counted(self) -> None:
+        """Note that all parts were counted."""
+        if self._steps is not None:
+            self._mappings += np.cumsum(self._steps[:-1], dtype=np.int32)
+            self._steps = None
+
+    def share_out(self, part: Entries) -> None:
+        """Add to each mm its share of the pages."""
+        counted = self._classes_of(part) < _COUNTED
+        present = counted & _present(part)
+        absent = counted & ~present
+        np.add.at(self._shares, part.mm[absent], part.pages[absent] * _WHOLE)
+        small = present & (part.order == 0)
+        self._share(part.mm[small], part.pfn[small][:, None])
+        for mm, pfns in _blocks(part.where(present & (part.order > 0))):
+            self._share(mm, pfns)
+
+    def _share(self, mm: npt.NDArray[np.int32], pfns: Pfns) -> None:
+        """Share out pages, (rows, pages of each row)."""
+        # Device memory beyond the end is mapped once.
+        mappings = np.ones(pfns.shape, np.int64)
+        inside = pfns < len(self._mappings)
+        mappings[inside] = self._mappings[pfns[inside]]
+        np.add.at(self._shares, mm, (_WHOLE // mappings).sum(1))
+        np.add.at(self._once, mm, (mappings == 1).sum(1))
+
+    def usage(self) -> Usage:
+        """Return the sums in bytes."""
+        bytes_ = self._mapped * PAGE_SIZE
+        file, anon, shmem = bytes_.sum(0)
+        hugetlb, hwpoison, swap = self._others * PAGE_SIZE
+        return Usage(
+            anon=anon,
+            file=file,
+            shmem=shmem,
+            pss=self._shares >> _PSS_SHIFT,
+            uss=self._once * PAGE_SIZE,
+            swap=swap,
+            anon_huge=bytes_[1, PageClass.ANON],
+            file_huge=bytes_[1, PageClass.FILE],
+            shmem_huge=bytes_[1, PageClass.SHMEM],
+            hugetlb=hugetlb,
+            hwpoison=hwpoison,
+        )
+
+    def _classes_of(self, part: Entries) -> npt.NDArray[np.uint8]:
+        """Return the PageClass of each row; UNCOUNTED as well for what is no page of a process."""
+        classes = np.full(len(part), PageClass.UNCOUNTED, np.uint8)
+        paged = (
+            (part.kind == Kind.MAPPED)
+            | (part.kind == Kind.MIGRATION)
+            | (part.kind == Kind.DEVICE_EXCLUSIVE)
+        )
+        paged &= part.pfn < len(self._classes)
+        classes[paged] = self._classes[part.pfn[paged]]
+        classes[part.kind == Kind.DEVICE_PRIVATE] = PageClass.ANON
+        return classes
+
+
+def _present(part: Entries) -> npt.NDArray[np.bool_]:
+    """Return which rows count as mapped on the page itself."""
+    return (part.kind == Kind.MAPPED) | (part.kind == Kind.DEVICE_PRIVATE)
+
+
+def _blocks(huge: Entries) -> Iterator[tuple[npt.NDArray[np.int32], Pfns]]:
+    """Yield the mm and the pfns of huge rows, 512 pages a row, some rows at a time."""
+    blocks = huge.pages >> _HUGE_ORDER
+    ends = np.cumsum(blocks)
+    total = int(ends[-1]) if len(ends) else 0
+    for start in range(0, total, _BLOCKS_AT_ONCE):
+        block = np.arange(start, min(start + _BLOCKS_AT_ONCE, total))
+        row = np.searchsorted(ends, block, "right")
+        first = huge.pfn[row] + ((block - ends[row] + blocks[row]) << _HUGE_ORDER)
+        yield huge.mm[row], first[:, None] + np.arange(1 << _HUGE_ORDER)

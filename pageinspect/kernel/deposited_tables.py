@@ -1,0 +1,80 @@
+"""Finds the page tables that are kept back for huge pages, to split them when need be.
+
+Each huge page of anonymous memory has one, and so has the huge zero page. No entry refers to them:
+they are on a list of the table of the PMD level, one step per huge page. Kernels built for fewer
+than four CPUs have the list in struct mm_struct instead, where it is not looked for.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from drgn import FaultError, Program
+
+from ..host.progress import paced
+from ..model.arch import SECTION_PFNS
+from ..model.layout import PageLayout
+from ..model.mappings import Tables
+from ..target.vmcoreinfo import MOST_SECTIONS
+
+_MOST_ON_LIST = 512
+"""A table of the PMD level has as many entries."""
+
+
+def read_deposited(
+    prog: Program, layout: PageLayout, pmds: Tables
+) -> tuple[Tables, npt.NDArray[np.int32]]:
+    """Return the tables that are kept back for those of the PMD level, and mms that may have more.
+
+    Such a list is damaged or cannot be read. A kernel without huge pages has none.
+    """
+    reader = _Reader(prog, layout)
+    found: list[tuple[int, int, int]] = []
+    damaged: list[int] = []
+    if reader.known:
+        rows = zip(pmds.mm.tolist(), pmds.vpn.tolist(), pmds.pfn.tolist(), strict=True)
+        for mm, vpn, pfn in paced(rows, 1024):
+            found += [(mm, vpn, kept) for kept in reader.kept_by(pfn)]
+            if not reader.whole:
+                damaged.append(mm)
+    columns = np.array(found, np.int64).reshape(-1, 3).T
+    tables = Tables(columns[0].astype(np.int32), columns[1], columns[2])
+    return tables, np.array(damaged, np.int32)
+
+
+class _Reader:
+    def __init__(self, prog: Program, layout: PageLayout) -> None:
+        self._prog = prog
+        self._base, self._size = layout.vmemmap, layout.struct_size
+        self.whole = False
+        """Whether the list that was followed last has an end."""
+        self.known = False
+        # From v6.6 on struct ptdesc, which lies over struct page, has what struct page had.
+        for name, link in (("struct ptdesc", "pt_list"), ("struct page", "lru")):
+            try:
+                type_ = prog.type(name)
+            except LookupError:
+                continue
+            if type_.has_member("pmd_huge_pte") and type_.has_member(link):
+                self._first = type_.member("pmd_huge_pte").bit_offset // 8
+                self._link = type_.member(link).bit_offset // 8
+                self.known = True
+                return
+
+    def kept_by(self, pmd: int) -> Iterator[int]:
+        """Yield the pfns of the tables on the list of one of the PMD level."""
+        self.whole = False
+        seen: set[int] = set()
+        try:
+            first = page = self._prog.read_u64(self._base + pmd * self._size + self._first)
+            while first and (page != first or not seen):
+                pfn, rest = divmod(page - self._base, self._size)
+                sound = not rest and 0 <= pfn < MOST_SECTIONS * SECTION_PFNS
+                if not sound or page in seen or len(seen) == _MOST_ON_LIST:
+                    return
+                seen.add(page)
+                page = self._prog.read_u64(page + self._link) - self._link
+                yield pfn
+        except FaultError:
+            return
+        self.whole = True

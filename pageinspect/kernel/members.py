@@ -1,0 +1,46 @@
+"""Members of kernel structures, taken out of bytes that are read once per structure."""
+
+import struct
+
+from drgn import Program, sizeof
+
+_FORMATS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
+
+
+class Members:
+    """Where one structure has some of its members."""
+
+    def __init__(
+        self, prog: Program, name: str, *members: str, optional: tuple[str, ...] = ()
+    ) -> None:
+        """Raise LookupError for a structure or member that this kernel has not."""
+        type_ = prog.type(name)
+        self._prog = prog
+        self.size: int = sizeof(type_)
+        known = [*members, *(member for member in optional if type_.has_member(member))]
+        found = {member: type_.member(member) for member in known}
+        sizes = {member: sizeof(found[member].type) for member in known}
+        self.at = {member: found[member].bit_offset // 8 for member in known}
+        self._formats = {member: _FORMATS.get(sizes[member], "<Q") for member in known}
+        self._start = min(self.at.values(), default=0)
+        self._end = max((self.at[m] + sizes[m] for m in known), default=0)
+
+    def __contains__(self, member: str) -> bool:
+        return member in self.at
+
+    def read(self, address: int) -> bytes:
+        """Return the bytes of the structure at an address, up to the last of the members.
+
+        Those before the first are zeros: a dump may lack them. Raises FaultError.
+        """
+        data = self._prog.read(address + self._start, self._end - self._start)
+        return bytes(self._start) + data
+
+    def of(self, data: bytes, member: str) -> int:
+        """Return an unsigned number; of a member that is a structure, its first word."""
+        number: int = struct.unpack_from(self._formats[member], data, self.at[member])[0]
+        return number
+
+    def bytes_of(self, data: bytes, member: str, length: int) -> bytes:
+        """Return the first bytes of a member."""
+        return data[self.at[member] : self.at[member] + length]

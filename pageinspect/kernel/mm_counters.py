@@ -1,0 +1,88 @@
+"""The counters of an mm: how many pages of each kind it maps, by the kernel's own count.
+
+Since Linux kernel commit f1a7941243c1 ("mm: convert mm's rss stats into percpu_counter") (in v6.2)
+they are an array of struct percpu_counter; before, struct mm_rss_stat, to which each thread adds
+what it kept back in task_struct.rss_stat.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+
+from drgn import Program, TypeKind, sizeof
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
+
+from ..model.processes import MmCounters
+from .members import Members
+
+COUNTED = "rss_stat"
+OTHERS = ("pgtables_bytes", "hugetlb_usage")
+"""Members of struct mm_struct: the second is there with CONFIG_HUGETLB_PAGE."""
+KEPT_BACK = "rss_stat"
+"""Of struct task_struct, up to v6.1."""
+
+_WORD = (1 << 64) - 1
+_ITEMS = ("MM_FILEPAGES", "MM_ANONPAGES", "MM_SHMEMPAGES", "MM_SWAPENTS")
+_NEAR = 64
+"""Bytes within which the counters of an mm mostly lie: they are read at once."""
+
+
+class MmCounterReader:
+    """Reads the counters out of the bytes of a struct mm_struct."""
+
+    def __init__(self, prog: Program, mm: Members, task: Members) -> None:
+        """Take where the structures have the members COUNTED and OTHERS, and KEPT_BACK of tasks.
+
+        Raises LookupError for a kernel that counts otherwise.
+        """
+        self._prog = prog
+        self._mm = mm
+        self._items = [int(prog.constant(item).value_()) for item in _ITEMS]
+        self._percpu: Members | None = None
+        counted = prog.type("struct mm_struct").member(COUNTED).type
+        if counted.kind == TypeKind.ARRAY:
+            self._percpu = Members(prog, "struct percpu_counter", "count", "counters")
+            offsets = prog["__per_cpu_offset"]
+            self._cpus = [int(offsets[cpu].value_()) for cpu in for_each_possible_cpu(prog)]
+        self._kept_at, self._kept_length = 0, 0
+        if KEPT_BACK in task:
+            count = prog.type("struct task_struct").member(KEPT_BACK).type.member("count")
+            self._kept_at = task.at[KEPT_BACK] + count.bit_offset // 8
+            self._kept_length = sizeof(count.type) // 4
+
+    def read(self, mm: bytes, kept_back: Mapping[int, int]) -> MmCounters:
+        """Return the counters in an mm's bytes, with what its threads kept back.
+
+        `kept_back` has their sums by the number of the counter. Raises FaultError.
+        """
+        at = self._mm.at[COUNTED]
+        if self._percpu is None:
+            pages = [
+                struct.unpack_from("<q", mm, at + 8 * item)[0] + kept_back.get(item, 0)
+                for item in self._items
+            ]
+        else:
+            pages = self._sums(mm, at, self._percpu)
+        file, anon, shmem, swap = pages
+        table_bytes, hugetlb = (
+            self._mm.of(mm, member) if member in self._mm else None for member in OTHERS
+        )
+        return MmCounters(file, anon, shmem, swap, table_bytes, hugetlb)
+
+    def kept_back(self, task: bytes) -> Sequence[int]:
+        """Return what a thread kept back, in the order of the kernel; nothing since v6.2."""
+        return struct.unpack_from(f"<{self._kept_length}i", task, self._kept_at)
+
+    def _sums(self, mm: bytes, at: int, percpu: Members) -> list[int]:
+        places = [at + item * percpu.size for item in self._items]
+        counts = [struct.unpack_from("<q", mm, p + percpu.at["count"])[0] for p in places]
+        pointers = [struct.unpack_from("<Q", mm, p + percpu.at["counters"])[0] for p in places]
+        first, length = min(pointers), max(pointers) - min(pointers) + 4
+        for cpu in self._cpus:
+            if length <= _NEAR:
+                data = self._prog.read((first + cpu) & _WORD, length)
+                added = [struct.unpack_from("<i", data, p - first)[0] for p in pointers]
+            else:
+                words = [self._prog.read((p + cpu) & _WORD, 4) for p in pointers]
+                added = [struct.unpack("<i", word)[0] for word in words]
+            counts = [count + more for count, more in zip(counts, added, strict=True)]
+        return counts

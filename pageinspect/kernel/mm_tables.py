@@ -1,0 +1,251 @@
+"""Walks the page tables of many mms at once, a level at a time.
+
+Tables are read by their physical addresses, neighbours together, and decoded as (k, 512) arrays.
+Only the upper levels are kept; entries are handed out in parts, so that memory stays flat however
+much is mapped.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from drgn import FaultError, Program
+
+from ..host.progress import paced
+from ..model.arch import PAGE_SHIFT, PAGE_SIZE, TABLE_ENTRIES
+from ..model.layout import PageLayout
+from ..model.mappings import Entries, Kind, Pfns, Tables
+from ..target.page_tables import encryption_mask
+from ..target.vmcoreinfo import page_table_levels
+from .deposited_tables import read_deposited
+
+Words = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+LEVELS = {"pgd": 39, "pud": 30, "pmd": 21, "pte": 12}
+"""The bits of an address that one entry of a table of each level covers; of five, PGD_5 and P4D."""
+_LEVELS_OF_5 = {"pgd": 48, "p4d": 39, "pud": 30, "pmd": 21, "pte": 12}
+_FIRST = ("pgd", "p4d")
+"""Levels that the kernel does not count, and whose entries are all tables."""
+_DEPOSITED = "deposited"
+
+_MOST_TABLES = 1 << 22
+"""References to tables of one level, of all mms: 16 GiB of them."""
+_AT_ONCE = 1024
+"""Tables that are read at once: 4 MiB."""
+_USER = TABLE_ENTRIES // 2
+"""Entries of the first table that map user memory."""
+
+_PRESENT = np.uint64(1)
+_EMPTY = np.uint64(~(1 << 5 | 1 << 6) & (1 << 64) - 1)
+"""What an empty entry has not: an erratum leaves the accessed and dirty bits behind."""
+_HUGE = np.uint64(1 << 7)
+_PROTNONE = np.uint64(1 << 8)
+_SPECIAL = np.uint64(1 << 9)
+_ADDRESS = 0x000FFFFFFFFFF000
+_TYPE_SHIFT = np.uint64(59)
+_TYPE_BITS, _OFFSET_SHIFT = np.uint64(5), np.uint64(14)
+
+
+class MmTables:
+    """The page tables of the user half of some mms."""
+
+    def __init__(
+        self,
+        prog: Program,
+        vmcoreinfo: Mapping[str, str],
+        roots: Sequence[int],
+        swap_types: npt.NDArray[np.uint8],
+        layout: PageLayout | None = None,
+        most_tables: int = _MOST_TABLES,
+    ) -> None:
+        """Read the upper levels of the mms whose first tables have the pfns `roots`.
+
+        `swap_types` is what read_swap_types() gives. Mms are numbered as in `roots`; a pfn of -1 is
+        a table that cannot be read. With a layout, tables that are kept back for huge pages are
+        looked for too. `most_tables` is how many references to tables of one level are followed.
+        """
+        self._prog = prog
+        self._kinds = swap_types
+        self._address = np.uint64(_ADDRESS & ~encryption_mask(vmcoreinfo))
+        bits = int(vmcoreinfo.get("NUMBER(MAX_PHYSMEM_BITS)", "52"), 0)
+        self._pfn_of_swap = np.uint64((1 << (bits - PAGE_SHIFT)) - 1)
+        self._mms = len(roots)
+        self._shifts = _LEVELS_OF_5 if page_table_levels(vmcoreinfo) == 5 else LEVELS
+        self.levels: dict[str, Tables] = {}
+        """The tables of each level, in order of mm and address; and `deposited` ones."""
+        self._missing: dict[str, Mask] = {}
+        self._cut = np.zeros(self._mms, np.bool_)
+        self._read_levels(np.asarray(roots, np.int64), most_tables)
+        if layout is not None:
+            self.levels[_DEPOSITED], damaged = read_deposited(prog, layout, self.levels["pmd"])
+            self._cut[damaged] = True
+
+    def _read_levels(self, roots: Pfns, most: int) -> None:
+        mms = np.arange(self._mms, dtype=np.int32)
+        level = Tables(mms, np.zeros(self._mms, np.int64), roots)
+        for name in self._shifts:
+            self.levels[name] = level
+            self._missing[name] = np.zeros(len(level), np.bool_)
+            if name != "pte":
+                level = self._below(name, most)
+
+    def _below(self, name: str, most: int) -> Tables:
+        """Return the tables that those of a level refer to."""
+        found: list[Tables] = []
+        left = most
+        for tables, words in self._chunks(name):
+            below = self._tables_in(name, tables, words)
+            self._cut[below.mm[left:]] = True
+            found.append(below.where(slice(left)))
+            left -= len(found[-1])
+        columns = ("mm", "vpn", "pfn")
+        dtypes = (np.int32, np.int64, np.int64)
+        joined = (
+            np.concatenate([np.empty(0, dtype), *(getattr(part, column) for part in found)])
+            for column, dtype in zip(columns, dtypes, strict=True)
+        )
+        return Tables(*joined)
+
+    @property
+    def whole(self) -> Mask:
+        """Of which mms each table was read, as far as parts() has come; (mms,)."""
+        whole = ~self._cut
+        for name, missing in self._missing.items():
+            whole[self.levels[name].mm[missing]] = False
+        return whole
+
+    @property
+    def accounted_bytes(self) -> Pfns:
+        """The bytes of each mm's page tables that the kernel counts as VmPTE; (mms,).
+
+        Tables of the PGD and P4D levels are not among them. A table that mms share counts for each,
+        as in the kernel.
+        """
+        counted = [level.mm for name, level in self.levels.items() if name not in _FIRST]
+        return PAGE_SIZE * np.bincount(np.concatenate(counted), minlength=self._mms)
+
+    def table_pfns(self) -> tuple[Pfns, npt.NDArray[np.int32]]:
+        """Return the pfns of all tables, sorted, each once, and an mm that each belongs to.
+
+        The second page of a PGD, with page table isolation, is not among them.
+        """
+        pfns = np.concatenate([level.pfn for level in self.levels.values()])
+        mms = np.concatenate([level.mm for level in self.levels.values()])
+        known = pfns >= 0
+        distinct, first = np.unique(pfns[known], return_index=True)
+        return distinct, mms[known][first]
+
+    def parts(self) -> Iterator[Entries]:
+        """Yield all leaf entries, those of huge pages first; each call reads the tables again."""
+        for name, shift in self._shifts.items():
+            if name in _FIRST:
+                continue
+            for tables, words in self._chunks(name):
+                entries = self._entries(tables, words, shift)
+                if len(entries):
+                    yield entries
+
+    def __iter__(self) -> Iterator[Entries]:
+        return self.parts()
+
+    def _chunks(self, name: str) -> Iterator[tuple[Tables, Words]]:
+        """Yield the tables of a level with their words, (k, 512)."""
+        level = self.levels[name]
+        for start in paced(range(0, len(level), _AT_ONCE)):
+            rows = slice(start, start + _AT_ONCE)
+            tables = level.where(rows)
+            words, missing = self._read(tables.pfn)
+            self._missing[name][rows] = missing
+            if name == "pgd":
+                words[:, _USER:] = 0
+            yield tables, words
+
+    def _read(self, pfns: Pfns) -> tuple[Words, Mask]:
+        """Return the words of tables, zeros where they cannot be read, and which cannot."""
+        distinct, places = np.unique(pfns, return_inverse=True)
+        words = np.zeros((len(distinct), TABLE_ENTRIES), np.uint64)
+        missing = np.zeros(len(distinct), np.bool_)
+        cuts = np.flatnonzero(np.diff(distinct) != 1) + 1
+        starts, ends = [0, *cuts.tolist()], [*cuts.tolist(), len(distinct)]
+        for start, end in zip(starts, ends, strict=True):
+            self._read_run(int(distinct[start]), words[start:end], missing[start:end])
+        return words[places], missing[places]
+
+    def _read_run(self, first: int, words: Words, missing: Mask) -> None:
+        """Read tables that follow each other in memory."""
+        try:
+            data = self._prog.read(first * PAGE_SIZE, words.nbytes, physical=True)
+        except (FaultError, ValueError, OverflowError):
+            if len(words) == 1:
+                missing[0] = True
+                return
+            for i in range(len(words)):
+                self._read_run(first + i, words[i : i + 1], missing[i : i + 1])
+            return
+        words[:] = np.frombuffer(data, np.uint64).reshape(words.shape)
+
+    def _tables_in(self, name: str, tables: Tables, words: Words) -> Tables:
+        """Return the tables that these refer to."""
+        flat = words.ravel()
+        refers = flat & _PRESENT != 0
+        if name not in _FIRST:
+            refers &= flat & _HUGE == 0
+        at = np.flatnonzero(refers)
+        pfns = (flat[at] & self._address) >> np.uint64(PAGE_SHIFT)
+        mm, vpn = _places(tables, at, self._shifts[name])
+        return Tables(mm, vpn, pfns.astype(np.int64))
+
+    def _entries(self, tables: Tables, words: Words, shift: int) -> Entries:
+        """Return the leaf entries of tables, of which each covers 1 << shift bytes."""
+        flat = words.ravel()
+        at = np.flatnonzero(flat)
+        found = flat[at]
+        present = found & _PRESENT != 0
+        if shift == PAGE_SHIFT:
+            leaf = found & (_PRESENT | _PROTNONE) != 0
+        else:
+            # Entries of huge pages keep this bit when they are not present for a moment.
+            leaf = (found & _HUGE != 0) | (~present & (found & _PROTNONE != 0))
+        kept = leaf | (~present & (found & _EMPTY != 0))
+        if not kept.all():
+            at, found, present, leaf = at[kept], found[kept], present[kept], leaf[kept]
+        mm, vpn = _places(tables, at, shift)
+        pfn = self._frames(found, present, shift)
+        kind = np.where(found & _SPECIAL != 0, Kind.SPECIAL, Kind.MAPPED).astype(np.uint8)
+        swap_type = np.zeros(len(found), np.uint8)
+        absent = np.flatnonzero(~leaf)
+        if len(absent):
+            swap_type[absent], kind[absent], pfn[absent] = self._swap(found[absent])
+        order = np.full(len(found), shift - PAGE_SHIFT, np.uint8)
+        return Entries(mm, vpn, pfn, order, kind, swap_type)
+
+    def _frames(self, entries: Words, present: Mask, shift: int) -> Pfns:
+        """Return the pfns of leaf entries.
+
+        Since Linux kernel commit 6b28baca9b1f ("x86/speculation/l1tf: Protect PROT_NONE PTEs
+        against speculation") (in v4.19) the address is inverted in entries that are not present.
+        """
+        if not present.all():
+            entries = np.where(present, entries, ~entries)
+        address = self._address & ~np.uint64((1 << shift) - 1)
+        return ((entries & address) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+
+    def _swap(self, entries: Words) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], Pfns]:
+        """Return type, kind, and pfn or offset of swap entries.
+
+        Since Linux kernel commit 0d206b5d2e0d ("mm/swap: add swp_offset_pfn() to fetch PFN from
+        swap entry") (in v6.1) a pfn is only a part of the offset; before, the rest is 0.
+        """
+        types = (entries >> _TYPE_SHIFT).astype(np.uint8)
+        kinds = self._kinds[types]
+        offsets = (~entries << _TYPE_BITS) >> _OFFSET_SHIFT
+        offsets[kinds <= Kind.HWPOISON] &= self._pfn_of_swap
+        return types, kinds, offsets.astype(np.int64)
+
+
+def _places(tables: Tables, at: Pfns, shift: int) -> tuple[npt.NDArray[np.int32], Pfns]:
+    """Return mm and virtual page number of entries, by their places in the tables' words."""
+    rows = at >> 9
+    vpn = tables.vpn[rows] + ((at & (TABLE_ENTRIES - 1)) << (shift - PAGE_SHIFT))
+    return tables.mm[rows], vpn

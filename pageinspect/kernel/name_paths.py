@@ -1,0 +1,68 @@
+"""Paths of cgroups, of files and of programs: chains of names that are followed up to their root.
+
+Names are untrusted text. Each chain is bounded; one that cannot be read raises FaultError.
+"""
+
+from drgn import FaultError, Object, Program, container_of
+
+_MOST_STEPS = 256
+_LONGEST_NAME = 256
+
+
+def cgroup_path(cgroup: Object) -> str:
+    """Return the path of a struct cgroup * in its hierarchy.
+
+    Since Linux kernel commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.") (in
+    v6.15) the member parent is called __parent.
+    """
+    node = cgroup.kn
+    parent = "__parent" if hasattr(node, "__parent") else "parent"
+    names: list[str] = []
+    for _ in range(_MOST_STEPS):
+        above = getattr(node, parent).read_()
+        if not above:
+            return "/" + "/".join(reversed(names))
+        names.append(_text(node.name.value_(), cgroup.prog_))
+        node = above
+    raise FaultError("the path of a cgroup does not end", node.value_())
+
+
+def memory_cgroup(css_set: Object) -> Object:
+    """Return the struct cgroup * of a struct css_set * by which its memory is known.
+
+    It is that of the default hierarchy, or of the memory controller where it is in another. Raises
+    LookupError where the kernel has none.
+    """
+    default = css_set.dfl_cgrp.read_()
+    try:
+        number = css_set.prog_.constant("memory_cgrp_id").value_()
+    except LookupError:
+        return default
+    css = css_set.subsys[number].read_()
+    if not css:
+        return default
+    cgroup = css.cgroup.read_()
+    return default if cgroup.root.value_() == default.root.value_() else cgroup
+
+
+def file_path(file: Object) -> str:
+    """Return the path of a struct file * in the namespace of its mount."""
+    dentry, mount = file.f_path.dentry.read_(), container_of(file.f_path.mnt, "struct mount", "mnt")
+    names: list[str] = []
+    for _ in range(_MOST_STEPS):
+        if dentry.value_() == mount.mnt.mnt_root.value_():
+            above = mount.mnt_parent.read_()
+            if above.value_() == mount.value_():
+                return "/" + "/".join(reversed(names))
+            dentry, mount = mount.mnt_mountpoint.read_(), above
+            continue
+        parent = dentry.d_parent.read_()
+        if parent.value_() == dentry.value_():
+            return "/" + "/".join(reversed(names))
+        names.append(_text(dentry.d_name.name.value_(), file.prog_))
+        dentry = parent
+    raise FaultError("the path of a file does not end", dentry.value_())
+
+
+def _text(address: int, prog: Program) -> str:
+    return prog.read_c_string(address, max_size=_LONGEST_NAME).decode("utf-8", "replace")

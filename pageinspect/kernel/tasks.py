@@ -1,0 +1,256 @@
+"""Follows all threads: processes with their mms and cgroups, and the kernel stacks of threads.
+
+A task is read once, and its members are taken out of these bytes. A list is followed backwards
+from its head where it cannot be followed forwards.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+from drgn import FaultError, Object, Program
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
+from drgn.helpers.linux.percpu import per_cpu
+
+from ..host.progress import paced
+from ..model.arch import PAGE_SHIFT, SECTION_PFNS
+from ..model.layout import PageLayout
+from ..model.processes import Mm, Pfns, Process, Stack, Tasks
+from ..target.vmcoreinfo import MOST_SECTIONS
+from .members import Members
+from .mm_counters import COUNTED, KEPT_BACK, OTHERS, MmCounterReader
+from .name_paths import cgroup_path, file_path, memory_cgroup
+from .page_owners import UNREADABLE, page_offset_base
+
+_MOST_TASKS = 1 << 22
+"""PID_MAX_LIMIT: no pid is larger, and there are no more threads."""
+_MOST_STACK_PAGES = 64
+_MOST_PFNS = MOST_SECTIONS * SECTION_PFNS
+_COMM = 16
+_PF_KTHREAD = 0x00200000
+_FORWARDS, _BACKWARDS = 0, 8
+
+Task = tuple[int, bytes]
+"""Address and bytes of a struct task_struct."""
+
+
+def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
+    """Read all processes and the stacks of all threads.
+
+    What this kernel lacks is listed, what cannot be read is counted.
+    """
+    try:
+        reader = _Reader(prog, layout)
+    except (LookupError, FaultError) as error:
+        return Tasks((), (), (), (), 1, (f"list of tasks: {error}",))
+    reader.follow()
+    lacks = []
+    cached: list[Stack] = []
+    try:
+        for cpu in for_each_possible_cpu(prog):
+            reader.add_idle_thread(cpu)
+            cached += reader.cached_stacks(cpu)
+    except (LookupError, AttributeError) as error:
+        lacks.append(f"stacks of idle threads and of threads that ended: {error}")
+    if "stack_vm_area" not in reader.task:
+        lacks.append("stacks in vmalloc areas (CONFIG_VMAP_STACK)")
+    return Tasks(
+        processes=tuple(sorted(reader.processes, key=lambda process: process.pid)),
+        mms=reader.mms(),
+        stacks=tuple(reader.stacks),
+        cached_stacks=tuple(cached),
+        unreadable=reader.unreadable,
+        lacks=tuple(lacks),
+    )
+
+
+class _Reader:
+    def __init__(self, prog: Program, layout: PageLayout) -> None:
+        self._prog = prog
+        self._layout = layout
+        self.task = Members(
+            prog,
+            "struct task_struct",
+            *("pid", "tgid", "flags", "mm", "signal", "tasks", "thread_node", "comm"),
+            optional=("stack_vm_area", "cgroups", KEPT_BACK),
+        )
+        self._signal = Members(prog, "struct signal_struct", "thread_head")
+        self._mm = Members(prog, "struct mm_struct", "pgd", COUNTED, optional=("exe_file", *OTHERS))
+        self._area = Members(prog, "struct vm_struct", "pages", "nr_pages")
+        self._counters = MmCounterReader(prog, self._mm, self.task)
+        self._direct = page_offset_base(prog)
+        self._head = prog["init_task"].address_ + self.task.at["tasks"]
+        self._left = _MOST_TASKS
+        self._mm_numbers: dict[int, int] = {}
+        self._kept_back: dict[int, Counter[int]] = {}
+        self._paths: dict[int, str] = {}
+        self._areas: set[int] = set()
+        self.processes: list[Process] = []
+        self.stacks: list[Stack] = []
+        self.unreadable = 0
+
+    def follow(self) -> None:
+        """Read all processes and their threads."""
+        for leader in paced(self._listed(self._head, "tasks"), 64):
+            self._add_process(leader)
+
+    def _listed(self, head: int, member: str) -> Iterator[Task]:
+        """Yield the tasks of a list, each once."""
+        link = self.task.at[member]
+        seen = {head}
+        for way in (_FORWARDS, _BACKWARDS):
+            try:
+                node = self._prog.read_u64(head + way)
+                while node not in seen and self._left:
+                    data = self.task.read(node - link)
+                    if not 0 < self.task.of(data, "pid") <= _MOST_TASKS:
+                        break
+                    seen.add(node)
+                    self._left -= 1
+                    yield node - link, data
+                    (node,) = struct.unpack_from("<Q", data, link + way)
+            except FaultError:
+                node = 0
+            if node == head:
+                return
+            if way == _FORWARDS:
+                self.unreadable += 1
+
+    def _add_process(self, leader: Task) -> None:
+        address, data = leader
+        head = self.task.of(data, "signal") + self._signal.at["thread_head"]
+        alone = struct.pack("<QQ", head, head)
+        if self.task.bytes_of(data, "thread_node", len(alone)) == alone:
+            threads = [leader]
+        else:
+            threads = list(self._listed(head, "thread_node"))
+        if all(thread != address for thread, _ in threads):
+            # The list cannot be followed, or another thread has just become the leader.
+            threads.insert(0, leader)
+        mm = 0
+        for _, thread in threads:
+            self._add_stack(thread)
+            # That of a leader which has exited is gone, and the threads that are left have it.
+            mm = self._add_mm(thread) or mm
+        number = self._mm_numbers.setdefault(mm, len(self._mm_numbers)) if mm else None
+        process = Process(self.task.of(data, "tgid"), self._comm(data), number, self._cgroup(data))
+        self.processes.append(process)
+
+    def _add_mm(self, thread: bytes) -> int:
+        """Return the address of a thread's mm, 0 for none, and add what it kept back of counts.
+
+        A kernel thread may borrow one, which is not its own.
+        """
+        mm = self.task.of(thread, "mm")
+        if not mm or self.task.of(thread, "flags") & _PF_KTHREAD:
+            return 0
+        kept = self._kept_back.setdefault(mm, Counter())
+        kept.update(dict(enumerate(self._counters.kept_back(thread))))
+        return mm
+
+    def _comm(self, task: bytes) -> str:
+        text = self.task.bytes_of(task, "comm", _COMM).partition(b"\0")[0]
+        return text.decode("utf-8", "replace")
+
+    def _cgroup(self, task: bytes) -> str:
+        if "cgroups" not in self.task:
+            return ""
+
+        def read(address: int) -> str:
+            css_set = Object(self._prog, "struct css_set *", address)
+            return cgroup_path(memory_cgroup(css_set))
+
+        return self._path(self.task.of(task, "cgroups"), read)
+
+    def _exe(self, mm: bytes) -> str:
+        if "exe_file" not in self._mm:
+            return ""
+
+        def read(address: int) -> str:
+            return file_path(Object(self._prog, "struct file *", address))
+
+        return self._path(self._mm.of(mm, "exe_file"), read)
+
+    def _path(self, address: int, read: Callable[[int], str]) -> str:
+        """Return a path, read once per address; empty where there is none."""
+        if not address:
+            return ""
+        if address not in self._paths:
+            try:
+                self._paths[address] = read(address)
+            except UNREADABLE:
+                self._paths[address] = ""
+                self.unreadable += 1
+        return self._paths[address]
+
+    def mms(self) -> tuple[Mm, ...]:
+        """Return the mms of all processes, in the order of their numbers."""
+        return tuple(self._read_mm(address) for address in paced(self._mm_numbers, 64))
+
+    def _read_mm(self, address: int) -> Mm:
+        try:
+            data = self._mm.read(address)
+            kept = self._kept_back[address]
+            counters = self._counters.read(data, kept)
+        except FaultError:
+            self.unreadable += 1
+            return Mm(address, -1, None, "")
+        pfn = (self._mm.of(data, "pgd") - self._direct) >> PAGE_SHIFT
+        sound = 0 <= pfn < _MOST_PFNS
+        return Mm(address, pfn if sound else -1, counters, self._exe(data))
+
+    def add_idle_thread(self, cpu: int) -> None:
+        """Add the stack of a CPU's idle thread, which is on no list.
+
+        That of the first CPU is a part of the kernel's image.
+        """
+        try:
+            task = per_cpu(self._prog["runqueues"], cpu).idle.value_()
+            if task:
+                self._add_stack(self.task.read(task), cpu)
+        except FaultError:
+            self.unreadable += 1
+
+    def cached_stacks(self, cpu: int) -> list[Stack]:
+        """Return the stacks of threads that have ended, which a CPU keeps for new ones."""
+        try:
+            areas = [area.value_() for area in per_cpu(self._prog["cached_stacks"], cpu)]
+        except FaultError:
+            self.unreadable += 1
+            return []
+        stacks = (self._stack(area, -1, -1, "", cpu) for area in areas)
+        return [stack for stack in stacks if stack is not None]
+
+    def _add_stack(self, task: bytes, cpu: int | None = None) -> None:
+        if "stack_vm_area" not in self.task:
+            return
+        tid, pid = self.task.of(task, "pid"), self.task.of(task, "tgid")
+        area = self.task.of(task, "stack_vm_area")
+        stack = self._stack(area, tid, pid, self._comm(task), cpu)
+        if stack is not None:
+            self.stacks.append(stack)
+
+    def _stack(self, area: int, tid: int, pid: int, comm: str, cpu: int | None) -> Stack | None:
+        """Return the stack in a vmalloc area; None for no area, or one that was there before."""
+        if not area or area in self._areas:
+            return None
+        self._areas.add(area)
+        try:
+            data = self._area.read(area)
+            number = min(self._area.of(data, "nr_pages"), _MOST_STACK_PAGES)
+            pages = self._prog.read(self._area.of(data, "pages"), 8 * number)
+        except FaultError:
+            self.unreadable += 1
+            return Stack(tid, pid, comm, cpu, area, np.empty(0, np.int64))
+        return Stack(tid, pid, comm, cpu, area, self._pfns(np.frombuffer(pages, np.uint64)))
+
+    def _pfns(self, pages: npt.NDArray[np.uint64]) -> Pfns:
+        """Return the pfns of struct pages, without what is none."""
+        offsets = pages - np.uint64(self._layout.vmemmap)
+        pfns, rest = np.divmod(offsets, np.uint64(self._layout.struct_size))
+        sound = (rest == 0) & (pfns < np.uint64(_MOST_PFNS))
+        self.unreadable += int(np.count_nonzero(~sound))
+        found: Pfns = pfns[sound].astype(np.int64)
+        return found

@@ -1,0 +1,73 @@
+"""What page tables of processes say, as columns: one row per entry."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Pfns = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+
+class Kind:
+    """What an entry is. Those up to HWPOISON have a pfn."""
+
+    MAPPED: Final = 0
+    SPECIAL: Final = 1
+    """Mapped without a count on the page: the zero page, device memory, memory without pages."""
+    MIGRATION: Final = 2
+    DEVICE_PRIVATE: Final = 3
+    DEVICE_EXCLUSIVE: Final = 4
+    HWPOISON: Final = 5
+    SWAP: Final = 6
+    MARKER: Final = 7
+    """A note for a page that is not there, such as write protection by userfaultfd."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Leaf entries of page tables; rows of one level are in order of mm and address.
+
+    `mm` is an index into the list of mms that were walked.
+    """
+
+    mm: npt.NDArray[np.int32]
+    vpn: Pfns
+    """The number of the first virtual page."""
+    pfn: Pfns
+    """The first page, the offset in the swap file for Kind.SWAP, the note for Kind.MARKER."""
+    order: Bytes
+    """0, 9 or 18."""
+    kind: Bytes
+    swap_type: Bytes
+    """The number of the swap file, for Kind.SWAP."""
+
+    def __len__(self) -> int:
+        return len(self.mm)
+
+    @property
+    def pages(self) -> Pfns:
+        """How many pages each row maps."""
+        return np.left_shift(np.int64(1), self.order.astype(np.int64))
+
+    def where(self, rows: npt.NDArray[np.bool_] | Pfns) -> "Entries":
+        """Return some of the rows."""
+        return Entries(*(getattr(self, column)[rows] for column in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Page tables, one row per reference: a table that mms share has a row of each."""
+
+    mm: npt.NDArray[np.int32]
+    vpn: Pfns
+    """The number of the first virtual page that the table maps."""
+    pfn: Pfns
+
+    def __len__(self) -> int:
+        return len(self.mm)
+
+    def where(self, rows: npt.NDArray[np.bool_] | slice) -> "Tables":
+        """Return some of the rows."""
+        return Tables(self.mm[rows], self.vpn[rows], self.pfn[rows])

@@ -1,0 +1,225 @@
+"""What processes use, from entries of page tables, and against a count page by page."""
+
+from collections import Counter
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pageinspect.analysis import processes
+from pageinspect.analysis.processes import PageClass, Usage, mapped_by, page_classes, usage_of
+from pageinspect.model.mappings import Entries, Kind
+from pageinspect.model.memory_map import MemoryMap
+from pageinspect.model.processes import Process
+
+PAGE = 4096
+SIZE = 4096
+
+
+class Row(NamedTuple):
+    mm: int
+    vpn: int
+    pfn: int
+    order: int = 0
+    kind: int = Kind.MAPPED
+
+
+def part(*rows: Row) -> Entries:
+    mm, vpn, pfn, order, kind = zip(*rows, strict=True) if rows else ((),) * 5
+    return Entries(
+        np.array(mm, np.int32),
+        np.array(vpn, np.int64),
+        np.array(pfn, np.int64),
+        np.array(order, np.uint8),
+        np.array(kind, np.uint8),
+        np.zeros(len(rows), np.uint8),
+    )
+
+
+def classes(**pfns: Sequence[int]) -> np.ndarray:
+    made = np.full(SIZE, PageClass.FILE, np.uint8)
+    for name, of_class in pfns.items():
+        made[list(of_class)] = getattr(PageClass, name.upper())
+    return made
+
+
+def rows_of(usage: Usage, *names: str) -> list[list[int]]:
+    """Return columns in pages."""
+    return [(getattr(usage, name) // PAGE).tolist() for name in names]
+
+
+def test_a_page_is_shared_out_by_how_often_it_is_mapped() -> None:
+    entries = [part(Row(0, 1, 7), Row(0, 2, 8), Row(1, 1, 7), Row(2, 1, 7), Row(2, 9, 7))]
+    usage = usage_of(entries, classes(anon=[8]), 4)
+    assert rows_of(usage, "rss", "anon", "file", "uss") == [
+        [2, 1, 2, 0],
+        [1, 0, 0, 0],
+        [1, 1, 2, 0],
+        [1, 0, 0, 0],
+    ]
+    assert usage.pss.tolist() == [PAGE + PAGE // 4, PAGE // 4, PAGE // 2, 0]
+
+
+def test_shares_are_rounded_once_as_the_kernel_does() -> None:
+    entries = [part(*(Row(mm, 0, 7) for mm in range(3)), *(Row(0, v, 100 + v) for v in range(3)))]
+    entries += [
+        part(*(Row(1, v, 100 + v) for v in range(3)), *(Row(2, v, 100 + v) for v in range(3)))
+    ]
+    # Four pages of a third each: (4096 << 12) // 3 * 4 >> 12.
+    assert usage_of(entries, classes(), 3).pss.tolist() == [((PAGE << 12) // 3 * 4) >> 12] * 3
+
+
+def test_hugetlb_the_zero_page_and_what_has_no_struct_page_are_not_resident() -> None:
+    entries = [
+        part(Row(0, 512, 512, 9), Row(0, 1, 3), Row(0, 2, 4), Row(0, 3, SIZE + 5)),
+        part(Row(0, 4, 5, 0, Kind.SPECIAL), Row(0, 5, 6)),
+    ]
+    usage = usage_of(entries, classes(hugetlb=range(512, 1024), uncounted=[3, 4], shmem=[6]), 1)
+    assert rows_of(usage, "rss", "shmem", "hugetlb", "uss", "pss") == [[1], [1], [512], [1], [1]]
+
+
+def test_huge_entries() -> None:
+    entries = [
+        part(Row(0, 0, 512, 9), Row(0, 512, 1024, 9), Row(1, 0, 1536, 9)),
+        part(Row(1, 4000, 600), Row(1, 4001, 1024)),
+    ]
+    usage = usage_of(entries, classes(anon=range(512, 1024), shmem=range(1536, 2048)), 2)
+    assert rows_of(usage, "rss", "huge", "anon_huge", "file_huge", "shmem_huge") == [
+        [1024, 514],
+        [1024, 512],
+        [512, 0],
+        [512, 0],
+        [0, 512],
+    ]
+    # Pages 600 and 1024 are mapped twice, by a huge entry and a small one.
+    assert rows_of(usage, "uss", "pss") == [[1022, 512], [1023, 513]]
+
+
+def test_a_gigantic_entry_that_is_not_of_hugetlb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_BLOCKS_AT_ONCE", 100)
+    size = 1 << 19
+    entries = [part(Row(0, 0, 1 << 18, 18)), part(Row(1, 0, (1 << 18) + 5), Row(1, 1, size - 1))]
+    usage = usage_of(entries, np.full(size, PageClass.FILE, np.uint8), 2)
+    assert rows_of(usage, "rss", "uss") == [[1 << 18, 2], [(1 << 18) - 2, 0]]
+
+
+def test_entries_that_are_not_present() -> None:
+    entries = [
+        part(
+            Row(0, 0, 7, 0, Kind.MIGRATION),
+            Row(1, 0, 7, 0, Kind.MIGRATION),
+            Row(0, 1, 9, 0, Kind.DEVICE_EXCLUSIVE),
+            Row(0, 2, 1 << 30, 0, Kind.DEVICE_PRIVATE),
+            Row(0, 3, 5, 0, Kind.HWPOISON),
+            Row(0, 4, 1 << 40, 0, Kind.SWAP),
+            Row(0, 512, 6, 9, Kind.MARKER),
+        )
+    ]
+    usage = usage_of(entries, classes(anon=[7]), 2)
+    assert rows_of(usage, "rss", "anon", "file", "pss", "uss", "swap", "hwpoison") == [
+        [3, 1],
+        [2, 1],
+        [1, 0],
+        [3, 1],
+        [1, 0],
+        [1, 0],
+        [1, 0],
+    ]
+
+
+def test_mapped_by() -> None:
+    entries = [
+        part(Row(0, 512, 512, 9), Row(1, 7, 600, 0, Kind.SWAP)),
+        part(Row(2, 8, 600), Row(2, 9, 601), Row(1, 1, 600, 0, Kind.MIGRATION)),
+    ]
+    mms = {1: 2, 5: 0, 6: 0, 7: None, 9: 1}
+    tasks = [Process(pid, "", mm, "") for pid, mm in mms.items()]
+    assert mapped_by(entries, tasks, 600) == [
+        (1, 8 << 12),
+        (5, 600 << 12),
+        (6, 600 << 12),
+        (9, 1 << 12),
+    ]
+    assert mapped_by(entries, tasks[:2], 512) == [(5, 512 << 12)]
+    assert mapped_by(entries, tasks, 1024) == []
+
+
+def test_the_class_of_each_page_from_runs() -> None:
+    names = ["file", "anon", "shmem", "hugetlb", "ksm", "kernel"]
+    runs = [
+        ([2, 5], [3, 1], [0, 1]),
+        ([6, 10, 20, 30], [1, 10, 10, 600], [2, 3, 4, 5]),
+    ]
+    batches = [
+        SimpleNamespace(pfns=np.array(pfns), lengths=np.array(n), use=np.array(use, np.uint16))
+        for pfns, n, use in runs
+    ]
+    memory_map = MemoryMap(((2, 7), (10, 630)), (), zero_pfn=3, huge_zero_pfn=100)
+    found = page_classes(memory_map, batches, names.__getitem__)  # type: ignore[arg-type]
+    file, anon, shmem, hugetlb, uncounted = range(5)
+    assert found[:12].tolist() == [
+        *[uncounted] * 2,
+        *[file, uncounted, file],
+        *[anon, shmem],
+        *[uncounted] * 3,
+        *[hugetlb] * 2,
+    ]
+    assert found[19:31].tolist() == [hugetlb, *[anon] * 10, file]
+    assert np.flatnonzero(found[31:] == uncounted).tolist() == [*range(69, 69 + 512)]
+    assert len(found) == 630
+
+
+def test_no_mms() -> None:
+    assert usage_of([], classes(), 0).rss.tolist() == []
+    assert usage_of([part()], classes(), 1).pss.tolist() == [0]
+
+
+def plain(rows: list[Row], of: np.ndarray, mms: int) -> dict[str, list[int]]:
+    """Count page by page."""
+    found = {name: [0] * mms for name in ("rss", "pss", "uss", "swap", "huge")}
+    pages = [
+        (row, row.pfn + i)
+        for row in rows
+        if row.kind <= Kind.DEVICE_EXCLUSIVE and row.kind != Kind.SPECIAL
+        for i in range(1 << row.order)
+        if of[row.pfn] < PageClass.HUGETLB or row.kind == Kind.DEVICE_PRIVATE
+    ]
+    present = (Kind.MAPPED, Kind.DEVICE_PRIVATE)
+    mappings = Counter(pfn for row, pfn in pages if row.kind in present)
+    for row, pfn in pages:
+        n = mappings[pfn] if row.kind in present else 1
+        found["rss"][row.mm] += PAGE
+        found["pss"][row.mm] += (PAGE << 12) // n
+        found["uss"][row.mm] += PAGE * (n == 1 and row.kind in present)
+        found["huge"][row.mm] += PAGE * (row.order > 0)
+    found["pss"] = [share >> 12 for share in found["pss"]]
+    for row in rows:
+        if row.kind == Kind.SWAP:
+            found["swap"][row.mm] += PAGE << row.order
+    return found
+
+
+ROWS = st.one_of(
+    st.builds(
+        Row, st.integers(0, 2), st.just(0), st.integers(0, 40), st.just(0), st.integers(0, 7)
+    ),
+    st.builds(
+        Row, st.integers(0, 2), st.just(0), st.sampled_from([0, 512]), st.just(9), st.integers(0, 7)
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    parts=st.lists(st.lists(ROWS, max_size=20), max_size=3),
+    of=st.lists(st.integers(0, 4), min_size=2, max_size=30),
+)
+def test_sums_are_those_of_a_count_page_by_page(parts: list[list[Row]], of: list[int]) -> None:
+    made = np.resize(np.array(of, np.uint8), SIZE)
+    usage = usage_of([part(*rows) for rows in parts], made, 3)
+    slow = plain([row for rows in parts for row in rows], made, 3)
+    assert {name: getattr(usage, name).tolist() for name in slow} == slow
