@@ -107,7 +107,8 @@ def test_documents_have_the_words_of_the_field(document: Path) -> None:
 def commands_of(document: Path) -> list[str]:
     """Return the command lines of pageinspect in a document's blocks of code."""
     text = document.read_text(encoding="utf-8")
-    fenced = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    fenced = [block for language, block in blocks if not language]
     indented = re.findall(r"^(?:    .*\n)+", text, re.MULTILINE)
     lines = "".join([*fenced, *indented]).splitlines()
     command = (
