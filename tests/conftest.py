@@ -8,10 +8,10 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from fixtures import met_numpy, place, program, shared, theirs
+from fixtures import place, program, shared, theirs
 from hypothesis import HealthCheck, settings
 
-__all__ = ["met_numpy", "place", "program", "shared", "theirs"]
+__all__ = ["place", "program", "shared", "theirs"]
 
 # A slow host is no failure, and what one failed of can be tried again.
 settings.register_profile(

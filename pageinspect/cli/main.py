@@ -14,9 +14,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(argv)
     except KeyboardInterrupt:
-        from ..host.signals import settled
-
-        settled()
         return 130
 
 
@@ -58,18 +55,12 @@ def _run_command(args: "Namespace") -> int:
     """Run a command, and then what it left to be done at its end in `args.ends`."""
     from contextlib import ExitStack
 
-    from ..host.signals import raise_lost
-
     with ExitStack() as args.ends:
-        try:
-            if hasattr(args, "core"):
-                from ..host.startup import start_small
+        if hasattr(args, "core"):
+            from ..host.startup import start_small
 
-                start_small()
-            return int(args.run(args))
-        except Exception:
-            raise_lost()
-            raise
+            start_small()
+        return int(args.run(args))
 
 
 def _reporting(task: "Callable[[], int]") -> int:
@@ -133,20 +124,14 @@ def _say(message: str, hint: str) -> None:
 
 def entry() -> None:
     """Console script: as `python -m pageinspect`."""
-    from ..host.signals import end_by_signals, no_more
+    import signal
 
+    # Ctrl-C ends this process at once, as other signals do (host/processes.py says what is then
+    # done). Commands that do more at it ask for that themselves.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_streams()
-    status = 130
-    try:
-        try:
-            end_by_signals()
-            status = main()
-        finally:
-            no_more()
-    except KeyboardInterrupt:
-        # A second one, while the first had its effect.
-        no_more()
-    sys.exit(status)
+    sys.exit(main())
 
 
 def _open_standard_streams() -> None:

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from typing import BinaryIO, NoReturn, TypeVar
 
 from ..errors import PageInspectError
-from ..host.processes import fork
+from ..host.processes import end_with_parent, fork
 from ..host.progress import paced
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 _LENGTH = struct.Struct("<q")
-_PR_SET_PDEATHSIG = 1
 _HINT = "run it again with --jobs 1, which says more; a core must not change while it is read"
 _KILLED = "did this machine run out of memory? see its kernel log; --jobs 1 takes least"
 
@@ -88,7 +87,7 @@ def _serve(
     status = 1
     try:
         gc.freeze()
-        _end_with(parent)
+        end_with_parent(parent)
         with os.fdopen(write_end, "wb") as results:
             for piece in pieces:
                 try:
@@ -100,23 +99,6 @@ def _serve(
         status = 0
     finally:
         os._exit(status)
-
-
-def _end_with(parent: int) -> None:
-    """Let signals end this process at once, and the end of its parent as well."""
-    import ctypes
-    import faulthandler
-
-    # What it would print of a crash is about Python, where the crash is not.
-    faulthandler.disable()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # nohup's SIGHUP stays ignored.
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _receive(worker: _Worker) -> Result:  # type: ignore[type-var]

@@ -1,11 +1,19 @@
-"""Forking, and what is to be done when a process has ended, however it ended."""
+"""Forking, and what happens when a process ends, however it ends.
+
+Signals that end a process have their default disposition: no handler of Python's runs, which C code
+could delay or whose exception it could discard. What must be done at the end is done by the kernel
+(PR_SET_PDEATHSIG, files without a name) or by another process (Watcher).
+"""
 
 import contextlib
 import os
 import signal
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def fork() -> int:
@@ -18,6 +26,36 @@ def fork() -> int:
         return os.fork()
 
 
+def end_with_parent(parent: int) -> None:
+    """Have this forked process end at once by signals, and by SIGKILL when its parent ends.
+
+    `parent` is the pid that forked it. The parent is its main thread: PR_SET_PDEATHSIG is sent when
+    the thread that forked ends.
+    """
+    import ctypes
+    import faulthandler
+
+    # What it would print of a crash is about Python, where the crash is not.
+    faulthandler.disable()
+    for number in _ENDING:
+        # nohup's SIGHUP and a background job's SIGINT stay ignored.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def ending_with_this(argv: Sequence[str], name: str = "KILL") -> list[str]:
+    """Return a command that runs another one, which gets a signal when this process ends.
+
+    The signal comes when the thread that starts it ends. The shell sees to it that this process has
+    not ended before the kernel was asked for the signal.
+    """
+    check = '[ "$PPID" = "$0" ] && exec "$@"'
+    return ["setpriv", "--pdeathsig", name, "sh", "-c", check, str(os.getpid()), *argv]
+
+
 class Watcher:
     """A process that runs `action` when the one that made it ends without having called it off.
 
@@ -26,7 +64,7 @@ class Watcher:
     own, and keeps no descriptor open but those in `keep`.
     """
 
-    def __init__(self, action: Callable[[], None], keep: Sequence[int]) -> None:
+    def __init__(self, action: Callable[[], object], keep: Sequence[int]) -> None:
         reader, self._writer = os.pipe()
         self._pid = fork()
         if self._pid == 0:
@@ -48,6 +86,29 @@ class Watcher:
         """Have the action done now, and wait for its end."""
         os.close(self._writer)
         os.waitpid(self._pid, 0)
+
+
+@contextlib.contextmanager
+def even_if_killed(
+    action: Callable[[], object],
+    keep: Sequence[int] = (),
+    orphaned: Callable[[], object] | None = None,
+) -> Iterator[None]:
+    """Run `action` at the end of this context.
+
+    If this process is killed before that, or `action` raises, a Watcher runs `orphaned`: the same
+    by default.
+    """
+    watcher = Watcher(orphaned or action, keep)
+    end = watcher.act
+    try:
+        yield
+    finally:
+        try:
+            action()
+            end = watcher.call_off
+        finally:
+            end()
 
 
 def _detach(keep: set[int]) -> None:

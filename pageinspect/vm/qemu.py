@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..host import files
+from ..host.processes import ending_with_this
 from . import tools
 from .agent import PORT_NAME
 
@@ -169,8 +170,7 @@ class Qemu:
         self._said = os.memfd_create("qemu-stderr")
         sockets = [fd for fd in (machine.agent, machine.monitor) if fd is not None]
         self._process = subprocess.Popen(
-            # The signal comes when the thread that starts QEMU ends, even by SIGKILL.
-            ["setpriv", "--pdeathsig", "KILL", *command_line(machine)],
+            ending_with_this(command_line(machine)),
             stdin=subprocess.DEVNULL,
             stdout=self._said,
             stderr=self._said,

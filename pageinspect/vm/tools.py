@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import PageInspectError
+from ..host.processes import ending_with_this
 from .errors import BuildError
 
 PACKAGE_OF = {
@@ -88,9 +89,7 @@ def run(
     name = str(argv[0])
     require(program for program in (name, "setpriv") if "/" not in program)
     contained = contained and os.geteuid() == 0
-    command = ["setpriv", "--pdeathsig", "KILL" if contained else "TERM"]
-    command += _CONTAIN if contained else ()
-    command += [find(name) or name, *map(str, argv[1:])]
+    command = [*(_CONTAIN if contained else ()), find(name) or name, *map(str, argv[1:])]
     with contextlib.ExitStack() as stack:
         source: IO[bytes] | int = (
             subprocess.PIPE if isinstance(stdin, bytes) else subprocess.DEVNULL
@@ -98,7 +97,12 @@ def run(
         if isinstance(stdin, Path):
             source = stack.enter_context(stdin.open("rb"))
         process = subprocess.Popen(
-            command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=cwd
+            ending_with_this(command, "KILL" if contained else "TERM"),
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
         )
         try:
             out, said = process.communicate(stdin if isinstance(stdin, bytes) else None)

@@ -2,7 +2,8 @@
 
 It writes down in FOLDER/log what it is asked. Having answered the command CHANGE, it becomes
 PROGRAM, and a child of it serves on, with the guest's RAM where FOLDER/address says: an address in
-PROGRAM's memory. Without CHANGE, the RAM is a buffer of its own, full of the letter Q.
+PROGRAM's memory. Without CHANGE, the RAM is a buffer of its own, full of the letter Q. The guest
+runs where there is a file FOLDER/running.
 """
 
 import ctypes
@@ -94,7 +95,8 @@ class Server:
             for line in lines:
                 with (self.folder / "log").open("ab") as log:
                     log.write(line + b"\n")
-                asked = json.loads(line)
+                # Bytes that end what another left unfinished.
+                asked = json.loads(line.lstrip(b"\xff"))
                 self.send({**self.answer(asked), **({"id": asked["id"]} if "id" in asked else {})})
                 self.become(self.name(asked))
 
@@ -119,7 +121,7 @@ class Server:
             return {"error": {"class": "GenericError", "desc": "no"}}
         answers: dict[str, object] = {
             "query-target": {"arch": "x86_64"},
-            "query-status": {"running": False},
+            "query-status": {"running": (self.folder / "running").exists()},
             "info mtree -f": TREE,
         }
         return {"return": answers.get(name, {})}

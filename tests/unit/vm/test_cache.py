@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pageinspect.errors import PageInspectError
-from pageinspect.host.files import read_trusted, write_trusted
+from pageinspect.host.files import point, read_trusted, write_trusted
 from pageinspect.vm import cache
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -119,23 +119,29 @@ def test_a_failed_build_leaves_nothing(home: Path) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pageinspect.host.files import read_trusted; from pageinspect.host.files import write_trusted
 from pageinspect.vm import cache
 
 def build(work):
     (work / "half").write_text("half")
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), int(sys.argv[2]))
 
 cache.build_once(Path(sys.argv[1]), build)
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_build_leaves_nothing(home: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", _KILLED, str(home / "thing"), str(int(number))]
+    assert subprocess.run(command, check=False).returncode == -number
+    # Who waits for the lock waits until it is removed.
+    with cache.locked(home / "thing"):
+        assert [path.name for path in home.iterdir()] == [".thing.lock"]
+
+
 @pytest.mark.parametrize("next_one", ["thing", "another"])
-def test_what_a_killed_build_left_is_removed_by_the_next(home: Path, next_one: str) -> None:
-    command = [sys.executable, "-c", _KILLED, str(home / "thing")]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert (home / ".thing.building/half").exists()
-    assert not (home / "thing").exists()
+def test_what_a_power_cut_left_is_removed_by_the_next_build(home: Path, next_one: str) -> None:
+    (home / ".thing.building").mkdir()
+    (home / ".thing.building/half").write_text("half")
     _slow_build(home / next_one, home / "log")
     assert not (home / ".thing.building").exists()
 
@@ -186,7 +192,7 @@ def test_what_is_built_is_read_again_whatever_the_umask_is(home: Path) -> None:
         with cache.locked(folder / "other"):
             built = cache.build_once(folder / "thing", build)
         with cache.locked(folder / "other"):
-            cache.point(folder / "current", "thing")
+            point(folder / "current", "thing")
         assert read_trusted(folder / "current/file") == read_trusted(built / "file") == "x"
     finally:
         os.umask(before)
@@ -195,7 +201,7 @@ def test_what_is_built_is_read_again_whatever_the_umask_is(home: Path) -> None:
 def test_a_link_points_elsewhere_at_once(home: Path) -> None:
     for name in ("one", "two"):
         (home / name).mkdir()
-        cache.point(home / "current", name)
+        point(home / "current", name)
         assert (home / "current").resolve() == home / name
 
 
