@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from pageinspect.cli.main import main
+from pageinspect.target.qemu.monitor import RefusedError
 from pageinspect.vm import crash_dump
-from pageinspect.vm.errors import GuestLostError, GuestTimeoutError, QmpError
+from pageinspect.vm.errors import GuestLostError, GuestTimeoutError
 from pageinspect.vm.guest import Guest, GuestCommandError
 from pageinspect.vm.kernel import BuiltKernel
 from pageinspect.vm.progress import Progress
@@ -136,7 +137,7 @@ def test_the_balloon_takes_and_gives_back(guest: Guest) -> None:
 
 
 def test_a_refused_monitor_command_is_an_error(guest: Guest) -> None:
-    with pytest.raises(QmpError, match="no-such-command"):
+    with pytest.raises(RefusedError, match="no-such-command"):
         guest.qmp("no-such-command")
 
 

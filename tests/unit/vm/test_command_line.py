@@ -48,7 +48,6 @@ def test_it_must_be_clear_which_kernel(line: str) -> None:
 
 
 def test_a_shell_without_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("qemu.qmp")
     monkeypatch.setattr("sys.stdin", None)
     monkeypatch.setattr(vm_run, "in_guest", lambda _: nullcontext("guest"))
     monkeypatch.setattr(session, "run_command", lambda guest, command, *_: (guest, command))
@@ -58,7 +57,6 @@ def test_a_shell_without_standard_input(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_kernel_that_is_no_file_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("qemu.qmp")
     assert main(["vm", "run", "--kernel", str(tmp_path / "none"), "--", "true"]) == 2
     assert "is no kernel" in capsys.readouterr().err
 
