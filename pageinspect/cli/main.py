@@ -2,8 +2,8 @@
 
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # as in commands/: --help is to import little
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
