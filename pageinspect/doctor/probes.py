@@ -3,12 +3,13 @@
 import importlib
 import os
 import re
-import struct
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from ..errors import PageInspectError
 from ..host import capabilities
+from ..model import elf
 from ..model.arch import PAGE_SIZE
 from ..units import counted
 from ..vm import accel, catalogue, initrd, kernel, qemu, tools
@@ -16,9 +17,7 @@ from .finding import Finding
 from .refusals import failed
 
 _BTF_MAGIC = b"\x9f\xeb"
-_ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_PT_LOAD = 1
+_MOST_SEGMENTS = 1 << 16
 _AN_ADDRESS = re.compile(rb"^(?!0{16} ).", re.MULTILINE)
 _QEMU_PATIENCE_S = 10.0
 
@@ -54,18 +53,15 @@ def kcore(root: Path) -> Finding:
         return failed(error, root, "a kernel with CONFIG_PROC_KCORE; a core needs none: -c FILE")
     except OSError as error:
         return failed(error, root, "a core needs none: -c FILE", capabilities.kcore(root))
-    except (struct.error, StopIteration):
-        return Finding(ok=False, found="is no ELF file", mend="a core needs none: -c FILE")
+    except (ValueError, StopIteration):
+        return Finding(ok=False, found="is not an ELF core", mend="a core needs none: -c FILE")
     return Finding(ok=size == PAGE_SIZE, found=f"read {size} bytes of it")
 
 
 def _first_segment(descriptor: int) -> int:
     """Return the offset of the first segment with memory in it."""
-    header = _ELF_HEADER.unpack(os.pread(descriptor, _ELF_HEADER.size, 0))
-    start, count = header[5], header[10]
-    table = os.pread(descriptor, count * _PROGRAM_HEADER.size, start)
-    segments = _PROGRAM_HEADER.iter_unpack(table)
-    return next(offset for kind, _, offset, *_ in segments if kind == _PT_LOAD)
+    segments = elf.program_headers(partial(os.pread, descriptor), _MOST_SEGMENTS)
+    return next(segment.offset for segment in segments if segment.type == elf.LOAD)
 
 
 def btf(root: Path) -> Finding:

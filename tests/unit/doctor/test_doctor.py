@@ -4,9 +4,9 @@ import errno
 import io
 import json
 import os
-import struct
 from pathlib import Path
 
+import elf_builder
 import pytest
 from places import DOCS
 
@@ -114,10 +114,9 @@ def test_a_user_is_told_what_is_missing(tmp_path: Path) -> None:
 
 def kcore(segment: bytes) -> bytes:
     """A core file with a note and one loadable segment."""
-    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF", 4, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
-    note = struct.pack("<IIQQQQQQ", 4, 0, 0, 0, 0, 0, 0, 0)
-    load = struct.pack("<IIQQQQQQ", 1, 0, 8192, 0, 0, len(segment), len(segment), 0)
-    return (header + note + load).ljust(8192, b"\0") + segment
+    parts = (elf_builder.NOTE, 0, 0, 0), (elf_builder.LOAD, 8192, 0, len(segment))
+    core = elf_builder.elf(*(elf_builder.segment(*part) for part in parts))
+    return core.ljust(8192, b"\0") + segment
 
 
 @pytest.mark.parametrize(("size", "ok"), [(4096, True), (100, False)])

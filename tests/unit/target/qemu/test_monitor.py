@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
+import elf_builder
 import pytest
 import qmp_server
 from drgn import Architecture, FaultError, Platform, Program
@@ -73,6 +73,7 @@ def sleeper(folder: Path) -> Path:
 def served(python: str, folder: Path, change: str = "", program: Path | str = "") -> Iterator[int]:
     """Serve as the other user, as qmp_server.py has it; give the pid."""
     script = Path(qmp_server.__file__).read_text(encoding="utf-8")
+    (folder / "core").write_bytes(qmp_server.core())
     command = [python, "-c", script, str(folder / "socket"), str(folder), change, str(program)]
     with subprocess.Popen(command, start_new_session=True, **OTHER_USER) as process:
         try:
@@ -359,11 +360,8 @@ class Dumper:
 
 def core(*segments: tuple[int, int, int, int]) -> bytes:
     """Return an ELF core with segments (type, physical address, offset, length)."""
-    header = qmp_server.core()[:54] + struct.pack("<HH", 56, len(segments)) + bytes(6)
-    return header + b"".join(
-        struct.pack("<IIQQQQQQ", kind, 0, offset, 0, physical, length, length, 0)
-        for kind, physical, offset, length in segments
-    )
+    parts = ((kind, offset, physical, length) for kind, physical, offset, length in segments)
+    return elf_builder.elf(*(elf_builder.segment(*part) for part in parts))
 
 
 def reader(made: bytes) -> MonitorMemory:
