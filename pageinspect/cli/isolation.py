@@ -3,7 +3,8 @@
 drgn, libelf and libkdumpfile are C, and a file that is damaged or made to harm may crash them, keep
 them computing, or have them ask for all memory. So a command on a core runs in a child with limits:
 of memory, and of CPU time without progress. What ends the child becomes one line and a hint here.
-The child is forked before drgn and numpy are imported, so nothing is done twice. Signals end parent
+The child is forked before drgn and numpy are imported, so nothing is done twice; subprocess and
+multiprocessing would start Python anew. Signals end parent
 and child at once: the kernel kills the child when its parent ends, even in the middle of C code.
 """
 
@@ -40,10 +41,10 @@ def apart(task: Callable[[], int], core: Path) -> int:
 
     Raises PageInspectError when the child ends in another way.
     """
-    # Where it is ignored, nobody can be waited for.
+    # If the parent of this process ignored it, waitpid() would fail.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     parent = os.getpid()
-    # What is there stays: nobody is to look through it for garbage, in either process.
+    # Neither process needs to search the objects that exist now for garbage.
     gc.freeze()
     child = os.fork()
     if child == 0:
@@ -120,8 +121,8 @@ def _end(by: signal.Signals, core: Path) -> PageInspectError:
 def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = ()) -> T:
     """Return task(); raise what a damaged core makes of it as a PageInspectError.
 
-    Nothing that a core holds can be trusted to make sense, so any error may come of reading it, or
-    of the files with types and symbols that are `given`. `core` is None for this kernel.
+    A damaged core can hold anything, so reading it, or the files with types and symbols that are
+    `given`, can raise any error. `core` is None for this kernel.
     """
     try:
         return task()
@@ -136,14 +137,14 @@ def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = 
         place = _place(error)
         if isinstance(error, OSError) and place.startswith(_WRITERS):
             raise
-        said = (str(error) or "no more is known").splitlines()[0]
+        said = (str(error) or "no details").splitlines()[0]
         what, hint = str(core or "this kernel"), _hint(core)
         if given:
             files = " and ".join(map(str, given))
             what, hint = f"{what} with {files}", f"is {files} whole, and of the very same build?"
         raise PageInspectError(
-            f"{what} cannot be made sense of: {said} ({type(error).__name__}, {place})",
-            f"{hint}; if that is not so, please report this line",
+            f"{what} cannot be decoded: {said} ({type(error).__name__}, {place})",
+            f"{hint}; otherwise please report this line",
         ) from None
 
 

@@ -1,8 +1,10 @@
-"""Work shared out to processes, its results in order.
+"""Runs work in several processes and yields the results in order.
 
-Each process is a copy of this one, made when the kernel is already opened and surveyed. It takes
-every n-th piece and sends back what the work gives for it; the pipe holds it up while the results
-are not yet wanted. One that dies ends the whole with an error, and none outlives this process.
+Each process is a fork of this one, made after the kernel was opened and its memory map read. It
+takes every n-th piece and sends the result back over a pipe, where it blocks while the results are
+not wanted yet. A worker that dies is an error of the whole; no worker outlives this process.
+multiprocessing.Pool would hang when a worker is killed, and concurrent.futures does not stop
+workers that are ahead.
 """
 
 import contextlib
@@ -24,8 +26,8 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 _LENGTH = struct.Struct("<q")
-_HINT = "run it again with --jobs 1, which says more; a core must not change while it is read"
-_KILLED = "did this machine run out of memory? see its kernel log; --jobs 1 takes least"
+_HINT = "run it again with --jobs 1 for details; a core must not change while it is read"
+_KILLED = "did this machine run out of memory? see its kernel log; --jobs 1 needs the least"
 
 
 def available() -> int:
@@ -51,11 +53,11 @@ def in_order(
     try:
         for number in range(min(jobs, len(pieces))):
             workers.append(_start(work, pieces[number::jobs], workers))
-        # What others did is progress of this process too.
+        # A result of a worker is progress of this process too.
         yield from paced(_receive(workers[number % jobs]) for number in range(len(pieces)))
     finally:
         for worker in workers:
-            # One that has already ended is not yet waited for, so the pid is still its own.
+            # Nobody has waited for it yet, so the pid is still its own.
             os.kill(worker.pid, signal.SIGKILL)
             worker.results.close()
         for worker in workers:

@@ -1,4 +1,4 @@
-"""One function a thing that is needed: each tries it and says what it found."""
+"""One function per requirement: each tries it and returns what it found."""
 
 import importlib
 import os
@@ -23,7 +23,7 @@ _QEMU_PATIENCE_S = 10.0
 
 
 def privilege(root: Path) -> Finding:
-    """Look for the right to read the kernel's memory: the file's permission, and a capability."""
+    """Check the permission of /proc/kcore and the capability to read it."""
     lacks = capabilities.lacking(capabilities.kcore(root), root)
     found = f"uid {os.geteuid()}"
     if not lacks:
@@ -33,12 +33,12 @@ def privilege(root: Path) -> Finding:
 
 
 def lockdown(root: Path) -> Finding:
-    """Look at the lockdown: that for confidentiality forbids to read the kernel's memory."""
+    """Read the lockdown level: confidentiality forbids to read the kernel's memory."""
     level = capabilities.lockdown(root)
     if level == "confidentiality":
-        mend = "boot without lockdown=confidentiality; no level can be left while the kernel runs"
+        mend = "boot without lockdown=confidentiality; a running kernel cannot lower the level"
         return Finding(ok=False, found=level, mend=mend)
-    return Finding(ok=True, found=level or "not told (no securityfs)")
+    return Finding(ok=True, found=level or "unavailable (no securityfs)")
 
 
 def kcore(root: Path) -> Finding:
@@ -50,11 +50,13 @@ def kcore(root: Path) -> Finding:
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        return failed(error, root, "a kernel with CONFIG_PROC_KCORE; a core needs none: -c FILE")
+        return failed(
+            error, root, "a kernel with CONFIG_PROC_KCORE; not needed for a core: -c FILE"
+        )
     except OSError as error:
-        return failed(error, root, "a core needs none: -c FILE", capabilities.kcore(root))
+        return failed(error, root, "not needed for a core: -c FILE", capabilities.kcore(root))
     except (ValueError, StopIteration):
-        return Finding(ok=False, found="is not an ELF core", mend="a core needs none: -c FILE")
+        return Finding(ok=False, found="is not an ELF core", mend="not needed for a core: -c FILE")
     return Finding(ok=size == PAGE_SIZE, found=f"read {size} bytes of it")
 
 
@@ -72,11 +74,11 @@ def btf(root: Path) -> Finding:
         mend = "a kernel with CONFIG_DEBUG_INFO_BTF, or its vmlinux with DWARF: -s VMLINUX"
         return failed(error, root, mend)
     ok = data.startswith(_BTF_MAGIC)
-    return Finding(ok=ok, found=f"{len(data) / 1e6:.1f} MB" if ok else "is no BTF")
+    return Finding(ok=ok, found=f"{len(data) / 1e6:.1f} MB" if ok else "is not BTF")
 
 
 def kallsyms(root: Path) -> Finding:
-    """Read the kernel's symbols, which are to have addresses."""
+    """Read the kernel's symbols and check that they have addresses."""
     try:
         symbols = (root / "proc/kallsyms").read_bytes()
     except OSError as error:
@@ -150,8 +152,8 @@ def kvm(root: Path) -> Finding:
         mend = f"enable virtualisation in the firmware, load kvm_intel or kvm_amd; {slow}"
         return Finding(ok=False, found="no /dev/kvm", mend=mend)
     if not os.access(device, os.R_OK | os.W_OK):
-        mend = f"be in the group of /dev/kvm; {slow}"
-        return Finding(ok=False, found="not yours to use", mend=mend)
+        mend = f"join the group of /dev/kvm; {slow}"
+        return Finding(ok=False, found="permission denied", mend=mend)
     built = next(filter(None, map(kernel.built, kernel.all_kernels())), None)
     if built is None:
         mend = f"pageinspect vm build {catalogue.NEWEST}"

@@ -37,7 +37,7 @@ _LARGEST = 4 << 20
 
 
 class UntrustedError(PageInspectError):
-    """Another user could have changed, or could change, what is to be used."""
+    """A path that is to be used is, or was, writable for another user."""
 
 
 def is_ours(found: os.stat_result) -> bool:
@@ -68,7 +68,7 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """A path of it that has no links in it."""
+        """Its path without links."""
         return Path(os.path.normpath(Path(f"/proc/self/fd/{self.folder}").readlink() / self.name))
 
     def open_in_place(self, flags: int) -> int:
@@ -81,7 +81,7 @@ class Place(NamedTuple):
             return os.open(self.name, flags & ~os.O_CREAT, dir_fd=self.folder)
         if self.found is None:
             return os.open(self.name, flags | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self.folder)
-        # Looked at before it is opened: a FIFO of another user would be waited for.
+        # Checked before it is opened: to open a FIFO of another user could block.
         node = os.open(self.name, _NODE, dir_fd=self.folder)
         try:
             self._check(os.fstat(node))
@@ -193,7 +193,7 @@ def _open_node(name: str, folder: int | None, make: int) -> int:
 
 
 def _target(path: Path, name: str, link: int, folder: int) -> str:
-    """Return where a link leads, if it is to be followed."""
+    """Return the target of a link. Raises UntrustedError for a link that is not followed."""
     if others_write(os.fstat(folder)) and not is_ours(os.fstat(link)):
         raise UntrustedError(
             f"{path}: {name} is a link that another user made in a folder that others may write",
@@ -212,7 +212,7 @@ def _check_folder(
     """Raise OSError for what is not a folder.
 
     With `trusted`, raise UntrustedError for one whose entries another user may change. In a sticky
-    one nobody changes those of this user and root; the next one is looked at in turn.
+    folder other users cannot change the entries of this user and root.
     """
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

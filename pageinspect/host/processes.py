@@ -19,7 +19,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def fork() -> int:
     """Return as os.fork() does, without its warning about threads.
 
-    Those that read debug information have nothing to do any more.
+    Threads that read debug information are idle by then.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -77,13 +77,13 @@ class Watcher:
         os.close(reader)
 
     def call_off(self) -> None:
-        """End the watcher; there is nothing to be done."""
+        """End the watcher without the action."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._writer, b".")
         self.act()
 
     def act(self) -> None:
-        """Have the action done now, and wait for its end."""
+        """Run the action now, and wait for its end."""
         os.close(self._writer)
         os.waitpid(self._pid, 0)
 
@@ -112,7 +112,7 @@ def even_if_killed(
 
 
 def _detach(keep: set[int]) -> None:
-    """Leave the terminal, its signals, and the open files of the process that is watched."""
+    """Leave the session, ignore signals, and close the files of the process that is watched."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -122,6 +122,6 @@ def _detach(keep: set[int]) -> None:
     for name in list(Path("/proc/self/fd").iterdir()):
         descriptor = int(name.name)
         if descriptor > 2 and descriptor not in keep:
-            # One of them was for listing them.
+            # One of them was for the listing itself.
             with contextlib.suppress(OSError):
                 os.close(descriptor)

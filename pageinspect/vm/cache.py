@@ -100,7 +100,7 @@ def _remove_orphaned(work: Path) -> None:
 
 
 def _sweep(where: Path) -> None:
-    """Remove what interrupted builds left in a folder: work that nobody holds the lock of."""
+    """Remove folders of interrupted builds: those whose lock is free."""
     for work in where.glob(f".*{_WORK}"):
         with files.lock_file(where / f"{work.name.removesuffix(_WORK)}.lock") as lock:
             try:

@@ -29,7 +29,7 @@ ESCAPE = b"\x1d"
 
 
 class _Session:
-    """What the command's output and this process's input need to know of each other."""
+    """State that the output of a command and the input of this process share."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -59,14 +59,14 @@ class _Session:
                 self.process.write(data)
             self.process.close_stdin()
         except (OSError, GuestLostError):
-            return  # the main thread says what happened
+            return  # the main thread reports it
 
 
 def run_command(guest: Guest, argv: Sequence[str], timeout: float | None, say: Progress) -> int:
     """Run a command with this process's streams and return its status as a shell would.
 
     The first KeyboardInterrupt interrupts the command, a second one is raised. Raises
-    GuestLostError, GuestTimeoutError, and BrokenPipeError when nobody reads the output any more.
+    GuestLostError, GuestTimeoutError, and BrokenPipeError when the reader of the output left.
     """
     session = _Session(guest)
     end = None if timeout is None else time.monotonic() + timeout

@@ -42,7 +42,7 @@ _LAST_LINES = 5
 _GRACE_S = 20.0
 
 _NO_PROPAGATION = "cannot change root filesystem propagation"
-"""What unshare says where / is no mount point."""
+"""The error of unshare where / is not a mount point."""
 
 _CHROOT_HINT = (
     "this is a chroot whose / is not a mount point: `mount --bind ROOT ROOT` before `chroot ROOT`, "
@@ -82,7 +82,7 @@ def run(
 
     `stdin` is a file or bytes to give it; nothing is the default. Raises BuildError when it fails:
     `why` says what could not be done, the last lines of its standard error follow, and `hint` says
-    what to do. The program is told to end when this process ends, however that ends. `contained` is
+    what to do. The program gets a signal when this process ends, however that ends. `contained` is
     for one that mounts things and does not always undo it: its mounts and processes end with it.
     Only root can contain, so other users' programs are not.
     """

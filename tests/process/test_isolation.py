@@ -133,7 +133,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 def test_an_error_that_nobody_expected_says_where_it_was() -> None:
     with pytest.raises(PageInspectError) as error:
         isolation.explained(lambda: list(progress.paced(iter([][0:1] or {}["x"]))), CORE)
-    assert "some core cannot be made sense of: 'x' (KeyError" in error.value.message
+    assert "some core cannot be decoded: 'x' (KeyError" in error.value.message
     assert "damaged" in error.value.hint
 
 
@@ -250,7 +250,5 @@ def test_files_that_were_given_are_blamed_with_what_is_read() -> None:
     for core, what in ((Path("core"), "core"), (None, "this kernel")):
         with pytest.raises(PageInspectError) as caught:
             isolation.explained(fail, core, [Path("my.btf")])
-        assert caught.value.message.startswith(
-            f"{what} with my.btf cannot be made sense of: member"
-        )
+        assert caught.value.message.startswith(f"{what} with my.btf cannot be decoded: member")
         assert "is my.btf whole, and of the very same build?" in caught.value.hint

@@ -139,7 +139,7 @@ def test_what_is_no_monitor(tmp_path: Path) -> None:
     assert "is not a socket" in refused(tmp_path)[0]
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
-        assert "nobody listens" in refused(path)[0]
+        assert "no process listens" in refused(path)[0]
         server.listen()
         with subprocess.Popen(
             command_line("types", "--qemu", path), stderr=subprocess.PIPE, text=True

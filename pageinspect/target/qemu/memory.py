@@ -1,4 +1,4 @@
-"""Reads a guest's memory through its monitor alone, for who may not look into QEMU's.
+"""Reads a guest's memory through its monitor alone, where QEMU's memory cannot be read.
 
 QEMU writes any part of a guest's memory as a small ELF core to a file that it is given, much faster
 than it prints it (`xp`). A guest that runs is stopped for the milliseconds that this takes.
@@ -15,10 +15,10 @@ from ..core_formats.elf import notes
 from .monitor import Monitor, RefusedError
 
 BLOCK = 2 << 20
-"""Bytes that are asked for at once."""
+"""Bytes of one request."""
 
 _LASTS_S = 1.0
-"""Seconds for which what was read of a guest that runs is taken to be so."""
+"""Seconds for which memory of a running guest is cached."""
 
 _NAME = "pageinspect-memory"
 
@@ -30,7 +30,7 @@ _MOST_SEGMENTS = 64
 
 
 class MonitorMemory:
-    """A memory reader for drgn. With `lasting`, what was read once does not change."""
+    """A memory reader for drgn. With `lasting`, the memory does not change and is read once."""
 
     def __init__(self, monitor: Monitor, *, lasting: bool) -> None:
         self._monitor = monitor

@@ -1,4 +1,4 @@
-"""A client of QEMU's monitor (QMP) that a hostile server can neither hold up nor flood.
+"""A client of QEMU's monitor (QMP) that a hostile server can neither block nor flood.
 
 The library `qemu.qmp` needs an event loop, has no deadlines, and does not say which process sent an
 answer.
@@ -21,14 +21,14 @@ from ...errors import PageInspectError
 from ...host.processes import even_if_killed
 
 GREETING_S = 3.0
-"""Seconds for the greeting, which a monitor sends at once to whom it serves."""
+"""Seconds for the greeting, which a monitor sends as soon as it serves a client."""
 
 ANSWER_S = 30.0
-"""Seconds for a command and its answer, whatever else is said meanwhile."""
+"""Seconds for a command and its answer, events in between included."""
 
 LARGEST = 8 << 20
-"""Bytes that may come until a command is answered. The longest answer needed, to `info mtree -f`,
-has some hundred KiB."""
+"""Bytes that are read until a command is answered. The longest answer that is needed, to
+`info mtree -f`, has some hundred KiB."""
 
 _WATCHER_ANSWER_S = 10.0
 _AT_ONCE = 1 << 16
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Peer(NamedTuple):
-    """A process at the other end of the socket, as the kernel tells."""
+    """A process at the other end of the socket, as the kernel reports it."""
 
     pid: int
     """0 when it is in another PID namespace."""
@@ -119,7 +119,7 @@ class Monitor:
         except OSError as error:
             self._lost = PageInspectError(
                 f"QEMU did not answer {command} at {self.name}: {error.strerror}",
-                "did the guest end? see whether its QEMU still runs",
+                "did the guest end? check whether its QEMU still runs",
             )
             raise self._lost from None
 
@@ -129,7 +129,7 @@ class Monitor:
         return self._expect(answer.get(key) if isinstance(answer, dict) else None, kind, command)
 
     def human(self, line: str) -> str:
-        """Return what the monitor for people says to a line."""
+        """Return the answer of the human monitor to a line."""
         answer = self.execute("human-monitor-command", {"command-line": line})
         return self._expect(answer, str, line)
 
@@ -144,7 +144,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def pausing(self) -> Iterator[None]:
-        """Stop a guest that runs, and let it run on at the end, even if this process is killed."""
+        """Stop a guest that runs, and resume it at the end, even if this process is killed."""
         if not self.is_running():
             yield
             return
@@ -154,7 +154,7 @@ class Monitor:
             yield
 
     def _resume(self) -> None:
-        # 0xff ends what was left half said.
+        # QEMU's parser drops an unfinished command at 0xff.
         self._socket.settimeout(_WATCHER_ANSWER_S)
         self._socket.sendall(b"\xff")
         self._exchange("cont", "pageinspect-watcher", {}, _WATCHER_ANSWER_S)
@@ -235,7 +235,7 @@ class Monitor:
 
 
 def _parsed(line: bytes) -> object:
-    """Return what a line of JSON says; None for anything else."""
+    """Return the value of a line of JSON; None for anything else."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
@@ -248,7 +248,7 @@ def monitor_at(path: Path) -> Monitor:
 
 
 def _connect(path: Path) -> socket.socket:
-    """Connect, within GREETING_S; say what is in the way."""
+    """Connect within GREETING_S. Raises PageInspectError."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise PageInspectError(f"{path} is not a socket", _HOW)
@@ -267,7 +267,7 @@ def _connect(path: Path) -> socket.socket:
         ) from None
     except ConnectionRefusedError:
         raise PageInspectError(
-            f"nobody listens at {path}", f"the QEMU that made it has ended; {_HOW}"
+            f"no process listens at {path}", f"the QEMU that made it has ended; {_HOW}"
         ) from None
     except BlockingIOError:
         raise _busy(str(path), GREETING_S) from None

@@ -43,14 +43,14 @@ def open_guest(
         if not vmcoreinfo and not given.vmcoreinfo:
             raise PageInspectError(
                 f"the guest at {socket} gives no VMCOREINFO",
-                "it has not booted so far, or cannot: QEMU takes -device vmcoreinfo, and the "
+                "it has not booted yet, or lacks support: QEMU needs -device vmcoreinfo, the "
                 "guest's kernel qemu_fw_cfg; or give the note (--vmcoreinfo FILE)",
             )
-        barred = add_memory(prog, monitor, stack)
+        denied = add_memory(prog, monitor, stack)
         if pause:
             stack.enter_context(monitor.pausing())
-        guest = Guest(paused=not monitor.is_running(), barred=barred)
-        if barred:
+        guest = Guest(paused=not monitor.is_running(), barred=denied)
+        if denied:
             memory = MonitorMemory(monitor, lasting=guest.paused)
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=True)

@@ -58,7 +58,7 @@ def test_a_kernel_that_is_no_file_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["vm", "run", "--kernel", str(tmp_path / "none"), "--", "true"]) == 2
-    assert "is no kernel" in capsys.readouterr().err
+    assert "is not a kernel" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", ["vm build --suite x", "vm build 6.1 --suite x --series 6.1"])

@@ -28,7 +28,7 @@ from pageinspect.target.qemu import monitor as module
 from pageinspect.target.qemu import process
 from pageinspect.target.qemu.memory import BLOCK, MonitorMemory, read_vmcoreinfo
 from pageinspect.target.qemu.monitor import Monitor, monitor_at
-from pageinspect.target.qemu.process import BarredError, add_memory, open_memory
+from pageinspect.target.qemu.process import DeniedError, add_memory, open_memory
 
 NOBODY = 65534
 GREETING = b'{"QMP": {"version": {}, "capabilities": []}}\r\n'
@@ -175,13 +175,13 @@ def test_what_is_opened_stays_the_same_memory(python: str, sleeper: Path) -> Non
 def test_who_answers_must_be_who_listens() -> None:
     me = module.Peer(os.getpid(), 0, 0)
     other = module.Peer(os.getpid(), NOBODY, NOBODY)
-    assert outcome(me, other) == "another user answers than made the socket"
-    assert outcome(me, me._replace(pid=1)) == "QEMU is of another user"
+    assert outcome(me, other) == "the socket was made by another user than the one that answers"
+    assert outcome(me, me._replace(pid=1)) == "QEMU belongs to another user"
     assert outcome(me._replace(pid=0), me) == "QEMU is in another PID namespace"
 
 
 def outcome(answering: module.Peer, listening: module.Peer) -> str:
-    with pytest.raises(BarredError) as error:
+    with pytest.raises(DeniedError) as error:
         os.close(open_memory(answering, listening))
     return str(error.value)
 
@@ -406,7 +406,7 @@ class SlowMonitor:
 
 def test_all_questions_together_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "ASKING_S", 0.3)
-    with pytest.raises(BarredError, match="took more than"):
+    with pytest.raises(DeniedError, match="took more than"):
         process._segments(cast("Monitor", SlowMonitor()), -1)
 
 
