@@ -1,36 +1,28 @@
-"""Reads a core in a process apart, because a core can bring down whoever reads it.
+"""Reads a core in a child process, because a core can bring down whoever reads it.
 
 drgn, libelf and libkdumpfile are C, and a file that is damaged or made to harm may crash them, keep
 them computing, or have them ask for all memory. So a command on a core runs in a child with limits:
-of memory, and of computing without getting anywhere. What ends the child becomes one line and a
-hint here. The child is forked before drgn and numpy are imported, so nothing is done twice.
+of memory, and of CPU time without progress. What ends the child becomes one line and a hint here.
+The child is forked before drgn and numpy are imported, so nothing is done twice; subprocess and
+multiprocessing would start Python anew. Signals end parent
+and child at once: the kernel kills the child when its parent ends, even in the middle of C code.
 """
 
-import contextlib
 import gc
 import os
 import resource
-import select
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from ..errors import Exit, PageInspectError
 from ..host import progress
-from ..host.processes import Watcher
-from ..host.signals import settled
+from ..host.processes import end_with_parent
 from ..host.terminal import write
 
-_GRACE_S = 3.0
-"""Seconds from a signal to SIGKILL: a child tidies up meanwhile, unless it is in C, where Python's
-signal handlers do not run."""
-
 _LEAST_MEMORY = 4 << 30
-_LOOK_S = 0.2
-_PR_SET_PDEATHSIG = 1
 
 _CRASHES = frozenset(
     (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
@@ -49,20 +41,21 @@ def apart(task: Callable[[], int], core: Path) -> int:
 
     Raises PageInspectError when the child ends in another way.
     """
-    waited = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    # If the parent of this process ignored it, waitpid() would fail.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     parent = os.getpid()
-    # What is there stays: nobody is to look through it for garbage, in either process.
+    # Neither process needs to search the objects that exist now for garbage.
     gc.freeze()
     child = os.fork()
     if child == 0:
-        _run_child(task, parent, mask)
+        _run_child(task, parent)
     try:
-        with _outliving(child):
-            status = _wait(child, waited)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _, ended = os.waitpid(child, 0)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    status = os.waitstatus_to_exitcode(ended)
     if status >= 0:
         return status
     if sys.stderr is not None and sys.stderr.isatty():
@@ -71,34 +64,21 @@ def apart(task: Callable[[], int], core: Path) -> int:
     raise _end(signal.Signals(-status), core)
 
 
-def _run_child(task: Callable[[], int], parent: int, mask: set[int]) -> NoReturn:
-    status: int = Exit.INTERRUPTED
+def _run_child(task: Callable[[], int], parent: int) -> NoReturn:
+    status: int = Exit.ERROR
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _limit(parent)
         status = task()
-    except KeyboardInterrupt:
-        settled()
     except SystemExit as end:
-        settled()
         status = end.code if isinstance(end.code, int) else Exit.ERROR
-    except Exception:  # noqa: BLE001 - nobody is left to be told in another way
-        status = Exit.ERROR
+    except Exception:  # noqa: BLE001 - nobody is left to report it in another way
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(status)
 
 
 def _limit(parent: int) -> None:
-    import ctypes
-    import faulthandler
-
-    # What it would print of a crash is about Python, where the crash is not.
-    faulthandler.disable()
-    # However the parent ends, so does this process, and its `finally` clauses run.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        raise SystemExit(128 + signal.SIGTERM)
+    end_with_parent(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = memory_limit()
@@ -111,52 +91,6 @@ def memory_limit() -> int:
     """Return the bytes of memory that reading a core may take: half of this machine's."""
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     return max(half, _LEAST_MEMORY)
-
-
-@contextlib.contextmanager
-def _outliving(child: int) -> Iterator[None]:
-    """Have the child killed when this process is, and it does not end by itself."""
-
-    def kill() -> None:
-        if not select.select([pidfd], [], [], _GRACE_S)[0]:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-
-    with contextlib.ExitStack() as ends:
-        # A filter of system calls, or a limit of processes, may forbid it.
-        with contextlib.suppress(OSError):
-            pidfd = os.pidfd_open(child)
-            ends.callback(os.close, pidfd)
-            ends.callback(Watcher(kill, [pidfd]).call_off)
-        yield
-
-
-def _wait(child: int, signals: set[signal.Signals]) -> int:
-    """Wait for the child, handing on what is sent to this process; return its status or -signal."""
-    handed_on: list[int] = []
-    end = float("inf")
-    while True:
-        # Where there are other threads, one of them may get the SIGCHLD.
-        got = signal.sigtimedwait(signals, _LOOK_S)
-        ended, status = os.waitpid(child, os.WNOHANG)
-        late = time.monotonic() - end
-        if ended and (late < 0 or os.WTERMSIG(status) != signal.SIGKILL):
-            return os.waitstatus_to_exitcode(status)
-        if ended or late > _GRACE_S:
-            # Not even SIGKILL ends what waits for a disk that does not answer.
-            return -handed_on[0]
-        if late >= 0:
-            os.kill(child, signal.SIGKILL)
-        elif got is None:
-            # A signal that comes just before a write is noted after it, and the write may never
-            # end. The second does no more than interrupt it.
-            for number in set(handed_on) - {signal.SIGINT}:
-                os.kill(child, number)
-        elif got.si_signo != signal.SIGCHLD:
-            if got.si_signo != signal.SIGINT or got.si_pid:
-                # A Ctrl-C on the terminal comes from the kernel, and the child has got it too.
-                os.kill(child, got.si_signo)
-            handed_on.append(got.si_signo)
-            end = min(end, time.monotonic() + _GRACE_S)
 
 
 def _hint(core: Path | None) -> str:
@@ -187,8 +121,8 @@ def _end(by: signal.Signals, core: Path) -> PageInspectError:
 def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = ()) -> T:
     """Return task(); raise what a damaged core makes of it as a PageInspectError.
 
-    Nothing that a core holds can be trusted to make sense, so any error may come of reading it, or
-    of the files with types and symbols that are `given`. `core` is None for this kernel.
+    A damaged core can hold anything, so reading it, or the files with types and symbols that are
+    `given`, can raise any error. `core` is None for this kernel.
     """
     try:
         return task()
@@ -203,14 +137,14 @@ def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = 
         place = _place(error)
         if isinstance(error, OSError) and place.startswith(_WRITERS):
             raise
-        said = (str(error) or "no more is known").splitlines()[0]
+        said = (str(error) or "no details").splitlines()[0]
         what, hint = str(core or "this kernel"), _hint(core)
         if given:
             files = " and ".join(map(str, given))
             what, hint = f"{what} with {files}", f"is {files} whole, and of the very same build?"
         raise PageInspectError(
-            f"{what} cannot be made sense of: {said} ({type(error).__name__}, {place})",
-            f"{hint}; if that is not so, please report this line",
+            f"{what} cannot be decoded: {said} ({type(error).__name__}, {place})",
+            f"{hint}; otherwise please report this line",
         ) from None
 
 

@@ -1,9 +1,9 @@
-"""The entry point: parse, run one command, and turn what goes wrong into one line and a hint."""
+"""The entry point: parses, runs one command, and prints an error as one line and a hint."""
 
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # as in commands/: --help is to import little
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
@@ -14,9 +14,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(argv)
     except KeyboardInterrupt:
-        from ..host.signals import settled
-
-        settled()
         return 130
 
 
@@ -24,7 +21,7 @@ def _run(argv: list[str] | None) -> int:
     from .parser import build_parser
 
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows no more than ASCII gets escapes, not an error.
+        # On a terminal that knows ASCII only, other characters are escaped.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args: Namespace | None = None
@@ -34,7 +31,7 @@ def _run(argv: list[str] | None) -> int:
         try:
             args = build_parser().parse_args(argv)
         except SystemExit as end:
-            # --help and the like have written what was asked for.
+            # --help and --version have written their text.
             return end.code if isinstance(end.code, int) else 0
         return 0
 
@@ -55,21 +52,15 @@ def _run(argv: list[str] | None) -> int:
 
 
 def _run_command(args: "Namespace") -> int:
-    """Run a command, and then what it left to be done at its end in `args.ends`."""
+    """Run a command, and then what it pushed on `args.ends`."""
     from contextlib import ExitStack
 
-    from ..host.signals import raise_lost
-
     with ExitStack() as args.ends:
-        try:
-            if hasattr(args, "core"):
-                from ..host.startup import start_small
+        if hasattr(args, "core"):
+            from ..host.startup import start_small
 
-                start_small()
-            return int(args.run(args))
-        except Exception:
-            raise_lost()
-            raise
+            start_small()
+        return int(args.run(args))
 
 
 def _reporting(task: "Callable[[], int]") -> int:
@@ -83,7 +74,7 @@ def _reporting(task: "Callable[[], int]") -> int:
         _say(error.message, error.hint)
         return int(error.exit_code)
     except (KeyboardInterrupt, SystemExit):
-        # One who does not read does not hold up the end.
+        # A reader who does not read must not delay the end.
         _forget_stdout()
         raise
     except BrokenPipeError:
@@ -94,8 +85,8 @@ def _reporting(task: "Callable[[], int]") -> int:
         _forget_stdout()
         from ..errors import system_error
 
-        told = system_error(error)
-        _say(told.message, told.hint)
+        reported = system_error(error)
+        _say(reported.message, reported.hint)
         return int(Exit.ERROR)
     return status
 
@@ -122,7 +113,7 @@ def _forget_stdout() -> None:
 
 
 def _say(message: str, hint: str) -> None:
-    """Write an error; where nobody can be reached, the status alone says so."""
+    """Write an error; if standard error is closed, the exit status alone reports it."""
     from contextlib import suppress
 
     from ..units import printable
@@ -133,26 +124,20 @@ def _say(message: str, hint: str) -> None:
 
 def entry() -> None:
     """Console script: as `python -m pageinspect`."""
-    from ..host.signals import end_by_signals, no_more
+    import signal
 
+    # Ctrl-C ends this process at once, as other signals do (host/processes.py says what is then
+    # done). Commands that do more at it ask for that themselves.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_streams()
-    status = 130
-    try:
-        try:
-            end_by_signals()
-            status = main()
-        finally:
-            no_more()
-    except KeyboardInterrupt:
-        # A second one, while the first had its effect.
-        no_more()
-    sys.exit(status)
+    sys.exit(main())
 
 
 def _open_standard_streams() -> None:
-    """See that no file gets the number of a standard stream that is closed.
+    """Open /dev/null for standard streams that are closed, so that no file gets their number.
 
-    sys.stdin and sys.stdout stay None, which commands look at; stderr is written to everywhere.
+    sys.stdin and sys.stdout stay None, which commands check; stderr is written to everywhere.
     """
     import os
 

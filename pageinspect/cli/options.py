@@ -90,7 +90,7 @@ def open_target(args: argparse.Namespace) -> "Target":
 
     given = Given(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
     if args.qemu is not None:
-        from ..target.qemu import open_guest
+        from ..target.qemu.open import open_guest
 
         guest: Target = args.ends.enter_context(open_guest(args.qemu, given, pause=args.pause))
         args.ends.push(partial(keep_answers, guest, args.qemu))

@@ -1,4 +1,4 @@
-"""Where -o writes: a file whole or not at all, and what is no regular file as it is."""
+"""Where -o writes: regular files are replaced whole; devices and FIFOs are written in place."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ def cannot_write(output: Path, why: str | None) -> PageInspectError:
 
 
 def cannot_write_report(error: OSError) -> PageInspectError:
-    """Return the error for a report that standard output does not take."""
+    """Return the error for a report that cannot be written to standard output."""
     return PageInspectError(
         f"cannot write the report: {error.strerror}",
         "is the disk full? -o FILE writes it whole or not at all",
@@ -29,7 +29,7 @@ def cannot_write_report(error: OSError) -> PageInspectError:
 
 
 class _ReportStream:
-    """A stream for a report; a failure to write is a PageInspectError, so that it is no other."""
+    """A stream for a report. A failure to write is a PageInspectError, unlike one to read."""
 
     def __init__(self, stream: TextIO, output: Path | None) -> None:
         self._stream = stream
@@ -46,7 +46,7 @@ class _ReportStream:
             self.write(line)
 
     def flush(self) -> None:
-        """Have the reader get what was written."""
+        """Flush the stream."""
         with self._checked():
             self._stream.flush()
 
@@ -82,14 +82,16 @@ def check_output(output: Path | None, mode: int | None = None) -> None:
             )
         return
     if str(output) == "-":
-        raise UsageError("- is no name for a file", "the report goes to standard output without -o")
+        raise UsageError(
+            "- is not the name of a file", "the report goes to standard output without -o"
+        )
     try:
         with files.place_of(output) as place:
             _check_place(output, place)
             if mode is not None and not _is_replaced(place):
                 raise UsageError(
                     f"--mode is for a file, and {output} is a device, a FIFO or an open file",
-                    "leave --mode away, or name a file",
+                    "leave out --mode, or name a file",
                 )
     except OSError as error:
         raise cannot_write(output, error.strerror) from None
@@ -100,7 +102,7 @@ def _check_place(output: Path, place: files.Place) -> None:
         raise cannot_write(output, "it is a folder")
     if _is_replaced(place):
         if not os.access(".", os.W_OK, dir_fd=place.folder):
-            raise cannot_write(output, "its folder is not there, or not yours to write")
+            raise cannot_write(output, "its folder does not exist, or is not writable")
     elif not os.access(place.name, os.W_OK, dir_fd=place.folder):
         raise cannot_write(output, "permission denied")
 
@@ -118,7 +120,7 @@ def _is_replaced(place: files.Place) -> bool:
 
 
 def forget(stream: TextIO | None) -> None:
-    """See that what a stream still holds can be written: nowhere, if nobody takes it."""
+    """Discard what a stream still buffers, which its reader does not take."""
     # Scripts may have put a stream without a descriptor in the place of stdout.
     with contextlib.suppress(io.UnsupportedOperation):
         if stream is not None:
@@ -144,8 +146,8 @@ def open_output(
 def open_output(output: Path, *, binary: bool = False, mode: int | None = None) -> Iterator[Any]:
     """Open a stream whose content is in `output` when the context ends without an error.
 
-    Links are followed as files.py says; a device or FIFO is written to as it is. A file gets
-    `mode`, or what the umask leaves. Raises PageInspectError.
+    Links are followed by the rules of host/files.py; a device or FIFO is written in place. A file
+    gets `mode`, or what the umask leaves. Raises PageInspectError.
     """
     check_output(output, mode)
     try:

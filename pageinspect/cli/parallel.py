@@ -1,8 +1,10 @@
-"""Work shared out to processes, its results in order.
+"""Runs work in several processes and yields the results in order.
 
-Each process is a copy of this one, made when the kernel is already opened and surveyed. It takes
-every n-th piece and sends back what the work gives for it; the pipe holds it up while the results
-are not yet wanted. One that dies ends the whole with an error, and none outlives this process.
+Each process is a fork of this one, made after the kernel was opened and its memory map read. It
+takes every n-th piece and sends the result back over a pipe, where it blocks while the results are
+not wanted yet. A worker that dies is an error of the whole; no worker outlives this process.
+multiprocessing.Pool would hang when a worker is killed, and concurrent.futures does not stop
+workers that are ahead.
 """
 
 import contextlib
@@ -17,16 +19,15 @@ from dataclasses import dataclass
 from typing import BinaryIO, NoReturn, TypeVar
 
 from ..errors import PageInspectError
-from ..host.processes import fork
+from ..host.processes import end_with_parent, fork
 from ..host.progress import paced
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 _LENGTH = struct.Struct("<q")
-_PR_SET_PDEATHSIG = 1
-_HINT = "run it again with --jobs 1, which says more; a core must not change while it is read"
-_KILLED = "did this machine run out of memory? see its kernel log; --jobs 1 takes least"
+_HINT = "run it again with --jobs 1 for details; a core must not change while it is read"
+_KILLED = "did this machine run out of memory? see its kernel log; --jobs 1 needs the least"
 
 
 def available() -> int:
@@ -52,11 +53,11 @@ def in_order(
     try:
         for number in range(min(jobs, len(pieces))):
             workers.append(_start(work, pieces[number::jobs], workers))
-        # What others did is progress of this process too.
+        # A result of a worker is progress of this process too.
         yield from paced(_receive(workers[number % jobs]) for number in range(len(pieces)))
     finally:
         for worker in workers:
-            # One that has already ended is not yet waited for, so the pid is still its own.
+            # Nobody has waited for it yet, so the pid is still its own.
             os.kill(worker.pid, signal.SIGKILL)
             worker.results.close()
         for worker in workers:
@@ -88,7 +89,7 @@ def _serve(
     status = 1
     try:
         gc.freeze()
-        _end_with(parent)
+        end_with_parent(parent)
         with os.fdopen(write_end, "wb") as results:
             for piece in pieces:
                 try:
@@ -100,23 +101,6 @@ def _serve(
         status = 0
     finally:
         os._exit(status)
-
-
-def _end_with(parent: int) -> None:
-    """Let signals end this process at once, and the end of its parent as well."""
-    import ctypes
-    import faulthandler
-
-    # What it would print of a crash is about Python, where the crash is not.
-    faulthandler.disable()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # nohup's SIGHUP stays ignored.
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _receive(worker: _Worker) -> Result:  # type: ignore[type-var]

@@ -7,10 +7,10 @@ asked for; even then that must stay cheap: drgn, bcc and numpy are imported insi
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from ..version import __version__
 
-TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Mapping, Sequence

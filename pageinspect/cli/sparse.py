@@ -1,4 +1,4 @@
-"""Files of which long parts are zeros: these take no room where the file is a regular one."""
+"""Files with long runs of zeros: in regular files these become holes."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ def _is_regular(stream: IO[bytes]) -> bool:
 
 
 def check_room(streams: Sequence[IO[bytes]], needed: Sequence[int]) -> None:
-    """Raise PageInspectError when the disks have no room for so many bytes of each stream."""
+    """Raise PageInspectError when the disks have less room than the streams need."""
     wanted: dict[int, int] = {}
     for stream, n in zip(streams, needed, strict=True):
         if not _is_regular(stream):
@@ -25,13 +25,13 @@ def check_room(streams: Sequence[IO[bytes]], needed: Sequence[int]) -> None:
         free = disk.f_bavail * disk.f_frsize
         if wanted[device] > free:
             raise PageInspectError(
-                f"the files take {size(wanted[device])}, and their disk has room for {size(free)}",
-                "name files on another one",
+                f"the files need {size(wanted[device])}, and their disk has room for {size(free)}",
+                "name files on another disk",
             )
 
 
 def write_sparse(stream: IO[bytes], data: bytes) -> None:
-    """Write bytes, or leave them out if all are zeros; end_sparse() is to follow the last."""
+    """Write bytes, or leave a hole if all are zeros; call end_sparse() after the last."""
     if data.count(0) == len(data) and _is_regular(stream):
         stream.seek(len(data), os.SEEK_CUR)
     else:
@@ -39,6 +39,6 @@ def write_sparse(stream: IO[bytes], data: bytes) -> None:
 
 
 def end_sparse(stream: IO[bytes]) -> None:
-    """Give a file that ends with zeros its length."""
+    """Set the length of a file that ends with a hole."""
     if _is_regular(stream):
         stream.truncate(stream.tell())

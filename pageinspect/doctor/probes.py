@@ -1,14 +1,15 @@
-"""One function a thing that is needed: each tries it and says what it found."""
+"""One function per requirement: each tries it and returns what it found."""
 
 import importlib
 import os
 import re
-import struct
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from ..errors import PageInspectError
 from ..host import capabilities
+from ..model import elf
 from ..model.arch import PAGE_SIZE
 from ..units import counted
 from ..vm import accel, catalogue, initrd, kernel, qemu, tools
@@ -16,15 +17,13 @@ from .finding import Finding
 from .refusals import failed
 
 _BTF_MAGIC = b"\x9f\xeb"
-_ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_PT_LOAD = 1
+_MOST_SEGMENTS = 1 << 16
 _AN_ADDRESS = re.compile(rb"^(?!0{16} ).", re.MULTILINE)
 _QEMU_PATIENCE_S = 10.0
 
 
 def privilege(root: Path) -> Finding:
-    """Look for the right to read the kernel's memory: the file's permission, and a capability."""
+    """Check the permission of /proc/kcore and the capability to read it."""
     lacks = capabilities.lacking(capabilities.kcore(root), root)
     found = f"uid {os.geteuid()}"
     if not lacks:
@@ -34,12 +33,12 @@ def privilege(root: Path) -> Finding:
 
 
 def lockdown(root: Path) -> Finding:
-    """Look at the lockdown: that for confidentiality forbids to read the kernel's memory."""
+    """Read the lockdown level: confidentiality forbids to read the kernel's memory."""
     level = capabilities.lockdown(root)
     if level == "confidentiality":
-        mend = "boot without lockdown=confidentiality; no level can be left while the kernel runs"
+        mend = "boot without lockdown=confidentiality; a running kernel cannot lower the level"
         return Finding(ok=False, found=level, mend=mend)
-    return Finding(ok=True, found=level or "not told (no securityfs)")
+    return Finding(ok=True, found=level or "unavailable (no securityfs)")
 
 
 def kcore(root: Path) -> Finding:
@@ -51,21 +50,20 @@ def kcore(root: Path) -> Finding:
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        return failed(error, root, "a kernel with CONFIG_PROC_KCORE; a core needs none: -c FILE")
+        return failed(
+            error, root, "a kernel with CONFIG_PROC_KCORE; not needed for a core: -c FILE"
+        )
     except OSError as error:
-        return failed(error, root, "a core needs none: -c FILE", capabilities.kcore(root))
-    except (struct.error, StopIteration):
-        return Finding(ok=False, found="is no ELF file", mend="a core needs none: -c FILE")
+        return failed(error, root, "not needed for a core: -c FILE", capabilities.kcore(root))
+    except (ValueError, StopIteration):
+        return Finding(ok=False, found="is not an ELF core", mend="not needed for a core: -c FILE")
     return Finding(ok=size == PAGE_SIZE, found=f"read {size} bytes of it")
 
 
 def _first_segment(descriptor: int) -> int:
     """Return the offset of the first segment with memory in it."""
-    header = _ELF_HEADER.unpack(os.pread(descriptor, _ELF_HEADER.size, 0))
-    start, count = header[5], header[10]
-    table = os.pread(descriptor, count * _PROGRAM_HEADER.size, start)
-    segments = _PROGRAM_HEADER.iter_unpack(table)
-    return next(offset for kind, _, offset, *_ in segments if kind == _PT_LOAD)
+    segments = elf.program_headers(partial(os.pread, descriptor), _MOST_SEGMENTS)
+    return next(segment.offset for segment in segments if segment.type == elf.LOAD)
 
 
 def btf(root: Path) -> Finding:
@@ -76,11 +74,11 @@ def btf(root: Path) -> Finding:
         mend = "a kernel with CONFIG_DEBUG_INFO_BTF, or its vmlinux with DWARF: -s VMLINUX"
         return failed(error, root, mend)
     ok = data.startswith(_BTF_MAGIC)
-    return Finding(ok=ok, found=f"{len(data) / 1e6:.1f} MB" if ok else "is no BTF")
+    return Finding(ok=ok, found=f"{len(data) / 1e6:.1f} MB" if ok else "is not BTF")
 
 
 def kallsyms(root: Path) -> Finding:
-    """Read the kernel's symbols, which are to have addresses."""
+    """Read the kernel's symbols and check that they have addresses."""
     try:
         symbols = (root / "proc/kallsyms").read_bytes()
     except OSError as error:
@@ -154,8 +152,8 @@ def kvm(root: Path) -> Finding:
         mend = f"enable virtualisation in the firmware, load kvm_intel or kvm_amd; {slow}"
         return Finding(ok=False, found="no /dev/kvm", mend=mend)
     if not os.access(device, os.R_OK | os.W_OK):
-        mend = f"be in the group of /dev/kvm; {slow}"
-        return Finding(ok=False, found="not yours to use", mend=mend)
+        mend = f"join the group of /dev/kvm; {slow}"
+        return Finding(ok=False, found="permission denied", mend=mend)
     built = next(filter(None, map(kernel.built, kernel.all_kernels())), None)
     if built is None:
         mend = f"pageinspect vm build {catalogue.NEWEST}"

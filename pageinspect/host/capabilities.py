@@ -1,4 +1,4 @@
-"""What this process may do to the kernel: the effective capabilities that the kernel heeds."""
+"""The effective capabilities of this process, and which of them a task needs."""
 
 import os
 from pathlib import Path
@@ -14,20 +14,20 @@ _BITS = {
 }
 
 SYMBOLS = ("SYSLOG",)
-"""What the addresses in /proc/kallsyms take."""
+"""Needed for the addresses in /proc/kallsyms."""
 BPF = ("BPF", "PERFMON")
-"""What BPF programs take that read the kernel; SYS_ADMIN does as well."""
+"""Needed for BPF programs that read the kernel; SYS_ADMIN stands for both."""
 MAPS = ("SYS_RESOURCE",)
-"""What maps take beyond RLIMIT_MEMLOCK, on kernels that count them against it (up to v5.10)."""
+"""Needed for maps beyond RLIMIT_MEMLOCK, on kernels that count them against it (up to v5.10)."""
 KPROBES = ("SYS_ADMIN",)
-"""What kprobes take beside PERFMON where sysctl kernel.perf_event_paranoid is 3, as in Debian."""
+"""Needed for kprobes beside PERFMON where kernel.perf_event_paranoid is 3, as in Debian."""
 
 _KCORE = ("SYS_RAWIO",)
 _FIRST_USER_NAMESPACE = "user:[4026531837]"
 
 
 def is_contained(root: Path = Path("/")) -> bool:
-    """Return whether it is in a user namespace: what is held there counts for nothing outside."""
+    """Return whether this is a user namespace: capabilities in it have no effect outside."""
     try:
         return str((root / "proc/self/ns/user").readlink()) != _FIRST_USER_NAMESPACE
     except OSError:
@@ -35,7 +35,7 @@ def is_contained(root: Path = Path("/")) -> bool:
 
 
 def kcore(root: Path = Path("/")) -> tuple[str, ...]:
-    """Return what /proc/kcore takes, of a user without permission for the file one right more."""
+    """Return the capabilities that /proc/kcore needs: one more without permission for the file."""
     file = root / "proc/kcore"
     if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
         return (*_KCORE, "DAC_READ_SEARCH")
@@ -43,7 +43,7 @@ def kcore(root: Path = Path("/")) -> tuple[str, ...]:
 
 
 def lockdown(root: Path = Path("/")) -> str:
-    """Return the lockdown level: none, integrity, confidentiality; empty when it is not told."""
+    """Return the lockdown level: none, integrity, confidentiality; empty when unavailable."""
     try:
         text = (root / "sys/kernel/security/lockdown").read_text(encoding="ascii")
     except OSError:
@@ -68,12 +68,12 @@ def lacking(needed: tuple[str, ...], root: Path = Path("/")) -> tuple[str, ...]:
 
 
 def advice(*needs: tuple[str, ...], root: Path = Path("/")) -> str:
-    """Return how to get the first of these rights that the process lacks."""
+    """Return how to get the first of these capabilities that the process lacks."""
     if is_contained(root):
-        return "run outside of this user namespace: a container's root is none to the kernel"
+        return "run outside of this user namespace: its root has no capabilities over the kernel"
     missing = next(filter(None, (lacking(needed, root) for needed in needs)), ())
     if not missing:
-        return "a security module, or a filter of system calls as containers have it, forbids it"
+        return "a security module, or a system call filter as in containers, forbids it"
     named = " and ".join(f"CAP_{name}" for name in missing)
     if os.geteuid() == 0:
         return f"run outside of the container, or with {named}"

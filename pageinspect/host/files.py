@@ -6,31 +6,38 @@ each opened below the one before it: what is checked is what is used, whatever i
 - A link in a folder that others may write is followed only if this user or root owns it, which is
   what the kernel does in /tmp (fs.protected_symlinks).
 - The cache is used only if nobody but this user and root can change it: `trusted` below.
-- A file is replaced by a new one, made under a name that cannot be guessed, in the same folder.
+- A file is replaced by a new one. That has no name until it is whole (O_TMPFILE), so nothing is
+  left of it when this process is killed.
 """
 
 import contextlib
 import errno
 import os
+import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from ..errors import PageInspectError
+from ..units import size
+from .processes import even_if_killed
 
 PRIVATE = 0o600
 """The mode of a memory image."""
 _PUBLIC = 0o644
 
 _NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNNAMED = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MOST_LINKS = 40
 _LARGEST = 4 << 20
 
 
 class UntrustedError(PageInspectError):
-    """Another user could have changed, or could change, what is to be used."""
+    """A path that is to be used is, or was, writable for another user."""
 
 
 def is_ours(found: os.stat_result) -> bool:
@@ -61,7 +68,7 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """A path of it that has no links in it."""
+        """Its path without links."""
         return Path(os.path.normpath(Path(f"/proc/self/fd/{self.folder}").readlink() / self.name))
 
     def open_in_place(self, flags: int) -> int:
@@ -74,7 +81,7 @@ class Place(NamedTuple):
             return os.open(self.name, flags & ~os.O_CREAT, dir_fd=self.folder)
         if self.found is None:
             return os.open(self.name, flags | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self.folder)
-        # Looked at before it is opened: a FIFO of another user would be waited for.
+        # Checked before it is opened: to open a FIFO of another user could block.
         node = os.open(self.name, _NODE, dir_fd=self.folder)
         try:
             self._check(os.fstat(node))
@@ -186,7 +193,7 @@ def _open_node(name: str, folder: int | None, make: int) -> int:
 
 
 def _target(path: Path, name: str, link: int, folder: int) -> str:
-    """Return where a link leads, if it is to be followed."""
+    """Return the target of a link. Raises UntrustedError for a link that is not followed."""
     if others_write(os.fstat(folder)) and not is_ours(os.fstat(link)):
         raise UntrustedError(
             f"{path}: {name} is a link that another user made in a folder that others may write",
@@ -205,7 +212,7 @@ def _check_folder(
     """Raise OSError for what is not a folder.
 
     With `trusted`, raise UntrustedError for one whose entries another user may change. In a sticky
-    one nobody changes those of this user and root; the next one is looked at in turn.
+    folder other users cannot change the entries of this user and root.
     """
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -230,26 +237,83 @@ def replacing(
 ) -> Iterator[IO[bytes]]:
     """Give a stream whose content is the file `name` in a folder when the context ends well.
 
-    The file gets `mode`, or what the umask leaves. Until then it has a name that nobody knows; a
-    link of the final name is replaced, not followed. `durable` is for what is expected to be whole
-    after a power cut. Raises OSError.
+    The file gets `mode`, or what the umask leaves. A link of that name is replaced, not followed.
+    `durable` is for what must be whole after a power cut. Nothing else is left in the folder, even
+    if this process is killed. Raises OSError.
     """
-    temporary = f".pageinspect.{os.urandom(8).hex()}"
-    descriptor = os.open(temporary, _NEW, 0o666 if mode is None else PRIVATE, dir_fd=folder)
+    with (
+        _new_file(folder, 0o666 if mode is None else PRIVATE) as (descriptor, hidden),
+        os.fdopen(descriptor, "w+b") as stream,
+    ):
+        yield stream
+        stream.flush()
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+        if durable:
+            os.fsync(descriptor)
+        if hidden:
+            _check_same(hidden, descriptor, folder)
+            os.rename(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
+            return
+        try:
+            _link(descriptor, folder, name)
+        except FileExistsError:
+            _replace(folder, name, partial(_link_checked, descriptor, folder))
+
+
+@contextlib.contextmanager
+def _new_file(folder: int, permissions: int) -> Iterator[tuple[int, str]]:
+    """Give the descriptor of a new file in a folder, and its name: "" where it needs none.
+
+    The descriptor is the caller's. A file that still has the name at the end is removed, by another
+    process if this one was killed.
+    """
     try:
-        with os.fdopen(descriptor, "w+b") as stream:
-            yield stream
-            stream.flush()
-            if mode is not None:
-                os.fchmod(descriptor, mode)
-            if durable:
-                os.fsync(descriptor)
-            _check_same(temporary, descriptor, folder)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        descriptor = os.open(".", _UNNAMED, permissions, dir_fd=folder)
+    except OSError:
+        # NFS and others have no files without a name. Any other error comes again below.
+        pass
+    else:
+        yield descriptor, ""
+        return
+    hidden = _hidden_name()
+    with even_if_killed(partial(_remove, folder, hidden), [folder]):
+        yield os.open(hidden, _NEW, permissions, dir_fd=folder), hidden
+
+
+def _hidden_name() -> str:
+    return f".pageinspect.{os.urandom(8).hex()}"
+
+
+def _remove(folder: int, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=folder)
+
+
+def _link(descriptor: int, folder: int, name: str) -> None:
+    os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder)
+
+
+def _link_checked(descriptor: int, folder: int, name: str) -> None:
+    _link(descriptor, folder, name)
+    _check_same(name, descriptor, folder)
+
+
+def _replace(folder: int, name: str, make: Callable[[str], object]) -> None:
+    """Let what `make` makes under the name that it is given take the place of a name.
+
+    Signals that would end this process between the two steps are held back.
+    """
+    hidden = _hidden_name()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        make(hidden)
+        os.rename(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=folder)
+        _remove(folder, hidden)
         raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check_same(name: str, descriptor: int, folder: int) -> None:
@@ -260,6 +324,12 @@ def _check_same(name: str, descriptor: int, folder: int) -> None:
             "another user replaced the file while it was written",
             "name a file in a folder that only you may write",
         )
+
+
+def point(link: Path, target: str) -> None:
+    """Make a symbolic link in a trusted folder lead to `target`, at one instant."""
+    with trusted_folder(link.parent) as folder:
+        _replace(folder, link.name, partial(os.symlink, target, dir_fd=folder))
 
 
 def write_trusted(path: Path, text: str) -> None:
@@ -274,13 +344,22 @@ def write_trusted(path: Path, text: str) -> None:
 def read_trusted(path: Path) -> str:
     """Return the text of a file that only this user and root can have written.
 
-    Raises OSError, and UntrustedError; ValueError for what is no text or too long.
+    Raises OSError, and UntrustedError; ValueError for what is not text, or too long.
     """
     with trusted_folder(path.parent) as folder, os.fdopen(_open_own(path, folder)) as stream:
         text = stream.read(_LARGEST + 1)
     if len(text) > _LARGEST:
         raise ValueError(path)
     return text
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """Return the content of a file of `most` bytes at most, whoever owns it; raises OSError."""
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is longer than {size(most)}")
+    return data
 
 
 @contextlib.contextmanager

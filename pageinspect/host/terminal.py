@@ -1,4 +1,4 @@
-"""Lines on standard error beside the report, the one way for text that may hold names."""
+"""Lines on standard error, with control characters escaped: the one way for text with names."""
 
 import contextlib
 import sys
@@ -7,17 +7,17 @@ from ..units import printable
 
 
 def say(text: str) -> None:
-    """Write a line, with what is in it of control characters escaped."""
+    """Write a line with the name of the program; control characters are escaped."""
     write_line(f"pageinspect: {text}")
 
 
 def write_line(text: str) -> None:
-    """Write a line as say() does, with nothing before it."""
+    """Write a line; control characters are escaped."""
     write(printable(text) + "\n")
 
 
 def write(text: str) -> None:
-    """Write text that has nothing to escape; what standard error refuses ends no run."""
+    """Write text that needs no escaping. Errors of standard error are ignored."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
             sys.stderr.write(text)

@@ -25,8 +25,7 @@ SLOTS = 256
 class Reading:
     """What a page_type word says."""
 
-    # Not an IntEnum, nor is Code: numpy asks a member whether it is an array, which runs Python
-    # (3.11's enum) and swallows what a signal's handler raises in there. Plain ints it knows.
+    # Plain ints, as is Code: numpy compares these without a call of Python's enum.
     TYPE: Final = 0
     MAPCOUNT: Final = 1
     RESET: Final = 2

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from drgn import FaultError, Program
 
 from ..errors import PageInspectError
-from ..host.bounded import read_whole
+from ..host.files import read_whole
 from ..model.arch import KERNEL_HALF
 from .core_formats.limits import MOST_VMCOREINFO
 

@@ -1,7 +1,7 @@
 """One run of the tracer: from attach to the end, whichever of its ends comes first.
 
 A run ends with its command, after its seconds, or by a signal; all are clean ends with a report. A
-second signal ends it without one, wherever it is: in a write, say, to who does not read.
+second signal ends it without a report, wherever it is: for example in a write that blocks.
 """
 
 import contextlib

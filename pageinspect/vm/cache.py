@@ -4,19 +4,23 @@ Nobody but this user and root may change it, or any folder above it: what is in 
 read by apt and mmdebstrap as root. So a path in it stays what it was when it was looked at.
 
 An artefact is a file or a folder. It is built beside its final name and renamed when complete,
-under a lock of its own: an interrupted build leaves nothing under the final name, two builds at
-once do the work once, and what an interrupted one left is removed by the next.
+under a lock of its own: an interrupted build leaves nothing under the final name, and two builds at
+once do the work once. A process that outlives an interrupted build removes what it left; after a
+power cut, the next build does.
 """
 
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from ..errors import PageInspectError
 from ..host import files
+from ..host.processes import even_if_killed
 from ..paths import cache_folder
 from .progress import Progress, silent
 
@@ -39,21 +43,27 @@ def folder(*parts: str) -> Path:
 
 
 _WORK = ".building"
+_PATIENCE_S = 20.0
+"""How long the programs of a build may take to end, as in tools.py."""
+_LOOK_S = 0.1
 
 FOLDER_MODE = 0o755
 """Of folders in the cache whose files are read again, whatever the umask is."""
 
 
 @contextmanager
-def locked(target: Path, progress: Progress = silent) -> Iterator[None]:
-    """Hold the lock of an artefact, waiting for another process that builds it."""
+def locked(target: Path, progress: Progress = silent) -> Iterator[int]:
+    """Hold the lock of an artefact, waiting for another process that builds it.
+
+    Gives the descriptor of the lock file: the lock is held until no process has it open.
+    """
     with files.lock_file(target.parent / f".{target.name}.lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress(f"waiting for another process that builds {target.name}")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock
 
 
 def build_once(target: Path, build: Callable[[Path], Path], progress: Progress = silent) -> Path:
@@ -64,23 +74,33 @@ def build_once(target: Path, build: Callable[[Path], Path], progress: Progress =
     """
     if target.exists():
         return target
-    with locked(target, progress):
+    with locked(target, progress) as lock:
         if not target.exists():
             work = target.parent / f".{target.name}{_WORK}"
             remove(work)
             _sweep(target.parent)
-            work.mkdir(FOLDER_MODE)
-            try:
+            with even_if_killed(
+                partial(remove, work), [lock], orphaned=partial(_remove_orphaned, work)
+            ):
+                work.mkdir(FOLDER_MODE)
                 result = build(work)
                 _flush(result)
                 result.rename(target)
-            finally:
-                remove(work)
     return target
 
 
+def _remove_orphaned(work: Path) -> None:
+    """Remove the folder of a build that was killed, whose programs are about to end."""
+    end = time.monotonic() + _PATIENCE_S
+    while work.exists() and time.monotonic() < end:
+        with suppress(OSError):
+            remove(work)
+            return
+        time.sleep(_LOOK_S)
+
+
 def _sweep(where: Path) -> None:
-    """Remove what interrupted builds left in a folder: work that nobody holds the lock of."""
+    """Remove folders of interrupted builds: those whose lock is free."""
     for work in where.glob(f".*{_WORK}"):
         with files.lock_file(where / f"{work.name.removesuffix(_WORK)}.lock") as lock:
             try:
@@ -96,14 +116,6 @@ def _flush(path: Path) -> None:
         if each.is_file() and not each.is_symlink():
             with each.open("rb") as file:
                 os.fsync(file.fileno())
-
-
-def point(link: Path, name: str) -> None:
-    """Make the symbolic link `link` point to its sibling `name`, at one instant."""
-    temporary = link.parent / f".{link.name}.new"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(name)
-    temporary.rename(link)
 
 
 def remove(path: Path) -> None:

@@ -55,7 +55,7 @@ _CONSOLE_LINES = 20
 
 @dataclass(frozen=True)
 class Disks:
-    """The disks that a guest writes before and after its panic: files that nobody else sees."""
+    """The disks that a guest writes before and after its panic: files without a name."""
 
     dump: int
     answers: int

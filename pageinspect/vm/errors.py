@@ -2,7 +2,6 @@
 
 PageInspectError
 ├── BuildError         a kernel or the guest root cannot be built
-├── QmpError           QEMU refused a command
 └── GuestLostError     the guest is gone: panic, QEMU ended, never booted, or ran out of time
     └── GuestTimeoutError
         └── GuestSilentError
@@ -15,10 +14,6 @@ from ..errors import Exit, PageInspectError
 
 class BuildError(PageInspectError):
     """A kernel, an initrd or the guest root cannot be built."""
-
-
-class QmpError(PageInspectError):
-    """QEMU's monitor refused a command or did not answer."""
 
 
 class GuestLostError(PageInspectError):

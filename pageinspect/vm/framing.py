@@ -32,7 +32,7 @@ class Decoder:
         self._message: Message | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[Message, bytes]]:
-        """Add bytes and yield what they complete. Raises ValueError on what is no message."""
+        """Add bytes and yield what they complete. Raises ValueError on what is not a message."""
         self._buffer += data
         while True:
             if self._message is None:
@@ -46,7 +46,7 @@ class Decoder:
                 except RecursionError:
                     raise ValueError("a line of too many levels") from None
                 if not isinstance(message, dict):
-                    raise ValueError("a line that is no object")
+                    raise ValueError("a line that is not an object")
                 del self._buffer[: end + 1]
                 self._message = message
             size = self._message.get("size", 0)

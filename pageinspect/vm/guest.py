@@ -10,18 +10,20 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ..errors import PageInspectError
+from ..host.processes import even_if_killed
+from ..target.qemu.monitor import Monitor
 from . import accel, cache, catalogue, initrd, qemu, source, tools
 from .core_file import writing_core
 from .errors import GuestLostError, GuestTimeoutError
 from .kernel import BuiltKernel, build
 from .process import Completed, Connection, GuestProcess, Output
 from .progress import Progress, silent
-from .qmp import Monitor
 from .root import root
 
 BOOT_TIMEOUT_S = 120.0
@@ -38,6 +40,7 @@ _DUMP = "dump"
 
 # From the agent's silence to QEMU's end: a panic and a power-off take milliseconds.
 _LAST_BREATH_S = 10.0
+_LOOK_S = 0.05
 
 # A panic's registers and backtrace may follow the line that says so.
 _PANIC_LINES = 200
@@ -174,9 +177,12 @@ class Guest:
         return done
 
     def qmp(self, command: str, *, timeout: float = 30.0, **arguments: object) -> Any:
-        """Run a command of QEMU's monitor and return its answer; "_" in names stands for "-"."""
+        """Run a command of QEMU's monitor and return its answer; "_" in names stands for "-".
+
+        Raises RefusedError when QEMU refuses it, PageInspectError when it does not answer.
+        """
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
-        return self._monitor.execute(command, named, timeout)
+        return self._monitor.execute(command, named, timeout=timeout)
 
     def pause(self) -> None:
         """Stop all CPUs of the guest."""
@@ -219,7 +225,7 @@ class Guest:
         """
         self.pause()
         with writing_core(path, mode) as core:
-            self._monitor.pass_descriptor(_DUMP, core.fileno())
+            self._monitor.execute("getfd", {"fdname": _DUMP}, descriptor=core.fileno())
             protocol = f"fd:{_DUMP}"
             self.qmp("dump-guest-memory", timeout=_DUMP_TIMEOUT_S, paging=False, protocol=protocol)
 
@@ -278,17 +284,18 @@ class Guest:
         )
         if self._qmp_socket is not None:
             qemu.clear_socket(self._qmp_socket)
-            self._exit.callback(_forget, self._qmp_socket)
+            forget = partial(_forget, self._qmp_socket)
+            orphaned = partial(forget, _LAST_BREATH_S)
+            self._exit.enter_context(even_if_killed(forget, orphaned=orphaned))
         self._qemu = qemu.Qemu(machine)
         self._exit.callback(self._qemu.close)
         for end in theirs:
             end.close()
         self._agent = Connection(ours[0], self._explain)
         self._exit.callback(self._agent.close)
-        self._monitor = Monitor(ours[1])
-        self._exit.callback(self._monitor.close)
         self._agent.wait(lambda: self._agent.release is not None, timeout, "the guest did not boot")
-        self._monitor.connect(timeout)
+        self._monitor = Monitor(ours[1], "its monitor", timeout)
+        self._exit.callback(self._monitor.close)
 
     def _explain(self, kind: type[GuestLostError], what: str) -> GuestLostError:
         """Make the error for what could not be done, with why and the console's last lines."""
@@ -311,10 +318,21 @@ class Guest:
         return "it shut down"
 
 
-def _forget(qmp_socket: Path) -> None:
-    """Remove the socket of a QEMU that has ended, unless it is another's by now."""
-    with contextlib.suppress(PageInspectError, OSError):
-        qemu.clear_socket(qmp_socket)
+def _forget(qmp_socket: Path, patience: float = 0) -> None:
+    """Remove the socket of a QEMU that has ended, or does so within `patience` seconds.
+
+    It stays where another process listens at it by then.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            qemu.clear_socket(qmp_socket)
+        except (PageInspectError, OSError):
+            if time.monotonic() >= end:
+                return
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 def _memory_file(name: str, content: bytes) -> int:

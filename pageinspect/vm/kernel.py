@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import PageInspectError
-from ..host.files import read_trusted, write_trusted
+from ..host.files import point, read_trusted, write_trusted
 from . import cache, catalogue, initrd, packages, tools
 from .debian import Archive
 from .errors import BuildError
@@ -153,7 +153,7 @@ def _build(kernel: catalogue.Kernel, progress: Progress) -> BuiltKernel:
         return folder
 
     cache.build_once(home / name, fill, progress)
-    cache.point(home / "current", name)
+    point(home / "current", name)
     cache.prune(home, "[0-9]*", keep=1)
     ready = built(kernel)
     if ready is None:

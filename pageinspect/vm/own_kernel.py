@@ -1,7 +1,7 @@
-"""A developer's own kernel: a bzImage and, where it has some, its modules.
+"""A kernel of your own: a bzImage and, if it has any, its modules.
 
 The modules are copied before any program reads them: files are opened below the folder that was
-checked, links are not followed. Root takes only what nobody but root can change.
+checked, links are not followed. Root takes only what no other user can change.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
 
 def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent) -> BuiltKernel:
-    """Return a BuiltKernel for files of one's own, its modules packed once for each state of them.
+    """Return a BuiltKernel for your own files; modules are packed again when they changed.
 
     `modules` is a folder lib/modules/RELEASE or one that contains lib/modules/RELEASE, as
     INSTALL_MOD_PATH does. Raises UsageError when a path is not what it should be.
     """
     if not vmlinuz.is_file():
-        raise UsageError(f"{vmlinuz} is no kernel", "give the bzImage, arch/x86/boot/bzImage")
+        raise UsageError(f"{vmlinuz} is not a kernel", "give the bzImage, arch/x86/boot/bzImage")
     with _reading(vmlinuz), files.place_of(vmlinuz) as place:
         _check_owner(vmlinuz, os.stat(place.name, dir_fd=place.folder, follow_symlinks=False))
     name = vmlinuz.name
@@ -138,7 +138,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
     """Raise UntrustedError for what another user could have made, if this one is root."""
-    # All may write a link, as its mode says, and nobody can.
+    # The mode of a link is 0777, but a link cannot be written.
     is_link = stat.S_ISLNK(found.st_mode)
     loose = not files.is_ours(found) if is_link else files.others_write(found)
     if os.geteuid() == 0 and loose:

@@ -33,7 +33,7 @@ class Resolved:
 
 
 # From 6.19 on an image package is empty and depends on binary, modules and base; headers depend on
-# common headers and kbuild. The compiler, initramfs tools and the plain linux-base are no part.
+# common headers and kbuild. The compiler, initramfs tools and the plain linux-base are not needed.
 _PARTS = re.compile(r"linux-(image|binary|modules|base|headers|kbuild)-\d.*")
 
 

@@ -222,6 +222,6 @@ class GuestProcess:
         self._connection.wait(condition, timeout, f"{self.argv[0]} in the guest did not end")
 
     def _send(self, what: str, payload: bytes = b"", **more: Any) -> None:
-        # A process that ended hears nothing, which is no error.
+        # To a process that has ended nothing is sent, which is not an error.
         if self.status is None:
             self._connection.send({"do": what, "id": self._number, **more}, payload)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..host import files
+from ..host.processes import ending_with_this
 from . import tools
 from .agent import PORT_NAME
 
@@ -22,7 +23,7 @@ _CPU = {KVM: "host,la57=off", TCG: "max,la57=off,cx16=off"}
 
 # One thread emulates all CPUs in turn. With a thread each, a CPU may run what another has just
 # patched, and a 7.3 kernel on a busy host panics on a breakpoint that it patched away (an int3) in
-# one boot out of fifty. A guest is no slower for it: little of what it does is parallel.
+# one boot out of fifty. A guest is not slower: little of its work is parallel.
 _ACCELERATOR = {KVM: "kvm", TCG: "tcg,thread=single"}
 
 # panic=-1 reboots at once, which -no-reboot turns into QEMU's end: a panic is noticed at once.
@@ -46,7 +47,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 @dataclass(frozen=True)
 class Machine:
-    """All that QEMU is told. Paths may be /dev/fd/N with N in `descriptors`."""
+    """The configuration of QEMU. Paths may be /dev/fd/N with N in `descriptors`."""
 
     accelerator: str
     kernel: Path
@@ -169,8 +170,7 @@ class Qemu:
         self._said = os.memfd_create("qemu-stderr")
         sockets = [fd for fd in (machine.agent, machine.monitor) if fd is not None]
         self._process = subprocess.Popen(
-            # The signal comes when the thread that starts QEMU ends, even by SIGKILL.
-            ["setpriv", "--pdeathsig", "KILL", *command_line(machine)],
+            ending_with_this(command_line(machine)),
             stdin=subprocess.DEVNULL,
             stdout=self._said,
             stderr=self._said,
@@ -209,7 +209,7 @@ class Qemu:
 
 
 def clear_socket(path: Path) -> None:
-    """Remove a socket at which nobody listens, as a QEMU that was killed leaves it.
+    """Remove a socket at which no process listens, as a killed QEMU leaves it.
 
     Raises UsageError for a socket in use, and for any other file: QEMU would replace it.
     """

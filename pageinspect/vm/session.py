@@ -1,9 +1,9 @@
 """A command in a guest on behalf of this process: its streams, signals and terminal."""
 
+import functools
 import os
 import shutil
 import signal
-import sys
 import termios
 import threading
 import time
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..host.signals import settled
+from ..host.processes import even_if_killed
 from .errors import GuestLostError
 from .guest import Guest
 from .progress import Progress
@@ -29,7 +29,7 @@ ESCAPE = b"\x1d"
 
 
 class _Session:
-    """What the command's output and this process's input need to know of each other."""
+    """State that the output of a command and the input of this process share."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -59,30 +59,26 @@ class _Session:
                 self.process.write(data)
             self.process.close_stdin()
         except (OSError, GuestLostError):
-            return  # the main thread says what happened
+            return  # the main thread reports it
 
 
 def run_command(guest: Guest, argv: Sequence[str], timeout: float | None, say: Progress) -> int:
     """Run a command with this process's streams and return its status as a shell would.
 
     The first KeyboardInterrupt interrupts the command, a second one is raised. Raises
-    GuestLostError, GuestTimeoutError, and BrokenPipeError when nobody reads the output any more.
+    GuestLostError, GuestTimeoutError, and BrokenPipeError when the reader of the output left.
     """
     session = _Session(guest)
     end = None if timeout is None else time.monotonic() + timeout
-    started = False
-    try:
-        session.process = guest.start(argv, on_output=session.output)
-        started = True
-        threading.Thread(target=session.input, kwargs={"terminal": False}, daemon=True).start()
-        status = session.process.wait(timeout)
-    except KeyboardInterrupt:
-        if not started:
-            raise
-        settled()
-        session.process.send_signal(signal.SIGINT)
-        say("interrupted the command; Ctrl-C again ends the guest")
-        status = session.process.wait(None if end is None else max(end - time.monotonic(), 0))
+    session.process = guest.start(argv, on_output=session.output)
+    with _interruptible():
+        try:
+            threading.Thread(target=session.input, kwargs={"terminal": False}, daemon=True).start()
+            status = session.process.wait(timeout)
+        except KeyboardInterrupt:
+            session.process.send_signal(signal.SIGINT)
+            say("interrupted the command; Ctrl-C again ends the guest")
+            status = session.process.wait(None if end is None else max(end - time.monotonic(), 0))
     if session.broken is not None:
         raise session.broken
     return _shell_status(status)
@@ -118,10 +114,21 @@ def _shell_status(status: int) -> int:
 
 
 @contextmanager
-def _raw_terminal() -> Iterator[None]:
-    before = termios.tcgetattr(sys.stdin)
+def _interruptible() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt, where it would end this process."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        tty.setraw(sys.stdin)
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _raw_terminal() -> Iterator[None]:
+    before = termios.tcgetattr(0)
+    restore = functools.partial(termios.tcsetattr, 0, termios.TCSADRAIN, before)
+    with even_if_killed(restore, keep=[0]):
+        tty.setraw(0)
+        yield

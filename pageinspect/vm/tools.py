@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import PageInspectError
+from ..host.processes import ending_with_this
 from .errors import BuildError
 
 PACKAGE_OF = {
@@ -41,7 +42,7 @@ _LAST_LINES = 5
 _GRACE_S = 20.0
 
 _NO_PROPAGATION = "cannot change root filesystem propagation"
-"""What unshare says where / is no mount point."""
+"""The error of unshare where / is not a mount point."""
 
 _CHROOT_HINT = (
     "this is a chroot whose / is not a mount point: `mount --bind ROOT ROOT` before `chroot ROOT`, "
@@ -81,16 +82,14 @@ def run(
 
     `stdin` is a file or bytes to give it; nothing is the default. Raises BuildError when it fails:
     `why` says what could not be done, the last lines of its standard error follow, and `hint` says
-    what to do. The program is told to end when this process ends, however that ends. `contained` is
+    what to do. The program gets a signal when this process ends, however that ends. `contained` is
     for one that mounts things and does not always undo it: its mounts and processes end with it.
     Only root can contain, so other users' programs are not.
     """
     name = str(argv[0])
     require(program for program in (name, "setpriv") if "/" not in program)
     contained = contained and os.geteuid() == 0
-    command = ["setpriv", "--pdeathsig", "KILL" if contained else "TERM"]
-    command += _CONTAIN if contained else ()
-    command += [find(name) or name, *map(str, argv[1:])]
+    command = [*(_CONTAIN if contained else ()), find(name) or name, *map(str, argv[1:])]
     with contextlib.ExitStack() as stack:
         source: IO[bytes] | int = (
             subprocess.PIPE if isinstance(stdin, bytes) else subprocess.DEVNULL
@@ -98,7 +97,12 @@ def run(
         if isinstance(stdin, Path):
             source = stack.enter_context(stdin.open("rb"))
         process = subprocess.Popen(
-            command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=cwd
+            ending_with_this(command, "KILL" if contained else "TERM"),
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
         )
         try:
             out, said = process.communicate(stdin if isinstance(stdin, bytes) else None)

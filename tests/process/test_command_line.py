@@ -21,7 +21,7 @@ from pageinspect.cli.parser import COMMANDS, build_parser
 from pageinspect.errors import PageInspectError
 
 HEAVY = ("drgn", "_drgn", "bcc", "numpy", "tabulate", "tqdm", "dataclasses", "inspect", "json")
-HEAVY_FOR_HELP = (*HEAVY, "typing", "pathlib", "subprocess", "tempfile", "importlib.metadata")
+HEAVY_FOR_HELP = (*HEAVY, "pathlib", "subprocess", "tempfile", "importlib.metadata")
 
 
 def pageinspect(*args: object) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 import ctypes
 import io
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -132,83 +133,16 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 def test_an_error_that_nobody_expected_says_where_it_was() -> None:
     with pytest.raises(PageInspectError) as error:
         isolation.explained(lambda: list(progress.paced(iter([][0:1] or {}["x"]))), CORE)
-    assert "some core cannot be made sense of: 'x' (KeyError" in error.value.message
+    assert "some core cannot be decoded: 'x' (KeyError" in error.value.message
     assert "damaged" in error.value.hint
 
 
-PROGRAM = """
-import sys, time
-from pathlib import Path
-from pageinspect.cli import isolation
-from pageinspect.host.signals import end_by_signals
-
-end_by_signals()
-
-def task():
-    try:
-        Path(sys.argv[1]).touch()
-        time.sleep(60)
-    finally:
-        # Long enough for what would interrupt it once more.
-        time.sleep(0.3)
-        Path(sys.argv[1]).unlink()
-    return 0
-
-sys.exit(isolation.apart(task, Path("core")))
-"""
-
-
-@pytest.mark.parametrize(
-    ("signum", "status"),
-    [
-        (signal.SIGTERM, 143),
-        (signal.SIGINT, 130),
-        (signal.SIGHUP, 129),
-        (signal.SIGKILL, -signal.SIGKILL),
-    ],
-)
-def test_the_child_ends_with_its_parent_and_cleans_up(
-    tmp_path: Path, signum: int, status: int
-) -> None:
-    working = tmp_path / "working"
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(working)]) as process:
-        until(working.exists)
-        process.send_signal(signum)
-        assert process.wait(20) == status
-    until(lambda: not working.exists())
-
-
-SLEEPER = """
-import signal, sys, time
-from pathlib import Path
-from pageinspect.cli import isolation
-
-def task():
-    seen = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143) if seen else seen.append(1))
-    Path(sys.argv[1]).touch()
-    time.sleep(60)
-
-sys.exit(isolation.apart(task, Path("core")))
-"""
-
-
-def test_a_child_that_missed_a_signal_gets_it_again(tmp_path: Path) -> None:
-    working = tmp_path / "working"
-    with subprocess.Popen([sys.executable, "-c", SLEEPER, str(working)]) as process:
-        until(working.exists)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 143
-
-
 STUCK = """
-import itertools, sys
+import itertools, signal, sys
 from pathlib import Path
 from pageinspect.cli import isolation
-from pageinspect.host.signals import end_by_signals
 
-isolation._GRACE_S = 0.5
-end_by_signals()
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 def task():
     Path(sys.argv[1]).touch()
@@ -220,23 +154,44 @@ sys.exit(isolation.apart(task, Path("core")))
 
 
 @pytest.mark.parametrize(
-    ("signum", "status"),
-    [
-        (signal.SIGTERM, 143),
-        (signal.SIGINT, 130),
-        (signal.SIGHUP, 129),
-        (signal.SIGKILL, -signal.SIGKILL),
-    ],
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda n: n.name
 )
-def test_a_child_that_hears_no_signal_is_ended(tmp_path: Path, signum: int, status: int) -> None:
+def test_a_child_ends_with_its_parent_even_in_c(tmp_path: Path, number: signal.Signals) -> None:
     working = tmp_path / "working"
     with subprocess.Popen([sys.executable, "-c", STUCK, str(working)]) as process:
         until(working.exists)
         begun = children(process.pid)
-        process.send_signal(signum)
-        assert process.wait(20) == status
+        process.send_signal(number)
+        assert process.wait(20) == -number
     assert begun
     until(lambda: all(map(has_ended, begun)))
+
+
+INTERRUPTED = """
+import itertools, os, sys
+from pathlib import Path
+from pageinspect.cli import isolation
+
+def task():
+    Path(sys.argv[1]).touch()
+    return sum(itertools.repeat(1))
+
+try:
+    isolation.apart(task, Path("core"))
+except KeyboardInterrupt:
+    os.waitpid(-1, 0)
+"""
+
+
+def test_a_script_that_is_interrupted_has_no_child_left(tmp_path: Path) -> None:
+    working = tmp_path / "working"
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(working)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(working.exists)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert said.splitlines()[-1] == "ChildProcessError: [Errno 10] No child processes"
 
 
 def test_an_error_of_the_child_itself_is_reported() -> None:
@@ -253,22 +208,22 @@ def test_an_error_of_the_child_itself_is_reported() -> None:
 
 
 @pytest.mark.parametrize("leave", [False, True])
-def test_the_terminal_reaches_the_child_once(tmp_path: Path, leave: bool) -> None:
+def test_a_terminal_ends_parent_and_child(tmp_path: Path, leave: bool) -> None:
     working = tmp_path / "working"
-    master, slave = os.openpty()
-    with subprocess.Popen(
-        ["setsid", "--ctty", "--wait", sys.executable, "-c", PROGRAM, str(working)], stdin=slave
-    ) as process:
-        os.close(slave)
-        until(working.exists)
-        if leave:
-            os.close(master)
-        else:
-            os.write(master, b"\x03")
-        assert process.wait(20) == (129 if leave else 130)
-    assert not working.exists()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", STUCK, str(working)])  # noqa: S606
+    until(working.exists)
+    begun = children(pid)
     if not leave:
-        os.close(master)
+        os.write(terminal, b"\x03")
+    else:
+        os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == -(signal.SIGHUP if leave else signal.SIGINT)
+    until(lambda: all(map(has_ended, begun)))
+    if not leave:
+        os.close(terminal)
 
 
 def test_an_error_has_a_line_of_its_own() -> None:
@@ -295,7 +250,5 @@ def test_files_that_were_given_are_blamed_with_what_is_read() -> None:
     for core, what in ((Path("core"), "core"), (None, "this kernel")):
         with pytest.raises(PageInspectError) as caught:
             isolation.explained(fail, core, [Path("my.btf")])
-        assert caught.value.message.startswith(
-            f"{what} with my.btf cannot be made sense of: member"
-        )
+        assert caught.value.message.startswith(f"{what} with my.btf cannot be decoded: member")
         assert "is my.btf whole, and of the very same build?" in caught.value.hint

@@ -22,6 +22,7 @@ from pageinspect.cli.options import keep_answers
 from pageinspect.cli.output import check_output, open_output
 from pageinspect.cli.trace_output import open_stream
 from pageinspect.errors import PageInspectError
+from pageinspect.host import files
 from pageinspect.host.files import only_ours, place_of
 from pageinspect.model.provenance import Provenance
 from pageinspect.target.open import Target
@@ -147,6 +148,50 @@ def replace_temporary(folder: Path, target: Path) -> None:
     plant(path, target)
 
 
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no files without a name, as NFS; the error is that of old kernels."""
+    monkeypatch.setattr(files, "_UNNAMED", os.O_RDWR | os.O_DIRECTORY)
+
+
+def test_a_file_has_no_name_until_it_is_whole(theirs: Path) -> None:
+    for text in ("first", "second"):
+        before = list(theirs.iterdir())
+        with open_output(theirs / "report") as stream:
+            stream.write(text)
+            assert list(theirs.iterdir()) == before
+        assert [path.name for path in theirs.iterdir()] == ["report"]
+        assert (theirs / "report").read_text() == text
+
+
+def test_a_link_in_place_of_the_file_is_replaced(theirs: Path, victim: Path) -> None:
+    with open_output(theirs / "report") as stream:
+        stream.write("report")
+        plant(theirs / "report", victim)
+    assert not (theirs / "report").is_symlink()
+    assert (theirs / "report").read_text() == "report"
+
+
+def test_a_link_in_place_of_the_name_on_the_way_is_refused(
+    theirs: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def link_and_lose(source: str, name: str, *, dst_dir_fd: int) -> None:
+        link(source, name, dst_dir_fd=dst_dir_fd)
+        if name != "report":
+            as_other((theirs / name).unlink)
+            plant(theirs / name, victim)
+
+    write(theirs / "report", "first")
+    monkeypatch.setattr(os, "link", link_and_lose)
+    with pytest.raises(PageInspectError, match="while it was written"):
+        write(theirs / "report", "second")
+    assert [path.name for path in theirs.iterdir()] == ["report"]
+    assert (theirs / "report").read_text() == "first"
+
+
+@pytest.mark.usefixtures("named")
 def test_a_link_in_place_of_the_temporary_file(theirs: Path, victim: Path) -> None:
     def attempt() -> None:
         with open_output(theirs / "report") as stream:
@@ -157,6 +202,7 @@ def test_a_link_in_place_of_the_temporary_file(theirs: Path, victim: Path) -> No
         attempt()
 
 
+@pytest.mark.usefixtures("named")
 def test_the_temporary_file_has_a_name_that_nobody_can_guess(tmp_path: Path) -> None:
     names = set()
     for _ in range(20):
@@ -179,7 +225,10 @@ def fake_guest() -> Any:
         with open(os.dup(passed[where]) if kind == "fd" else where, "wb") as out:  # noqa: PTH123
             out.write(b"memory")
 
-    monitor = SimpleNamespace(pass_descriptor=passed.__setitem__)
+    def execute(_command: str, names: dict[str, str], *, descriptor: int) -> None:
+        passed[names["fdname"]] = descriptor
+
+    monitor = SimpleNamespace(execute=execute)
     return SimpleNamespace(pause=lambda: None, qmp=qmp, _monitor=monitor)
 
 

@@ -1,4 +1,4 @@
-"""ELF cores made by hand."""
+"""ELF cores made by hand, and the layout of their headers."""
 
 import struct
 import subprocess
@@ -18,31 +18,47 @@ NUMBER(kimage_voffset)=0xffff800070000000
 LONG_VMCOREINFO = b"OSRELEASE=6.12.0\nPAGESIZE=4096\n" + b"X=1\n" * (MOST_VMCOREINFO // 4)
 """Longer than it may be."""
 X86_64, I386, AARCH64 = 62, 3, 183
+CORE = 4
+LOAD, NOTE = 1, 4
+HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+SEGMENT = struct.Struct("<IIQQQQQQ")
+_HEADER_32 = struct.Struct("<16sHHIIIIIHHHHHH")
+_SEGMENT_32 = struct.Struct("<IIIIIIII")
 
 
-def note(name: bytes, text: bytes) -> bytes:
+def note(name: bytes, text: bytes, kind: int = 0) -> bytes:
     padded = [part + bytes(-len(part) % 4) for part in (name + b"\0", text)]
-    return struct.pack("<III", len(name) + 1, len(text), 0) + b"".join(padded)
+    return struct.pack("<III", len(name) + 1, len(text), kind) + b"".join(padded)
+
+
+def segment(kind: int, offset: int, physical: int, held: int, size: int | None = None) -> bytes:
+    """Return a program header for `held` bytes of the file, and `size` bytes of memory."""
+    return SEGMENT.pack(kind, 7, offset, 0, physical, held, held if size is None else size, 4)
+
+
+def elf(*segments: bytes, machine: int = X86_64, flags: int = 0) -> bytes:
+    """Return the header of a core, and these program headers behind it."""
+    sizes = (HEADER.size, SEGMENT.size, len(segments), 0, 0, 0)
+    ident = b"\x7fELF\2\1\1"
+    header = HEADER.pack(ident, CORE, machine, 1, 0, HEADER.size, 0, flags, *sizes)
+    return header + b"".join(segments)
 
 
 def elf_core(
     machine: int, *, bits: int = 64, kernel: bool = True, vmcoreinfo: bytes = VMCOREINFO
 ) -> bytes:
     """Return an ELF core with one page of memory, and VMCOREINFO when it is a kernel's."""
-    wide = bits == 64
     notes = note(b"VMCOREINFO", vmcoreinfo) if kernel else note(b"CORE", bytes(336))
-    header = struct.Struct("<16sHHIQQQIHHHHHH" if wide else "<16sHHIIIIIHHHHHH")
-    segment = struct.Struct("<IIQQQQQQ" if wide else "<IIIIIIII")
-    at = header.size + 2 * segment.size
-    ident = b"\x7fELF" + bytes((2 if wide else 1, 1, 1)) + bytes(9)
-    sizes = (header.size, segment.size, 2, 0, 0, 0)
-    out = header.pack(ident, 4, machine, 1, 0, header.size, 0, 0, *sizes)
-    if wide:
-        out += segment.pack(4, 0, at, 0, 0, len(notes), len(notes), 4)
-        out += segment.pack(1, 7, 4096, 0, 0, 4096, 4096, 4096)
+    if bits == 64:
+        at = HEADER.size + 2 * SEGMENT.size
+        of_notes = segment(NOTE, at, 0, len(notes))
+        out = elf(of_notes, segment(LOAD, 4096, 0, 4096), machine=machine)
     else:
-        out += segment.pack(4, at, 0, 0, len(notes), len(notes), 0, 4)
-        out += segment.pack(1, 4096, 0, 0, 4096, 4096, 7, 4096)
+        at = _HEADER_32.size + 2 * _SEGMENT_32.size
+        sizes = (_HEADER_32.size, _SEGMENT_32.size, 2, 0, 0, 0)
+        out = _HEADER_32.pack(b"\x7fELF\1\1\1", CORE, machine, 1, 0, _HEADER_32.size, 0, 0, *sizes)
+        out += _SEGMENT_32.pack(NOTE, at, 0, 0, len(notes), len(notes), 0, 4)
+        out += _SEGMENT_32.pack(LOAD, 4096, 0, 4096, 4096, 4096, 7, 4096)
     return (out + notes).ljust(8192, b"\0")
 
 

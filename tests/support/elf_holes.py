@@ -1,13 +1,12 @@
 """Cores that lack a part: what a core's program headers say is changed in place, and put back."""
 
 import contextlib
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SEGMENT = struct.Struct("<IIQQQQQQ")
-_LOAD, _OFFSET, _PHYS, _IN_FILE, _IN_MEMORY = 1, 2, 4, 5, 6
+from elf_builder import HEADER, LOAD, SEGMENT
+
+_OFFSET, _PHYS, _IN_FILE, _IN_MEMORY = 2, 4, 5, 6
 
 
 @contextlib.contextmanager
@@ -17,23 +16,23 @@ def without(core: Path, start: int, end: int, *, cut_off: bool = False) -> Itera
     No segment has them; or (`cut_off`) one has, at a place in the file beyond its end.
     """
     with core.open("r+b") as file:
-        head = file.read(_HEADER.size)
-        fields = list(_HEADER.unpack(head))
+        head = file.read(HEADER.size)
+        fields = list(HEADER.unpack(head))
         file.seek(fields[5])
         size = file.seek(0, 2)
         file.seek(fields[5])
-        segments = [list(_SEGMENT.unpack(file.read(_SEGMENT.size))) for _ in range(fields[10])]
-        (whole,) = (s for s in segments if s[0] == _LOAD and s[_PHYS] < start < end < _end(s))
+        segments = [list(SEGMENT.unpack(file.read(SEGMENT.size))) for _ in range(fields[10])]
+        (whole,) = (s for s in segments if s[0] == LOAD and s[_PHYS] < start < end < _end(s))
         parts = [_part(whole, whole[_PHYS], start), _part(whole, end, _end(whole))]
         if cut_off:
             parts.append(_part(whole, start, end))
             parts[-1][_OFFSET] += size
         changed = [s for s in segments if s is not whole] + parts
         file.seek(size)
-        file.write(b"".join(_SEGMENT.pack(*segment) for segment in changed))
+        file.write(b"".join(SEGMENT.pack(*segment) for segment in changed))
         fields[5], fields[10] = size, len(changed)
         file.seek(0)
-        file.write(_HEADER.pack(*fields))
+        file.write(HEADER.pack(*fields))
         file.flush()
         try:
             yield core

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from drgn import FaultError
+from elf_builder import LOAD, elf, segment
 from synthetic import MODERN
 
 from pageinspect.vmemmap.elf_mmap import MappedVmemmap, map_vmemmap
@@ -58,29 +59,8 @@ class Machine:
         headers = 64 + 2 * 56
         first = headers + self.gap
         with self.path.open("wb") as file:
-            file.write(
-                struct.pack(
-                    "<16sHHIQQQIHHHHHH",
-                    b"\x7fELF\x02\x01\x01",
-                    4,
-                    62,
-                    1,
-                    0,
-                    64,
-                    0,
-                    0,
-                    64,
-                    56,
-                    2,
-                    0,
-                    0,
-                    0,
-                )
-            )
-            for physical, data, offset in ((0, self.low, first), (HIGH, self.high, first + LOW)):
-                file.write(
-                    struct.pack("<IIQQQQQQ", 1, 0, offset, 0, physical, len(data), len(data), 0)
-                )
+            parts = (first, 0, len(self.low)), (first + LOW, HIGH, len(self.high))
+            file.write(elf(*(segment(LOAD, *part) for part in parts)))
             file.write(bytes(self.gap))
             file.write(self.low.tobytes())
             file.write(self.high.tobytes())

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from guest_process import SOON_S
 
-from pageinspect.vm.errors import GuestTimeoutError, QmpError
+from pageinspect.target.qemu.monitor import RefusedError
+from pageinspect.vm.errors import GuestTimeoutError
 from pageinspect.vm.guest import Guest, GuestCommandError
 
 
@@ -122,7 +123,7 @@ def test_the_balloon_takes_and_gives_back(guest: Guest) -> None:
 
 
 def test_a_refused_monitor_command_is_an_error(guest: Guest) -> None:
-    with pytest.raises(QmpError, match="no-such-command"):
+    with pytest.raises(RefusedError, match="no-such-command"):
         guest.qmp("no-such-command")
 
 

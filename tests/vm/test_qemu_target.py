@@ -23,7 +23,7 @@ BARRED = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 
 REGISTERS = """
 import json, pathlib, sys
-from pageinspect.target.qemu import open_guest
+from pageinspect.target.qemu.open import open_guest
 with open_guest(pathlib.Path(sys.argv[1]), pause=True) as target:
     print(json.dumps(target.registers()))
 """

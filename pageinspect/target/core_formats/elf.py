@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...model import arch
+from ...model.elf import HEADER, LOAD, MAGIC, NOTE, ProgramHeader
 from .limits import excess
 
-MAGIC = b"\x7fELF"
 CORE, X86_64 = 4, 62
 MACHINES = {
     3: "i386",
@@ -29,16 +29,10 @@ MACHINES = {
 """Names of e_machine."""
 
 _WIDE_AND_LITTLE = b"\x7fELF\x02\x01"
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SEGMENT = np.dtype(
-    [
-        *(("type", "<u4"), ("flags", "<u4"), ("offset", "<u8"), ("virtual", "<u8")),
-        *(("physical", "<u8"), ("held", "<u8"), ("size", "<u8"), ("align", "<u8")),
-    ]
-)
+_SEGMENT = np.dtype([*zip(ProgramHeader._fields, ["<u4"] * 2 + ["<u8"] * 6, strict=True)])
 _SECTION_BYTES = 64
 _SH_INFO = 44
-_LOAD, _NOTE, _MANY = 1, 4, 0xFFFF
+_MANY = 0xFFFF
 _INCOMPLETE = 1
 """In e_flags, by makedumpfile: DUMP_ELF_INCOMPLETE."""
 _MOST_SEGMENTS = 1 << 22
@@ -124,12 +118,12 @@ def identify(start: bytes) -> tuple[int, int] | None:
 def read_headers(file: IO[bytes]) -> Headers | None:
     """Return the headers of a core of x86_64, None for other files. Raises ElfError."""
     file.seek(0)
-    start = file.read(_HEADER.size)
+    start = file.read(HEADER.size)
     if not start.startswith(_WIDE_AND_LITTLE) or identify(start) != (CORE, X86_64):
         return None
-    if len(start) < _HEADER.size:
+    if len(start) < HEADER.size:
         raise CutOffError("is cut off in its headers")
-    _, _, _, _, _, offset, sections, flags, _, width, count, *_ = _HEADER.unpack(start)
+    _, _, _, _, _, offset, sections, flags, _, width, count, *_ = HEADER.unpack(start)
     if count == _MANY:
         # Then the first section, which is none, has their number.
         section = _at(file, sections, _SECTION_BYTES)
@@ -137,14 +131,14 @@ def read_headers(file: IO[bytes]) -> Headers | None:
     if width != _SEGMENT.itemsize or count > _MOST_SEGMENTS:
         raise ElfError("has a header that makes no sense")
     table = np.frombuffer(_at(file, offset, count * width), _SEGMENT)
-    of_notes = table[table["type"] == _NOTE]
+    of_notes = table[table["type"] == NOTE]
     if problem := excess(0, sum(of_notes["held"].tolist())):
         raise ElfError(problem)
     data = b"".join(_at(file, int(row["offset"]), int(row["held"])) for row in of_notes)
     longest = max((len(text) for name, _, text in notes(data) if name == b"VMCOREINFO"), default=0)
     if problem := excess(longest, 0):
         raise ElfError(problem)
-    return Headers(table[table["type"] == _LOAD], data, not flags & _INCOMPLETE)
+    return Headers(table[table["type"] == LOAD], data, not flags & _INCOMPLETE)
 
 
 def _at(file: IO[bytes], offset: int, size: int) -> bytes:

@@ -1,27 +1,26 @@
-"""Reads a guest's memory through its monitor alone, for who may not look into QEMU's.
+"""Reads a guest's memory through its monitor alone, where QEMU's memory cannot be read.
 
 QEMU writes any part of a guest's memory as a small ELF core to a file that it is given, much faster
 than it prints it (`xp`). A guest that runs is stopped for the milliseconds that this takes.
 """
 
 import os
-import struct
 import time
-from collections.abc import Iterator
 
 from drgn import FaultError
 
 from ...errors import PageInspectError
+from ...model import elf
+from ..core_formats.elf import notes
 from .monitor import Monitor, RefusedError
 
 BLOCK = 2 << 20
-"""Bytes that are asked for at once."""
+"""Bytes of one request."""
 
 _LASTS_S = 1.0
-"""Seconds for which what was read of a guest that runs is taken to be so."""
+"""Seconds for which memory of a running guest is cached."""
 
 _NAME = "pageinspect-memory"
-_PT_LOAD, _PT_NOTE = 1, 4
 
 _MOST_BESIDES = 16 << 20
 """Bytes that a core may have besides memory: QEMU writes a KiB for each CPU."""
@@ -31,7 +30,7 @@ _MOST_SEGMENTS = 64
 
 
 class MonitorMemory:
-    """A memory reader for drgn. With `lasting`, what was read once does not change."""
+    """A memory reader for drgn. With `lasting`, the memory does not change and is read once."""
 
     def __init__(self, monitor: Monitor, *, lasting: bool) -> None:
         self._monitor = monitor
@@ -67,14 +66,14 @@ class MonitorMemory:
     def _dump(self, start: int) -> list[tuple[int, bytes]]:
         """Return (address, bytes) of each piece of RAM in a block."""
         try:
-            elf = dump(self._monitor, start, BLOCK)
+            core = dump(self._monitor, start, BLOCK)
         except RefusedError:
             return []
         pieces, room = [], BLOCK
-        for kind, physical, offset, length in _segments(elf):
-            if kind == _PT_LOAD and length <= room:
-                room -= length
-                pieces.append((physical, elf[offset : offset + length]))
+        for part in _segments(core):
+            if part.type == elf.LOAD and part.held <= room:
+                room -= part.held
+                pieces.append((part.physical, core[part.offset : part.offset + part.held]))
         return pieces
 
 
@@ -82,19 +81,13 @@ def read_vmcoreinfo(monitor: Monitor) -> str:
     """Return the lines of VMCOREINFO that the guest has given to QEMU; "" when it has not."""
     try:
         # Every x86 machine has RAM at 0.
-        elf = dump(monitor, 0, 1)
+        core = dump(monitor, 0, 1)
     except RefusedError:
         return ""
-    notes = (segment for segment in _segments(elf) if segment[0] == _PT_NOTE)
-    _, _, at, length = next(notes, (0, 0, 0, 0))
-    end = min(at + length, len(elf))
-    while at + 12 <= end:
-        name_size, size, _ = struct.unpack_from("<III", elf, at)
-        content = at + 12 + -(-name_size // 4) * 4
-        if elf[at + 12 : at + 12 + name_size] == b"VMCOREINFO\0":
-            return elf[content : content + size].rstrip(b"\0").decode("ascii", "replace")
-        at = content + -(-size // 4) * 4
-    return ""
+    parts = (part for part in _segments(core) if part.type == elf.NOTE)
+    data = next((core[part.offset : part.offset + part.held] for part in parts), b"")
+    texts = (text for name, _, text in notes(data) if name == b"VMCOREINFO")
+    return next(texts, b"").rstrip(b"\0").decode("ascii", "replace")
 
 
 def dump(monitor: Monitor, start: int, length: int) -> bytes:
@@ -116,20 +109,11 @@ def dump(monitor: Monitor, start: int, length: int) -> bytes:
         os.close(file)
 
 
-def _segments(elf: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (type, physical address, offset, length) of each segment of an ELF core.
-
-    Raises PageInspectError for what QEMU does not write.
-    """
+def _segments(core: bytes) -> list[elf.ProgramHeader]:
+    """Return the segments of a core. Raises PageInspectError for what QEMU does not write."""
     try:
-        (table,) = struct.unpack_from("<Q", elf, 32)
-        size, count = struct.unpack_from("<HH", elf, 54)
-        for i in range(min(count, _MOST_SEGMENTS)):
-            kind, _, offset, _, physical, length = struct.unpack_from(
-                "<IIQQQQ", elf, table + size * i
-            )
-            yield kind, physical, offset, length
-    except (struct.error, OverflowError):
+        return elf.program_headers(lambda size, at: core[at : at + size], _MOST_SEGMENTS)
+    except ValueError:
         raise PageInspectError(
             "the monitor does not answer dump-guest-memory as QEMU does", "is it QEMU's?"
         ) from None

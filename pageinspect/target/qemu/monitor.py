@@ -1,7 +1,7 @@
-"""A client of QEMU's monitor (QMP) that a hostile server can neither hold up nor flood.
+"""A client of QEMU's monitor (QMP) that a hostile server can neither block nor flood.
 
-The library `qemu.qmp`, which the test harness uses, passes no descriptors to QEMU and does not say
-which process sent an answer.
+The library `qemu.qmp` needs an event loop, has no deadlines, and does not say which process sent an
+answer.
 """
 
 import contextlib
@@ -13,21 +13,22 @@ import stat
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from ...errors import PageInspectError
-from ...host.processes import Watcher
+from ...host.processes import even_if_killed
 
 GREETING_S = 3.0
-"""Seconds for the greeting, which a monitor sends at once to whom it serves."""
+"""Seconds for the greeting, which a monitor sends as soon as it serves a client."""
 
 ANSWER_S = 30.0
-"""Seconds for a command and its answer, whatever else is said meanwhile."""
+"""Seconds for a command and its answer, events in between included."""
 
 LARGEST = 8 << 20
-"""Bytes that may come until a command is answered. The longest answer needed, to `info mtree -f`,
-has some hundred KiB."""
+"""Bytes that are read until a command is answered. The longest answer that is needed, to
+`info mtree -f`, has some hundred KiB."""
 
 _WATCHER_ANSWER_S = 10.0
 _AT_ONCE = 1 << 16
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 
 class Peer(NamedTuple):
-    """A process at the other end of the socket, as the kernel tells."""
+    """A process at the other end of the socket, as the kernel reports it."""
 
     pid: int
     """0 when it is in another PID namespace."""
@@ -52,19 +53,25 @@ class RefusedError(PageInspectError):
 
 
 class Monitor:
-    """A connection to the monitor at a Unix socket. Raises PageInspectError when there is none."""
+    """A connection to a monitor over a Unix socket, of one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self, connection: socket.socket, name: str, greeting_s: float | None = None
+    ) -> None:
+        """Take the greeting within `greeting_s` (GREETING_S); `name` is the monitor's, in errors.
+
+        Raises PageInspectError when there is no monitor at the other end.
+        """
+        self.name = name
         self.answering = Peer(0, 0, 0)
         """The process that sent the last answer; uid and gid are its real ones."""
         self._said = bytearray()
         self._left = LARGEST
         self._number = 0
         self._lost: PageInspectError | None = None
-        self._socket = _connect(path)
+        self._socket = connection
         try:
-            self._await_greeting()
+            self._await_greeting(GREETING_S if greeting_s is None else greeting_s)
             self.execute("qmp_capabilities")
         except BaseException:
             self._socket.close()
@@ -74,6 +81,10 @@ class Monitor:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect."""
         self._socket.close()
 
     @property
@@ -91,21 +102,24 @@ class Monitor:
         arguments: Mapping[str, object] | None = None,
         *,
         descriptor: int | None = None,
+        timeout: float | None = None,
     ) -> Any:
         """Run a command and return its answer. Raises RefusedError, and PageInspectError.
 
-        `descriptor` is passed to QEMU with it. After one without an answer, all fail at once.
+        `descriptor` is passed to QEMU with it. After one that is not answered within `timeout`
+        (ANSWER_S), all fail at once.
         """
         if self._lost is not None:
             raise self._lost
         self._number += 1
         name = f"pageinspect-{os.getpid()}-{self._number}"
         try:
-            return self._exchange(command, name, arguments or {}, ANSWER_S, descriptor)
+            seconds = ANSWER_S if timeout is None else timeout
+            return self._exchange(command, name, arguments or {}, seconds, descriptor)
         except OSError as error:
             self._lost = PageInspectError(
-                f"QEMU did not answer {command} at {self.path}: {error.strerror}",
-                "did the guest end? see whether its QEMU still runs",
+                f"QEMU did not answer {command} at {self.name}: {error.strerror}",
+                "did the guest end? check whether its QEMU still runs",
             )
             raise self._lost from None
 
@@ -115,13 +129,13 @@ class Monitor:
         return self._expect(answer.get(key) if isinstance(answer, dict) else None, kind, command)
 
     def human(self, line: str) -> str:
-        """Return what the monitor for people says to a line."""
+        """Return the answer of the human monitor to a line."""
         answer = self.execute("human-monitor-command", {"command-line": line})
         return self._expect(answer, str, line)
 
     def _expect(self, value: object, kind: type[T], command: str) -> T:
         if not isinstance(value, kind):
-            raise PageInspectError(f"{self.path} does not answer {command} as QEMU does", _HOW)
+            raise PageInspectError(f"{self.name} does not answer {command} as QEMU does", _HOW)
         return value
 
     def is_running(self) -> bool:
@@ -130,24 +144,17 @@ class Monitor:
 
     @contextlib.contextmanager
     def pausing(self) -> Iterator[None]:
-        """Stop a guest that runs, and let it run on at the end, even if this process is killed."""
+        """Stop a guest that runs, and resume it at the end, even if this process is killed."""
         if not self.is_running():
             yield
             return
-        watcher = Watcher(self._resume, [self._socket.fileno()])
-        end = watcher.act
-        try:
+        resume = partial(self.execute, "cont")
+        with even_if_killed(resume, [self._socket.fileno()], orphaned=self._resume):
             self.execute("stop")
             yield
-        finally:
-            try:
-                self.execute("cont")
-                end = watcher.call_off
-            finally:
-                end()
 
     def _resume(self) -> None:
-        # 0xff ends what was left half said.
+        # QEMU's parser drops an unfinished command at 0xff.
         self._socket.settimeout(_WATCHER_ANSWER_S)
         self._socket.sendall(b"\xff")
         self._exchange("cont", "pageinspect-watcher", {}, _WATCHER_ANSWER_S)
@@ -181,20 +188,20 @@ class Monitor:
                 raise RefusedError(f"QEMU refuses {command}: {why}", "see QEMU's QMP reference")
             return answer.get("return")
 
-    def _await_greeting(self) -> None:
+    def _await_greeting(self, seconds: float) -> None:
         """Take the greeting of a QMP monitor; raise PageInspectError for another, or none."""
         try:
-            greeting = _parsed(self._line(time.monotonic() + GREETING_S))
+            greeting = _parsed(self._line(time.monotonic() + seconds))
         except TimeoutError:
             if not self._said:
-                raise _busy(self.path) from None
+                raise _busy(self.name, seconds) from None
             greeting = None
         except ConnectionError:
             greeting = None
         except OSError as error:
-            raise PageInspectError(f"cannot read {self.path}: {error.strerror}", _HOW) from None
+            raise PageInspectError(f"cannot read {self.name}: {error.strerror}", _HOW) from None
         if not isinstance(greeting, dict) or "QMP" not in greeting:
-            raise PageInspectError(f"{self.path} does not speak QMP", _HOW)
+            raise PageInspectError(f"{self.name} does not speak QMP", _HOW)
 
     def _line(self, end: float) -> bytes:
         """Return the next line. Raises OSError when it does not come by `end`, or is too long."""
@@ -228,15 +235,20 @@ class Monitor:
 
 
 def _parsed(line: bytes) -> object:
-    """Return what a line of JSON says; None for anything else."""
+    """Return the value of a line of JSON; None for anything else."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
 
 
+def monitor_at(path: Path) -> Monitor:
+    """Return a connection to the monitor that listens at a socket. Raises PageInspectError."""
+    return Monitor(_connect(path), str(path))
+
+
 def _connect(path: Path) -> socket.socket:
-    """Connect, within GREETING_S; say what is in the way."""
+    """Connect within GREETING_S. Raises PageInspectError."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise PageInspectError(f"{path} is not a socket", _HOW)
@@ -255,10 +267,10 @@ def _connect(path: Path) -> socket.socket:
         ) from None
     except ConnectionRefusedError:
         raise PageInspectError(
-            f"nobody listens at {path}", f"the QEMU that made it has ended; {_HOW}"
+            f"no process listens at {path}", f"the QEMU that made it has ended; {_HOW}"
         ) from None
     except BlockingIOError:
-        raise _busy(path) from None
+        raise _busy(str(path), GREETING_S) from None
     except OSError as error:
         raise PageInspectError(
             f"cannot connect to {path}: {error.strerror or error}", _HOW
@@ -266,8 +278,8 @@ def _connect(path: Path) -> socket.socket:
     return connection
 
 
-def _busy(path: Path) -> PageInspectError:
+def _busy(name: str, seconds: float) -> PageInspectError:
     return PageInspectError(
-        f"{path} is busy: no greeting within {GREETING_S:g} s",
+        f"{name} is busy: no greeting within {seconds:g} s",
         "a QMP socket serves one client at a time: end the other one, or give QEMU a second -qmp",
     )

@@ -34,8 +34,8 @@ _REGION = re.compile(
 _ADDRESS = re.compile(r"\) is 0x([0-9a-f]{1,16})\s*\Z")
 
 
-class BarredError(Exception):
-    """QEMU's memory cannot be read, or must not be."""
+class DeniedError(Exception):
+    """QEMU's memory cannot or must not be read."""
 
 
 def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
@@ -45,25 +45,25 @@ def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
         memory = open_memory(answering, monitor.listening)
         ends.callback(os.close, memory)
         segments = _segments(monitor, memory)
-    except BarredError as error:
+    except DeniedError as error:
         return str(error)
     except RefusedError:
         return "QEMU does not answer info mtree"
     if monitor.answering != answering:
         # The same process before and after means that no other one had its number in between.
-        return "another process answers than before"
+        return "the process that answers has changed"
     for start, size, segment in segments:
         prog.add_memory_segment(start, size, segment.read, physical=True)
     return ""
 
 
 def open_memory(answering: Peer, listening: Peer) -> int:
-    """Return a descriptor of the memory of the process that answers. Raises BarredError."""
+    """Return a descriptor of the memory of the process that answers. Raises DeniedError."""
     own = os.geteuid()
     if not answering.pid:
-        raise BarredError("QEMU is in another PID namespace")
+        raise DeniedError("QEMU is in another PID namespace")
     if listening.uid not in (0, answering.uid):
-        raise BarredError("another user answers than made the socket")
+        raise DeniedError("the socket was made by another user than the one that answers")
     path = f"/proc/{answering.pid}/mem"
     try:
         if answering[:2] == listening[:2] and answering.uid == own:
@@ -71,8 +71,8 @@ def open_memory(answering: Peer, listening: Peer) -> int:
         if own == 0 and answering.uid != 0:
             return _open_as(answering, path)
     except OSError as error:
-        raise BarredError(f"{path}: {error.strerror}") from None
-    raise BarredError("QEMU is of another user")
+        raise DeniedError(f"{path}: {error.strerror}") from None
+    raise DeniedError("QEMU belongs to another user")
 
 
 def _open_as(user: Peer, path: str) -> int:
@@ -113,11 +113,11 @@ def _segments(monitor: Monitor, memory: int) -> list[tuple[int, int, "_Segment"]
     segments = []
     regions = _regions(monitor.human("info mtree -f"))
     if len(regions) > _MOST_REGIONS:
-        raise BarredError(f"QEMU names {len(regions)} regions of RAM")
+        raise DeniedError(f"QEMU names {len(regions)} regions of RAM")
     end_of_asking = time.monotonic() + ASKING_S
     for start, end in regions:
         if time.monotonic() > end_of_asking:
-            raise BarredError(f"QEMU took more than {ASKING_S:g} s to say where its guest's RAM is")
+            raise DeniedError(f"QEMU took more than {ASKING_S:g} s to say where its guest's RAM is")
         try:
             found = _ADDRESS.search(monitor.human(f"gpa2hva {start:#x}"))
         except RefusedError:
@@ -126,11 +126,11 @@ def _segments(monitor: Monitor, memory: int) -> list[tuple[int, int, "_Segment"]
         if found is not None and size > 0 and int(found[1], 16) + size < ADDRESSES_OF_KERNEL:
             segments.append((start, size, _Segment(memory, int(found[1], 16))))
     if not segments:
-        raise BarredError("QEMU does not say where its guest's RAM is")
+        raise DeniedError("QEMU does not say where its guest's RAM is")
     try:
         segments[0][2].read(segments[0][0], 1)
     except (FaultError, PageInspectError):
-        raise BarredError("the guest's RAM is not where QEMU says") from None
+        raise DeniedError("the guest's RAM is not where QEMU says") from None
     return segments
 
 
@@ -162,7 +162,7 @@ class _Segment:
                 raise FaultError("QEMU has no memory there", address + len(data)) from None
             if not more:
                 raise PageInspectError(
-                    "QEMU ended while its guest was read", "see whether its QEMU still runs"
+                    "QEMU ended while its guest was read", "check whether its QEMU still runs"
                 )
             data += more
         return data

@@ -16,7 +16,7 @@ from drgn import (
 )
 
 from ...errors import LACKS_HINT, PageInspectError
-from ...host.bounded import read_whole
+from ...host.files import read_whole
 from ...model.arch import ADDRESSES_OF_KERNEL
 from .btf import BTF_MAGIC, Btf, BtfError
 from .cache import Answers, load_answers

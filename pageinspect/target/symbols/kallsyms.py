@@ -7,7 +7,7 @@ from pathlib import Path
 from drgn import Symbol, SymbolBinding, SymbolIndex, SymbolKind
 
 from ...errors import PageInspectError
-from ...host.bounded import read_whole
+from ...host.files import read_whole
 from ...model.arch import KASLR_STEP
 
 _LINE = re.compile(r"^([0-9a-fA-F]{1,16}) \S (\S+)$", re.MULTILINE)

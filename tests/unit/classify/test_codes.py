@@ -1,16 +1,9 @@
-"""What numpy is given are plain ints: the reason is at `schemes.Reading`."""
+"""What numpy is given are plain ints: the reason is at `page_types.Reading`."""
 
-from enum import IntEnum
-
-import numpy as np
 import pytest
 
 from pageinspect.classify import CODES, UNTYPED, Code
 from pageinspect.model.page_types import READINGS, SLOTS, Reading
-
-
-class Shape(IntEnum):
-    ROUND = 1
 
 
 def numbers(constants: type) -> dict[str, int]:
@@ -27,9 +20,3 @@ def test_they_have_names() -> None:
     assert list(numbers(Reading).values()) == list(range(len(READINGS)))
     assert list(numbers(Code).values()) == list(range(SLOTS, CODES))
     assert all(numbers(Code)[name.upper()] == code for code, name in UNTYPED.items())
-
-
-def test_an_enumeration_that_meets_numpy_is_seen(met_numpy: list[str]) -> None:
-    assert (np.ones(2, np.uint8) == Shape.ROUND).all()
-    assert {asked.split(".")[0] for asked in met_numpy} == {"Shape"}
-    met_numpy.clear()

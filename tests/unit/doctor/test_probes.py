@@ -24,7 +24,7 @@ def test_lockdown_forbids_only_when_for_confidentiality(
 
 
 def test_lockdown_that_is_unavailable(tmp_path: Path) -> None:
-    assert probes.lockdown(tmp_path) == Finding(ok=True, found="not told (no securityfs)")
+    assert probes.lockdown(tmp_path) == Finding(ok=True, found="unavailable (no securityfs)")
 
 
 @pytest.mark.usefixtures("as_root")

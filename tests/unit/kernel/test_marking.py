@@ -5,7 +5,7 @@ import pytest
 from drgn import FaultError
 
 from pageinspect.kernel import marking
-from pageinspect.target import qemu
+from pageinspect.target.qemu.open import _registers
 
 START, END = 0xFFFFC90000010000, 0xFFFFC90000014000
 TEXT = marking._Text(
@@ -98,7 +98,7 @@ class Monitor:
 
 
 def test_registers_as_qemu_prints_them() -> None:
-    assert qemu._registers(Monitor()) == {  # type: ignore[arg-type]
+    assert _registers(Monitor()) == {  # type: ignore[arg-type]
         0: (0xFFFFFFFF81000104, 0xFFFFC90000013E98),
         1: (0x00007F0000000000, 0x00007FFD00000000),
     }

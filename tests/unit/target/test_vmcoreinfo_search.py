@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from elf_builder import LOAD, NOTE, elf, segment
 from places import DATA
 
 from pageinspect.errors import PageInspectError
@@ -55,15 +56,12 @@ class Memory:
             struct.pack("<III8s", 5, 440, 0, b"QEMU") + struct.pack("<416xQ16x", root)
             for root in cr3
         )
-        header = struct.pack(
-            "<16sHHIQQQIHHHHHH",
-            *(b"\x7fELF\2\1\1", 4, 62, 1, 0, 64, 0, 0, 64, 56, 3, 0, 0, 0),
+        headers = elf(
+            segment(NOTE, 232, 0, len(notes)),
+            *(segment(LOAD, PAGE + start, start, LEAF) for start in (0, LEAF)),
         )
-        segments = struct.pack("<IIQQQQQQ", 4, 0, 232, 0, 0, len(notes), len(notes), 0)
-        for start in (0, LEAF):
-            segments += struct.pack("<IIQQQQQQ", 1, 0, PAGE + start, 0, start, LEAF, LEAF, 0)
         path = folder / "core"
-        path.write_bytes((header + segments + notes).ljust(PAGE, b"\0") + self.bytes)
+        path.write_bytes((headers + notes).ljust(PAGE, b"\0") + self.bytes)
         return path
 
 

@@ -6,7 +6,7 @@ import pytest
 from cache_builds import slow_build
 
 from pageinspect.errors import PageInspectError
-from pageinspect.host.files import read_trusted, write_trusted
+from pageinspect.host.files import point, read_trusted, write_trusted
 from pageinspect.vm import cache
 
 pytestmark = pytest.mark.usefixtures("built_things")
@@ -97,7 +97,7 @@ def test_what_is_built_is_read_again_whatever_the_umask_is(built_things: Path) -
         with cache.locked(folder / "other"):
             built = cache.build_once(folder / "thing", build)
         with cache.locked(folder / "other"):
-            cache.point(folder / "current", "thing")
+            point(folder / "current", "thing")
         assert read_trusted(folder / "current/file") == read_trusted(built / "file") == "x"
     finally:
         os.umask(before)
@@ -106,7 +106,7 @@ def test_what_is_built_is_read_again_whatever_the_umask_is(built_things: Path) -
 def test_a_link_points_elsewhere_at_once(built_things: Path) -> None:
     for name in ("one", "two"):
         (built_things / name).mkdir()
-        cache.point(built_things / "current", name)
+        point(built_things / "current", name)
         assert (built_things / "current").resolve() == built_things / name
 
 

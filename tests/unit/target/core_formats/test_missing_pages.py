@@ -3,6 +3,7 @@
 import struct
 from pathlib import Path
 
+import elf_builder
 import numpy as np
 import pytest
 from drgn import FaultError, Program
@@ -103,16 +104,9 @@ def test_what_a_kdump_lacks_cannot_be_read(tmp_path: Path) -> None:
 
 def elf(*segments: tuple[int, int, int, int], size: int = 4 * BLOCK) -> bytes:
     """Return an ELF core of x86_64: (offset, physical, bytes in the file, bytes in memory)."""
-    header = struct.pack(
-        "<16sHHIQQQIHHHHHH",
-        *(b"\x7fELF\2\1\1", 4, 62, 1, 0, 64, 0, 0, 64, 56, len(segments), 0, 0, 0),
-    )
-    table = b"".join(
-        struct.pack("<IIQQQQQQ", 1, 7, offset, 0, physical, held, memory, 0)
-        for offset, physical, held, memory in segments
-    )
+    headers = elf_builder.elf(*(elf_builder.segment(elf_builder.LOAD, *part) for part in segments))
     body = b"".join(bytes([i]) * BLOCK for i in range(1, 5))
-    return ((header + table).ljust(BLOCK, b"\0") + body)[: BLOCK + size]
+    return (headers.ljust(BLOCK, b"\0") + body)[: BLOCK + size]
 
 
 def test_an_elf_core_that_is_cut_off_says_so(tmp_path: Path) -> None:

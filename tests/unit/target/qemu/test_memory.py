@@ -1,9 +1,9 @@
 """A guest's memory as dump-guest-memory gives it."""
 
 import os
-import struct
 from typing import TYPE_CHECKING, cast
 
+import elf_builder
 import pytest
 import qmp_server
 from drgn import FaultError
@@ -30,11 +30,8 @@ class Dumper:
 
 def core(*segments: tuple[int, int, int, int]) -> bytes:
     """Return an ELF core with segments (type, physical address, offset, length)."""
-    header = qmp_server.core()[:54] + struct.pack("<HH", 56, len(segments)) + bytes(6)
-    return header + b"".join(
-        struct.pack("<IIQQQQQQ", kind, 0, offset, 0, physical, length, length, 0)
-        for kind, physical, offset, length in segments
-    )
+    parts = ((kind, offset, physical, length) for kind, physical, offset, length in segments)
+    return elf_builder.elf(*(elf_builder.segment(*part) for part in parts))
 
 
 def reader(made: bytes) -> MonitorMemory:

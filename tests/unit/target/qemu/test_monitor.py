@@ -10,7 +10,7 @@ from talks import GREETING, TALKS, speaking
 
 from pageinspect.errors import PageInspectError
 from pageinspect.target.qemu import monitor as module
-from pageinspect.target.qemu.monitor import Monitor
+from pageinspect.target.qemu.monitor import monitor_at
 
 
 @pytest.mark.parametrize("talk", TALKS)
@@ -22,7 +22,7 @@ def test_a_monitor_that_does_not_answer_times_out(
     monkeypatch.setattr(module, "LARGEST", 1 << 20)
     server, reason = TALKS[talk]
     with speaking(folder / "socket", server) as path:
-        with pytest.raises(PageInspectError, match=reason) as error, Monitor(path):
+        with pytest.raises(PageInspectError, match=reason) as error, monitor_at(path):
             pass
         assert error.value.hint
 
@@ -40,7 +40,7 @@ def test_a_monitor_that_failed_once_gets_no_more_commands(
         while heard.append(connection.recv(4096)) or heard[-1]:
             pass
 
-    with speaking(folder / "socket", talk) as path, Monitor(path) as connected:
+    with speaking(folder / "socket", talk) as path, monitor_at(path) as connected:
         for command in ("stop", "cont"):
             with pytest.raises(PageInspectError, match="did not answer stop"):
                 connected.execute(command)
@@ -64,7 +64,7 @@ def test_an_answer_that_is_not_qmp_is_an_error(folder: Path, answer: bytes, mess
             name = json.loads(connection.recv(4096))["id"].encode()
             connection.sendall(b'{"id": "%s", %s}\n' % (name, said))
 
-    with speaking(folder / "socket", talk) as path, Monitor(path) as connected:
+    with speaking(folder / "socket", talk) as path, monitor_at(path) as connected:
         with pytest.raises(PageInspectError) as error:
             connected.is_running()
         assert re.search(message, error.value.message)

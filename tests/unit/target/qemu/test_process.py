@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from pageinspect.target.qemu import process
-from pageinspect.target.qemu.process import BarredError
+from pageinspect.target.qemu.process import DeniedError
 
 if TYPE_CHECKING:
     from pageinspect.target.qemu.monitor import Monitor
@@ -27,5 +27,5 @@ class SlowMonitor:
 
 def test_all_questions_together_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "ASKING_S", 0.3)
-    with pytest.raises(BarredError, match="took more than"):
+    with pytest.raises(DeniedError, match="took more than"):
         process._segments(cast("Monitor", SlowMonitor()), -1)

@@ -1,0 +1,69 @@
+"""Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it.
+
+drgn's own set_qemu_qmp() has no deadline, and reads the memory of whatever process has the pid of
+the one that made the socket.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import PageInspectError
+from ...model import arch
+from ...model.provenance import Guest
+from ..open import Target, new_program, other_architecture, target_of
+from ..platform import PLATFORM
+from ..symbols.sources import Given
+from .memory import MonitorMemory, read_vmcoreinfo
+from .monitor import Monitor, monitor_at
+from .process import add_memory
+
+_OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
+
+
+@contextlib.contextmanager
+def open_guest(
+    socket: Path, given: Given | None = None, *, pause: bool = False
+) -> Iterator[Target]:
+    """Open the guest whose QEMU has a QMP monitor at `socket`, for as long as the context lasts.
+
+    With `pause` a guest that runs is stopped meanwhile. `given` as for open_target(). Raises
+    PageInspectError.
+    """
+    given = given or Given()
+    prog = new_program(given, live=False, platform=PLATFORM)
+    with contextlib.ExitStack() as stack:
+        monitor = stack.enter_context(monitor_at(socket))
+        machine = monitor.query("query-target", "arch", str)
+        if machine != arch.NAME:
+            raise other_architecture(socket, machine)
+        vmcoreinfo = "" if given.vmcoreinfo else read_vmcoreinfo(monitor)
+        if not vmcoreinfo and not given.vmcoreinfo:
+            raise PageInspectError(
+                f"the guest at {socket} gives no VMCOREINFO",
+                "it has not booted yet, or lacks support: QEMU needs -device vmcoreinfo, the "
+                "guest's kernel qemu_fw_cfg; or give the note (--vmcoreinfo FILE)",
+            )
+        denied = add_memory(prog, monitor, stack)
+        if pause:
+            stack.enter_context(monitor.pausing())
+        guest = Guest(paused=not monitor.is_running(), barred=denied)
+        if denied:
+            memory = MonitorMemory(monitor, lasting=guest.paused)
+            prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
+        prog.set_linux_kernel_custom(vmcoreinfo, is_live=True)
+        target = target_of(prog, given, guest)
+        yield replace(target, registers=lambda: _registers(monitor))
+
+
+def _registers(monitor: Monitor) -> dict[int, tuple[int, int]]:
+    """Return the program counter and the stack pointer of each CPU."""
+    text = monitor.human("info registers -a")
+    found: dict[int, tuple[int, int]] = {}
+    for cpu, said in _OF_CPU.findall(text):
+        pc, sp = (re.search(rf"\b{name}=([0-9a-f]+)", said) for name in ("RIP", "RSP"))
+        if pc is not None and sp is not None:
+            found[int(cpu)] = (int(pc[1], 16), int(sp[1], 16))
+    return found

@@ -1,0 +1,78 @@
+"""Programs that end with the process that started them, and what a watcher process does."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from waiting import has_ended, until
+
+from pageinspect.host.processes import ending_with_this, even_if_killed
+from pageinspect.vm.guest import _forget
+
+STARTER = """
+import subprocess, sys
+from pageinspect.host.processes import ending_with_this
+
+note = f"echo $$ > {sys.argv[1]}.part; mv {sys.argv[1]}.part {sys.argv[1]}; exec sleep 600"
+subprocess.run(ending_with_this(["sh", "-c", note], sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM"])
+def test_a_program_ends_when_its_starter_is_killed(tmp_path: Path, name: str) -> None:
+    noted = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", STARTER, str(noted), name]) as process:
+        until(noted.exists)
+        process.kill()
+    pid = int(noted.read_text())
+    until(lambda: has_ended(pid))
+
+
+def test_a_program_whose_starter_ended_before_does_not_start(tmp_path: Path) -> None:
+    # Its parent is a shell by then, as it would be init.
+    command = ending_with_this(["touch", str(tmp_path / "started")])
+    done = subprocess.run(["sh", "-c", '"$@"; exit $?', "-", *command], check=False)
+    assert done.returncode == 1
+    assert not (tmp_path / "started").exists()
+    assert subprocess.run(command, check=False).returncode == 0
+    assert (tmp_path / "started").exists()
+
+
+def test_what_is_done_at_the_end_is_done_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+
+    def note(word: str) -> None:
+        with log.open("a") as file:
+            file.write(word)
+
+    with even_if_killed(lambda: note("own "), orphaned=lambda: note("watcher ")):
+        pass
+    assert log.read_text() == "own "
+
+    def fail() -> None:
+        raise OSError
+
+    with pytest.raises(OSError), even_if_killed(fail, orphaned=lambda: note("watcher ")):  # noqa: PT011
+        pass
+    assert log.read_text() == "own watcher "
+
+
+def test_a_socket_is_removed_once_nobody_listens(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    _forget(path)
+    assert path.exists()
+    # As a QEMU that is about to end.
+    threading.Timer(0.2, listener.close).start()
+    _forget(path, 20)
+    assert not path.exists()
+    started = time.monotonic()
+    _forget(path, 20)
+    assert time.monotonic() - started < 10
