@@ -9,8 +9,8 @@ from typing import Literal
 
 from drgn import Program
 
-from ..target import qemu
 from ..target.open import Target, adopt_program, core_path, open_target
+from ..target.qemu import open as qemu
 from ..target.symbols.sources import Given
 from .inspector import Inspector, Session, inspect
 

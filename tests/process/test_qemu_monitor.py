@@ -58,6 +58,7 @@ def sleeper(folder: Path) -> Path:
 def served(python: str, folder: Path, change: str = "", program: Path | str = "") -> Iterator[int]:
     """Serve as the other user, as qmp_server.py has it; give the pid."""
     script = Path(qmp_server.__file__).read_text(encoding="utf-8")
+    (folder / "core").write_bytes(qmp_server.core())
     command = [python, "-c", script, str(folder / "socket"), str(folder), change, str(program)]
     with subprocess.Popen(command, start_new_session=True, **OTHER_USER) as process:
         try:
@@ -159,8 +160,8 @@ def test_what_is_opened_stays_the_same_memory(python: str, sleeper: Path) -> Non
 def test_who_answers_must_be_who_listens() -> None:
     me = module.Peer(os.getpid(), 0, 0)
     other = module.Peer(os.getpid(), NOBODY, NOBODY)
-    assert outcome(me, other) == "another user answers than made the socket"
-    assert outcome(me, me._replace(pid=1)) == "QEMU is of another user"
+    assert outcome(me, other) == "the socket was made by another user than the one that answers"
+    assert outcome(me, me._replace(pid=1)) == "QEMU belongs to another user"
     assert outcome(me._replace(pid=0), me) == "QEMU is in another PID namespace"
 
 

@@ -3,10 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cache_builds import slow_build
 
 from pageinspect.errors import PageInspectError
-from pageinspect.host.files import point, read_trusted, write_trusted
+from pageinspect.host.files import point, read_trusted
 from pageinspect.vm import cache
 
 pytestmark = pytest.mark.usefixtures("built_things")
@@ -51,56 +50,6 @@ def test_what_is_not_a_file_is_not_taken_for_one_of_another_user(
     with pytest.raises(PageInspectError, match=r"kernel\.json is not a file") as error:
         read_trusted(built_things / "kernel.json")
     assert error.value.hint == "remove it"
-
-
-def test_a_second_build_is_no_build(built_things: Path, tmp_path: Path) -> None:
-    slow_build(built_things / "thing", tmp_path / "log")
-    slow_build(built_things / "thing", tmp_path / "log")
-    assert len((tmp_path / "log").read_text().split()) == 1
-
-
-def test_a_failed_build_leaves_nothing(built_things: Path) -> None:
-    def build(work: Path) -> Path:
-        (work / "half").write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        cache.build_once(built_things / "thing", build)
-    assert [path.name for path in built_things.iterdir()] == [".thing.lock"]
-
-
-def test_the_work_of_a_build_that_goes_on_is_left_alone(built_things: Path) -> None:
-    (built_things / ".thing.building").mkdir()
-    with cache.locked(built_things / "thing"):
-        slow_build(built_things / "another", built_things / "log")
-        assert (built_things / ".thing.building").exists()
-
-
-def test_a_folder_is_built_like_a_file(built_things: Path) -> None:
-    def build(work: Path) -> Path:
-        (work / "tree/sub").mkdir(parents=True)
-        (work / "tree/sub/file").write_text("x")
-        return work / "tree"
-
-    assert (cache.build_once(built_things / "thing", build) / "sub/file").read_text() == "x"
-
-
-def test_what_is_built_is_read_again_whatever_the_umask_is(built_things: Path) -> None:
-    def build(work: Path) -> Path:
-        (work / "tree").mkdir(cache.FOLDER_MODE)
-        write_trusted(work / "tree/file", "x")
-        return work / "tree"
-
-    before = os.umask(0)
-    try:
-        folder = cache.folder("more")
-        with cache.locked(folder / "other"):
-            built = cache.build_once(folder / "thing", build)
-        with cache.locked(folder / "other"):
-            point(folder / "current", "thing")
-        assert read_trusted(folder / "current/file") == read_trusted(built / "file") == "x"
-    finally:
-        os.umask(before)
 
 
 def test_a_link_points_elsewhere_at_once(built_things: Path) -> None:
