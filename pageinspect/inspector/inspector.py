@@ -10,7 +10,8 @@ from drgn import Program
 from ..analysis.counter_check import Marking
 from ..classify import Pages, code_name, head_pfns, outside_heads, use_name
 from ..classify.batches import Batch
-from ..classify.runs import Detail, in_runs
+from ..classify.details import Detail
+from ..classify.runs import in_runs
 from ..classify.selected import SelectedPages
 from ..host.progress import paced
 from ..kernel.memory_map import read_memory_map

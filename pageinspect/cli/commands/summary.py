@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...analysis.counter_check import CounterCheck
     from ...analysis.totals import Tally
-    from ...classify.runs import Detail
+    from ...classify.details import Detail
     from ...inspector.inspector import Inspector
     from ...model.counters import Counters
     from ...model.ranges import Range
