@@ -7,14 +7,14 @@ import numpy as np
 
 from ...classify import Code, Pages, code_name, use_name
 from ...classify.contradictions import CONFLICTS, Conflict
-from ...classify.uses import rule_of
+from ...classify.uses import Rule, rule_of
 from ...model.arch import SECTION_PFNS
 from ...model.memory_map import TRYLOCK
 from ...model.page_types import SLOTS
 from . import flags
 from .facts import Fact, PageFacts
 from .reader import KernelReader, UnreadableError
-from .words import low_bits_of, mapcounts, word_fact
+from .words import low_bits_of, mapcounts, word_fact, words_read
 
 
 def describe_page(pages: Pages, i: int, kernel: KernelReader | None = None) -> PageFacts:
@@ -115,13 +115,19 @@ class _Page:
                 f"rule {rule.use}",
                 rule.commit or "In every kernel from v4.18 on.",
             ),
-            Fact("why", why, why),
+            Fact("why", why, why, self._words_of(rule, broken)),
             *self._broken(broken, "" if rule.use == "conflict" else named),
             Fact("type", self.type_name, self.type_name, *self._type_origin()),
             word_fact(layout, word, int(pages.own_code[i])),
             *low_bits_of(layout, word, self.type_name, tail=self.tail),
             *self._freeing(),
         ]
+
+    def _words_of(self, rule: Rule, broken: Sequence[Conflict]) -> str:
+        """Return the words that the rule read which gave the page its use."""
+        asked = [c.reads for c in broken] if rule.use == "conflict" else [rule.reads]
+        words = words_read(self.pages, self.i, [read for reads in asked for read in reads])
+        return f"reads {words}" if words else ""
 
     def _broken(self, rules: Sequence[Conflict], unsaid: str) -> list[Fact]:
         """Return the rules that the page breaks; `unsaid` are those that gave it no use."""

@@ -1,10 +1,11 @@
 """The page_type word and the mapcounts of one page, as facts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ...classify import Code
+from ...classify import Code, Pages
+from ...classify.reads import Declared, reads_of
 from ...model.layout import PageLayout
 from ...model.page_types import READINGS, SLOTS, Reading, Scheme
 from .facts import Fact
@@ -73,6 +74,30 @@ def low_bits_of(layout: PageLayout, word: int, type_name: str, *, tail: bool) ->
     if scheme.one_of and low:
         return [Fact("low_bits", low, f"{low:#x}, which this type does not use")]
     return []
+
+
+def words_read(pages: Pages, i: int, declared: Iterable[Declared]) -> str:
+    """Return the words of struct page that a rule reads of a page, as they stand."""
+    layout, tail = pages.layout, bool(pages.tail[i])
+    masks: dict[tuple[str, bool, int], int] = {}
+    for read in reads_of(declared):
+        for part in read.find(layout):
+            # A first tail's words belong to heads of large folios.
+            if part.mask and (part.offset < layout.struct_size or pages.folio_order[i]):
+                key = read.word, read.of == "folio" and tail, part.offset
+                masks[key] = masks.get(key, 0) | part.mask
+    said = []
+    for (name, of_head, offset), mask in masks.items():
+        words = pages.of_head(offset) if of_head else pages.own(offset)
+        where = " of the head" if of_head else ""
+        said.append(f"{name}{where} {_member(int(words[i]), mask):#x}")
+    return ", ".join(said)
+
+
+def _member(word: int, mask: int) -> int:
+    """Return the half of a 64-bit word that has all bits of the mask, or the whole of it."""
+    low = 0xFFFFFFFF
+    return word & low if not mask & ~low else word >> 32 if not mask & low else word
 
 
 def mapcounts(
