@@ -28,10 +28,11 @@ from .words import (
     MAPPING_KIND,
     MOVABLE_TAG,
     NODE,
-    PAGE_TYPE,
     REFCOUNT,
     SLAB,
     SWAPCACHE,
+    TYPE,
+    TYPE_WORD,
     ZONE,
 )
 
@@ -58,15 +59,20 @@ class PageColumns(Rows):
 
     # --- words of the struct page
 
-    @column(PAGE_TYPE)
+    @column(TYPE_WORD)
     def word(self) -> npt.NDArray[np.unsignedinteger]:
         """The word that has its type, its own, as the scheme reads it."""
-        return self.read(PAGE_TYPE)
+        return self.read(TYPE_WORD)
 
-    @column(word)
+    @column(TYPE)
+    def type_word(self) -> npt.NDArray[np.unsignedinteger]:
+        """The same as far as it is read."""
+        return self.read(TYPE)
+
+    @column(type_word)
     def reading(self) -> npt.NDArray[np.uint8]:
         """The Reading of its own page_type word."""
-        return self.layout.scheme.readings(self.word)
+        return self.layout.scheme.readings(self.type_word)
 
     @column(REFCOUNT)
     def refcount(self) -> npt.NDArray[np.int32]:
@@ -87,9 +93,10 @@ class PageColumns(Rows):
     def own_flags(self) -> Words:
         """The flags word, (n,) uint64, without the order that a first tail may keep in it."""
         flags = self.read(FLAGS)
-        if self.layout.order_in_flags:
+        order = self.layout.order
+        if order is not None and self.layout.order_in_flags:
             first_tails = self.heads == self.pfns - 1
-            flags = np.where(first_tails, flags & ~np.uint64(self.layout.order.mask), flags)
+            flags = np.where(first_tails, flags & ~np.uint64(order.mask), flags)
         return flags
 
     @column(HEAD_FLAGS)
@@ -131,9 +138,9 @@ class PageColumns(Rows):
         """Return the code that each struct page has by itself."""
         scheme = self.layout.scheme
         if source is self.batch:
-            words, readings = self.word, self.reading
+            words, readings = self.type_word, self.reading
         else:
-            words = self._of(source, PAGE_TYPE)
+            words = self._of(source, TYPE)
             readings = scheme.readings(words)
         codes = _OF_READING[readings]
         types = np.flatnonzero(readings == Reading.TYPE)
@@ -148,12 +155,12 @@ class PageColumns(Rows):
             codes[self._of(source, HUGETLB)] = Code.HUGETLB
         return codes
 
-    @column(word, reading, MOVABLE_TAG, LINK, SLAB, HUGETLB)
+    @column(type_word, reading, MOVABLE_TAG, LINK, SLAB, HUGETLB)
     def own_code(self) -> npt.NDArray[np.uint16]:
         """The code of its own struct page, whatever its folio is."""
         return self._own_code(self.batch)
 
-    @column(own_code, PAGE_TYPE, MOVABLE_TAG, LINK, SLAB, HUGETLB)
+    @column(own_code, TYPE, MOVABLE_TAG, LINK, SLAB, HUGETLB)
     def _folio_code(self) -> npt.NDArray[np.uint16]:
         """The code of its folio; of a page in an untyped folio, its own."""
         own, tails = self.own_code, self._tails
@@ -295,7 +302,7 @@ class PageColumns(Rows):
             code[~self.batch.readable] = Code.UNREADABLE
         return code
 
-    @column(word, reading, refcount, Rows.tail, code)
+    @column(type_word, reading, refcount, Rows.tail, code)
     def freeing(self) -> Mask:
         """Whether the page is typed while it is being freed.
 
@@ -307,7 +314,7 @@ class PageColumns(Rows):
         frozen = np.zeros(CODES, np.bool_)
         for name in layout.frozen:
             frozen |= codes_of(layout, name)
-        typed = scheme.typed(self.word) & (self.reading == Reading.TYPE)
+        typed = scheme.typed(self.type_word) & (self.reading == Reading.TYPE)
         freeing: Mask = typed & (self.refcount == 0) & ~self.tail & ~frozen[self.code]
         return freeing
 

@@ -164,7 +164,7 @@ def _low_bits(pages: PageColumns) -> Pfns:
     if pages.layout.untold:
         # zsmalloc may be one of the types without a name.
         keeps |= ~np.isin(pages.own_code[typed], [t.slot for t in scheme.types])
-    low = scheme.low_bits(pages.word[typed]) != 0
+    low = scheme.low_bits(pages.type_word[typed]) != 0
     return typed[low & ~keeps & ~pages.tail[typed]]
 
 
@@ -199,6 +199,8 @@ def _block_order(pages: PageColumns) -> Pfns:
 
 def _bad_if_free(pages: PageColumns, index: Pfns) -> Mask:
     """Return which of these pages free_page_is_bad() of the kernel would refuse, (k,) bool."""
+    if not len(index):
+        return np.zeros(0, np.bool_)
     bad = pages.read(REFCOUNT, index) != 0
     bad |= pages.reading[index] != Reading.RESET
     bad |= _owned(pages, index)
@@ -222,6 +224,8 @@ def _in_use_on_list(pages: PageColumns) -> Pfns:
 
 
 def _head_without_tails(pages: PageColumns) -> Pfns:
+    if pages.layout.compound is None:
+        return np.empty(0, np.int64)
     heads = np.flatnonzero(pages.flag("head"))
     heads = heads[~pages.tail[heads]]
     if not len(heads):
@@ -288,7 +292,7 @@ CONFLICTS: tuple[Conflict, ...] = (
         "A type that keeps nothing in the low bits of its word has some set.",
         "a mapcount was changed on a typed page, or the word was overwritten.",
         _low_bits,
-        (PageColumns.own_code, PageColumns.word, PageColumns.tail),
+        (PageColumns.own_code, PageColumns.type_word, PageColumns.tail),
     ),
     Conflict(
         "odd-word",

@@ -10,8 +10,8 @@ from .words import (
     MAPPING,
     MEMCG,
     OWN_MAPPING,
-    PAGE_TYPE,
     REFCOUNT,
+    TYPE_WORD,
     flag_bit,
 )
 
@@ -37,5 +37,5 @@ _USES: tuple[Declared, ...] = (
 DETAILS: dict[Detail, tuple[Declared, ...]] = {
     "type": _TYPES,
     "use": _USES,
-    "all": (*_USES, PAGE_TYPE, REFCOUNT, FLAGS, OWN_MAPPING, MAPPING, MEMCG),
+    "all": (*_USES, TYPE_WORD, REFCOUNT, FLAGS, OWN_MAPPING, MAPPING, MEMCG),
 }

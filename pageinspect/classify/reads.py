@@ -96,7 +96,7 @@ class Scoped:
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
         """None where everything may be read."""
-        self.known: dict[str, Any] = {}
+        self.known: dict[Column[Any], Any] = {}
 
 
 class Declaring:
@@ -148,11 +148,12 @@ class Column(Declaring, Generic[T]):
     def __get__(self, pages: Scoped | None, owner: type) -> "Column[T] | T":
         if pages is None:
             return self
-        if pages.scope is not None:
-            pages.scope.check(self)
-        if self.name not in pages.known:
-            pages.known[self.name] = self.computed(pages)
-        value: T = pages.known[self.name]
+        scope, known = pages.scope, pages.known
+        if scope is not None:
+            scope.check(self)
+        if self not in known:
+            known[self] = self.computed(pages)
+        value: T = known[self]
         return value
 
 

@@ -20,14 +20,14 @@ from .columns import ramp
 from .details import DETAILS, Detail
 from .folios import LARGEST_ORDER, orders_from, tail_heads
 from .reads import ALL, Bits, OfRuns, Places, compared
-from .words import LINK, PAGE_TYPE, flag_bit
+from .words import LINK, TYPE, flag_bit
 
 _PIECE = 16384
 """Struct pages compared at a time: 1 MiB, which a core's own cache holds."""
 _MOST_ROWS = 32768
 """Runs from which on no more sections are decoded together, for these take memory."""
 
-_CUT_BY = (LINK, PAGE_TYPE, flag_bit("head"))
+_CUT_BY = (LINK, TYPE, flag_bit("head"))
 """What tells folios and free blocks, which runs are cut by: see _where_places_count()."""
 
 
@@ -181,7 +181,7 @@ class _Condenser:
         typed = layout.scheme.word(words[:, layout.page_type // 8], layout.page_type)
         free = np.flatnonzero(layout.scheme.slots(typed) == self._buddy)
         head = np.flatnonzero(words[:, layout.flags // 8] & self._head)
-        compound = words[:, layout.compound // 8]
+        compound = self._links(words)
         tails = np.flatnonzero(compound & np.uint64(1))
         pfns = batches.first + offsets[tails]
         of_first = tail_heads(layout, pfns, compound[tails])
@@ -207,7 +207,14 @@ class _Condenser:
         begins[more] = True
         return more, bool(len(alone))
 
+    def _links(self, words: Words) -> Words:
+        """Return the compound words: of no tail, where this kernel has none."""
+        at = self._layout.compound
+        return np.zeros(len(words), np.uint64) if at is None else words[:, at // 8]
+
     def _ends_of_blocks(self, heads: Pfns, words: Words) -> Pfns:
+        if self._layout.private is None:
+            return heads + 1
         orders = np.minimum(words[:, self._layout.private // 8], np.uint64(MAX_ORDER))
         return heads + (1 << orders.astype(np.int64))
 
@@ -219,6 +226,8 @@ class _Condenser:
         return have & ((batches.first + following) % SECTION_PFNS != 0)
 
     def _ends_of_folios(self, batches: Batches, heads: Pfns) -> Pfns:
+        if self._layout.order is None:
+            return heads + 1
         row, column = divmod(self._layout.order.offset // 8, self._layout.struct_size // 8)
         heads = heads[self._have_tails(batches, heads)]
         orders = orders_from(self._layout, batches.take(heads + row)[:, column])

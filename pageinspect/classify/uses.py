@@ -286,7 +286,8 @@ def uses_of(layout: PageLayout, name: str) -> Mask:
     mask = np.zeros(USE_CODES, np.bool_)
     if name in USE and name != "type":
         mask[USE[name]] = True
-    elif name != "untyped":
+    # A type may have the name of a use: anon of a memdesc.
+    if name != "untyped":
         mask[:CODES] = codes_of(layout, name)
     return mask
 
@@ -298,4 +299,4 @@ def use_names(layout: PageLayout) -> list[str]:
     names: list[str] = []
     for rule in RULES:
         names += types if rule.use == "type" else [rule.use]
-    return [name for name in names if name not in layout.untold]
+    return [name for name in dict.fromkeys(names) if name not in layout.untold]

@@ -1,6 +1,7 @@
 """What there is to read of struct page: each Read that rules and columns may declare, by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -101,18 +102,29 @@ def _marker(marker: Marker | None) -> Bits:
 
 
 def _order(layout: PageLayout) -> tuple[Bits, ...]:
+    if layout.order is None:
+        return (NOWHERE,)
     offset, mask = layout.order.offset, layout.order.mask
     return (Bits(offset - offset % 8, mask << 8 * (offset % 8)),)
 
 
-def _type_word(layout: PageLayout) -> tuple[Bits, ...]:
-    return (_at(layout, "page_type", 0xFFFFFFFF),)
+def _type(layout: PageLayout) -> tuple[Bits, ...]:
+    mask, is_zero = layout.scheme.reduced_from()
+    parts = (_at(layout, "page_type", mask),)
+    return (*parts, _at(layout, "page_type", ALL, 0)) if is_zero else parts
 
 
-PAGE_TYPE: Read[Any] = Read(
+TYPE: Read[Any] = Read(
     "page_type",
     "",
-    _type_word,
+    _type,
+    lambda layout, _bits, words: layout.scheme.reduced(layout.scheme.word(words, layout.page_type)),
+)
+"""The word that has the type, as far as it is read: the scheme says how far that is."""
+TYPE_WORD: Read[Any] = Read(
+    "page_type",
+    "all of it",
+    lambda layout: (_at(layout, "page_type", (1 << layout.scheme.word_bits) - 1),),
     lambda layout, _bits, words: layout.scheme.word(words, layout.page_type),
 )
 REFCOUNT = int32("refcount")
@@ -144,7 +156,7 @@ NO_MEMCG = _zero("memcg")
 LINK = Read(
     "compound",
     "where the head of a tail is",
-    lambda layout: (Bits(layout.compound, only="tails"),),
+    lambda layout: (replace(_at(layout, "compound", ALL), only="tails"),),
     lambda _layout, _bits, words: words & -(words & np.uint64(1)),
 )
 POOL = equal("compound", "signature of page_pool", _pool)
@@ -152,7 +164,7 @@ HEAD_POOL = equal("compound", "signature of page_pool", _pool, "folio")
 BLOCK_ORDER = Read(
     "private",
     "of a page that begins a free block",
-    lambda layout: (Bits(layout.private, only="blocks"),),
+    lambda layout: (replace(_at(layout, "private", ALL), only="blocks"),),
     lambda _layout, _bits, words: words,
 )
 FOLIO_ORDER = Read("order", "", _order, lambda layout, _bits, words: orders_from(layout, words))

@@ -108,8 +108,8 @@ def _detail(pages: Pages, i: int) -> str:
     names = [name for name, bit in layout.flag_bits if flags >> bit & 1]
     row = np.array([i])
     said = [
-        f"page_type {int(pages.word[i]):#010x}",
-        f"refcount {int(pages.refcount[i])}",
+        f"{layout.scheme.word_name} {layout.scheme.hex(int(pages.word[i]))}",
+        *([] if layout.refcount is None else [f"refcount {int(pages.refcount[i])}"]),
         *(
             f"{read.word} {int(pages.read(read, row)[0]):#x}"
             for read in (OWN_MAPPING, LINK, MEMCG)
