@@ -8,7 +8,7 @@ from drgn.helpers.linux.mm import for_each_page
 from timing import Timing, process
 
 from pageinspect.analysis.totals import Tally, TypeTally, UseTally
-from pageinspect.classify.runs import Detail
+from pageinspect.classify.details import Detail
 from pageinspect.cli.walking import folded
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.model import ranges

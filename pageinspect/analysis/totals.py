@@ -8,6 +8,7 @@ import numpy as np
 
 from ..classify import CODES, USE_CODES, Code, Pages, code_name, type_names, use_name, use_names
 from ..classify.uses import USE
+from ..classify.words import ENTIRE_MAPCOUNT
 from ..model.layout import PageLayout
 from ..model.page_types import SLOTS, Reading
 
@@ -90,10 +91,8 @@ class UseTally(Tally):
     def _mapped(self, pages: Pages) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Return where a page is mapped, by itself or with the whole of its folio."""
         mapped = pages.reading == Reading.MAPCOUNT
-        offset = self._layout.entire_mapcount
-        if offset is not None:
-            entire = pages.of_head(offset) >> np.uint64(8 * (offset % 8))
-            mapped = mapped | ((pages.folio_order > 0) & (entire.astype(np.int32) >= 0))
+        if self._layout.entire_mapcount is not None:
+            mapped = mapped | ((pages.folio_order > 0) & (pages.read(ENTIRE_MAPCOUNT) >= 0))
         return mapped
 
     def totals(self) -> Totals:

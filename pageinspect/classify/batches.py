@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.batch import PageBatch, Words
+from .reads import OfRuns
 
 Mask = npt.NDArray[np.bool_]
 Pfns = npt.NDArray[np.int64]
@@ -18,7 +19,8 @@ class RunBatch:
 
     `offsets` (k,) int64 is where each run begins, from the pfn `first`; `size` the number of pfns.
     `words`, `readable` and `wanted` are as in PageBatch, a run each. `tails` (j, words a page) are
-    the struct pages behind those of the rows `tail_rows`, the heads of compound pages.
+    the struct pages behind those of the rows `tail_rows`, the heads of compound pages. `scope` is
+    what all pages of a run agree in.
     """
 
     first: int
@@ -29,6 +31,7 @@ class RunBatch:
     wanted: Mask | None
     tail_rows: Pfns
     tails: Words
+    scope: OfRuns
 
     def __len__(self) -> int:
         return len(self.offsets)

@@ -15,12 +15,14 @@ _MASKS = np.uint64(COMPOUND_MASKS)
 
 def head_pfns(layout: PageLayout, batch: Batch) -> Pfns:
     """Return the pfn of the folio head of each row, (n,) int64: its own for all but tails."""
-    compound = batch.word(layout.compound)
     heads = batch.pfns
+    if layout.compound is None:
+        return heads
+    compound = batch.word(layout.compound)
     tails = np.flatnonzero(compound & np.uint64(1))
     heads[tails] = tail_heads(layout, heads[tails], compound[tails])
     if layout.fake_heads:
-        _unmask_fake_heads(layout, batch, heads)
+        _unmask_fake_heads(layout, batch, compound, heads)
     return heads
 
 
@@ -46,7 +48,7 @@ def _divided(offsets: Words, size: int) -> tuple[Pfns, Words]:
     return (offsets >> shift).astype(np.int64), offsets & np.uint64(size - 1)
 
 
-def _unmask_fake_heads(layout: PageLayout, batch: Batch, heads: Pfns) -> None:
+def _unmask_fake_heads(layout: PageLayout, batch: Batch, compound: Words, heads: Pfns) -> None:
     """Correct, in place, tails that read as heads because HVO maps them onto their head's page.
 
     A real head's first tail points back to it; behind a fake one lies the real head's first tail.
@@ -55,11 +57,10 @@ def _unmask_fake_heads(layout: PageLayout, batch: Batch, heads: Pfns) -> None:
     per_page = layout.page_size // layout.struct_size
     if bit is None:
         return
-    own = batch.word(layout.compound)
-    suspects = np.flatnonzero(batch.word(layout.flags) >> np.uint64(bit) & ~own & np.uint64(1))
+    suspects = np.flatnonzero(batch.word(layout.flags) >> np.uint64(bit) & ~compound & np.uint64(1))
     suspects = suspects[batch.pfns[suspects] % per_page == 0]
     if len(suspects):
-        following = batch.word(layout.struct_size + layout.compound)[suspects]
+        following = batch.word(layout.struct_size + (layout.compound or 0))[suspects]
         tails = (following & np.uint64(1)) != 0
         suspects = suspects[tails]
         heads[suspects] = tail_heads(layout, heads[suspects], following[tails])
@@ -72,6 +73,8 @@ def outside_heads(batch: Batch, heads: Pfns) -> Pfns:
 
 def orders_from(layout: PageLayout, words: Words) -> npt.NDArray[np.uint8]:
     """Return the orders in the words that hold layout.order, 0 for what can be none."""
+    if layout.order is None:
+        return np.zeros(len(words), np.uint8)
     orders = words >> np.uint64(8 * (layout.order.offset % 8)) & np.uint64(layout.order.mask)
     small = orders.astype(np.uint8)
     small[small > LARGEST_ORDER] = 0

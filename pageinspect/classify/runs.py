@@ -1,12 +1,12 @@
 """Runs of pages that read alike: what most of memory is, decoded once a run instead of once a page.
 
-A run is consecutive pfns whose struct pages agree in every bit that the columns depend on, and that
-no boundary (of a zone, a free block, a list, a folio, what is wanted) divides. Every struct page is
-read and compared; none is assumed. The columns of a RunBatch are those of its pages, run by run.
+A run is consecutive pfns whose struct pages agree in every bit that the columns asked for declare
+to read (details.py), and that no boundary (of a zone, a free block, a list, a folio, what is
+wanted) divides. Every struct page is read and compared; none is assumed. The columns of a RunBatch
+are those of its pages, run by run.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -17,18 +17,18 @@ from ..model.memory_map import MemoryMap
 from ..model.page_types import Reading
 from .batches import Batches, Mask, Pfns, RunBatch, each_once
 from .columns import ramp
-from .contradictions import FLAGS_CHECKED_AT_FREE
+from .details import DETAILS, Detail
 from .folios import LARGEST_ORDER, orders_from, tail_heads
-
-Detail = Literal["type", "use", "all"]
-"""What is asked of runs: types and folios; uses as well; or all that `check` prints of a page."""
+from .reads import ALL, Bits, OfRuns, Places, compared
+from .words import LINK, TYPE, flag_bit
 
 _PIECE = 16384
 """Struct pages compared at a time: 1 MiB, which a core's own cache holds."""
 _MOST_ROWS = 32768
 """Runs from which on no more sections are decoded together, for these take memory."""
-_ALL = (1 << 64) - 1
-_MAPPING_TAG = 3
+
+_CUT_BY = (LINK, TYPE, flag_bit("head"))
+"""What tells folios and free blocks, which runs are cut by: see _where_places_count()."""
 
 
 def in_runs(
@@ -59,12 +59,9 @@ class _Condenser:
 
     def __init__(self, layout: PageLayout, memory_map: MemoryMap, detail: Detail) -> None:
         self._layout = layout
-        self._compared = tuple(
-            (offset // 8, None if mask == _ALL else np.uint64(mask))
-            for offset, mask in sorted(_relevant(layout, detail).items())
-        )
-        self._page_pool = layout.page_pool if detail != "type" else None
-        self._owners = _owners(layout) if detail == "use" else ()
+        places = Places(layout)
+        self._compared = compared(places, (*_CUT_BY, *DETAILS[detail]))
+        self._scope = OfRuns(f"runs of the detail {detail!r}", places, self._compared)
         self._columns = np.empty((2, _PIECE), np.uint64)
         self._memory_map = memory_map
         self._buddy = layout.scheme.find_slot("buddy")
@@ -119,36 +116,39 @@ class _Condenser:
             None if batches.wanted is None else batches.wanted[offsets],
             heads,
             behind,
+            self._scope,
         )
 
     def _compare(self, words: Words, begins: Mask) -> None:
         """Note which struct pages differ from the one before."""
         n = len(words)
-        column, other = self._columns[0, :n], self._columns[1, :n]
         changes = begins[1:]
         begins[0] = True
-        np.copyto(column, words[:, self._layout.compound // 8])
-        # The word of a tail says where its head is; of other pages it is a link of some list.
-        np.bitwise_and(column, np.uint64(1), out=other)
-        np.negative(other, out=other)
-        np.bitwise_and(other, column, out=other)
-        changes |= other[1:] != other[:-1]
-        if self._page_pool is not None:
-            mask, value = self._page_pool
-            np.bitwise_and(column, np.uint64(mask), out=other)
-            signed = other == np.uint64(value)
-            changes |= signed[1:] != signed[:-1]
-        if self._owners:
-            # Whether there is an owner is asked, and not who it is.
-            for owner in self._owners:
-                owned = words[:, owner] != 0
-                changes |= owned[1:] != owned[:-1]
-        for index, relevant in self._compared:
-            if relevant is None:
-                np.copyto(column, words[:, index])
-            else:
-                np.bitwise_and(words[:, index], relevant, out=column)
-            changes |= column[1:] != column[:-1]
+        for each in self._compared:
+            word, column, other = words[:, each.offset // 8], *self._columns[:, :n]
+            if each.tests or each.mask == ALL:
+                np.copyto(column, word)
+                word = column
+            for test in each.tests:
+                found = self._tested(test, column, other)
+                changes |= found[1:] != found[:-1]
+            if each.mask not in (0, ALL):
+                np.bitwise_and(word, np.uint64(each.mask), out=column)
+            if each.mask:
+                changes |= column[1:] != column[:-1]
+
+    @staticmethod
+    def _tested(test: Bits, words: Words, other: Words) -> Words | Mask:
+        """Return what a test depends on: whether words pass it, or what tails alone have."""
+        if test.only == "tails":
+            # Bit 0 tells them: all bits, or none.
+            np.bitwise_and(words, np.uint64(1), out=other)
+            np.negative(other, out=other)
+            return np.bitwise_and(other, words, out=other)
+        if test.mask != ALL:
+            words = np.bitwise_and(words, np.uint64(test.mask), out=other)
+        passed: Mask = words == np.uint64(test.equals or 0)
+        return passed
 
     def _bounds(self, batches: Batches) -> Mask:
         """Return where runs begin at boundaries that the struct pages do not tell."""
@@ -181,7 +181,7 @@ class _Condenser:
         typed = layout.scheme.word(words[:, layout.page_type // 8], layout.page_type)
         free = np.flatnonzero(layout.scheme.slots(typed) == self._buddy)
         head = np.flatnonzero(words[:, layout.flags // 8] & self._head)
-        compound = words[:, layout.compound // 8]
+        compound = self._links(words)
         tails = np.flatnonzero(compound & np.uint64(1))
         pfns = batches.first + offsets[tails]
         of_first = tail_heads(layout, pfns, compound[tails])
@@ -207,7 +207,14 @@ class _Condenser:
         begins[more] = True
         return more, bool(len(alone))
 
+    def _links(self, words: Words) -> Words:
+        """Return the compound words: of no tail, where this kernel has none."""
+        at = self._layout.compound
+        return np.zeros(len(words), np.uint64) if at is None else words[:, at // 8]
+
     def _ends_of_blocks(self, heads: Pfns, words: Words) -> Pfns:
+        if self._layout.private is None:
+            return heads + 1
         orders = np.minimum(words[:, self._layout.private // 8], np.uint64(MAX_ORDER))
         return heads + (1 << orders.astype(np.int64))
 
@@ -219,6 +226,8 @@ class _Condenser:
         return have & ((batches.first + following) % SECTION_PFNS != 0)
 
     def _ends_of_folios(self, batches: Batches, heads: Pfns) -> Pfns:
+        if self._layout.order is None:
+            return heads + 1
         row, column = divmod(self._layout.order.offset // 8, self._layout.struct_size // 8)
         heads = heads[self._have_tails(batches, heads)]
         orders = orders_from(self._layout, batches.take(heads + row)[:, column])
@@ -227,44 +236,3 @@ class _Condenser:
 
 def _powers_beyond(offsets: Pfns) -> Pfns:
     return (offsets[:, None] + (1 << np.arange(LARGEST_ORDER + 1))).reshape(-1)
-
-
-def _relevant(layout: PageLayout, detail: Detail) -> dict[int, int]:
-    """Return the bits of struct page that tell pages apart: masks of 64-bit words, by offset."""
-    masks = {
-        layout.page_type - layout.page_type % 8: _ALL,
-        layout.refcount - layout.refcount % 8: _ALL,
-        layout.flags: _ALL if detail == "all" else _relevant_flags(layout, detail),
-    }
-    if detail == "all":
-        masks[layout.mapping] = _ALL
-        if layout.memcg is not None:
-            masks[layout.memcg] = _ALL
-    elif detail == "use":
-        masks[layout.mapping] = layout.kernel_half | _MAPPING_TAG
-    elif layout.movable_tag:
-        masks[layout.mapping] = _MAPPING_TAG
-    for marker in (layout.slab, layout.hugetlb):
-        # What lies in a first tail belongs to heads, which are alone.
-        if marker is not None and marker.offset < layout.struct_size:
-            masks[marker.offset] = masks.get(marker.offset, 0) | marker.mask
-    return masks
-
-
-def _owners(layout: PageLayout) -> tuple[int, ...]:
-    """Return which words of struct page name an owner: mapping, and memcg where there is one."""
-    return tuple(o // 8 for o in (layout.mapping, layout.memcg) if o is not None)
-
-
-def _relevant_flags(layout: PageLayout, detail: Detail) -> int:
-    mask = layout.zone_bits.mask << layout.zone_bits.shift
-    mask |= layout.node_field.mask << layout.node_field.shift
-    names = {"head"}
-    if detail == "use":
-        names |= {"hwpoison", "reserved", "swapbacked", "lru", *FLAGS_CHECKED_AT_FREE}
-    if detail == "use":
-        mask |= layout.swapcache or 0
-    for name in names:
-        bit = layout.flag(name)
-        mask |= 0 if bit is None else 1 << bit
-    return mask

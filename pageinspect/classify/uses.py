@@ -5,7 +5,6 @@ Classification, `page --explain` and docs/uses.md are made from this table.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +13,17 @@ from ..model.layout import PageLayout
 from ..model.page_types import SLOTS
 from .batches import Mask
 from .codes import CODES, Code, code_name, codes_of
-from .columns import PageColumns
-from .contradictions import conflicting
+from .contradictions import CheckedColumns
+from .reads import Declared, Declaring, column_of
+from .words import HEAD_POOL, NO_MAPPING, flag_bit
 
 Uses = npt.NDArray[np.uint16]
 
 _ANON, _KSM = 1, 3
-_LOW_BITS = np.uint64(3)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Declaring):
     """One use: where `holds`, for pages that no rule before it took.
 
     The rule `type` stands for one use a page type, by the type's name.
@@ -34,100 +33,112 @@ class Rule:
     sentence: str
     commit: str
     """Kernel history that the rule rests on, where there is any."""
-    holds: Callable[[PageColumns], Mask]
+    compute: Callable[[CheckedColumns], Mask]
+    """Returns where it holds, from what it reads."""
+    reads: tuple[Declared, ...]
+
+    def __str__(self) -> str:
+        return f"the rule {self.use}"
+
+    def holds(self, pages: CheckedColumns) -> Mask:
+        """Return where the rule holds, whatever holds before it."""
+        holds: Mask = self.computed(pages)
+        return holds
 
 
-def _unreadable(pages: PageColumns) -> Mask:
+def _unreadable(pages: CheckedColumns) -> Mask:
     return np.zeros(len(pages), np.bool_) if pages.batch.readable is None else ~pages.batch.readable
 
 
-def _zone_device(pages: PageColumns) -> Mask:
+def _zone_device(pages: CheckedColumns) -> Mask:
     if pages.layout.device_zone is None:
         return np.zeros(len(pages), np.bool_)
     return pages.zone == pages.layout.device_zone
 
 
-def _buddy(pages: PageColumns) -> Mask:
+def _buddy(pages: CheckedColumns) -> Mask:
     buddy = np.zeros(len(pages), np.bool_)
     buddy[pages.free_pages] = True
     return buddy
 
 
-def _typed(pages: PageColumns) -> Mask:
+def _typed(pages: CheckedColumns) -> Mask:
     return (pages.code < SLOTS) | (pages.code == Code.SLAB) | (pages.code == Code.HUGETLB)
 
 
-def _movable_ops(pages: PageColumns) -> Mask:
+def _movable_ops(pages: CheckedColumns) -> Mask:
     return pages.code == Code.MOVABLE_OPS
 
 
-def _page_pool(pages: PageColumns) -> Mask:
-    if pages.layout.page_pool is None:
-        return np.zeros(len(pages), np.bool_)
-    mask, value = pages.layout.page_pool
-    signature = pages.of_head(pages.layout.compound) & np.uint64(mask)
-    return (signature == np.uint64(value)) & (pages.head_refcount > 0)
+def _page_pool(pages: CheckedColumns) -> Mask:
+    return pages.read(HEAD_POOL) & (pages.head_refcount > 0)
 
 
-def _reserved(pages: PageColumns) -> Mask:
+def _reserved(pages: CheckedColumns) -> Mask:
     return pages.flag("reserved")
 
 
-def _ksm(pages: PageColumns) -> Mask:
+def _ksm(pages: CheckedColumns) -> Mask:
     return _mapping_points(pages, _KSM)
 
 
-def _mapping_points(pages: PageColumns, tag: int) -> Mask:
+def _mapping_points(pages: CheckedColumns, tag: int) -> Mask:
     """Return where the mapping is a kernel address with these low bits."""
-    points: Mask = pages.mapping >= np.uint64(pages.layout.kernel_half)
-    return points & ((pages.mapping & _LOW_BITS) == tag)
+    # All kernel addresses have the bits of the lowest one set.
+    points: Mask = pages.mapping_kind == np.uint64(pages.layout.kernel_half | tag)
+    return points
 
 
-def _anon(pages: PageColumns) -> Mask:
+def _anon(pages: CheckedColumns) -> Mask:
     return _mapping_points(pages, _ANON)
 
 
-def _swapcache(pages: PageColumns) -> Mask:
-    return pages.in_swap_cache & (pages.mapping == 0) & (pages.head_refcount > 0)
+def _swapcache(pages: CheckedColumns) -> Mask:
+    return pages.in_swap_cache & pages.read(NO_MAPPING) & (pages.head_refcount > 0)
 
 
-def _of_a_file(pages: PageColumns) -> Mask:
+def _of_a_file(pages: CheckedColumns) -> Mask:
     return _mapping_points(pages, 0) & (pages.head_refcount > 0)
 
 
-def _shmem(pages: PageColumns) -> Mask:
+def _shmem(pages: CheckedColumns) -> Mask:
     return _of_a_file(pages) & pages.head_flag("swapbacked")
 
 
-def _mapped(pages: PageColumns) -> Mask:
+def _mapped(pages: CheckedColumns) -> Mask:
     return (pages.code == Code.MAPPED) & (pages.head_refcount > 0)
 
 
-def _kernel(pages: PageColumns) -> Mask:
+def _kernel(pages: CheckedColumns) -> Mask:
     return pages.head_refcount > 0
 
 
+_OF_A_FILE = (CheckedColumns.mapping_kind, CheckedColumns.head_refcount)
+
 RULES = (
-    Rule("unreadable", "Its struct page cannot be read.", "", _unreadable),
+    Rule("unreadable", "Its struct page cannot be read.", "", _unreadable, ()),
     Rule(
         "conflict",
         "Its struct page contradicts itself or its neighbours: see `pageinspect check`.",
         "",
-        conflicting,
+        lambda pages: pages.conflicting,
+        (CheckedColumns.conflicting,),
     ),
     Rule(
         "hwpoison",
         "PG_hwpoison is set: the hardware reported an error in it.",
         "",
         lambda pages: pages.flag("hwpoison"),
+        (flag_bit("hwpoison"),),
     ),
-    Rule("zone_device", "Its zone is ZONE_DEVICE.", "", _zone_device),
+    Rule("zone_device", "Its zone is ZONE_DEVICE.", "", _zone_device, (CheckedColumns.zone,)),
     Rule(
         "buddy",
         "It begins a free block, or lies inside one without references, without a type and is no "
         "tail of a compound page.",
         "",
         _buddy,
+        (CheckedColumns.free_pages,),
     ),
     Rule(
         "pcp",
@@ -136,6 +147,7 @@ RULES = (
         'Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") '
         "(in v6.15) there are trylock lists",
         lambda pages: pages.on_pcp_list,
+        (CheckedColumns.on_pcp_list,),
     ),
     Rule(
         "type",
@@ -144,6 +156,7 @@ RULES = (
         'Since Linux kernel commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") '
         "(in v4.18)",
         _typed,
+        (CheckedColumns.code,),
     ),
     Rule(
         "movable_ops",
@@ -151,6 +164,7 @@ RULES = (
         "zsmalloc before that had a type.",
         "",
         _movable_ops,
+        (CheckedColumns.code,),
     ),
     Rule(
         "page_pool",
@@ -158,27 +172,43 @@ RULES = (
         'Since Linux kernel commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them '
         'when destroying the pool") (in v6.16) the signature leaves bits for an index',
         _page_pool,
+        (HEAD_POOL, CheckedColumns.head_refcount),
     ),
     Rule(
         "reserved",
         "PG_reserved is set: firmware, boot memory, or not to be touched.",
         "",
         _reserved,
+        (flag_bit("reserved"),),
     ),
-    Rule("ksm", "Its mapping is a kernel address with low bits 3: merged by KSM.", "", _ksm),
-    Rule("anon", "Its mapping is a kernel address with low bits 1: anonymous memory.", "", _anon),
+    Rule(
+        "ksm",
+        "Its mapping is a kernel address with low bits 3: merged by KSM.",
+        "",
+        _ksm,
+        (CheckedColumns.mapping_kind,),
+    ),
+    Rule(
+        "anon",
+        "Its mapping is a kernel address with low bits 1: anonymous memory.",
+        "",
+        _anon,
+        (CheckedColumns.mapping_kind,),
+    ),
     Rule(
         "swapcache",
         "It is referenced and has no mapping, and PG_swapcache and PG_swapbacked are set: in the "
         "swap cache, on its way to swap or back.",
         "",
         _swapcache,
+        (CheckedColumns.in_swap_cache, NO_MAPPING, CheckedColumns.head_refcount),
     ),
     Rule(
         "shmem",
         "As file, with PG_swapbacked: tmpfs, shared memory or memfd.",
         "",
         _shmem,
+        (*_OF_A_FILE, flag_bit("swapbacked", "folio")),
     ),
     Rule(
         "file",
@@ -186,15 +216,29 @@ RULES = (
         "device.",
         "",
         _of_a_file,
+        _OF_A_FILE,
     ),
-    Rule("mapped", "It is mapped into user space without a mapping.", "", _mapped),
-    Rule("kernel", "It is referenced, and none of the above.", "", _kernel),
+    Rule(
+        "mapped",
+        "It is mapped into user space without a mapping.",
+        "",
+        _mapped,
+        (CheckedColumns.code, CheckedColumns.head_refcount),
+    ),
+    Rule(
+        "kernel",
+        "It is referenced, and none of the above.",
+        "",
+        _kernel,
+        (CheckedColumns.head_refcount,),
+    ),
     Rule(
         "idle",
         "It has no references and is on no list that we know: behind the first page of an "
         "allocation that is no compound page, or on its way between owners.",
         "",
         lambda pages: np.ones(len(pages), np.bool_),
+        (),
     ),
 )
 
@@ -204,25 +248,21 @@ USE_CODES = _FIRST + len(RULES)
 USE = {rule.use: _FIRST + i for i, rule in enumerate(RULES)}
 
 
-class Pages(PageColumns):
+class Pages(CheckedColumns):
     """The columns of a batch with the use of each page."""
 
-    @cached_property
+    @column_of(lambda: RULES)
     def use(self) -> Uses:
         """The use of each page: a code of `use_name`."""
-        return _uses(self)
-
-
-def _uses(pages: PageColumns) -> Uses:
-    use = np.zeros(len(pages), np.uint16)
-    left = np.ones(len(pages), np.bool_)
-    for rule in RULES:
-        taken = left & rule.holds(pages)
-        use[taken] = pages.code[taken] if rule.use == "type" else USE[rule.use]
-        left &= ~taken
-        if not left.any():
-            break
-    return use
+        use = np.zeros(len(self), np.uint16)
+        left = np.ones(len(self), np.bool_)
+        for rule in RULES:
+            taken = left & rule.holds(self)
+            use[taken] = self.code[taken] if rule.use == "type" else USE[rule.use]
+            left &= ~taken
+            if not left.any():
+                break
+        return use
 
 
 def use_name(layout: PageLayout, use: int) -> str:
@@ -246,7 +286,8 @@ def uses_of(layout: PageLayout, name: str) -> Mask:
     mask = np.zeros(USE_CODES, np.bool_)
     if name in USE and name != "type":
         mask[USE[name]] = True
-    elif name != "untyped":
+    # A type may have the name of a use: anon of a memdesc.
+    if name != "untyped":
         mask[:CODES] = codes_of(layout, name)
     return mask
 
@@ -258,4 +299,4 @@ def use_names(layout: PageLayout) -> list[str]:
     names: list[str] = []
     for rule in RULES:
         names += types if rule.use == "type" else [rule.use]
-    return [name for name in names if name not in layout.untold]
+    return [name for name in dict.fromkeys(names) if name not in layout.untold]

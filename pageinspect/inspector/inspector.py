@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 from ..analysis.counter_check import Marking
 from ..classify import Pages, code_name, head_pfns, outside_heads, use_name
 from ..classify.batches import Batch
-from ..classify.runs import Detail, in_runs
+from ..classify.details import Detail
+from ..classify.runs import in_runs
 from ..classify.selected import SelectedPages
 from ..errors import PageInspectError
 from ..host.progress import paced

@@ -18,7 +18,7 @@ from .inspector import Inspector, marking_of
 from .selection import check_available, select
 
 if TYPE_CHECKING:
-    from ..classify.runs import Detail
+    from ..classify.details import Detail
 
 
 def summarise(

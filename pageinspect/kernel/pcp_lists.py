@@ -31,10 +31,14 @@ class PcpReader:
 
     def read(self, zones: list[Object]) -> PcpLists:
         """Return the lists of all possible CPUs in these zones, which are `struct zone *`."""
+        link = self._layout.compound
+        # Where a struct page without that word has its links, nothing tells.
+        self._whole = link is not None
         cpus = list(for_each_possible_cpu(self._prog))
         for zone in zones:
-            for cpu in cpus:
-                self._read_cpu(zone, cpu)
+            if link is not None:
+                for cpu in cpus:
+                    self._read_cpu(zone, cpu, link)
             if self._layout.trylock is not None:
                 self._read_trylock(zone, *self._layout.trylock)
         pfns, orders, of_cpus = map(np.concatenate, zip(*self._found, strict=True))
@@ -52,7 +56,7 @@ class PcpReader:
         if n:
             self._found.append((found, np.full(n, orders, np.uint8), np.full(n, cpu, np.uint16)))
 
-    def _read_cpu(self, zone: Object, cpu: int) -> None:
+    def _read_cpu(self, zone: Object, cpu: int, link: int) -> None:
         try:
             # Since Linux kernel commit 28f836b6777b ("mm/page_alloc: split per cpu page lists and
             # zone stats") (in v5.14); before, inside a struct per_cpu_pageset.
@@ -65,7 +69,7 @@ class PcpReader:
         length = len(lists)
         for index in range(length):
             order = _list_order(index, length)
-            linked = self._linked(base + 16 * index, self._layout.compound)
+            linked = self._linked(base + 16 * index, link)
             self._add((pfn for pfn, _ in linked), order, cpu)
 
     def _read_trylock(self, zone: Object, link: int, order_at: int) -> None:

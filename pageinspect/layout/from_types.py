@@ -27,6 +27,11 @@ def _offset(type_: Type, *members: str) -> int:
     )
 
 
+def _offset_if_any(type_: Type, *members: str) -> int | None:
+    """Return the same, or None where the type has none of them."""
+    return next((int(offsetof(type_, m)) for m in members if _has(type_, m)), None)
+
+
 def _has(type_: Type, member: str) -> bool:
     try:
         offsetof(type_, member)
@@ -84,7 +89,34 @@ def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
     return page_types.low_scheme(name, bits)
 
 
+def _memdesc_scheme(prog: Program) -> Scheme:
+    """Return the scheme of a kernel whose struct page has a memdesc.
+
+    Upstream has not merged it; the plan of its author is a struct page of 32 bytes: flags, memdesc,
+    private and _refcount. Assumed is that the low four bits of memdesc are the type, with its name
+    in an enum memdesc_type as MEMDESC_TYPE_x and 0 for none; that each page of a folio has the
+    memdesc of its folio, so that there are no tails; that free blocks have a type, buddy, on their
+    first page and their order in private; and that a page with a descriptor has no references of
+    its own, for the descriptor counts them.
+    """
+    types = enumerators(prog, "memdesc_type")
+    prefix = "MEMDESC_TYPE_"
+    values = {
+        name.removeprefix(prefix).lower(): value
+        for name, value in types.items()
+        if name.startswith(prefix) and value
+    }
+    if "buddy" not in values:
+        raise PageInspectError(
+            "this kernel's struct page has a memdesc, and its types no MEMDESC_TYPE_BUDDY",
+            "this kernel is newer than pageinspect: please report its release and this line",
+        )
+    return page_types.memdesc_scheme(values)
+
+
 def _scheme(prog: Program, page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
+    if _has(page, "memdesc"):
+        return _memdesc_scheme(prog)
     types = enumerators(prog, "pagetype")
     # The first kernels with the byte scheme (v6.12 to v6.14) compare the word minus one in
     # page_has_type(). Inline code leaves no trace in the types; large_kmalloc came with the next
@@ -93,7 +125,10 @@ def _scheme(prog: Program, page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
     return _scheme_from_enum(types, off_by_one=off_by_one) or _scheme_from_facts(page, vmcoreinfo)
 
 
-def _order(prog: Program, page: Type) -> OrderField:
+def _order(prog: Program, page: Type) -> OrderField | None:
+    if _has(page, "memdesc"):
+        # In the descriptor.
+        return None
     size = sizeof(page)
     # Up to Linux kernel commit 1c5509be58f6 ("mm: remove 'First tail page' members from struct
     # page") (in v6.3) struct page itself has the member.
@@ -113,6 +148,8 @@ def _tail_field(prog: Program, page: Type, folio_member: str, page_member: str) 
     Up to Linux kernel commit 1c5509be58f6 ("mm: remove 'First tail page' members from struct page")
     (in v6.3) struct page has the member, under another name.
     """
+    if _has(page, "memdesc"):
+        return None
     if page_member and _has(page, page_member):
         return sizeof(page) + int(offsetof(page, page_member))
     try:
@@ -133,7 +170,7 @@ def _slab(scheme: Scheme, flags: Mapping[str, int], offset: int) -> Marker | Non
 def _hugetlb(prog: Program, scheme: Scheme, page: Type, flags: Mapping[str, int]) -> Marker | None:
     # Since Linux kernel commit d99e3140a4d3 ("mm: turn folio_test_hugetlb into a PageType")
     # (in v6.9, and in stable releases of v6.6 and v6.8) hugetlb is a page type.
-    if scheme.find("hugetlb"):
+    if scheme.find("hugetlb") or _has(page, "memdesc"):
         return None
     dtors = enumerators(prog, "compound_dtor_id")
     if "HUGETLB_PAGE_DTOR" in dtors:
@@ -211,12 +248,16 @@ def _trylock(page: Type) -> tuple[int, int] | None:
     return int(offsetof(page, "pcp_llist")), _offset(page, "order", "private")
 
 
-def _frozen(prog: Program) -> tuple[str, ...]:
+def _frozen(prog: Program, scheme: Scheme) -> tuple[str, ...]:
     """Return the types whose pages have no references by nature.
+
+    Of a memdesc these are all types: see _memdesc_scheme().
 
     Since Linux kernel commit 9aec2fb0fd5e ("slab: allocate frozen pages") (in v6.14) slab pages are
     so too, and later those of large kmalloc.
     """
+    if not scheme.has_mapcount:
+        return tuple(scheme.slot_name(slot) for slot in range(1, scheme.reduced_from()[0] + 1))
     always = ("buddy", "guard", "hugetlb", "unaccepted")
     try:
         prog.symbol("free_frozen_pages")
@@ -233,7 +274,8 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     page = prog.type("struct page")
     check_size(sizeof(page))
     flags = enumerators(prog, "pageflags")
-    if "PG_head" not in flags:
+    memdesc = _has(page, "memdesc")
+    if ("PG_locked" if memdesc else "PG_head") not in flags:
         raise PageInspectError(
             "this kernel's types lack enum pageflags", "use its vmlinux with debug information: -s"
         )
@@ -248,29 +290,29 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     new_movable = "PG_movable_ops_isolated" in flags
     zone_field, node_field, device_zone = _location_fields(prog, vmcoreinfo)
     vmemmap = prog["vmemmap"].value_()
+    # What describes a page may be elsewhere, with all that is not of each page.
+    member = _offset_if_any if memdesc else _offset
     return PageLayout(
         page_shift=prog["PAGE_SHIFT"].value_(),
         struct_size=sizeof(page),
         vmemmap=vmemmap,
         kernel_half=kernel_half(vmcoreinfo, vmemmap),
         flags=_offset(page, "flags"),
-        mapping=_offset(page, "mapping"),
-        private=_offset(page, "private"),
-        page_type=_offset(page, "page_type"),
-        refcount=_offset(page, "_refcount"),
-        compound=_offset(page, "compound_info", "compound_head"),
+        mapping=member(page, "mapping"),
+        private=member(page, "private"),
+        page_type=_offset(page, "memdesc" if memdesc else "page_type"),
+        refcount=member(page, "_refcount"),
+        compound=member(page, "compound_info", "compound_head"),
         # Since Linux kernel commit acc53a0b4c15 ("mm: rename page->index to page->__folio_index")
         # (in v6.16).
-        index=_offset(page, "__folio_index", "index"),
-        memcg=next(
-            (offsetof(page, m) for m in ("memcg_data", "mem_cgroup") if _has(page, m)), None
-        ),
+        index=member(page, "__folio_index", "index"),
+        memcg=_offset_if_any(page, "memcg_data", "mem_cgroup"),
         flag_bits=_flag_bits(flags),
         zone_field=zone_field,
         node_field=node_field,
         device_zone=device_zone,
         page_pool=_page_pool(prog, page),
-        frozen=_frozen(prog),
+        frozen=_frozen(prog, scheme),
         scheme=scheme,
         order=_order(prog, page),
         large_mapcount=_tail_field(prog, page, "_large_mapcount", ""),
@@ -278,7 +320,7 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
         nr_pages_mapped=_tail_field(prog, page, "_nr_pages_mapped", ""),
         pincount=_tail_field(prog, page, "_pincount", "compound_pincount"),
         compound_mask=compound_mask,
-        fake_heads=not compound_mask,
+        fake_heads=not compound_mask and not memdesc,
         slab=_slab(scheme, flags, _offset(page, "flags")),
         hugetlb=_hugetlb(prog, scheme, page, flags),
         movable_tag=not new_movable,

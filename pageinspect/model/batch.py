@@ -72,6 +72,9 @@ class FolioHeads:
     words: Words
     readable: npt.NDArray[np.bool_] | None = None
 
+    def __len__(self) -> int:
+        return len(self.words)
+
     def word(self, offset: int) -> Words:
         """Return the 64-bit words at byte `offset` from each folio's head, (k,) uint64."""
         return self.words[:, offset // 8]

@@ -6,8 +6,9 @@ from typing import Literal
 from ..errors import PageInspectError
 from .page_types import Scheme
 
-_SIZES = range(56, 129, 8)
-"""Bytes that struct page can have on a 64-bit kernel: 64, and more with debugging options."""
+_SIZES = (32, *range(56, 129, 8))
+"""Bytes that struct page can have on a 64-bit kernel: 64, more with debugging options, and 32 where
+what describes a page is elsewhere (memdesc)."""
 
 STICKY_TYPES = ("offline", "zsmalloc")
 """Types whose owners leave them set at free, where the buddy resets types."""
@@ -65,11 +66,12 @@ class PageLayout:
     kernel_half: int
     """The lowest kernel address, which is also the mask of the bits that all of them have set."""
     flags: int
-    mapping: int
-    private: int
+    mapping: int | None
+    private: int | None
     page_type: int
-    refcount: int
-    compound: int
+    """The word that has the type, which the scheme reads."""
+    refcount: int | None
+    compound: int | None
     index: int | None
     memcg: int | None
     flag_bits: tuple[tuple[str, int], ...]
@@ -82,7 +84,7 @@ class PageLayout:
     frozen: tuple[str, ...] | None
     """Types whose pages have no references while they are in use."""
     scheme: Scheme
-    order: OrderField
+    order: OrderField | None
     large_mapcount: int | None
     """Of a large folio, from its head, as the next three: mappings of any of its pages."""
     entire_mapcount: int | None
@@ -134,7 +136,7 @@ class PageLayout:
         Since Linux kernel commit ebc1baf5c9b4 ("mm: free up a word in the first tail page")
         (in v6.6).
         """
-        return self.order.offset == self.struct_size + self.flags
+        return self.order is not None and self.order.offset == self.struct_size + self.flags
 
     def flag(self, name: str) -> int | None:
         """Return the bit number of a page flag ("head"), or None where this kernel has none."""

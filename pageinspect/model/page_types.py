@@ -6,13 +6,13 @@ word that otherwise stays all ones; since Linux kernel commit 4ffca5a96678 ("mm:
 page_type per page") (in v6.12) it is the value of the top byte.
 
 Both read the same way: `slot = ((word ^ invert) >> shift) & 0xff` where `word & base == base`.
-The type is to move into the low bits of a pointer, the memdesc, one day: a scheme of its own behind
-the same interface.
+The type is to move into the low bits of a pointer, the memdesc: a scheme of its own behind the same
+interface.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +62,39 @@ class Scheme(Protocol):
         """The types it knows."""
 
     @property
+    def word_name(self) -> str:
+        """What the kernel calls the word."""
+
+    @property
+    def word_bits(self) -> int:
+        """How long the word is: 32 or 64 bits."""
+
+    @property
+    def has_mapcount(self) -> bool:
+        """Whether the word of an untyped page is its mapcount."""
+
+    @property
+    def history(self) -> str:
+        """What the word is, with the kernel commit that it rests on."""
+
+    @property
     def one_of(self) -> bool:
         """Whether a page has one type, rather than any set of them."""
 
     def word(self, words: npt.NDArray[np.uint64], offset: int) -> Any:
         """Return the words of the scheme from the 64-bit words that hold byte `offset`."""
+
+    def reduced(self, words: Any) -> Any:
+        """Return words that are read alike in all that follows, without what is not read."""
+
+    def reduced_from(self) -> tuple[int, bool]:
+        """Return on which bits of a word the reduced one depends, and whether on its being 0."""
+
+    def hex(self, word: int) -> str:
+        """Return a word as text."""
+
+    def array(self, word: int) -> Any:
+        """Return one word as an array of one."""
 
     def typed(self, words: Any) -> npt.NDArray[np.bool_]:
         """Return where the kernel's own test for a type holds."""
@@ -94,10 +122,19 @@ class Scheme(Protocol):
 
 
 class _Types:
-    """Looking types up by name, for every scheme."""
+    """What every scheme does in the same way."""
 
     __slots__ = ()
     types: tuple[PageType, ...]
+    word_bits: ClassVar[int]
+
+    def hex(self, word: int) -> str:
+        """Return a word as text."""
+        return f"{word:#0{2 + self.word_bits // 4}x}"
+
+    def array(self, word: int) -> Any:
+        """Return one word as an array of one."""
+        return np.array([word], np.uint32 if self.word_bits == 32 else np.uint64)
 
     def find(self, name: str) -> PageType | None:
         """Return the type of this name, or None."""
@@ -125,6 +162,21 @@ class WordScheme(_Types):
     typed_below: int
     typed_bias: int
     types: tuple[PageType, ...]
+    word_name: ClassVar[str] = "page_type"
+    word_bits: ClassVar[int] = 32
+    has_mapcount: ClassVar[bool] = True
+    history: ClassVar[str] = (
+        'The word overlays _mapcount: Linux kernel commit 6e292b9be7f4 ("mm: split page_type out '
+        'from _mapcount") (in v4.18).'
+    )
+
+    def reduced(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """Return the words themselves: counts and low bits are read."""
+        return words
+
+    def reduced_from(self) -> tuple[int, bool]:
+        """Return all bits."""
+        return 0xFFFFFFFF, False
 
     def word(self, words: npt.NDArray[np.uint64], offset: int) -> npt.NDArray[np.uint32]:
         """Return the page_type words, (n,) uint32."""
@@ -195,13 +247,33 @@ class WordScheme(_Types):
 class MemdescScheme(_Types):
     """A type in the low bits of the memdesc, a 64-bit pointer to what describes the page.
 
-    No kernel has it yet. Mapcounts live in what it points to: a word has a type or is all zeros.
+    No kernel has it yet: layout/from_types.py says what is assumed. Mapcounts live in what it
+    points to: a word has a type or is all zeros.
     """
 
     types: tuple[PageType, ...]
     type_bits: int = 4
     name: str = "memdesc"
     one_of: bool = True
+    word_name: ClassVar[str] = "memdesc"
+    word_bits: ClassVar[int] = 64
+    has_mapcount: ClassVar[bool] = False
+    history: ClassVar[str] = (
+        "The low bits of the memdesc are the type; the others point to the descriptor of the page."
+    )
+
+    def reduced(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Return the types; a pointer without a type is the lowest one, nothing is 0."""
+        low = words & np.uint64(self._mask)
+        return np.where((low == 0) & (words != 0), np.uint64(self._mask + 1), low)
+
+    def reduced_from(self) -> tuple[int, bool]:
+        """Return the bits of the type; what has none may be a pointer or nothing."""
+        return self._mask, True
+
+    @property
+    def _mask(self) -> int:
+        return (1 << self.type_bits) - 1
 
     def word(self, words: npt.NDArray[np.uint64], _offset: int) -> npt.NDArray[np.uint64]:
         """Return the memdescs, (n,) uint64."""
@@ -213,7 +285,7 @@ class MemdescScheme(_Types):
 
     def slots(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
         """Return the low bits."""
-        return (words & np.uint64((1 << self.type_bits) - 1)).astype(np.uint8)
+        return (words & np.uint64(self._mask)).astype(np.uint8)
 
     def readings(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
         """Return the `Reading` of each memdesc: a pointer without a type overflowed."""
@@ -234,6 +306,11 @@ class MemdescScheme(_Types):
     def slot_value(self, slot: int) -> str:
         """Return the value of the low bits."""
         return f"{slot:#x}"
+
+
+def memdesc_scheme(values: Mapping[str, int]) -> MemdescScheme:
+    """Return the scheme of types in the low bits of the memdesc; `values` are those by name."""
+    return MemdescScheme(tuple(PageType(name, v, v, "enum") for name, v in values.items()))
 
 
 def byte_scheme(

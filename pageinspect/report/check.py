@@ -11,6 +11,7 @@ from ..classify import Pages
 from ..classify.batches import Pfns
 from ..classify.columns import ramp
 from ..classify.contradictions import CONFLICTS, Conflict
+from ..classify.words import BLOCK_ORDER, LINK, MEMCG, OWN_MAPPING, POOL
 from ..errors import Exit
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
@@ -105,12 +106,16 @@ def _detail(pages: Pages, i: int) -> str:
     layout = pages.layout
     flags = int(pages.flags[i])
     names = [name for name, bit in layout.flag_bits if flags >> bit & 1]
+    row = np.array([i])
     said = [
-        f"page_type {int(pages.word[i]):#010x}",
-        f"refcount {int(pages.refcount[i])}",
-        f"mapping {int(pages.own(layout.mapping)[i]):#x}",
-        f"compound {int(pages.own(layout.compound)[i]):#x}",
-        *([] if layout.memcg is None else [f"memcg {int(pages.own(layout.memcg)[i]):#x}"]),
+        f"{layout.scheme.word_name} {layout.scheme.hex(int(pages.word[i]))}",
+        *([] if layout.refcount is None else [f"refcount {int(pages.refcount[i])}"]),
+        *(
+            f"{read.word} {int(pages.read(read, row)[0]):#x}"
+            for read in (OWN_MAPPING, LINK, MEMCG)
+            if getattr(layout, read.word) is not None
+        ),
+        *(["signature of page_pool"] if pages.read(POOL, row)[0] else []),
         f"flags {'|'.join(names) or 'none'}",
         f"node {int(pages.node[i])}",
     ]
@@ -119,7 +124,7 @@ def _detail(pages: Pages, i: int) -> str:
     block = int(pages.block[i])
     if block >= 0:
         head = int(pages.pfns[pages.buddy_heads[block]])
-        order = int(pages.own(layout.private)[pages.buddy_heads[block]])
+        order = int(pages.read(BLOCK_ORDER, np.array([block]))[0])
         said.append(f"in the free block {head:#x} of order {order}")
     elif pages.tail[i]:
         said.append(f"tail of {int(pages.heads[i]):#x}")

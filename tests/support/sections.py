@@ -1,8 +1,15 @@
 """Sections of struct pages made by hand, sound and damaged."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from synthetic import HEAD, SIZE, Memory
 
+from pageinspect.classify import Pages, head_pfns, outside_heads
+from pageinspect.classify.batches import Batch
+from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.model.arch import SECTION_PFNS
+from pageinspect.model.batch import FolioHeads, PageBatch
 from pageinspect.model.memory_map import MemoryMap, PcpLists, Zone
 
 N = 4096
@@ -75,3 +82,47 @@ def census_of(rng: np.random.Generator) -> MemoryMap:
     zones = (Zone(0, "A", FIRST, FIRST + 1500, 0), Zone(0, "B", FIRST + 1500, FIRST + N, 1))
     changing = bool(rng.integers(0, 2))
     return MemoryMap(((FIRST, FIRST + N),), zones, pcp=lists, changing=changing)
+
+
+def columns(memory: Memory, memory_map: MemoryMap, batch: Batch) -> Pages:
+    """Return the columns of a batch of the memory, with the heads of folios that lie outside."""
+    heads = head_pfns(memory.layout, batch)
+    outside = outside_heads(batch, heads)
+    n, width = memory.words.shape
+    outer = np.zeros((len(outside), 2 * width), np.uint64)
+    read = np.ones((len(outside), 2), np.bool_)
+    for row, pfn in enumerate(outside.tolist()):
+        index = pfn - memory.first
+        # Nothing follows at the end of a section.
+        pair = slice(index, index + (2 if (pfn + 1) % SECTION_PFNS else 1))
+        if 0 <= index < n:
+            words = memory.words[pair]
+            outer[row, : words.size] = words.reshape(-1)
+            if memory.readable is not None:
+                read[row, : len(words)] = memory.readable[pair]
+    return Pages(memory.layout, memory_map, batch, heads, outside, FolioHeads(outer, read))
+
+
+def by_section(batch: PageBatch) -> Iterator[PageBatch]:
+    """Yield the parts of a batch that lie in one memory section each."""
+    edges = [0, *range(-batch.first % SECTION_PFNS or SECTION_PFNS, len(batch), SECTION_PFNS)]
+    for start, end in zip(edges, [*edges[1:], len(batch)], strict=True):
+        part = slice(start, end)
+        readable = None if batch.readable is None else batch.readable[part]
+        wanted = None if batch.wanted is None else batch.wanted[part]
+        yield PageBatch(batch.first + start, batch.words[part], readable, wanted)
+
+
+def said(pages: Pages, *, rules: bool, uses: bool) -> dict[str, np.ndarray]:
+    """Return what is known of each pfn."""
+    names = ["code", "order", "head", "freeing", "zone", "node", *(["use"] if uses else [])]
+    known = {name: np.repeat(getattr(pages, name), pages.lengths) for name in names}
+    for rule in CONFLICTS if rules else ():
+        broken = np.zeros(len(pages), np.bool_)
+        broken[rule.broken(pages)] = True
+        known[rule.name] = np.repeat(broken, pages.lengths)
+    for name in ("readable", "wanted"):
+        mask = getattr(pages.batch, name)
+        mask = np.ones(len(pages), np.bool_) if mask is None else mask
+        known[name] = np.repeat(mask, pages.lengths)
+    return known

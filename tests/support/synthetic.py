@@ -111,6 +111,30 @@ OLD = replace(
 )
 
 
+# As planned upstream: 32 bytes with a typed memdesc; the rest is in what that points to.
+MEMDESC_TYPES = {"buddy": 1, "file": 2, "anon": 3, "slab": 4, "table": 9}
+MEMDESC = replace(
+    MODERN,
+    struct_size=32,
+    scheme=page_types.memdesc_scheme(MEMDESC_TYPES),
+    page_type=8,
+    private=16,
+    refcount=24,
+    mapping=None,
+    compound=None,
+    index=None,
+    memcg=None,
+    order=None,
+    page_pool=None,
+    large_mapcount=None,
+    entire_mapcount=None,
+    nr_pages_mapped=None,
+    pincount=None,
+    fake_heads=False,
+    frozen=(*MEMDESC_TYPES, "type_0x7"),
+)
+
+
 def flag(name: str, layout: PageLayout = MODERN) -> int:
     bit = layout.flag(name)
     assert bit is not None
@@ -123,8 +147,9 @@ class Memory:
     def __init__(self, n: int, layout: PageLayout = MODERN, first: int = 0x1000) -> None:
         self.layout = layout
         self.first = first
-        self.words = np.zeros((n, SIZE // 8), np.uint64)
-        self.words[:, layout.page_type // 8] = 0x00000000FFFFFFFF
+        self.words = np.zeros((n, layout.struct_size // 8), np.uint64)
+        if layout.scheme.has_mapcount:
+            self.words[:, layout.page_type // 8] = 0x00000000FFFFFFFF
         self.readable: np.ndarray | None = None
         self.pcp = PcpLists()
         self.changing = False
@@ -160,7 +185,7 @@ class Memory:
         heads = head_pfns(self.layout, batch)
         outside = outside_heads(batch, heads)
         if outer is None:
-            outer = FolioHeads(np.zeros((len(outside), 2 * SIZE // 8), np.uint64))
+            outer = FolioHeads(np.zeros((len(outside), 2 * self.words.shape[1]), np.uint64))
         end = self.first + len(self.words)
         memory_map = MemoryMap(((self.first, end),), (), pcp=self.pcp, changing=self.changing)
         return Pages(self.layout, memory_map, batch, heads, outside, outer)

@@ -11,7 +11,8 @@ import pageinspect
 from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.analysis.page_facts.facts import PageFacts
 from pageinspect.classify.contradictions import CONFLICTS, Conflict
-from pageinspect.classify.uses import RULES
+from pageinspect.classify.reads import Column, reads_of
+from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
 from pageinspect.cli.parser import COMMANDS
 from pageinspect.report.check import Findings
@@ -136,6 +137,12 @@ def uses_page() -> str:
             return "gives the use"
         return "named by `page` and `check`" if rule.live else "named by `page`"
 
+    def _reads(rule: Rule | Conflict) -> str:
+        return ", ".join(f"{read}".replace("the column ", "") for read in rule.reads) or "-"
+
+    columns = dict.fromkeys(
+        read for rule in (*RULES, *CONFLICTS) for read in rule.reads if isinstance(read, Column)
+    )
     lines = [
         "# Uses of pages",
         "",
@@ -143,9 +150,12 @@ def uses_page() -> str:
         "Offline memory is left out, as in /proc/kpageflags: nobody keeps its struct pages.",
         "Flags, reference counts and mappings are those of the head of the folio.",
         "",
-        "| use | when | kernel history |",
-        "|---|---|---|",
-        *(f"| `{rule.use}` | {rule.sentence} | {rule.commit or '-'} |" for rule in RULES),
+        "| use | when | reads | kernel history |",
+        "|---|---|---|---|",
+        *(
+            f"| `{rule.use}` | {rule.sentence} | {_reads(rule)} | {rule.commit or '-'} |"
+            for rule in RULES
+        ),
         "",
         "`type` stands for one use a page type, under the type's own name.",
         "",
@@ -156,9 +166,22 @@ def uses_page() -> str:
         "some for a moment, or change a page after the lists were followed: there these give no",
         "use.",
         "",
-        "| rule | what it says | on a running kernel |",
-        "|---|---|---|",
-        *(f"| `{rule.name}` | {rule.sentence} | {_running(rule)} |" for rule in CONFLICTS),
+        "| rule | what it says | reads | on a running kernel |",
+        "|---|---|---|---|",
+        *(
+            f"| `{rule.name}` | {rule.sentence} | {_reads(rule)} | {_running(rule)} |"
+            for rule in CONFLICTS
+        ),
+        "",
+        "## What rules read",
+        "",
+        "A rule gets the bits of struct page that it declares, and no others. It may also use",
+        "these columns, which depend on the bits named here. Runs of pages end where a bit changes",
+        "that a column depends on which was asked for.",
+        "",
+        "| column | depends on |",
+        "|---|---|",
+        *(f"| `{c.name}` | {', '.join(map(str, reads_of(c.reads)))} |" for c in columns),
         "",
     ]
     return "\n".join(lines)

@@ -7,14 +7,14 @@ import numpy as np
 
 from ...classify import Code, Pages, code_name, use_name
 from ...classify.contradictions import CONFLICTS, Conflict
-from ...classify.uses import rule_of
+from ...classify.uses import Rule, rule_of
 from ...model.arch import SECTION_PFNS
 from ...model.memory_map import TRYLOCK
 from ...model.page_types import SLOTS
 from . import flags
 from .facts import Fact, PageFacts
 from .reader import KernelReader, UnreadableError
-from .words import low_bits_of, mapcounts, word_fact
+from .words import low_bits_of, mapcounts, word_fact, words_read
 
 
 def describe_page(pages: Pages, i: int, kernel: KernelReader | None = None) -> PageFacts:
@@ -115,13 +115,19 @@ class _Page:
                 f"rule {rule.use}",
                 rule.commit or "In every kernel from v4.18 on.",
             ),
-            Fact("why", why, why),
+            Fact("why", why, why, self._words_of(rule, broken)),
             *self._broken(broken, "" if rule.use == "conflict" else named),
             Fact("type", self.type_name, self.type_name, *self._type_origin()),
             word_fact(layout, word, int(pages.own_code[i])),
             *low_bits_of(layout, word, self.type_name, tail=self.tail),
             *self._freeing(),
         ]
+
+    def _words_of(self, rule: Rule, broken: Sequence[Conflict]) -> str:
+        """Return the words that the rule read which gave the page its use."""
+        asked = [c.reads for c in broken] if rule.use == "conflict" else [rule.reads]
+        words = words_read(self.pages, self.i, [read for reads in asked for read in reads])
+        return f"reads {words}" if words else ""
 
     def _broken(self, rules: Sequence[Conflict], unsaid: str) -> list[Fact]:
         """Return the rules that the page breaks; `unsaid` are those that gave it no use."""
@@ -163,18 +169,22 @@ class _Page:
                 f"word at +{marker.offset} & {marker.mask:#x} == {marker.equals:#x}",
                 f"No page type in this kernel: a {marker.kind} tells.",
             )
-        origin = f"page_type of the folio's head, pfn {self.head:#x}"
+        scheme = self.layout.scheme
+        if self.layout.compound is None:
+            return f"{scheme.word_name} of the page itself", f"Scheme {scheme.name}."
+        origin = f"{scheme.word_name} of the folio's head, pfn {self.head:#x}"
         if self.type_name == "buddy" and self.pages.block[self.i] >= 0:
             start = self.pages.batch.first + int(self._block_head())
             origin = f"page_type of the free block's first page, pfn {start:#x}"
-        return origin, f"Scheme {self.layout.scheme.name}; types stand on heads alone."
+        return origin, f"Scheme {scheme.name}; types stand on heads alone."
 
     def counts(self) -> list[Fact]:
         pages, i = self.pages, self.i
         own = int(pages.refcount[i])
-        facts = [
-            Fact("refcount", own, str(own), f"{own & 0xFFFFFFFF:#010x}", "_refcount as it stands.")
-        ]
+        raw = f"{own & 0xFFFFFFFF:#010x}"
+        facts = [Fact("refcount", own, str(own), raw, "_refcount as it stands.")]
+        if self.layout.refcount is None:
+            facts = []
         if self.tail:
             of_head = int(pages.head_refcount[i])
             raw = f"{of_head & 0xFFFFFFFF:#010x}"
@@ -190,7 +200,7 @@ class _Page:
         if layout.untold:
             rule = "VMCOREINFO, which names few of them."
         shown = word
-        if self._order_is_in_flags():
+        if layout.order is not None and self._order_is_in_flags():
             shown &= ~layout.order.mask
             rule = (
                 "The low byte of a first tail's flags is the order of its folio: Linux kernel "
@@ -214,12 +224,12 @@ class _Page:
         if meant:
             # For machines alone: people read it behind each flag.
             facts.append(Fact("flag_meanings", meant, ""))
-        if self.type_name == "hugetlb":
-            facts.append(self._hugetlb_flags())
+        if self.type_name == "hugetlb" and layout.private is not None:
+            facts.append(self._hugetlb_flags(layout.private))
         return facts
 
-    def _hugetlb_flags(self) -> Fact:
-        private = self.of_head(self.layout.private)
+    def _hugetlb_flags(self, offset: int) -> Fact:
+        private = self.of_head(offset)
         return self.asked(
             "hugetlb_flags",
             lambda kernel: kernel.hugetlb_flags(private),
@@ -232,49 +242,50 @@ class _Page:
         return self.layout.order_in_flags and self.pfn == self.head + 1 and self.tail
 
     def folio(self) -> list[Fact]:
-        pages, i = self.pages, self.i
-        order = int(pages.order[i])
-        link = self.own(self.layout.compound)
-        facts = [
+        order = int(self.pages.order[self.i])
+        fields = self._order_fields()
+        facts = [] if self.layout.compound is None else self._place_in_folio(self.layout.compound)
+        if fields:
+            facts.append(Fact("order", order, str(order), self._order_raw(), " ".join(fields)))
+        return facts
+
+    def _place_in_folio(self, compound: int) -> list[Fact]:
+        index = self.pfn - self.head
+        return [
             Fact(
                 "head",
                 self.head,
                 f"{self.head:#x}",
-                f"{link:#x}",
+                f"{self.own(compound):#x}",
                 "The compound word of a tail has bit 0 set; it points to the head, or since Linux "
                 'kernel commit 8c846c879e22 ("mm: rework compound_head() for power-of-2 '
                 'sizeof(struct page)") (in v7.1) it may be a mask.',
-            )
-        ]
-        index = self.pfn - self.head
-        facts.append(
+            ),
             Fact(
                 "index_in_folio",
                 index,
                 str(index),
                 f"{self.pfn:#x} - {self.head:#x}",
                 "pfn - that of the head.",
-            )
-        )
-        facts.append(
-            Fact(
-                "order",
-                order,
-                str(order),
-                self._order_raw(),
-                "Of a free block: private of its first page. Of a folio: "
-                f"byte {self.layout.order.offset} from its head.",
-            )
-        )
-        return facts
+            ),
+        ]
+
+    def _order_fields(self) -> list[str]:
+        """Return where this kernel keeps the order of free blocks and of folios."""
+        layout, where = self.layout, []
+        if layout.private is not None:
+            where.append("Of a free block: private of its first page.")
+        if layout.order is not None:
+            where.append(f"Of a folio: byte {layout.order.offset} from its head.")
+        return where
 
     def _order_raw(self) -> str:
-        if self.pages.block[self.i] >= 0:
-            return f"{int(self.pages.own(self.layout.private)[self._block_head()]):#x}"
-        if not self.pages.folio_order[self.i]:
-            return "no folio of several pages"
-        offset = self.layout.order.offset
-        return f"{self.of_head(offset - offset % 8):#x}"
+        private, order = self.layout.private, self.layout.order
+        if self.pages.block[self.i] >= 0 and private is not None:
+            return f"{int(self.pages.own(private)[self._block_head()]):#x}"
+        if order is None or not self.pages.folio_order[self.i]:
+            return "no folio of several pages" if order else "no free block"
+        return f"{self.of_head(order.offset - order.offset % 8):#x}"
 
     def location(self) -> list[Fact]:
         pages, i = self.pages, self.i
@@ -309,14 +320,14 @@ class _Page:
         layout = self.layout
         facts = []
         if self.type_name == "slab":
-            head = self.struct_page(self.head)
+            head = self._slab()
             facts.append(
                 self.asked(
                     "slab_cache",
                     lambda kernel: kernel.slab_cache(head),
                     str,
                     f"{head:#x}",
-                    "The name of what slab_cache points to, in the struct slab that overlays it.",
+                    "The name of what slab_cache points to, in its struct slab.",
                 )
             )
         else:
@@ -337,7 +348,16 @@ class _Page:
             )
         return facts
 
+    def _slab(self) -> int:
+        """Return the address of the struct slab: that of the struct page which it overlays."""
+        scheme = self.layout.scheme
+        if scheme.has_mapcount:
+            return self.struct_page(self.head)
+        return int(self.pages.word[self.i]) & ~scheme.reduced_from()[0]
+
     def _mapping(self) -> list[Fact]:
+        if self.layout.mapping is None:
+            return self._index("Of the page.")
         mapping = int(self.pages.mapping[self.i])
         use = use_name(self.layout, self.use)
         if (self.code < SLOTS and use != "hugetlb") or self.code == Code.MOVABLE_OPS:

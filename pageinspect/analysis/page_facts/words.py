@@ -1,10 +1,9 @@
 """The page_type word and the mapcounts of one page, as facts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-import numpy as np
-
-from ...classify import Code
+from ...classify import Code, Pages
+from ...classify.reads import Declared, reads_of
 from ...model.layout import PageLayout
 from ...model.page_types import READINGS, SLOTS, Reading, Scheme
 from .facts import Fact
@@ -21,33 +20,37 @@ def signed(word: int) -> int:
 
 def reading_of(scheme: Scheme, word: int) -> tuple[str, str | int]:
     """Return the reading of a page_type word, and its value: a type's name, or a number."""
-    words = np.array([word], np.uint32)
+    words = scheme.array(word)
     reading = int(scheme.readings(words)[0])
     if reading == Reading.TYPE:
         return "type", scheme.slot_name(int(scheme.slots(words)[0]))
+    if not scheme.has_mapcount:
+        return READINGS[reading], "no type"
     value = signed(word)
     return READINGS[reading], value + 1 if reading == Reading.MAPCOUNT else value
 
 
 def word_fact(layout: PageLayout, word: int, own_code: int) -> Fact:
     """Return the page_type word, read by this kernel's scheme."""
-    reading, value = reading_of(layout.scheme, word)
-    text = f"{word:#010x}: {reading}" + ("" if reading == "reset" else f" {value}")
+    scheme = layout.scheme
+    reading, value = reading_of(scheme, word)
+    raw = scheme.hex(word)
+    text = f"{raw}: {reading}" + ("" if reading == "reset" else f" {value}")
     if own_code == Code.MOVABLE_OPS and reading == "mapcount":
         text += ", or what its owner keeps there: zsmalloc's first object offset"
     elif own_code == Code.SLAB:
         text += ", but slab may keep something of its own there"
-    typed = bool(layout.scheme.typed(np.array([word], np.uint32))[0])
+    typed = bool(scheme.typed(scheme.array(word))[0])
     # Whether a kernel's test is off by one, VMCOREINFO alone does not tell.
-    test = "" if layout.untold else f"page_has_type() of this kernel is {str(typed).lower()}. "
+    test = f"page_has_type() of this kernel is {str(typed).lower()}. "
+    if layout.untold or not scheme.has_mapcount:
+        test = ""
     return Fact(
         "word",
-        {"raw": f"{word:#010x}", "reading": reading, "value": value},
+        {"raw": raw, "reading": reading, "value": value},
         text,
-        f"{word:#010x}",
-        f"Scheme {layout.scheme.name}. {test}"
-        'The word overlays _mapcount: Linux kernel commit 6e292b9be7f4 ("mm: split page_type out '
-        'from _mapcount") (in v4.18).',
+        raw,
+        f"Scheme {scheme.name}. {test}{scheme.history}",
     )
 
 
@@ -56,6 +59,13 @@ def low_bits_of(layout: PageLayout, word: int, type_name: str, *, tail: bool) ->
     scheme = layout.scheme
     if tail or reading_of(scheme, word)[0] != "type":
         return []
+    if not scheme.has_mapcount:
+        address = f"{word & ~scheme.reduced_from()[0]:#x}"
+        return (
+            []
+            if address == "0x0"
+            else [Fact("descriptor", address, address, scheme.hex(word), scheme.history)]
+        )
     if not scheme.one_of and scheme.name != "bits-6.11":
         return []
     low = word & (_LOW_OF_BYTE if scheme.one_of else 0xFFFF)
@@ -73,6 +83,31 @@ def low_bits_of(layout: PageLayout, word: int, type_name: str, *, tail: bool) ->
     if scheme.one_of and low:
         return [Fact("low_bits", low, f"{low:#x}, which this type does not use")]
     return []
+
+
+def words_read(pages: Pages, i: int, declared: Iterable[Declared]) -> str:
+    """Return the words of struct page that a rule reads of a page, as they stand."""
+    layout, tail = pages.layout, bool(pages.tail[i])
+    masks: dict[tuple[str, bool, int], int] = {}
+    for read in reads_of(declared):
+        for part in read.find(layout):
+            # A first tail's words belong to heads of large folios.
+            if part.mask and (part.offset < layout.struct_size or pages.folio_order[i]):
+                key = read.word, read.of == "folio" and tail, part.offset
+                masks[key] = masks.get(key, 0) | part.mask
+    said = []
+    own_names = {"page_type": layout.scheme.word_name}
+    for (name, of_head, offset), mask in masks.items():
+        words = pages.of_head(offset) if of_head else pages.own(offset)
+        where = " of the head" if of_head else ""
+        said.append(f"{own_names.get(name, name)}{where} {_member(int(words[i]), mask):#x}")
+    return ", ".join(said)
+
+
+def _member(word: int, mask: int) -> int:
+    """Return the half of a 64-bit word that has all bits of the mask, or the whole of it."""
+    low = 0xFFFFFFFF
+    return word & low if not mask & ~low else word >> 32 if not mask & low else word
 
 
 def mapcounts(
@@ -98,7 +133,11 @@ def mapcounts(
 
 
 def _own_mapcount(layout: PageLayout, word: int, code: int) -> Fact:
-    reading, _ = reading_of(layout.scheme, word)
+    scheme = layout.scheme
+    reading, _ = reading_of(scheme, word)
+    if not scheme.has_mapcount:
+        rule = "What describes the page counts its mappings."
+        return Fact("mapcount", None, "none: the word has no count", scheme.hex(word), rule)
     owned = code < SLOTS or code in (Code.SLAB, Code.MOVABLE_OPS)
     if reading in ("mapcount", "reset") and not (owned and reading == "mapcount"):
         count = signed(word) + 1

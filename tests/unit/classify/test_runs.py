@@ -1,16 +1,14 @@
 """Runs say of every page what its own columns say, of sound memory and of memory gone wrong."""
 
 import tracemalloc
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from sections import FIRST, N, census_of, sound, wounds
+from sections import FIRST, N, by_section, census_of, columns, said, sound, wounds
 from synthetic import HEAD, MODERN, OLD, SCHEMES, SIZE, Memory
 
-from pageinspect.classify import Pages, head_pfns, outside_heads, runs
-from pageinspect.classify.batches import Batch
+from pageinspect.classify import Pages, head_pfns, runs
 from pageinspect.classify.contradictions import CONFLICTS
 from pageinspect.classify.runs import Detail, in_runs
 from pageinspect.model.arch import SECTION_PFNS
@@ -26,45 +24,6 @@ LAYOUTS = {
     "five levels": replace(MODERN, vmemmap=0xFFD4000000000000, kernel_half=0xFF00000000000000),
 }
 NONE = FolioHeads(np.empty((0, 2 * SIZE // 8), np.uint64))
-
-
-def columns(memory: Memory, memory_map: MemoryMap, batch: Batch) -> Pages:
-    heads = head_pfns(memory.layout, batch)
-    outside = outside_heads(batch, heads)
-    outer = np.zeros((len(outside), 2 * SIZE // 8), np.uint64)
-    read = np.ones((len(outside), 2), np.bool_)
-    for row, index in enumerate((outside - FIRST).tolist()):
-        # Nothing follows at the end of a section.
-        pair = slice(index, index + (1 if index % (N // 2) == N // 2 - 1 else 2))
-        if 0 <= index < N:
-            words = memory.words[pair]
-            outer[row, : words.size] = words.reshape(-1)
-            if memory.readable is not None:
-                read[row, : len(words)] = memory.readable[pair]
-    return Pages(memory.layout, memory_map, batch, heads, outside, FolioHeads(outer, read))
-
-
-def by_section(batch: PageBatch) -> Iterator[PageBatch]:
-    half = N // 2
-    for part in (slice(0, half), slice(half, N)):
-        readable = None if batch.readable is None else batch.readable[part]
-        wanted = None if batch.wanted is None else batch.wanted[part]
-        yield PageBatch(batch.first + part.start, batch.words[part], readable, wanted)
-
-
-def said(pages: Pages, *, rules: bool, uses: bool) -> dict[str, np.ndarray]:
-    """Return what is known of each pfn."""
-    names = ["code", "order", "head", "freeing", "zone", "node", *(["use"] if uses else [])]
-    known = {name: np.repeat(getattr(pages, name), pages.lengths) for name in names}
-    for rule in CONFLICTS if rules else ():
-        broken = np.zeros(len(pages), np.bool_)
-        broken[rule.broken(pages)] = True
-        known[rule.name] = np.repeat(broken, pages.lengths)
-    for name in ("readable", "wanted"):
-        mask = getattr(pages.batch, name)
-        mask = np.ones(len(pages), np.bool_) if mask is None else mask
-        known[name] = np.repeat(mask, pages.lengths)
-    return known
 
 
 @pytest.mark.parametrize("name", list(LAYOUTS))

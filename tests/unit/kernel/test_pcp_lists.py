@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from drgn import Architecture, Object, Platform, Program, TypeMember
-from synthetic import MODERN, SIZE, VMEMMAP
+from synthetic import MEMDESC, MODERN, SIZE, VMEMMAP
 
 from pageinspect.inspector import inspector as inspector_module
 from pageinspect.kernel import pcp_lists
@@ -112,6 +112,13 @@ def test_struct_pages_that_are_kept_are_few_and_read_again(monkeypatch: pytest.M
     assert found.pfns.tolist() == sorted(order)
     # There and back, twice: one page is kept.
     assert reads == [VMEMMAP, VMEMMAP + 4096] * 2 + [VMEMMAP]
+
+
+def test_lists_whose_links_nothing_tells_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pcp_lists, "for_each_possible_cpu", lambda _prog: [0])
+    reader = pcp_lists.PcpReader(None, MEMDESC)  # type: ignore[arg-type]
+    found = reader.read([None])  # type: ignore[list-item]
+    assert (found.pfns.tolist(), found.whole) == ([], False)
 
 
 def test_an_empty_list_and_a_kernel_without() -> None:

@@ -37,6 +37,10 @@ class Kernel:
     pagetype: dict[str, int] = field(default_factory=dict)
     dtors: dict[str, int] = field(default_factory=dict)
     vmcoreinfo: dict[str, str] = field(default_factory=dict)
+    memdesc: dict[str, int] = field(default_factory=dict)
+    page: dict[str, int] | None = None
+    """All members of struct page, where they are not those of today."""
+    size: int = 64
 
     def layout(self) -> PageLayout:
         prog = Program(Platform(Architecture.X86_64))
@@ -77,13 +81,15 @@ class Kernel:
         compound = {} if "compound_info" in self.members else {"compound_head": 8}
         types = {
             "u64": u64,
-            "page": struct("page", 64, page | compound | self.members),
+            "page": struct("page", self.size, self.page or page | compound | self.members),
             "pageflags": enum("pageflags", self.flags),
         }
         if self.folio:
             types["folio"] = struct("folio", 256, self.folio)
         if self.pagetype:
             types["pagetype"] = enum("pagetype", self.pagetype)
+        if self.memdesc:
+            types["memdesc_type"] = enum("memdesc_type", self.memdesc)
         if self.dtors:
             types["compound_dtor_id"] = enum("compound_dtor_id", self.dtors)
         return types
@@ -231,6 +237,30 @@ def test_7_1_may_link_tails_by_a_mask() -> None:
 def test_a_type_of_tomorrow_is_named_by_the_kernel() -> None:
     layout = Kernel(folio={"_flags_1": 64}, pagetype=BYTE | {"PGTY_netpp": 0xF9}).layout()
     assert layout.scheme.slot_name(0xF9) == "netpp"
+
+
+SHRUNK = {"flags": 0, "memdesc": 8, "private": 16, "_refcount": 24}
+MEMDESCS = {"MEMDESC_TYPE_NONE": 0, "MEMDESC_TYPE_BUDDY": 1, "MEMDESC_TYPE_SLAB": 4}
+
+
+def test_a_struct_page_of_32_bytes_has_its_type_in_the_memdesc() -> None:
+    folio = {"flags": 0, "_large_mapcount": 64}
+    flags = {"PG_locked": 0, "PG_movable_ops_isolated": 5}
+    layout = Kernel(page=SHRUNK, size=32, folio=folio, flags=flags, memdesc=MEMDESCS).layout()
+    assert layout.struct_size == 32
+    assert layout.scheme.name == "memdesc"
+    assert names(layout.scheme) == "buddy slab"
+    assert (layout.page_type, layout.private, layout.refcount) == (8, 16, 24)
+    assert (layout.mapping, layout.compound, layout.index, layout.memcg) == (None,) * 4
+    assert (layout.order, layout.large_mapcount, layout.hugetlb, layout.slab) == (None,) * 4
+    assert not layout.fake_heads
+    assert layout.frozen is not None
+    assert layout.frozen[:5] == ("buddy", "type_0x2", "type_0x3", "slab", "type_0x5")
+    assert len(layout.frozen) == 15
+    smallest = Kernel(page={"flags": 0, "memdesc": 8}, size=32, flags=flags, memdesc=MEMDESCS)
+    assert (smallest.layout().private, smallest.layout().refcount) == (None, None)
+    with pytest.raises(PageInspectError, match="no MEMDESC_TYPE_BUDDY"):
+        Kernel(page=SHRUNK, size=32, flags=flags).layout()
 
 
 def test_a_member_that_is_gone_is_named() -> None:

@@ -106,6 +106,20 @@ def test_inside_a_free_block() -> None:
     assert page["block"] == {"start": 0x1000, "order": 3}
 
 
+def test_the_words_that_the_rule_read() -> None:
+    memory = Memory(8, LAYOUT).compound(0, 2).word(0, 0xFFFFFFFF, 3)
+    memory.set(0, LAYOUT.mapping, 0xFFFF888000001001).word(4, 3, 0)
+    memory.set(5, 0, 1 << 13).word(5, 0xFFFFFFF0)
+    raws = [why.raw if (why := describe(memory, i).get("why")) else None for i in (0, 1, 4, 5)]
+    assert raws[:3] == [
+        "reads mapping 0xffff888000001001",
+        "reads mapping of the head 0xffff888000001001",
+        "",
+    ]
+    # Those of the contradictions that it breaks.
+    assert raws[3] == "reads page_type 0xfffffff0, compound 0x0"
+
+
 def test_on_a_list_of_a_cpu() -> None:
     memory = Memory(8, LAYOUT)
     memory.pcp = PcpLists(np.array([0x1002]), np.array([1], np.uint8), np.array([3], np.uint16), 2)
