@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 from ..errors import PageInspectError, UsageError, system_error
 from ..host.files import only_ours
 from ..host.terminal import say
+from ..render import FORMATS
 from .output import check_output, open_output, report_stream
 from .parser import did_you_mean
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ..target.open import Target
 
 Item = TypeVar("Item")
-
-_FORMATS = ("table", "json", "csv")
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,10 +124,11 @@ def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "")
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format",
-        choices=_FORMATS,
+        choices=FORMATS,
         default="table",
-        help="form of the report (default: table); csv has names as they are, and a spreadsheet "
-        "may take one that begins with = for a formula",
+        help="form of the report (default: table); table and markdown are for people, the others "
+        "for programs. csv has names as they are: a spreadsheet may take one that begins with = "
+        "for a formula",
     )
     group.add_argument(
         "-o",

@@ -1,10 +1,11 @@
 """What all reports share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from ..model.table import Table
+from ..model.table import Row, Table
 from ..units import counted, wrapped
 
 if TYPE_CHECKING:
@@ -17,18 +18,63 @@ SCHEMA = 1
 _WIDTH = 80
 
 
-class Report(Protocol):
-    """An answer that can be rendered."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """What people see of a report: a table, and the lines before and after it.
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: one object, `schema` first.
+    Theirs alone are the rows that split row number i (`splits[i]`) and the `total`. `after` may be
+    a function that is called when the rows are done.
+    """
 
-        A value may be an iterator, for an array that streams, or a function that is called when
-        those before it are written.
+    table: Table
+    splits: Mapping[int, Sequence[Row]] = field(default_factory=dict)
+    total: Row | None = None
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
+
+    def all_rows(self) -> Iterator[Row]:
+        """Yield the rows of the table, with their splits and the total."""
+        for i, row in enumerate(self.table.rows):
+            yield row
+            yield from self.splits.get(i, ())
+        if self.total is not None:
+            yield self.total
+
+    def lines_after(self) -> tuple[str, ...]:
+        """Return the lines after the table; its rows must be done."""
+        return self.after() if callable(self.after) else self.after
+
+
+class Report(ABC):
+    """An answer that can be rendered: fields about it, typed tables, and what people see."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document, `schema` first.
+
+        A value may be a Table, for an array of its rows, or a function that is called when the
+        values before it are written.
         """
 
-    def to_table(self) -> Table:
-        """Return the tabular form."""
+    @abstractmethod
+    def tables(self) -> tuple[Table, ...]:
+        """Return the tables that formats of rows alone have, such as csv."""
+
+    @abstractmethod
+    def view(self) -> View:
+        """Return what people see."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON document as plain lists and values."""
+        plain: dict[str, Any] = {}
+        for key, value in self.document().items():
+            if isinstance(value, Table):
+                plain[key] = list(value.documents())
+            else:
+                plain[key] = value() if callable(value) else value
+        return plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +117,7 @@ class Coverage:
             "spanned": self.spanned,
             "read": self.spanned - self.unreadable,
             "unreadable": self.unreadable,
-            "cannot_tell": list(self.untold),
+            "unsupported": list(self.untold),
         }
         if self.missing:
             fields["missing"] = list(self.missing)

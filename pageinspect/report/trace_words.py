@@ -20,7 +20,7 @@ def meaning(layout: PageLayout) -> str:
     )
 
 
-def told_bad_pages(calls: int | None) -> str:
+def bad_pages_remark(calls: int | None) -> str:
     """Return what is known of calls of bad_page(), which are not always counted."""
     if calls is None:
         return "This kernel lets nobody count its calls of bad_page()."
@@ -29,12 +29,12 @@ def told_bad_pages(calls: int | None) -> str:
     return f"The kernel found bad pages: {counted(calls, 'call')} of bad_page()."
 
 
-def told_poisoned(frees: int) -> str:
+def poisoned_remark(frees: int) -> str:
     """Return what became of poisoned pages."""
     return f"Kept from the buddy, and in no total: {counted(frees, 'poisoned page')} (hwpoison)."
 
 
-def told_lost(lost: Lost) -> str:
+def lost_remark(lost: Lost) -> str:
     """Return what is missing, and why."""
     parts = [
         (lost.missed, "freed by interrupts while the tracer ran"),
@@ -43,10 +43,5 @@ def told_lost(lost: Lost) -> str:
         (lost.stacks, "stacks that did not fit"),
         (lost.events, "events that were not taken in time"),
     ]
-    told = ", ".join(f"{number(n)} {what}" for n, what in parts if n)
-    return f"Lost: {told}."
-
-
-def seconds(nanoseconds: int) -> str:
-    """Return a time in seconds."""
-    return f"{nanoseconds / 1e9:.2f} s"
+    reported = ", ".join(f"{number(n)} {what}" for n, what in parts if n)
+    return f"Lost: {reported}."
