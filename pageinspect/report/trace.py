@@ -228,9 +228,9 @@ class TraceReport(Report):
         if self.breakdown is not None:
             n = len(self.breakdown.by) + self.breakdown.stacks
             stack = () if who is None or not self.breakdown.stacks else (who.frames,)
-            keys = [none] * n if who is None else (*who.key, *stack)
+            keys = [none] * n if who is None else (*who.key_cells, *stack)
         times = (self.start_ns, self.end_ns) if self.subject.interval else ()
-        return (*times, name, *keys, *cells, verdict or none)
+        return (*times, printable(name), *keys, *cells, verdict or none)
 
     def _remaining(self) -> Iterable[tuple[str, Frees]]:
         """Return name and frees of the rows that are not told apart further."""

@@ -298,9 +298,9 @@ def test_json_has_the_documented_form() -> None:
         "ok": False,
         "found": "what was found",
         "needed_for": ["tracing"],
-        "mend": "install it",
+        "fix": "install it",
     }
-    assert items["drgn"]["mend"] is None
+    assert items["drgn"]["fix"] is None
 
 
 def test_docs_name_every_item() -> None:

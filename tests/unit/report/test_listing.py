@@ -64,7 +64,7 @@ def test_runs_join_across_batches() -> None:
         "spanned": 32,
         "read": 32,
         "unreadable": 0,
-        "cannot_tell": [],
+        "unsupported": [],
     }
 
 
@@ -109,7 +109,7 @@ def test_rows_come_as_the_walk_does() -> None:
             taken.append(len(pages))
             yield pages
 
-    rows = RunsListing(FROM, MODERN, ALL, runs(ALL, counted())).to_table().rows
+    rows = RunsListing(FROM, MODERN, ALL, runs(ALL, counted())).view().table.rows
     next(iter(rows))
     assert taken == [16]
     assert np.sum(taken) < 32
@@ -168,8 +168,8 @@ def test_the_last_line_of_a_summary_leads_to_check_where_a_total_differs() -> No
     plain = summarise(FROM, MODERN, Memory(1).pages().memory_map, ALL, ["use"], counts)
     sound = CounterCheck("table", ("table",), "NR_PAGETABLE", 8, 8, 8, "verified", "")
     wrong = replace(sound, counted=7, verdict="differs")
-    assert "check" not in "".join(replace(plain, checks=(sound,)).to_table().after)
-    last = replace(plain, checks=(sound, wrong)).to_table().after[-1]
+    assert "check" not in "".join(replace(plain, checks=(sound,)).view().lines_after())
+    last = replace(plain, checks=(sound, wrong)).view().lines_after()[-1]
     assert last == (
         "A total differs from the kernel's counter: run `pageinspect check` on the same kernel."
     )

@@ -21,7 +21,7 @@ from trace_reports import (
     report,
 )
 
-from pageinspect.render import render
+from pageinspect.render import load, render
 from pageinspect.report.event import EventLines
 from pageinspect.report.frees import Frees
 from pageinspect.report.trace import TraceReport
@@ -349,11 +349,18 @@ def test_filters_are_part_of_the_report() -> None:
     assert "filters" not in report(STICKY).to_json()
 
 
+def events(form: str, *given: Event, stacks: bool = False) -> list[str]:
+    """Return the lines of events, the head first."""
+    options = TraceOptions(events=True, stacks=stacks)
+    table = EventLines(TraceSubject(KERNEL, MODERN, options, stacks=STACKS)).table(given)
+    stream = io.StringIO()
+    load(form).begin(table, stream)(table.rows)
+    return stream.getvalue().splitlines()
+
+
 def test_each_event_is_a_line() -> None:
-    subject = TraceSubject(KERNEL, MODERN, TraceOptions(events=True), stacks=STACKS)
-    lines = EventLines(subject)
     event = Event(1_500_000, 0x1234, ZSWAP)
-    (line,) = lines.lines([event], "json")
+    (line,) = events("json", event)
     assert json.loads(line) == {
         "time_ns": 1_500_000,
         "cpu": 1,
@@ -363,12 +370,14 @@ def test_each_event_is_a_line() -> None:
         "order": 0,
         "pfn": 0x1234,
     }
-    assert (lines.header("csv"), *lines.lines([event], "csv")) == (
-        "time_ns,cpu,pid,comm,type,order,pfn\n",
-        "1500000,1,42,kswapd0,zsmalloc,0,4660\n",
-    )
-    header, shown = lines.header("table").split(), next(iter(lines.lines([event], "table")))
-    assert dict(zip(header, shown.split(), strict=True)) == {
+    assert events("jsonl", event) == [line]
+    assert events("csv", event) == [
+        "time_ns,cpu,pid,comm,type,order,pfn",
+        "1500000,1,42,kswapd0,zsmalloc,0,4660",
+    ]
+    header, rule, shown = events("table", event)
+    assert set(rule) == {"-", " "}
+    assert dict(zip(header.split(), shown.split(), strict=True)) == {
         "seconds": "0.001500",
         "cpu": "1",
         "pid": "42",
@@ -377,17 +386,19 @@ def test_each_event_is_a_line() -> None:
         "order": "0",
         "pfn": "0x1234",
     }
+    assert events("markdown", event)[0] == "| seconds | cpu | pid | comm | type | order | pfn |"
 
 
 def test_an_event_has_its_stack_when_stacks_are_asked_for() -> None:
-    subject = TraceSubject(KERNEL, MODERN, TraceOptions(events=True, stacks=True), stacks=STACKS)
-    lines = EventLines(subject)
-    (line,) = lines.lines([Event(0, 1, SHELL)], "json")
-    assert json.loads(line)["frames"] == ["__free_frozen_pages", "zs_free", "reset"]
+    event = Event(0, 1, SHELL)
+    (line,) = events("json", event, stacks=True)
+    frames = ["__free_frozen_pages", "zs_free", "reset"]
+    assert json.loads(line)["frames"] == frames
     assert json.loads(line)["comm"] == "sh\\x1b[1m"
-    assert lines.header("csv").endswith(",pfn,frames\n")
-    (line,) = lines.lines([Event(0, 1, SHELL)], "csv")
-    assert line.endswith(",1,__free_frozen_pages;zs_free;reset\n")
+    head, line = events("csv", event, stacks=True)
+    assert head.endswith(",pfn,frames")
+    assert line.endswith(",1,__free_frozen_pages;zs_free;reset")
+    assert events("table", event, stacks=True)[3:] == [f"    {frame}" for frame in frames]
 
 
 def test_an_alarm_names_type_and_stack() -> None:
