@@ -57,8 +57,8 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--symbols-from",
         choices=["btf", "vmcoreinfo"],
-        help="btf: fail without it; vmcoreinfo: do with what that tells (default: btf, and "
-        "vmcoreinfo without)",
+        help="btf: fail if there is none; vmcoreinfo: use VMCOREINFO alone (default: btf, and "
+        "vmcoreinfo where there is none)",
     )
 
 
@@ -188,7 +188,7 @@ def read_errors(items: Iterable[Item]) -> Iterator[Item]:
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Tell what fails while a report is read from what fails while it is written."""
+    """Distinguish what fails while a report is read from what fails while it is written."""
     try:
         yield
     except BrokenPipeError:
@@ -198,10 +198,10 @@ def _reading() -> Iterator[None]:
 
 
 def cannot_tell(what: str) -> PageInspectError:
-    """Return the error for what VMCOREINFO alone does not tell of any page."""
+    """Return the error for what VMCOREINFO alone does not provide."""
     return PageInspectError(
-        f"VMCOREINFO alone cannot tell {what}",
-        "name what has this kernel's types: -s VMLINUX or --btf FILE",
+        f"{what} is not available from VMCOREINFO alone",
+        "give a file with this kernel's types: -s VMLINUX or --btf FILE",
     )
 
 

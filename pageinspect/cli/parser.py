@@ -26,7 +26,7 @@ COMMANDS = {
     "from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",
     "trace": "Count the pages that are freed with a page type still set, while they are freed",
-    "doctor": "What this machine offers of what pageinspect needs, and what mends what is missing",
+    "doctor": "Check what this machine provides, and how to fix what is missing",
     "vm": "QEMU guests with real kernels to try all this on",
 }
 """Each command, the module of that name, and its summary."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..trace.records import Event
 
 _CLEAR = "\x1b[H\x1b[2J"
-_TOLD_ONE_BY_ONE = 10
+_REPORTED_EACH = 10
 """Disallowed frees of one stack."""
 
 
@@ -146,7 +146,7 @@ class Output:
 
 
 class Watch:
-    """Tells of frees that must not be, at once, and runs a program on the first."""
+    """Reports frees that must not be, at once, and runs a program on the first."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class Watch:
         self._seen: Counter[int] = Counter()
         """Frees by the kernel's number of their stack."""
         self._more: Counter[tuple[int, int]] = Counter()
-        """Those not yet told, by stack and kind."""
+        """Those not yet reported, by stack and kind."""
         self._since = 0.0
         self._program: subprocess.Popen[bytes] | None = None
         self.fired = False
@@ -173,7 +173,7 @@ class Watch:
     def see(self, events: "Sequence[Event]") -> None:
         """Write what the disallowed among these events were to stderr.
 
-        Of each stack the first _TOLD_ONE_BY_ONE frees have a line, and the others one each second.
+        Of each stack the first _REPORTED_EACH frees have a line, and the others one each second.
         To be called when there are no events as well.
         """
         alarms = [e for e in events if e.who.kind in self._disallowed]
@@ -181,8 +181,8 @@ class Watch:
             stack = event.who.stack
             number = self._numbers.setdefault(stack, len(self._numbers) + 1)
             self._seen[stack] += 1
-            if self._seen[stack] <= _TOLD_ONE_BY_ONE:
-                # A stack is told once; after that its number is enough.
+            if self._seen[stack] <= _REPORTED_EACH:
+                # A stack is written once; after that its number is enough.
                 first = self._seen[stack] == 1
                 write(self._lines.alarm(event, number, with_stack=first))
                 continue
@@ -190,11 +190,11 @@ class Watch:
                 self._since = self._clock()
             self._more[stack, event.who.kind] += 1
         if self._more and self._clock() - self._since >= 1:
-            self._tell_more()
+            self._report_more()
         if alarms:
             self.fire()
 
-    def _tell_more(self) -> None:
+    def _report_more(self) -> None:
         for (stack, kind), frees in self._more.items():
             write(self._lines.more_alarms(kind, frees, self._numbers[stack]))
         self._more.clear()
@@ -218,7 +218,7 @@ class Watch:
                 self._argv = ()
 
     def finish(self) -> None:
-        """Tell what is left to be told, and wait for the program to end."""
-        self._tell_more()
+        """Report what is left, and wait for the program to end."""
+        self._report_more()
         if self._program is not None:
             self._program.wait()

@@ -81,7 +81,7 @@ class Report(ABC):
 class Coverage:
     """How many pfns were asked for that have a struct page, and how many of those were read.
 
-    `untold` is what could not be told of them, for the reason `because`.
+    `untold` names what VMCOREINFO alone does not provide; `because` is why there is no more.
     """
 
     spanned: int
@@ -95,7 +95,7 @@ class Coverage:
 
     @property
     def complete(self) -> bool:
-        """Whether every struct page could be read, and all told of it that there is to tell."""
+        """Whether every struct page could be read, and nothing is unavailable or missing."""
         return self.unreadable == 0 and not (self.untold or self.missing) and self.of_whole
 
     def remarks(self) -> tuple[str, ...]:
@@ -104,11 +104,11 @@ class Coverage:
         if self.unreadable:
             lines += ("", f"{counted(self.unreadable, 'struct page')} could not be read.")
         if not self.of_whole:
-            lines += ("", "The core is not whole: what is not in it may be missing here.")
+            lines += ("", "The core is incomplete: this report may lack what was cut off.")
         for sentence in self.missing:
             lines += ("", *wrapped(sentence, _WIDTH))
         if self.untold:
-            lines += ("", *untold_remarks(self.untold, self.because))
+            lines += ("", *unavailable_remarks(self.untold, self.because))
         return tuple(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -127,19 +127,19 @@ class Coverage:
 def coverage_of(
     provenance: "Provenance", layout: "PageLayout", spanned: int, unreadable: int
 ) -> Coverage:
-    """Return the Coverage of a walk: what was read, and what the kernel's symbols let it tell."""
+    """Return the Coverage of a walk: what was read, and what is unavailable on this kernel."""
     return Coverage(spanned, unreadable, layout.untold, provenance.because, provenance.is_whole)
 
 
-def untold_remarks(untold: Sequence[str], because: str) -> list[str]:
-    """Return lines for people about what VMCOREINFO alone cannot tell, and what would."""
+def unavailable_remarks(unavailable: Sequence[str], because: str) -> list[str]:
+    """Return lines for people about what VMCOREINFO alone does not provide, and what would."""
     text = (
-        f"VMCOREINFO alone cannot tell: {', '.join(untold)}. Pages of such types have a number for "
-        "a name; those of such uses are among idle, kernel, mapped and file."
+        f"Not available from VMCOREINFO alone: {', '.join(unavailable)}. Pages of such a type are "
+        "listed under its number; pages of such a use are counted as idle, kernel, mapped or file."
     )
-    why = f"The kernel's types are not known: {because}."
+    why = f"The kernel's own types were not found: {because}."
     if not because:
-        why = "The kernel's types tell all: leave --symbols-from away, or give -s VMLINUX."
+        why = "The kernel's own types provide them: omit --symbols-from, or give -s VMLINUX."
     return [*wrapped(text, _WIDTH), *wrapped(why, _WIDTH)]
 
 

@@ -19,9 +19,9 @@ class WhoFrees:
 
     type_name: str
     key: tuple[str | int, ...]
-    """The values of what is told apart."""
+    """The values of the keys of --by."""
     frames: tuple[str, ...]
-    """The stack, innermost first; empty when stacks are not told apart."""
+    """The stack, innermost first; empty without --stacks."""
     frees: Frees
 
     @property
@@ -36,7 +36,7 @@ class Breakdown:
 
     by: tuple[str, ...]
     stacks: bool
-    """Stacks are told apart."""
+    """Frees are broken down by stack."""
     rows: tuple[WhoFrees, ...]
     top: int | None = None
     """How many rows are to be shown."""
@@ -164,7 +164,7 @@ def key_column(what: str, **fields: Any) -> Column:
 
 
 def key_columns(breakdown: Breakdown) -> tuple[Column, ...]:
-    """Return the columns of what is told apart; a stack is a number for people, below the table."""
+    """Return the columns of the keys; for people a stack is a number, explained below the table."""
     columns = tuple(key_column(what, absent=NOT_APPLICABLE) for what in breakdown.by)
     if not breakdown.stacks:
         return columns

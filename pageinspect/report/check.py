@@ -68,7 +68,7 @@ class Findings:
 
 
 def find(columns: Iterable[Pages], *, live: bool) -> Findings:
-    """Apply every rule to the wanted pages; on a running kernel those that can be told there."""
+    """Apply every rule to the wanted pages; on a running kernel those that hold at any time."""
     findings = Findings()
     rules = [rule for rule in CONFLICTS if rule.live or not live]
     for pages in columns:
@@ -215,7 +215,7 @@ class CheckReport(Report):
         rules = sum(rule.needs not in self.layout.untold for rule in CONFLICTS)
         yield f"{found} of {counted(rules, 'rule')} in {pages}."
         if self.left_out:
-            yield f"No totals were compared: {self.left_out}."
+            yield f"Totals were not compared with the kernel's counters: {self.left_out}."
         yield from self.coverage.remarks()
 
     def _notes(self, notes: dict[str, str]) -> Iterator[str]:
@@ -228,7 +228,7 @@ class CheckReport(Report):
     def _violations(self) -> Iterator[str]:
         for rule in self._broken():
             yield ""
-            yield f"{rule.name}: {rule.sentence} Think of: {rule.means}"
+            yield f"{rule.name}: {rule.sentence} Likely cause: {rule.means}"
             kept = [v for v in self.findings.kept if v.rule == rule.name]
             yield from (f"- {v.pfn:#x}: {v.detail}" for v in kept[:_MOST_SHOWN])
             more = self.findings.found[rule.name] - min(len(kept), _MOST_SHOWN)

@@ -145,7 +145,7 @@ class RunsListing(Listing):
 
     def _summary(self) -> str:
         if not self._rows:
-            return "No page here is of that kind."
+            return "No page matches."
         bytes_ = size(self._pages * self.layout.page_size)
         return f"{counted(self._rows, 'run')}, {counted(self._pages, 'page')}, {bytes_}"
 
@@ -202,7 +202,7 @@ class PagesListing(Listing):
         return tuple(name for name, bit in self.layout.flag_bits if flags >> bit & 1)
 
     def _summary(self) -> str:
-        return counted(self._rows, "page") if self._rows else "No page here is of that kind."
+        return counted(self._rows, "page") if self._rows else "No page matches."
 
 
 def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integers:

@@ -75,7 +75,7 @@ class SummaryReport(Report):
     by: tuple[str, ...]
     rows: tuple[SummaryRow, ...]
     freeing: int | None
-    """Pages that are typed while they are being freed; None where that cannot be told."""
+    """Pages that are typed while they are being freed; None where that is unavailable."""
     checks: tuple[CounterCheck, ...] = ()
     """The totals that the kernel counts too, beside its counters."""
     remarks: tuple[str, ...] = ()
@@ -148,7 +148,10 @@ class SummaryReport(Report):
     def _freeing_remark(self) -> tuple[str, ...]:
         if not self.freeing:
             return ()
-        return ("", f"{counted(self.freeing, 'page')} typed while being freed: list --freeing.")
+        return (
+            "",
+            f"{counted(self.freeing, 'page', 'are')} being freed with a type set: see list --freeing.",
+        )
 
     def _cells(self, row: SummaryRow) -> Row:
         none = Absent.NOT_APPLICABLE

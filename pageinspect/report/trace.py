@@ -69,7 +69,7 @@ class TraceReport(Report):
     breakdown: Breakdown | None
     """By who freed them, when that was asked for."""
     tails: tuple[tuple[str, int], ...] | None
-    """(type, pages) of tails of frees that are no compound page, when that was asked for."""
+    """(type, pages) of tails with a type in freed blocks that are not compound pages, if asked."""
     bad_pages: int | None
     """Calls of bad_page(); None where they are not counted."""
     disallowed: Frees
@@ -222,7 +222,7 @@ class TraceReport(Report):
     def _row(
         self, name: str, cells: Row, verdict: str | None = None, who: WhoFrees | None = None
     ) -> Row:
-        """Return a row; what is told apart has values of those `who` freed alone."""
+        """Return a row; keys and stack are those of `who`, and not applicable without."""
         none = Absent.NOT_APPLICABLE
         keys: Row = ()
         if self.breakdown is not None:
@@ -233,7 +233,7 @@ class TraceReport(Report):
         return (*times, printable(name), *keys, *cells, verdict or none)
 
     def _remaining(self) -> Iterable[tuple[str, Frees]]:
-        """Return name and frees of the rows that are not told apart further."""
+        """Return name and frees of the rows that are not broken down."""
         rows = [] if self.others is None else [("other types", self.others)]
         shown: Sequence[WhoFrees] = ()
         if self.breakdown is not None:
@@ -268,11 +268,13 @@ class TraceReport(Report):
             lines.append(f"No page was freed with {self._asked()} set.")
         if self.unexpected:
             names = ", ".join(row.type_name for row in self.unexpected)
-            lines.append(f"Not expected: {names}. The owner clears this type before a free.")
+            lines.append(
+                f"Unexpected: {names}. The owner should clear the type before it frees the page."
+            )
         if disallowed := self.disallowed.frees:
             lines.append(f"Disallowed: {counted(disallowed, 'free')}.")
         lines += [
-            f"Typed tails of frees that are no compound page: {name}, {counted(pages, 'page')}."
+            f"Tails with a type in blocks that are not compound: {name}, {counted(pages, 'page')}."
             for name, pages in self.tails or ()
         ]
         if self.hwpoison.frees:

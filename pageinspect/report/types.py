@@ -6,7 +6,7 @@ from typing import Any
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent, Column, Row, Table
-from .base import SCHEMA, Report, View, kernel_json, untold_remarks
+from .base import SCHEMA, Report, View, kernel_json, unavailable_remarks
 
 _SOURCES = {
     "enum": "enum pagetype",
@@ -17,13 +17,13 @@ _SOURCES = {
 }
 _RESETS = {
     True: "A type that is still set when its page is freed is reset by the buddy allocator",
-    False: "The buddy allocator does not reset types: a page freed with one is a bad page",
-    None: "Whether the buddy allocator resets a type that is still set is not told",
+    False: "The buddy allocator does not reset types: a page freed with a type is a bad page",
+    None: "It is unknown whether the buddy allocator resets a type that is still set",
 }
 _COLUMNS = (
     Column("type", key="name"),
     Column("value", absent=(Absent.NOT_APPLICABLE,)),
-    Column("learnt from", key="from", show=_SOURCES.__getitem__),
+    Column("source", key="from", show=_SOURCES.__getitem__),
     Column("sticky", "bool", absent=(Absent.UNAVAILABLE,), blank="unavailable"),
 )
 
@@ -54,11 +54,11 @@ class TypesReport(Report):
         ]
         return Table("types", _COLUMNS, rows)
 
-    def _untold(self) -> tuple[str, ...]:
+    def _unavailable(self) -> tuple[str, ...]:
         layout = self.layout
         if not layout.untold:
             return ()
-        return ("", *untold_remarks(layout.untold, self.provenance.because))
+        return ("", *unavailable_remarks(layout.untold, self.provenance.because))
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -83,7 +83,7 @@ class TypesReport(Report):
             after=(
                 "",
                 f"{_RESETS[self.layout.resets]} ({self.layout.resets_from}).",
-                "Sticky: its owner leaves it set at free.",
-                *self._untold(),
+                "Sticky: the owner leaves the type set when it frees the page.",
+                *self._unavailable(),
             ),
         )

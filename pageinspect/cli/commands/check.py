@@ -3,7 +3,7 @@
 Every struct page is held against the rules of docs/check.md, and every total that the kernel counts
 too against its counter: verified, explained (off in a way and by no more than a rule allows), or
 differs. On a running kernel, what looks broken is read again: only what is broken twice is a
-violation. With --pfn no total is compared: the counters are about all pages. The status is 4 when
+violation. With --pfn no total is compared: the counters cover all pages. The status is 4 when
 there is a violation or a total that differs.
 """
 
@@ -61,11 +61,11 @@ def run(args: argparse.Namespace) -> int:
     )
     balanced, left_out = None, ""
     if reduced:
-        left_out = "VMCOREINFO alone does not tell where the kernel's counters are"
+        left_out = "VMCOREINFO alone does not provide their addresses"
     elif before is None:
-        left_out = "the kernel's counters are about all pages, not about some pfns"
+        left_out = "they cover all pages, and --pfn selects some"
     elif not coverage.complete:
-        left_out = "struct pages that could not be read are missing from the counts"
+        left_out = "some struct pages could not be read, so the totals are incomplete"
     else:
         after = read_counters(target.prog) if live else before
         balanced = counter_check.balance(tally.totals(), before, after, marking_of(target))

@@ -1,4 +1,4 @@
-"""What this machine offers of what pageinspect needs, and what mends what is missing.
+"""Check what this machine provides, and how to fix what is missing.
 
 Everything is tried, not guessed: a page of /proc/kcore is read, BPF programs are loaded and closed,
 bcc is loaded, a guest is started under KVM (once for each boot of the machine). Nothing is attached

@@ -304,7 +304,9 @@ def test_csv_has_what_json_has() -> None:
 
 def test_why_no_checks() -> None:
     checked = replace(report(Findings()), checks=None, left_out="some reason")
-    assert "No totals were compared: some reason." in rendered(checked, "table")
+    assert "Totals were not compared with the kernel's counters: some reason." in rendered(
+        checked, "table"
+    )
     assert json.loads(rendered(checked, "json"))["counters"] == []
 
 

@@ -5,13 +5,17 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from every_report import HOSTILE, REPORTS
+from places import DOCS
+from trace_reports import broken_down
 
-from pageinspect.model.table import Absent, Column, Table
+from pageinspect.errors import Exit
+from pageinspect.model.table import Absent, Column, Table, Unit
 from pageinspect.render import FORMATS, render
+from pageinspect.report.event import EventLines
 
 OF_DTYPE: dict[str, Any] = {
     "int64": lambda cell: type(cell) is int and -(1 << 63) <= cell < 1 << 63,
@@ -123,3 +127,40 @@ def test_nothing_that_a_terminal_obeys(name: str, form: str) -> None:
     if name in ("check", "doctor"):
         assert "]0;a" in shown
         assert HOSTILE not in shown
+
+
+def described() -> str:
+    """Return the tables of all reports as docs/output.md lists them, a row a column."""
+    lines = ["| command | table | key | dtype | unit | missing |", "|---|---|---|---|---|---|"]
+    tables = [
+        (name.split(" of ")[0].split(" by ")[0], t) for name in REPORTS for t in tables_of(name)
+    ]
+    tables.append(("trace", EventLines(broken_down(stacks=True).subject).table()))
+    for command, table in tables:
+        for column in table.columns:
+            missing = ", ".join(each.value for each in column.absent)
+            cells = (command, table.name, f"`{column.key}`", column.dtype, column.unit, missing)
+            line = f"| {' | '.join(cells)} |".replace("  ", " ")
+            if line not in lines:
+                lines.append(line)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def test_the_documentation_has_every_column(request: pytest.FixtureRequest) -> None:
+    path = DOCS / "output.md"
+    before, begin, rest = path.read_text(encoding="utf-8").partition("<!-- columns -->\n")
+    shown, end, after = rest.partition("<!-- end of columns -->")
+    if request.config.getoption("--update-golden"):
+        path.write_text(f"{before}{begin}{described()}{end}{after}", encoding="utf-8")
+        return
+    assert shown == described(), "run pytest with --update-golden"
+
+
+def test_the_documentation_has_every_format_absence_unit_and_exit_status() -> None:
+    text = (DOCS / "output.md").read_text(encoding="utf-8")
+    for name in (*(f"`{form}`" for form in FORMATS), *(each.value for each in Absent)):
+        assert f"\n| {name} |" in text, name
+    for unit in set(get_args(Unit)) - {""}:
+        assert f"\n| {unit} |" in text, unit
+    for status in set(Exit) - {Exit.INTERRUPTED}:
+        assert f"\n| {int(status)} |" in text, status

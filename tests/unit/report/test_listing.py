@@ -74,7 +74,7 @@ def test_a_selection_leaves_the_rest_out() -> None:
     assert (run["start"], run["pages"]) == (0x1004, 4)
     none = Selection(32, 0x1020, types=codes_of(MODERN, "guard"))
     assert json.loads(listed(RunsListing, "json", none))["runs"] == []
-    assert "No page here" in listed(RunsListing, "table", none)
+    assert "No page matches." in listed(RunsListing, "table", none)
     assert listed(RunsListing, "csv", none).splitlines() == ["start,end,use,type,order,pages,bytes"]
 
 

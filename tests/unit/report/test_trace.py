@@ -97,7 +97,7 @@ def test_an_unexpected_free_is_told() -> None:
     shown = text(report(counts({(TABLE, 0): 3, (ZSMALLOC, 0): 5}, {})))
     assert "UNEXPECTED" in next(line for line in shown.splitlines() if line.startswith("table"))
     assert shown.splitlines()[-1] == (
-        "Not expected: table. The owner clears this type before a free."
+        "Unexpected: table. The owner should clear the type before it frees the page."
     )
 
 
@@ -109,7 +109,7 @@ def test_no_typed_free_is_expected_where_the_buddy_resets_nothing(name: str) -> 
     assert [(row.type_name, row.expected) for row in made.typed] == [(name, False)]
     said = " ".join(text(made).split())
     assert "does not reset types" in said
-    assert "a bad page, where the kernel checks pages" in said
+    assert "is a bad page, if the kernel checks pages" in said
 
 
 def test_none_at_all_is_said_in_a_sentence() -> None:
@@ -316,15 +316,15 @@ def test_typed_tails_are_told_by_type() -> None:
     given.tails[TABLE] = 2
     made = report(given, options=TraceOptions(tails=True))
     assert made.to_json()["tails"] == [{"type": "table", "pages": 2}]
-    assert "no compound page: table, 2 pages." in " ".join(text(made).split())
+    assert "in blocks that are not compound: table, 2 pages." in " ".join(text(made).split())
     assert "tails" not in report(given).to_json()
 
 
 @pytest.mark.parametrize(
     ("calls", "said"),
     [
-        (None, "lets nobody count its calls of bad_page()"),
-        (0, "found no bad page"),
+        (None, "bad_page() cannot be probed on this kernel"),
+        (0, "reported no bad page"),
         (3, "3 calls of bad_page()"),
     ],
 )
@@ -440,5 +440,5 @@ def test_poisoned_pages_have_a_row_and_are_in_no_total(monkeypatch: pytest.Monke
     told = json.loads(text(poisoned, "json"))
     assert told["hwpoison"] == {"frees": 5, "pages": 5}
     assert told["events"] == 11
-    assert "Kept from the buddy, and in no total: 5 poisoned pages (hwpoison)." in text(poisoned)
+    assert "Withheld from the allocator, and not in any total: 5 hwpoison pages." in text(poisoned)
     assert "hwpoison" not in json.loads(text(report(STICKY), "json"))
