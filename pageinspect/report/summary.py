@@ -148,10 +148,8 @@ class SummaryReport(Report):
     def _freeing_remark(self) -> tuple[str, ...]:
         if not self.freeing:
             return ()
-        return (
-            "",
-            f"{counted(self.freeing, 'page', 'are')} being freed with a type set: see list --freeing.",
-        )
+        pages = counted(self.freeing, "page", "are")
+        return ("", f"{pages} being freed with a type set: see list --freeing.")
 
     def _cells(self, row: SummaryRow) -> Row:
         none = Absent.NOT_APPLICABLE

@@ -268,9 +268,7 @@ class TraceReport(Report):
             lines.append(f"No page was freed with {self._asked()} set.")
         if self.unexpected:
             names = ", ".join(row.type_name for row in self.unexpected)
-            lines.append(
-                f"Unexpected: {names}. The owner should clear the type before it frees the page."
-            )
+            lines.append(f"Unexpected: {names}. The owner should clear the type before the free.")
         if disallowed := self.disallowed.frees:
             lines.append(f"Disallowed: {counted(disallowed, 'free')}.")
         lines += [

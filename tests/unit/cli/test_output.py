@@ -55,7 +55,7 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
 
 
 def test_a_dash_is_no_file() -> None:
-    with pytest.raises(UsageError, match="no name for a file"):
+    with pytest.raises(UsageError, match="is not a file name"):
         check_output(Path("-"))
 
 

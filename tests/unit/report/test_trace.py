@@ -97,7 +97,7 @@ def test_an_unexpected_free_is_told() -> None:
     shown = text(report(counts({(TABLE, 0): 3, (ZSMALLOC, 0): 5}, {})))
     assert "UNEXPECTED" in next(line for line in shown.splitlines() if line.startswith("table"))
     assert shown.splitlines()[-1] == (
-        "Unexpected: table. The owner should clear the type before it frees the page."
+        "Unexpected: table. The owner should clear the type before the free."
     )
 
 
