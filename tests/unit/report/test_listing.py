@@ -115,6 +115,32 @@ def test_rows_come_as_the_walk_does() -> None:
     assert np.sum(taken) < 32
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "markdown", "table"])
+def test_rows_are_written_as_the_walk_goes_on(form: str) -> None:
+    taken: list[int] = []
+
+    class Stream(io.StringIO):
+        taken_at_row = 0
+
+        def write(self, text: str) -> int:
+            if "slab" in text and not self.taken_at_row:
+                self.taken_at_row = len(taken)
+            return super().write(text)
+
+        def writelines(self, lines: Iterable[str]) -> None:
+            for line in lines:
+                self.write(line)
+
+    def counted() -> Iterator[Pages]:
+        for pages in batches():
+            taken.append(len(pages))
+            yield pages
+
+    stream = Stream()
+    render(RunsListing(FROM, MODERN, ALL, runs(ALL, counted())), form, stream)
+    assert (stream.taken_at_row, len(taken)) == (1, 2)
+
+
 def test_what_could_not_be_read_has_no_word_zone_or_node() -> None:
     memory = Memory(4)
     memory.readable = np.array([True, False, True, True])
