@@ -24,6 +24,11 @@ def percent(share: float) -> str:
     return "<0.1" if 0 < share < 0.05 else f"{share:.1f}"
 
 
+def seconds(nanoseconds: int) -> str:
+    """Return a time in seconds: 1.50 s."""
+    return f"{nanoseconds / 1e9:.2f} s"
+
+
 _OF_ONE = {"are": "is", "were": "was", "have": "has"}
 
 
@@ -45,4 +50,6 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def printable(text: str) -> str:
     r"""Return text from a kernel with control characters escaped: "\x1b" for ESC."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

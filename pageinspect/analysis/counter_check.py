@@ -9,7 +9,7 @@ counters contradict each other.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ..model.arch import MAX_ORDER, PAGEBLOCK_PFNS
 from ..model.counters import Counters
@@ -35,19 +35,6 @@ class CounterCheck:
     """What it said after the walk."""
     verdict: Verdict
     why: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "name": self.name,
-            "uses": list(self.uses),
-            "counter": self.counter,
-            "counted": self.counted,
-            "before": self.before,
-            "kernel": self.kernel,
-            "verdict": self.verdict,
-            "why": self.why,
-        }
 
 
 @dataclass(frozen=True, slots=True)

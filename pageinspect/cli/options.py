@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from ..errors import UsageError, system_error
 from ..host.terminal import say
+from ..render import FORMATS
 from .output import check_output, open_output, report_stream
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from ..target.open import Target
 
 Item = TypeVar("Item")
-
-_FORMATS = ("table", "json", "csv")
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +60,8 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--symbols-from",
         choices=["btf", "vmcoreinfo"],
-        help="btf: fail without it; vmcoreinfo: do with what that tells (default: btf, and "
-        "vmcoreinfo without)",
+        help="btf: fail if there is none; vmcoreinfo: use VMCOREINFO alone (default: btf, and "
+        "vmcoreinfo where there is none)",
     )
 
 
@@ -137,10 +136,11 @@ def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "")
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format",
-        choices=_FORMATS,
+        choices=FORMATS,
         default="table",
-        help="form of the report (default: table); csv has names as they are, and a spreadsheet "
-        "may take one that begins with = for a formula",
+        help="form of the report (default: table); table and markdown are for people, the others "
+        "for programs. csv has names as they are: a spreadsheet may take one that begins with = "
+        "for a formula",
     )
     group.add_argument(
         "-o",
@@ -200,7 +200,7 @@ def read_errors(items: Iterable[Item]) -> Iterator[Item]:
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Tell what fails while a report is read from what fails while it is written."""
+    """Distinguish what fails while a report is read from what fails while it is written."""
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Where -o writes: regular files are replaced whole; devices and FIFOs are written in place."""
+"""Where -o writes: a regular file atomically, a device or FIFO directly."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from typing import IO, Any, Literal, TextIO, cast, overload
 from ..errors import PageInspectError, UsageError
 from ..host import files
 
-_HINT = "name a file in a folder you may write"
+_HINT = "name a file in a writable folder"
 
 
 def cannot_write(output: Path, why: str | None) -> PageInspectError:
@@ -24,12 +24,12 @@ def cannot_write_report(error: OSError) -> PageInspectError:
     """Return the error for a report that cannot be written to standard output."""
     return PageInspectError(
         f"cannot write the report: {error.strerror}",
-        "is the disk full? -o FILE writes it whole or not at all",
+        "check that the disk is not full; -o FILE writes the whole report or nothing",
     )
 
 
 class _ReportStream:
-    """A stream for a report. A failure to write is a PageInspectError, unlike one to read."""
+    """A stream for a report; a failure to write is a PageInspectError."""
 
     def __init__(self, stream: TextIO, output: Path | None) -> None:
         self._stream = stream
@@ -82,16 +82,14 @@ def check_output(output: Path | None, mode: int | None = None) -> None:
             )
         return
     if str(output) == "-":
-        raise UsageError(
-            "- is not the name of a file", "the report goes to standard output without -o"
-        )
+        raise UsageError("- is not a file name", "without -o the report goes to standard output")
     try:
         with files.place_of(output) as place:
             _check_place(output, place)
             if mode is not None and not _is_replaced(place):
                 raise UsageError(
                     f"--mode is for a file, and {output} is a device, a FIFO or an open file",
-                    "leave out --mode, or name a file",
+                    "omit --mode, or name a regular file",
                 )
     except OSError as error:
         raise cannot_write(output, error.strerror) from None

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -19,12 +19,13 @@ from .output import forget, open_growing, report_stream
 if TYPE_CHECKING:
     import subprocess
 
+    from ..model.table import Row, Table
     from ..report.event import EventLines
     from ..report.trace import TraceReport
     from ..trace.records import Event
 
 _CLEAR = "\x1b[H\x1b[2J"
-_TOLD_ONE_BY_ONE = 10
+_REPORTED_EACH = 10
 """Disallowed frees of one stack."""
 
 
@@ -71,28 +72,35 @@ class Output:
     """The reports of a run as its arguments want them: one at the end, or many on a stream."""
 
     def __init__(self, args: argparse.Namespace, lines: "EventLines", stream: TextIO) -> None:
+        from ..render import load
+
         self._args = args
         self._lines = lines
         self._stream = stream
-        self._headed = False
+        self._format = load(args.format)
+        self._write_rows: Callable[[Iterable[Row]], None] | None = None
 
     def events(self, events: "Sequence[Event]") -> None:
-        """Write events, a line each."""
-        self._stream.write(self._header())
-        self._stream.writelines(self._lines.lines(events, self._args.format))
+        """Write events, a row each."""
+        self._rows(self._lines.table(events))
         self._stream.flush()
 
-    def _header(self) -> str:
-        headed, self._headed = self._headed, True
-        return "" if headed else self._lines.header(self._args.format)
+    def _rows(self, table: "Table") -> None:
+        """Write rows below those of the same table, under one head."""
+        if self._args.events and self._format.continues and not self._format.one_table:
+            # Rows of the report follow.
+            table = table.named()
+        if self._write_rows is None:
+            self._write_rows = self._format.begin(table, self._stream)
+        self._write_rows(table.rows)
 
     def report(self, report: "TraceReport") -> None:
         """Write one report, to the end; raises BrokenPipeError when the reader left."""
-        from ..report.trace_words import told_lost
+        from ..report.trace_words import lost_remark
 
         if report.lost.total and (self._args.folded or self._is_events_alone()):
             # These forms have no place for it.
-            write_line(told_lost(report.lost))
+            write_line(lost_remark(report.lost))
         if self._args.folded:
             write_text(self._args, "".join(report.folded()))
         elif self._args.interval is not None:
@@ -105,37 +113,40 @@ class Output:
 
     def _is_events_alone(self) -> bool:
         args = self._args
-        return args.events and args.interval is None and args.format == "csv"
+        return args.events and args.interval is None and self._format.one_table
 
     def _interval(self, report: "TraceReport") -> None:
-        text = _rendered(report, self._args.format)
-        lines = text.splitlines(keepends=True)
+        if self._format.continues:
+            (table,) = report.tables()
+            self._rows(table)
+            return
+        text = self._rendered(report)
         if report.subject.redrawn:
             # What is longer than the screen would scroll its first lines away.
-            lines = [_CLEAR, *lines[: shutil.get_terminal_size().lines - 1]]
-        elif self._args.format == "csv" and report.start_ns:
-            # One csv file has one header.
-            lines = lines[1:]
-        self._stream.write("".join(lines))
+            lines = text.splitlines(keepends=True)
+            text = "".join([_CLEAR, *lines[: shutil.get_terminal_size().lines - 1]])
+        self._stream.write(text)
 
     def _last(self, report: "TraceReport") -> None:
-        """Write the report that follows the events; a csv file has these alone."""
-        self._stream.write(self._header())
-        if self._args.format != "csv":
-            blank = "\n" if self._args.format == "table" else ""
-            self._stream.write(blank + _rendered(report, self._args.format))
+        """Write the report that follows the events, where the format has a place for it."""
+        self._rows(self._lines.table())
+        if self._format.one_table:
+            return
+        if not self._format.continues:
+            self._stream.write(self._format.gap + self._rendered(report))
+            return
+        for table in report.tables():
+            shown = table.named()
+            self._format.begin(shown, self._stream)(shown.rows)
 
-
-def _rendered(report: "TraceReport", form: str) -> str:
-    from ..render import render
-
-    text = io.StringIO()
-    render(report, form, text)
-    return text.getvalue()
+    def _rendered(self, report: "TraceReport") -> str:
+        text = io.StringIO()
+        self._format.write(report, text)
+        return text.getvalue()
 
 
 class Watch:
-    """Tells of frees that must not be, at once, and runs a program on the first."""
+    """Reports frees that must not be, at once, and runs a program on the first."""
 
     def __init__(
         self,
@@ -153,7 +164,7 @@ class Watch:
         self._seen: Counter[int] = Counter()
         """Frees by the kernel's number of their stack."""
         self._more: Counter[tuple[int, int]] = Counter()
-        """Those not yet told, by stack and kind."""
+        """Those not yet reported, by stack and kind."""
         self._since = 0.0
         self._program: subprocess.Popen[bytes] | None = None
         self.fired = False
@@ -162,7 +173,7 @@ class Watch:
     def see(self, events: "Sequence[Event]") -> None:
         """Write what the disallowed among these events were to stderr.
 
-        Of each stack the first _TOLD_ONE_BY_ONE frees have a line, and the others one each second.
+        Of each stack the first _REPORTED_EACH frees have a line, and the others one each second.
         To be called when there are no events as well.
         """
         alarms = [e for e in events if e.who.kind in self._disallowed]
@@ -170,8 +181,8 @@ class Watch:
             stack = event.who.stack
             number = self._numbers.setdefault(stack, len(self._numbers) + 1)
             self._seen[stack] += 1
-            if self._seen[stack] <= _TOLD_ONE_BY_ONE:
-                # A stack is told once; after that its number is enough.
+            if self._seen[stack] <= _REPORTED_EACH:
+                # A stack is written once; after that its number is enough.
                 first = self._seen[stack] == 1
                 write(self._lines.alarm(event, number, with_stack=first))
                 continue
@@ -179,11 +190,11 @@ class Watch:
                 self._since = self._clock()
             self._more[stack, event.who.kind] += 1
         if self._more and self._clock() - self._since >= 1:
-            self._tell_more()
+            self._report_more()
         if alarms:
             self.fire()
 
-    def _tell_more(self) -> None:
+    def _report_more(self) -> None:
         for (stack, kind), frees in self._more.items():
             write(self._lines.more_alarms(kind, frees, self._numbers[stack]))
         self._more.clear()
@@ -207,7 +218,7 @@ class Watch:
                 self._argv = ()
 
     def finish(self) -> None:
-        """Tell what is left to be told, and wait for the program to end."""
-        self._tell_more()
+        """Report what is left, and wait for the program to end."""
+        self._report_more()
         if self._program is not None:
             self._program.wait()

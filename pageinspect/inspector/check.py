@@ -44,11 +44,11 @@ def check(
     )
     checks, left_out = None, ""
     if reduced:
-        left_out = "VMCOREINFO alone does not tell where the kernel's counters are"
+        left_out = "VMCOREINFO alone does not provide their addresses"
     elif before is None:
-        left_out = "the kernel's counters are about all pages, not about some pfns"
+        left_out = "they cover all pages, and --pfn selects some"
     elif not coverage.complete:
-        left_out = "struct pages that could not be read are missing from the counts"
+        left_out = "some struct pages could not be read, so the totals are incomplete"
     else:
         after = read_counters(target.prog) if live else before
         checks = counter_check.balance(tally.totals(), before, after, marking_of(target))

@@ -33,9 +33,8 @@ _PANDAS = {
     "uint64": "UInt64",
     "float64": "Float64",
     "string": "string",
-    "null": "object",
 }
-"""Types of pandas that have a value for None, by the kind of a column."""
+"""Types of pandas that have a value for None, by dtype; lists are objects."""
 
 
 class _FullError(Exception):
@@ -52,17 +51,17 @@ class _FirstLines(io.StringIO):
         return written
 
 
-class Result:
+class Result(Report):
     """What a report can do in Python. print() shows all of it, repr() the first lines."""
 
     __slots__ = ()
 
-    def __str__(self: Report) -> str:
+    def __str__(self) -> str:
         stream = io.StringIO()
         render(self, "table", stream)
         return stream.getvalue().rstrip("\n")
 
-    def __repr__(self: Report) -> str:
+    def __repr__(self) -> str:
         stream = _FirstLines()
         try:
             render(self, "table", stream)
@@ -71,22 +70,16 @@ class Result:
             return "\n".join((*lines, "…", "print() shows all."))
         return stream.getvalue().rstrip("\n")
 
-    def _repr_html_(self: Report) -> str:
+    def _repr_html_(self) -> str:
         stream = io.StringIO()
         write_html(self, stream, _MOST_ROWS)
         return stream.getvalue()
 
-    def to_dict(self: Report) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the JSON form as plain lists, dicts, text and numbers."""
-        found: dict[str, Any] = {}
-        for key, value in self.to_json().items():
-            if isinstance(value, Iterator):
-                found[key] = list(value)
-            else:
-                found[key] = value() if callable(value) else value
-        return found
+        return self.to_json()
 
-    def to_arrow(self: Report) -> Any:
+    def to_arrow(self) -> Any:
         """Return the rows for machines as a pyarrow.Table. Raises PageInspectError without pyarrow.
 
         The columns are those of --format csv.
@@ -94,20 +87,26 @@ class Result:
         arrow = _library("pyarrow", "arrow")
         return arrow.table(
             {
-                column.key: arrow.array(column.values, type=arrow.type_for_alias(column.kind))
+                column.key: arrow.array(column.values, type=_arrow_type(arrow, column.dtype))
                 for column in frame_columns(self)
             }
         )
 
-    def to_pandas(self: Report) -> Any:
+    def to_pandas(self) -> Any:
         """Return the same rows as a pandas.DataFrame. Raises PageInspectError without pandas."""
         pandas = _library("pandas", "pandas")
         return pandas.DataFrame(
             {
-                column.key: pandas.Series(column.values, dtype=_PANDAS[column.kind])
+                column.key: pandas.Series(column.values, dtype=_PANDAS.get(column.dtype, "object"))
                 for column in frame_columns(self)
             }
         )
+
+
+def _arrow_type(arrow: Any, dtype: str) -> Any:
+    if dtype == "list[string]":
+        return arrow.list_(arrow.string())
+    return arrow.type_for_alias(dtype)
 
 
 def _library(name: str, extra: str) -> Any:

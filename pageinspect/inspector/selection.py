@@ -50,8 +50,8 @@ def check_available(inspector: Inspector, *names: str) -> None:
     for name in names:
         if name in inspector.layout.untold:
             raise PageInspectError(
-                f"VMCOREINFO alone cannot tell {name}",
-                "name what has this kernel's types: -s VMLINUX or --btf FILE",
+                f"{name} is not available from VMCOREINFO alone",
+                "give a file with this kernel's types: -s VMLINUX or --btf FILE",
             )
 
 

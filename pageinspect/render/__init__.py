@@ -1,5 +1,5 @@
 """Renderers: a report and a stream in, text out; they compute nothing."""
 
-from .formats import FORMATS, render
+from .format import FORMATS, Format, load, render
 
-__all__ = ["FORMATS", "render"]
+__all__ = ["FORMATS", "Format", "load", "render"]

@@ -1,6 +1,6 @@
-"""Reports: frozen answers that know their JSON form and their table; they write nothing."""
+"""Reports: frozen answers that know their tables and their JSON document; they write nothing."""
 
-from ..model.table import Column, Table
-from .base import Coverage, Report, kernel_json
+from ..model.table import Absent, Column, Table
+from .base import Coverage, Report, View, kernel_json
 
-__all__ = ["Column", "Coverage", "Report", "Table", "kernel_json"]
+__all__ = ["Absent", "Column", "Coverage", "Report", "Table", "View", "kernel_json"]

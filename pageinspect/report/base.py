@@ -1,10 +1,11 @@
 """What all reports share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from ..model.table import Table
+from ..model.table import Row, Table
 from ..units import counted, wrapped
 
 if TYPE_CHECKING:
@@ -17,25 +18,70 @@ SCHEMA = 1
 _WIDTH = 80
 
 
-class Report(Protocol):
-    """An answer that can be rendered."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """What people see of a report: a table, and the lines before and after it.
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: one object, `schema` first.
+    Theirs alone are the rows that split row number i (`splits[i]`) and the `total`. `after` may be
+    a function that is called when the rows are done.
+    """
 
-        A value may be an iterator, for an array that streams, or a function that is called when
-        those before it are written.
+    table: Table
+    splits: Mapping[int, Sequence[Row]] = field(default_factory=dict)
+    total: Row | None = None
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
+
+    def all_rows(self) -> Iterator[Row]:
+        """Yield the rows of the table, with their splits and the total."""
+        for i, row in enumerate(self.table.rows):
+            yield row
+            yield from self.splits.get(i, ())
+        if self.total is not None:
+            yield self.total
+
+    def lines_after(self) -> tuple[str, ...]:
+        """Return the lines after the table; its rows must be done."""
+        return self.after() if callable(self.after) else self.after
+
+
+class Report(ABC):
+    """An answer that can be rendered: fields about it, typed tables, and what people see."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document, `schema` first.
+
+        A value may be a Table, for an array of its rows, or a function that is called when the
+        values before it are written.
         """
 
-    def to_table(self) -> Table:
-        """Return the tabular form."""
+    @abstractmethod
+    def tables(self) -> tuple[Table, ...]:
+        """Return the tables that formats of rows alone have, such as csv."""
+
+    @abstractmethod
+    def view(self) -> View:
+        """Return what people see."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON document as plain lists and values."""
+        plain: dict[str, Any] = {}
+        for key, value in self.document().items():
+            if isinstance(value, Table):
+                plain[key] = list(value.documents())
+            else:
+                plain[key] = value() if callable(value) else value
+        return plain
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """How many pfns were asked for that have a struct page, and how many of those were read.
 
-    `untold` is what could not be told of them, for the reason `because`.
+    `untold` names what VMCOREINFO alone does not provide; `because` is why there is no more.
     """
 
     spanned: int
@@ -49,7 +95,7 @@ class Coverage:
 
     @property
     def complete(self) -> bool:
-        """Whether every struct page could be read, and all told of it that there is to tell."""
+        """Whether every struct page could be read, and nothing is unavailable or missing."""
         return self.unreadable == 0 and not (self.untold or self.missing) and self.of_whole
 
     def remarks(self) -> tuple[str, ...]:
@@ -58,11 +104,11 @@ class Coverage:
         if self.unreadable:
             lines += ("", f"{counted(self.unreadable, 'struct page')} could not be read.")
         if not self.of_whole:
-            lines += ("", "The core is not whole: what is not in it may be missing here.")
+            lines += ("", "The core is incomplete: this report may lack what was cut off.")
         for sentence in self.missing:
             lines += ("", *wrapped(sentence, _WIDTH))
         if self.untold:
-            lines += ("", *untold_remarks(self.untold, self.because))
+            lines += ("", *unavailable_remarks(self.untold, self.because))
         return tuple(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +117,7 @@ class Coverage:
             "spanned": self.spanned,
             "read": self.spanned - self.unreadable,
             "unreadable": self.unreadable,
-            "cannot_tell": list(self.untold),
+            "unsupported": list(self.untold),
         }
         if self.missing:
             fields["missing"] = list(self.missing)
@@ -81,19 +127,19 @@ class Coverage:
 def coverage_of(
     provenance: "Provenance", layout: "PageLayout", spanned: int, unreadable: int
 ) -> Coverage:
-    """Return the Coverage of a walk: what was read, and what the kernel's symbols let it tell."""
+    """Return the Coverage of a walk: what was read, and what is unavailable on this kernel."""
     return Coverage(spanned, unreadable, layout.untold, provenance.because, provenance.is_whole)
 
 
-def untold_remarks(untold: Sequence[str], because: str) -> list[str]:
-    """Return lines for people about what VMCOREINFO alone cannot tell, and what would."""
+def unavailable_remarks(unavailable: Sequence[str], because: str) -> list[str]:
+    """Return lines for people about what VMCOREINFO alone does not provide, and what would."""
     text = (
-        f"VMCOREINFO alone cannot tell: {', '.join(untold)}. Pages of such types have a number for "
-        "a name; those of such uses are among idle, kernel, mapped and file."
+        f"Not available from VMCOREINFO alone: {', '.join(unavailable)}. Pages of such a type are "
+        "listed under its number; pages of such a use are counted as idle, kernel, mapped or file."
     )
-    why = f"The kernel's types are not known: {because}."
+    why = f"The kernel's own types were not found: {because}."
     if not because:
-        why = "The kernel's types tell all: leave --symbols-from away, or give -s VMLINUX."
+        why = "The kernel's own types provide them: omit --symbols-from, or give -s VMLINUX."
     return [*wrapped(text, _WIDTH), *wrapped(why, _WIDTH)]
 
 

@@ -1,12 +1,12 @@
 """Frees by who freed them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..model.table import Column
+from ..model.table import Column, Dtype, Row, Table
 from ..units import printable
-from .frees import Frees
+from .frees import FREES, NOT_APPLICABLE, ORDERS, PAGES, TYPE, Frees
 
 if TYPE_CHECKING:
     from ..trace.records import Who
@@ -19,14 +19,15 @@ class WhoFrees:
 
     type_name: str
     key: tuple[str | int, ...]
-    """The values of what is told apart."""
+    """The values of the keys of --by."""
     frames: tuple[str, ...]
-    """The stack, innermost first; empty when stacks are not told apart."""
+    """The stack, innermost first; empty without --stacks."""
     frees: Frees
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form of what all rows have."""
-        return {"type": printable(self.type_name), **self.frees.to_json()}
+    @property
+    def key_cells(self) -> tuple[str | int, ...]:
+        """The key, its names without control characters."""
+        return tuple(printable(k) if isinstance(k, str) else k for k in self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Breakdown:
 
     by: tuple[str, ...]
     stacks: bool
-    """Stacks are told apart."""
+    """Frees are broken down by stack."""
     rows: tuple[WhoFrees, ...]
     top: int | None = None
     """How many rows are to be shown."""
@@ -56,8 +57,8 @@ class Breakdown:
         )
         return Breakdown(self.by if keys else (), not keys, _summed(cut), self.top)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: `rows` by key, `stacks` by stack, whichever were asked for.
+    def document(self) -> dict[str, Any]:
+        """Return its part of a JSON document: `rows` by key and `stacks`, as they were asked for.
 
         With `top`, `more_rows` and `more_stacks` are the sums of what is not shown.
         """
@@ -65,22 +66,31 @@ class Breakdown:
         if self.by:
             by_key = self.only(keys=True)
             found["by"] = list(self.by)
-            found["rows"] = [
-                {
-                    **row.to_json(),
-                    "key": [printable(k) if isinstance(k, str) else k for k in row.key],
-                    "orders": row.frees.orders_json(),
-                }
-                for row in by_key.shown()
-            ]
+            found["rows"] = by_key.table()
             found |= by_key.more_json("more_rows")
         if self.stacks:
             by_stack = self.only(keys=False)
-            found["stacks"] = [
-                {**row.to_json(), "frames": list(row.frames)} for row in by_stack.shown()
-            ]
+            found["stacks"] = by_stack.table()
             found |= by_stack.more_json("more_stacks")
         return found
+
+    def table(self) -> Table:
+        """Return the rows that are shown, of a breakdown by keys alone or by stacks alone."""
+        if self.stacks:
+            rows: list[Row] = [
+                (printable(row.type_name), row.frees.frees, row.frees.pages, row.frames)
+                for row in self.shown()
+            ]
+            return Table("stacks", (TYPE, FREES, PAGES, _FRAMES), rows)
+        rows = [
+            (
+                *(printable(row.type_name), *row.key_cells),
+                *(row.frees.frees, row.frees.pages, row.frees.orders),
+            )
+            for row in self.shown()
+        ]
+        keys = (key_column(what, document="key[]") for what in self.by)
+        return Table("rows", (TYPE, *keys, FREES, PAGES, ORDERS), rows)
 
     def more_json(self, name: str) -> dict[str, Any]:
         """Return the JSON form of the sum of the other rows; empty without `top`."""
@@ -111,7 +121,7 @@ class Naming:
     def key(self, who: "Who", what: str) -> str | int:
         """Return the value of one of the keys of --by."""
         if what == "zone":
-            return self.zones[who.zone] if who.zone < len(self.zones) else who.zone
+            return self.zones[who.zone] if who.zone < len(self.zones) else str(who.zone)
         if what == "caller":
             return self.stacks.caller(who.stack) if self.stacks else ""
         value: str | int = getattr(who, what)
@@ -143,17 +153,31 @@ def break_down(
     return Breakdown(by, stacks, _summed(rows), top)
 
 
+_FRAMES = Column("frames", "list[string]", separator=";")
+_NUMBERS = ("pid", "cpu", "order", "node")
+
+
+def key_column(what: str, **fields: Any) -> Column:
+    """Return the column of one of the keys of --by."""
+    dtype: Dtype = "int64" if what in _NUMBERS else "string"
+    return Column(what, dtype, "order" if what == "order" else "", **fields)
+
+
 def key_columns(breakdown: Breakdown) -> tuple[Column, ...]:
-    """Return the columns of what is told apart; a stack is a number for people, below the table."""
-    columns = tuple(Column(what) for what in breakdown.by)
+    """Return the columns of the keys; for people a stack is a number, explained below the table."""
+    columns = tuple(key_column(what, absent=NOT_APPLICABLE) for what in breakdown.by)
     if not breakdown.stacks:
         return columns
-    return (*columns, Column("stack", _numbers(breakdown).__getitem__, "right", key="frames"))
+    numbers = _numbers(breakdown)
+    stack = replace(
+        _FRAMES, name="stack", key="frames", absent=NOT_APPLICABLE, show=numbers.__getitem__
+    )
+    return (*columns, stack)
 
 
-def _numbers(breakdown: Breakdown) -> dict[str, str]:
+def _numbers(breakdown: Breakdown) -> dict[tuple[str, ...], str]:
     """Return the number of each stack, as it is shown."""
-    stacks = dict.fromkeys(";".join(row.frames) for row in breakdown.shown())
+    stacks = dict.fromkeys(row.frames for row in breakdown.shown())
     return {stack: str(i) for i, stack in enumerate(stacks, 1)}
 
 
@@ -161,5 +185,5 @@ def stack_lines(breakdown: Breakdown) -> list[str]:
     """Return each stack that is shown under its number."""
     lines = []
     for stack, i in _numbers(breakdown).items():
-        lines += ["", f"Stack {i}:", *(f"    {frame}" for frame in stack.split(";"))]
+        lines += ["", f"Stack {i}:", *(f"    {frame}" for frame in stack)]
     return lines

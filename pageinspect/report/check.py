@@ -1,7 +1,7 @@
 """The check: every contradiction found, and every total beside the kernel's own counter."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from ..classify.words import BLOCK_ORDER, LINK, MEMCG, OWN_MAPPING, POOL
 from ..errors import Exit
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
-from ..model.table import Cell, Column, Table
+from ..model.table import Absent, Column, Row, Table
 from ..units import counted, number
-from .base import SCHEMA, Coverage, kernel_json
+from .base import SCHEMA, Coverage, Report, View, kernel_json
+from .counters import counters_table
 
 MOST_KEPT = 10_000
 """Violations of one rule that are kept; more are only counted."""
@@ -68,7 +69,7 @@ class Findings:
 
 
 def find(columns: Iterable[Pages], *, live: bool) -> Findings:
-    """Apply every rule to the wanted pages; on a running kernel those that can be told there."""
+    """Apply every rule to the wanted pages; on a running kernel those that hold at any time."""
     findings = Findings()
     rules = [rule for rule in CONFLICTS if rule.live or not live]
     for pages in columns:
@@ -131,8 +132,14 @@ def _detail(pages: Pages, i: int) -> str:
     return ", ".join(said)
 
 
+_RULES = (Column("rule"), Column("pages", "int64", "pages"), Column("sentence"))
+_VIOLATIONS = (Column("rule"), Column("pfn", "uint64", "pfn"), Column("detail"))
+_SHOWN = ("name", "counted", "before", "kernel", "verdict", "why")
+"""What people see of a counter check."""
+
+
 @dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(Report):
     """What was found. `checks` is None where they were left out, for the reason `left_out`."""
 
     provenance: Provenance
@@ -149,69 +156,54 @@ class CheckReport:
             return Exit.FINDING
         return Exit.COMPLETE if self.coverage.complete else Exit.INCOMPLETE
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
         return {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
-            "violations": [
-                {"rule": v.rule, "pfn": v.pfn, "detail": v.detail} for v in self.findings.kept
-            ],
+            "violations": self._violations_table(),
             "found": {rule.name: self.findings.found[rule.name] for rule in self._broken()},
-            "counters": [check.to_json() for check in self.checks or ()],
+            "counters": counters_table(self.checks or ()),
             "left_out": self.left_out or None,
         }
 
-    def to_table(self) -> Table:
-        """Return the tabular form: a row a broken rule, and one a counter check.
+    def tables(self) -> tuple[Table, ...]:
+        """Return the rules that are broken, the pages that break them, and the counter checks."""
+        return self._rules_table(), self._violations_table(), counters_table(self.checks or ())
 
-        People read the reasons below it, by their numbers; machines get a row a page as well.
-        """
-        rows: list[tuple[Cell, ...]] = [
-            (rule.name, self.findings.found[rule.name], None, None, "violation", rule.sentence)
-            for rule in self._broken()
+    def _rules_table(self) -> Table:
+        rows = [(r.name, self.findings.found[r.name], r.sentence) for r in self._broken()]
+        return Table("rules", _RULES, rows)
+
+    def _violations_table(self) -> Table:
+        rows = [(v.rule, v.pfn, v.detail) for v in self.findings.kept]
+        return Table("violations", _VIOLATIONS, rows)
+
+    def view(self) -> View:
+        """Return a row for each broken rule and each counter check, with numbers of the reasons."""
+        none = Absent.NOT_APPLICABLE
+        rows: list[Row] = [
+            (rule, pages, none, none, "violation", sentence)
+            for rule, pages, sentence in self._rules_table().rows
         ]
-        rows += [
-            (b.name, b.counted, b.before, b.kernel, b.verdict, b.why) for b in self.checks or ()
-        ]
+        checks = counters_table(self.checks or ()).only(*_SHOWN)
+        rows += checks.rows
+        notes = {why: f"[{i}]" for i, why in enumerate(self._reasons(), 1)}
+        columns = {column.key: column for column in checks.columns}
         # Of what stands still there is one number.
         moved = any(check.before != check.kernel for check in self.checks or ())
-        columns = [
-            Column("name"),
-            Column("counted", number, "right"),
-            Column("kernel before", number, "right", machines=not moved),
-            Column("kernel after" if moved else "kernel", number, "right"),
-            Column("verdict"),
-            Column("why", lambda why: notes.get(why, "")),
-        ]
-        notes = {why: f"[{i}]" for i, why in enumerate(self._reasons(), 1)}
-        return Table(
-            tuple(columns),
-            rows,
+        changes: dict[str, dict[str, Any]] = {
+            "before": {"absent": (none,), "machines": not moved},
+            "kernel": {"absent": (none,), "name": "kernel after" if moved else "kernel"},
+            "why": {"show": lambda why: notes.get(why, "")},
+        }
+        shown = tuple(replace(column, **changes.get(key, {})) for key, column in columns.items())
+        return View(
+            Table("findings", shown, rows),
             before=(self.provenance.describe(), ""),
             after=(*self._verdict(), *self._notes(notes), *self._violations()),
-            machines=Table(_FOR_MACHINES, self._records()),
         )
-
-    def _records(self) -> list[tuple[Cell, ...]]:
-        """Return the rows of _FOR_MACHINES."""
-        found = self.findings
-        rows: list[tuple[Cell, ...]] = [
-            ("rule", r.name, None, found.found[r.name], None, "violation", r.sentence, *[None] * 3)
-            for r in self._broken()
-        ]
-        rows += [
-            ("page", v.rule, v.pfn, None, None, None, v.detail, *[None] * 3) for v in found.kept
-        ]
-        rows += [
-            (
-                *("counter check", b.name, None, b.counted, b.kernel, b.verdict, b.why, b.counter),
-                *("+".join(b.uses), b.before),
-            )
-            for b in self.checks or ()
-        ]
-        return rows
 
     def _broken(self) -> Iterator[Conflict]:
         return (rule for rule in CONFLICTS if rule.name in self.findings.found)
@@ -228,7 +220,7 @@ class CheckReport:
         rules = sum(rule.needs not in self.layout.untold for rule in CONFLICTS)
         yield f"{found} of {counted(rules, 'rule')} in {pages}."
         if self.left_out:
-            yield f"No totals were compared: {self.left_out}."
+            yield f"Totals were not compared with the kernel's counters: {self.left_out}."
         yield from self.coverage.remarks()
 
     def _notes(self, notes: dict[str, str]) -> Iterator[str]:
@@ -241,21 +233,12 @@ class CheckReport:
     def _violations(self) -> Iterator[str]:
         for rule in self._broken():
             yield ""
-            yield f"{rule.name}: {rule.sentence} Think of: {rule.means}"
+            yield f"{rule.name}: {rule.sentence} Likely cause: {rule.means}"
             kept = [v for v in self.findings.kept if v.rule == rule.name]
             yield from (f"- {v.pfn:#x}: {v.detail}" for v in kept[:_MOST_SHOWN])
             more = self.findings.found[rule.name] - min(len(kept), _MOST_SHOWN)
             if more:
                 yield f"- and {number(more)} more: --format json"
-
-
-_FOR_MACHINES = tuple(
-    Column(name)
-    for name in (
-        *("kind", "name", "pfn", "counted", "kernel", "verdict", "why", "counter", "uses"),
-        "before",
-    )
-)
 
 
 def spots(findings: Findings) -> list[tuple[int, int]]:

@@ -1,17 +1,25 @@
-"""What this machine offers, and what would mend what is missing."""
+"""What this machine provides, and how to fix what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..doctor.finding import GUESTS, KERNEL, Examined, works
-from ..model.table import Column, Table
+from ..model.table import Absent, Column, Table
 from ..units import printable
-from .base import SCHEMA
+from .base import SCHEMA, Report, View
+
+_COLUMNS = (
+    Column("item", key="name"),
+    Column("ok", "bool", show=lambda ok: "yes" if ok else "NO"),
+    Column("found"),
+    Column("needed for", "list[string]", key="needed_for", separator=", "),
+    Column("fix", absent=(Absent.NOT_APPLICABLE,), machines=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class DoctorReport:
+class DoctorReport(Report):
     """What was found; `release` is that of this kernel."""
 
     release: str
@@ -25,40 +33,38 @@ class DoctorReport:
     def _works(self, what: Sequence[str] = KERNEL) -> dict[str, bool]:
         return {each: works(self.examined, each) for each in what}
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
+    def _table(self) -> Table:
+        rows = [
+            (
+                each.item.name,
+                each.finding.ok,
+                printable(each.finding.found),
+                each.item.needed_for,
+                printable(each.finding.mend) or Absent.NOT_APPLICABLE,
+            )
+            for each in self.examined
+        ]
+        return Table("items", _COLUMNS, rows)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
         return {
             "schema": SCHEMA,
             "kernel": {"release": printable(self.release)},
             "works": self._works((*KERNEL, GUESTS)),
-            "items": [
-                {
-                    "name": each.item.name,
-                    "ok": each.finding.ok,
-                    "found": printable(each.finding.found),
-                    "needed_for": list(each.item.needed_for),
-                    "mend": printable(each.finding.mend) or None,
-                }
-                for each in self.examined
-            ],
+            "items": self._table(),
         }
 
-    def to_table(self) -> Table:
-        """Return the tabular form."""
-        rows = [
-            (
-                each.item.name,
-                "yes" if each.finding.ok else "NO",
-                each.finding.found,
-                ", ".join(each.item.needed_for),
-            )
-            for each in self.examined
-        ]
-        return Table(
-            (Column("item"), Column("ok"), Column("found"), Column("needed for", key="needed_for")),
-            rows,
+    def tables(self) -> tuple[Table, ...]:
+        """Return the items."""
+        return (self._table(),)
+
+    def view(self) -> View:
+        """Return the items, and below them what works and how to fix the rest."""
+        return View(
+            self._table(),
             before=(f"Linux {self.release}, this machine", ""),
-            after=("", *self._verdict(), *self._mends()),
+            after=("", *self._verdict(), *self._fixes()),
         )
 
     def _verdict(self) -> tuple[str, ...]:
@@ -69,11 +75,11 @@ class DoctorReport:
             lines += [f"{said}: {names}."] if names else []
         return tuple(lines)
 
-    def _mends(self) -> tuple[str, ...]:
-        """Return a line for each thing to do, with the items that it mends."""
-        mends: dict[str, list[str]] = {}
+    def _fixes(self) -> tuple[str, ...]:
+        """Return a line for each thing to do, with the items that it fixes."""
+        fixes: dict[str, list[str]] = {}
         for each in self.examined:
             if each.finding.mend:
-                mends.setdefault(each.finding.mend, []).append(each.item.name)
-        lines = [f"{', '.join(names)}: {mend}." for mend, names in mends.items()]
+                fixes.setdefault(each.finding.mend, []).append(each.item.name)
+        lines = [f"{', '.join(names)}: {fix}." for fix, names in fixes.items()]
         return ("", *lines) if lines else ()

@@ -1,76 +1,56 @@
-"""Single frees, one line each, and those that must not be."""
+"""Single frees as rows, and the lines about those that must not be."""
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from ..model.table import Column, Row, Table
 from ..trace.records import Event
 from ..units import counted, printable
 from .trace_subject import TraceSubject
 
-_FIELDS = ("time_ns", "cpu", "pid", "comm", "type", "order", "pfn")
+_COLUMNS = (
+    Column("seconds", "int64", "ns", "time_ns", show=lambda ns: f"{ns / 1e9:.6f}", width=14),
+    Column("cpu", "int64", width=4),
+    Column("pid", "int64", width=7),
+    Column("comm", width=15),
+    Column("type", width=13),
+    Column("order", "int64", "order", width=5),
+    Column("pfn", "uint64", "pfn", width=10),
+)
+_FRAMES = Column("frames", "list[string]", separator=";", below=True)
 
 
 @dataclass(frozen=True, slots=True)
 class EventLines:
-    """Events of a run as lines of the forms."""
+    """Events of a run as rows of a table that grows."""
 
     subject: TraceSubject
 
-    def _values(self, event: Event) -> dict[str, Any]:
+    def table(self, events: Iterable[Event] = ()) -> Table:
+        """Return the events, with their stacks where these were asked for."""
+        if not self.subject.options.stacks:
+            return Table("events", _COLUMNS, map(self._cells, events))
+        rows = ((*self._cells(event), self._frames(event)) for event in events)
+        return Table("events", (*_COLUMNS, _FRAMES), rows)
+
+    def _cells(self, event: Event) -> Row:
         who = event.who
-        return {
-            "time_ns": event.time_ns,
-            "cpu": who.cpu,
-            "pid": who.pid,
-            "comm": printable(who.comm),
-            "type": printable(self.subject.kind(who.kind)),
-            "order": who.order,
-            "pfn": event.pfn,
-        }
+        kind = printable(self.subject.kind(who.kind))
+        comm = printable(who.comm)
+        return (event.time_ns, who.cpu, who.pid, comm, kind, who.order, event.pfn)
 
     def _frames(self, event: Event) -> tuple[str, ...]:
         stacks = self.subject.stacks
         return stacks.frames(event.who.stack) if stacks is not None else ()
 
-    def header(self, form: str) -> str:
-        """Return what comes before the first line."""
-        if form == "csv":
-            return ",".join([*_FIELDS, *(["frames"] if self.subject.options.stacks else [])]) + "\n"
-        return _LINE.format(*_HEADINGS) if form == "table" else ""
-
-    def lines(self, events: Iterable[Event], form: str) -> Iterator[str]:
-        """Return each event in a form: a line, and in tables its stack below."""
-        for event in events:
-            values = self._values(event)
-            frames = self._frames(event) if self.subject.options.stacks else ()
-            if form == "json":
-                yield json.dumps(values | ({"frames": list(frames)} if frames else {})) + "\n"
-            elif form == "csv":
-                line = io.StringIO()
-                row = [*values.values()]
-                if self.subject.options.stacks:
-                    row.append(";".join(frames))
-                csv.writer(line, lineterminator="\n").writerow(row)
-                yield line.getvalue()
-            else:
-                yield _LINE.format(
-                    f"{values['time_ns'] / 1e9:.6f}",
-                    *(values[name] for name in _FIELDS[1:-1]),
-                    f"{event.pfn:#x}",
-                )
-                yield from (f"    {frame}\n" for frame in frames)
-
     def alarm(self, event: Event, stack: int, *, with_stack: bool) -> str:
-        """Return the lines that tell of a free which must not be; `stack` is what it is called."""
-        values = self._values(event)
+        """Return the lines that report a free which must not be; `stack` is what it is called."""
+        who = event.who
+        kind, comm = printable(self.subject.kind(who.kind)), printable(who.comm)
         freed = (
-            f"pageinspect: DISALLOWED: {values['type']} freed at {values['time_ns'] / 1e9:.6f} s, "
-            f"order {values['order']}, pfn {event.pfn:#x}, by {values['comm']} "
-            f"(pid {values['pid']}) on CPU {values['cpu']}, stack {stack}\n"
+            f"pageinspect: DISALLOWED: {kind} freed at {event.time_ns / 1e9:.6f} s, "
+            f"order {who.order}, pfn {event.pfn:#x}, by {comm} (pid {who.pid}) on CPU {who.cpu}, "
+            f"stack {stack}\n"
         )
         frames = self._frames(event) if with_stack else ()
         return freed + "".join(f"    {frame}\n" for frame in frames)
@@ -79,7 +59,3 @@ class EventLines:
         """Return the line that counts frees which must not be, of one kind and stack."""
         name = printable(self.subject.kind(kind))
         return f"pageinspect: DISALLOWED: {counted(frees, 'more free')} of {name}, stack {stack}\n"
-
-
-_LINE = "{:>14} {:>4} {:>7}  {:<15}  {:<13}  {:>5}  {:>10}\n"
-_HEADINGS = ("seconds", "cpu", "pid", "comm", "type", "order", "pfn")

@@ -1,55 +1,41 @@
 """The rows of a report by column, for libraries that work on columns."""
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from ..model.table import Cell
+from ..model.table import Absent, Cell, Column, Dtype, joined
 from .base import Report
 
-Kind = Literal["bool", "int64", "uint64", "float64", "string", "null"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-_TOP = 1 << 63
+_KINDS: dict[Dtype, Dtype] = {"map[string,int64]": "string", "json": "string"}
+"""What has no type of its own in a frame is text, as in csv."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameColumn:
-    """One column of the table for machines: `kind` is the type that all values but None have."""
+    """One column of a report: `dtype` is the type that all values but None have."""
 
     key: str
-    kind: Kind
+    dtype: Dtype
     values: tuple[Cell, ...]
 
 
 def frame_columns(report: Report) -> list[FrameColumn]:
-    """Return the columns of the table for machines; one of several types is text, as in csv."""
-    table = report.to_table()
-    table = table.machines or table
-    keys = [column.key or column.name for column in table.columns]
+    """Return the columns of the rows that csv has; those of several tables are joined."""
+    tables = report.tables()
+    table = tables[0] if len(tables) == 1 else joined(tables)
     rows = list(table.rows)
-    columns = zip(*rows, strict=True) if rows else ((),) * len(keys)
-    return [_column(key, tuple(values)) for key, values in zip(keys, columns, strict=True)]
+    columns: Iterable[tuple[Cell, ...]] = zip(*rows, strict=True) if rows else ()
+    values = list(columns) or [()] * len(table.columns)
+    return [_column(column, found) for column, found in zip(table.columns, values, strict=True)]
 
 
-def _column(key: str, values: tuple[Cell, ...]) -> FrameColumn:
-    kind = _kind(values)
-    if kind == "string":
-        values = tuple(None if value is None else _text(value) for value in values)
-    return FrameColumn(key, kind, values)
-
-
-def _kind(values: Iterable[Cell]) -> Kind:
-    there = [value for value in values if value is not None]
-    types = set(map(type, there))
-    if types == {int}:
-        return "uint64" if any(value >= _TOP for value in there) else "int64"  # type: ignore[operator]
-    if types and types <= {int, float}:
-        return "float64"
-    if types == {bool}:
-        return "bool"
-    return "string" if types else "null"
-
-
-def _text(value: Cell) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _column(column: Column, values: tuple[Cell, ...]) -> FrameColumn:
+    dtype = _KINDS.get(column.dtype, column.dtype)
+    text = column.in_one_cell() or str if dtype != column.dtype else None
+    plain = (None if isinstance(value, Absent) or value is None else value for value in values)
+    if text is not None:
+        plain = (None if value is None else text(value) for value in plain)
+    return FrameColumn(column.key, dtype, tuple(plain))

@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass
 
-from ..model.table import Cell
+from ..model.table import Absent, Cell, Column
+
+NOT_APPLICABLE = (Absent.NOT_APPLICABLE,)
+TYPE = Column("type")
+FREES = Column("frees", "int64", "count")
+PAGES = Column("pages", "int64", "pages", absent=NOT_APPLICABLE)
+ORDERS = Column(
+    "order:frees",
+    "map[string,int64]",
+    "count",
+    "orders",
+    absent=NOT_APPLICABLE,
+    spare=1,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +53,14 @@ class Frees:
         """Return the JSON form."""
         return {"frees": self.frees, "pages": self.pages}
 
-    def orders_json(self) -> dict[str, int]:
-        """Return the frees of each order in the JSON form."""
+    @property
+    def orders(self) -> dict[str, int]:
+        """Frees of each order that has any, by the order as text."""
         return {str(order): frees for order, frees in self.by_order.items()}
 
     def cells(self, page_size: int) -> tuple[Cell, ...]:
-        """Return the cells that every row of the table has: frees, pages, bytes, orders."""
-        orders = " ".join(f"{order}:{frees}" for order, frees in self.by_order.items())
-        return (self.frees, self.pages, self.pages * page_size, orders)
+        """Return the cells that every row has: frees, pages, bytes, orders."""
+        return (self.frees, self.pages, self.pages * page_size, self.orders)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
 """The kernels that guests can have."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from ..model.table import Column, Table
-from ..units import size
-from .base import SCHEMA
+from ..model.table import Absent, Column, Table
+from .base import SCHEMA, Report, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +23,44 @@ class GuestKernel:
     proves: str
 
 
+_NOT_BUILT = (Absent.NOT_APPLICABLE,)
+_COLUMNS = (
+    Column("kernel", key="name"),
+    Column("suite", spare=1),
+    Column("series", machines=True),
+    Column("release", absent=_NOT_BUILT, blank="not built"),
+    Column("size", "int64", "bytes", "bytes", absent=_NOT_BUILT),
+    Column("debuginfo", "bool"),
+    Column("proves", machines=True),
+)
+
+
 @dataclass(frozen=True, slots=True)
-class KernelsReport:
+class KernelsReport(Report):
     """All of them."""
 
     kernels: tuple[GuestKernel, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"schema": SCHEMA, "kernels": [asdict(kernel) for kernel in self.kernels]}
-
-    def to_table(self) -> Table:
-        """Return the tabular form."""
-        columns = (
-            Column("kernel"),
-            Column("suite", spare=1),
-            Column("release"),
-            Column("size", size, "right"),
-            Column("debuginfo"),
-        )
+    def _table(self) -> Table:
+        none = Absent.NOT_APPLICABLE
         rows = [
-            (k.name, k.suite, k.release or "not built", k.bytes, "yes" if k.debuginfo else "no")
+            (
+                *(k.name, k.suite, k.series, k.release or none),
+                *(none if k.bytes is None else k.bytes, k.debuginfo, k.proves),
+            )
             for k in self.kernels
         ]
-        said = (f"{k.name} ({k.suite}): {k.proves}." for k in self.kernels if k.proves)
-        machines = Table(
-            tuple(Column(field.name) for field in fields(GuestKernel)),
-            [tuple(asdict(kernel).values()) for kernel in self.kernels],
-        )
-        return Table(columns, rows, after=("", *said), machines=machines)
+        return Table("kernels", _COLUMNS, rows)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {"schema": SCHEMA, "kernels": self._table()}
+
+    def tables(self) -> tuple[Table, ...]:
+        """Return the kernels."""
+        return (self._table(),)
+
+    def view(self) -> View:
+        """Return the kernels, and below them what each is for."""
+        lines = (f"{k.name} ({k.suite}): {k.proves}." for k in self.kernels if k.proves)
+        return View(self._table(), after=("", *lines))

@@ -1,6 +1,6 @@
 """Listings by pfn: runs of equal pages, or every page. They stream: rows come as the walk does."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,25 +12,27 @@ import numpy.typing as npt
 from ..classify import UNTYPED, Code, Pages, code_name, use_name
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
-from ..model.table import Cell, Column, Table
+from ..model.table import Absent, Column, Row, Table
 from ..units import counted, number, size
-from .base import SCHEMA, Coverage, coverage_of, kernel_json
+from .base import SCHEMA, Coverage, Report, View, coverage_of, kernel_json
 from .selection import Selection
 
 Integers = npt.NDArray[np.int64]
 
+_UNREADABLE = (Absent.UNREADABLE,)
 _BLOCK = 4096
 """Runs that are Python objects at a time: these take ten times the memory."""
 
 
-class Listing(ABC):
+class Listing(Report):
     """One walk, row by row. Untyped pages are one type, whatever their words.
 
     It can be rendered as often as `parts` can be gone through, and `coverage` is complete when the
     rows are.
     """
 
-    json_key: str
+    name: str
+    """Of the table."""
 
     def __init__(
         self,
@@ -65,16 +67,8 @@ class Listing(ABC):
         return len(hex(self.selection.last))
 
     @abstractmethod
-    def _items(self, parts: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-        """Yield the values of each row."""
-
-    @abstractmethod
-    def _json(self, item: tuple[Any, ...]) -> dict[str, Any]:
-        """Return the JSON form of a row."""
-
-    @abstractmethod
-    def _cells(self, item: tuple[Any, ...]) -> tuple[Cell, ...]:
-        """Return the cells of a row."""
+    def _items(self, parts: Iterable[Any]) -> Iterator[Row]:
+        """Yield the cells of each row."""
 
     @abstractmethod
     def _summary(self) -> str:
@@ -85,29 +79,32 @@ class Listing(ABC):
             yield part
             self._unreadable += part.unreadable
 
-    def _listed(self) -> Iterator[tuple[Any, ...]]:
+    def _listed(self) -> Iterator[Row]:
         self._rows = self._pages = self._unreadable = 0
         for item in self._items(self._counting()):
             self._rows += 1
             yield item
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form; the rows are an iterator, the coverage is known after them."""
+    def _table(self) -> Table:
+        return Table(self.name, self.columns, self._listed())
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; the coverage is known after the rows."""
         return {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
-            self.json_key: (self._json(item) for item in self._listed()),
+            self.name: self._table(),
             "coverage": self._coverage_json,
         }
 
-    def to_table(self) -> Table:
-        """Return the tabular form, its rows an iterator; pfns in hexadecimal, end exclusive."""
-        return Table(
-            self.columns,
-            (self._cells(item) for item in self._listed()),
-            before=(self.provenance.describe(), ""),
-            after=self._remarks,
-        )
+    def tables(self) -> tuple[Table, ...]:
+        """Return the rows."""
+        return (self._table(),)
+
+    def view(self) -> View:
+        """Return the rows; pfns in hexadecimal, end exclusive."""
+        before = (self.provenance.describe(), "")
+        return View(self._table(), before=before, after=self._remarks)
 
     def _remarks(self) -> tuple[str, ...]:
         return ("", self._summary(), *self.coverage.remarks())
@@ -124,46 +121,33 @@ class Runs:
 class RunsListing(Listing):
     """Runs of consecutive pfns of one use, type and order; `parts` are Runs, in order."""
 
-    json_key = "runs"
+    name = "runs"
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns: as wide as the largest pfn and the longest run that there can be."""
         pfn, pages = self._pfn_width, len(number(self.selection.spanned))
         return (
-            Column("start", hex, "right", width=pfn),
-            Column("end", hex, "right", width=pfn),
+            Column("start", "uint64", "pfn", width=pfn),
+            Column("end", "uint64", "pfn", width=pfn),
             Column("use", width=13),
             Column("type", width=13),
-            Column("order", align="right", width=5),
-            Column("pages", number, "right", width=pages),
-            Column("size", size, "right", "bytes", width=9, spare=1),
+            Column("order", "int64", "order", width=5),
+            Column("pages", "int64", "pages", width=pages),
+            Column("size", "int64", "bytes", "bytes", document=None, width=9, spare=1),
         )
 
-    def _items(self, parts: Iterable[Runs]) -> Iterator[tuple[Any, ...]]:
+    def _items(self, parts: Iterable[Runs]) -> Iterator[Row]:
+        page_size = self.layout.page_size
         for start, end, use, code, order in _joined(parts):
-            self._pages += end - start
-            yield start, end, self._use_name(use), self._type_name(code), order
-
-    def _json(self, item: tuple[Any, ...]) -> dict[str, Any]:
-        start, end, use, type_, order = item
-        pages = end - start
-        return {
-            "start": start,
-            "end": end,
-            "use": use,
-            "type": type_,
-            "order": order,
-            "pages": pages,
-        }
-
-    def _cells(self, item: tuple[Any, ...]) -> tuple[Cell, ...]:
-        pages = item[1] - item[0]
-        return (*item, pages, pages * self.layout.page_size)
+            pages = end - start
+            self._pages += pages
+            names = self._use_name(use), self._type_name(code)
+            yield start, end, *names, order, pages, pages * page_size
 
     def _summary(self) -> str:
         if not self._rows:
-            return "No page here is of that kind."
+            return "No page matches."
         bytes_ = size(self._pages * self.layout.page_size)
         return f"{counted(self._rows, 'run')}, {counted(self._pages, 'page')}, {bytes_}"
 
@@ -185,23 +169,32 @@ class Entries:
 class PagesListing(Listing):
     """Every page, one line each; `parts` are Entries, in order."""
 
-    json_key = "pages"
+    name = "pages"
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns. A page is one line, however many flags it has."""
         return (
-            Column("pfn", hex, "right", width=self._pfn_width),
+            Column("pfn", "uint64", "pfn", width=self._pfn_width),
             Column("use", width=13),
             Column("type", width=13),
-            Column("word", width=2 + self.layout.scheme.word_bits // 4),
-            Column("refcount", align="right", width=11),
-            Column("order", align="right", width=5),
-            Column("flags", width=0),
+            Column("word", absent=_UNREADABLE, width=2 + self.layout.scheme.word_bits // 4),
+            Column(
+                "refcount",
+                "int64",
+                "count",
+                absent=(Absent.UNREADABLE, Absent.UNAVAILABLE),
+                show=str,
+                width=11,
+            ),
+            Column("order", "int64", "order", absent=_UNREADABLE, width=5),
+            Column("flags", "list[string]", width=0),
         )
 
-    def _items(self, parts: Iterable[Entries]) -> Iterator[tuple[Any, ...]]:
+    def _items(self, parts: Iterable[Entries]) -> Iterator[Row]:
         flag_names = cache(self._flag_names)
+        unreadable = Absent.UNREADABLE
+        counted = self.layout.refcount is not None
         for part in parts:
             for pfn, use, code, word, refcount, order, flags in part.rows():
                 read = code != Code.UNREADABLE
@@ -209,24 +202,17 @@ class PagesListing(Listing):
                     pfn,
                     self._use_name(use),
                     self._type_name(code),
-                    self.layout.scheme.hex(word) if read else None,
-                    refcount if read and self.layout.refcount is not None else None,
-                    order if read else None,
+                    self.layout.scheme.hex(word) if read else unreadable,
+                    (refcount if counted else Absent.UNAVAILABLE) if read else unreadable,
+                    order if read else unreadable,
                     flag_names(flags),
                 )
 
     def _flag_names(self, flags: int) -> tuple[str, ...]:
         return tuple(name for name, bit in self.layout.flag_bits if flags >> bit & 1)
 
-    def _json(self, item: tuple[Any, ...]) -> dict[str, Any]:
-        names = ("pfn", "use", "type", "word", "refcount", "order")
-        return dict(zip(names, item[:-1], strict=True)) | {"flags": list(item[-1])}
-
-    def _cells(self, item: tuple[Any, ...]) -> tuple[Cell, ...]:
-        return (*item[:-1], "|".join(item[-1]))
-
     def _summary(self) -> str:
-        return counted(self._rows, "page") if self._rows else "No page here is of that kind."
+        return counted(self._rows, "page") if self._rows else "No page matches."
 
 
 def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integers:

@@ -1,21 +1,26 @@
 """Pages described one by one, from a kernel or from the text of dump_page()."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..analysis.page_facts.facts import Fact, PageFacts
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
-from ..model.table import Cell, Column, Table
+from ..model.table import Absent, Column, Table
 from ..units import printable, wrapped
-from .base import SCHEMA, Coverage, coverage_of, kernel_json
+from .base import SCHEMA, Coverage, Report, View, coverage_of, kernel_json
 
 _WIDTH = 60
 """Of values: with the longest field name they fit 80 columns."""
-_COLUMNS = (Column("field"), Column("value"))
+_FIELDS = (
+    Column("field"),
+    Column("value", "json", absent=tuple(Absent)),
+)
 _EXPLAINED = (Column("raw"), Column("rule"))
+_PFN = Column("pfn", "uint64", "pfn")
+_REPORT = Column("report", "int64")
+_PEOPLE = (Column("field"), Column("value"))
 
 
 def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[str, str]]:
@@ -42,55 +47,46 @@ def _lines(text: str) -> Iterator[str]:
         yield from wrapped(printable(line), _WIDTH)
 
 
-def _blocks(
-    pages: Sequence[Sequence[Fact]],
-    *,
-    explain: bool,
-    before: tuple[str, ...],
-    which: tuple[str, Sequence[int]],
-) -> Table:
-    """Return one block a page, set apart by an empty line for people.
+def _fields(which: Column, pages: Iterable[tuple[int, Sequence[Fact]]], *, explain: bool) -> Table:
+    """Return a row a field; `which` tells pages apart, by the number that comes with each."""
+    rows = [
+        (number, fact.name, fact.value, *((fact.raw, fact.rule) if explain else ()))
+        for number, facts in pages
+        for fact in facts
+    ]
+    return Table("fields", (which, *_FIELDS, *(_EXPLAINED if explain else ())), rows)
 
-    Machines get a row a field: `which` is the name and the values of what tells pages apart there.
-    """
+
+def _object(facts: Sequence[Fact], *, explain: bool) -> dict[str, Any]:
+    """Return the fields of a page as one object; what explains them is an object of its own."""
+    records = [*_fields(_PFN, [(0, facts)], explain=explain).records()]
+    page = {record["field"]: record["value"] for record in records}
+    if explain:
+        page["explain"] = {
+            record["field"]: {"raw": record["raw"], "rule": record["rule"]}
+            for record in records
+            if record["raw"] or record["rule"]
+        }
+    return page
+
+
+def _blocks(pages: Sequence[Sequence[Fact]], *, explain: bool, before: tuple[str, ...]) -> View:
+    """Return one block a page, set apart by an empty line."""
     rows: list[tuple[str, str]] = []
     for facts in pages:
         if rows:
             rows.append(("", ""))
         rows += _rows(facts, explain=explain)
-    name, keys = which
-    columns = (Column(name), *_COLUMNS, *(_EXPLAINED if explain else ()))
-    fields = [
-        (key, fact.name, _cell(fact.value), *((fact.raw, fact.rule) if explain else ()))
-        for key, facts in zip(keys, pages, strict=True)
-        for fact in facts
-    ]
     # All rows are there: their columns need no laying out.
     people = tuple(
         replace(column, width=max((len(row[i]) for row in rows), default=0))
-        for i, column in enumerate(_COLUMNS)
+        for i, column in enumerate(_PEOPLE)
     )
-    return Table(people, rows, before=before, machines=Table(columns, fields))
-
-
-def _cell(value: Any) -> Cell:
-    """Return a value as one cell: what has parts as JSON."""
-    return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _json(facts: Sequence[Fact], *, explain: bool) -> dict[str, Any]:
-    fields: dict[str, Any] = {fact.name: fact.value for fact in facts}
-    if explain:
-        fields["explain"] = {
-            fact.name: {"raw": fact.raw, "rule": fact.rule}
-            for fact in facts
-            if fact.raw or fact.rule
-        }
-    return fields
+    return View(Table("fields", people, rows), before=before)
 
 
 @dataclass(frozen=True, slots=True)
-class PageReport:
+class PageReport(Report):
     """Everything about some pages of a kernel."""
 
     provenance: Provenance
@@ -109,46 +105,43 @@ class PageReport:
         faults = any(fact.fault is not None for page in self.pages for fact in page.facts)
         return replace(coverage, missing=self.missing, of_whole=coverage.of_whole or not faults)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
         return {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
-            "pages": [_json(page.facts, explain=self.explain) for page in self.pages],
+            "pages": [_object(page.facts, explain=self.explain) for page in self.pages],
         }
 
-    def to_table(self) -> Table:
-        """Return the tabular form: a block a page."""
+    def tables(self) -> tuple[Table, ...]:
+        """Return a row a field."""
+        return (_fields(_PFN, ((p.pfn, p.facts) for p in self.pages), explain=self.explain),)
+
+    def view(self) -> View:
+        """Return a block a page."""
         before = (self.provenance.describe(), "")
-        table = _blocks(
-            [p.facts for p in self.pages],
-            explain=self.explain,
-            before=before,
-            which=("pfn", [p.pfn for p in self.pages]),
-        )
-        return replace(table, after=self.coverage.remarks())
+        facts = [page.facts for page in self.pages]
+        blocks = _blocks(facts, explain=self.explain, before=before)
+        return replace(blocks, after=self.coverage.remarks())
 
 
 @dataclass(frozen=True, slots=True)
-class DumpTextReport:
+class DumpTextReport(Report):
     """What reports of dump_page() in a log say."""
 
     pages: tuple[tuple[Fact, ...], ...]
     explain: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form; there is no kernel."""
-        return {
-            "schema": SCHEMA,
-            "pages": [_json(facts, explain=self.explain) for facts in self.pages],
-        }
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; there is no kernel."""
+        pages = [_object(facts, explain=self.explain) for facts in self.pages]
+        return {"schema": SCHEMA, "pages": pages}
 
-    def to_table(self) -> Table:
-        """Return the tabular form: a block a page."""
-        return _blocks(
-            self.pages,
-            explain=self.explain,
-            before=(),
-            which=("report", range(1, len(self.pages) + 1)),
-        )
+    def tables(self) -> tuple[Table, ...]:
+        """Return a row a field."""
+        return (_fields(_REPORT, enumerate(self.pages, 1), explain=self.explain),)
+
+    def view(self) -> View:
+        """Return a block a page."""
+        return _blocks(self.pages, explain=self.explain, before=())

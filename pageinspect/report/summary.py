@@ -12,14 +12,33 @@ from ..classify import UNTYPED, Pages
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.provenance import Provenance
-from ..model.table import Cell, Column, Table
-from ..units import counted, number, percent, size
-from .base import SCHEMA, Coverage, coverage_of, kernel_json
+from ..model.table import Absent, Column, Row, Table
+from ..units import counted
+from .base import SCHEMA, Coverage, Report, View, coverage_of, kernel_json
+from .counters import counters_table
 from .dimensions import DIMENSIONS, Dimension, type_value
 from .selection import Selection
 
 _MOST_ZONES = 1 << 8
 """Numbers that a zone can have in page flags."""
+
+
+_NOT_APPLICABLE = (Absent.NOT_APPLICABLE,)
+_VALUE = Column("value", absent=_NOT_APPLICABLE)
+_COLUMNS = (
+    Column("pages", "int64", "pages"),
+    Column("%", "float64", "percent", "percent", document=None, spare=1),
+    Column("folios", "int64", "count", absent=_NOT_APPLICABLE, spare=2),
+    Column("size", "int64", "bytes", "bytes", spare=3),
+)
+_SPLIT = Column(
+    "split",
+    "map[string,int64]",
+    "pages",
+    absent=_NOT_APPLICABLE,
+    optional=True,
+    machines=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +66,7 @@ class SummaryRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SummaryReport:
+class SummaryReport(Report):
     """The pages of a kernel, counted; without a selection the rows add up to the pfns spanned."""
 
     provenance: Provenance
@@ -56,7 +75,7 @@ class SummaryReport:
     by: tuple[str, ...]
     rows: tuple[SummaryRow, ...]
     freeing: int | None
-    """Pages that are typed while they are being freed; None where that cannot be told."""
+    """Pages that are typed while they are being freed; None where that is unavailable."""
     checks: tuple[CounterCheck, ...] = ()
     """The totals that the kernel counts too, beside its counters."""
     remarks: tuple[str, ...] = ()
@@ -67,53 +86,43 @@ class SummaryReport:
         """Pages of all rows."""
         return sum(row.pages for row in self.rows)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        page_size = self.layout.page_size
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
         return {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
             "by": list(self.by),
-            "rows": [self._row_json(row) for row in self.rows],
-            "total": {"pages": self.pages, "bytes": self.pages * page_size},
+            "rows": self._table(),
+            "total": {"pages": self.pages, "bytes": self.pages * self.layout.page_size},
             "freeing": self.freeing,
-            "counters": [check.to_json() for check in self.checks],
+            "counters": counters_table(self.checks),
             "remarks": list(self.remarks),
         }
 
-    def _row_json(self, row: SummaryRow) -> dict[str, Any]:
-        json: dict[str, Any] = {"name": row.key[0]} if len(row.key) == 1 else {"key": list(row.key)}
-        if self.by == ("type",):
-            json["value"] = row.value
-        json |= {
-            "pages": row.pages,
-            "folios": row.folios,
-            "bytes": row.pages * self.layout.page_size,
-        }
-        return json | {"split": dict(row.split)} if row.split else json
+    def tables(self) -> tuple[Table, ...]:
+        """Return the rows."""
+        return (self._table(),)
 
-    def to_table(self) -> Table:
-        """Return the tabular form."""
+    def _table(self) -> Table:
         by_type = self.by == ("type",)
-        columns = [Column(name) for name in self.by]
-        if by_type:
-            columns.append(Column("value"))
-        columns += [
-            Column("pages", number, "right"),
-            Column("%", percent, "right", "percent", spare=1),
-            Column("folios", number, "right", spare=2),
-            Column("size", size, "right", "bytes", spare=3),
-        ]
-        if by_type:
-            columns.append(Column("split", machines=True))
+        key = "name" if len(self.by) == 1 else "key[]"
+        columns = (
+            *(Column(name, document=key) for name in self.by),
+            *((_VALUE,) if by_type else ()),
+            *_COLUMNS,
+            *((_SPLIT,) if by_type else ()),
+        )
+        return Table("rows", columns, [self._cells(row) for row in self.rows])
+
+    def view(self) -> View:
+        """Return the rows, those of untyped pages split, and the total."""
         splits = {
             i: [self._cells(SummaryRow((f"- {name}",), pages, None)) for name, pages in row.split]
             for i, row in enumerate(self.rows)
         }
-        return Table(
-            tuple(columns),
-            [self._cells(row) for row in self.rows],
+        return View(
+            self._table(),
             splits,
             self._cells(SummaryRow(("total", *[""] * (len(self.by) - 1)), self.pages, None)),
             before=(self.provenance.describe(), ""),
@@ -139,15 +148,17 @@ class SummaryReport:
     def _freeing_remark(self) -> tuple[str, ...]:
         if not self.freeing:
             return ()
-        return ("", f"{counted(self.freeing, 'page')} typed while being freed: list --freeing.")
+        pages = counted(self.freeing, "page", "are")
+        return ("", f"{pages} being freed with a type set: see list --freeing.")
 
-    def _cells(self, row: SummaryRow) -> tuple[Cell, ...]:
+    def _cells(self, row: SummaryRow) -> Row:
+        none = Absent.NOT_APPLICABLE
         share = round(100 * row.pages / self.coverage.spanned, 4)
-        cells = (row.pages, share, row.folios, row.pages * self.layout.page_size)
+        folios = none if row.folios is None else row.folios
+        cells = (row.pages, share, folios, row.pages * self.layout.page_size)
         if self.by != ("type",):
             return (*row.key, *cells)
-        split = " ".join(f"{name}:{pages}" for name, pages in row.split)
-        return (*row.key, row.value, *cells, split)
+        return (*row.key, row.value or none, *cells, dict(row.split) or none)
 
 
 @dataclass(slots=True)

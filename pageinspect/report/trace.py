@@ -1,21 +1,22 @@
 """Typed frees: pages that reached the buddy allocator with a page type set."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ..model.layout import PageLayout
-from ..model.table import Cell, Column, Table
+from ..model.table import Absent, Column, Row, Table
 from ..trace.kinds import PAGE_POOL
 from ..trace.records import Counts, Lost, who_counted
-from ..units import counted, number, printable, size
-from .base import SCHEMA, kernel_json
+from ..units import counted, printable, seconds
+from .base import SCHEMA, Report, View, kernel_json
 from .breakdown import Breakdown, Naming, WhoFrees, break_down, key_columns, stack_lines
-from .frees import Frees, TypeFrees
+from .frees import FREES, NOT_APPLICABLE, ORDERS, PAGES, TYPE, Frees, TypeFrees
 from .trace_subject import TraceSubject
-from .trace_words import meaning, seconds, told_bad_pages, told_lost, told_poisoned
+from .trace_words import bad_pages_remark, lost_remark, meaning, poisoned_remark
 
 if TYPE_CHECKING:
     from ..trace.records import Reading
@@ -55,7 +56,7 @@ def _tails(layout: PageLayout, counts: Counts) -> tuple[tuple[str, int], ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class TraceReport:
+class TraceReport(Report):
     """What was freed in one stretch of a run; times are nanoseconds since tracing began."""
 
     subject: TraceSubject
@@ -68,7 +69,7 @@ class TraceReport:
     breakdown: Breakdown | None
     """By who freed them, when that was asked for."""
     tails: tuple[tuple[str, int], ...] | None
-    """(type, pages) of tails of frees that are no compound page, when that was asked for."""
+    """(type, pages) of tails with a type in freed blocks that are not compound pages, if asked."""
     bad_pages: int | None
     """Calls of bad_page(); None where they are not counted."""
     disallowed: Frees
@@ -131,8 +132,8 @@ class TraceReport:
             return None
         return "expected" if self.subject.layout.is_sticky(type_name) else "UNEXPECTED"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
         subject = self.subject
         found: dict[str, Any] = {
             "schema": SCHEMA,
@@ -150,15 +151,7 @@ class TraceReport:
             "lost": self.lost.total,
             "lost_by": self.lost.to_json(),
             "command_status": self.command_status,
-            "typed": [
-                {
-                    "type": printable(row.type_name),
-                    **row.frees.to_json(),
-                    "expected": row.expected,
-                    "orders": row.frees.orders_json(),
-                }
-                for row in self.typed
-            ],
+            "typed": self._typed_table(),
         }
         if self.others is not None:
             found["others"] = self.others.to_json()
@@ -166,64 +159,81 @@ class TraceReport:
         if self.hwpoison.frees:
             found["hwpoison"] = self.hwpoison.to_json()
         if self.tails is not None:
-            found["tails"] = [{"type": printable(name), "pages": n} for name, n in self.tails]
+            tails = [(printable(name), pages) for name, pages in self.tails]
+            found["tails"] = Table("tails", (TYPE, PAGES), tails)
         if self.breakdown is not None:
-            found |= self.breakdown.to_json()
+            found |= self.breakdown.document()
         if not subject.layout.resets:
             found["bad_pages"] = self.bad_pages
         if subject.options.disallowed:
             found["disallowed"] = self.disallowed.to_json()
         return found
 
-    def to_table(self) -> Table:
-        """Return the tabular form: rows by type, or by who freed where that was asked for."""
-        page_size = self.subject.layout.page_size
-        columns: tuple[Column, ...] = _COLUMNS
-        rows: list[tuple[Cell, ...]] = []
+    def _typed_table(self) -> Table:
+        rows = [
+            (
+                *(printable(row.type_name), row.frees.frees, row.frees.pages),
+                *(row.expected, row.frees.orders),
+            )
+            for row in self.typed
+        ]
+        return Table("typed", (TYPE, FREES, PAGES, Column("expected", "bool"), ORDERS), rows)
+
+    def tables(self) -> tuple[Table, ...]:
+        """Return one table whose rows add up to all frees, and a last row for what was lost."""
+        table = self._table()
+        none = Absent.NOT_APPLICABLE
+        lost = self._row("lost", (self.lost.total, none, none, none))
+        return (replace(table, rows=[*table.rows, lost]),)
+
+    def view(self) -> View:
+        """Return rows by type, or by who freed where that was asked for."""
+        return View(
+            self._table(),
+            total=self._row("total", self.total.cells(self.subject.layout.page_size)),
+            before=self._before(),
+            after=self._after(),
+        )
+
+    def _table(self) -> Table:
         breakdown = self.breakdown
-        if breakdown is not None:
-            columns = (columns[0], *key_columns(breakdown), *columns[1:])
-            rows += [
-                (
+        cells = partial(Frees.cells, page_size=self.subject.layout.page_size)
+        if breakdown is None:
+            columns: tuple[Column, ...] = (TYPE, *_COLUMNS)
+            rows = [
+                self._row(
                     row.type_name,
-                    *row.key,
-                    *([";".join(row.frames)] if breakdown.stacks else []),
-                    *row.frees.cells(page_size),
-                    self.verdict(row.type_name),
-                )
-                for row in breakdown.shown()
-            ]
-        else:
-            rows += [
-                (
-                    row.type_name,
-                    *row.frees.cells(page_size),
+                    cells(row.frees),
                     self.verdict(row.type_name) if row.frees.frees else None,
                 )
                 for row in self.typed
             ]
-        none = [None] * (len(columns) - len(_COLUMNS))
-        rows += [(name, *none, *frees.cells(page_size), None) for name, frees in self._remaining()]
-        poisoned = ("hwpoison", *none, *self.hwpoison.cells(page_size), None)
-        rows += [poisoned] if self.hwpoison.frees else []
-        total: tuple[Cell, ...] = ("total", *none, *self.total.cells(page_size), None)
-        lost: tuple[Cell, ...] = ("lost", *none, self.lost.total, None, None, None, None)
-        if self.subject.interval:
-            times = (self.start_ns, self.end_ns)
-            columns = (_START, _END, *columns)
-            rows = [(*times, *row) for row in rows]
-            total, lost = (*times, *total), (*times, *lost)
-        return Table(
-            columns,
-            rows,
-            total=total,
-            before=self._before(),
-            after=self._after(),
-            machines=Table(columns, [*rows, lost]),
-        )
+        else:
+            columns = (TYPE, *key_columns(breakdown), *_COLUMNS)
+            rows = [
+                self._row(row.type_name, cells(row.frees), self.verdict(row.type_name), row)
+                for row in breakdown.shown()
+            ]
+        rows += [self._row(name, cells(frees)) for name, frees in self._remaining()]
+        if self.hwpoison.frees:
+            rows.append(self._row("hwpoison", cells(self.hwpoison)))
+        return Table("frees", (*(_TIMES if self.subject.interval else ()), *columns), rows)
+
+    def _row(
+        self, name: str, cells: Row, verdict: str | None = None, who: WhoFrees | None = None
+    ) -> Row:
+        """Return a row; keys and stack are those of `who`, and not applicable without."""
+        none = Absent.NOT_APPLICABLE
+        keys: Row = ()
+        if self.breakdown is not None:
+            n = len(self.breakdown.by) + self.breakdown.stacks
+            stack = () if who is None or not self.breakdown.stacks else (who.frames,)
+            keys = [none] * n if who is None else (*who.key_cells, *stack)
+        times = (self.start_ns, self.end_ns) if self.subject.interval else ()
+        return (*times, printable(name), *keys, *cells, verdict or none)
 
     def _remaining(self) -> Iterable[tuple[str, Frees]]:
-        """Return name and frees of the rows that are not told apart further."""
+        """Return name and frees of the rows that are not broken down."""
         rows = [] if self.others is None else [("other types", self.others)]
         shown: Sequence[WhoFrees] = ()
         if self.breakdown is not None:
@@ -258,19 +268,19 @@ class TraceReport:
             lines.append(f"No page was freed with {self._asked()} set.")
         if self.unexpected:
             names = ", ".join(row.type_name for row in self.unexpected)
-            lines.append(f"Not expected: {names}. The owner clears this type before a free.")
+            lines.append(f"Unexpected: {names}. The owner should clear the type before the free.")
         if disallowed := self.disallowed.frees:
             lines.append(f"Disallowed: {counted(disallowed, 'free')}.")
         lines += [
-            f"Typed tails of frees that are no compound page: {name}, {counted(pages, 'page')}."
+            f"Tails with a type in blocks that are not compound: {name}, {counted(pages, 'page')}."
             for name, pages in self.tails or ()
         ]
         if self.hwpoison.frees:
-            lines.append(told_poisoned(self.hwpoison.frees))
+            lines.append(poisoned_remark(self.hwpoison.frees))
         if not self.subject.layout.resets:
-            lines.append(told_bad_pages(self.bad_pages))
+            lines.append(bad_pages_remark(self.bad_pages))
         if self.lost.total:
-            lines.append(told_lost(self.lost))
+            lines.append(lost_remark(self.lost))
         if self.command_status:
             lines.append(f"The command ended with status {self.command_status}.")
         if self.breakdown is not None and self.breakdown.stacks:
@@ -292,12 +302,13 @@ class TraceReport:
 
 
 _COLUMNS = (
-    Column("type"),
-    Column("frees", number, "right"),
-    Column("pages", number, "right"),
-    Column("size", size, "right", key="bytes", spare=2),
-    Column("order:frees", key="orders", spare=1),
-    Column("typed free", key="verdict"),
+    FREES,
+    PAGES,
+    Column("size", "int64", "bytes", "bytes", absent=NOT_APPLICABLE, spare=2),
+    ORDERS,
+    Column("typed free", key="verdict", absent=NOT_APPLICABLE),
 )
-_START = Column("from", key="start_ns", machines=True)
-_END = Column("at", seconds, "right", key="end_ns")
+_TIMES = (
+    Column("from", "int64", "ns", "start_ns", machines=True),
+    Column("at", "int64", "ns", "end_ns"),
+)

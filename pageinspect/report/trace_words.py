@@ -12,41 +12,36 @@ def meaning(layout: PageLayout) -> str:
         return (
             f"This kernel's buddy allocator resets a type that is still set "
             f"({layout.resets_from}): typed "
-            f"frees of {' and '.join(sticky)} are expected, for their owners rely on it."
+            f"frees of {' and '.join(sticky)} are expected, because their owners rely on it."
         )
     return (
         f"This kernel's buddy allocator does not reset types ({layout.resets_from}): "
-        "a page freed with one is a bad page, where the kernel checks pages."
+        "a page that is freed with a type is a bad page, if the kernel checks pages."
     )
 
 
-def told_bad_pages(calls: int | None) -> str:
+def bad_pages_remark(calls: int | None) -> str:
     """Return what is known of calls of bad_page(), which are not always counted."""
     if calls is None:
-        return "This kernel lets nobody count its calls of bad_page()."
+        return "Bad pages were not counted: bad_page() cannot be probed on this kernel."
     if not calls:
-        return "The kernel found no bad page meanwhile."
-    return f"The kernel found bad pages: {counted(calls, 'call')} of bad_page()."
+        return "The kernel reported no bad page during the trace."
+    return f"The kernel reported bad pages: {counted(calls, 'call')} of bad_page()."
 
 
-def told_poisoned(frees: int) -> str:
+def poisoned_remark(frees: int) -> str:
     """Return what became of poisoned pages."""
-    return f"Kept from the buddy, and in no total: {counted(frees, 'poisoned page')} (hwpoison)."
+    return f"Withheld from the allocator, and not in any total: {counted(frees, 'hwpoison page')}."
 
 
-def told_lost(lost: Lost) -> str:
+def lost_remark(lost: Lost) -> str:
     """Return what is missing, and why."""
     parts = [
         (lost.missed, "freed by interrupts while the tracer ran"),
         (lost.unread, "unreadable"),
-        (lost.who, "by too many different ones to tell apart"),
-        (lost.stacks, "stacks that did not fit"),
-        (lost.events, "events that were not taken in time"),
+        (lost.who, "without a breakdown, as there were too many distinct keys"),
+        (lost.stacks, "stacks for which there was no room"),
+        (lost.events, "events that were not read in time"),
     ]
-    told = ", ".join(f"{number(n)} {what}" for n, what in parts if n)
-    return f"Lost: {told}."
-
-
-def seconds(nanoseconds: int) -> str:
-    """Return a time in seconds."""
-    return f"{nanoseconds / 1e9:.2f} s"
+    reported = ", ".join(f"{number(n)} {what}" for n, what in parts if n)
+    return f"Lost: {reported}."

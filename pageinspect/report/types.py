@@ -5,8 +5,8 @@ from typing import Any
 
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
-from ..model.table import Cell, Column, Table
-from .base import SCHEMA, kernel_json, untold_remarks
+from ..model.table import Absent, Column, Row, Table
+from .base import SCHEMA, Report, View, kernel_json, unavailable_remarks
 
 _SOURCES = {
     "enum": "enum pagetype",
@@ -17,73 +17,73 @@ _SOURCES = {
 }
 _RESETS = {
     True: "A type that is still set when its page is freed is reset by the buddy allocator",
-    False: "The buddy allocator does not reset types: a page freed with one is a bad page",
-    None: "Whether the buddy allocator resets a type that is still set is not told",
+    False: "The buddy allocator does not reset types: a page freed with a type is a bad page",
+    None: "It is unknown whether the buddy allocator resets a type that is still set",
 }
-_STICKY = {True: "yes", False: "no", None: "not told"}
+_COLUMNS = (
+    Column("type", key="name"),
+    Column("value", absent=(Absent.NOT_APPLICABLE,)),
+    Column("source", key="from", show=_SOURCES.__getitem__),
+    Column("sticky", "bool", absent=(Absent.UNAVAILABLE,), blank="unavailable"),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class TypesReport:
+class TypesReport(Report):
     """What a kernel's page types are, and what its buddy allocator does with them."""
 
     provenance: Provenance
     layout: PageLayout
 
-    def _entries(self) -> list[tuple[str, str | None, str, bool | None]]:
-        """Return (name, value, source, sticky) of each type."""
+    def _table(self) -> Table:
         layout, scheme = self.layout, self.layout.scheme
-        told = layout.resets is not None
-        entries: list[tuple[str, str | None, str, bool | None]] = [
+        known = layout.resets is not None
+        rows: list[Row] = [
             (
                 t.name,
-                scheme.slot_value(t.slot),
+                scheme.slot_value(t.slot) or Absent.NOT_APPLICABLE,
                 t.source,
-                layout.is_sticky(t.name) if told else None,
+                layout.is_sticky(t.name) if known else Absent.UNAVAILABLE,
             )
             for t in scheme.types
         ]
-        for name, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)):
-            if marker is not None:
-                entries.append((name, None, marker.kind, False))
-        return entries
+        rows += [
+            (name, Absent.NOT_APPLICABLE, marker.kind, False)
+            for name, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb))
+            if marker is not None
+        ]
+        return Table("types", _COLUMNS, rows)
 
-    def _untold(self) -> tuple[str, ...]:
+    def _unavailable(self) -> tuple[str, ...]:
         layout = self.layout
         if not layout.untold:
             return ()
-        return ("", *untold_remarks(layout.untold, self.provenance.because))
+        return ("", *unavailable_remarks(layout.untold, self.provenance.because))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
         return {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "resets": self.layout.resets,
             "resets_from": self.layout.resets_from,
-            "types": [
-                {"name": name, "value": value, "from": source, "sticky": sticky}
-                for name, value, source, sticky in self._entries()
-            ],
-            "cannot_tell": list(self.layout.untold),
+            "types": self._table(),
+            "unsupported": list(self.layout.untold),
         }
 
-    def to_table(self) -> Table:
-        """Return the tabular form."""
-        rows: list[tuple[Cell, ...]] = [*self._entries()]
-        return Table(
-            (
-                Column("type", key="name"),
-                Column("value"),
-                Column("learnt from", lambda source: _SOURCES[source], key="from"),
-                Column("sticky", lambda sticky: _STICKY[sticky]),
-            ),
-            rows,
+    def tables(self) -> tuple[Table, ...]:
+        """Return the types."""
+        return (self._table(),)
+
+    def view(self) -> View:
+        """Return the types, and what the buddy allocator does with them."""
+        return View(
+            self._table(),
             before=(f"{self.provenance.describe()}, scheme {self.layout.scheme.name}", ""),
             after=(
                 "",
                 f"{_RESETS[self.layout.resets]} ({self.layout.resets_from}).",
-                "Sticky: its owner leaves it set at free.",
-                *self._untold(),
+                "Sticky: the owner leaves the type set when it frees the page.",
+                *self._unavailable(),
             ),
         )

@@ -165,7 +165,7 @@ def test_what_fails_to_be_read_is_not_called_a_report_that_cannot_be_written(
     assert main(["vm", "list"]) == 1
     monkeypatch.undo()
     # The report is half written then.
-    monkeypatch.setattr("pageinspect.report.kernels.KernelsReport.to_table", fail)
+    monkeypatch.setattr("pageinspect.report.kernels.KernelsReport.view", fail)
     assert main(["vm", "list", "-o", str(tmp_path / "report")]) == 1
     told = capsys.readouterr().err.splitlines()
     assert told[0] == told[2] == "pageinspect: error: /proc/kcore: Input/output error"

@@ -54,7 +54,7 @@ def test_the_command() -> None:
         text=True,
         check=True,
     )
-    assert "pageinspect.render.table" in done.stdout.split()
+    assert "pageinspect.render.formats.table" in done.stdout.split()
     assert "tabulate" not in done.stdout.split()
     done = run("-", input="no\n")
     assert (done.returncode, done.stdout) == (1, "")

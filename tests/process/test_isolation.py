@@ -19,7 +19,7 @@ from pageinspect.cli import isolation, parallel
 from pageinspect.errors import PageInspectError
 from pageinspect.host import progress
 from pageinspect.render import FORMATS, render
-from pageinspect.report import Column, Table
+from pageinspect.report import Column, Report, Table, View
 
 CORE = Path("some core")
 
@@ -100,12 +100,17 @@ def test_rows_that_are_written_are_progress(form: str, monkeypatch: pytest.Monke
     # As many as come out of one result of a process.
     numbers = (i if i % 8192 else compute() or i for i in range(6 * 8192))
 
-    class Listing:
-        def to_json(self) -> dict[str, object]:
-            return {"rows": numbers}
+    table = Table("rows", (Column("n", "int64", width=6),), ((n,) for n in numbers))
 
-        def to_table(self) -> Table:
-            return Table((Column("n", width=6),), ((n,) for n in numbers))
+    class Listing(Report):
+        def document(self) -> dict[str, object]:
+            return {"rows": table}
+
+        def tables(self) -> tuple[Table, ...]:
+            return (table,)
+
+        def view(self) -> View:
+            return View(table)
 
     def write() -> int:
         stream = io.StringIO()

@@ -38,7 +38,7 @@ def missing(report: dict[str, Any]) -> set[str]:
 
 
 def mend(report: dict[str, Any], name: str) -> str:
-    (text,) = (item["mend"] for item in report["items"] if item["name"] == name)
+    (text,) = (item["fix"] for item in report["items"] if item["name"] == name)
     return str(text)
 
 

@@ -11,6 +11,7 @@ from ...classify.uses import Rule, rule_of
 from ...model.arch import SECTION_PFNS
 from ...model.memory_map import TRYLOCK
 from ...model.page_types import SLOTS
+from ...model.table import Absent
 from . import flags
 from .facts import Fact, PageFacts
 from .reader import KernelReader, UnreadableError
@@ -73,12 +74,13 @@ class _Page:
     ) -> Fact:
         """Return a fact that the kernel's own structures tell, or that they do not."""
         if self.kernel is None:
-            return Fact(name, None, "unknown", raw, rule)
+            return Fact(name, Absent.UNAVAILABLE, "unknown", raw, rule)
         try:
             value = read(self.kernel)
             return Fact(name, value, text(value), raw, rule)
         except UnreadableError as error:
-            return Fact(name, None, f"cannot be read: {error}", raw, rule, error.fault)
+            why = f"cannot be read: {error}"
+            return Fact(name, Absent.UNREADABLE, why, raw, rule, error.fault)
 
     def addresses(self) -> list[Fact]:
         layout, phys = self.layout, self.pfn << self.layout.page_shift

@@ -1,4 +1,4 @@
-"""What is told of a page: one Fact a field."""
+"""What is known of a page: one Fact a field."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ class Fact:
 
     name: str
     value: Any
-    """As JSON has it."""
+    """As JSON has it, or an Absent."""
     text: str
     raw: str = ""
     """The value as it stands in memory, or where it was read."""

@@ -6,6 +6,7 @@ from ...classify import Code, Pages
 from ...classify.reads import Declared, reads_of
 from ...model.layout import PageLayout
 from ...model.page_types import READINGS, SLOTS, Reading, Scheme
+from ...model.table import Absent
 from .facts import Fact
 
 # FOLIO_PAGES_MAPPED of the kernel: what is above it in _nr_pages_mapped counts entire mappings.
@@ -144,7 +145,7 @@ def _own_mapcount(layout: PageLayout, word: int, code: int) -> Fact:
         return Fact("mapcount", count, str(count), f"{word:#010x}", "_mapcount plus one.")
     return Fact(
         "mapcount",
-        None,
+        Absent.NOT_APPLICABLE,
         "none: the word holds something else",
         f"{word:#010x}",
         "What is a type, or its owner's, is no mapcount.",

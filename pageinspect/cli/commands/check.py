@@ -3,7 +3,7 @@
 Every struct page is held against the rules of docs/check.md, and every total that the kernel counts
 too against its counter: verified, explained (off in a way and by no more than a rule allows), or
 differs. On a running kernel, what looks broken is read again: only what is broken twice is a
-violation. With --pfn no total is compared: the counters are about all pages. The status is 4 when
+violation. With --pfn no total is compared: the counters cover all pages. The status is 4 when
 there is a violation or a total that differs.
 """
 

@@ -55,7 +55,7 @@ def test_an_output_that_cannot_be_written_is_reported_before_the_work(tmp_path: 
 
 
 def test_a_dash_is_no_file() -> None:
-    with pytest.raises(UsageError, match="is not the name of a file"):
+    with pytest.raises(UsageError, match="is not a file name"):
         check_output(Path("-"))
 
 

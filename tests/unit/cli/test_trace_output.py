@@ -1,6 +1,7 @@
 """Where reports, events and alarms of a run go."""
 
 import io
+import json
 import os
 import sys
 from argparse import Namespace
@@ -27,7 +28,21 @@ def output(stream: io.StringIO, **given: Any) -> Output:
 
 
 @pytest.mark.parametrize(
-    ("form", "lines"), [("csv", ["time_ns,", "1,", "2,"]), ("json", ["{", "{", '{"schema"'])]
+    ("form", "lines"),
+    [
+        ("csv", ["time_ns,", "1,", "2,"]),
+        ("json", ["{", "{", '{"schema"']),
+        (
+            "jsonl",
+            [
+                '{"table": "events", "time_ns": 1,',
+                '{"table": "events", "time_ns": 2,',
+                '{"table": "frees", "type": "zsmalloc"',
+                '{"table": "frees", "type": "untyped"',
+                '{"table": "frees", "type": "lost"',
+            ],
+        ),
+    ],
 )
 def test_events_have_one_header_and_the_report_after_them(form: str, lines: list[str]) -> None:
     stream = io.StringIO()
@@ -54,6 +69,22 @@ def test_csv_of_intervals_has_one_header() -> None:
         to.report(broken_down("comm", interval=True, start_ns=start_ns))
     assert stream.getvalue().count("end_ns,type") == 1
     assert stream.getvalue().count("kswapd0") == 2
+
+
+def test_intervals_in_json_lines_are_rows_with_their_times() -> None:
+    stream = io.StringIO()
+    to = output(stream, interval=1.0, format="jsonl")
+    for start_ns in (0, 1_500_000_000):
+        to.report(broken_down("comm", interval=True, start_ns=start_ns))
+    rows = [json.loads(line) for line in stream.getvalue().splitlines()]
+    freed = [(row["start_ns"], row["comm"], row["frees"]) for row in rows if row["comm"]]
+    assert freed == [
+        (0, "sh\\x1b[1m", 20),
+        (0, "kswapd0", 10),
+        (1_500_000_000, "sh\\x1b[1m", 20),
+        (1_500_000_000, "kswapd0", 10),
+    ]
+    assert "table" not in rows[0]
 
 
 def test_a_redrawn_table_starts_over_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def test_runs_join_across_batches() -> None:
         "spanned": 32,
         "read": 32,
         "unreadable": 0,
-        "cannot_tell": [],
+        "unsupported": [],
     }
 
 
@@ -76,7 +76,7 @@ def test_a_selection_leaves_the_rest_out() -> None:
     assert (run["start"], run["pages"]) == (0x1004, 4)
     none = Selection(32, 0x1020, types=codes_of(MODERN, "guard"))
     assert json.loads(listed(RunsListing, "json", none))["runs"] == []
-    assert "No page here" in listed(RunsListing, "table", none)
+    assert "No page matches." in listed(RunsListing, "table", none)
     assert listed(RunsListing, "csv", none).splitlines() == ["start,end,use,type,order,pages,bytes"]
 
 
@@ -111,10 +111,36 @@ def test_rows_come_as_the_walk_does() -> None:
             taken.append(len(pages))
             yield pages
 
-    rows = RunsListing(FROM, MODERN, ALL, runs(ALL, counted())).to_table().rows
+    rows = RunsListing(FROM, MODERN, ALL, runs(ALL, counted())).view().table.rows
     next(iter(rows))
     assert taken == [16]
     assert np.sum(taken) < 32
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "markdown", "table"])
+def test_rows_are_written_as_the_walk_goes_on(form: str) -> None:
+    taken: list[int] = []
+
+    class Stream(io.StringIO):
+        taken_at_row = 0
+
+        def write(self, text: str) -> int:
+            if "slab" in text and not self.taken_at_row:
+                self.taken_at_row = len(taken)
+            return super().write(text)
+
+        def writelines(self, lines: Iterable[str]) -> None:
+            for line in lines:
+                self.write(line)
+
+    def counted() -> Iterator[Pages]:
+        for pages in batches():
+            taken.append(len(pages))
+            yield pages
+
+    stream = Stream()
+    render(RunsListing(FROM, MODERN, ALL, runs(ALL, counted())), form, stream)
+    assert (stream.taken_at_row, len(taken)) == (1, 2)
 
 
 def test_what_could_not_be_read_has_no_word_zone_or_node() -> None:
@@ -172,8 +198,8 @@ def test_the_last_line_of_a_summary_leads_to_check_where_a_total_differs() -> No
     plain = summarise(FROM, MODERN, Memory(1).pages().memory_map, ALL, ["use"], counts)
     sound = CounterCheck("table", ("table",), "NR_PAGETABLE", 8, 8, 8, "verified", "")
     wrong = replace(sound, counted=7, verdict="differs")
-    assert "check" not in "".join(replace(plain, checks=(sound,)).to_table().after)
-    last = replace(plain, checks=(sound, wrong)).to_table().after[-1]
+    assert "check" not in "".join(replace(plain, checks=(sound,)).view().lines_after())
+    last = replace(plain, checks=(sound, wrong)).view().lines_after()[-1]
     assert last == (
         "A total differs from the kernel's counter: run `pageinspect check` on the same kernel."
     )

@@ -21,7 +21,7 @@ from trace_reports import (
     report,
 )
 
-from pageinspect.render import render
+from pageinspect.render import load, render
 from pageinspect.report.event import EventLines
 from pageinspect.report.frees import Frees
 from pageinspect.report.trace import TraceReport
@@ -97,7 +97,7 @@ def test_an_unexpected_free_is_reported() -> None:
     shown = text(report(counts({(TABLE, 0): 3, (ZSMALLOC, 0): 5}, {})))
     assert "UNEXPECTED" in next(line for line in shown.splitlines() if line.startswith("table"))
     assert shown.splitlines()[-1] == (
-        "Not expected: table. The owner clears this type before a free."
+        "Unexpected: table. The owner should clear the type before the free."
     )
 
 
@@ -109,7 +109,7 @@ def test_no_typed_free_is_expected_where_the_buddy_resets_nothing(name: str) -> 
     assert [(row.type_name, row.expected) for row in made.typed] == [(name, False)]
     said = " ".join(text(made).split())
     assert "does not reset types" in said
-    assert "a bad page, where the kernel checks pages" in said
+    assert "is a bad page, if the kernel checks pages" in said
 
 
 def test_none_at_all_is_said_in_a_sentence() -> None:
@@ -316,15 +316,15 @@ def test_typed_tails_are_reported_by_type() -> None:
     given.tails[TABLE] = 2
     made = report(given, options=TraceOptions(tails=True))
     assert made.to_json()["tails"] == [{"type": "table", "pages": 2}]
-    assert "no compound page: table, 2 pages." in " ".join(text(made).split())
+    assert "in blocks that are not compound: table, 2 pages." in " ".join(text(made).split())
     assert "tails" not in report(given).to_json()
 
 
 @pytest.mark.parametrize(
     ("calls", "said"),
     [
-        (None, "lets nobody count its calls of bad_page()"),
-        (0, "found no bad page"),
+        (None, "bad_page() cannot be probed on this kernel"),
+        (0, "reported no bad page"),
         (3, "3 calls of bad_page()"),
     ],
 )
@@ -351,11 +351,18 @@ def test_filters_are_part_of_the_report() -> None:
     assert "filters" not in report(STICKY).to_json()
 
 
+def events(form: str, *given: Event, stacks: bool = False) -> list[str]:
+    """Return the lines of events, the head first."""
+    options = TraceOptions(events=True, stacks=stacks)
+    table = EventLines(TraceSubject(KERNEL, MODERN, options, stacks=STACKS)).table(given)
+    stream = io.StringIO()
+    load(form).begin(table, stream)(table.rows)
+    return stream.getvalue().splitlines()
+
+
 def test_each_event_is_a_line() -> None:
-    subject = TraceSubject(KERNEL, MODERN, TraceOptions(events=True), stacks=STACKS)
-    lines = EventLines(subject)
     event = Event(1_500_000, 0x1234, ZSWAP)
-    (line,) = lines.lines([event], "json")
+    (line,) = events("json", event)
     assert json.loads(line) == {
         "time_ns": 1_500_000,
         "cpu": 1,
@@ -365,12 +372,14 @@ def test_each_event_is_a_line() -> None:
         "order": 0,
         "pfn": 0x1234,
     }
-    assert (lines.header("csv"), *lines.lines([event], "csv")) == (
-        "time_ns,cpu,pid,comm,type,order,pfn\n",
-        "1500000,1,42,kswapd0,zsmalloc,0,4660\n",
-    )
-    header, shown = lines.header("table").split(), next(iter(lines.lines([event], "table")))
-    assert dict(zip(header, shown.split(), strict=True)) == {
+    assert events("jsonl", event) == [line]
+    assert events("csv", event) == [
+        "time_ns,cpu,pid,comm,type,order,pfn",
+        "1500000,1,42,kswapd0,zsmalloc,0,4660",
+    ]
+    header, rule, shown = events("table", event)
+    assert set(rule) == {"-", " "}
+    assert dict(zip(header.split(), shown.split(), strict=True)) == {
         "seconds": "0.001500",
         "cpu": "1",
         "pid": "42",
@@ -379,17 +388,19 @@ def test_each_event_is_a_line() -> None:
         "order": "0",
         "pfn": "0x1234",
     }
+    assert events("markdown", event)[0] == "| seconds | cpu | pid | comm | type | order | pfn |"
 
 
 def test_an_event_has_its_stack_when_stacks_are_asked_for() -> None:
-    subject = TraceSubject(KERNEL, MODERN, TraceOptions(events=True, stacks=True), stacks=STACKS)
-    lines = EventLines(subject)
-    (line,) = lines.lines([Event(0, 1, SHELL)], "json")
-    assert json.loads(line)["frames"] == ["__free_frozen_pages", "zs_free", "reset"]
+    event = Event(0, 1, SHELL)
+    (line,) = events("json", event, stacks=True)
+    frames = ["__free_frozen_pages", "zs_free", "reset"]
+    assert json.loads(line)["frames"] == frames
     assert json.loads(line)["comm"] == "sh\\x1b[1m"
-    assert lines.header("csv").endswith(",pfn,frames\n")
-    (line,) = lines.lines([Event(0, 1, SHELL)], "csv")
-    assert line.endswith(",1,__free_frozen_pages;zs_free;reset\n")
+    head, line = events("csv", event, stacks=True)
+    assert head.endswith(",pfn,frames")
+    assert line.endswith(",1,__free_frozen_pages;zs_free;reset")
+    assert events("table", event, stacks=True)[3:] == [f"    {frame}" for frame in frames]
 
 
 def test_an_alarm_names_type_and_stack() -> None:
@@ -431,5 +442,5 @@ def test_poisoned_pages_have_a_row_and_are_in_no_total(monkeypatch: pytest.Monke
     told = json.loads(text(poisoned, "json"))
     assert told["hwpoison"] == {"frees": 5, "pages": 5}
     assert told["events"] == 11
-    assert "Kept from the buddy, and in no total: 5 poisoned pages (hwpoison)." in text(poisoned)
+    assert "Withheld from the allocator, and not in any total: 5 hwpoison pages." in text(poisoned)
     assert "hwpoison" not in json.loads(text(report(STICKY), "json"))

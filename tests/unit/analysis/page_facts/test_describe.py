@@ -16,6 +16,7 @@ from pageinspect.inspector.address import resolve_addresses
 from pageinspect.model.layout import PageLayout
 from pageinspect.model.memory_map import MemoryMap, PcpLists
 from pageinspect.model.provenance import Provenance
+from pageinspect.model.table import Absent
 from pageinspect.render import render
 from pageinspect.report.page import PageReport
 
@@ -51,7 +52,7 @@ def test_zsmalloc_keeps_an_offset_in_its_word() -> None:
     assert page["use"] == page["type"] == "zsmalloc"
     assert page["word"] == {"raw": "0xf6000040", "reading": "type", "value": "zsmalloc"}
     assert page["first_object"] == 0x40
-    assert page["mapcount"] is None
+    assert page["mapcount"] is Absent.NOT_APPLICABLE
     assert page["flag_meanings"] == {"private": "first page of its zspage"}
 
 
@@ -147,7 +148,7 @@ def test_unreadable() -> None:
 def test_report_lines_up_and_explains() -> None:
     pages = tuple(describe(Memory(2, LAYOUT).word(0, 0xF6000040, 1), i) for i in (0, 1))
     report = PageReport(Provenance("7.3", "core", "btf"), LAYOUT, pages, explain=True)
-    table = report.to_table()
+    table = report.view().table
     rows = list(table.rows)
     assert rows.count(("", "")) == 1
     widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]

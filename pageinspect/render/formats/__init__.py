@@ -1,0 +1,1 @@
+"""The output formats, one module each: its name is the format's, and FORMAT in it writes it."""

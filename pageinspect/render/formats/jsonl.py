@@ -1,0 +1,27 @@
+"""JSON Lines: one object a row, with every column; where a report has several tables, `table`."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from ...host.progress import paced
+from ...model.table import Row, Table, record_of
+from ...report import Report
+from ..format import ROWS_OF_PROGRESS, Format
+
+
+class _JsonLines(Format):
+    continues = True
+
+    def write(self, report: Report, stream: TextIO) -> None:
+        tables = report.tables()
+        for table in tables:
+            shown = table.named() if len(tables) > 1 else table
+            self.begin(shown, stream)(paced(shown.rows, ROWS_OF_PROGRESS))
+
+    def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:
+        record, encode = record_of(table.columns), json.JSONEncoder().encode
+        return lambda rows: stream.writelines(encode(record(row)) + "\n" for row in rows)
+
+
+FORMAT = _JsonLines()

@@ -1,0 +1,59 @@
+"""Markdown: the table that people see as a pipe table of GitHub's, with the lines around it."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TextIO
+
+from ...host.progress import paced
+from ...model.table import Row, Table
+from ...report import Report
+from ...units import printable
+from ..format import ROWS_OF_PROGRESS, Format
+
+_MARKUP = re.compile(r"([\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_]))")
+"""What means something in a line of Markdown; an underscore within a word does not."""
+
+
+def _escaped(text: str) -> str:
+    """Return text that reads as it is: neither markup nor control characters."""
+    return _MARKUP.sub(r"\\\1", printable(text))
+
+
+class _Markdown(Format):
+    gap = "\n"
+
+    def write(self, report: Report, stream: TextIO) -> None:
+        view = report.view()
+        _prose(view.before, stream)
+        self.begin(view.table, stream)(paced(view.all_rows(), ROWS_OF_PROGRESS))
+        stream.write("\n")
+        _prose(view.lines_after(), stream)
+
+    def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:
+        shown = [(i, column) for i, column in enumerate(table.columns) if not column.machines]
+        texts = [
+            (i, column.for_people(), str if column.is_number else _escaped) for i, column in shown
+        ]
+        stream.write(_line([_escaped(column.name) for _, column in shown]))
+        stream.write(_line(["---:" if column.is_number else ":---" for _, column in shown]))
+
+        def write(rows: Iterable[Row]) -> None:
+            stream.writelines(
+                _line([escape(text(row[i])) for i, text, escape in texts]) for row in rows
+            )
+
+        return write
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _prose(lines: Iterable[str], stream: TextIO) -> None:
+    """Write each line as a paragraph, and indented ones as items of a list."""
+    for line in filter(None, lines):
+        item = "- " if line.startswith(" ") else ""
+        stream.write(f"{item}{_escaped(line.strip())}\n\n")
+
+
+FORMAT = _Markdown()

@@ -1,0 +1,84 @@
+"""One report of each kind, made by hand, with absent values and text that needs escaping."""
+
+from collections.abc import Callable
+
+import numpy as np
+from synthetic import MODERN, Memory
+from trace_reports import TABLE, broken_down, counts
+from trace_reports import report as traced
+
+from pageinspect.analysis.counter_check import CounterCheck
+from pageinspect.analysis.page_facts import describe_page
+from pageinspect.classify import Pages
+from pageinspect.doctor.finding import Examined, Finding
+from pageinspect.doctor.items import ITEMS
+from pageinspect.model.provenance import Provenance
+from pageinspect.report import Coverage, Report
+from pageinspect.report.check import CheckReport, Findings, Violation
+from pageinspect.report.doctor import DoctorReport
+from pageinspect.report.kernels import GuestKernel, KernelsReport
+from pageinspect.report.listing import PagesListing, RunsListing, runs_of
+from pageinspect.report.page import DumpTextReport, PageReport
+from pageinspect.report.selection import Selection
+from pageinspect.report.summary import count, summarise
+from pageinspect.report.types import TypesReport
+from pageinspect.trace.options import TraceOptions
+
+FROM = Provenance("7.3.4-test", "core", "btf")
+ALL = Selection(64, 0x1040)
+HOSTILE = "\x1b]0;a|b\n`c`*d*\x07"
+CHECK = CounterCheck("buddy", ("buddy",), "NR_FREE_PAGES", 8, 7, 9, "verified", "")
+
+
+def pages() -> Pages:
+    memory = Memory(64).free_block(8, 3).compound(16, 3).word(16, 0xF5000000)
+    memory.word(40, 0xFFFFFFFF, 1).word(41, 5, 1)
+    memory.readable = np.arange(64) != 63
+    return memory.pages()
+
+
+def summary(*by: str) -> Report:
+    batch = pages()
+    counted = count(MODERN, ALL, by, [batch])
+    return summarise(FROM, MODERN, batch.memory_map, ALL, by, counted)
+
+
+def check() -> Report:
+    findings = Findings([Violation("odd-word", 0x1005, HOSTILE)], {"odd-word": 3})
+    return CheckReport(FROM, MODERN, Coverage(64, 1), findings, (CHECK,))
+
+
+def trace(**options: bool) -> Report:
+    given = counts({(TABLE, 0): 3}, {1: 4}, missed=2)
+    given.tails[TABLE] = 2
+    return traced(given, options=TraceOptions(**options))
+
+
+def doctor() -> Report:
+    findings = (Finding(ok=False, found=HOSTILE, mend="install it"), Finding(ok=True, found="yes"))
+    return DoctorReport("7.3.4", [Examined(i, f) for i, f in zip(ITEMS, findings, strict=False)])
+
+
+def kernels() -> Report:
+    none = GuestKernel("newest", "sid", "7", None, None, False, "")
+    return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
+
+
+REPORTS: dict[str, Callable[[], Report]] = {
+    "summary": lambda: summary("type"),
+    "summary of two": lambda: summary("use", "zone"),
+    "list": lambda: RunsListing(FROM, MODERN, ALL, [runs_of(ALL, [pages()])]),
+    "list of pages": lambda: PagesListing(FROM, MODERN, ALL, [pages()]),
+    "page": lambda: PageReport(
+        FROM, MODERN, tuple(describe_page(pages(), i) for i in (0, 8, 17, 63)), explain=True
+    ),
+    "page of a log": lambda: DumpTextReport((describe_page(pages(), 17).facts,)),
+    "check": check,
+    "trace": lambda: trace(tails=True),
+    "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
+    "trace of an interval": lambda: broken_down("order", interval=True, start_ns=5),
+    "types": lambda: TypesReport(FROM, MODERN),
+    "doctor": doctor,
+    "vm list": kernels,
+}
+"""Makers, as what streams can be read once."""
