@@ -94,7 +94,7 @@ class Conflict(Declaring):
     live: bool = True
     """`check` can tell it on a running kernel: by reading the page again, without the lists."""
     needs: str = ""
-    """What must be told for it, of what a layout may leave untold."""
+    """What must be told for it, of what a layout may leave unavailable."""
 
     def __str__(self) -> str:
         return f"the rule {self.name}"
@@ -161,7 +161,7 @@ def _low_bits(pages: PageColumns) -> Pfns:
     scheme = pages.layout.scheme
     typed = np.flatnonzero(pages.own_code < SLOTS)
     keeps = pages.own_code[typed] == (scheme.find_slot("zsmalloc"))
-    if pages.layout.untold:
+    if pages.layout.unavailable:
         # zsmalloc may be one of the types without a name.
         keeps |= ~np.isin(pages.own_code[typed], [t.slot for t in scheme.types])
     low = scheme.low_bits(pages.type_word[typed]) != 0

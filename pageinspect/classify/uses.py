@@ -299,4 +299,4 @@ def use_names(layout: PageLayout) -> list[str]:
     names: list[str] = []
     for rule in RULES:
         names += types if rule.use == "type" else [rule.use]
-    return [name for name in dict.fromkeys(names) if name not in layout.untold]
+    return [name for name in dict.fromkeys(names) if name not in layout.unavailable]

@@ -94,7 +94,7 @@ def folded(
 
     guest = inspector.target.provenance.guest
     # A monitor answers one process.
-    alone = guest is not None and guest.barred
+    alone = guest is not None and guest.denied
     n = 1 if alone else args.jobs or parallel.available()
     total = ranges.count(wanted)
     # The plain way stays there to be asked for: it is the one that the others are held to.

@@ -17,8 +17,8 @@ def capabilities(root: Path) -> Finding:
     """Look for the capabilities that BPF programs take."""
     lacks = held.lacking(held.BPF, root)
     if lacks:
-        mend = held.advice(held.BPF, root=root)
-        return Finding(ok=False, found=f"without {' and '.join(lacks)}", mend=mend)
+        fix = held.advice(held.BPF, root=root)
+        return Finding(ok=False, found=f"without {' and '.join(lacks)}", fix=fix)
     return Finding(ok=True, found=" and ".join(held.BPF))
 
 
@@ -42,7 +42,7 @@ def raw_tracepoints(root: Path) -> Finding:
     except ImportError:
         return Finding(ok=False, found="not tried without drgn")
     except PageInspectError as error:
-        return Finding(ok=False, found="not tried without BTF", mend=error.hint)
+        return Finding(ok=False, found="not tried without BTF", fix=error.hint)
 
 
 def kprobes(root: Path) -> Finding:

@@ -11,11 +11,11 @@ KERNEL = (WALKING, TRACING)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether something is there and works, in a few words, and what would mend it."""
+    """Whether something is there and works, in a few words, and what would fix it."""
 
     ok: bool
     found: str
-    mend: str = ""
+    fix: str = ""
     """What to do; empty when it is there, or nothing can be done."""
 
 

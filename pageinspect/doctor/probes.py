@@ -28,16 +28,16 @@ def privilege(root: Path) -> Finding:
     found = f"uid {os.geteuid()}"
     if not lacks:
         return Finding(ok=True, found=found)
-    mend = capabilities.advice(lacks, root=root)
-    return Finding(ok=False, found=f"{found}, without {' and '.join(lacks)}", mend=mend)
+    fix = capabilities.advice(lacks, root=root)
+    return Finding(ok=False, found=f"{found}, without {' and '.join(lacks)}", fix=fix)
 
 
 def lockdown(root: Path) -> Finding:
     """Read the lockdown level: confidentiality forbids to read the kernel's memory."""
     level = capabilities.lockdown(root)
     if level == "confidentiality":
-        mend = "boot without lockdown=confidentiality; a running kernel cannot lower the level"
-        return Finding(ok=False, found=level, mend=mend)
+        fix = "boot without lockdown=confidentiality; a running kernel cannot lower the level"
+        return Finding(ok=False, found=level, fix=fix)
     return Finding(ok=True, found=level or "unavailable (no securityfs)")
 
 
@@ -56,7 +56,7 @@ def kcore(root: Path) -> Finding:
     except OSError as error:
         return failed(error, root, "not needed for a core: -c FILE", capabilities.kcore(root))
     except (ValueError, StopIteration):
-        return Finding(ok=False, found="is not an ELF core", mend="not needed for a core: -c FILE")
+        return Finding(ok=False, found="is not an ELF core", fix="not needed for a core: -c FILE")
     return Finding(ok=size == PAGE_SIZE, found=f"read {size} bytes of it")
 
 
@@ -71,8 +71,8 @@ def btf(root: Path) -> Finding:
     try:
         data = (root / "sys/kernel/btf/vmlinux").read_bytes()
     except OSError as error:
-        mend = "a kernel with CONFIG_DEBUG_INFO_BTF, or its vmlinux with DWARF: -s VMLINUX"
-        return failed(error, root, mend)
+        fix = "a kernel with CONFIG_DEBUG_INFO_BTF, or its vmlinux with DWARF: -s VMLINUX"
+        return failed(error, root, fix)
     ok = data.startswith(_BTF_MAGIC)
     return Finding(ok=ok, found=f"{len(data) / 1e6:.1f} MB" if ok else "is not BTF")
 
@@ -85,10 +85,10 @@ def kallsyms(root: Path) -> Finding:
         return failed(error, root, "a kernel with CONFIG_KALLSYMS_ALL")
     if _AN_ADDRESS.search(symbols):
         return Finding(ok=True, found=counted(symbols.count(b"\n"), "symbol"))
-    mend = "sysctl kernel.kptr_restrict=1"
+    fix = "sysctl kernel.kptr_restrict=1"
     if capabilities.lacking(capabilities.SYMBOLS, root):
-        mend = capabilities.advice(capabilities.SYMBOLS, root=root)
-    return Finding(ok=False, found="addresses are hidden", mend=mend)
+        fix = capabilities.advice(capabilities.SYMBOLS, root=root)
+    return Finding(ok=False, found="addresses are hidden", fix=fix)
 
 
 def bcc(root: Path) -> Finding:
@@ -98,11 +98,11 @@ def bcc(root: Path) -> Finding:
     try:
         package = find_bcc(root)
     except PageInspectError as error:
-        return Finding(ok=False, found="not installed", mend=f"{error.message}; {error.hint}")
+        return Finding(ok=False, found="not installed", fix=f"{error.message}; {error.hint}")
     try:
         version = load_bcc(package).__version__
     except PageInspectError as error:
-        return Finding(ok=False, found="cannot be loaded", mend=f"{error.message}; {error.hint}")
+        return Finding(ok=False, found="cannot be loaded", fix=f"{error.message}; {error.hint}")
     return Finding(ok=True, found=str(version))
 
 
@@ -122,7 +122,7 @@ def _module(name: str) -> Finding:
     except (ImportError, OSError, RuntimeError) as error:
         # numpy raises RuntimeError on a processor that it was not built for.
         reason = str(error).strip().splitlines()[0]
-        return Finding(ok=False, found="cannot be loaded", mend=f"{reason}; pip install {name}")
+        return Finding(ok=False, found="cannot be loaded", fix=f"{reason}; pip install {name}")
     return Finding(ok=True, found=str(module.__version__))
 
 
@@ -138,9 +138,9 @@ def emulator(_root: Path) -> Finding:
             timeout=_QEMU_PATIENCE_S,
         )
     except PageInspectError as error:
-        return Finding(ok=False, found="not installed", mend=error.hint)
+        return Finding(ok=False, found="not installed", fix=error.hint)
     except (OSError, subprocess.SubprocessError) as error:
-        return Finding(ok=False, found="does not start", mend=str(error))
+        return Finding(ok=False, found="does not start", fix=str(error))
     return Finding(ok=True, found=done.stdout.partition("version ")[2].split(" ")[0].strip())
 
 
@@ -149,21 +149,21 @@ def kvm(root: Path) -> Finding:
     slow = "guests run without it, some twenty times slower"
     device = root / "dev/kvm"
     if not device.exists():
-        mend = f"enable virtualisation in the firmware, load kvm_intel or kvm_amd; {slow}"
-        return Finding(ok=False, found="no /dev/kvm", mend=mend)
+        fix = f"enable virtualisation in the firmware, load kvm_intel or kvm_amd; {slow}"
+        return Finding(ok=False, found="no /dev/kvm", fix=fix)
     if not os.access(device, os.R_OK | os.W_OK):
-        mend = f"join the group of /dev/kvm; {slow}"
-        return Finding(ok=False, found="permission denied", mend=mend)
+        fix = f"join the group of /dev/kvm; {slow}"
+        return Finding(ok=False, found="permission denied", fix=fix)
     built = next(filter(None, map(kernel.built, kernel.all_kernels())), None)
     if built is None:
-        mend = f"pageinspect vm build {catalogue.NEWEST}"
-        return Finding(ok=False, found="not tried: no kernel is built", mend=mend)
+        fix = f"pageinspect vm build {catalogue.NEWEST}"
+        return Finding(ok=False, found="not tried: no kernel is built", fix=fix)
     try:
         tools.require(tools.RUN_PROGRAMS)
         # The init script says that it started before it needs more than the common initrd.
         works = accel.choose(accel.AUTO, built.vmlinuz, str(initrd.base())) == qemu.KVM
     except PageInspectError as error:
-        return Finding(ok=False, found="could not be tried", mend=f"{error.message}; {error.hint}")
+        return Finding(ok=False, found="could not be tried", fix=f"{error.message}; {error.hint}")
     if works:
         return Finding(ok=True, found="a guest started under it")
-    return Finding(ok=False, found="guests die or hang under it", mend=slow)
+    return Finding(ok=False, found="guests die or hang under it", fix=slow)

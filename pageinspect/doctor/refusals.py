@@ -1,4 +1,4 @@
-"""Why the kernel refused something, and what mends that."""
+"""Why the kernel refused something, and what fixes that."""
 
 import errno
 from pathlib import Path
@@ -11,11 +11,11 @@ from .finding import Finding
 def failed(error: OSError, root: Path, otherwise: str, *needs: tuple[str, ...]) -> Finding:
     """Return the finding for what was refused.
 
-    `needs` are capabilities that it takes, `otherwise` mends what no rule forbids.
+    `needs` are capabilities that it takes, `otherwise` fixes what no rule forbids.
     """
-    mend = otherwise
+    fix = otherwise
     if capabilities.lockdown(root) == "confidentiality":
-        mend = "the lockdown forbids it"
+        fix = "the lockdown forbids it"
     elif error.errno in {errno.EPERM, errno.EACCES} and not isinstance(error, VerifierError):
-        mend = capabilities.advice(*needs, root=root)
-    return Finding(ok=False, found=error.strerror or str(error), mend=mend)
+        fix = capabilities.advice(*needs, root=root)
+    return Finding(ok=False, found=error.strerror or str(error), fix=fix)

@@ -82,7 +82,7 @@ def _virt_to_phys(
     text: str, address: int, prog: Program, memory_map: MemoryMap, layout: PageLayout
 ) -> int:
     """Return the physical address: by the direct map, or by the kernel's own page table."""
-    if layout.untold:
+    if layout.unavailable:
         raise UsageError(
             f"VMCOREINFO alone does not tell where {text} is mapped",
             "give a pfn or a phys: address, or the kernel's types: -s VMLINUX or --btf FILE",

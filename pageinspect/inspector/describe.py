@@ -33,7 +33,7 @@ def describe_addresses(
 def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
     """Describe each pfn, which must have a struct page, in the order given."""
     # What a page belongs to is not told without types.
-    kernel = None if inspector.layout.untold else _Reader(inspector.target.prog)
+    kernel = None if inspector.layout.unavailable else _Reader(inspector.target.prog)
     known: dict[int, PageFacts] = {}
     for pages in inspector.sections(merge((pfn, pfn + 1) for pfn in pfns)):
         first = pages.batch.first

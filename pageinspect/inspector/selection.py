@@ -48,7 +48,7 @@ def select(
 def check_available(inspector: Inspector, *names: str) -> None:
     """Raise PageInspectError for what a kernel without its types says of no page."""
     for name in names:
-        if name in inspector.layout.untold:
+        if name in inspector.layout.unavailable:
             raise PageInspectError(
                 f"{name} is not available from VMCOREINFO alone",
                 "give a file with this kernel's types: -s VMLINUX or --btf FILE",

@@ -46,7 +46,7 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
     Raises PageInspectError when its page types do not share a word with mapcounts, or its types are
     not known.
     """
-    if layout.untold:
+    if layout.unavailable:
         raise PageInspectError(
             "VMCOREINFO alone does not tell what /proc/kpageflags says",
             "name what has this kernel's types: -s VMLINUX or --btf FILE",

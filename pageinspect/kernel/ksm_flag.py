@@ -52,7 +52,7 @@ def ksm_rule(prog: Program, *, compound_info: bool) -> tuple[KsmRule, str]:
     rule = ksm_by_code(code)
     if rule is not None:
         return rule, ""
-    # It came one release before, whose stable ones are mended.
+    # It came one release before, whose stable ones are fixed.
     if compound_info:
         return "exact", "page.compound_info"
     return "any-anon", "the lack of page.compound_info"

@@ -58,7 +58,7 @@ def read_memory_map(
     Of a kernel whose types are not known, the sections are all there is. Raises PageInspectError
     when zones and sections cannot be read, or there are more than `most_sections`.
     """
-    if layout.untold:
+    if layout.unavailable:
         numbers, _ = sections(prog, vmcoreinfo)
         check_sections(len(numbers), most_sections)
         sound = merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)

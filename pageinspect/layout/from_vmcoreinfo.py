@@ -19,7 +19,15 @@ from ..target.vmcoreinfo import Info, kernel_half, number, offset
 
 _FLAGS = ("lru", "private", "slab", "swapbacked", "hwpoison")
 _TYPES = ("buddy", "offline", "hugetlb", "slab", "unaccepted")
-_ALWAYS_UNTOLD = ("pcp", "reserved", "page_pool", "zone_device", "freeing", "zone", "other flags")
+_ALWAYS_UNAVAILABLE = (
+    "pcp",
+    "reserved",
+    "page_pool",
+    "zone_device",
+    "freeing",
+    "zone",
+    "other flags",
+)
 
 
 def build(prog: Program, info: Info) -> PageLayout:
@@ -37,13 +45,13 @@ def build(prog: Program, info: Info) -> PageLayout:
     check_size(vmcoreinfo.size(info, "page"))
     _, vmemmap = vmcoreinfo.sections(prog, info)
     values = {name: value for name in _TYPES if (value := _type_value(info, name)) is not None}
-    scheme, untold = _scheme(values)
+    scheme, unavailable = _scheme(values)
     # Since Linux kernel commit 8c846c879e22 ("mm: rework compound_head() for power-of-2
     # sizeof(struct page)") (in v7.1); long after types are reset at free, and tags of mapping gone.
     mask = "OFFSET(page.compound_info)" in info
     if scheme.one_of and not mask:
         # Tags of mapping went with v6.17, which VMCOREINFO does not show.
-        untold = (*untold, "movable_ops")
+        unavailable = (*unavailable, "movable_ops")
     node_width = (int(info.get("LENGTH(node_data)", "1")) - 1).bit_length()
     return PageLayout(
         page_shift=page_size.bit_length() - 1,
@@ -77,7 +85,7 @@ def build(prog: Program, info: Info) -> PageLayout:
         movable_tag=not scheme.one_of,
         resets=True if mask else None if scheme.one_of else False,
         swapcache=_swapcache(info),
-        untold=(*untold, *_ALWAYS_UNTOLD),
+        unavailable=(*unavailable, *_ALWAYS_UNAVAILABLE),
     )
 
 

@@ -109,7 +109,7 @@ class PageLayout:
     """The flags that a folio in the swap cache has, all of them: a mask of the flags word."""
     trylock: tuple[int, int] | None = None
     """(link, order): where pages on a zone's trylock list have these; None without such lists."""
-    untold: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
     """Types, uses and columns that VMCOREINFO alone cannot tell; none where the types are known."""
 
     @property
@@ -125,7 +125,7 @@ class PageLayout:
     @property
     def resets_from(self) -> str:
         """How it was learnt whether this kernel resets types at free."""
-        if self.untold:
+        if self.unavailable:
             return _RESETS_FROM[self.resets]
         return f"inferred from {'' if self.resets else 'the lack of '}PG_movable_ops_isolated"
 

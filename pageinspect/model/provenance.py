@@ -12,16 +12,16 @@ class Guest:
 
     paused: bool
     """It stands still while it is read."""
-    barred: str
+    denied: str
     """Why it is not read in QEMU's memory, but through its monitor; "" when it is."""
 
     def describe(self) -> str:
         """Return it as words for people."""
         state = "paused" if self.paused else "running"
-        if not self.barred:
+        if not self.denied:
             return f"a {state} QEMU guest, read in QEMU's memory"
         stopped = "" if self.paused else "; it stops for each piece"
-        return f"a {state} QEMU guest, read through its monitor ({self.barred}{stopped})"
+        return f"a {state} QEMU guest, read through its monitor ({self.denied}{stopped})"
 
 
 @dataclass(frozen=True, slots=True)

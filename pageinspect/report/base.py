@@ -81,12 +81,12 @@ class Report(ABC):
 class Coverage:
     """How many pfns were asked for that have a struct page, and how many of those were read.
 
-    `untold` names what VMCOREINFO alone does not provide; `because` is why there is no more.
+    `unavailable` names what VMCOREINFO alone does not provide; `because` is why there is no more.
     """
 
     spanned: int
     unreadable: int
-    untold: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
     because: str = ""
     of_whole: bool = True
     """Whether the core is not cut off."""
@@ -96,7 +96,7 @@ class Coverage:
     @property
     def complete(self) -> bool:
         """Whether every struct page could be read, and nothing is unavailable or missing."""
-        return self.unreadable == 0 and not (self.untold or self.missing) and self.of_whole
+        return self.unreadable == 0 and not (self.unavailable or self.missing) and self.of_whole
 
     def remarks(self) -> tuple[str, ...]:
         """Return lines for people about what is missing."""
@@ -107,8 +107,8 @@ class Coverage:
             lines += ("", "The core is incomplete: this report may lack what was cut off.")
         for sentence in self.missing:
             lines += ("", *wrapped(sentence, _WIDTH))
-        if self.untold:
-            lines += ("", *unavailable_remarks(self.untold, self.because))
+        if self.unavailable:
+            lines += ("", *unavailable_remarks(self.unavailable, self.because))
         return tuple(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Coverage:
             "spanned": self.spanned,
             "read": self.spanned - self.unreadable,
             "unreadable": self.unreadable,
-            "unsupported": list(self.untold),
+            "unsupported": list(self.unavailable),
         }
         if self.missing:
             fields["missing"] = list(self.missing)
@@ -128,7 +128,9 @@ def coverage_of(
     provenance: "Provenance", layout: "PageLayout", spanned: int, unreadable: int
 ) -> Coverage:
     """Return the Coverage of a walk: what was read, and what is unavailable on this kernel."""
-    return Coverage(spanned, unreadable, layout.untold, provenance.because, provenance.is_whole)
+    return Coverage(
+        spanned, unreadable, layout.unavailable, provenance.because, provenance.is_whole
+    )
 
 
 def unavailable_remarks(unavailable: Sequence[str], because: str) -> list[str]:
@@ -153,7 +155,7 @@ def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, Any
     }
     if provenance.guest is not None:
         fields["state"] = "paused" if provenance.guest.paused else "running"
-        fields["reading"] = "monitor" if provenance.guest.barred else "memory"
+        fields["reading"] = "monitor" if provenance.guest.denied else "memory"
     if provenance.notes:
         fields["notes"] = list(provenance.notes)
     return fields

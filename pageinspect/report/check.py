@@ -217,7 +217,7 @@ class CheckReport(Report):
         if self.findings.found or self.checks:
             yield ""
         pages = counted(self.coverage.spanned, "page")
-        rules = sum(rule.needs not in self.layout.untold for rule in CONFLICTS)
+        rules = sum(rule.needs not in self.layout.unavailable for rule in CONFLICTS)
         yield f"{found} of {counted(rules, 'rule')} in {pages}."
         if self.left_out:
             yield f"Totals were not compared with the kernel's counters: {self.left_out}."

@@ -40,7 +40,7 @@ class DoctorReport(Report):
                 each.finding.ok,
                 printable(each.finding.found),
                 each.item.needed_for,
-                printable(each.finding.mend) or Absent.NOT_APPLICABLE,
+                printable(each.finding.fix) or Absent.NOT_APPLICABLE,
             )
             for each in self.examined
         ]
@@ -79,7 +79,7 @@ class DoctorReport(Report):
         """Return a line for each thing to do, with the items that it fixes."""
         fixes: dict[str, list[str]] = {}
         for each in self.examined:
-            if each.finding.mend:
-                fixes.setdefault(each.finding.mend, []).append(each.item.name)
+            if each.finding.fix:
+                fixes.setdefault(each.finding.fix, []).append(each.item.name)
         lines = [f"{', '.join(names)}: {fix}." for fix, names in fixes.items()]
         return ("", *lines) if lines else ()

@@ -56,9 +56,9 @@ class TypesReport(Report):
 
     def _unavailable(self) -> tuple[str, ...]:
         layout = self.layout
-        if not layout.untold:
+        if not layout.unavailable:
             return ()
-        return ("", *unavailable_remarks(layout.untold, self.provenance.because))
+        return ("", *unavailable_remarks(layout.unavailable, self.provenance.because))
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -68,7 +68,7 @@ class TypesReport(Report):
             "resets": self.layout.resets,
             "resets_from": self.layout.resets_from,
             "types": self._table(),
-            "unsupported": list(self.layout.untold),
+            "unsupported": list(self.layout.unavailable),
         }
 
     def tables(self) -> tuple[Table, ...]:

@@ -145,7 +145,7 @@ def test_what_is_available_can_be_used() -> None:
     assert 1 <= parallel.available() <= (os.cpu_count() or 1)
 
 
-GUEST = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, barred="no rights"))
+GUEST = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, denied="no rights"))
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,8 @@ def attached(folder: Path) -> tuple[str, bytes]:
     prog = Program(Platform(Architecture.X86_64))
     with contextlib.ExitStack() as ends:
         connected = ends.enter_context(monitor_at(folder / "socket"))
-        barred = add_memory(prog, connected, ends)
-        return barred, b"" if barred else prog.read(qmp_server.RAM_AT, 8, physical=True)
+        denied = add_memory(prog, connected, ends)
+        return denied, b"" if denied else prog.read(qmp_server.RAM_AT, 8, physical=True)
 
 
 def test_a_server_of_another_user_is_read_in_its_memory(python: str, folder: Path) -> None:

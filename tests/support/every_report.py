@@ -55,7 +55,7 @@ def trace(**options: bool) -> Report:
 
 
 def doctor() -> Report:
-    findings = (Finding(ok=False, found=HOSTILE, mend="install it"), Finding(ok=True, found="yes"))
+    findings = (Finding(ok=False, found=HOSTILE, fix="install it"), Finding(ok=True, found="yes"))
     return DoctorReport("7.3.4", [Examined(i, f) for i, f in zip(ITEMS, findings, strict=False)])
 
 

@@ -30,7 +30,7 @@ def refuse(number: int) -> object:
 
 
 def examined(**missing: str) -> tuple[Examined, ...]:
-    """Every item as found, but for those named with what mends them."""
+    """Every item as found, but for those named with what fixes them."""
     return tuple(
         Examined(
             item, Finding(item.name not in missing, "what was found", missing.get(item.name, ""))

@@ -37,7 +37,7 @@ def missing(report: dict[str, Any]) -> set[str]:
     return {item["name"] for item in report["items"] if not item["ok"]} - NOT_IN_A_GUEST
 
 
-def mend(report: dict[str, Any], name: str) -> str:
+def fix(report: dict[str, Any], name: str) -> str:
     (text,) = (item["fix"] for item in report["items"] if item["name"] == name)
     return str(text)
 
@@ -69,7 +69,7 @@ of_one_kernel = pytest.mark.parametrize("kernel", ["newest"], indirect=True)
 def test_a_user_without_rights_is_asked_to_run_as_root(guest: Guest) -> None:
     report = doctor(guest, [*AS_USER, "pageinspect", "doctor"])
     assert missing(report) == NEEDS_RIGHTS | {"root or capabilities", "kcore", "kallsyms"}
-    assert {mend(report, name) for name in missing(report)} == {
+    assert {fix(report, name) for name in missing(report)} == {
         "run as root (sudo), or with CAP_SYS_RAWIO and CAP_DAC_READ_SEARCH",
         "run as root (sudo), or with CAP_SYSLOG",
         "run as root (sudo), or with CAP_BPF and CAP_PERFMON",
@@ -83,7 +83,7 @@ def test_a_user_with_capabilities_can_do_both(guest: Guest) -> None:
     report = doctor(guest, [*WITH_RIGHTS, "pageinspect", "doctor"])
     # Debian's kernels want more for these.
     assert missing(report) == {"kprobes"}
-    assert mend(report, "kprobes") == "run as root (sudo), or with CAP_SYS_ADMIN"
+    assert fix(report, "kprobes") == "run as root (sudo), or with CAP_SYS_ADMIN"
     for command in (TRACE, SUMMARY):
         assert happens(guest, [*WITH_RIGHTS, *command])
 
@@ -92,7 +92,7 @@ def test_a_user_with_capabilities_can_do_both(guest: Guest) -> None:
 def test_root_of_a_user_namespace_can_do_neither(guest: Guest) -> None:
     report = doctor(guest, [*CONTAINED, "pageinspect", "doctor"])
     assert missing(report) == NEEDS_RIGHTS | {"root or capabilities", "kcore", "kallsyms"}
-    assert {"user namespace" in mend(report, name) for name in missing(report)} == {True}
+    assert {"user namespace" in fix(report, name) for name in missing(report)} == {True}
     for command in (TRACE, SUMMARY):
         assert not happens(guest, [*CONTAINED, *command])
 
@@ -101,7 +101,7 @@ def test_root_of_a_user_namespace_can_do_neither(guest: Guest) -> None:
 def test_root_without_the_right_to_bpf_can_walk(guest: Guest) -> None:
     report = doctor(guest, [*WITHOUT_RIGHTS, "pageinspect", "doctor"])
     assert missing(report) == NEEDS_RIGHTS
-    assert {mend(report, name) for name in NEEDS_RIGHTS} == {
+    assert {fix(report, name) for name in NEEDS_RIGHTS} == {
         "run outside of the container, or with CAP_BPF and CAP_PERFMON"
     }
     assert report["works"]["walking"]
@@ -113,7 +113,7 @@ def test_root_without_the_right_to_bpf_can_walk(guest: Guest) -> None:
 def test_without_bcc_it_says_what_to_install(guest: Guest) -> None:
     report = doctor(guest, [*WITHOUT_BCC, "pageinspect", "doctor"])
     assert missing(report) == {"bcc"}
-    assert mend(report, "bcc").endswith("apt install python3-bpfcc")
+    assert fix(report, "bcc").endswith("apt install python3-bpfcc")
     assert not happens(guest, [*WITHOUT_BCC, *TRACE])
 
 

@@ -249,7 +249,7 @@ def test_vmcoreinfo_alone_gives_the_same_or_less(core: Core, from_btf: Inspector
     assert {("anon", "anon"), ("file", "file"), ("pcp", "idle")} <= seen
     for left, right in seen:
         assert right in COARSER.get(left, {left})
-        assert left == right or left in reduced.layout.untold
+        assert left == right or left in reduced.layout.unavailable
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ class _Page:
     def flag_facts(self) -> list[Fact]:
         layout, word = self.layout, self.own(self.layout.flags)
         rule = "enum pageflags."
-        if layout.untold:
+        if layout.unavailable:
             rule = "VMCOREINFO, which names few of them."
         shown = word
         if layout.order is not None and self._order_is_in_flags():

@@ -44,7 +44,7 @@ def word_fact(layout: PageLayout, word: int, own_code: int) -> Fact:
     typed = bool(scheme.typed(scheme.array(word))[0])
     # Whether a kernel's test is off by one, VMCOREINFO alone does not tell.
     test = f"page_has_type() of this kernel is {str(typed).lower()}. "
-    if layout.untold or not scheme.has_mapcount:
+    if layout.unavailable or not scheme.has_mapcount:
         test = ""
     return Fact(
         "word",

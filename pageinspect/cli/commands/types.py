@@ -20,4 +20,4 @@ def run(args: argparse.Namespace) -> int:
     target = open_target(args)
     layout = build_layout(target.prog, target.vmcoreinfo)
     write_report(args, TypesReport(target.provenance, layout))
-    return Exit.INCOMPLETE if layout.untold else Exit.COMPLETE
+    return Exit.INCOMPLETE if layout.unavailable else Exit.COMPLETE

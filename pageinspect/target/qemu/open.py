@@ -49,7 +49,7 @@ def open_guest(
         denied = add_memory(prog, monitor, stack)
         if pause:
             stack.enter_context(monitor.pausing())
-        guest = Guest(paused=not monitor.is_running(), barred=denied)
+        guest = Guest(paused=not monitor.is_running(), denied=denied)
         if denied:
             memory = MonitorMemory(monitor, lasting=guest.paused)
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)

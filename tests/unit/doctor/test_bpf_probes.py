@@ -14,7 +14,7 @@ from pageinspect.trace.bpf_calls import VerifierError
 
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(
-    ("number", "level", "mend"),
+    ("number", "level", "fix"),
     [
         (errno.EPERM, "none", "run outside of the container, or with CAP_BPF and CAP_PERFMON"),
         (errno.EINVAL, "[confidentiality]", "the lockdown forbids it"),
@@ -22,14 +22,14 @@ from pageinspect.trace.bpf_calls import VerifierError
     ],
 )
 def test_the_fix_depends_on_the_errno(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, level: str, mend: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, level: str, fix: str
 ) -> None:
     holds(tmp_path)
     put(tmp_path, "sys/kernel/security/lockdown", level)
     monkeypatch.setattr(bpf_calls, "system_call", refuse(number))
     finding = bpf_probes.reads(tmp_path)
     assert (finding.ok, finding.found) == (False, os.strerror(number))
-    assert finding.mend.startswith(mend)
+    assert finding.fix.startswith(fix)
 
 
 @pytest.mark.parametrize(("number", "ok"), [(errno.ENOENT, True), (errno.EPERM, False)])
@@ -50,7 +50,7 @@ def test_a_refusal_of_the_verifier_is_not_a_missing_capability(
 
     monkeypatch.setattr(syscalls, "try_reading", refusing)
     finding = bpf_probes.reads(tmp_path)
-    assert (finding.ok, finding.mend) == (False, "the verifier says: R2 !read_ok")
+    assert (finding.ok, finding.fix) == (False, "the verifier says: R2 !read_ok")
 
 
 def test_a_map_that_cannot_be_made_is_reported(
@@ -59,4 +59,4 @@ def test_a_map_that_cannot_be_made_is_reported(
     holds(tmp_path, BPF, PERFMON)
     monkeypatch.setattr(syscalls, "try_program", lambda: None)
     monkeypatch.setattr(syscalls, "try_map", refuse(errno.EPERM))
-    assert bpf_probes.bpf(tmp_path).mend.endswith("CAP_SYS_RESOURCE")
+    assert bpf_probes.bpf(tmp_path).fix.endswith("CAP_SYS_RESOURCE")

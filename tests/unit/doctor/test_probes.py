@@ -20,7 +20,7 @@ def test_lockdown_forbids_only_when_for_confidentiality(
     levels = "none integrity confidentiality".replace(level, f"[{level}]")
     put(tmp_path, "sys/kernel/security/lockdown", levels)
     finding = probes.lockdown(tmp_path)
-    assert (finding.ok, finding.found, bool(finding.mend)) == (ok, level, not ok)
+    assert (finding.ok, finding.found, bool(finding.fix)) == (ok, level, not ok)
 
 
 def test_lockdown_that_is_unavailable(tmp_path: Path) -> None:
@@ -33,12 +33,12 @@ def test_root_without_capabilities_has_no_rights(tmp_path: Path) -> None:
     assert probes.privilege(tmp_path) == Finding(
         ok=False,
         found="uid 0, without SYS_RAWIO",
-        mend="run outside of the container, or with CAP_SYS_RAWIO",
+        fix="run outside of the container, or with CAP_SYS_RAWIO",
     )
     assert bpf_probes.capabilities(tmp_path) == Finding(
         ok=False,
         found="without PERFMON",
-        mend="run outside of the container, or with CAP_PERFMON",
+        fix="run outside of the container, or with CAP_PERFMON",
     )
 
 
@@ -52,7 +52,7 @@ def test_a_user_with_capabilities_is_as_good_as_root(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("as_user")
 def test_the_fix_for_a_user_names_the_capability(tmp_path: Path) -> None:
     holds(tmp_path)
-    assert probes.privilege(tmp_path).mend == "run as root (sudo), or with CAP_SYS_RAWIO"
+    assert probes.privilege(tmp_path).fix == "run as root (sudo), or with CAP_SYS_RAWIO"
 
 
 def kcore(segment: bytes) -> bytes:
@@ -76,7 +76,7 @@ def test_a_file_that_is_not_kcore(tmp_path: Path, content: bytes) -> None:
 
 
 def test_without_kcore_a_core_is_the_way_out(tmp_path: Path) -> None:
-    assert "-c FILE" in probes.kcore(tmp_path).mend
+    assert "-c FILE" in probes.kcore(tmp_path).fix
 
 
 def test_btf_is_known_by_its_first_bytes(tmp_path: Path) -> None:
@@ -91,9 +91,9 @@ def test_symbols_without_addresses_are_no_symbols(tmp_path: Path) -> None:
     holds(tmp_path, SYSLOG)
     hidden = "0000000000000000 A fixed_percpu_data\n0000000000000000 T _stext\n"
     put(tmp_path, "proc/kallsyms", hidden)
-    assert probes.kallsyms(tmp_path).mend == "sysctl kernel.kptr_restrict=1"
+    assert probes.kallsyms(tmp_path).fix == "sysctl kernel.kptr_restrict=1"
     holds(tmp_path)
-    assert probes.kallsyms(tmp_path).mend.endswith("CAP_SYSLOG")
+    assert probes.kallsyms(tmp_path).fix.endswith("CAP_SYSLOG")
     put(tmp_path, "proc/kallsyms", hidden.replace("0 T", "1 T"))
     assert probes.kallsyms(tmp_path) == Finding(ok=True, found="2 symbols")
 

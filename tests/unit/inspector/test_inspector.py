@@ -202,7 +202,7 @@ class Opened(AbstractContextManager[Target]):
 
 @pytest.fixture
 def guest(kernel: Inspector, monkeypatch: pytest.MonkeyPatch) -> Opened:
-    provenance = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, barred=""))
+    provenance = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, denied=""))
     opened = Opened(replace(kernel.target, provenance=provenance))
     monkeypatch.setattr(opening.qemu, "open_guest", lambda *_args, **_options: opened)
     monkeypatch.setattr(opening, "inspect", lambda target: replace(kernel, target=target))

@@ -146,8 +146,8 @@ def test_a_list_that_leads_astray_or_round_is_not_whole(
     [
         ("live", None, True),
         ("core", None, False),
-        ("qemu", Guest(paused=True, barred=""), False),
-        ("qemu", Guest(paused=False, barred=""), True),
+        ("qemu", Guest(paused=True, denied=""), False),
+        ("qemu", Guest(paused=False, denied=""), True),
     ],
 )
 def test_it_is_known_whether_the_kernel_runs(

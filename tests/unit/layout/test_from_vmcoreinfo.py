@@ -49,7 +49,7 @@ def test_6_1() -> None:
     assert layout.hugetlb == Marker("dtor", 80, 0xFF, 2)
     assert (layout.movable_tag, layout.compound_mask, layout.fake_heads) == (True, False, True)
     assert layout.resets is False
-    assert {"table", "guard", "kmemcg", "pcp", "reserved"} <= set(layout.untold)
+    assert {"table", "guard", "kmemcg", "pcp", "reserved"} <= set(layout.unavailable)
 
 
 @pytest.mark.parametrize(("kernel", "mask"), [("6.12", False), ("7.x", True)])
@@ -57,13 +57,13 @@ def test_the_byte_scheme(kernel: str, mask: bool) -> None:
     layout = layout_of(vmcoreinfo_of(kernel))
     known = {"buddy": 0xF0, "offline": 0xF1, "hugetlb": 0xF4, "slab": 0xF5}
     assert words(layout) == known | ({"unaccepted": 0xF7} if mask else {})
-    assert ("unaccepted" in layout.untold) is not mask
-    assert {"table", "guard", "zsmalloc", "large_kmalloc"} <= set(layout.untold)
+    assert ("unaccepted" in layout.unavailable) is not mask
+    assert {"table", "guard", "zsmalloc", "large_kmalloc"} <= set(layout.unavailable)
     assert (layout.slab, layout.hugetlb, layout.order) == (None, None, OrderField(64, 0xFF))
     assert (layout.compound_mask, layout.fake_heads) == (mask, not mask)
     assert not layout.movable_tag
     assert layout.resets is (True if mask else None)
-    assert ("movable_ops" in layout.untold) is not mask
+    assert ("movable_ops" in layout.unavailable) is not mask
     assert dict(layout.flag_bits)["hwpoison"] == (21 if mask else 20)
     assert layout.swapcache == 1 << 10 | 1 << 17
 
@@ -76,7 +76,7 @@ def test_without_a_line_for_either_flag_the_swap_cache_is_unavailable() -> None:
 def test_4_18_has_no_offline_pages() -> None:
     layout = layout_of(edited("6.1", "NUMBER(PAGE_OFFLINE_MAPCOUNT_VALUE)"))
     assert words(layout) == {"buddy": 0x80}
-    assert "offline" in layout.untold
+    assert "offline" in layout.unavailable
 
 
 def test_6_3_keeps_order_and_dtor_in_the_folio() -> None:
@@ -107,7 +107,7 @@ def test_6_9_to_6_11_have_a_type_of_hugetlb_and_then_of_slab() -> None:
     nine = layout_of(from_6_6(PAGE_HUGETLB_MAPCOUNT_VALUE=-2049))
     assert words(nine) == {"buddy": 0x80, "offline": 0x100, "hugetlb": 0x800}
     assert (nine.hugetlb, nine.slab) == (None, Marker("flag", 0, 1 << 9, 1 << 9))
-    assert "kmemcg" not in nine.untold
+    assert "kmemcg" not in nine.unavailable
     info = from_6_6(PAGE_HUGETLB_MAPCOUNT_VALUE=-2049, PAGE_SLAB_MAPCOUNT_VALUE=-4097)
     del info["NUMBER(PG_slab)"]
     ten = layout_of(info)
@@ -175,7 +175,7 @@ def test_types_without_a_name_are_numbers(reduced: PageLayout) -> None:
 
 def test_an_unavailable_use_has_no_name(reduced: PageLayout) -> None:
     names = use_names(reduced)
-    assert not set(names) & set(reduced.untold)
+    assert not set(names) & set(reduced.unavailable)
     assert {"buddy", "slab", "anon", "kernel", "idle"} <= set(names)
 
 
@@ -188,7 +188,7 @@ def test_rules_that_need_more_are_silent(reduced: PageLayout) -> None:
     found = {rule.name: rule.broken(pages).tolist() for rule in CONFLICTS}
     assert {name: where for name, where in found.items() if where} == {"low-bits": [3]}
     assert not pages.freeing.any()
-    named = replace(reduced, untold=(), frozen=())
+    named = replace(reduced, unavailable=(), frozen=())
     assert Memory(1, named).word(0, 0xF2000000, 0).pages().freeing.all()
 
 

@@ -32,7 +32,7 @@ def text(of: tuple[Examined, ...], form: str = "table") -> str:
 def test_what_works_follows_from_what_is_there(
     missing: tuple[str, ...], walking: bool, tracing: bool, guests: bool
 ) -> None:
-    found = examined(**dict.fromkeys(missing, "mend it"))
+    found = examined(**dict.fromkeys(missing, "fix it"))
     told = [works(found, what) for what in ("walking", "tracing", "guests")]
     assert told == [walking, tracing, guests]
     assert DoctorReport("", found).well == (walking and tracing)
@@ -67,6 +67,6 @@ def test_json_has_the_documented_form() -> None:
         "ok": False,
         "found": "what was found",
         "needed_for": ["tracing"],
-        "mend": "install it",
+        "fix": "install it",
     }
-    assert items["drgn"]["mend"] is None
+    assert items["drgn"]["fix"] is None
