@@ -17,7 +17,7 @@ from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
-from pageinspect.report.listing import PagesListing, RunsListing, runs_of
+from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
 from pageinspect.report.page import DumpTextReport, PageReport
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import count, summarise
@@ -68,7 +68,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "summary": lambda: summary("type"),
     "summary of two": lambda: summary("use", "zone"),
     "list": lambda: RunsListing(FROM, MODERN, ALL, [runs_of(ALL, [pages()])]),
-    "list of pages": lambda: PagesListing(FROM, MODERN, ALL, [pages()]),
+    "list of pages": lambda: PagesListing(FROM, MODERN, ALL, [entries_of(ALL, [pages()])]),
     "page": lambda: PageReport(
         FROM, MODERN, tuple(describe_page(pages(), i) for i in (0, 8, 17, 63)), explain=True
     ),

@@ -10,8 +10,10 @@ import pytest
 
 from pageinspect.errors import PageInspectError
 from pageinspect.inspector.results import Result
-from pageinspect.model.table import Column, Table
+from pageinspect.model.table import Absent, Column, Table
+from pageinspect.report.base import View
 
+NONE = Absent.UNAVAILABLE
 EVIL = "<script>alert('&')</script>\x1b[2J"
 
 
@@ -24,20 +26,25 @@ class Made(Result):
 
     __repr__ = Result.__repr__
 
-    def to_json(self) -> dict[str, Any]:
-        return {"rows": iter(range(self.n)), "n": lambda: self.n, "name": self.name}
+    def document(self) -> dict[str, Any]:
+        numbers = Table("rows", (Column("i", "int64"),), ((i,) for i in range(self.n)))
+        return {"rows": numbers, "n": lambda: self.n, "name": self.name}
 
-    def to_table(self) -> Table:
+    def tables(self) -> tuple[Table, ...]:
         columns = (
             Column("name"),
-            Column("size", hex, "right", "bytes"),
-            Column("share"),
-            Column("secret", machines=True),
+            Column("size", "uint64", key="bytes", show=hex),
+            Column("share", "float64", absent=(NONE,)),
+            Column("secret", "bool", absent=(NONE,), machines=True),
         )
-        rows = [(self.name, i, i / 2, None if i else True) for i in range(self.n)]
-        splits = {0: [("- part", 7, None, None)]} if rows else {}
-        total = ("total", self.n, None, None)
-        return Table(columns, rows, splits, total, ("before", ""), ("", f"after {self.name}"))
+        rows = [(self.name, i, i / 2, NONE if i else True) for i in range(self.n)]
+        return (Table("rows", columns, rows),)
+
+    def view(self) -> View:
+        (table,) = self.tables()
+        splits = {0: [("- part", 7, NONE, NONE)]} if self.n else {}
+        total = ("total", self.n, NONE, NONE)
+        return View(table, splits, total, ("before", ""), ("", f"after {self.name}"))
 
 
 def test_repr_has_the_first_lines_and_str_all() -> None:
@@ -90,14 +97,14 @@ def test_html_of_many_rows_ends_with_what_shows_them() -> None:
 
 
 def test_dicts_have_lists_for_what_streams() -> None:
-    assert Made(2).to_dict() == {"rows": [0, 1], "n": 2, "name": "slab"}
+    assert Made(2).to_dict() == {"rows": [{"i": 0}, {"i": 1}], "n": 2, "name": "slab"}
 
 
 def test_arrow_has_a_type_a_column() -> None:
     table = Made(2).to_arrow()
     assert {field.name: str(field.type) for field in table.schema} == {
         "name": "string",
-        "bytes": "int64",
+        "bytes": "uint64",
         "share": "double",
         "secret": "bool",
     }
@@ -107,7 +114,7 @@ def test_arrow_has_a_type_a_column() -> None:
 
 def test_pandas_keeps_integers_that_may_be_none() -> None:
     frame = Made(2).to_pandas()
-    assert [str(dtype) for dtype in frame.dtypes] == ["string", "Int64", "Float64", "boolean"]
+    assert [str(dtype) for dtype in frame.dtypes] == ["string", "UInt64", "Float64", "boolean"]
     assert frame["secret"].isna().tolist() == [False, True]
     assert list(Made(0).to_pandas().columns) == ["name", "bytes", "share", "secret"]
 

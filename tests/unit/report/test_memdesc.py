@@ -22,7 +22,7 @@ from pageinspect.model.memory_map import MemoryMap, Zone
 from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report.check import find
-from pageinspect.report.listing import PagesListing, RunsListing, runs_of
+from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
 from pageinspect.report.page import PageReport
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import count, summarise
@@ -145,7 +145,7 @@ def test_list_of_runs() -> None:
 
 
 def test_list_of_pages_has_words_of_64_bits() -> None:
-    listing = PagesListing(FROM, MEMDESC, ALL, [memory().pages()])
+    listing = PagesListing(FROM, MEMDESC, ALL, [entries_of(ALL, [memory().pages()])])
     pages = rendered(listing)["pages"]
     assert [page["use"] for page in pages] == USES
     assert [pages[i]["word"] for i in (0, 8, 25)] == [
@@ -154,7 +154,9 @@ def test_list_of_pages_has_words_of_64_bits() -> None:
         "0x0000000000000000",
     ]
     assert [pages[i]["refcount"] for i in (21, 22)] == [0, 1]
-    lines = rendered(PagesListing(FROM, MEMDESC, ALL, [memory().pages()]), "table").splitlines()
+    lines = rendered(
+        PagesListing(FROM, MEMDESC, ALL, [entries_of(ALL, [memory().pages()])]), "table"
+    ).splitlines()
     (header,) = (line for line in lines if "refcount" in line)
     row = next(line for line in lines if "0xffff888100000044" in line)
     # Columns are as wide as the word: none begins inside it.
@@ -271,5 +273,7 @@ def test_a_kernel_without_order_and_count() -> None:
     assert uses[22] == "idle"
     assert describe_page(made.pages(), 0).get("refcount") is None
     assert describe_page(made.pages(), 0).get("order") is None
-    (page, *_) = rendered(PagesListing(FROM, made.layout, ALL, [made.pages()]))["pages"]
+    (page, *_) = rendered(PagesListing(FROM, made.layout, ALL, [entries_of(ALL, [made.pages()])]))[
+        "pages"
+    ]
     assert page["refcount"] is None
