@@ -67,15 +67,21 @@ class Watcher:
 
     def __init__(self, action: Callable[[], object], keep: Sequence[int]) -> None:
         reader, self._writer = os.pipe()
+        detached, detaching = os.pipe()
         self._pid = fork()
         if self._pid == 0:
             try:
-                _detach({reader, *keep})
+                _detach({reader, detaching, *keep})
+                os.close(detaching)
                 if not os.read(reader, 1):
                     action()
             finally:
                 os._exit(0)
         os.close(reader)
+        os.close(detaching)
+        # Until then a signal to the process group would end the watcher too.
+        os.read(detached, 1)
+        os.close(detached)
 
     def call_off(self) -> None:
         """End the watcher without the action."""
