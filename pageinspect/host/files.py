@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 
 from ..errors import PageInspectError
 from ..units import size
-from .processes import even_if_killed
+from .processes import ENDING, even_if_killed
 
 PRIVATE = 0o600
 """The mode of a memory image."""
@@ -31,7 +31,6 @@ _PUBLIC = 0o644
 _NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNNAMED = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MOST_LINKS = 40
 _LARGEST = 4 << 20
 
@@ -305,7 +304,7 @@ def _replace(folder: int, name: str, make: Callable[[str], object]) -> None:
     Signals that would end this process between the two steps are held back.
     """
     hidden = _hidden_name()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         make(hidden)
         os.rename(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals by which users, shells and terminals end a process."""
 
 
 def fork() -> int:
@@ -37,7 +38,7 @@ def end_with_parent(parent: int) -> None:
 
     # What it would print of a crash is about Python, where the crash is not.
     faulthandler.disable()
-    for number in _ENDING:
+    for number in ENDING:
         # nohup's SIGHUP and a background job's SIGINT stay ignored.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -66,15 +67,21 @@ class Watcher:
 
     def __init__(self, action: Callable[[], object], keep: Sequence[int]) -> None:
         reader, self._writer = os.pipe()
+        detached, detaching = os.pipe()
         self._pid = fork()
         if self._pid == 0:
             try:
-                _detach({reader, *keep})
+                _detach({reader, detaching, *keep})
+                os.close(detaching)
                 if not os.read(reader, 1):
                     action()
             finally:
                 os._exit(0)
         os.close(reader)
+        os.close(detaching)
+        # Until then a signal to the process group would end the watcher too.
+        os.read(detached, 1)
+        os.close(detached)
 
     def call_off(self) -> None:
         """End the watcher without the action."""
@@ -114,7 +121,7 @@ def even_if_killed(
 def _detach(keep: set[int]) -> None:
     """Leave the session, ignore signals, and close the files of the process that is watched."""
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)
     for stream in {0, 1, 2} - keep:

@@ -76,3 +76,21 @@ def test_a_socket_is_removed_once_nobody_listens(tmp_path: Path) -> None:
     started = time.monotonic()
     _forget(path, 20)
     assert time.monotonic() - started < 10
+
+
+GROUP = """
+import os, signal, sys
+from pathlib import Path
+from pageinspect.host.processes import Watcher
+
+Watcher(Path(sys.argv[1]).touch, [])
+os.killpg(0, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("_", range(5))
+def test_a_watcher_outlives_its_process_group_from_the_start(tmp_path: Path, _: int) -> None:
+    done = tmp_path / "done"
+    command = [sys.executable, "-c", GROUP, str(done)]
+    subprocess.run(command, check=False, start_new_session=True)
+    until(done.exists)
