@@ -43,8 +43,13 @@ def group_of(item: pytest.Item) -> str:
     return " ".join([item.path.stem, *kernels])
 
 
-def _order(item: pytest.Item) -> tuple[bool, bool]:
-    return not item.path.is_relative_to(_HERE), item.path.stem not in LONGEST
+def _order(item: pytest.Item) -> tuple[bool, bool, bool]:
+    """Order guests first, the longest before all, and shared ones last: they stay to the end."""
+    return (
+        not item.path.is_relative_to(_HERE),
+        "shared_guest" in getattr(item, "fixturenames", ()),
+        item.path.stem not in LONGEST,
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
