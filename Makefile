@@ -35,7 +35,7 @@ bench: PACKAGES += crash gcc libc6-dev
 large-cores: PACKAGES += makedumpfile
 LARGE ?= $(wildcard $(VENV)/large-*.core)
 PYTEST_ARGS ?=
-SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= 1
 

@@ -6,6 +6,7 @@ Only what the archive has no longer may still be skipped.
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fixtures import (
@@ -20,6 +21,7 @@ from fixtures import (
     theirs,
 )
 from hypothesis import HealthCheck, settings
+from scopes import scope_of
 
 __all__ = [
     "as_root",
@@ -52,6 +54,18 @@ def pytest_configure() -> None:
     # Under nohup or in the background of a script they are ignored, and so in all that a test runs.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Make the scopes of --dist loadscope those of scope_of()."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByKernel(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    return ByKernel(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(wrapper=True)

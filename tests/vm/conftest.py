@@ -6,14 +6,15 @@ stay as it is but for pages that are taken. A test that needs one of its own boo
 `Guest(ready(name), ...)`. What cannot run is skipped with the reason; with
 PAGEINSPECT_REQUIRE_ALL=1 a skip is a failure.
 
-Run side by side (pytest -n 2 --dist loadgroup), tests that share guests stay together: those of a
-module and of one kernel.
+Run side by side (pytest -n 2 --dist loadscope), tests that share guests stay together: those of a
+module and of one kernel (see support/scopes.py).
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from scopes import SHARED
 
 from pageinspect.errors import PageInspectError
 from pageinspect.vm import catalogue, initrd, tools
@@ -25,8 +26,6 @@ _HERE = Path(__file__).parent
 _built: dict[str, BuiltKernel | PageInspectError] = {}
 
 
-KERNEL_PARAMETERS = ("kernel", "core", "tried", "guest", "dumped")
-"""What a module's guests or dumps differ in."""
 LONGEST = (
     *("test_kdump", "test_trace", "test_trace_types", "test_trace_options", "test_soak"),
     *("test_check", "test_fast", "test_dump", "test_export", "test_vm_run"),
@@ -34,24 +33,18 @@ LONGEST = (
 """Modules that take longest, which are begun first."""
 
 
-def group_of(item: pytest.Item) -> str:
-    """Return the name of the group of tests that share guests."""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    if "shared_kernel" in parameters:
-        return f"shared {parameters['shared_kernel']}"
-    kernels = [str(parameters[name]) for name in KERNEL_PARAMETERS if name in parameters]
-    return " ".join([item.path.stem, *kernels])
-
-
-def _order(item: pytest.Item) -> tuple[bool, bool]:
-    return not item.path.is_relative_to(_HERE), item.path.stem not in LONGEST
+def _order(item: pytest.Item) -> tuple[int, bool]:
+    """Order the longest first; a guest that is shared stays to the end, and so comes late."""
+    if not item.path.is_relative_to(_HERE):
+        return 2, False
+    shared = "shared_guest" in getattr(item, "fixturenames", ())
+    return int(shared), item.path.stem not in LONGEST
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.guest)
-            item.add_marker(pytest.mark.xdist_group(group_of(item)))
     # Tests without a guest are short: they fill what the last guests leave of the time.
     items.sort(key=_order)
 
@@ -95,7 +88,10 @@ def guest(kernel: BuiltKernel) -> Iterator[Guest]:
         yield running
 
 
-@pytest.fixture(scope="session", params=list(catalogue.kernels()))
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, id=f"{SHARED}{name}") for name in catalogue.kernels()],
+)
 def shared_kernel(request: pytest.FixtureRequest) -> BuiltKernel:
     """Each kernel of the catalogue in turn, built."""
     return kernel_or_skip(request.param)

@@ -102,7 +102,10 @@ def _children(pid: int) -> list[int]:
     return children
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.whole)],
+)
 def test_a_killed_parent_leaves_no_qemu(ready: Ready, number: signal.Signals) -> None:
     ready(ONE)
     with _running("sh", "-c", "echo ready; sleep 1000") as (process, qemu):

@@ -1,6 +1,7 @@
 """The live walk in a guest, against what its own kernel says of the same pages."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,9 +20,15 @@ def guest(shared_guest: Guest) -> Guest:
     return shared_guest
 
 
+GIVE_BACK = (
+    "echo 1 > /sys/block/zram0/reset; echo 0 > /proc/sys/vm/nr_hugepages; "
+    "echo 1 > /proc/sys/vm/stat_interval"
+)
+
+
 @pytest.fixture(scope="module")
-def filled(shared_guest: Guest) -> Guest:
-    """Give a guest that has pages of many types."""
+def filled(shared_guest: Guest) -> Iterator[Guest]:
+    """Give a guest that has pages of many types, which it gives back at the end."""
     guest = shared_guest
     guest.run(["sh", "-c", FILL_ZRAM])
     guest.run(["sh", "-c", "echo 16 > /proc/sys/vm/nr_hugepages"])
@@ -29,7 +36,9 @@ def filled(shared_guest: Guest) -> Guest:
     # Once a second CPUs give back what their lists need no longer: a batch of pages that is on a
     # list in both readings may be free in between.
     guest.run(["sh", "-c", "echo 3600 > /proc/sys/vm/stat_interval; sleep 2"])
-    return guest
+    yield guest
+    guest.run(["sh", "-c", GIVE_BACK])
+    guest.balloon(guest.memory)
 
 
 def test_every_pfn_is_what_kpageflags_says(filled: Guest) -> None:

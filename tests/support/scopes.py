@@ -1,0 +1,19 @@
+"""Which tests run one after the other in one process: those that share a guest or a dump."""
+
+import re
+
+from pageinspect.vm import catalogue
+
+SHARED = "shared "
+"""How the parameter begins of tests that share a guest with other modules."""
+_NAMES = "|".join(re.escape(name) for name in sorted(catalogue.kernels(), reverse=True))
+_KERNEL = re.compile(rf"\[(?:.*[ -])?({_NAMES})(?=[] -])")
+
+
+def scope_of(test: str) -> str:
+    """Return the scope of a test by its id: a module, or one kernel of a module with guests."""
+    module, _, name = test.partition("::")
+    kernel = _KERNEL.search(name)
+    if kernel is None or not module.startswith("tests/vm/"):
+        return module
+    return f"{SHARED if SHARED in kernel[0] else module + ' '}{kernel[1]}"
