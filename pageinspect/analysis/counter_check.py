@@ -56,14 +56,14 @@ def _no_tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Comparison:
     """What one counter check is made from."""
 
     name: str
     uses: tuple[str, ...]
     counter: str
     kernel: Callable[[Counters], int]
-    in_hand: int = 0
+    in_transit: int = 0
     """Pages that one task may have marked and not yet counted, or the other way round."""
     tolerances: Callable[[Totals, Counters], Iterable[Tolerance]] = _no_tolerances
     counted: int | None = None
@@ -162,33 +162,35 @@ def _movable_tolerances(totals: Totals, _counters: Counters) -> Iterator[Toleran
         yield Tolerance(0, movable, "other movable pages, such as z3fold's, are among them")
 
 
-def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
+def _comparisons(totals: Totals, counters: Counters) -> Iterator[_Comparison]:
     """Yield the lines that this kernel has counters for."""
     items = counters.items
-    yield _Line("buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_tolerances)
-    yield _Line("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _pcp_tolerances)
+    yield _Comparison(
+        "buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_tolerances
+    )
+    yield _Comparison("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _pcp_tolerances)
     # Since Linux kernel commit d42f3245c7e2 ("mm: memcg: convert vmstat slab counters to bytes")
     # (in v5.9) the names end in _B.
     slab = [f"NR_SLAB_{kind}_B" for kind in ("RECLAIMABLE", "UNRECLAIMABLE")]
     if slab[0] not in items:
         slab = [name.removesuffix("_B") for name in slab]
     slab_uses = ("slab", "large_kmalloc") if "large_kmalloc" in totals.known else ("slab",)
-    yield _Line("slab", slab_uses, " + ".join(slab), _of(*slab), 8, _slab_tolerances)
-    yield _Line("table", ("table",), "NR_PAGETABLE", _of("NR_PAGETABLE"), 2)
+    yield _Comparison("slab", slab_uses, " + ".join(slab), _of(*slab), 8, _slab_tolerances)
+    yield _Comparison("table", ("table",), "NR_PAGETABLE", _of("NR_PAGETABLE"), 2)
     if "NR_ZSPAGES" in items:
         typed = "zsmalloc" in totals.known
         name = "zsmalloc" if typed else "movable_ops"
         tolerances = _no_tolerances if typed else _movable_tolerances
-        yield _Line(name, (name,), "NR_ZSPAGES", _of("NR_ZSPAGES"), 1, tolerances)
-    yield _Line(
+        yield _Comparison(name, (name,), "NR_ZSPAGES", _of("NR_ZSPAGES"), 1, tolerances)
+    yield _Comparison(
         "anon", ("anon", "ksm"), "NR_ANON_MAPPED", _of("NR_ANON_MAPPED"), 32, _anon_tolerances
     )
-    yield _Line("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
-    yield from _file_line(items.keys())
+    yield _Comparison("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
+    yield from _file_comparison(items.keys())
     # Since Linux kernel commit b6038942480e ("mm: memcg: add swapcache stat for memcg v2")
     # (in v5.12).
     if "NR_SWAPCACHE" in items and totals.swapcache is not None:
-        yield _Line(
+        yield _Comparison(
             "swapcache",
             (),
             "NR_SWAPCACHE",
@@ -198,13 +200,13 @@ def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
         )
     if counters.hugetlb is not None:
         flaw = counters.hugetlb_flaw
-        yield _Line("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0, flaw=flaw)
-    yield from _balloon_line(counters)
+        yield _Comparison("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0, flaw=flaw)
+    yield from _balloon_comparison(counters)
 
 
-def _file_line(items: Iterable[str]) -> Iterator[_Line]:
+def _file_comparison(items: Iterable[str]) -> Iterator[_Comparison]:
     others = [name for name in ("NR_SHMEM", "NR_SWAPCACHE") if name in items]
-    yield _Line(
+    yield _Comparison(
         "file",
         ("file",),
         " - ".join(["NR_FILE_PAGES", *others]),
@@ -214,74 +216,84 @@ def _file_line(items: Iterable[str]) -> Iterator[_Line]:
     )
 
 
-def _balloon_line(counters: Counters) -> Iterator[_Line]:
+def _balloon_comparison(counters: Counters) -> Iterator[_Comparison]:
     if "NR_BALLOON_PAGES" in counters.items:
         name = "NR_BALLOON_PAGES"
-        yield _Line("offline", ("offline",), name, _of(name), 1, _offline_tolerances)
+        yield _Comparison("offline", ("offline",), name, _of(name), 1, _offline_tolerances)
     elif counters.inflated is not None:
         name = "BALLOON_INFLATE - BALLOON_DEFLATE"
-        yield _Line(
+        yield _Comparison(
             "offline", ("offline",), name, lambda c: c.inflated or 0, 1, _offline_tolerances
         )
 
 
-def _moving_excuse(line: _Line, before: Counters, after: Counters) -> Iterator[Tolerance]:
+def _turnover_tolerance(
+    comparison: _Comparison, before: Counters, after: Counters
+) -> Iterator[Tolerance]:
     """Yield what a running kernel may have changed while it was walked."""
     turnover = after.turnover - before.turnover
     if turnover <= 0:
         return
     # CPU lists take pages from the buddy and give them back without an event.
-    most = turnover + (before.pcp + after.pcp if line.name in ("buddy", "pcp") else 0)
+    most = turnover + (before.pcp + after.pcp if comparison.name in ("buddy", "pcp") else 0)
     why = f"{counted_as(turnover, 'page', 'were')} allocated or freed during the walk"
     yield Tolerance(-most, most, why)
 
 
-def _in_hand_excuse(
-    line: _Line, counters: Counters, marking: Marking | None
+def _transit_tolerance(
+    comparison: _Comparison, counters: Counters, marking: Marking | None
 ) -> Iterator[Tolerance]:
     """Yield what is marked and not yet counted, or the other way round.
 
     Of a running kernel that may be so on any CPU; of one that stands still it shows.
     """
-    if not line.in_hand:
+    if not comparison.in_transit:
         return
     if marking is None:
-        most = line.in_hand * counters.cpus
+        most = comparison.in_transit * counters.cpus
         why = f"{counted_as(counters.cpus, 'CPU')} may be marking or counting them"
     else:
-        functions = marking().get(line.name, ())
-        most = line.in_hand * len(functions)
+        functions = marking().get(comparison.name, ())
+        most = comparison.in_transit * len(functions)
         tasks = "a task is" if len(functions) == 1 else f"{len(functions)} tasks are"
         why = f"{tasks} in {', '.join(sorted(set(functions)))}, where they are marked and counted"
     if most:
         yield Tolerance(-most, most, f"{why}: {counted_as(most, 'page')} at most")
 
 
-def _book(
-    line: _Line, totals: Totals, before: Counters, after: Counters, marking: Marking | None
+def _compared(
+    comparison: _Comparison,
+    totals: Totals,
+    before: Counters,
+    after: Counters,
+    marking: Marking | None,
 ) -> CounterCheck:
-    counted = line.counted
+    counted = comparison.counted
     if counted is None:
         # Where a page can have several types, its use names them all.
-        counted = sum(n for use, n in totals.uses.items() if set(use.split("+")) & set(line.uses))
-    first, last = line.kernel(before), line.kernel(after)
+        counted = sum(
+            n for use, n in totals.uses.items() if set(use.split("+")) & set(comparison.uses)
+        )
+    first, last = comparison.kernel(before), comparison.kernel(after)
     low, high = sorted((first, last))
     verdict: Verdict
-    if line.flaw:
-        verdict, why = "differs", line.flaw
+    if comparison.flaw:
+        verdict, why = "differs", comparison.flaw
     elif low <= counted <= high:
         verdict = "verified"
-        why = f"{' and '.join(line.uses)} together" if len(line.uses) > 1 else ""
+        why = f"{' and '.join(comparison.uses)} together" if len(comparison.uses) > 1 else ""
     else:
         nearest = high if counted > high else low
         off = counted - nearest
-        tolerances = _tolerances(line, totals, before, after, marking)
+        tolerances = _tolerances(comparison, totals, before, after, marking)
         tolerance = next((e for e in tolerances if e.fewest <= off <= e.most), None)
         verdict = "explained" if tolerance else "differs"
         from_which = "" if low == high else f" from {number(nearest)}"
         reason = tolerance.why if tolerance else _no_reason(totals)
         why = f"{off:+,}{from_which}: {reason}"
-    return CounterCheck(line.name, line.uses, line.counter, counted, first, last, verdict, why)
+    return CounterCheck(
+        comparison.name, comparison.uses, comparison.counter, counted, first, last, verdict, why
+    )
 
 
 def _no_reason(totals: Totals) -> str:
@@ -293,15 +305,19 @@ def _no_reason(totals: Totals) -> str:
 
 
 def _tolerances(
-    line: _Line, totals: Totals, before: Counters, after: Counters, marking: Marking | None
+    comparison: _Comparison,
+    totals: Totals,
+    before: Counters,
+    after: Counters,
+    marking: Marking | None,
 ) -> Iterator[Tolerance]:
     """Yield one by one what may be: whose tasks are in which code is looked for last."""
-    yield from line.tolerances(totals, after)
-    yield from _moving_excuse(line, before, after)
-    yield from _in_hand_excuse(line, after, marking)
+    yield from comparison.tolerances(totals, after)
+    yield from _turnover_tolerance(comparison, before, after)
+    yield from _transit_tolerance(comparison, after, marking)
 
 
-def balance(
+def compare_counters(
     totals: Totals, before: Counters, after: Counters, marking: Marking | None = None
 ) -> tuple[CounterCheck, ...]:
     """Return the counter checks of a whole machine: its totals beside its counters, read twice.
@@ -309,9 +325,9 @@ def balance(
     `marking` tells of a machine that stands still; it is called when a total is off.
     """
     return tuple(
-        _book(line, totals, before, after, marking)
-        for line in _lines(totals, before)
-        if totals.told is None or totals.told.issuperset(line.uses)
+        _compared(comparison, totals, before, after, marking)
+        for comparison in _comparisons(totals, before)
+        if totals.counted_uses is None or totals.counted_uses.issuperset(comparison.uses)
     )
 
 

@@ -100,7 +100,7 @@ def usage_of(parts: Iterable[Entries], classes: npt.NDArray[np.uint8], mms: int)
     sums = _Sums(classes, mms)
     for part in parts:
         sums.count(part)
-    sums.counted()
+    sums.finish_counting()
     for part in parts:
         sums.share_out(part)
     return sums.usage()
@@ -183,7 +183,7 @@ class _Sums:
         np.add.at(self._steps, first, 1)
         np.add.at(self._steps, np.minimum(first + part.pages[huge], len(self._mappings)), -1)
 
-    def counted(self) -> None:
+    def finish_counting(self) -> None:
         """Note that all parts were counted."""
         if self._steps is not None:
             self._mappings += np.cumsum(self._steps[:-1], dtype=np.int32)

@@ -33,7 +33,7 @@ class Totals:
     """Of pcp, those on trylock lists."""
     swapcache: int | None = None
     """Untyped pages in the swap cache, of whatever use; None where they were not counted."""
-    told: frozenset[str] | None = None
+    counted_uses: frozenset[str] | None = None
     """The uses that were counted, where not all were."""
 
 
@@ -123,8 +123,8 @@ class TypeTally(Tally):
         for code in np.flatnonzero(self.sums[0]).tolist():
             name = _MOVABLE if code == Code.MOVABLE_OPS else code_name(scheme, code)
             uses[name] = uses.get(name, 0) + int(self.sums[0][code])
-        told = {_MOVABLE, *type_names(self._layout)}
+        counted = {_MOVABLE, *type_names(self._layout)}
         if scheme.find("large_kmalloc") is None:
             # The kernel counts large kmalloc as slab, and its pages cannot be told by type.
-            told.discard("slab")
-        return Totals(uses, frozenset(use_names(self._layout)), told=frozenset(told))
+            counted.discard("slab")
+        return Totals(uses, frozenset(use_names(self._layout)), counted_uses=frozenset(counted))

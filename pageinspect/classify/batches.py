@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.batch import PageBatch, Words
-from .reads import OfRuns
+from .reads import RunScope
 
 Mask = npt.NDArray[np.bool_]
 Pfns = npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ class RunBatch:
     wanted: Mask | None
     tail_rows: Pfns
     tails: Words
-    scope: OfRuns
+    scope: RunScope
 
     def __len__(self) -> int:
         return len(self.offsets)

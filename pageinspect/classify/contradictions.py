@@ -41,7 +41,7 @@ FLAGS_CHECKED_AT_FREE = (
 )
 """PAGE_FLAGS_CHECK_AT_FREE of the kernel, as far as its flags have these names."""
 
-_REFUSED = flag_bits("those that the kernel refuses at free", FLAGS_CHECKED_AT_FREE)
+_CHECKED_AT_FREE = flag_bits("those that the kernel refuses at free", FLAGS_CHECKED_AT_FREE)
 _HEAD = flag_bit("head")
 _RESERVED = flag_bit("reserved")
 
@@ -49,11 +49,11 @@ _RESERVED = flag_bit("reserved")
 class CheckedColumns(PageColumns):
     """The columns of a batch with which pages contradict themselves."""
 
-    @column_of(lambda: CONFLICTS)
+    @column_of(lambda: CONTRADICTIONS)
     def conflicting(self) -> Mask:
         """Where a rule is broken that gives the use `conflict`, (n,) bool."""
         conflict = np.zeros(len(self), np.bool_)
-        for rule in CONFLICTS:
+        for rule in CONTRADICTIONS:
             if not (rule.races and self.memory_map.changing):
                 conflict[rule.broken(self)] = True
         return conflict
@@ -79,12 +79,12 @@ class CheckedColumns(PageColumns):
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict(Declaring):
+class Contradiction(Declaring):
     """One rule: where `broken` holds, struct pages contradict themselves or each other."""
 
     name: str
     sentence: str
-    means: str
+    cause: str
     """What one should think of when it is broken."""
     compute: Callable[[CheckedColumns], Pfns]
     """Returns the indices of the pages that break the rule, from what it reads."""
@@ -154,7 +154,7 @@ def _owned(pages: PageColumns, rows: Pfns) -> Mask:
 
 def _free_but_flagged(pages: PageColumns) -> Pfns:
     free = pages.free_pages
-    return free[pages.read(_REFUSED, free) != 0]
+    return free[pages.read(_CHECKED_AT_FREE, free) != 0]
 
 
 def _low_bits(pages: PageColumns) -> Pfns:
@@ -205,7 +205,7 @@ def _bad_if_free(pages: PageColumns, index: Pfns) -> Mask:
     bad |= pages.reading[index] != Reading.RESET
     bad |= _owned(pages, index)
     bad |= pages.read(POOL, index)
-    return bad | (pages.read(_REFUSED, index) != 0)
+    return bad | (pages.read(_CHECKED_AT_FREE, index) != 0)
 
 
 def _in_use_inside_block(pages: PageColumns) -> Pfns:
@@ -255,7 +255,7 @@ def _tails_of_heads(pages: PageColumns) -> npt.NDArray[np.int64]:
 
 
 _OWNER = (OWN_NO_MAPPING, NO_MEMCG)
-_BAD_IF_FREE = (REFCOUNT, PageColumns.reading, *_OWNER, POOL, _REFUSED)
+_BAD_IF_FREE = (REFCOUNT, PageColumns.reading, *_OWNER, POOL, _CHECKED_AT_FREE)
 
 
 def _wrong_node(pages: CheckedColumns) -> Pfns:
@@ -272,29 +272,29 @@ def _wrong_zone(pages: CheckedColumns) -> Pfns:
     return np.flatnonzero(in_node & ~in_zone)
 
 
-CONFLICTS: tuple[Conflict, ...] = (
-    Conflict(
+CONTRADICTIONS: tuple[Contradiction, ...] = (
+    Contradiction(
         "type-on-tail",
         "A tail page has a type: types stand on heads alone.",
         "a write to a wrong struct page, or a folio torn apart while it was typed.",
         _type_on_tail,
         (PageColumns.tails, PageColumns.reading),
     ),
-    Conflict(
+    Contradiction(
         "type-in-free-block",
         "A page inside a free block has a type: a block has one, on its first page.",
         "its owner still uses it, or it was freed unseen: expect it to be handed out twice.",
         _type_in_free_block,
         (PageColumns.behind_block_heads, PageColumns.reading),
     ),
-    Conflict(
+    Contradiction(
         "low-bits",
         "A type that keeps nothing in the low bits of its word has some set.",
         "a mapcount was changed on a typed page, or the word was overwritten.",
         _low_bits,
         (PageColumns.own_code, PageColumns.type_word, PageColumns.tail),
     ),
-    Conflict(
+    Contradiction(
         "odd-word",
         "The page_type word is neither a type nor a mapcount nor free: it was underflowed, "
         "overflowed or overwritten.",
@@ -302,42 +302,42 @@ CONFLICTS: tuple[Conflict, ...] = (
         _odd_word,
         (PageColumns.own_code,),
     ),
-    Conflict(
+    Contradiction(
         "misaligned-free-block",
         "A free block does not begin at a multiple of its size.",
         "the order in its private word, or its type, was overwritten.",
         _misaligned_block,
         (PageColumns.buddy_heads, PageColumns.buddy_orders),
     ),
-    Conflict(
+    Contradiction(
         "overlapping-free-blocks",
         "A free block begins inside another.",
         "a double free, or an order that was overwritten: the same memory can be handed out twice.",
         _overlapping_block,
         (PageColumns.buddy_heads, PageColumns.buddy_ends),
     ),
-    Conflict(
+    Contradiction(
         "free-but-referenced",
         "The first page of a free block has a reference count.",
         "someone took a reference after the last was dropped: a use after free.",
         _free_but_referenced,
         (PageColumns.buddy_heads, REFCOUNT),
     ),
-    Conflict(
+    Contradiction(
         "free-but-owned",
         "The first page of a free block still has a mapping or a memory cgroup.",
         "its owner freed it without letting go of it, or wrote to it afterwards.",
         _free_but_owned,
         (PageColumns.buddy_heads, *_OWNER),
     ),
-    Conflict(
+    Contradiction(
         "free-but-flagged",
         "A free page has a flag that the kernel refuses at free.",
         "its owner freed it in the middle of something, or set a flag afterwards.",
         _free_but_flagged,
-        (PageColumns.free_pages, _REFUSED),
+        (PageColumns.free_pages, _CHECKED_AT_FREE),
     ),
-    Conflict(
+    Contradiction(
         "free-page-pool",
         "A free page has the signature of a page_pool page: it leaked from its pool.",
         "a network driver returned it to the system and not to its pool.",
@@ -345,7 +345,7 @@ CONFLICTS: tuple[Conflict, ...] = (
         (PageColumns.free_pages, POOL),
         needs="page_pool",
     ),
-    Conflict(
+    Contradiction(
         "tail-without-head",
         "A tail page points to a page that is no head, or whose folio does not reach it.",
         "a folio was split or freed while someone kept its tails, or the word was overwritten.",
@@ -358,14 +358,14 @@ CONFLICTS: tuple[Conflict, ...] = (
             flag_bit("head", "folio"),
         ),
     ),
-    Conflict(
+    Contradiction(
         "free-block-order",
         "The order of a free block is larger than any.",
         "its private word was overwritten.",
         _block_order,
         (PageColumns.buddy_heads, BLOCK_ORDER),
     ),
-    Conflict(
+    Contradiction(
         "in-use-inside-free-block",
         "A page inside a free block is referenced, mapped, owned, charged or flagged.",
         "its owner still uses it: expect it to be handed out twice.",
@@ -373,7 +373,7 @@ CONFLICTS: tuple[Conflict, ...] = (
         (PageColumns.behind_block_heads, *_BAD_IF_FREE),
         races=True,
     ),
-    Conflict(
+    Contradiction(
         "in-use-on-cpu-list",
         "A page on a free list of a CPU is referenced, mapped, typed, owned, charged or flagged.",
         "its owner still uses it, or wrote to it after freeing it.",
@@ -383,14 +383,14 @@ CONFLICTS: tuple[Conflict, ...] = (
         live=False,
         needs="pcp",
     ),
-    Conflict(
+    Contradiction(
         "head-without-tails",
         "The head of a compound page has an order that its tails contradict.",
         "a folio was torn apart, or its order or one of its tails was overwritten.",
         _head_without_tails,
         (_HEAD, PageColumns.tail, PageColumns.tails, PageColumns.heads, PageColumns.folio_order),
     ),
-    Conflict(
+    Contradiction(
         "wrong-node",
         "The node in its flags has no zone that spans it, and it is not reserved.",
         "its flags were overwritten.",
@@ -398,7 +398,7 @@ CONFLICTS: tuple[Conflict, ...] = (
         (CheckedColumns.in_spans,),
         needs="zone",
     ),
-    Conflict(
+    Contradiction(
         "wrong-zone",
         "The zone in its flags does not span it, and it is not reserved.",
         "its flags were overwritten.",

@@ -160,7 +160,7 @@ class Column(Declaring, Generic[T]):
 Declared = Read[Any] | Column[Any]
 
 
-class _OfRules(Column[T]):
+class _RuleColumn(Column[T]):
     """A column that reads what rules do."""
 
     def __init__(
@@ -187,7 +187,7 @@ def column_of(
     rules: Callable[[], Iterable[Declaring]],
 ) -> Callable[[Callable[[Any], T]], Column[T]]:
     """Return the decorator of a column that reads what some rules do."""
-    return lambda compute: _OfRules(compute, rules)
+    return lambda compute: _RuleColumn(compute, rules)
 
 
 def reads_of(declared: Iterable[Declared]) -> tuple[Read[Any], ...]:
@@ -244,7 +244,7 @@ def _merged(offset: int, parts: list[Bits]) -> Compared:
     return Compared(offset, mask, tuple(dict.fromkeys(p for p in parts if p.mask & ~mask)))
 
 
-class OfRuns:
+class RunScope:
     """The Scope of runs: what all pages of a run agree in."""
 
     def __init__(self, what: str, places: Places, comparisons: Iterable[Compared]) -> None:

@@ -19,7 +19,7 @@ from .batches import Batches, Mask, Pfns, RunBatch, each_once
 from .columns import ramp
 from .details import DETAILS, Detail
 from .folios import LARGEST_ORDER, orders_from, tail_heads
-from .reads import ALL, Bits, OfRuns, Places, compared
+from .reads import ALL, Bits, RunScope, Places, compared
 from .words import LINK, TYPE, flag_bit
 
 _PIECE = 16384
@@ -28,7 +28,7 @@ _MOST_ROWS = 32768
 """Runs from which on no more sections are decoded together, for these take memory."""
 
 _CUT_BY = (LINK, TYPE, flag_bit("head"))
-"""What tells folios and free blocks, which runs are cut by: see _where_places_count()."""
+"""What tells folios and free blocks, which runs are cut by: see _position_bounds()."""
 
 
 def in_runs(
@@ -61,7 +61,7 @@ class _Condenser:
         self._layout = layout
         places = Places(layout)
         self._compared = compared(places, (*_CUT_BY, *DETAILS[detail]))
-        self._scope = OfRuns(f"runs of the detail {detail!r}", places, self._compared)
+        self._scope = RunScope(f"runs of the detail {detail!r}", places, self._compared)
         self._columns = np.empty((2, _PIECE), np.uint64)
         self._memory_map = memory_map
         self._buddy = layout.scheme.find_slot("buddy")
@@ -99,7 +99,7 @@ class _Condenser:
         taken.clear()
         again = True
         while again:
-            more, again = self._where_places_count(batches, begins, offsets, words)
+            more, again = self._position_bounds(batches, begins, offsets, words)
             at = np.searchsorted(offsets, more)
             words = np.insert(words, at, batches.take(more), axis=0)
             offsets = np.insert(offsets, at, more)
@@ -167,7 +167,7 @@ class _Condenser:
                 begins[1:] |= mask[1:] != mask[:-1]
         return begins
 
-    def _where_places_count(
+    def _position_bounds(
         self, batches: Batches, begins: Mask, offsets: Pfns, words: Words
     ) -> tuple[Pfns, bool]:
         """Return where more runs begin, for a page's place in its folio or free block counts.

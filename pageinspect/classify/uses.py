@@ -97,12 +97,12 @@ def _swapcache(pages: CheckedColumns) -> Mask:
     return pages.in_swap_cache & pages.read(NO_MAPPING) & (pages.head_refcount > 0)
 
 
-def _of_a_file(pages: CheckedColumns) -> Mask:
+def _file_mapping(pages: CheckedColumns) -> Mask:
     return _mapping_points(pages, 0) & (pages.head_refcount > 0)
 
 
 def _shmem(pages: CheckedColumns) -> Mask:
-    return _of_a_file(pages) & pages.head_flag("swapbacked")
+    return _file_mapping(pages) & pages.head_flag("swapbacked")
 
 
 def _mapped(pages: CheckedColumns) -> Mask:
@@ -113,7 +113,7 @@ def _kernel(pages: CheckedColumns) -> Mask:
     return pages.head_refcount > 0
 
 
-_OF_A_FILE = (CheckedColumns.mapping_kind, CheckedColumns.head_refcount)
+_FILE_READS = (CheckedColumns.mapping_kind, CheckedColumns.head_refcount)
 
 RULES = (
     Rule("unreadable", "Its struct page cannot be read.", "", _unreadable, ()),
@@ -208,15 +208,15 @@ RULES = (
         "As file, with PG_swapbacked: tmpfs, shared memory or memfd.",
         "",
         _shmem,
-        (*_OF_A_FILE, flag_bit("swapbacked", "folio")),
+        (*_FILE_READS, flag_bit("swapbacked", "folio")),
     ),
     Rule(
         "file",
         "It is referenced, and its mapping is a kernel address: page cache of a file or block "
         "device.",
         "",
-        _of_a_file,
-        _OF_A_FILE,
+        _file_mapping,
+        _FILE_READS,
     ),
     Rule(
         "mapped",

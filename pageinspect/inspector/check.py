@@ -8,7 +8,7 @@ from ..kernel.counters import read_counters
 from ..model import ranges
 from ..model.ranges import Range, intersect, merge
 from ..report.base import coverage_of
-from ..report.check import CheckReport, Findings, find, spots
+from ..report.check import CheckReport, Findings, find, pages_to_reread
 from ..target.open import Target
 from .fold import Fold
 from .inspector import Inspector, marking_of
@@ -51,7 +51,7 @@ def check(
         left_out = "some struct pages could not be read, so the totals are incomplete"
     else:
         after = read_counters(target.prog) if live else before
-        checks = counter_check.balance(tally.totals(), before, after, marking_of(target))
+        checks = counter_check.compare_counters(tally.totals(), before, after, marking_of(target))
     if live and findings.found:
         findings = _confirmed(opened(), findings)
     return CheckReport(target.provenance, inspector.layout, coverage, findings, checks, left_out)
@@ -59,5 +59,5 @@ def check(
 
 def _confirmed(again: Inspector, findings: Findings) -> Findings:
     """Return what is still broken when the suspicious pages are read again."""
-    pages = intersect(merge(spots(findings)), again.memory_map.spanned)
+    pages = intersect(merge(pages_to_reread(findings)), again.memory_map.spanned)
     return findings.confirmed(find(again.sections_in_runs(pages), live=True))

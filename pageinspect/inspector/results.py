@@ -144,7 +144,7 @@ def result_of(kind: type[Kind], report: SummaryReport | CheckReport | PageReport
     return kind(**{field.name: getattr(report, field.name) for field in fields(report)})
 
 
-class _Kept(Generic[T]):
+class _Replayable(Generic[T]):
     """The items of an iterator, kept as they come, which can be gone through again."""
 
     def __init__(self, items: Iterable[T]) -> None:
@@ -184,7 +184,7 @@ class ListResult(Result, Listing):
         selection: Selection,
         parts: Iterable[Any],
     ) -> None:
-        super().__init__(provenance, layout, selection, _Kept(parts))
+        super().__init__(provenance, layout, selection, _Replayable(parts))
 
     @property
     def coverage(self) -> Coverage:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..analysis.counter_check import CounterCheck, balance
+from ..analysis.counter_check import CounterCheck, compare_counters
 from ..analysis.totals import Tally, TypeTally, UseTally
 from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
@@ -86,4 +86,4 @@ def _compared(inspector: Inspector, tally: Tally, before: Counters) -> tuple[Cou
     after = _counters(inspector) if inspector.target.provenance.changing else before
     if after is None:
         return ()
-    return balance(tally.totals(), before, after, marking_of(inspector.target))
+    return compare_counters(tally.totals(), before, after, marking_of(inspector.target))

@@ -10,7 +10,7 @@ from ..analysis.counter_check import CounterCheck
 from ..classify import Pages
 from ..classify.batches import Pfns
 from ..classify.columns import ramp
-from ..classify.contradictions import CONFLICTS, Conflict
+from ..classify.contradictions import CONTRADICTIONS, Contradiction
 from ..classify.words import BLOCK_ORDER, LINK, MEMCG, OWN_MAPPING, POOL
 from ..errors import Exit
 from ..model.layout import PageLayout
@@ -24,7 +24,7 @@ MOST_KEPT = 10_000
 """Violations of one rule that are kept; more are only counted."""
 _MOST_SHOWN = 10
 """Violations of one rule that people see."""
-_RANKS = {rule.name: rank for rank, rule in enumerate(CONFLICTS)}
+_RANKS = {rule.name: rank for rank, rule in enumerate(CONTRADICTIONS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Findings:
 def find(columns: Iterable[Pages], *, live: bool) -> Findings:
     """Apply every rule to the wanted pages; on a running kernel those that hold at any time."""
     findings = Findings()
-    rules = [rule for rule in CONFLICTS if rule.live or not live]
+    rules = [rule for rule in CONTRADICTIONS if rule.live or not live]
     for pages in columns:
         findings.unreadable += pages.unreadable
         for rule in rules:
@@ -90,7 +90,7 @@ def _place(violation: Violation) -> tuple[int, int]:
     return violation.pfn, _RANKS[violation.rule]
 
 
-def _keep(findings: Findings, rule: Conflict, pages: Pages, broken: Pfns) -> None:
+def _keep(findings: Findings, rule: Contradiction, pages: Pages, broken: Pfns) -> None:
     before = findings.found.get(rule.name, 0)
     lengths = pages.lengths[broken]
     findings.found[rule.name] = before + int(lengths.sum())
@@ -205,8 +205,8 @@ class CheckReport(Report):
             after=(*self._verdict(), *self._notes(notes), *self._violations()),
         )
 
-    def _broken(self) -> Iterator[Conflict]:
-        return (rule for rule in CONFLICTS if rule.name in self.findings.found)
+    def _broken(self) -> Iterator[Contradiction]:
+        return (rule for rule in CONTRADICTIONS if rule.name in self.findings.found)
 
     def _reasons(self) -> list[str]:
         return list(dict.fromkeys(check.why for check in self.checks or () if check.why))
@@ -217,7 +217,7 @@ class CheckReport(Report):
         if self.findings.found or self.checks:
             yield ""
         pages = counted(self.coverage.spanned, "page")
-        rules = sum(rule.needs not in self.layout.unavailable for rule in CONFLICTS)
+        rules = sum(rule.needs not in self.layout.unavailable for rule in CONTRADICTIONS)
         yield f"{found} of {counted(rules, 'rule')} in {pages}."
         if self.left_out:
             yield f"Totals were not compared with the kernel's counters: {self.left_out}."
@@ -233,7 +233,7 @@ class CheckReport(Report):
     def _violations(self) -> Iterator[str]:
         for rule in self._broken():
             yield ""
-            yield f"{rule.name}: {rule.sentence} Likely cause: {rule.means}"
+            yield f"{rule.name}: {rule.sentence} Likely cause: {rule.cause}"
             kept = [v for v in self.findings.kept if v.rule == rule.name]
             yield from (f"- {v.pfn:#x}: {v.detail}" for v in kept[:_MOST_SHOWN])
             more = self.findings.found[rule.name] - min(len(kept), _MOST_SHOWN)
@@ -241,6 +241,6 @@ class CheckReport(Report):
                 yield f"- and {number(more)} more: --format json"
 
 
-def spots(findings: Findings) -> list[tuple[int, int]]:
+def pages_to_reread(findings: Findings) -> list[tuple[int, int]]:
     """Return the pages to read again, as (start, end) pfns, end exclusive, not yet merged."""
     return [(pfn, pfn + 1) for pfn in np.unique([v.pfn for v in findings.kept]).tolist()]

@@ -179,7 +179,7 @@ class Counts:
         self.unreadable += other.unreadable
 
 
-class _Fold:
+class _KeyCounter:
     """Counts pages and folios by the combined keys of some dimensions."""
 
     def __init__(self, dimensions: Sequence[Dimension], layout: PageLayout) -> None:
@@ -218,12 +218,12 @@ def _rows(
 ) -> tuple[SummaryRow, ...]:
     """Return the rows, those of one name joined: the words that untyped pages may have."""
     dimensions = [DIMENSIONS[name] for name in by]
-    fold = _Fold(dimensions, layout)
+    counter = _KeyCounter(dimensions, layout)
     rows: dict[tuple[str, ...], SummaryRow] = {}
     places: dict[tuple[str, ...], tuple[int, ...]] = {}
     by_type = list(by) == ["type"]
     for combined, (pages, folios) in sorted(counts.by_key.items()):
-        keys = fold.keys(combined)
+        keys = counter.keys(combined)
         key = tuple(d.label(layout, memory_map, k) for d, k in zip(dimensions, keys, strict=True))
         value = type_value(layout, keys[0]) if by_type else None
         split: tuple[tuple[str, int], ...] = ()
@@ -239,14 +239,14 @@ def count(
     layout: PageLayout, selection: Selection, by: Sequence[str], columns: Iterable[Pages]
 ) -> Counts:
     """Count the selected pages of the batches by the dimensions named in `by`."""
-    fold = _Fold([DIMENSIONS[name] for name in by], layout)
+    counter = _KeyCounter([DIMENSIONS[name] for name in by], layout)
     for pages in columns:
         selected = selection.of(pages)
-        fold.add(pages, selected)
+        counter.add(pages, selected)
         freeing = pages.freeing if selected is None else pages.freeing & selected
-        fold.counts.freeing += pages.count(freeing)
-        fold.counts.unreadable += pages.unreadable
-    return fold.counts
+        counter.counts.freeing += pages.count(freeing)
+        counter.counts.unreadable += pages.unreadable
+    return counter.counts
 
 
 def summarise(

@@ -265,7 +265,7 @@ class TraceReport(Report):
     def _after(self) -> tuple[str, ...]:
         lines = [""]
         if not any(row.frees.frees for row in self.typed) and (self.typed or self.others is None):
-            lines.append(f"No page was freed with {self._asked()} set.")
+            lines.append(f"No page was freed with {self._requested()} set.")
         if self.unexpected:
             names = ", ".join(row.type_name for row in self.unexpected)
             lines.append(f"Unexpected: {names}. The owner should clear the type before the free.")
@@ -289,7 +289,7 @@ class TraceReport(Report):
             del lines[0]
         return tuple(lines) if len(lines) > 1 else ()
 
-    def _asked(self) -> str:
+    def _requested(self) -> str:
         names = [row.type_name for row in self.typed]
         return "the type " + " or ".join(names) if self.others is not None else "a page type"
 

@@ -10,7 +10,7 @@ from places import DOCS
 import pageinspect
 from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.analysis.page_facts.facts import PageFacts
-from pageinspect.classify.contradictions import CONFLICTS, Conflict
+from pageinspect.classify.contradictions import CONTRADICTIONS, Contradiction
 from pageinspect.classify.reads import Column, reads_of
 from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
@@ -132,16 +132,19 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
 def uses_page() -> str:
     """Return docs/uses.md as the rule tables have it."""
 
-    def _running(rule: Conflict) -> str:
+    def _running(rule: Contradiction) -> str:
         if not rule.races:
             return "gives the use"
         return "named by `page` and `check`" if rule.live else "named by `page`"
 
-    def _reads(rule: Rule | Conflict) -> str:
+    def _reads(rule: Rule | Contradiction) -> str:
         return ", ".join(f"{read}".replace("the column ", "") for read in rule.reads) or "-"
 
     columns = dict.fromkeys(
-        read for rule in (*RULES, *CONFLICTS) for read in rule.reads if isinstance(read, Column)
+        read
+        for rule in (*RULES, *CONTRADICTIONS)
+        for read in rule.reads
+        if isinstance(read, Column)
     )
     lines = [
         "# Uses of pages",
@@ -170,7 +173,7 @@ def uses_page() -> str:
         "|---|---|---|---|",
         *(
             f"| `{rule.name}` | {rule.sentence} | {_reads(rule)} | {_running(rule)} |"
-            for rule in CONFLICTS
+            for rule in CONTRADICTIONS
         ),
         "",
         "## What rules read",

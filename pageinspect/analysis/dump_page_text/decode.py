@@ -102,7 +102,7 @@ def _printed_by(printed_by: Kernels) -> Fact:
             "since": f"{since[0]}.{since[1]}",
             "before": f"{before[0]}.{before[1]}" if before else None,
         },
-        f"kernels {printed_by}" + (f": {printed_by.grounds}" if printed_by.grounds else ""),
+        f"kernels {printed_by}" + (f": {printed_by.evidence}" if printed_by.evidence else ""),
         rule=f"{printed_by.commits} {later}".strip(),
     )
 

@@ -101,7 +101,7 @@ class Report:
             rows = rows[:1]
         return [word for row in rows for word in row]
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Find out whether the lines contradict each other, once all are there."""
         words, flags = self.raw, self.get("flags", "flags")
         # Node and zone are at the top of the flags, of a tail page too, and never change.
@@ -279,5 +279,5 @@ def reports(log: Iterable[str]) -> list[Report]:
             del streams[next(iter(streams))]
         streams.setdefault(caller, _Stream(found)).take(line)
     for report in found:
-        report.settle()
+        report.finish()
     return [report for report in found if report.complete_enough]

@@ -78,7 +78,7 @@ class Kernels:
     since: Release
     before: Release | None
     """None: the newest does."""
-    grounds: str
+    evidence: str
     """What gives it away."""
     commits: str = ""
     """Those that the forms of the lines rest on."""
@@ -133,12 +133,12 @@ class _Evidence:
         """Return the releases that are left."""
         if self.since >= self.before:
             return Kernels(FIRST, None, "its lines are of different releases")
-        grounds = list(self._other)
+        evidence = list(self._other)
         if self._lines:
             plural = "s" if self._lines[1:] else ""
-            grounds.insert(0, f"the form{plural} of the {' and '.join(self._lines)} line{plural}")
+            evidence.insert(0, f"the form{plural} of the {' and '.join(self._lines)} line{plural}")
         before = None if self.before == _NEWEST else self.before
-        return Kernels(self.since, before, ", and ".join(grounds), " ".join(self._commits))
+        return Kernels(self.since, before, ", and ".join(evidence), " ".join(self._commits))
 
 
 _NAMES_OF_LINES = {"page": "first", "type": "page_type"}
@@ -246,7 +246,7 @@ def _printed(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
     printed = {name for name in names.split("|") if not name.startswith("0x")}
     if not printed <= set(str(found.value).split("+")):
         return None, f"{said}, which reads {candidates(found)}"
-    return str(found.value), f"{said}: {candidates(found)}, by {printed_by.grounds}"
+    return str(found.value), f"{said}: {candidates(found)}, by {printed_by.evidence}"
 
 
 def _printed_byte(value: int, printed: str) -> tuple[str | None, str]:
@@ -281,7 +281,7 @@ def _by_word(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
     # Up to v5.10 a page table may be accounted, and have two types.
     if "+" in str(found.value) and "kmemcg" not in str(found.value):
         return None, f"{reads}, which no page is at once"
-    return str(found.value), f"{reads}, by {printed_by.grounds}"
+    return str(found.value), f"{reads}, by {printed_by.evidence}"
 
 
 def candidates(found: Reading) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...classify import Code, Pages, code_name, use_name
-from ...classify.contradictions import CONFLICTS, Conflict
+from ...classify.contradictions import CONTRADICTIONS, Contradiction
 from ...classify.uses import Rule, rule_of
 from ...model.arch import SECTION_PFNS
 from ...model.memory_map import TRYLOCK
@@ -64,7 +64,7 @@ class _Page:
     def struct_page(self, pfn: int) -> int:
         return self.layout.vmemmap + pfn * self.layout.struct_size
 
-    def asked(
+    def from_kernel(
         self,
         name: str,
         read: Callable[[KernelReader], Any],
@@ -105,7 +105,7 @@ class _Page:
         pages, i, layout = self.pages, self.i, self.layout
         rule = rule_of(self.use)
         name = use_name(layout, self.use)
-        broken = [c for c in CONFLICTS if i in c.broken(pages)]
+        broken = [c for c in CONTRADICTIONS if i in c.broken(pages)]
         named = " ".join(f"{c.name}: {c.sentence}" for c in broken)
         why = named if rule.use == "conflict" else rule.sentence
         word = int(pages.word[i])
@@ -125,21 +125,21 @@ class _Page:
             *self._freeing(),
         ]
 
-    def _words_of(self, rule: Rule, broken: Sequence[Conflict]) -> str:
+    def _words_of(self, rule: Rule, broken: Sequence[Contradiction]) -> str:
         """Return the words that the rule read which gave the page its use."""
         asked = [c.reads for c in broken] if rule.use == "conflict" else [rule.reads]
         words = words_read(self.pages, self.i, [read for reads in asked for read in reads])
         return f"reads {words}" if words else ""
 
-    def _broken(self, rules: Sequence[Conflict], unsaid: str) -> list[Fact]:
-        """Return the rules that the page breaks; `unsaid` are those that gave it no use."""
+    def _broken(self, rules: Sequence[Contradiction], without_use: str) -> list[Fact]:
+        """Return the rules that the page breaks; `without_use` are those that gave it no use."""
         if not rules:
             return []
         return [
             Fact(
                 "breaks",
                 [rule.name for rule in rules],
-                unsaid and f"{unsaid} This kernel runs: it may be so for a moment only.",
+                without_use and f"{without_use} This kernel runs: it may be so for a moment only.",
                 self._words(),
                 "The rules of `pageinspect check`; on a running kernel it reads the page again.",
             )
@@ -232,7 +232,7 @@ class _Page:
 
     def _hugetlb_flags(self, offset: int) -> Fact:
         private = self.of_head(offset)
-        return self.asked(
+        return self.from_kernel(
             "hugetlb_flags",
             lambda kernel: kernel.hugetlb_flags(private),
             lambda names: ", ".join(names) or "none",
@@ -309,7 +309,7 @@ class _Page:
         number = self.pfn // SECTION_PFNS
         return [
             Fact("section", number, str(number), "", f"pfn // {SECTION_PFNS}."),
-            self.asked(
+            self.from_kernel(
                 "section_flags",
                 lambda kernel: kernel.section_flags(number),
                 str,
@@ -324,7 +324,7 @@ class _Page:
         if self.type_name == "slab":
             head = self._slab()
             facts.append(
-                self.asked(
+                self.from_kernel(
                     "slab_cache",
                     lambda kernel: kernel.slab_cache(head),
                     str,
@@ -340,7 +340,7 @@ class _Page:
                 _hex("memcg_data", data, "The low bits tell what kind it is.", f"{data:#x}")
             )
             facts.append(
-                self.asked(
+                self.from_kernel(
                     "memcg",
                     lambda kernel: kernel.cgroup_name(data),
                     str,
@@ -370,7 +370,7 @@ class _Page:
         facts = [_hex("mapping", mapping, rule, f"{mapping:#x}")]
         if use in ("file", "shmem", "hugetlb") and mapping and not mapping & 3:
             facts.append(
-                self.asked(
+                self.from_kernel(
                     "file",
                     lambda kernel: kernel.file_of(mapping),
                     lambda file: ", ".join(f"{k} {v}" for k, v in file.items()) or "no inode",

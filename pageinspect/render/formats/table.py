@@ -41,7 +41,7 @@ def _width(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _spared(
+def _shown_columns(
     columns: Sequence[Column], widths: Sequence[int], empty: Sequence[int] = ()
 ) -> list[int]:
     """Return the indices of the columns that people get.
@@ -111,7 +111,7 @@ def _laid_out(view: View) -> str:
         for i, column in enumerate(every_column)
     ]
     empty = [i for i in range(len(widths)) if not any(row[i] for row in every)]
-    chosen = _spared(every_column, _spare_narrowest(every_column, every, widths), empty)
+    chosen = _shown_columns(every_column, _spare_narrowest(every_column, every, widths), empty)
     columns = [every_column[i] for i in chosen]
     cells = [[row[i] for i in chosen] for row in every]
     text = tabulate(
@@ -166,7 +166,7 @@ class _Table(Format):
         """Write the head; the columns are as wide as they say, whatever comes."""
         wide = [replace(c, width=c.width and max(c.width, len(c.name))) for c in table.columns]
         below = [i for i, column in enumerate(wide) if column.below]
-        chosen = _spared(wide, [column.width or len(column.name) for column in wide])
+        chosen = _shown_columns(wide, [column.width or len(column.name) for column in wide])
         columns = [wide[i] for i in chosen]
         texts = [(i, column, _shown(column)) for i, column in zip(chosen, columns, strict=True)]
         stream.write(_line(columns, (column.name for column in columns)))
