@@ -1,10 +1,9 @@
 """Compares page totals with the kernel's own counters.
 
-A total is verified when it lies between what the kernel counted before the walk and after it; in a
-core the two are one number. It is explained when it is off in a way, and by no more, than a
-tolerance allows; the tolerances are in this file. A tolerance needs a reason that was read: a lock
-that is held, a task that is in the code that marks pages. Any other total differs: struct pages and
-counters contradict each other.
+A total is verified if it lies between the kernel's counter before the walk and the one after it; in
+a core the two are equal. It is explained if its difference is within a tolerance of this file. A
+tolerance needs a cause that was read from the kernel: a lock that is held, or a task in the code
+that marks pages. Any other total differs: struct pages and counters contradict each other.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,24 +21,24 @@ Verdict = Literal["verified", "explained", "differs"]
 
 @dataclass(frozen=True, slots=True)
 class CounterCheck:
-    """One total, in pages: as `counted` in the uses named, and as the kernel has it."""
+    """One total, in pages: `counted` is from the walk, in these `uses`; `kernel` is the counter."""
 
     name: str
     uses: tuple[str, ...]
     counter: str
-    """Where the kernel's number comes from."""
+    """The name of the kernel's counter, or how it is computed."""
     counted: int
     before: int
-    """What the kernel said before the walk; of a core the same as `kernel`."""
+    """The kernel's counter before the walk; in a core equal to `kernel`."""
     kernel: int
-    """What it said after the walk."""
+    """The kernel's counter after the walk."""
     verdict: Verdict
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Why a count may be off, and how far: by `fewest` to `most` pages more than the kernel's."""
+    """A permitted difference: a total minus the counter may be `fewest` to `most` pages, and `why`."""
 
     fewest: int
     most: int
@@ -47,8 +46,8 @@ class Tolerance:
 
 
 Marking = Callable[[], Mapping[str, Sequence[str]]]
-"""Returns, by the name of the check, the functions in which tasks mark or count such pages: one for
-each task that is in such code."""
+"""Returns, by the name of the check, one function per task that is marking or counting such pages:
+the function on its stack that does so."""
 
 
 def _no_tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
@@ -57,19 +56,19 @@ def _no_tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """What one counter check is made from."""
+    """The description of one counter check."""
 
     name: str
     uses: tuple[str, ...]
     counter: str
     kernel: Callable[[Counters], int]
     in_transit: int = 0
-    """Pages that one task may have marked and not yet counted, or the other way round."""
+    """Pages that one task may have marked but not yet counted, or counted but not yet marked."""
     tolerances: Callable[[Totals, Counters], Iterable[Tolerance]] = _no_tolerances
     counted: int | None = None
-    """The count, where it is not that of the uses."""
+    """The total, if it is not the sum of the uses."""
     flaw: str = ""
-    """Why the kernel's number cannot be right."""
+    """Why the kernel's counter is invalid; empty if it is valid."""
 
 
 def _of(*names: str) -> Callable[[Counters], int]:
@@ -103,19 +102,19 @@ def _pcp_tolerances(totals: Totals, counters: Counters) -> Iterator[Tolerance]:
         yield Tolerance(
             totals.on_trylock,
             totals.on_trylock,
-            f"no count has {counted_as(totals.on_trylock, 'page')} on trylock lists",
+            f"{counted_as(totals.on_trylock, 'page', 'are')} on trylock lists, which pcp->count excludes",
         )
     yield from _list_tolerances(totals, counters)
 
 
 def _slab_tolerances(totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
-    # Where they have a type, that is counted with slab.
+    # If large kmalloc is a page type, its pages are added to those of slab.
     if "large_kmalloc" not in totals.known and totals.compound_kernel:
         yield Tolerance(
             -totals.compound_kernel,
             0,
-            "the kernel counts large kmalloc as slab; its pages have no type here: at most the "
-            f"{number(totals.compound_kernel)} in compound pages of use kernel",
+            "the kernel counts large kmalloc as slab, but its pages have no type in this kernel: they "
+            f"are among the {counted_as(totals.compound_kernel, 'compound page')} of use kernel",
         )
 
 
@@ -125,7 +124,7 @@ def _anon_tolerances(totals: Totals, _counters: Counters) -> Iterator[Tolerance]
             0,
             totals.unmapped_anon,
             f"{counted_as(totals.unmapped_anon, 'page', 'are')} not mapped (in the swap cache, or "
-            "about to be freed), and the kernel counts mapped ones",
+            "about to be freed), and the kernel counts only mapped pages",
         )
 
 
@@ -134,15 +133,15 @@ def _file_tolerances(totals: Totals, counters: Counters) -> Iterator[Tolerance]:
         yield Tolerance(
             -totals.swapcache,
             totals.file_off_lru,
-            f"{counted_as(totals.swapcache, 'page')} are in the swap cache, which NR_FILE_PAGES "
-            "has and this kernel counts nowhere else",
+            f"{counted_as(totals.swapcache, 'page', 'are')} in the swap cache: NR_FILE_PAGES includes "
+            "them, and this kernel has no counter for them alone",
         )
     if totals.file_off_lru:
         yield Tolerance(
             0,
             totals.file_off_lru,
-            f"{counted_as(totals.file_off_lru, 'page', 'are')} on no LRU list: a driver's, with "
-            "the mapping of its file, are not counted by the kernel",
+            f"{counted_as(totals.file_off_lru, 'page', 'are')} not on an LRU list: the kernel does "
+            "not count pages of drivers that have the mapping of the driver's file",
         )
 
 
@@ -152,18 +151,18 @@ def _offline_tolerances(totals: Totals, counters: Counters) -> Iterator[Toleranc
         yield Tolerance(
             0,
             totals.uses.get("offline", 0),
-            f"{drivers} may have marked them, and no counter has those",
+            f"{drivers} may have marked pages offline, which no counter includes",
         )
 
 
 def _movable_tolerances(totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
     movable = totals.uses.get("movable_ops", 0)
     if movable:
-        yield Tolerance(0, movable, "other movable pages, such as z3fold's, are among them")
+        yield Tolerance(0, movable, "pages of other drivers, such as z3fold, may be among them")
 
 
 def _comparisons(totals: Totals, counters: Counters) -> Iterator[_Comparison]:
-    """Yield the lines that this kernel has counters for."""
+    """Yield the comparisons that this kernel has counters for."""
     items = counters.items
     yield _Comparison(
         "buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_tolerances
@@ -230,11 +229,11 @@ def _balloon_comparison(counters: Counters) -> Iterator[_Comparison]:
 def _turnover_tolerance(
     comparison: _Comparison, before: Counters, after: Counters
 ) -> Iterator[Tolerance]:
-    """Yield what a running kernel may have changed while it was walked."""
+    """Yield the tolerance for pages that a running kernel allocated or freed during the walk."""
     turnover = after.turnover - before.turnover
     if turnover <= 0:
         return
-    # CPU lists take pages from the buddy and give them back without an event.
+    # Pages move between the buddy allocator and per-CPU lists without an event.
     most = turnover + (before.pcp + after.pcp if comparison.name in ("buddy", "pcp") else 0)
     why = f"{counted_as(turnover, 'page', 'were')} allocated or freed during the walk"
     yield Tolerance(-most, most, why)
@@ -243,20 +242,21 @@ def _turnover_tolerance(
 def _transit_tolerance(
     comparison: _Comparison, counters: Counters, marking: Marking | None
 ) -> Iterator[Tolerance]:
-    """Yield what is marked and not yet counted, or the other way round.
+    """Yield the tolerance for pages that are marked but not yet counted, or the other way round.
 
-    Of a running kernel that may be so on any CPU; of one that stands still it shows.
+    On a running kernel every CPU may have such pages. On a stopped one the stacks show which tasks
+    do.
     """
     if not comparison.in_transit:
         return
     if marking is None:
         most = comparison.in_transit * counters.cpus
-        why = f"{counted_as(counters.cpus, 'CPU')} may be marking or counting them"
+        why = f"{counted_as(counters.cpus, 'CPU')} may be marking or counting pages"
     else:
         functions = marking().get(comparison.name, ())
         most = comparison.in_transit * len(functions)
         tasks = "a task is" if len(functions) == 1 else f"{len(functions)} tasks are"
-        why = f"{tasks} in {', '.join(sorted(set(functions)))}, where they are marked and counted"
+        why = f"{tasks} in {', '.join(sorted(set(functions)))}, which marks and counts pages"
     if most:
         yield Tolerance(-most, most, f"{why}: {counted_as(most, 'page')} at most")
 
@@ -270,7 +270,7 @@ def _compared(
 ) -> CounterCheck:
     counted = comparison.counted
     if counted is None:
-        # Where a page can have several types, its use names them all.
+        # In a bit scheme a page may have several types: its use is "table+kmemcg", for example.
         counted = sum(
             n for use, n in totals.uses.items() if set(use.split("+")) & set(comparison.uses)
         )
@@ -299,9 +299,9 @@ def _compared(
 def _no_reason(totals: Totals) -> str:
     damaged = totals.uses.get("conflict", 0)
     if not damaged:
-        return "nothing known allows that"
+        return "no known cause"
     pages = counted_as(damaged, "page")
-    return f"nothing known allows that, but {pages} of use conflict may be missing in the count"
+    return f"no known cause, but {pages} of use conflict may be missing from the total"
 
 
 def _tolerances(
@@ -311,7 +311,7 @@ def _tolerances(
     after: Counters,
     marking: Marking | None,
 ) -> Iterator[Tolerance]:
-    """Yield one by one what may be: whose tasks are in which code is looked for last."""
+    """Yield the tolerances. Those that need the stacks of all tasks, which are slow, come last."""
     yield from comparison.tolerances(totals, after)
     yield from _turnover_tolerance(comparison, before, after)
     yield from _transit_tolerance(comparison, after, marking)
@@ -320,9 +320,10 @@ def _tolerances(
 def compare_counters(
     totals: Totals, before: Counters, after: Counters, marking: Marking | None = None
 ) -> tuple[CounterCheck, ...]:
-    """Return the counter checks of a whole machine: its totals beside its counters, read twice.
+    """Return the counter checks of a whole machine.
 
-    `marking` tells of a machine that stands still; it is called when a total is off.
+    `before` and `after` are the counters read before and after the walk. `marking` is None for a
+    running machine; it is called only if a total is not verified.
     """
     return tuple(
         _compared(comparison, totals, before, after, marking)
@@ -332,7 +333,7 @@ def compare_counters(
 
 
 def remarks(checks: Iterable[CounterCheck]) -> tuple[str, ...]:
-    """Return a line for each counter check: buddy 343,661 = NR_FREE_PAGES (verified)."""
+    """Return a line per counter check, such as: buddy 343,661 = NR_FREE_PAGES (verified)."""
     return tuple(map(_remark, checks))
 
 
