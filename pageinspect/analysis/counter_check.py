@@ -113,8 +113,8 @@ def _slab_tolerances(totals: Totals, _counters: Counters) -> Iterator[Tolerance]
         yield Tolerance(
             -totals.compound_kernel,
             0,
-            "the kernel counts large kmalloc as slab, but its pages have no type in this kernel: they "
-            f"are among the {counted_as(totals.compound_kernel, 'compound page')} of use kernel",
+            "the kernel counts large kmalloc as slab, but here its pages have the use kernel: at most "
+            f"the {counted_as(totals.compound_kernel, 'page')} of that use in compound pages",
         )
 
 

@@ -158,7 +158,7 @@ class KpageColumns:
             first_tail = pages.of_head(pages.layout.struct_size + pages.layout.flags)
             thp = self._compound & _bit(first_tail, rules.large_rmappable)
         else:
-            # As those kernels guess it: compound pages of drivers are neither on an LRU nor anonymous.
+            # These kernels take a compound page on an LRU list, or an anonymous one, for a THP.
             thp = self._compound & (pages.head_flag("lru") | anon)
         thp &= ~self._huge
         left = ~self._huge & ~thp
