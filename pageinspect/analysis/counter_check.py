@@ -38,7 +38,7 @@ class CounterCheck:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """A permitted difference: a total minus the counter may be `fewest` to `most` pages, and `why`."""
+    """A permitted difference of total minus counter: `fewest` to `most` pages, and the reason."""
 
     fewest: int
     most: int
@@ -102,7 +102,7 @@ def _pcp_tolerances(totals: Totals, counters: Counters) -> Iterator[Tolerance]:
         yield Tolerance(
             totals.on_trylock,
             totals.on_trylock,
-            f"{counted_as(totals.on_trylock, 'page', 'are')} on trylock lists, which pcp->count excludes",
+            f"{counted_as(totals.on_trylock, 'page', 'are')} on trylock lists, not in pcp->count",
         )
     yield from _list_tolerances(totals, counters)
 
@@ -113,8 +113,8 @@ def _slab_tolerances(totals: Totals, _counters: Counters) -> Iterator[Tolerance]
         yield Tolerance(
             -totals.compound_kernel,
             0,
-            "the kernel counts large kmalloc as slab, but here its pages have the use kernel: at most "
-            f"the {counted_as(totals.compound_kernel, 'page')} of that use in compound pages",
+            "the kernel counts large kmalloc as slab, but here its pages have the use kernel: at "
+            f"most the {counted_as(totals.compound_kernel, 'page')} of that use in compound pages",
         )
 
 
@@ -133,8 +133,8 @@ def _file_tolerances(totals: Totals, counters: Counters) -> Iterator[Tolerance]:
         yield Tolerance(
             -totals.swapcache,
             totals.file_off_lru,
-            f"{counted_as(totals.swapcache, 'page', 'are')} in the swap cache: NR_FILE_PAGES includes "
-            "them, and this kernel has no counter for them alone",
+            f"{counted_as(totals.swapcache, 'page', 'are')} in the swap cache: NR_FILE_PAGES "
+            "includes them, and this kernel has no counter for them alone",
         )
     if totals.file_off_lru:
         yield Tolerance(

@@ -169,7 +169,7 @@ class KpageColumns:
         return thp | huge_zero, huge_zero | zero
 
     def _free(self) -> Mask:
-        """Return where the page is the first of a free block, or lies in one and has no references."""
+        """Return where the page is the first of a free block, or in one and without references."""
         pages = self._pages
         return self._own_type("buddy") | ((pages.block >= 0) & (pages.head_refcount == 0))
 

@@ -84,7 +84,7 @@ class UseTally(Tally):
             pages.count((use == USE["file"]) & ~pages.head_flag("lru")),
             pages.count((use == USE["kernel"]) & (pages.folio_order > 0)),
             pages.count(pages.on_trylock_list),
-            # Pages with a type use these flags for other purposes, and free pages have no valid flags.
+            # Pages with a type use these flags otherwise, and those of free pages are cleared.
             pages.count(pages.in_swap_cache & self._untyped[pages.code] & referenced),
         ]
 

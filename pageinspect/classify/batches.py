@@ -68,7 +68,7 @@ Batch = PageBatch | RunBatch
 
 
 def each_once(pfns: Pfns) -> Pfns:
-    """Return the distinct values, sorted. This is faster than np.unique(), and to import as well."""
+    """Return the distinct values, sorted. This is faster than np.unique() and its import."""
     ordered = np.sort(pfns)
     return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 

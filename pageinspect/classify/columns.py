@@ -106,7 +106,7 @@ class PageColumns(Rows):
 
     @column(SWAPCACHE)
     def in_swap_cache(self) -> Mask:
-        """Whether its folio has the flags of the swap cache; other owners may set the same flags."""
+        """Whether its folio has the flags of the swap cache; other owners may also set them."""
         flags = np.uint64(self.layout.swapcache or 0)
         if not flags:
             return np.zeros(len(self), np.bool_)
@@ -119,12 +119,12 @@ class PageColumns(Rows):
 
     @column(MAPPING_KIND)
     def mapping_kind(self) -> Words:
-        """The mapping of its folio, masked to the bits set in every kernel address and the low two."""
+        """The mapping of its folio: the bits set in every kernel address, and the low two."""
         return self.read(MAPPING_KIND)
 
     @column(ZONE)
     def zone(self) -> npt.NDArray[np.uint8]:
-        """The zone number in its own flags; 0 if the flags of this kernel have no known zone field."""
+        """The zone number in its own flags; 0 if the place of the zone in flags is not known."""
         return self.read(ZONE).astype(np.uint8)
 
     @column(NODE)

@@ -231,7 +231,7 @@ def _head_without_tails(pages: PageColumns) -> Pfns:
     if not len(heads):
         return heads
     starts, first = pages.pfns[heads], pages.batch.first
-    # Of a folio larger than a memory section, only the tails in the section of the head are counted.
+    # Of a folio larger than a memory section, only the tails in the head's section are counted.
     ends = starts + (1 << pages.folio_order[heads].astype(np.int64))
     known = np.minimum(section_ends(starts), first + pages.batch.size)
     tails = np.minimum(ends, known) - starts - 1
@@ -290,7 +290,8 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "low-bits",
-        "The page has a type that does not use the low bits of the page_type word, but some are set.",
+        "The page has a type that does not use the low bits of the page_type word, but some of "
+        "them are set.",
         "a mapcount was changed on a page with a type, or the word was overwritten.",
         _low_bits,
         (PageColumns.own_code, PageColumns.type_word, PageColumns.tail),
@@ -333,7 +334,7 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     ),
     Contradiction(
         "free-but-flagged",
-        "A free page has a flag of PAGE_FLAGS_CHECK_AT_FREE, which the kernel requires to be clear.",
+        "A free page has a flag of PAGE_FLAGS_CHECK_AT_FREE, which must be clear in free pages.",
         "its owner freed it during an operation such as I/O, or set the flag afterwards.",
         _free_but_flagged,
         (PageColumns.free_pages, _CHECKED_AT_FREE),
@@ -349,7 +350,7 @@ CONTRADICTIONS: tuple[Contradiction, ...] = (
     Contradiction(
         "tail-without-head",
         "A tail page points to a page that is not a head, or to a folio that ends before the tail.",
-        "a folio was split or freed while its tails were still in use, or the word was overwritten.",
+        "a folio was split or freed while its tails were in use, or the word was overwritten.",
         _tail_without_head,
         (
             PageColumns.tails,

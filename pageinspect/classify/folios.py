@@ -14,7 +14,7 @@ _MASKS = np.uint64(COMPOUND_MASKS)
 
 
 def head_pfns(layout: PageLayout, batch: Batch) -> Pfns:
-    """Return the pfn of the folio head of each row, (n,) int64; for a page that is not a tail, its own."""
+    """Return the pfn of the folio head of each row, (n,) int64; its own if it is not a tail."""
     heads = batch.pfns
     if layout.compound is None:
         return heads
@@ -27,7 +27,7 @@ def head_pfns(layout: PageLayout, batch: Batch) -> Pfns:
 
 
 def tail_heads(layout: PageLayout, pfns: Pfns, compound: Words) -> Pfns:
-    """Return the head pfns that compound words of tails point to; an invalid one gives the own pfn."""
+    """Return the head pfns that the compound words of tails point to; the own pfn if invalid."""
     pointers = compound - np.uint64(1)
     if layout.compound_mask:
         own = np.uint64(layout.vmemmap) + pfns.astype(np.uint64) * np.uint64(layout.struct_size)
@@ -73,7 +73,7 @@ def outside_heads(batch: Batch, heads: Pfns) -> Pfns:
 
 
 def orders_from(layout: PageLayout, words: Words) -> npt.NDArray[np.uint8]:
-    """Return the orders in the words that contain layout.order, (n,) uint8; 0 for invalid orders."""
+    """Return the orders in the words that contain layout.order, (n,) uint8; 0 if invalid."""
     if layout.order is None:
         return np.zeros(len(words), np.uint8)
     orders = words >> np.uint64(8 * (layout.order.offset % 8)) & np.uint64(layout.order.mask)

@@ -32,7 +32,7 @@ class Bits:
     equals: int | None = None
     """If set, only whether the bits have this value is read."""
     only: Literal["", "tails", "blocks"] = ""
-    """The pages that have these bits: all; tails, and others read 0; or first pages of free blocks."""
+    """Pages that have these bits: all; only tails (others read 0); only first pages of blocks."""
 
     @property
     def missing(self) -> bool:
@@ -46,7 +46,7 @@ NOWHERE = Bits(0, 0, 1)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Read(Generic[T]):
-    """A value that is read from struct page: `what` of the `word`, of the page or its folio's head."""
+    """A value in struct page: `what` of the `word`, of the page or of its folio's head."""
 
     word: str
     what: str

@@ -131,7 +131,7 @@ class Rows(Scoped, ABC):
         return words
 
     def flag(self, name: str) -> Mask:
-        """Return where a flag is set in the page's own struct page; nowhere if this kernel lacks it."""
+        """Return where a flag is set in the page's own flags; nowhere if this kernel lacks it."""
         return self.read(flag_bit(name)) != 0
 
     def head_flag(self, name: str) -> Mask:
@@ -163,7 +163,7 @@ class Rows(Scoped, ABC):
 
     @cached_property
     def _tail_sources(self) -> tuple[Mask, Pfns, Pfns]:
-        """For each tail: whether its head is in the batch; the rows of heads inside, and outside."""
+        """For each tail: whether its head is in the batch; rows of heads inside; and outside."""
         index = self._heads[self._tails] - self.batch.first
         within = (index >= 0) & (index < self.batch.size)
         outside = np.searchsorted(self._outside, self._heads[self._tails[~within]])

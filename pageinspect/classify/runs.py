@@ -19,7 +19,7 @@ from .batches import Batches, Mask, Pfns, RunBatch, each_once
 from .columns import ramp
 from .details import DETAILS, Detail
 from .folios import LARGEST_ORDER, orders_from, tail_heads
-from .reads import ALL, Bits, RunScope, Places, compared
+from .reads import ALL, Bits, Places, RunScope, compared
 from .words import LINK, TYPE, flag_bit
 
 _PIECE = 16384
@@ -139,7 +139,7 @@ class _Condenser:
 
     @staticmethod
     def _tested(test: Bits, words: Words, other: Words) -> Words | Mask:
-        """Return what a test compares: whether each word passes, or the word of tails and 0 of others."""
+        """Return what a test compares: whether words pass, or the words of tails and else 0."""
         if test.only == "tails":
             # Bit 0 marks a tail: negated, it is a mask of all bits or of none.
             np.bitwise_and(words, np.uint64(1), out=other)
@@ -220,7 +220,7 @@ class _Condenser:
 
     @staticmethod
     def _have_tails(batches: Batches, heads: Pfns) -> Mask:
-        """Return which heads have a next page in their memory section; the last page cannot be a head."""
+        """Return which heads have a next page in their memory section, as each real head has."""
         following = heads + 1
         have: Mask = following < len(batches)
         return have & ((batches.first + following) % SECTION_PFNS != 0)

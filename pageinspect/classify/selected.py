@@ -71,7 +71,7 @@ class SelectedPages:
         return self.select(self.decoded.of_head(offset))
 
     def flag(self, name: str) -> Mask:
-        """Return where a flag is set in the page's own struct page; nowhere if this kernel lacks it."""
+        """Return where a flag is set in the page's own flags; nowhere if this kernel lacks it."""
         return self.select(self.decoded.flag(name))
 
     def head_flag(self, name: str) -> Mask:

@@ -152,8 +152,8 @@ RULES = (
     ),
     Rule(
         "type",
-        "Its folio has this page type. Instead of a type, slab is a flag up to v6.9, and hugetlb is "
-        "a compound destructor or a flag up to v6.8.",
+        "Its folio has this page type. Instead of a type, slab is a flag up to v6.9, and hugetlb "
+        "is a compound destructor or a flag up to v6.8.",
         'Since Linux kernel commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") '
         "(in v4.18)",
         _typed,
@@ -169,8 +169,8 @@ RULES = (
     ),
     Rule(
         "page_pool",
-        "Its folio is referenced and has the signature of a network page_pool (pp_magic) in the word "
-        "that other pages use for lru.",
+        "Its folio is referenced and has the signature of a network page_pool (pp_magic) in the "
+        "word that other pages use for lru.",
         'Since Linux kernel commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them '
         'when destroying the pool") (in v6.16) the signature leaves bits for an index',
         _page_pool,
@@ -178,7 +178,7 @@ RULES = (
     ),
     Rule(
         "reserved",
-        "PG_reserved is set: memory of the firmware, of early boot, or that the kernel must not use.",
+        "PG_reserved is set: memory of the firmware or of early boot, or memory not to be used.",
         "",
         _reserved,
         (flag_bit("reserved"),),
@@ -214,15 +214,15 @@ RULES = (
     ),
     Rule(
         "file",
-        "It is referenced, and its mapping is a kernel address with low bits 0: page cache of a file "
-        "or a block device.",
+        "It is referenced, and its mapping is a kernel address with low bits 0: page cache of a "
+        "file or a block device.",
         "",
         _file_mapping,
         _FILE_READS,
     ),
     Rule(
         "mapped",
-        "It is referenced, its mapcount is above 0, and no rule above holds: driver memory, for example.",
+        "It is referenced, its mapcount is above 0, and no rule above holds, as for driver memory.",
         "",
         _mapped,
         (CheckedColumns.code, CheckedColumns.head_refcount),
@@ -236,8 +236,8 @@ RULES = (
     ),
     Rule(
         "idle",
-        "It has no references, and no rule above holds: a page after the first one of an allocation "
-        "that is not compound, or a page between two owners.",
+        "It has no references, and no rule above holds: a page after the first one of an "
+        "allocation that is not compound, or a page between two owners.",
         "",
         lambda pages: np.ones(len(pages), np.bool_),
         (),
@@ -295,7 +295,7 @@ def uses_of(layout: PageLayout, name: str) -> Mask:
 
 
 def use_names(layout: PageLayout) -> list[str]:
-    """Return the names of all uses that pages of this kernel can have, in the order of the rules."""
+    """Return the names of the uses that pages of this kernel can have, in the order of rules."""
     types = [t.name for t in layout.scheme.types if t.name != "buddy"]
     types += [n for n, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)) if marker]
     names: list[str] = []

@@ -46,7 +46,7 @@ class View:
 
 
 class Report(ABC):
-    """A result that can be rendered: as a JSON document, as typed tables, and as text for people."""
+    """A result that can be rendered as a JSON document, typed tables, or text for people."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ class Coverage:
     unavailable: tuple[str, ...] = ()
     because: str = ""
     of_whole: bool = True
-    """False if the core is truncated."""
+    """False if the core is cut off."""
     missing: tuple[str, ...] = ()
     """Sentences about memory that is missing from the core but should be in it."""
 
@@ -105,7 +105,7 @@ class Coverage:
         if self.unreadable:
             lines += ("", f"{counted(self.unreadable, 'struct page')} could not be read.")
         if not self.of_whole:
-            lines += ("", "The core is truncated: this report may lack pages of the missing part.")
+            lines += ("", "The core is incomplete: this report may lack pages of the missing part.")
         for sentence in self.missing:
             lines += ("", *wrapped(sentence, _WIDTH))
         if self.unavailable:

@@ -169,7 +169,7 @@ class CheckReport(Report):
         }
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the tables of broken rules, of the pages that break them, and of counter checks."""
+        """Return the tables of broken rules, of violations, and of counter checks."""
         return self._rules_table(), self._violations_table(), counters_table(self.checks or ())
 
     def _rules_table(self) -> Table:

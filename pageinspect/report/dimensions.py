@@ -90,7 +90,7 @@ DIMENSIONS = {
 
 
 def type_value(layout: PageLayout, code: int) -> str | None:
-    """Return the kernel's value of a page type, or "flag" or "dtor" if the kernel has no such type."""
+    """Return the kernel's value of a type; "flag" or "dtor" if it is not a page type."""
     if code < SLOTS:
         return layout.scheme.slot_value(code)
     marker = {Code.SLAB: layout.slab, Code.HUGETLB: layout.hugetlb}.get(code)

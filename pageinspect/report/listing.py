@@ -154,7 +154,7 @@ class RunsListing(Listing):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The pages of a part of a walk, as columns: pfn, use, type code, word, refcount, order, flags."""
+    """Pages of a part of a walk, as columns: pfn, use, type code, word, refcount, order, flags."""
 
     columns: tuple[npt.NDArray[np.integer], ...]
     unreadable: int

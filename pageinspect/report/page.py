@@ -101,7 +101,7 @@ class PageReport(Report):
         """The Coverage of the described pages."""
         unreadable = sum(not page.readable for page in self.pages)
         coverage = coverage_of(self.provenance, self.layout, len(self.pages), unreadable)
-        # A truncated core does not matter if all requested memory could be read.
+        # A core that is cut off does not matter if all requested memory could be read.
         faults = any(fact.fault is not None for page in self.pages for fact in page.facts)
         return replace(coverage, missing=self.missing, of_whole=coverage.of_whole or not faults)
 

@@ -77,7 +77,7 @@ class TraceReport(Report):
     lost: Lost
     command_status: int | None
     hwpoison: Frees = field(default_factory=Frees)
-    """Frees of hwpoison pages; these do not reach the buddy allocator, and no other count has them."""
+    """Frees of hwpoison pages, which do not reach the buddy allocator; in no other count."""
 
     @classmethod
     def of(cls, subject: TraceSubject, reading: "Reading") -> Self:

@@ -42,7 +42,13 @@ def _facts(report: Report) -> Iterator[Fact]:
             "poisoned", value=True, text="the struct page is uninitialized: all its bits are 1"
         )
     found = use(report, name)
-    yield Fact("use", found, found, "", "From the text alone: free lists and neighbouring pages are not in it.")
+    yield Fact(
+        "use",
+        found,
+        found,
+        "",
+        "From the text alone: free lists and neighbouring pages are not in it.",
+    )
     yield Fact("type", name, f"{name or 'unknown'}: {how}")
     yield from _page_line(report)
     if report.mixed:
@@ -77,7 +83,7 @@ def _whereabouts(report: Report) -> Iterator[Fact]:
 
 
 def _address(pointer: str) -> str:
-    """Return a printed pointer, and whether it is an address or a hash: %p prints 32 bits of one."""
+    """Return a printed pointer, and whether it is an address or a hash: %p prints a 32-bit hash."""
     try:
         value = int(pointer, 16)
     except ValueError:
@@ -127,7 +133,11 @@ def _word(report: Report, printed_by: Kernels, name: str | None) -> Iterator[Fac
     value = {"raw": raw, "reading": found.reading, "value": found.value}
     if found.scheme is None:
         yield Fact(
-            "word", value, f"{raw}: {candidates(found)}", raw, "Several page-type schemes are possible for this text."
+            "word",
+            value,
+            f"{raw}: {candidates(found)}",
+            raw,
+            "Several page-type schemes are possible for this text.",
         )
         return
     shown = "" if found.reading == "reset" else f" {found.value}"
@@ -138,7 +148,8 @@ def _word(report: Report, printed_by: Kernels, name: str | None) -> Iterator[Fac
         value,
         f"{raw}: {found.reading}{shown}",
         raw,
-        f"{candidates(found)}. This is the page's own word; the page_type line is that of its folio's head.",
+        f"{candidates(found)}. This is the page's own word; the page_type line is that of its "
+        "folio's head.",
     )
     if name == found.value == "zsmalloc":
         low = word & (0xFFFFFF if found.scheme.one_of else 0xFFFF)

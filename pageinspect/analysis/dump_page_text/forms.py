@@ -3,8 +3,8 @@ r"""The forms of the lines that dump_page() and bad_page() have printed since v4
 Each form has a pattern whose named groups are its fields, and the releases that print it. types.py
 narrows down the release from the forms of a report, and so finds the page-type scheme.
 
-Every pattern begins with fixed text, and every repetition has an upper bound, so that a match at one
-position takes a bounded number of steps.
+Every pattern begins with fixed text, and every repetition has an upper bound, so that a match at
+one position takes a bounded number of steps.
 """
 
 import re
@@ -185,7 +185,7 @@ _HEAD = (
             r"compound_mapcount:(?P<compound_mapcount>@INT)"
             r"(?: compound_pincount:(?P<compound_pincount>@INT))?"
         ),
-        # From v5.9 on. The one line of v5.7 and v5.8, wrapped by a mailer, has this as its second half.
+        # From v5.9 on; also the second half of the line of v5.7 and v5.8 if a mailer wraps it.
         (5, 7),
         (6, 2),
         'Since Linux kernel commit 452b557c9500 ("mm/debug: dump compound page information on a '

@@ -1,4 +1,4 @@
-"""Finds reports of dump_page() in a log, despite prefixes, wrapped lines and mixed lines of CPUs."""
+"""Finds reports of dump_page() in a log, with prefixes, wrapped lines or mixed lines of CPUs."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -253,7 +253,8 @@ class _Stream:
         elif name in ("page", "poisoned") or self._begins_without_page(name):
             if len(self._reports) == MOST_REPORTS:
                 raise PageInspectError(
-                    f"more than {number(MOST_REPORTS)} reports", "give only the part of the log that matters"
+                    f"more than {number(MOST_REPORTS)} reports",
+                    "give only the part of the log that matters",
                 )
             self._report = Report(self._before)
             self._before = {}

@@ -37,9 +37,10 @@ def use(report: Report, type_name: str | None) -> str:
 def _page_pool(report: Report) -> bool:
     """Whether the word that other pages use for lru has the page_pool signature.
 
-    Its two low bits are not part of the signature. Since Linux kernel commit ee62ce7a1d90 ("page_pool: Track
-    DMA-mapped pages and unmap them when destroying the pool") (in v6.16, and in stable releases) 32
-    bits from bit 7 on are an index; with these bits masked no list pointer equals the signature.
+    Its two low bits are not part of the signature. Since Linux kernel commit ee62ce7a1d90
+    ("page_pool: Track DMA-mapped pages and unmap them when destroying the pool") (in v6.16, and in
+    stable releases), the 32 bits from bit 7 on are an index. With these bits masked no list pointer
+    equals the signature.
     """
     words = head_words(report)
     index = ((1 << 32) - 1) << 7

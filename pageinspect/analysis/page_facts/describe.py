@@ -132,14 +132,15 @@ class _Page:
         return f"reads {words}" if words else ""
 
     def _broken(self, rules: Sequence[Contradiction], without_use: str) -> list[Fact]:
-        """Return the fact about broken rules; `without_use` is the text of those that gave no use."""
+        """Return the fact about broken rules; `without_use` is the text if they gave no use."""
         if not rules:
             return []
         return [
             Fact(
                 "breaks",
                 [rule.name for rule in rules],
-                without_use and f"{without_use} This kernel is running: the contradiction may last only a moment.",
+                without_use
+                and f"{without_use} This kernel is running: it may be so only for a moment.",
                 self._words(),
                 "The rules of `pageinspect check`, which on a running kernel reads the page again.",
             )
@@ -159,7 +160,7 @@ class _Page:
                 freeing,
                 "yes: its type is set and it has no references" if freeing else "no",
                 f"type {self.type_name}, refcount {int(self.pages.head_refcount[self.i])}",
-                "Its type is set, it has no references, and pages of this type normally have references.",
+                "Its type is set, it has no references, and pages of this type usually have some.",
             )
         ]
 
@@ -191,7 +192,9 @@ class _Page:
         if self.tail:
             of_head = int(pages.head_refcount[i])
             raw = f"{of_head & 0xFFFFFFFF:#010x}"
-            facts.append(Fact("head_refcount", of_head, str(of_head), raw, "_refcount of the head."))
+            facts.append(
+                Fact("head_refcount", of_head, str(of_head), raw, "_refcount of the head.")
+            )
         large = bool(pages.folio_order[i])
         return facts + mapcounts(
             self.layout, int(pages.word[i]), self.code, self.of_head, large=large
@@ -261,8 +264,9 @@ class _Page:
                 f"{self.head:#x}",
                 f"{self.own(compound):#x}",
                 "The compound word of a tail has bit 0 set, and the other bits point to the head. "
-                'Since Linux kernel commit 8c846c879e22 ("mm: rework compound_head() for power-of-2 '
-                'sizeof(struct page)") (in v7.1), they may be a mask for the address of the tail.',
+                'Since Linux kernel commit 8c846c879e22 ("mm: rework compound_head() for '
+                'power-of-2 sizeof(struct page)") (in v7.1), they may be a mask for the '
+                "address of the tail.",
             ),
             Fact(
                 "index_in_folio",
@@ -330,7 +334,7 @@ class _Page:
                     lambda kernel: kernel.slab_cache(head),
                     str,
                     f"{head:#x}",
-                    "The name of the struct kmem_cache that slab_cache of its struct slab points to.",
+                    "The name of the struct kmem_cache that its struct slab points to.",
                 )
             )
         else:
@@ -338,7 +342,12 @@ class _Page:
         if layout.memcg is not None and self.of_head(layout.memcg) and self.type_name != "slab":
             data = self.of_head(layout.memcg)
             facts.append(
-                _hex("memcg_data", data, "The low bits are flags: what kind of structure the word points to.", f"{data:#x}")
+                _hex(
+                    "memcg_data",
+                    data,
+                    "The low bits are flags: what kind of structure the word points to.",
+                    f"{data:#x}",
+                )
             )
             facts.append(
                 self.from_kernel(
@@ -375,10 +384,12 @@ class _Page:
                     lambda kernel: kernel.file_of(mapping),
                     lambda file: ", ".join(f"{k} {v}" for k, v in file.items()) or "no inode",
                     f"{mapping:#x}",
-                    "host of the struct address_space: its superblock, its inode number and one of its names.",
+                    "host of the struct address_space: its superblock, inode number and one name.",
                 )
             )
-        return facts + self._index("index of the head: its offset in the file or mapping, in pages.")
+        return facts + self._index(
+            "index of the head: its offset in the file or mapping, in pages."
+        )
 
     def _index(self, rule: str) -> list[Fact]:
         offset = self.layout.index
@@ -404,7 +415,7 @@ class _Page:
                     {"start": start, "order": order},
                     f"from {start:#x}, order {order}",
                     "",
-                    "The last free block that begins at or before the page, if it extends to the page.",
+                    "The nearest free block that begins at or before the page, if it contains it.",
                 )
             )
         if pages.on_pcp_list[i]:
@@ -420,8 +431,8 @@ class _Page:
                     f"{which}, from {start:#x}, order {order}",
                     "",
                     "The free lists of every CPU and zone were followed. Since Linux kernel commit "
-                    '8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") (in v6.15), zones also '
-                    "have trylock lists.",
+                    '8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") (in v6.15), zones '
+                    "also have trylock lists.",
                 )
             )
         return facts

@@ -40,6 +40,6 @@ def meanings(layout: PageLayout, flags: list[str], use: str) -> dict[str, str]:
     """Return the meanings of those flags that have another meaning in pages of this use."""
     known = _MEANINGS.get(use, {})
     if layout.movable_tag:
-        # In kernels with a tag in mapping, these flags do not have the meanings about movable pages.
+        # In kernels with a tag in mapping, no flag marks pages that their owner can move.
         known = {name: text for name, text in known.items() if "movable" not in text}
     return {flag: known[flag] for flag in flags if flag in known}

@@ -163,7 +163,7 @@ class _Table(Format):
         _prose(view.lines_after(), stream)
 
     def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:
-        """Write the header; return the function that writes rows, with the columns' fixed widths."""
+        """Write the header; return the function that writes rows, in columns of fixed width."""
         wide = [replace(c, width=c.width and max(c.width, len(c.name))) for c in table.columns]
         below = [i for i, column in enumerate(wide) if column.below]
         chosen = _shown_columns(wide, [column.width or len(column.name) for column in wide])

@@ -174,7 +174,7 @@ def test_where_nothing_runs_a_task_is_seen_that_has_some_in_hand() -> None:
     assert check("table", two, marking=one, table=21).verdict == "differs"
     why = check("slab", two, marking=marking("free_slab", "allocate_slab"), slab=116).why
     assert why == (
-        "+16: 2 tasks are in allocate_slab, free_slab, where they are marked and counted: 16 pages "
+        "+16: 2 tasks are in allocate_slab, free_slab, which marks and counts pages: 16 pages "
         "at most"
     )
 
@@ -234,7 +234,7 @@ def test_remarks() -> None:
     assert lines == (
         "buddy 1,000 = NR_FREE_PAGES (verified)",
         "anon + ksm 500 = NR_ANON_MAPPED (verified)",
-        "table 21, NR_PAGETABLE 20 (differs: +1: nothing known allows that)",
+        "table 21, NR_PAGETABLE 20 (differs: +1: no known cause)",
         "buddy 1,005, NR_FREE_PAGES 1,000 before and 1,010 after (verified)",
     )
 

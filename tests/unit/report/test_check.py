@@ -252,7 +252,7 @@ def test_json_has_every_violation_and_every_counter_check() -> None:
 def test_table_shows_a_few_pages_of_each_rule_within_80_columns() -> None:
     text = rendered(report(BROKEN, VERIFIED, DIFFERS), "table")
     assert max(map(len, text.splitlines())) <= 80
-    assert "odd-word: The page_type word is neither" in text
+    assert "odd-word: The page_type word is not a type" in text
     assert "0x1009" in text
     assert "0x100a" not in text
     assert "- and 2 more: --format json" in text
