@@ -146,7 +146,7 @@ RULES = (
         "type, and is not a tail of a compound page. No field of struct page shows this: the lists "
         "are followed.",
         'Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") '
-        "(in v6.15) there are trylock lists",
+        "(in v6.15), zones have trylock lists",
         lambda pages: pages.on_pcp_list,
         (CheckedColumns.on_pcp_list,),
     ),
@@ -155,7 +155,7 @@ RULES = (
         "Its folio has this page type. Instead of a type, slab is a flag up to v6.9, and hugetlb "
         "is a compound destructor or a flag up to v6.8.",
         'Since Linux kernel commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") '
-        "(in v4.18)",
+        "(in v4.18), types are in the page_type word",
         _typed,
         (CheckedColumns.code,),
     ),
@@ -172,7 +172,7 @@ RULES = (
         "Its folio is referenced and has the signature of a network page_pool (pp_magic) in the "
         "word that other pages use for lru.",
         'Since Linux kernel commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them '
-        'when destroying the pool") (in v6.16) the signature leaves bits for an index',
+        'when destroying the pool") (in v6.16), some bits of the signature word are an index',
         _page_pool,
         (HEAD_POOL, CheckedColumns.head_refcount),
     ),

@@ -68,7 +68,7 @@ _MAPPING_PRINTED = (
 )
 _COMPOUND = (
     'Since Linux kernel commit 6197ab984b41 ("mm: improve dump_page() for compound pages") '
-    "(in v5.7), which also has mapping hashed"
+    "(in v5.7), which also prints a hash of mapping"
 )
 _MAPPING_CHECKED = (
     'Since Linux kernel commit 002ae7057069 ("mm, dump_page: do not crash with invalid mapping '
@@ -85,9 +85,9 @@ _ROBUST = (
 )
 _FLAGS_COMMIT = (
     'Since Linux kernel commit 76a1850e4572 ("mm/debug.c: __dump_page() prints an extra line") '
-    "(in v5.4) anon and ksm stand in the line of the flags, and other pages without a mapping have "
-    'no such line until Linux kernel commit 5b57b8f22709 ("mm/debug.c: always print flags in '
-    'dump_page()") (in v5.6, and in stable releases of v5.4 and v5.5)'
+    "(in v5.4), anon and ksm are in the same line as the flags, and other pages without a mapping "
+    'have no flags line. Since Linux kernel commit 5b57b8f22709 ("mm/debug.c: always print flags '
+    'in dump_page()") (in v5.6, and in stable releases of v5.4 and v5.5), they have one'
 )
 
 _PAGE = (
