@@ -1,1 +1,1 @@
-"""What columns of pages add up to. Nothing in here imports drgn."""
+"""Computes results from columns of pages: totals, counter checks, facts. No module imports drgn."""

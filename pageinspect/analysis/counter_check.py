@@ -1,10 +1,9 @@
 """Compares page totals with the kernel's own counters.
 
-A total is verified when it lies between what the kernel counted before the walk and after it; in a
-core the two are one number. It is explained when it is off in a way, and by no more, than a
-tolerance allows; the tolerances are in this file. A tolerance needs a reason that was read: a lock
-that is held, a task that is in the code that marks pages. Any other total differs: struct pages and
-counters contradict each other.
+A total is verified if it lies between the kernel's counter before the walk and the one after it; in
+a core the two are equal. It is explained if its difference is within a tolerance of this file. A
+tolerance needs a cause that was read from the kernel: a lock that is held, or a task in the code
+that marks pages. Any other total differs: struct pages and counters contradict each other.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,24 +21,24 @@ Verdict = Literal["verified", "explained", "differs"]
 
 @dataclass(frozen=True, slots=True)
 class CounterCheck:
-    """One total, in pages: as `counted` in the uses named, and as the kernel has it."""
+    """One total, in pages: `counted` is from the walk, in these `uses`; `kernel` is the counter."""
 
     name: str
     uses: tuple[str, ...]
     counter: str
-    """Where the kernel's number comes from."""
+    """The name of the kernel's counter, or how it is computed."""
     counted: int
     before: int
-    """What the kernel said before the walk; of a core the same as `kernel`."""
+    """The kernel's counter before the walk; in a core equal to `kernel`."""
     kernel: int
-    """What it said after the walk."""
+    """The kernel's counter after the walk."""
     verdict: Verdict
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Why a count may be off, and how far: by `fewest` to `most` pages more than the kernel's."""
+    """A permitted difference of total minus counter: `fewest` to `most` pages, and the reason."""
 
     fewest: int
     most: int
@@ -47,8 +46,8 @@ class Tolerance:
 
 
 Marking = Callable[[], Mapping[str, Sequence[str]]]
-"""Returns, by the name of the check, the functions in which tasks mark or count such pages: one for
-each task that is in such code."""
+"""Returns, by the name of the check, one function per task that is marking or counting such pages:
+the function on its stack that does so."""
 
 
 def _no_tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
@@ -56,20 +55,20 @@ def _no_tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """What one counter check is made from."""
+class _Comparison:
+    """The description of one counter check."""
 
     name: str
     uses: tuple[str, ...]
     counter: str
     kernel: Callable[[Counters], int]
-    in_hand: int = 0
-    """Pages that one task may have marked and not yet counted, or the other way round."""
+    in_transit: int = 0
+    """Pages that one task may have marked but not yet counted, or counted but not yet marked."""
     tolerances: Callable[[Totals, Counters], Iterable[Tolerance]] = _no_tolerances
     counted: int | None = None
-    """The count, where it is not that of the uses."""
+    """The total, if it is not the sum of the uses."""
     flaw: str = ""
-    """Why the kernel's number cannot be right."""
+    """Why the kernel's counter is invalid; empty if it is valid."""
 
 
 def _of(*names: str) -> Callable[[Counters], int]:
@@ -103,19 +102,19 @@ def _pcp_tolerances(totals: Totals, counters: Counters) -> Iterator[Tolerance]:
         yield Tolerance(
             totals.on_trylock,
             totals.on_trylock,
-            f"no count has {counted_as(totals.on_trylock, 'page')} on trylock lists",
+            f"{counted_as(totals.on_trylock, 'page', 'are')} on trylock lists, not in pcp->count",
         )
     yield from _list_tolerances(totals, counters)
 
 
 def _slab_tolerances(totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
-    # Where they have a type, that is counted with slab.
+    # If large kmalloc is a page type, its pages are added to those of slab.
     if "large_kmalloc" not in totals.known and totals.compound_kernel:
         yield Tolerance(
             -totals.compound_kernel,
             0,
-            "the kernel counts large kmalloc as slab; its pages have no type here: at most the "
-            f"{number(totals.compound_kernel)} in compound pages of use kernel",
+            "the kernel counts large kmalloc as slab, but here its pages have the use kernel: at "
+            f"most the {counted_as(totals.compound_kernel, 'page')} of that use in compound pages",
         )
 
 
@@ -125,7 +124,7 @@ def _anon_tolerances(totals: Totals, _counters: Counters) -> Iterator[Tolerance]
             0,
             totals.unmapped_anon,
             f"{counted_as(totals.unmapped_anon, 'page', 'are')} not mapped (in the swap cache, or "
-            "about to be freed), and the kernel counts mapped ones",
+            "about to be freed), and the kernel counts only mapped pages",
         )
 
 
@@ -134,15 +133,15 @@ def _file_tolerances(totals: Totals, counters: Counters) -> Iterator[Tolerance]:
         yield Tolerance(
             -totals.swapcache,
             totals.file_off_lru,
-            f"{counted_as(totals.swapcache, 'page')} are in the swap cache, which NR_FILE_PAGES "
-            "has and this kernel counts nowhere else",
+            f"{counted_as(totals.swapcache, 'page', 'are')} in the swap cache: NR_FILE_PAGES "
+            "includes them, and this kernel has no counter for them alone",
         )
     if totals.file_off_lru:
         yield Tolerance(
             0,
             totals.file_off_lru,
-            f"{counted_as(totals.file_off_lru, 'page', 'are')} on no LRU list: a driver's, with "
-            "the mapping of its file, are not counted by the kernel",
+            f"{counted_as(totals.file_off_lru, 'page', 'are')} not on an LRU list: the kernel does "
+            "not count pages of drivers that have the mapping of the driver's file",
         )
 
 
@@ -152,43 +151,45 @@ def _offline_tolerances(totals: Totals, counters: Counters) -> Iterator[Toleranc
         yield Tolerance(
             0,
             totals.uses.get("offline", 0),
-            f"{drivers} may have marked them, and no counter has those",
+            f"{drivers} may have marked pages offline, which no counter includes",
         )
 
 
 def _movable_tolerances(totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
     movable = totals.uses.get("movable_ops", 0)
     if movable:
-        yield Tolerance(0, movable, "other movable pages, such as z3fold's, are among them")
+        yield Tolerance(0, movable, "pages of other drivers, such as z3fold, may be among them")
 
 
-def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
-    """Yield the lines that this kernel has counters for."""
+def _comparisons(totals: Totals, counters: Counters) -> Iterator[_Comparison]:
+    """Yield the comparisons that this kernel has counters for."""
     items = counters.items
-    yield _Line("buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_tolerances)
-    yield _Line("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _pcp_tolerances)
+    yield _Comparison(
+        "buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_tolerances
+    )
+    yield _Comparison("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _pcp_tolerances)
     # Since Linux kernel commit d42f3245c7e2 ("mm: memcg: convert vmstat slab counters to bytes")
     # (in v5.9) the names end in _B.
     slab = [f"NR_SLAB_{kind}_B" for kind in ("RECLAIMABLE", "UNRECLAIMABLE")]
     if slab[0] not in items:
         slab = [name.removesuffix("_B") for name in slab]
     slab_uses = ("slab", "large_kmalloc") if "large_kmalloc" in totals.known else ("slab",)
-    yield _Line("slab", slab_uses, " + ".join(slab), _of(*slab), 8, _slab_tolerances)
-    yield _Line("table", ("table",), "NR_PAGETABLE", _of("NR_PAGETABLE"), 2)
+    yield _Comparison("slab", slab_uses, " + ".join(slab), _of(*slab), 8, _slab_tolerances)
+    yield _Comparison("table", ("table",), "NR_PAGETABLE", _of("NR_PAGETABLE"), 2)
     if "NR_ZSPAGES" in items:
         typed = "zsmalloc" in totals.known
         name = "zsmalloc" if typed else "movable_ops"
         tolerances = _no_tolerances if typed else _movable_tolerances
-        yield _Line(name, (name,), "NR_ZSPAGES", _of("NR_ZSPAGES"), 1, tolerances)
-    yield _Line(
+        yield _Comparison(name, (name,), "NR_ZSPAGES", _of("NR_ZSPAGES"), 1, tolerances)
+    yield _Comparison(
         "anon", ("anon", "ksm"), "NR_ANON_MAPPED", _of("NR_ANON_MAPPED"), 32, _anon_tolerances
     )
-    yield _Line("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
-    yield from _file_line(items.keys())
+    yield _Comparison("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
+    yield from _file_comparison(items.keys())
     # Since Linux kernel commit b6038942480e ("mm: memcg: add swapcache stat for memcg v2")
     # (in v5.12).
     if "NR_SWAPCACHE" in items and totals.swapcache is not None:
-        yield _Line(
+        yield _Comparison(
             "swapcache",
             (),
             "NR_SWAPCACHE",
@@ -198,13 +199,13 @@ def _lines(totals: Totals, counters: Counters) -> Iterator[_Line]:
         )
     if counters.hugetlb is not None:
         flaw = counters.hugetlb_flaw
-        yield _Line("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0, flaw=flaw)
-    yield from _balloon_line(counters)
+        yield _Comparison("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0, flaw=flaw)
+    yield from _balloon_comparison(counters)
 
 
-def _file_line(items: Iterable[str]) -> Iterator[_Line]:
+def _file_comparison(items: Iterable[str]) -> Iterator[_Comparison]:
     others = [name for name in ("NR_SHMEM", "NR_SWAPCACHE") if name in items]
-    yield _Line(
+    yield _Comparison(
         "file",
         ("file",),
         " - ".join(["NR_FILE_PAGES", *others]),
@@ -214,109 +215,125 @@ def _file_line(items: Iterable[str]) -> Iterator[_Line]:
     )
 
 
-def _balloon_line(counters: Counters) -> Iterator[_Line]:
+def _balloon_comparison(counters: Counters) -> Iterator[_Comparison]:
     if "NR_BALLOON_PAGES" in counters.items:
         name = "NR_BALLOON_PAGES"
-        yield _Line("offline", ("offline",), name, _of(name), 1, _offline_tolerances)
+        yield _Comparison("offline", ("offline",), name, _of(name), 1, _offline_tolerances)
     elif counters.inflated is not None:
         name = "BALLOON_INFLATE - BALLOON_DEFLATE"
-        yield _Line(
+        yield _Comparison(
             "offline", ("offline",), name, lambda c: c.inflated or 0, 1, _offline_tolerances
         )
 
 
-def _moving_excuse(line: _Line, before: Counters, after: Counters) -> Iterator[Tolerance]:
-    """Yield what a running kernel may have changed while it was walked."""
+def _turnover_tolerance(
+    comparison: _Comparison, before: Counters, after: Counters
+) -> Iterator[Tolerance]:
+    """Yield the tolerance for pages that a running kernel allocated or freed during the walk."""
     turnover = after.turnover - before.turnover
     if turnover <= 0:
         return
-    # CPU lists take pages from the buddy and give them back without an event.
-    most = turnover + (before.pcp + after.pcp if line.name in ("buddy", "pcp") else 0)
+    # Pages move between the buddy allocator and per-CPU lists without an event.
+    most = turnover + (before.pcp + after.pcp if comparison.name in ("buddy", "pcp") else 0)
     why = f"{counted_as(turnover, 'page', 'were')} allocated or freed during the walk"
     yield Tolerance(-most, most, why)
 
 
-def _in_hand_excuse(
-    line: _Line, counters: Counters, marking: Marking | None
+def _transit_tolerance(
+    comparison: _Comparison, counters: Counters, marking: Marking | None
 ) -> Iterator[Tolerance]:
-    """Yield what is marked and not yet counted, or the other way round.
+    """Yield the tolerance for pages that are marked but not yet counted, or the other way round.
 
-    Of a running kernel that may be so on any CPU; of one that stands still it shows.
+    On a running kernel every CPU may have such pages. On a stopped one the stacks show which tasks
+    do.
     """
-    if not line.in_hand:
+    if not comparison.in_transit:
         return
     if marking is None:
-        most = line.in_hand * counters.cpus
-        why = f"{counted_as(counters.cpus, 'CPU')} may be marking or counting them"
+        most = comparison.in_transit * counters.cpus
+        why = f"{counted_as(counters.cpus, 'CPU')} may be marking or counting pages"
     else:
-        functions = marking().get(line.name, ())
-        most = line.in_hand * len(functions)
+        functions = marking().get(comparison.name, ())
+        most = comparison.in_transit * len(functions)
         tasks = "a task is" if len(functions) == 1 else f"{len(functions)} tasks are"
-        why = f"{tasks} in {', '.join(sorted(set(functions)))}, where they are marked and counted"
+        why = f"{tasks} in {', '.join(sorted(set(functions)))}, which marks and counts pages"
     if most:
         yield Tolerance(-most, most, f"{why}: {counted_as(most, 'page')} at most")
 
 
-def _book(
-    line: _Line, totals: Totals, before: Counters, after: Counters, marking: Marking | None
+def _compared(
+    comparison: _Comparison,
+    totals: Totals,
+    before: Counters,
+    after: Counters,
+    marking: Marking | None,
 ) -> CounterCheck:
-    counted = line.counted
+    counted = comparison.counted
     if counted is None:
-        # Where a page can have several types, its use names them all.
-        counted = sum(n for use, n in totals.uses.items() if set(use.split("+")) & set(line.uses))
-    first, last = line.kernel(before), line.kernel(after)
+        # In a bit scheme a page may have several types: its use is "table+kmemcg", for example.
+        counted = sum(
+            n for use, n in totals.uses.items() if set(use.split("+")) & set(comparison.uses)
+        )
+    first, last = comparison.kernel(before), comparison.kernel(after)
     low, high = sorted((first, last))
     verdict: Verdict
-    if line.flaw:
-        verdict, why = "differs", line.flaw
+    if comparison.flaw:
+        verdict, why = "differs", comparison.flaw
     elif low <= counted <= high:
         verdict = "verified"
-        why = f"{' and '.join(line.uses)} together" if len(line.uses) > 1 else ""
+        why = f"{' and '.join(comparison.uses)} together" if len(comparison.uses) > 1 else ""
     else:
         nearest = high if counted > high else low
         off = counted - nearest
-        tolerances = _tolerances(line, totals, before, after, marking)
+        tolerances = _tolerances(comparison, totals, before, after, marking)
         tolerance = next((e for e in tolerances if e.fewest <= off <= e.most), None)
         verdict = "explained" if tolerance else "differs"
         from_which = "" if low == high else f" from {number(nearest)}"
         reason = tolerance.why if tolerance else _no_reason(totals)
         why = f"{off:+,}{from_which}: {reason}"
-    return CounterCheck(line.name, line.uses, line.counter, counted, first, last, verdict, why)
+    return CounterCheck(
+        comparison.name, comparison.uses, comparison.counter, counted, first, last, verdict, why
+    )
 
 
 def _no_reason(totals: Totals) -> str:
     damaged = totals.uses.get("conflict", 0)
     if not damaged:
-        return "nothing known allows that"
+        return "no known cause"
     pages = counted_as(damaged, "page")
-    return f"nothing known allows that, but {pages} of use conflict may be missing in the count"
+    return f"no known cause, but {pages} of use conflict may be missing from the total"
 
 
 def _tolerances(
-    line: _Line, totals: Totals, before: Counters, after: Counters, marking: Marking | None
+    comparison: _Comparison,
+    totals: Totals,
+    before: Counters,
+    after: Counters,
+    marking: Marking | None,
 ) -> Iterator[Tolerance]:
-    """Yield one by one what may be: whose tasks are in which code is looked for last."""
-    yield from line.tolerances(totals, after)
-    yield from _moving_excuse(line, before, after)
-    yield from _in_hand_excuse(line, after, marking)
+    """Yield the tolerances. Those that need the stacks of all tasks, which are slow, come last."""
+    yield from comparison.tolerances(totals, after)
+    yield from _turnover_tolerance(comparison, before, after)
+    yield from _transit_tolerance(comparison, after, marking)
 
 
-def balance(
+def compare_counters(
     totals: Totals, before: Counters, after: Counters, marking: Marking | None = None
 ) -> tuple[CounterCheck, ...]:
-    """Return the counter checks of a whole machine: its totals beside its counters, read twice.
+    """Return the counter checks of a whole machine.
 
-    `marking` tells of a machine that stands still; it is called when a total is off.
+    `before` and `after` are the counters read before and after the walk. `marking` is None for a
+    running machine; it is called only if a total is not verified.
     """
     return tuple(
-        _book(line, totals, before, after, marking)
-        for line in _lines(totals, before)
-        if totals.told is None or totals.told.issuperset(line.uses)
+        _compared(comparison, totals, before, after, marking)
+        for comparison in _comparisons(totals, before)
+        if totals.counted_uses is None or totals.counted_uses.issuperset(comparison.uses)
     )
 
 
 def remarks(checks: Iterable[CounterCheck]) -> tuple[str, ...]:
-    """Return a line for each counter check: buddy 343,661 = NR_FREE_PAGES (verified)."""
+    """Return a line per counter check, such as: buddy 343,661 = NR_FREE_PAGES (verified)."""
     return tuple(map(_remark, checks))
 
 

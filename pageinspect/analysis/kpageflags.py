@@ -1,7 +1,7 @@
-"""What /proc/kpageflags and /proc/kpagecount would say of each page, as that kernel says it.
+"""Computes the entries of /proc/kpageflags and /proc/kpagecount that the kernel would return.
 
-This follows fs/proc/page.c with its quirks, which is another question than what a page is used for:
-see classify. What changed between kernels is decided once, by features, into `Rules`.
+This reproduces fs/proc/page.c with its quirks; the use of a page is a different question, see
+classify. `Rules` has the differences between kernels, which are detected once by features.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ _ANON, _KSM = np.uint64(1), np.uint64(3)
 def length(memory_map: MemoryMap) -> int:
     """Return the number of entries of both files: up to the end of the last memory section.
 
-    Raises PageInspectError when the kernel does not say where its memory ends.
+    Raises PageInspectError if max_pfn is not known.
     """
     if not memory_map.max_pfn:
         raise PageInspectError(
@@ -42,7 +42,7 @@ def _bit(words: Words, bit: int | None) -> Mask:
 
 
 def _int_at(words: Words, offset: int) -> npt.NDArray[np.int32]:
-    """Return the int at byte `offset` of the 64-bit words that hold it."""
+    """Return the int at byte `offset` of struct page, from the 64-bit words that contain it."""
     return (words >> np.uint64(8 * (offset % 8))).astype(np.uint32).view(np.int32)
 
 
@@ -95,9 +95,9 @@ class KpageColumns:
         pages, rules, layout = self._pages, self._rules, self._pages.layout
         typed = self._word < rules.typed_below
         counts = np.where(typed, np.int32(0), self._word + np.int32(1))
-        # Of compound pages, mappings of the whole count for each page. While PG_double_map was
-        # there the pages of a file's huge page counted them themselves, and anonymous ones that
-        # were mapped both ways counted one too many.
+        # A mapping of a whole compound page counts for each of its pages. In kernels with
+        # PG_double_map, the pages of a file's huge page already include such mappings, and pages
+        # of an anonymous one that is mapped both ways count one too many.
         entire = self._compound.copy()
         if rules.double_map is not None:
             entire &= ((pages.mapping & _ANON) != 0) | self._huge
@@ -121,28 +121,28 @@ class KpageColumns:
         return self._of_folio(offset)
 
     def _mapped(self) -> Mask:
-        """Return where folio_mapped() holds."""
+        """Return where the kernel's folio_mapped() is true."""
         layout = self._pages.layout
         small = self._of_folio(layout.page_type) >= 0
         if layout.large_mapcount is not None:
             large = self._of_folio(layout.large_mapcount) >= 0
         else:
-            # Before large folios counted the mappings of their pages in one place, as they do
-            # since the rewrite, either the whole was mapped or any of its pages.
+            # Without _large_mapcount, a folio is mapped if it is mapped as a whole or if any of
+            # its pages is.
             large = self._entire_mapcount() >= 0
             if layout.nr_pages_mapped is not None:
                 large |= self._of_folio(layout.nr_pages_mapped) > 0
             else:
                 large |= self._any_page_mapped() & ~self._huge
         mapped: Mask = np.where(self._compound, large, small)
-        # Where slab is a flag, it overlays the mapcount.
+        # If slab is a flag, a slab page uses the mapcount word for other data.
         return mapped & ~self._slab if layout.slab is not None else mapped
 
     def _any_page_mapped(self) -> Mask:
-        """Return where any page of the compound page has a mapcount; its head in the batch."""
+        """Return where any page of the compound page is mapped, if its head is in the batch."""
         pages = self._pages
         index = pages.heads - pages.batch.first
-        # Only hugetlb pages are larger than a batch, and these are not asked this.
+        # Only hugetlb pages are larger than a batch, and the caller excludes these.
         inside = (index >= 0) & (index < len(pages))
         any_page = np.zeros(len(pages), np.bool_)
         any_page[index[inside & (self._word >= 0)]] = True
@@ -151,14 +151,14 @@ class KpageColumns:
         return spread
 
     def _thp_and_zero(self, anon: Mask) -> tuple[Mask, Mask]:
-        """Return where THP and ZERO_PAGE are set: the one after the other, hugetlb before both."""
+        """Return where THP and ZERO_PAGE are set; neither is set on hugetlb pages."""
         pages, rules, memory_map = self._pages, self._rules, self._pages.memory_map
         pfns = np.arange(pages.batch.first, pages.batch.first + len(pages))
         if rules.by_folio:
             first_tail = pages.of_head(pages.layout.struct_size + pages.layout.flags)
             thp = self._compound & _bit(first_tail, rules.large_rmappable)
         else:
-            # A guess of those kernels: drivers' compound pages are neither.
+            # These kernels take a compound page on an LRU list, or an anonymous one, for a THP.
             thp = self._compound & (pages.head_flag("lru") | anon)
         thp &= ~self._huge
         left = ~self._huge & ~thp
@@ -169,7 +169,7 @@ class KpageColumns:
         return thp | huge_zero, huge_zero | zero
 
     def _free(self) -> Mask:
-        """Return where the page begins a free block, or lies in one without references."""
+        """Return where the page is the first of a free block, or in one and without references."""
         pages = self._pages
         return self._own_type("buddy") | ((pages.block >= 0) & (pages.head_refcount == 0))
 
@@ -191,7 +191,7 @@ class KpageColumns:
         return self._is_type(name, self._of_folio(self._pages.layout.page_type))
 
     def _poisoned(self) -> Mask:
-        """Return PG_hwpoison: of the folio for hugetlb since the rewrite, of the page else."""
+        """Return PG_hwpoison of the page; for hugetlb in kernels with `by_folio`, of the folio."""
         pages, bit = self._pages, self._rules.hwpoison
         own = _bit(pages.flags, bit)
         if not self._rules.by_folio:
@@ -201,7 +201,7 @@ class KpageColumns:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive entries of both files. `unreadable` is how many of them could not be read."""
+    """Consecutive entries of both files; `unreadable` is the number of unreadable struct pages."""
 
     flags: Words
     counts: Words
@@ -222,10 +222,10 @@ def entries(rules: Rules, online: Online, end: int, pages: Pages) -> tuple[int, 
 
 
 def pieces(rules: Rules, end: int, parts: Iterable[tuple[int, Piece]]) -> Iterator[Piece]:
-    """Yield both files' entries from pfn 0 to `end`, a section at most at a time.
+    """Yield the entries of both files from pfn 0 to `end`, at most a memory section at a time.
 
-    `parts` are what entries() gives of the pages of the pfns of `Online.ranges` that have a struct
-    page, in pfn order.
+    `parts` are the results of entries() for the pfns of `Online.ranges` that have a struct page,
+    in pfn order.
     """
     position = 0
     for first, piece in parts:

@@ -1,18 +1,18 @@
-"""What each process uses of memory, as /proc/PID/smaps_rollup counts it, from page tables.
+"""Computes the memory use of each process from page tables, as /proc/PID/smaps_rollup counts it.
 
-Entries of page tables come in parts, which are gone through twice: once to count how often each
-page is mapped, once to share it out. Memory is one byte and one count per page of the machine.
+Page-table entries come in parts. Two passes are made over them: the first counts the mappings of
+each page, the second divides each page among its mappings. This takes five bytes per page of the
+machine.
 
-- Rss is what is mapped and counted on a page: neither the zero page, nor memory without struct
-  pages, nor huge pages of hugetlb.
-- Pss shares a page out by how often it is mapped, by all processes together; Uss is what is mapped
-  once. Entries that are not present, such as those of pages under migration, count whole for Pss
-  and not for Uss.
-- Pages with a hardware error are left out, as in the mm's own counters. Since Linux kernel commit
-  07a57a338adb ("mm,swapops: update check in is_pfn_swap_entry for hwpoison entries") (in v6.9)
-  smaps counts them.
-- Swap is what page tables say. smaps adds pages of shmem that are swapped out, which are in no page
-  table.
+- Rss is mapped memory, without the zero page, memory without struct pages, and hugetlb.
+- Pss divides each page by the number of its mappings in all processes. Uss is pages with one
+  mapping. Entries that are not present, such as those of pages under migration, count fully for
+  Pss and not for Uss.
+- Pages with a hardware error are excluded, as in the mm's own counters. Since Linux kernel commit
+  07a57a338adb ("mm,swapops: update check in is_pfn_swap_entry for hwpoison entries") (in v6.9),
+  smaps includes them.
+- Swap is the swap entries in page tables. smaps also includes swapped-out pages of shmem, which
+  have no entry in a page table.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,27 +32,27 @@ from ..model.processes import Process
 Bytes = npt.NDArray[np.int64]
 
 _PSS_SHIFT = 12
-"""The kernel keeps this many bits of a page's share behind the point."""
+"""Fraction bits of a page's share: PSS_SHIFT of the kernel."""
 _HUGE_ORDER = 9
 _BLOCKS_AT_ONCE = 1 << 10
-"""Blocks of 512 pages that are shared out at once."""
+"""Blocks of 512 pages that are processed at once."""
 _WHOLE = PAGE_SIZE << _PSS_SHIFT
 
 
 class PageClass:
-    """What a page counts as in a process that maps it; one number for each pfn."""
+    """The counter of an mm that a mapped page belongs to; one number per pfn."""
 
     FILE: Final = 0
-    """Every page that is none of the others, those of the kernel that are mapped as well."""
+    """Every page that is in no other class, including mapped pages of the kernel."""
     ANON: Final = 1
     SHMEM: Final = 2
     HUGETLB: Final = 3
     UNCOUNTED: Final = 4
-    """The zero page, the huge zero page, and what has no struct page."""
+    """The zero page, the huge zero page, and memory without struct pages."""
 
 
 _COUNTED = 3
-"""Classes below are counted."""
+"""Classes below this one count for Rss."""
 _CLASS_OF_USE = {
     "anon": PageClass.ANON,
     "hugetlb": PageClass.HUGETLB,
@@ -64,7 +64,7 @@ _CLASS_OF_USE = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Usage:
-    """Bytes of each mm, (mms,)."""
+    """Memory use in bytes: arrays with one entry per mm, (mms,) int64."""
 
     anon: Bytes
     file: Bytes
@@ -73,8 +73,8 @@ class Usage:
     uss: Bytes
     swap: Bytes
     anon_huge: Bytes
-    """Mapped by an entry of 2 MiB or more: AnonHugePages of smaps; then FilePmdMapped, and
-    ShmemPmdMapped."""
+    """Mapped by entries of 2 MiB or more: AnonHugePages of smaps. `file_huge` is FilePmdMapped, and
+    `shmem_huge` is ShmemPmdMapped."""
     file_huge: Bytes
     shmem_huge: Bytes
     hugetlb: Bytes
@@ -82,7 +82,7 @@ class Usage:
 
     @property
     def rss(self) -> Bytes:
-        """Bytes in memory."""
+        """The resident set size, in bytes."""
         return self.anon + self.file + self.shmem
 
     @property
@@ -92,15 +92,15 @@ class Usage:
 
 
 def usage_of(parts: Iterable[Entries], classes: npt.NDArray[np.uint8], mms: int) -> Usage:
-    """Return what each of so many mms uses.
+    """Return the memory use of each of `mms` mms.
 
-    `parts` is gone through twice. `classes` has the PageClass of each pfn, from 0; those beyond
-    its end are UNCOUNTED, but for memory of devices.
+    `parts` is iterated twice. `classes`, uint8, has the PageClass of each pfn from 0; pfns beyond
+    its end are UNCOUNTED, except device memory.
     """
     sums = _Sums(classes, mms)
     for part in parts:
         sums.count(part)
-    sums.counted()
+    sums.finish_counting()
     for part in parts:
         sums.share_out(part)
     return sums.usage()
@@ -109,7 +109,7 @@ def usage_of(parts: Iterable[Entries], classes: npt.NDArray[np.uint8], mms: int)
 def mapped_by(
     parts: Iterable[Entries], processes: Iterable[Process], pfn: int
 ) -> list[tuple[int, int]]:
-    """Return pid and virtual address of each mapping of a page, sorted; SPECIAL ones as well."""
+    """Return (pid, virtual address) of each mapping of a page, sorted, with SPECIAL ones."""
     pids: dict[int, list[int]] = {}
     for process in processes:
         if process.mm is not None:
@@ -127,9 +127,9 @@ def mapped_by(
 def page_classes(
     memory_map: MemoryMap, pages: Iterable[SelectedPages], name_of: Callable[[int], str]
 ) -> npt.NDArray[np.uint8]:
-    """Return the PageClass of each pfn from 0, of columns or runs of all pages.
+    """Return the PageClass of each pfn from 0, uint8, from the columns or runs of all pages.
 
-    `name_of` gives the name of a value of the column `use`.
+    `name_of` returns the name of a value of the column `use`.
     """
     size = max((end for _, end in memory_map.spanned), default=0)
     classes = np.full(size, PageClass.UNCOUNTED, np.uint8)
@@ -149,16 +149,16 @@ class _Sums:
     def __init__(self, classes: npt.NDArray[np.uint8], mms: int) -> None:
         self._classes = classes
         self._mapped = np.zeros((2, _COUNTED, mms), np.int64)
-        """Pages by small or huge entries, class and mm."""
+        """Pages by entry size (small, huge), class and mm."""
         self._others = np.zeros((3, mms), np.int64)
-        """Pages of hugetlb, with hardware errors, and in swap, by mm."""
+        """Pages by kind (hugetlb, hardware error, swap) and mm."""
         self._shares = np.zeros(mms, np.int64)
         self._once = np.zeros(mms, np.int64)
         self._mappings = np.zeros(len(classes), np.int32)
         self._steps: npt.NDArray[np.int32] | None = None
 
     def count(self, part: Entries) -> None:
-        """Add pages by what they are, and how often each is mapped."""
+        """First pass: add the pages by class, and count the mappings of each page."""
         classes, mm, pages = self._classes_of(part), part.mm, part.pages
         for other, rows in enumerate(
             (classes == PageClass.HUGETLB, part.kind == Kind.HWPOISON, part.kind == Kind.SWAP)
@@ -183,14 +183,14 @@ class _Sums:
         np.add.at(self._steps, first, 1)
         np.add.at(self._steps, np.minimum(first + part.pages[huge], len(self._mappings)), -1)
 
-    def counted(self) -> None:
-        """Note that all parts were counted."""
+    def finish_counting(self) -> None:
+        """End the first pass."""
         if self._steps is not None:
             self._mappings += np.cumsum(self._steps[:-1], dtype=np.int32)
             self._steps = None
 
     def share_out(self, part: Entries) -> None:
-        """Add to each mm its share of the pages."""
+        """Second pass: add to each mm its share of the pages."""
         counted = self._classes_of(part) < _COUNTED
         present = counted & _present(part)
         absent = counted & ~present
@@ -201,8 +201,8 @@ class _Sums:
             self._share(mm, pfns)
 
     def _share(self, mm: npt.NDArray[np.int32], pfns: Pfns) -> None:
-        """Share out pages, (rows, pages of each row)."""
-        # Device memory beyond the end is mapped once.
+        """Add shares; `pfns` is (rows, pages of each row)."""
+        # The mappings of device memory beyond the end are not counted: take one.
         mappings = np.ones(pfns.shape, np.int64)
         inside = pfns < len(self._mappings)
         mappings[inside] = self._mappings[pfns[inside]]
@@ -229,7 +229,7 @@ class _Sums:
         )
 
     def _classes_of(self, part: Entries) -> npt.NDArray[np.uint8]:
-        """Return the PageClass of each row; UNCOUNTED as well for what is no page of a process."""
+        """Return the PageClass of each row; UNCOUNTED for entries without a page of the process."""
         classes = np.full(len(part), PageClass.UNCOUNTED, np.uint8)
         paged = (
             (part.kind == Kind.MAPPED)
@@ -243,12 +243,12 @@ class _Sums:
 
 
 def _present(part: Entries) -> npt.NDArray[np.bool_]:
-    """Return which rows count as mapped on the page itself."""
+    """Return which rows are mappings that the page itself counts."""
     return (part.kind == Kind.MAPPED) | (part.kind == Kind.DEVICE_PRIVATE)
 
 
 def _blocks(huge: Entries) -> Iterator[tuple[npt.NDArray[np.int32], Pfns]]:
-    """Yield the mm and the pfns of huge rows, 512 pages a row, some rows at a time."""
+    """Yield mm and pfns of huge entries, (rows,) and (rows, 512), some blocks at a time."""
     blocks = huge.pages >> _HUGE_ORDER
     ends = np.cumsum(blocks)
     total = int(ends[-1]) if len(ends) else 0

@@ -1,4 +1,4 @@
-"""Pages by use, and the few finer totals that the kernel's counters are compared with."""
+"""Sums pages by use, with the finer totals that comparisons with the kernel's counters need."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -17,54 +17,54 @@ _MOVABLE = "movable_ops"
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Totals of a whole machine, in pages."""
+    """Totals of all pages of a machine, in pages."""
 
     uses: dict[str, int] = field(default_factory=dict)
-    """By use; a use without pages may be absent."""
+    """Pages by name of use; a use without pages may be missing."""
     known: frozenset[str] = frozenset()
-    """The uses that pages of this kernel can have, whether any has or not."""
+    """The uses that pages of this kernel can have."""
     unmapped_anon: int = 0
-    """Of anon and ksm, those that nobody has mapped: in the swap cache, or about to be freed."""
+    """Pages of use anon or ksm that are not mapped: in the swap cache, or about to be freed."""
     file_off_lru: int = 0
-    """Of file, those on no LRU list, as a driver's are."""
+    """Pages of use file that are not on an LRU list, such as those of drivers."""
     compound_kernel: int = 0
-    """Of kernel, those in compound pages."""
+    """Pages of use kernel in compound pages."""
     on_trylock: int = 0
-    """Of pcp, those on trylock lists."""
+    """Pages of use pcp on trylock lists."""
     swapcache: int | None = None
-    """Untyped pages in the swap cache, of whatever use; None where they were not counted."""
-    told: frozenset[str] | None = None
-    """The uses that were counted, where not all were."""
+    """Untyped pages of any use in the swap cache; None if they were not counted."""
+    counted_uses: frozenset[str] | None = None
+    """The uses that were counted; None: all."""
 
 
 class Tally(ABC):
-    """Adds up the Totals of the batches of a walk."""
+    """Adds up Totals over the batches of a walk."""
 
     def __init__(self, layout: PageLayout, *sizes: int) -> None:
         self._layout = layout
         self.sums = [np.zeros(size, np.int64) for size in sizes]
 
     def watch(self, batches: Iterable[Pages]) -> Iterator[Pages]:
-        """Yield the batches, and add each."""
+        """Yield the batches, and add each of them."""
         for pages in batches:
             self.add(pages)
             yield pages
 
     def merge(self, other: "Tally") -> None:
-        """Add what was added up of other pages."""
+        """Add the sums of another Tally."""
         self.sums = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
 
     @abstractmethod
     def add(self, pages: Pages) -> None:
-        """Add a batch, all of it."""
+        """Add all pages of a batch."""
 
     @abstractmethod
     def totals(self) -> Totals:
-        """Return what was added up."""
+        """Return the totals of all batches so far."""
 
 
 class UseTally(Tally):
-    """Adds up all uses."""
+    """Counts pages of every use, and the finer totals."""
 
     def __init__(self, layout: PageLayout) -> None:
         super().__init__(layout, USE_CODES, 5)
@@ -73,7 +73,7 @@ class UseTally(Tally):
         self._untyped[[Code.SLAB, Code.HUGETLB, Code.MOVABLE_OPS, Code.UNREADABLE]] = False
 
     def add(self, pages: Pages) -> None:
-        """Add a batch, all of it."""
+        """Add all pages of a batch."""
         uses, finer = self.sums
         use = pages.use
         uses += np.bincount(use, pages.lengths, USE_CODES).astype(np.int64)
@@ -84,19 +84,19 @@ class UseTally(Tally):
             pages.count((use == USE["file"]) & ~pages.head_flag("lru")),
             pages.count((use == USE["kernel"]) & (pages.folio_order > 0)),
             pages.count(pages.on_trylock_list),
-            # Types use the flags for something of their own, and free pages lost them.
+            # Pages with a type use these flags otherwise, and those of free pages are cleared.
             pages.count(pages.in_swap_cache & self._untyped[pages.code] & referenced),
         ]
 
     def _mapped(self, pages: Pages) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Return where a page is mapped, by itself or with the whole of its folio."""
+        """Return where a page is mapped, by itself or with its whole folio."""
         mapped = pages.reading == Reading.MAPCOUNT
         if self._layout.entire_mapcount is not None:
             mapped = mapped | ((pages.folio_order > 0) & (pages.read(ENTIRE_MAPCOUNT) >= 0))
         return mapped
 
     def totals(self) -> Totals:
-        """Return what was added up."""
+        """Return the totals of all batches so far."""
         sums, finer = self.sums
         uses: dict[str, int] = {}
         for code in np.flatnonzero(sums).tolist():
@@ -108,23 +108,23 @@ class UseTally(Tally):
 
 
 class TypeTally(Tally):
-    """Adds up those uses that types alone tell: several times cheaper."""
+    """Counts only the uses that the page type decides, which is several times faster."""
 
     def __init__(self, layout: PageLayout) -> None:
         super().__init__(layout, CODES)
 
     def add(self, pages: Pages) -> None:
-        """Add a batch, all of it."""
+        """Add all pages of a batch."""
         self.sums[0] += np.bincount(pages.code, pages.lengths, CODES).astype(np.int64)
 
     def totals(self) -> Totals:
-        """Return what was added up."""
+        """Return the totals of all batches so far."""
         scheme, uses = self._layout.scheme, dict[str, int]()
         for code in np.flatnonzero(self.sums[0]).tolist():
             name = _MOVABLE if code == Code.MOVABLE_OPS else code_name(scheme, code)
             uses[name] = uses.get(name, 0) + int(self.sums[0][code])
-        told = {_MOVABLE, *type_names(self._layout)}
+        counted = {_MOVABLE, *type_names(self._layout)}
         if scheme.find("large_kmalloc") is None:
-            # The kernel counts large kmalloc as slab, and its pages cannot be told by type.
-            told.discard("slab")
-        return Totals(uses, frozenset(use_names(self._layout)), told=frozenset(told))
+            # The kernel counts large kmalloc as slab, and its pages have no type in this kernel.
+            counted.discard("slab")
+        return Totals(uses, frozenset(use_names(self._layout)), counted_uses=frozenset(counted))

@@ -1,4 +1,4 @@
-"""From struct pages to columns: what every pfn is. Pure functions of what was read."""
+"""Classifies struct pages: turns their words into columns, one entry per pfn, without I/O."""
 
 from .codes import CODES, UNTYPED, Code, code_name, codes_of, type_names
 from .folios import head_pfns, outside_heads

@@ -1,4 +1,4 @@
-"""What columns are made from: the struct pages of consecutive pfns, page by page or as runs."""
+"""The input of the columns: struct pages of consecutive pfns, one row per page or per run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.batch import PageBatch, Words
-from .reads import OfRuns
+from .reads import RunScope
 
 Mask = npt.NDArray[np.bool_]
 Pfns = npt.NDArray[np.int64]
@@ -15,12 +15,13 @@ Pfns = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class RunBatch:
-    """Consecutive pfns as runs: one row each, with the words of the first page of the run.
+    """Consecutive pfns as runs: one row per run, with the words of the run's first page.
 
-    `offsets` (k,) int64 is where each run begins, from the pfn `first`; `size` the number of pfns.
-    `words`, `readable` and `wanted` are as in PageBatch, a run each. `tails` (j, words a page) are
-    the struct pages behind those of the rows `tail_rows`, the heads of compound pages. `scope` is
-    what all pages of a run agree in.
+    `offsets`, (k,) int64, has the start of each run, in pfns from `first`; `size` is the number of
+    pfns. `words`, `readable` and `wanted` are as in PageBatch, with one row per run. `tail_rows`,
+    (j,) int64, has the rows of the heads of compound pages, and `tails`, (j, words per page)
+    uint64, the struct page that follows each of them. `scope` refuses to read anything in which
+    pages of a run may differ.
     """
 
     first: int
@@ -31,7 +32,7 @@ class RunBatch:
     wanted: Mask | None
     tail_rows: Pfns
     tails: Words
-    scope: OfRuns
+    scope: RunScope
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -47,13 +48,13 @@ class RunBatch:
         return np.diff(self.offsets, append=self.size)
 
     def rows(self, offsets: Pfns) -> Pfns:
-        """Return the runs in which these pages are, by their offset from `first`."""
+        """Return the rows of the runs that contain these pages, given as offsets from `first`."""
         return np.searchsorted(self.offsets, offsets, "right") - 1
 
     def word(self, offset: int) -> Words:
         """Return the words at byte `offset` from each run's first struct page, (k,) uint64.
 
-        Beyond the struct page only heads of compound pages have any; the others read 0.
+        An offset beyond the struct page is valid for heads of compound pages; other rows get 0.
         """
         width = self.words.shape[1]
         if offset < 8 * width:
@@ -67,13 +68,13 @@ Batch = PageBatch | RunBatch
 
 
 def each_once(pfns: Pfns) -> Pfns:
-    """Return the values, sorted, each once; np.unique() takes longer, and long to import."""
+    """Return the distinct values, sorted. This is faster than np.unique() and its import."""
     ordered = np.sort(pfns)
     return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 
 
 class Batches:
-    """PageBatches that touch, as one: `readable` and `wanted` are as theirs."""
+    """Adjacent PageBatches as one; `readable` and `wanted` are as in PageBatch."""
 
     def __init__(self, parts: Sequence[PageBatch]) -> None:
         self._parts = parts
@@ -86,11 +87,11 @@ class Batches:
         return int(self._starts[-1])
 
     def words(self) -> Iterator[tuple[int, Words]]:
-        """Yield where the words of each part begin, from `first`, and the words."""
+        """Yield for each part its start, as an offset from `first`, and its words."""
         return zip(self._starts[:-1].tolist(), (part.words for part in self._parts), strict=True)
 
     def take(self, offsets: Pfns) -> Words:
-        """Return a copy of the words of these pages, (k, words a page); sorted, from `first`."""
+        """Return a copy of the words of these pages, (k, words per page); `offsets` are sorted."""
         if len(self._parts) == 1:
             return self._parts[0].words[offsets]
         taken = np.empty((len(offsets), self._parts[0].words.shape[1]), np.uint64)

@@ -11,9 +11,9 @@ from ..model.page_types import SLOTS, Scheme
 
 
 class Code:
-    """Codes of the type column beyond the slots of page types, which are codes below 256.
+    """Codes of the type column from 256 on; the codes below 256 are the slots of page types.
 
-    Plain ints, as `schemes.Reading` is.
+    They are plain ints, as those of `page_types.Reading` are.
     """
 
     MAPPED: Final = SLOTS
@@ -31,7 +31,7 @@ UNTYPED = {
     Code.MOVABLE_OPS: "movable_ops",
     Code.ODD: "odd",
 }
-"""What the words of untyped pages say, by name."""
+"""Names for the words of untyped pages."""
 
 _NAMES = {Code.SLAB: "slab", Code.HUGETLB: "hugetlb", Code.UNREADABLE: "unreadable"}
 
@@ -39,7 +39,7 @@ CODES = SLOTS + len(UNTYPED) + len(_NAMES)
 
 
 def code_name(scheme: Scheme, code: int) -> str:
-    """Return the type name of a code: untyped ones have one name between them."""
+    """Return the type name of a code; all codes of untyped pages have the name "untyped"."""
     code = int(code)
     return scheme.slot_name(code) if code < SLOTS else _NAMES.get(code, "untyped")
 
@@ -53,7 +53,7 @@ def type_names(layout: PageLayout) -> list[str]:
 
 @cache
 def codes_of(layout: PageLayout, name: str) -> npt.NDArray[np.bool_]:
-    """Return which codes a type name means, (CODES,) bool; none for a name that means nothing."""
+    """Return which codes have this type name, (CODES,) bool; all False for an unknown name."""
     page_type = layout.scheme.find(name)
     codes = np.arange(CODES)
     if page_type is not None and not layout.scheme.one_of:

@@ -1,8 +1,8 @@
-"""The columns of a PageBatch: per pfn, each computed when it is first asked for.
+"""The columns of a PageBatch: one entry per pfn, computed when a column is first read.
 
-All are pure functions of the layout, the memory map and the words that were read. Flags, reference
-counts and mappings that belong to a folio are those of its head: `head_*`. Each column declares
-what it reads of struct page and which other columns it uses: see reads.py.
+Columns are pure functions of the layout, the memory map and the words that were read. Columns
+named `head_*` have the value of the folio's head. Each column declares which bits of struct page
+and which other columns it uses: see reads.py.
 """
 
 import numpy as np
@@ -44,39 +44,39 @@ _OF_READING[Reading.OVERFLOW] = Code.ODD
 
 
 def ramp(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return 0, 1, … for each size, one after the other."""
+    """Return the concatenation of range(size) for each size."""
     ends = np.cumsum(sizes)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - sizes, sizes)
 
 
 def section_ends(pfns: Pfns) -> Pfns:
-    """Return where the memory sections of these pfns end: no free block goes beyond."""
+    """Return the ends of the memory sections of these pfns; no free block crosses them."""
     return (pfns | (SECTION_PFNS - 1)) + 1
 
 
 class PageColumns(Rows):
-    """What is known of each pfn of a batch, or of each run of a RunBatch, as (n,) arrays."""
+    """Columns of a batch: (n,) arrays with an entry per pfn, or per run of a RunBatch."""
 
     # --- words of the struct page
 
     @column(TYPE_WORD)
     def word(self) -> npt.NDArray[np.unsignedinteger]:
-        """The word that has its type, its own, as the scheme reads it."""
+        """The page's own page_type word, all of its bits."""
         return self.read(TYPE_WORD)
 
     @column(TYPE)
     def type_word(self) -> npt.NDArray[np.unsignedinteger]:
-        """The same as far as it is read."""
+        """The page's own page_type word, reduced to the bits that the scheme reads."""
         return self.read(TYPE)
 
     @column(type_word)
     def reading(self) -> npt.NDArray[np.uint8]:
-        """The Reading of its own page_type word."""
+        """The Reading of the page's own page_type word."""
         return self.layout.scheme.readings(self.type_word)
 
     @column(REFCOUNT)
     def refcount(self) -> npt.NDArray[np.int32]:
-        """The reference count, its own."""
+        """The page's own reference count."""
         return self.read(REFCOUNT)
 
     @column(HEAD_REFCOUNT)
@@ -86,12 +86,12 @@ class PageColumns(Rows):
 
     @column(FLAGS)
     def flags(self) -> Words:
-        """The flags word, its own."""
+        """The page's own flags word."""
         return self.read(FLAGS)
 
     @column(FLAGS, Rows.heads)
     def own_flags(self) -> Words:
-        """The flags word, (n,) uint64, without the order that a first tail may keep in it."""
+        """The page's own flags word, without the folio order that a first tail may have in it."""
         flags = self.read(FLAGS)
         order = self.layout.order
         if order is not None and self.layout.order_in_flags:
@@ -106,7 +106,7 @@ class PageColumns(Rows):
 
     @column(SWAPCACHE)
     def in_swap_cache(self) -> Mask:
-        """Whether its folio has the flags of the swap cache; other owners may have them too."""
+        """Whether its folio has the flags of the swap cache; other owners may also set them."""
         flags = np.uint64(self.layout.swapcache or 0)
         if not flags:
             return np.zeros(len(self), np.bool_)
@@ -119,12 +119,12 @@ class PageColumns(Rows):
 
     @column(MAPPING_KIND)
     def mapping_kind(self) -> Words:
-        """Of the mapping of its folio, the bits that all kernel addresses have set and the low."""
+        """The mapping of its folio: the bits set in every kernel address, and the low two."""
         return self.read(MAPPING_KIND)
 
     @column(ZONE)
     def zone(self) -> npt.NDArray[np.uint8]:
-        """The zone number in its own flags; 0 where nothing tells."""
+        """The zone number in its own flags; 0 if the place of the zone in flags is not known."""
         return self.read(ZONE).astype(np.uint8)
 
     @column(NODE)
@@ -135,7 +135,7 @@ class PageColumns(Rows):
     # --- types
 
     def _own_code(self, source: Batch | FolioHeads) -> npt.NDArray[np.uint16]:
-        """Return the code that each struct page has by itself."""
+        """Return the code of each struct page by its own words, (n,) uint16."""
         scheme = self.layout.scheme
         if source is self.batch:
             words, readings = self.type_word, self.reading
@@ -157,12 +157,12 @@ class PageColumns(Rows):
 
     @column(type_word, reading, MOVABLE_TAG, LINK, SLAB, HUGETLB)
     def own_code(self) -> npt.NDArray[np.uint16]:
-        """The code of its own struct page, whatever its folio is."""
+        """The code of the page's own struct page, which for a tail may differ from its folio's."""
         return self._own_code(self.batch)
 
     @column(own_code, TYPE, MOVABLE_TAG, LINK, SLAB, HUGETLB)
     def _folio_code(self) -> npt.NDArray[np.uint16]:
-        """The code of its folio; of a page in an untyped folio, its own."""
+        """The code of its folio; if the folio is untyped, the page's own code."""
         own, tails = self.own_code, self._tails
         if not len(tails):
             return own
@@ -174,7 +174,7 @@ class PageColumns(Rows):
 
     @column(FOLIO_ORDER)
     def folio_order(self) -> npt.NDArray[np.uint8]:
-        """The order of its folio, 0 where it is none; says nothing of free blocks."""
+        """The order of its folio; 0 for pages that are not compound, free blocks included."""
         spread: npt.NDArray[np.uint8] = self._from_heads(
             self._of(self.batch, FOLIO_ORDER), self._of(self._outer, FOLIO_ORDER)
         )
@@ -200,14 +200,14 @@ class PageColumns(Rows):
 
     @column(buddy_heads, buddy_orders)
     def buddy_ends(self) -> Pfns:
-        """The pfn at which each free block of `buddy_heads` ends, in its memory section."""
+        """The end pfn of each free block of `buddy_heads`, limited to its memory section."""
         starts = self.pfns[self.buddy_heads]
         ends = starts + (1 << self.buddy_orders.astype(np.int64))
         return np.minimum(ends, section_ends(starts))
 
     @column(buddy_heads, buddy_ends)
     def block(self) -> npt.NDArray[np.int32]:
-        """Which of `buddy_heads` begins the free block that the page lies in; -1 for none."""
+        """The index into `buddy_heads` of the free block that contains the page; -1 for none."""
         block = np.full(len(self), -1, np.int32)
         heads = self.buddy_heads
         if len(heads):
@@ -220,22 +220,22 @@ class PageColumns(Rows):
 
     @column(block, buddy_heads)
     def behind_block_heads(self) -> Pfns:
-        """Indices of the pages inside a free block, behind its head, free or not."""
+        """Indices of the pages inside a free block, except its first page, whether free or not."""
         inside = self.block >= 0
         inside[self.buddy_heads] = False
         return np.flatnonzero(inside)
 
     @column(behind_block_heads, _folio_code, REFCOUNT, Rows.tail)
     def inside_block(self) -> Pfns:
-        """Indices of the pages inside a free block, behind its head, that are free themselves.
+        """Indices of the free pages inside a free block, except its first page.
 
-        On a live kernel an owner may have taken one since the head was read.
+        On a live kernel a page may have been allocated since the head of the block was read.
         """
         inside = self.behind_block_heads
         return inside[self._looks_free(inside)]
 
     def _looks_free(self, rows: Pfns) -> Mask:
-        """Return which of these pages may be free, (k,) bool: free pages are no tails."""
+        """Return which of these pages may be free, (k,) bool; a tail cannot be."""
         free: Mask = (self._folio_code[rows] == Code.RESET) & (self.read(REFCOUNT, rows) == 0)
         return free & ~self.tail[rows]
 
@@ -249,7 +249,7 @@ class PageColumns(Rows):
 
     @column(_folio_code, REFCOUNT, Rows.tail)
     def _pcp(self) -> tuple[Pfns, Pfns]:
-        """Indices of the pages on CPUs' free lists, and for each the entry of memory map.pcp."""
+        """Indices of the pages on per-CPU free lists, and the entry of `memory_map.pcp` of each."""
         first, pcp = self.batch.first, self.memory_map.pcp
         low, high = np.searchsorted(pcp.pfns, (first, first + self.batch.size))
         starts = pcp.pfns[low:high]
@@ -257,25 +257,25 @@ class PageColumns(Rows):
             starts + (1 << pcp.orders[low:high].astype(np.int64)), section_ends(starts)
         )
         ends = np.minimum(ends, first + self.batch.size)
-        # The rows from that of the first page to that of the last.
+        # All rows of a block, from that of its first page to that of its last.
         rows = self.batch.rows(starts - first)
         sizes = self.batch.rows(ends - 1 - first) - rows + 1
         index = np.repeat(rows, sizes) + ramp(sizes)
         entry = np.repeat(np.arange(low, high), sizes)
-        # On a live kernel a page may be taken since the lists were followed.
+        # On a live kernel a page may have been allocated since the lists were followed.
         still = self._looks_free(index)
         return index[still], entry[still]
 
     @column(_pcp)
     def on_pcp_list(self) -> Mask:
-        """Whether the page is on a CPU's free list, or inside a block that is."""
+        """Whether the page is on a per-CPU free list, or inside a block that is."""
         listed = np.zeros(len(self), np.bool_)
         listed[self._pcp[0]] = True
         return listed
 
     @column(_pcp)
     def on_trylock_list(self) -> Mask:
-        """Whether the page is on a trylock list, which is no CPU's, or inside a block that is."""
+        """Whether the page is on the trylock list of a zone, or inside a block that is."""
         index, entry = self._pcp
         listed = np.zeros(len(self), np.bool_)
         listed[index[self.memory_map.pcp.cpus[entry] == TRYLOCK]] = True
@@ -283,7 +283,7 @@ class PageColumns(Rows):
 
     @property
     def unreadable(self) -> int:
-        """Number of wanted pages that could not be read."""
+        """The number of wanted pages whose struct page could not be read."""
         batch = self.batch
         if batch.readable is None:
             return 0
@@ -304,9 +304,9 @@ class PageColumns(Rows):
 
     @column(type_word, reading, refcount, Rows.tail, code)
     def freeing(self) -> Mask:
-        """Whether the page is typed while it is being freed.
+        """Whether the page is being freed with its type still set.
 
-        It has no references, and its type is none whose pages have none by nature.
+        It has no references, and its type is not one whose pages never have references.
         """
         scheme, layout = self.layout.scheme, self.layout
         if layout.frozen is None:
@@ -320,7 +320,7 @@ class PageColumns(Rows):
 
     @column(folio_order, buddy_heads, buddy_orders, block, inside_block, _pcp)
     def order(self) -> npt.NDArray[np.uint8]:
-        """The order of the folio or free block that the page lies in."""
+        """The order of the folio or free block that contains the page."""
         order = self.folio_order.copy()
         order[self.buddy_heads] = self.buddy_orders
         order[self.inside_block] = self.buddy_orders[self.block[self.inside_block]]
@@ -332,7 +332,7 @@ class PageColumns(Rows):
 
     @column(Rows.tail, inside_block, _pcp)
     def head(self) -> Mask:
-        """Whether the page begins a folio or a free block."""
+        """Whether the page is the first page of a folio or of a free block."""
         head = ~self.tail
         head[self.inside_block] = False
         index, entry = self._pcp

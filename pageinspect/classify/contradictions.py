@@ -1,8 +1,8 @@
-"""Contradictions: what no sound kernel's struct page says. Each rule is a name and a predicate.
+"""Contradictions: states of struct pages that cannot occur in an intact kernel, as rules.
 
-A page that breaks a rule has the use `conflict`; `check` lists it with the rule's sentence. On a
-running kernel those rules give no use that the kernel breaks itself between two reads: `check`,
-which reads again, and `page` name them there.
+A page that breaks a rule has the use `conflict`, and `check` lists it with the rule's sentence. A
+running kernel may itself break a rule with `races` for a moment. There such a rule gives no use:
+`page` names it, and `check` reads the page again.
 """
 
 from collections.abc import Callable
@@ -39,32 +39,32 @@ FLAGS_CHECKED_AT_FREE = (
     "unevictable",
     "mlocked",
 )
-"""PAGE_FLAGS_CHECK_AT_FREE of the kernel, as far as its flags have these names."""
+"""The flags of PAGE_FLAGS_CHECK_AT_FREE; a kernel may lack some of them."""
 
-_REFUSED = flag_bits("those that the kernel refuses at free", FLAGS_CHECKED_AT_FREE)
+_CHECKED_AT_FREE = flag_bits("PAGE_FLAGS_CHECK_AT_FREE", FLAGS_CHECKED_AT_FREE)
 _HEAD = flag_bit("head")
 _RESERVED = flag_bit("reserved")
 
 
 class CheckedColumns(PageColumns):
-    """The columns of a batch with which pages contradict themselves."""
+    """The columns of a batch, with those about contradictions."""
 
-    @column_of(lambda: CONFLICTS)
+    @column_of(lambda: CONTRADICTIONS)
     def conflicting(self) -> Mask:
-        """Where a rule is broken that gives the use `conflict`, (n,) bool."""
+        """Whether the page breaks a rule that gives the use `conflict`, (n,) bool."""
         conflict = np.zeros(len(self), np.bool_)
-        for rule in CONFLICTS:
+        for rule in CONTRADICTIONS:
             if not (rule.races and self.memory_map.changing):
                 conflict[rule.broken(self)] = True
         return conflict
 
     @column(_RESERVED, PageColumns.zone, PageColumns.node)
     def in_spans(self) -> tuple[Mask, Mask]:
-        """Where the pfn lies in the node of its flags, and in the zone of its flags.
+        """Whether the node in the page's flags spans its pfn, and whether the zone does.
 
-        Pages that no zone owns are reserved; init_unavailable_range() gave them the zone and node
-        next to them, or one that there is not: those are no contradiction. Device zones may overlap
-        others.
+        Exempt, and so True: reserved pages, because init_unavailable_range() gives pages outside
+        all zones the zone and node of a neighbour, or ones that do not exist; and pages of
+        ZONE_DEVICE, which may overlap other zones.
         """
         pfns = self.pfns
         exempt = self.flag("reserved") | (self.zone == (self.layout.device_zone or 0xFF))
@@ -79,22 +79,22 @@ class CheckedColumns(PageColumns):
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict(Declaring):
-    """One rule: where `broken` holds, struct pages contradict themselves or each other."""
+class Contradiction(Declaring):
+    """One rule: pages in `broken` contradict themselves or each other."""
 
     name: str
     sentence: str
-    means: str
-    """What one should think of when it is broken."""
+    cause: str
+    """The likely cause when it is broken."""
     compute: Callable[[CheckedColumns], Pfns]
-    """Returns the indices of the pages that break the rule, from what it reads."""
+    """Returns the indices of the pages that break the rule, from `reads` only."""
     reads: tuple[Declared, ...]
     races: bool = False
-    """On a running kernel a page may break it for a moment."""
+    """A page of a running kernel may break it for a moment."""
     live: bool = True
-    """`check` can tell it on a running kernel: by reading the page again, without the lists."""
+    """`check` applies it on a running kernel: reading the page again can confirm it."""
     needs: str = ""
-    """What must be told for it, of what a layout may leave unavailable."""
+    """The name in PageLayout.unavailable without which it cannot be applied, if any."""
 
     def __str__(self) -> str:
         return f"the rule {self.name}"
@@ -108,7 +108,7 @@ class Conflict(Declaring):
 def _type_on_tail(pages: PageColumns) -> Pfns:
     tails = pages.tails
     typed = tails[pages.reading[tails] == Reading.TYPE]
-    # HVO maps the first tails of later struct pages onto the head's: they read as it does.
+    # HVO maps the vmemmap pages of tails onto that of the head: their first tails read as the head.
     mirrored = pages.layout.fake_heads and pages.layout.page_size // pages.layout.struct_size
     if mirrored:
         typed = typed[pages.pfns[typed] % mirrored != 0]
@@ -137,7 +137,7 @@ def _free_but_referenced(pages: PageColumns) -> Pfns:
 
 
 def _free_but_owned(pages: PageColumns) -> Pfns:
-    # The mapping of a free block's tails may be what their last owner left there.
+    # The other pages of a free block may still have the mapping of their last owner.
     heads = pages.buddy_heads
     return heads[_owned(pages, heads)]
 
@@ -154,7 +154,7 @@ def _owned(pages: PageColumns, rows: Pfns) -> Mask:
 
 def _free_but_flagged(pages: PageColumns) -> Pfns:
     free = pages.free_pages
-    return free[pages.read(_REFUSED, free) != 0]
+    return free[pages.read(_CHECKED_AT_FREE, free) != 0]
 
 
 def _low_bits(pages: PageColumns) -> Pfns:
@@ -162,7 +162,7 @@ def _low_bits(pages: PageColumns) -> Pfns:
     typed = np.flatnonzero(pages.own_code < SLOTS)
     keeps = pages.own_code[typed] == (scheme.find_slot("zsmalloc"))
     if pages.layout.unavailable:
-        # zsmalloc may be one of the types without a name.
+        # A type without a known name may be zsmalloc.
         keeps |= ~np.isin(pages.own_code[typed], [t.slot for t in scheme.types])
     low = scheme.low_bits(pages.type_word[typed]) != 0
     return typed[low & ~keeps & ~pages.tail[typed]]
@@ -198,19 +198,19 @@ def _block_order(pages: PageColumns) -> Pfns:
 
 
 def _bad_if_free(pages: PageColumns, index: Pfns) -> Mask:
-    """Return which of these pages free_page_is_bad() of the kernel would refuse, (k,) bool."""
+    """Return for which of these pages the kernel's free_page_is_bad() would be true, (k,) bool."""
     if not len(index):
         return np.zeros(0, np.bool_)
     bad = pages.read(REFCOUNT, index) != 0
     bad |= pages.reading[index] != Reading.RESET
     bad |= _owned(pages, index)
     bad |= pages.read(POOL, index)
-    return bad | (pages.read(_REFUSED, index) != 0)
+    return bad | (pages.read(_CHECKED_AT_FREE, index) != 0)
 
 
 def _in_use_inside_block(pages: PageColumns) -> Pfns:
     inside = pages.behind_block_heads
-    # Typed ones have a rule of their own.
+    # Pages with a type break type-in-free-block.
     inside = inside[pages.reading[inside] != Reading.TYPE]
     return inside[_bad_if_free(pages, inside)]
 
@@ -218,7 +218,7 @@ def _in_use_inside_block(pages: PageColumns) -> Pfns:
 def _in_use_on_list(pages: PageColumns) -> Pfns:
     first, pcp = pages.batch.first, pages.memory_map.pcp
     low, high = np.searchsorted(pcp.pfns, (first, first + pages.batch.size))
-    # The first page of each block: what is behind it the kernel checks only in some releases.
+    # Only the first page of each block: some releases do not check the others.
     listed = pages.batch.rows(pcp.pfns[low:high] - first)
     return listed[_bad_if_free(pages, listed)]
 
@@ -231,7 +231,7 @@ def _head_without_tails(pages: PageColumns) -> Pfns:
     if not len(heads):
         return heads
     starts, first = pages.pfns[heads], pages.batch.first
-    # A gigantic folio goes beyond its memory section: only its tails in there are counted.
+    # Of a folio larger than a memory section, only the tails in the head's section are counted.
     ends = starts + (1 << pages.folio_order[heads].astype(np.int64))
     known = np.minimum(section_ends(starts), first + pages.batch.size)
     tails = np.minimum(ends, known) - starts - 1
@@ -245,7 +245,7 @@ def _head_without_tails(pages: PageColumns) -> Pfns:
 
 
 def _tails_of_heads(pages: PageColumns) -> npt.NDArray[np.int64]:
-    """Return how many tails in its memory section point to each row, (n,)."""
+    """Return for each row how many tails in its memory section point to it, (n,) int64."""
     tails = pages.tails
     heads = pages.heads[tails]
     here = (heads ^ pages.pfns[tails]) < SECTION_PFNS
@@ -255,7 +255,7 @@ def _tails_of_heads(pages: PageColumns) -> npt.NDArray[np.int64]:
 
 
 _OWNER = (OWN_NO_MAPPING, NO_MEMCG)
-_BAD_IF_FREE = (REFCOUNT, PageColumns.reading, *_OWNER, POOL, _REFUSED)
+_BAD_IF_FREE = (REFCOUNT, PageColumns.reading, *_OWNER, POOL, _CHECKED_AT_FREE)
 
 
 def _wrong_node(pages: CheckedColumns) -> Pfns:
@@ -272,83 +272,85 @@ def _wrong_zone(pages: CheckedColumns) -> Pfns:
     return np.flatnonzero(in_node & ~in_zone)
 
 
-CONFLICTS: tuple[Conflict, ...] = (
-    Conflict(
+CONTRADICTIONS: tuple[Contradiction, ...] = (
+    Contradiction(
         "type-on-tail",
-        "A tail page has a type: types stand on heads alone.",
-        "a write to a wrong struct page, or a folio torn apart while it was typed.",
+        "A tail page has a type; only the head of a folio may have one.",
+        "a write to the wrong struct page, or a folio that was split or freed with its type set.",
         _type_on_tail,
         (PageColumns.tails, PageColumns.reading),
     ),
-    Conflict(
+    Contradiction(
         "type-in-free-block",
-        "A page inside a free block has a type: a block has one, on its first page.",
-        "its owner still uses it, or it was freed unseen: expect it to be handed out twice.",
+        "A page inside a free block has a type; only the first page of a block may have one.",
+        "its owner still uses it after a free that it does not know of: the page may be allocated "
+        "twice.",
         _type_in_free_block,
         (PageColumns.behind_block_heads, PageColumns.reading),
     ),
-    Conflict(
+    Contradiction(
         "low-bits",
-        "A type that keeps nothing in the low bits of its word has some set.",
-        "a mapcount was changed on a typed page, or the word was overwritten.",
+        "The page has a type that does not use the low bits of the page_type word, but some of "
+        "them are set.",
+        "a mapcount was changed on a page with a type, or the word was overwritten.",
         _low_bits,
         (PageColumns.own_code, PageColumns.type_word, PageColumns.tail),
     ),
-    Conflict(
+    Contradiction(
         "odd-word",
-        "The page_type word is neither a type nor a mapcount nor free: it was underflowed, "
-        "overflowed or overwritten.",
-        "a page was unmapped or its type cleared more often than set, or the word was overwritten.",
+        "The page_type word is not a type, not a mapcount and not the value of an unmapped page.",
+        "an underflow (more unmaps than maps, or a type cleared twice), an overflow, or an "
+        "overwritten word.",
         _odd_word,
         (PageColumns.own_code,),
     ),
-    Conflict(
+    Contradiction(
         "misaligned-free-block",
         "A free block does not begin at a multiple of its size.",
-        "the order in its private word, or its type, was overwritten.",
+        "its order (the private word) or its type was overwritten.",
         _misaligned_block,
         (PageColumns.buddy_heads, PageColumns.buddy_orders),
     ),
-    Conflict(
+    Contradiction(
         "overlapping-free-blocks",
-        "A free block begins inside another.",
-        "a double free, or an order that was overwritten: the same memory can be handed out twice.",
+        "A free block begins inside another free block.",
+        "a double free, or an overwritten order: the same memory may be allocated twice.",
         _overlapping_block,
         (PageColumns.buddy_heads, PageColumns.buddy_ends),
     ),
-    Conflict(
+    Contradiction(
         "free-but-referenced",
-        "The first page of a free block has a reference count.",
-        "someone took a reference after the last was dropped: a use after free.",
+        "The reference count of the first page of a free block is not 0.",
+        "a reference was taken after the last one was dropped: a use after free.",
         _free_but_referenced,
         (PageColumns.buddy_heads, REFCOUNT),
     ),
-    Conflict(
+    Contradiction(
         "free-but-owned",
         "The first page of a free block still has a mapping or a memory cgroup.",
-        "its owner freed it without letting go of it, or wrote to it afterwards.",
+        "its owner did not clear the word before the free, or wrote to it afterwards.",
         _free_but_owned,
         (PageColumns.buddy_heads, *_OWNER),
     ),
-    Conflict(
+    Contradiction(
         "free-but-flagged",
-        "A free page has a flag that the kernel refuses at free.",
-        "its owner freed it in the middle of something, or set a flag afterwards.",
+        "A free page has a flag of PAGE_FLAGS_CHECK_AT_FREE, which must be clear in free pages.",
+        "its owner freed it during an operation such as I/O, or set the flag afterwards.",
         _free_but_flagged,
-        (PageColumns.free_pages, _REFUSED),
+        (PageColumns.free_pages, _CHECKED_AT_FREE),
     ),
-    Conflict(
+    Contradiction(
         "free-page-pool",
-        "A free page has the signature of a page_pool page: it leaked from its pool.",
-        "a network driver returned it to the system and not to its pool.",
+        "A free page has the page_pool signature: it leaked from its pool.",
+        "a network driver freed it to the page allocator and did not return it to its pool.",
         _page_pool_free,
         (PageColumns.free_pages, POOL),
         needs="page_pool",
     ),
-    Conflict(
+    Contradiction(
         "tail-without-head",
-        "A tail page points to a page that is no head, or whose folio does not reach it.",
-        "a folio was split or freed while someone kept its tails, or the word was overwritten.",
+        "A tail page points to a page that is not a head, or to a folio that ends before the tail.",
+        "a folio was split or freed while its tails were in use, or the word was overwritten.",
         _tail_without_head,
         (
             PageColumns.tails,
@@ -358,49 +360,51 @@ CONFLICTS: tuple[Conflict, ...] = (
             flag_bit("head", "folio"),
         ),
     ),
-    Conflict(
+    Contradiction(
         "free-block-order",
-        "The order of a free block is larger than any.",
+        "The order of a free block is above the largest order of the page allocator.",
         "its private word was overwritten.",
         _block_order,
         (PageColumns.buddy_heads, BLOCK_ORDER),
     ),
-    Conflict(
+    Contradiction(
         "in-use-inside-free-block",
-        "A page inside a free block is referenced, mapped, owned, charged or flagged.",
-        "its owner still uses it: expect it to be handed out twice.",
+        "A page inside a free block has a reference, a mapcount, a mapping, a memory cgroup, the "
+        "page_pool signature or a flag of PAGE_FLAGS_CHECK_AT_FREE.",
+        "its owner still uses it: the page may be allocated twice.",
         _in_use_inside_block,
         (PageColumns.behind_block_heads, *_BAD_IF_FREE),
         races=True,
     ),
-    Conflict(
+    Contradiction(
         "in-use-on-cpu-list",
-        "A page on a free list of a CPU is referenced, mapped, typed, owned, charged or flagged.",
-        "its owner still uses it, or wrote to it after freeing it.",
+        "A page on a per-CPU free list has a reference, a mapcount, a type, a mapping, a memory "
+        "cgroup, the page_pool signature or a flag of PAGE_FLAGS_CHECK_AT_FREE.",
+        "its owner still uses it, or wrote to it after the free.",
         _in_use_on_list,
         (*_BAD_IF_FREE,),
         races=True,
         live=False,
         needs="pcp",
     ),
-    Conflict(
+    Contradiction(
         "head-without-tails",
-        "The head of a compound page has an order that its tails contradict.",
-        "a folio was torn apart, or its order or one of its tails was overwritten.",
+        "The number of tails that point to the head of a compound page does not match its order.",
+        "a folio was only partly split or freed, or its order or a tail was overwritten.",
         _head_without_tails,
         (_HEAD, PageColumns.tail, PageColumns.tails, PageColumns.heads, PageColumns.folio_order),
     ),
-    Conflict(
+    Contradiction(
         "wrong-node",
-        "The node in its flags has no zone that spans it, and it is not reserved.",
+        "No zone of the node in the page's flags spans the page, and the page is not reserved.",
         "its flags were overwritten.",
         _wrong_node,
         (CheckedColumns.in_spans,),
         needs="zone",
     ),
-    Conflict(
+    Contradiction(
         "wrong-zone",
-        "The zone in its flags does not span it, and it is not reserved.",
+        "The zone in the page's flags does not span the page, and the page is not reserved.",
         "its flags were overwritten.",
         _wrong_zone,
         (CheckedColumns.in_spans,),

@@ -1,4 +1,4 @@
-"""What can be asked of runs: the columns that pages of a run agree in."""
+"""The details of runs: for each, the columns in which all pages of a run agree."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ from .words import (
 )
 
 Detail = Literal["type", "use", "all"]
-"""What is asked of runs: types and folios; uses as well; or all that `check` prints of a page."""
+"""The columns to keep: "type" has types and folios, "use" also uses, "all" what `check` prints."""
 
 _TYPES: tuple[Declared, ...] = (
     Pages.code,

@@ -1,4 +1,4 @@
-"""Which pages belong together: the head of the folio that each page is in."""
+"""Finds the head of the folio of each page, and the order of each folio."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,13 +8,13 @@ from ..model.batch import Words
 from ..model.layout import PageLayout
 from .batches import Batch, Pfns, each_once
 
-# Beyond every folio that there is: a 1 GiB page has order 18.
+# Above the order of any folio: that of a 1 GiB page is 18.
 LARGEST_ORDER = 20
 _MASKS = np.uint64(COMPOUND_MASKS)
 
 
 def head_pfns(layout: PageLayout, batch: Batch) -> Pfns:
-    """Return the pfn of the folio head of each row, (n,) int64: its own for all but tails."""
+    """Return the pfn of the folio head of each row, (n,) int64; its own if it is not a tail."""
     heads = batch.pfns
     if layout.compound is None:
         return heads
@@ -27,7 +27,7 @@ def head_pfns(layout: PageLayout, batch: Batch) -> Pfns:
 
 
 def tail_heads(layout: PageLayout, pfns: Pfns, compound: Words) -> Pfns:
-    """Return what the compound words of tails point to; a tail of nonsense is its own head."""
+    """Return the head pfns that the compound words of tails point to; the own pfn if invalid."""
     pointers = compound - np.uint64(1)
     if layout.compound_mask:
         own = np.uint64(layout.vmemmap) + pfns.astype(np.uint64) * np.uint64(layout.struct_size)
@@ -41,7 +41,7 @@ def tail_heads(layout: PageLayout, pfns: Pfns, compound: Words) -> Pfns:
 
 
 def _divided(offsets: Words, size: int) -> tuple[Pfns, Words]:
-    """Return quotient and rest; numpy divides much slower than it shifts."""
+    """Return quotient and remainder. For a power of 2 this shifts: in numpy division is slow."""
     if size & (size - 1):
         return (offsets // np.uint64(size)).astype(np.int64), offsets % np.uint64(size)
     shift = np.uint64(size.bit_length() - 1)
@@ -49,9 +49,10 @@ def _divided(offsets: Words, size: int) -> tuple[Pfns, Words]:
 
 
 def _unmask_fake_heads(layout: PageLayout, batch: Batch, compound: Words, heads: Pfns) -> None:
-    """Correct, in place, tails that read as heads because HVO maps them onto their head's page.
+    """Correct `heads` in place for tails that HVO maps onto their head's struct page.
 
-    A real head's first tail points back to it; behind a fake one lies the real head's first tail.
+    Such a tail reads as a head. The struct page after it is a first tail and points to the real
+    head; the struct page after a real head points to that head itself.
     """
     bit = layout.flag("head")
     per_page = layout.page_size // layout.struct_size
@@ -67,12 +68,12 @@ def _unmask_fake_heads(layout: PageLayout, batch: Batch, compound: Words, heads:
 
 
 def outside_heads(batch: Batch, heads: Pfns) -> Pfns:
-    """Return the heads that lie outside the batch, sorted, each once."""
+    """Return the distinct heads outside the batch, sorted."""
     return each_once(heads[(heads < batch.first) | (heads >= batch.first + batch.size)])
 
 
 def orders_from(layout: PageLayout, words: Words) -> npt.NDArray[np.uint8]:
-    """Return the orders in the words that hold layout.order, 0 for what can be none."""
+    """Return the orders in the words that contain layout.order, (n,) uint8; 0 if invalid."""
     if layout.order is None:
         return np.zeros(len(words), np.uint8)
     orders = words >> np.uint64(8 * (layout.order.offset % 8)) & np.uint64(layout.order.mask)

@@ -1,8 +1,9 @@
-"""What rules and columns read of struct page: declared in one place, and enforced.
+"""Declares what rules and columns read of struct page, and refuses other reads.
 
 A Read is some bits of one word of struct page. A rule or a column declares its Reads and the other
-columns that it uses: it gets these bits alone, and anything else is refused. How memory is cut into
-runs follows from the declarations (`compared`), and so do docs/uses.md and `page --explain`.
+columns that it uses. It can read only these; any other read raises UndeclaredError. The
+declarations decide how memory is cut into runs (`compared`), and docs/uses.md and `page --explain`
+are made from them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,36 +24,36 @@ ALL = (1 << 64) - 1
 class Bits:
     """Bits of the 64-bit word at byte `offset` from a struct page; the offset is a multiple of 8.
 
-    Words beyond the struct page lie in a first tail: pages without PG_head have none, they read 0.
+    An offset beyond the struct page is in the first tail; pages without PG_head read 0 there.
     """
 
     offset: int
     mask: int = ALL
     equals: int | None = None
-    """Where set, all that is read is whether the bits are this."""
+    """If set, only whether the bits have this value is read."""
     only: Literal["", "tails", "blocks"] = ""
-    """Read of all pages; of tails, of which other pages read 0; or of pages that begin a block."""
+    """Pages that have these bits: all; only tails (others read 0); only first pages of blocks."""
 
     @property
     def missing(self) -> bool:
-        """Whether this kernel's struct page has no such word."""
+        """Whether struct page of this kernel lacks the word."""
         return not self.mask
 
 
 NOWHERE = Bits(0, 0, 1)
-"""What is read of a word that this kernel's struct page lacks: 0, and it equals nothing."""
+"""The bits of a word that this kernel's struct page lacks: they read 0, and equal no value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Read(Generic[T]):
-    """Something that is read of struct page: `what` of the `word`, of the page or its folio."""
+    """A value in struct page: `what` of the `word`, of the page or of its folio's head."""
 
     word: str
     what: str
     find: Callable[[PageLayout], tuple[Bits, ...]]
-    """Returns the bits on which the value depends, all in one word."""
+    """Returns the bits that the value depends on, all in one word."""
     value: Callable[[PageLayout, Bits, Words], T]
-    """Returns the values, from the 64-bit words and the first of the bits."""
+    """Returns the values from the layout, the first of the bits, and the 64-bit words."""
     of: Of = "page"
 
     def __str__(self) -> str:
@@ -61,7 +62,7 @@ class Read(Generic[T]):
 
 
 class Places:
-    """Where each Read is in the struct page of one kernel: found once."""
+    """The bits of each Read in the struct page of one kernel; each is looked up once."""
 
     def __init__(self, layout: PageLayout) -> None:
         self.layout = layout
@@ -73,41 +74,41 @@ class Places:
         return self._found[read]
 
 
-# --- who reads
+# --- rules and columns: what may read
 
 
 class UndeclaredError(PageInspectError):
-    """Something is read of struct page that whoever reads it has not declared."""
+    """A rule or a column reads something that it does not declare."""
 
 
 class Scope(Protocol):
-    """What may be read at the moment; both methods raise UndeclaredError for anything else."""
+    """Decides what may be read at the moment; both methods raise UndeclaredError to refuse."""
 
     def check(self, asked: "Declared") -> None:
-        """Check a Read or a column."""
+        """Raise UndeclaredError if this Read or column may not be read."""
 
     def check_word(self, offset: int) -> None:
-        """Check all of the 64-bit word at byte `offset` from a struct page."""
+        """Raise UndeclaredError if the 64-bit word at byte `offset` may not be read as a whole."""
 
 
 class Scoped:
-    """What has columns: keeps what is known of them, and refuses what was not declared."""
+    """Base of objects with columns: caches their values, and refuses undeclared reads."""
 
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
-        """None where everything may be read."""
+        """None: everything may be read."""
         self.known: dict[Column[Any], Any] = {}
 
 
 class Declaring:
-    """A rule or a column: computes something from what it declares alone."""
+    """A rule or a column: computes a value from only what it declares."""
 
     __slots__ = ()
     compute: Callable[[Any], Any]
     reads: "tuple[Declared, ...]"
 
     def computed(self, pages: Scoped) -> Any:
-        """Return what it says of these pages."""
+        """Return the value for these pages; raises UndeclaredError for an undeclared read."""
         before, pages.scope = pages.scope, self
         try:
             return self.compute(pages)
@@ -120,7 +121,7 @@ class Declaring:
             self._refuse(str(asked))
 
     def check_word(self, offset: int) -> None:
-        """Refuse a word: none is declared by its place."""
+        """Refuse a word: Reads are declared by name, not by offset."""
         self._refuse(f"the word {offset} bytes into struct page")
 
     def _refuse(self, what: str) -> None:
@@ -130,7 +131,7 @@ class Declaring:
 
 
 class Column(Declaring, Generic[T]):
-    """A column: computed when it is first asked for."""
+    """A column: computed when it is first read, then cached."""
 
     def __init__(self, compute: Callable[[Any], T], reads: "tuple[Declared, ...]") -> None:
         self.compute = compute
@@ -160,8 +161,8 @@ class Column(Declaring, Generic[T]):
 Declared = Read[Any] | Column[Any]
 
 
-class _OfRules(Column[T]):
-    """A column that reads what rules do."""
+class _RuleColumn(Column[T]):
+    """A column that declares what its rules declare."""
 
     def __init__(
         self, compute: Callable[[Any], T], rules: Callable[[], Iterable[Declaring]]
@@ -175,23 +176,23 @@ class _OfRules(Column[T]):
 
     @reads.setter
     def reads(self, _none: tuple[Declared, ...]) -> None:
-        """Leave it to the rules."""
+        """Do nothing: the reads are those of the rules."""
 
 
 def column(*reads: Declared) -> Callable[[Callable[[Any], T]], Column[T]]:
-    """Return the decorator of a column that reads this."""
+    """Return the decorator for a column with these declarations."""
     return lambda compute: Column(compute, reads)
 
 
 def column_of(
     rules: Callable[[], Iterable[Declaring]],
 ) -> Callable[[Callable[[Any], T]], Column[T]]:
-    """Return the decorator of a column that reads what some rules do."""
-    return lambda compute: _OfRules(compute, rules)
+    """Return the decorator for a column that declares what these rules declare."""
+    return lambda compute: _RuleColumn(compute, rules)
 
 
 def reads_of(declared: Iterable[Declared]) -> tuple[Read[Any], ...]:
-    """Return each Read that is declared, itself or by the columns that are."""
+    """Return each Read that is declared, directly or through the declared columns."""
     return tuple(dict.fromkeys(_reads(declared, set())))
 
 
@@ -209,19 +210,19 @@ def _reads(declared: Iterable[Declared], seen: set[Declared]) -> Iterator[Read[A
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """How the word at byte `offset` tells pages apart: by the bits of `mask`, and by `tests`."""
+    """How the words at byte `offset` of two pages are compared: the bits of `mask`, and `tests`."""
 
     offset: int
     mask: int
     tests: tuple[Bits, ...]
-    """Of which the outcome matters, or what tails have, where `mask` does not tell that."""
+    """Bits outside `mask` of which only a result is compared: of a test, or the value in tails."""
 
 
 def compared(places: Places, declared: Iterable[Declared]) -> tuple[Compared, ...]:
-    """Return what tells pages apart for all that is declared, a word each.
+    """Return the comparisons that separate pages which differ in a declared read, one per word.
 
-    Left out is what is read of pages alone that are runs by themselves: the words of first tails,
-    of heads, and those of pages that begin a free block.
+    Reads of pages that are always runs of their own need no comparison: words of the first tail
+    (read of heads), and words of first pages of free blocks.
     """
     found: dict[int, list[Bits]] = {}
     for read in reads_of(declared):
@@ -232,7 +233,7 @@ def compared(places: Places, declared: Iterable[Declared]) -> tuple[Compared, ..
 
 
 def _is_alone(part: Bits, layout: PageLayout) -> bool:
-    """Return whether only pages that are runs by themselves have these bits, or none has."""
+    """Return whether these bits are missing, or read only of pages that are runs of their own."""
     return part.missing or part.offset >= layout.struct_size or part.only == "blocks"
 
 
@@ -244,8 +245,8 @@ def _merged(offset: int, parts: list[Bits]) -> Compared:
     return Compared(offset, mask, tuple(dict.fromkeys(p for p in parts if p.mask & ~mask)))
 
 
-class OfRuns:
-    """The Scope of runs: what all pages of a run agree in."""
+class RunScope:
+    """The Scope of runs: allows reads in which all pages of a run agree."""
 
     def __init__(self, what: str, places: Places, comparisons: Iterable[Compared]) -> None:
         self.places = places

@@ -1,4 +1,4 @@
-"""Reads struct pages by what is declared: of the page itself, or of the head of its folio."""
+"""Reads declared values from struct pages: the page's own, or that of its folio's head."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -19,9 +19,10 @@ T = TypeVar("T")
 
 
 class Rows(Scoped, ABC):
-    """The struct pages of a batch, a row each page, or each run of a RunBatch.
+    """The struct pages of a batch: one row per page, or per run of a RunBatch.
 
-    `heads` is what head_pfns() gives, `outside` what outside_heads() gives, `outer` those folios.
+    `heads` is the result of head_pfns(), `outside` that of outside_heads(), and `outer` has the
+    struct pages of the heads in `outside`, in the same order.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Rows(Scoped, ABC):
 
     @cached_property
     def lengths(self) -> Pfns:
-        """The number of pages of each row: 1 but for runs."""
+        """The number of pages of each row: 1 unless rows are runs."""
         return self.batch.lengths
 
     def count(self, rows: Mask) -> int:
@@ -64,9 +65,10 @@ class Rows(Scoped, ABC):
     # --- reading struct pages
 
     def read(self, read: Read[T], rows: Pfns | None = None) -> T:
-        """Return what is read, of each page or of these rows, (n,) or (k,).
+        """Return the value of a Read for every row, (n,), or for these rows, (k,).
 
-        Of what only pages that begin a free block have: of each of `buddy_heads`, or of these.
+        A Read of first pages of free blocks has one value per entry of `buddy_heads`, and `rows`
+        are indices into it. Raises UndeclaredError for a read that is not declared.
         """
         if self.scope is not None:
             self.scope.check(read)
@@ -81,7 +83,7 @@ class Rows(Scoped, ABC):
         return read.value(self.layout, bits, words if rows is None else words[rows])
 
     def _words(self, source: Batch | FolioHeads, bits: Bits) -> Words:
-        """Return the words that hold some bits, (n,) uint64."""
+        """Return the words that contain these bits, (n,) uint64."""
         if bits.missing:
             return np.zeros(len(source), np.uint64)
         words = source.word(bits.offset)
@@ -91,10 +93,10 @@ class Rows(Scoped, ABC):
 
     @abstractmethod
     def _begin_blocks(self) -> Pfns:
-        """Return the rows of pages that begin a free block."""
+        """Return the rows of the first pages of free blocks."""
 
     def _of_head(self, bits: Bits) -> Words:
-        """Return the words that hold some bits, those of the head of each page's folio."""
+        """Return the words that contain these bits, from the head of each page's folio."""
         key = -1 if bits.missing else bits.offset
         if key not in self._of_heads:
             own, outer = self._words(self.batch, bits), self._words(self._outer, bits)
@@ -102,7 +104,7 @@ class Rows(Scoped, ABC):
         return self._of_heads[key]
 
     def _of(self, source: Batch | FolioHeads, read: Read[T]) -> T:
-        """Return what is read of pages of the batch, or of folios outside."""
+        """Return the value of a Read for the pages of the batch, or for heads outside it."""
         if self.scope is not None:
             self.scope.check(read)
         bits = self._places[read][0]
@@ -129,18 +131,18 @@ class Rows(Scoped, ABC):
         return words
 
     def flag(self, name: str) -> Mask:
-        """Whether a flag is set in its own struct page; nowhere when this kernel has none."""
+        """Return where a flag is set in the page's own flags; nowhere if this kernel lacks it."""
         return self.read(flag_bit(name)) != 0
 
     def head_flag(self, name: str) -> Mask:
-        """Whether a flag is set on its folio; nowhere when this kernel has none."""
+        """Return where a flag is set on the page's folio; nowhere if this kernel lacks it."""
         return self.read(flag_bit(name, "folio")) != 0
 
     # --- folios
 
     @column(LINK)
     def heads(self) -> Pfns:
-        """The pfn of the head of its folio: its own for all but tails."""
+        """The pfn of the head of its folio; for a page that is not a tail, its own."""
         return self._heads
 
     @cached_property
@@ -161,14 +163,14 @@ class Rows(Scoped, ABC):
 
     @cached_property
     def _tail_sources(self) -> tuple[Mask, Pfns, Pfns]:
-        """Return, for each tail, whether its head is in the batch, and its row there or outside."""
+        """For each tail: whether its head is in the batch; rows of heads inside; and outside."""
         index = self._heads[self._tails] - self.batch.first
         within = (index >= 0) & (index < self.batch.size)
         outside = np.searchsorted(self._outside, self._heads[self._tails[~within]])
         return within, self.batch.rows(index[within]), outside
 
     def _from_heads(self, own: npt.NDArray[Any], outer: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return `own` with the values of tails taken from their heads."""
+        """Return a copy of `own` in which each tail has the value of its head."""
         if not len(self._tails):
             return own
         spread = own.copy()
@@ -180,9 +182,9 @@ class Rows(Scoped, ABC):
 
     @column(flag_bit("head"))
     def folio_read(self) -> Mask | None:
-        """Whether what tells of its folio was read; None: of all.
+        """Whether the struct pages that describe its folio could be read; None: all of them.
 
-        That is the head, and behind one with PG_head the first tail, which has the order.
+        These are the head and, if that has PG_head, the first tail, which has the order.
         """
         own, outer = self.batch.readable, self._outer.readable
         if own is None and outer is None:

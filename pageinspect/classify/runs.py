@@ -1,9 +1,9 @@
-"""Runs of pages that read alike: what most of memory is, decoded once a run instead of once a page.
+"""Cuts memory into runs of pages with equal columns, which are decoded once per run.
 
-A run is consecutive pfns whose struct pages agree in every bit that the columns asked for declare
-to read (details.py), and that no boundary (of a zone, a free block, a list, a folio, what is
-wanted) divides. Every struct page is read and compared; none is assumed. The columns of a RunBatch
-are those of its pages, run by run.
+The struct pages of a run agree in every bit that the requested columns declare to read
+(details.py). No run crosses a boundary of a zone, a free block, a per-CPU list entry, a folio or
+the wanted pfns. Every struct page is read and compared. The columns of a RunBatch have one entry
+per run, equal to the entry of each of its pages.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,16 +19,16 @@ from .batches import Batches, Mask, Pfns, RunBatch, each_once
 from .columns import ramp
 from .details import DETAILS, Detail
 from .folios import LARGEST_ORDER, orders_from, tail_heads
-from .reads import ALL, Bits, OfRuns, Places, compared
+from .reads import ALL, Bits, Places, RunScope, compared
 from .words import LINK, TYPE, flag_bit
 
 _PIECE = 16384
-"""Struct pages compared at a time: 1 MiB, which a core's own cache holds."""
+"""Struct pages compared at a time: 1 MiB, which fits into the private cache of a core."""
 _MOST_ROWS = 32768
-"""Runs from which on no more sections are decoded together, for these take memory."""
+"""With this many runs a RunBatch ends, to bound the memory that it takes."""
 
 _CUT_BY = (LINK, TYPE, flag_bit("head"))
-"""What tells folios and free blocks, which runs are cut by: see _where_places_count()."""
+"""The reads that find folios and free blocks, at which runs are cut: see _position_bounds()."""
 
 
 def in_runs(
@@ -38,7 +38,7 @@ def in_runs(
     detail: Detail,
     joined: int = 4,
 ) -> Iterator[RunBatch]:
-    """Yield the pages of the batches as runs: those of `joined` sections that touch together."""
+    """Yield the pages of the batches as runs, up to `joined` adjacent sections per RunBatch."""
     condense = _Condenser(layout, memory_map, detail)
     held: list[PageBatch] = []
     for batch in batches:
@@ -46,7 +46,7 @@ def in_runs(
             yield from condense(held)
             held = []
         held.append(batch)
-        # At once: what is looked at is given back before more is read.
+        # Decode at once: the caller releases these sections before more are read.
         if len(held) == joined:
             yield from condense(held)
             held = []
@@ -55,13 +55,13 @@ def in_runs(
 
 
 class _Condenser:
-    """Makes RunBatches of batches that touch."""
+    """Makes RunBatches of adjacent PageBatches."""
 
     def __init__(self, layout: PageLayout, memory_map: MemoryMap, detail: Detail) -> None:
         self._layout = layout
         places = Places(layout)
         self._compared = compared(places, (*_CUT_BY, *DETAILS[detail]))
-        self._scope = OfRuns(f"runs of the detail {detail!r}", places, self._compared)
+        self._scope = RunScope(f"runs of the detail {detail!r}", places, self._compared)
         self._columns = np.empty((2, _PIECE), np.uint64)
         self._memory_map = memory_map
         self._buddy = layout.scheme.find_slot("buddy")
@@ -69,7 +69,7 @@ class _Condenser:
         self._head = np.uint64(0 if head is None else 1 << head)
 
     def __call__(self, parts: Sequence[PageBatch]) -> Iterator[RunBatch]:
-        """Yield the runs of all parts, of one part or more at a time."""
+        """Yield the runs of all parts; a RunBatch covers one part or more."""
         first, begins = parts[0].first, self._bounds(Batches(parts))
         held: list[PageBatch] = []
         found: list[Pfns] = []
@@ -78,7 +78,7 @@ class _Condenser:
             held.append(part)
             start, before = part.first - first, part.first - held[0].first
             for piece in range(0, len(part), _PIECE):
-                # Struct pages are copied while they are in the cache.
+                # Copy struct pages while they are in the CPU cache.
                 end = min(piece + _PIECE, len(part))
                 changes = begins[start + piece : start + end]
                 self._compare(part.words[piece:end], changes)
@@ -93,13 +93,13 @@ class _Condenser:
     def _runs(
         self, batches: Batches, begins: Mask, found: list[Pfns], taken: list[Words]
     ) -> RunBatch:
-        """Return the runs of the batches, and empty the lists of offsets and words known so far."""
+        """Return the runs of the batches, and clear the lists `found` and `taken`."""
         offsets, words = np.concatenate(found), np.concatenate(taken)
         found.clear()
         taken.clear()
         again = True
         while again:
-            more, again = self._where_places_count(batches, begins, offsets, words)
+            more, again = self._position_bounds(batches, begins, offsets, words)
             at = np.searchsorted(offsets, more)
             words = np.insert(words, at, batches.take(more), axis=0)
             offsets = np.insert(offsets, at, more)
@@ -120,7 +120,7 @@ class _Condenser:
         )
 
     def _compare(self, words: Words, begins: Mask) -> None:
-        """Note which struct pages differ from the one before."""
+        """Set `begins` where a struct page differs from the one before it."""
         n = len(words)
         changes = begins[1:]
         begins[0] = True
@@ -139,9 +139,9 @@ class _Condenser:
 
     @staticmethod
     def _tested(test: Bits, words: Words, other: Words) -> Words | Mask:
-        """Return what a test depends on: whether words pass it, or what tails alone have."""
+        """Return what a test compares: whether words pass, or the words of tails and else 0."""
         if test.only == "tails":
-            # Bit 0 tells them: all bits, or none.
+            # Bit 0 marks a tail: negated, it is a mask of all bits or of none.
             np.bitwise_and(words, np.uint64(1), out=other)
             np.negative(other, out=other)
             return np.bitwise_and(other, words, out=other)
@@ -151,7 +151,7 @@ class _Condenser:
         return passed
 
     def _bounds(self, batches: Batches) -> Mask:
-        """Return where runs begin at boundaries that the struct pages do not tell."""
+        """Return where runs begin at boundaries that are not visible in the struct pages."""
         first, n = batches.first, len(batches)
         begins = np.zeros(n, np.bool_)
         begins[-first % SECTION_PFNS :: SECTION_PFNS] = True
@@ -167,14 +167,14 @@ class _Condenser:
                 begins[1:] |= mask[1:] != mask[:-1]
         return begins
 
-    def _where_places_count(
+    def _position_bounds(
         self, batches: Batches, begins: Mask, offsets: Pfns, words: Words
     ) -> tuple[Pfns, bool]:
-        """Return where more runs begin, for a page's place in its folio or free block counts.
+        """Return where more runs begin because of positions in folios and free blocks.
 
-        Heads of folios and of free blocks are alone, and runs end where these end. A run of tails
-        lies in one folio, and those that are typed are alone. Also returns whether pages were taken
-        apart that are to be looked at one by one.
+        Each head of a folio or a free block is a run of its own, and a run ends where the folio or
+        block ends. A run of tails lies in one folio, and a tail with a type is a run of its own.
+        The second value is whether a run was split into single pages, which must be examined again.
         """
         layout, n = self._layout, len(batches)
         lengths = np.diff(offsets, append=n)
@@ -188,14 +188,14 @@ class _Condenser:
         long = np.flatnonzero(lengths[tails] > 1)
         of_last = tail_heads(layout, pfns[long] + lengths[tails[long]] - 1, compound[tails[long]])
         apart = of_first[long] != of_last
-        # The first may point to itself: it is no tail then, and the others are.
+        # The first page may point to itself: then it is not a tail, and the others are.
         apart |= of_first[long] == pfns[long]
         apart |= layout.scheme.readings(typed[tails[long]]) == Reading.TYPE
         edges = np.concatenate(
             (
                 self._ends_of_blocks(offsets[free], words[free]),
                 self._ends_of_folios(batches, offsets[head]),
-                # Of folios that begin before the batch the order is not known here.
+                # The order of a folio that begins before the batch is not known here.
                 _powers_beyond(each_once(of_first[of_first < batches.first]) - batches.first),
             )
         )
@@ -208,7 +208,7 @@ class _Condenser:
         return more, bool(len(alone))
 
     def _links(self, words: Words) -> Words:
-        """Return the compound words: of no tail, where this kernel has none."""
+        """Return the compound words; zeros, and so no tails, if this kernel has no such word."""
         at = self._layout.compound
         return np.zeros(len(words), np.uint64) if at is None else words[:, at // 8]
 
@@ -220,7 +220,7 @@ class _Condenser:
 
     @staticmethod
     def _have_tails(batches: Batches, heads: Pfns) -> Mask:
-        """Return where a page follows in the memory section: folios do not begin at its end."""
+        """Return which heads have a next page in their memory section, as each real head has."""
         following = heads + 1
         have: Mask = following < len(batches)
         return have & ((batches.first + following) % SECTION_PFNS != 0)

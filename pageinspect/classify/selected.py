@@ -1,7 +1,7 @@
-"""What a script sees: the columns of the pages that were asked for, and of no others.
+"""The columns that scripts get: those of the wanted pages only.
 
-A batch is decoded with all pages of its memory section, because free blocks and folios reach beyond
-what is asked for.
+A batch is decoded with all pages of its memory section, because free blocks and folios may extend
+beyond the wanted pages.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def _column(name: str) -> Any:
 
 
 class SelectedPages:
-    """The columns of Pages, with a row for each page (or run) that was asked for."""
+    """The columns of Pages, with one row per wanted page, or per wanted run."""
 
     use = _column("use")
     code = _column("code")
@@ -45,14 +45,14 @@ class SelectedPages:
 
     def __init__(self, decoded: Pages) -> None:
         self.decoded = decoded
-        """All that was decoded with them."""
+        """The columns of all pages of the batch, wanted or not."""
 
     def __len__(self) -> int:
         wanted = self.decoded.batch.wanted
         return len(self.decoded) if wanted is None else int(np.count_nonzero(wanted))
 
     def select(self, column: Column) -> Column:
-        """Return the entries of a column of all that was decoded that were asked for."""
+        """Return the entries of the wanted rows, from a column of the whole batch."""
         wanted = self.decoded.batch.wanted
         return column if wanted is None else column[wanted]
 
@@ -71,7 +71,7 @@ class SelectedPages:
         return self.select(self.decoded.of_head(offset))
 
     def flag(self, name: str) -> Mask:
-        """Return where a flag is set in the page's own struct page; nowhere if it has none."""
+        """Return where a flag is set in the page's own flags; nowhere if this kernel lacks it."""
         return self.select(self.decoded.flag(name))
 
     def head_flag(self, name: str) -> Mask:

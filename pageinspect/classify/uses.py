@@ -1,4 +1,4 @@
-"""The uses of pages: one ordered table of rules. The first that holds gives a page its use.
+"""The uses of pages: an ordered table of rules. The first rule that holds gives the page its use.
 
 Classification, `page --explain` and docs/uses.md are made from this table.
 """
@@ -24,24 +24,24 @@ _ANON, _KSM = 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Rule(Declaring):
-    """One use: where `holds`, for pages that no rule before it took.
+    """The rule of one use. It applies to the pages where no rule above it holds.
 
-    The rule `type` stands for one use a page type, by the type's name.
+    The rule `type` gives one use per page type, with the name of the type.
     """
 
     use: str
     sentence: str
     commit: str
-    """Kernel history that the rule rests on, where there is any."""
+    """The kernel history that the rule depends on, or empty."""
     compute: Callable[[CheckedColumns], Mask]
-    """Returns where it holds, from what it reads."""
+    """Returns where it holds, (n,) bool, from `reads` only."""
     reads: tuple[Declared, ...]
 
     def __str__(self) -> str:
         return f"the rule {self.use}"
 
     def holds(self, pages: CheckedColumns) -> Mask:
-        """Return where the rule holds, whatever holds before it."""
+        """Return where the rule holds, whether or not a rule above it holds, (n,) bool."""
         holds: Mask = self.computed(pages)
         return holds
 
@@ -83,7 +83,7 @@ def _ksm(pages: CheckedColumns) -> Mask:
 
 
 def _mapping_points(pages: CheckedColumns, tag: int) -> Mask:
-    """Return where the mapping is a kernel address with these low bits."""
+    """Return where the mapping is a kernel address with these low two bits."""
     # All kernel addresses have the bits of the lowest one set.
     points: Mask = pages.mapping_kind == np.uint64(pages.layout.kernel_half | tag)
     return points
@@ -97,12 +97,12 @@ def _swapcache(pages: CheckedColumns) -> Mask:
     return pages.in_swap_cache & pages.read(NO_MAPPING) & (pages.head_refcount > 0)
 
 
-def _of_a_file(pages: CheckedColumns) -> Mask:
+def _file_mapping(pages: CheckedColumns) -> Mask:
     return _mapping_points(pages, 0) & (pages.head_refcount > 0)
 
 
 def _shmem(pages: CheckedColumns) -> Mask:
-    return _of_a_file(pages) & pages.head_flag("swapbacked")
+    return _file_mapping(pages) & pages.head_flag("swapbacked")
 
 
 def _mapped(pages: CheckedColumns) -> Mask:
@@ -113,20 +113,20 @@ def _kernel(pages: CheckedColumns) -> Mask:
     return pages.head_refcount > 0
 
 
-_OF_A_FILE = (CheckedColumns.mapping_kind, CheckedColumns.head_refcount)
+_FILE_READS = (CheckedColumns.mapping_kind, CheckedColumns.head_refcount)
 
 RULES = (
     Rule("unreadable", "Its struct page cannot be read.", "", _unreadable, ()),
     Rule(
         "conflict",
-        "Its struct page contradicts itself or its neighbours: see `pageinspect check`.",
+        "Its struct page contradicts itself or another struct page: see `pageinspect check`.",
         "",
         lambda pages: pages.conflicting,
         (CheckedColumns.conflicting,),
     ),
     Rule(
         "hwpoison",
-        "PG_hwpoison is set: the hardware reported an error in it.",
+        "PG_hwpoison is set: the hardware reported a memory error in the page.",
         "",
         lambda pages: pages.flag("hwpoison"),
         (flag_bit("hwpoison"),),
@@ -134,56 +134,58 @@ RULES = (
     Rule("zone_device", "Its zone is ZONE_DEVICE.", "", _zone_device, (CheckedColumns.zone,)),
     Rule(
         "buddy",
-        "It begins a free block, or lies inside one without references, without a type and is no "
-        "tail of a compound page.",
+        "It is the first page of a free block, or it lies inside a free block, has no references "
+        "and no type, and is not a tail of a compound page.",
         "",
         _buddy,
         (CheckedColumns.free_pages,),
     ),
     Rule(
         "pcp",
-        "It is on a free list of a CPU, or on its zone's trylock list: the lists were followed, "
-        "for no field tells. Tails of compound pages are not.",
+        "It is on a per-CPU free list or on the trylock list of its zone, has no references and no "
+        "type, and is not a tail of a compound page. No field of struct page shows this: the lists "
+        "are followed.",
         'Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") '
-        "(in v6.15) there are trylock lists",
+        "(in v6.15), zones have trylock lists",
         lambda pages: pages.on_pcp_list,
         (CheckedColumns.on_pcp_list,),
     ),
     Rule(
         "type",
-        "Its folio has this page type; slab up to v6.9 a flag, hugetlb up to v6.8 a destructor or "
-        "flag instead.",
+        "Its folio has this page type. Instead of a type, slab is a flag up to v6.9, and hugetlb "
+        "is a compound destructor or a flag up to v6.8.",
         'Since Linux kernel commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") '
-        "(in v4.18)",
+        "(in v4.18), types are in the page_type word",
         _typed,
         (CheckedColumns.code,),
     ),
     Rule(
         "movable_ops",
-        "The low bits of its mapping are 2: it belongs to a driver that can move it, such as "
-        "zsmalloc before that had a type.",
+        "The low two bits of its mapping are 2: it belongs to a driver that can move it, such as "
+        "zsmalloc in kernels where zsmalloc is not a page type.",
         "",
         _movable_ops,
         (CheckedColumns.code,),
     ),
     Rule(
         "page_pool",
-        "Its folio has the signature of a network page_pool where others have their list.",
+        "Its folio is referenced and has the signature of a network page_pool (pp_magic) in the "
+        "word that other pages use for lru.",
         'Since Linux kernel commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them '
-        'when destroying the pool") (in v6.16) the signature leaves bits for an index',
+        'when destroying the pool") (in v6.16), some bits of the signature word are an index',
         _page_pool,
         (HEAD_POOL, CheckedColumns.head_refcount),
     ),
     Rule(
         "reserved",
-        "PG_reserved is set: firmware, boot memory, or not to be touched.",
+        "PG_reserved is set: memory of the firmware or of early boot, or memory not to be used.",
         "",
         _reserved,
         (flag_bit("reserved"),),
     ),
     Rule(
         "ksm",
-        "Its mapping is a kernel address with low bits 3: merged by KSM.",
+        "Its mapping is a kernel address with low bits 3: the page was merged by KSM.",
         "",
         _ksm,
         (CheckedColumns.mapping_kind,),
@@ -197,45 +199,45 @@ RULES = (
     ),
     Rule(
         "swapcache",
-        "It is referenced and has no mapping, and PG_swapcache and PG_swapbacked are set: in the "
-        "swap cache, on its way to swap or back.",
+        "It is referenced and has no mapping, and PG_swapcache and PG_swapbacked are set: it is in "
+        "the swap cache, before it is written to swap or after it was read back.",
         "",
         _swapcache,
         (CheckedColumns.in_swap_cache, NO_MAPPING, CheckedColumns.head_refcount),
     ),
     Rule(
         "shmem",
-        "As file, with PG_swapbacked: tmpfs, shared memory or memfd.",
+        "As for file, and PG_swapbacked is set: tmpfs, shared memory or memfd.",
         "",
         _shmem,
-        (*_OF_A_FILE, flag_bit("swapbacked", "folio")),
+        (*_FILE_READS, flag_bit("swapbacked", "folio")),
     ),
     Rule(
         "file",
-        "It is referenced, and its mapping is a kernel address: page cache of a file or block "
-        "device.",
+        "It is referenced, and its mapping is a kernel address with low bits 0: page cache of a "
+        "file or a block device.",
         "",
-        _of_a_file,
-        _OF_A_FILE,
+        _file_mapping,
+        _FILE_READS,
     ),
     Rule(
         "mapped",
-        "It is mapped into user space without a mapping.",
+        "It is referenced, its mapcount is above 0, and no rule above holds, as for driver memory.",
         "",
         _mapped,
         (CheckedColumns.code, CheckedColumns.head_refcount),
     ),
     Rule(
         "kernel",
-        "It is referenced, and none of the above.",
+        "It is referenced, and no rule above holds.",
         "",
         _kernel,
         (CheckedColumns.head_refcount,),
     ),
     Rule(
         "idle",
-        "It has no references and is on no list that we know: behind the first page of an "
-        "allocation that is no compound page, or on its way between owners.",
+        "It has no references, and no rule above holds: a page after the first one of an "
+        "allocation that is not compound, or a page between two owners.",
         "",
         lambda pages: np.ones(len(pages), np.bool_),
         (),
@@ -243,7 +245,7 @@ RULES = (
 )
 
 _FIRST = 512
-"""Codes of uses that are no type; the others are the codes of the type column."""
+"""The first code of a use that is not a type; smaller ones are codes of the type column."""
 USE_CODES = _FIRST + len(RULES)
 USE = {rule.use: _FIRST + i for i, rule in enumerate(RULES)}
 
@@ -253,7 +255,7 @@ class Pages(CheckedColumns):
 
     @column_of(lambda: RULES)
     def use(self) -> Uses:
-        """The use of each page: a code of `use_name`."""
+        """The use of each page, (n,) uint16: a code that use_name() takes."""
         use = np.zeros(len(self), np.uint16)
         left = np.ones(len(self), np.bool_)
         for rule in RULES:
@@ -277,23 +279,23 @@ def rule_of(use: int) -> Rule:
 
 
 def use_rank(use: int) -> int:
-    """Return the place of a use in the order of the rules; types are in that of their values."""
+    """Return a sort key: the order of the rules, and among types the order of their values."""
     return RULES.index(rule_of(use)) * USE_CODES + use
 
 
 def uses_of(layout: PageLayout, name: str) -> Mask:
-    """Return which codes a use's name means, (USE_CODES,) bool; none for what is no use."""
+    """Return which codes have this use name, (USE_CODES,) bool; all False for an unknown name."""
     mask = np.zeros(USE_CODES, np.bool_)
     if name in USE and name != "type":
         mask[USE[name]] = True
-    # A type may have the name of a use: anon of a memdesc.
+    # A type may have the name of a use, as anon of the memdesc scheme does.
     if name != "untyped":
         mask[:CODES] = codes_of(layout, name)
     return mask
 
 
 def use_names(layout: PageLayout) -> list[str]:
-    """Return the names of all uses that pages of this kernel can have, in the rules' order."""
+    """Return the names of the uses that pages of this kernel can have, in the order of rules."""
     types = [t.name for t in layout.scheme.types if t.name != "buddy"]
     types += [n for n, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)) if marker]
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""What there is to read of struct page: each Read that rules and columns may declare, by name."""
+"""The Reads of struct page that rules and columns may declare, by name."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ Integers = npt.NDArray[np.int32]
 
 
 def bits(word: str, what: str, find: Callable[[PageLayout], Bits], of: Of = "page") -> Read[Words]:
-    """Return the Read of some bits, in place; 0 where this kernel lacks the word."""
+    """Return the Read of some bits, not shifted; 0 if this kernel lacks the word."""
 
     def value(_layout: PageLayout, found: Bits, words: Words) -> Words:
         return words if found.mask == ALL else words & np.uint64(found.mask)
@@ -27,7 +27,7 @@ def bits(word: str, what: str, find: Callable[[PageLayout], Bits], of: Of = "pag
 
 
 def equal(word: str, what: str, find: Callable[[PageLayout], Bits], of: Of = "page") -> Read[Mask]:
-    """Return the Read of whether some bits have a value; False where this kernel lacks the word."""
+    """Return the Read of whether some bits have a value; False if this kernel lacks the word."""
 
     def value(_layout: PageLayout, found: Bits, words: Words) -> Mask:
         masked = words if found.mask == ALL else words & np.uint64(found.mask)
@@ -37,7 +37,7 @@ def equal(word: str, what: str, find: Callable[[PageLayout], Bits], of: Of = "pa
 
 
 def int32(word: str, of: Of = "page") -> Read[Integers]:
-    """Return the Read of a 32-bit count; 0 where this kernel lacks the word."""
+    """Return the Read of a signed 32-bit count; 0 if this kernel lacks the word."""
 
     def value(_layout: PageLayout, found: Bits, words: Words) -> Integers:
         halves = words if found.mask & 1 else words >> np.uint64(32)
@@ -47,7 +47,7 @@ def int32(word: str, of: Of = "page") -> Read[Integers]:
 
 
 def field(what: str, find: Callable[[PageLayout], BitField]) -> Read[npt.NDArray[np.uint16]]:
-    """Return the Read of a number in the flags word."""
+    """Return the Read of a bit field in the flags word, as a number."""
 
     def value(layout: PageLayout, _found: Bits, words: Words) -> npt.NDArray[np.uint16]:
         bits = find(layout)
@@ -61,7 +61,7 @@ def field(what: str, find: Callable[[PageLayout], BitField]) -> Read[npt.NDArray
 
 
 def _at(layout: PageLayout, word: str, mask: int, equals: int | None = None) -> Bits:
-    """Return the bits of a member that PageLayout has under this name; `mask` is from its start."""
+    """Return the bits of a member by its name in PageLayout; bit 0 of `mask` is its lowest bit."""
     offset = getattr(layout, word)
     if offset is None:
         return NOWHERE
@@ -75,12 +75,12 @@ def whole(word: str, of: Of = "page") -> Read[Words]:
 
 @cache
 def flag_bit(name: str, of: Of = "page") -> Read[Words]:
-    """Return the Read of a flag; 0 where this kernel has none of this name."""
+    """Return the Read of a flag; 0 if this kernel has no flag of this name."""
     return flag_bits(name, (name,), of)
 
 
 def flag_bits(what: str, names: tuple[str, ...], of: Of = "page") -> Read[Words]:
-    """Return the Read of some flags."""
+    """Return the Read of several flags; those that this kernel lacks read 0."""
 
     def find(layout: PageLayout) -> Bits:
         known = (layout.flag(name) for name in names)
@@ -120,10 +120,10 @@ TYPE: Read[Any] = Read(
     _type,
     lambda layout, _bits, words: layout.scheme.reduced(layout.scheme.word(words, layout.page_type)),
 )
-"""The word that has the type, as far as it is read: the scheme says how far that is."""
+"""The page_type word, reduced to the bits that the scheme reads."""
 TYPE_WORD: Read[Any] = Read(
     "page_type",
-    "all of it",
+    "all bits",
     lambda layout: (_at(layout, "page_type", (1 << layout.scheme.word_bits) - 1),),
     lambda layout, _bits, words: layout.scheme.word(words, layout.page_type),
 )
@@ -155,19 +155,19 @@ MEMCG = whole("memcg")
 NO_MEMCG = _zero("memcg")
 LINK = Read(
     "compound",
-    "where the head of a tail is",
+    "link of a tail to its head",
     lambda layout: (replace(_at(layout, "compound", ALL), only="tails"),),
     lambda _layout, _bits, words: words & -(words & np.uint64(1)),
 )
-POOL = equal("compound", "signature of page_pool", _pool)
-HEAD_POOL = equal("compound", "signature of page_pool", _pool, "folio")
+POOL = equal("compound", "page_pool signature", _pool)
+HEAD_POOL = equal("compound", "page_pool signature", _pool, "folio")
 BLOCK_ORDER = Read(
     "private",
-    "of a page that begins a free block",
+    "order, in the first page of a free block",
     lambda layout: (replace(_at(layout, "private", ALL), only="blocks"),),
     lambda _layout, _bits, words: words,
 )
 FOLIO_ORDER = Read("order", "", _order, lambda layout, _bits, words: orders_from(layout, words))
-SLAB = equal("flags", "slab, where it is no type", lambda layout: _marker(layout.slab))
-HUGETLB = equal("hugetlb", "where it is no type", lambda layout: _marker(layout.hugetlb))
+SLAB = equal("flags", "slab, if it is not a page type", lambda layout: _marker(layout.slab))
+HUGETLB = equal("hugetlb", "if it is not a page type", lambda layout: _marker(layout.hugetlb))
 ENTIRE_MAPCOUNT = int32("entire_mapcount", "folio")

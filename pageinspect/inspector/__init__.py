@@ -1,1 +1,1 @@
-"""An opened kernel that can be asked about its pages."""
+"""The Inspector: an opened kernel, and the commands as its methods."""

@@ -1,4 +1,4 @@
-"""Which page is meant: a pfn, or an address that has one."""
+"""Resolves a pfn or an address, given as text, to the pfn of a page."""
 
 import re
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ GRAMMAR = (
 def resolve_addresses(
     texts: Sequence[str], prog: Program, layout: PageLayout, memory_map: MemoryMap
 ) -> list[int]:
-    """Return the pfn of each address; raises UsageError where there is none."""
+    """Return the pfn of each address; raises UsageError if one has no page."""
     return [_resolve(text, prog, layout, memory_map) for text in texts]
 
 
 def _resolve(text: str, prog: Program, layout: PageLayout, memory_map: MemoryMap) -> int:
     match = _FORM.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no page", f"write {GRAMMAR}")
+        raise UsageError(f"{text!r} is not a page", f"write {GRAMMAR}")
     kind, digits = match.groups()
     if not kind:
         range_text.check_no_unit(text, digits)
@@ -51,13 +51,13 @@ def _resolve(text: str, prog: Program, layout: PageLayout, memory_map: MemoryMap
 
 
 def _meant(address: int, layout: PageLayout, memory_map: MemoryMap) -> str:
-    """Return the hint for an address of the kernel that was given as if it were a pfn."""
+    """Return the hint for a kernel address that was given without a prefix, as a pfn."""
     last = max((end for _, end in memory_map.spanned), default=0)
     if 0 <= address - layout.vmemmap < last * layout.struct_size:
-        return f"it is that of a struct page: page:{address:#x}"
+        return f"it is the address of a struct page: write page:{address:#x}"
     return (
-        f"write page:{address:#x} if it is that of a struct page, or virt:{address:#x} for the "
-        "page that is mapped there"
+        f"write page:{address:#x} if it is the address of a struct page, or virt:{address:#x} for "
+        "the page that is mapped there"
     )
 
 
@@ -68,12 +68,12 @@ def _of_struct_page(text: str, address: int, layout: PageLayout, memory_map: Mem
         end = layout.vmemmap + last * layout.struct_size
         raise UsageError(
             f"{text} is not a struct page of this kernel",
-            f"its struct pages are from {layout.vmemmap:#x} to {end:#x}",
+            f"struct pages are at {layout.vmemmap:#x} to {end:#x}",
         )
     if rest:
         raise UsageError(
-            f"{text} is not a struct page but {rest} bytes behind the start of one",
-            f"that one is page:{address - rest:#x}",
+            f"{text} is {rest} bytes after the start of a struct page",
+            f"write page:{address - rest:#x}",
         )
     return pfn
 
@@ -81,10 +81,10 @@ def _of_struct_page(text: str, address: int, layout: PageLayout, memory_map: Mem
 def _virt_to_phys(
     text: str, address: int, prog: Program, memory_map: MemoryMap, layout: PageLayout
 ) -> int:
-    """Return the physical address: by the direct map, or by the kernel's own page table."""
+    """Return the physical address: by the direct map, or by the kernel's page table."""
     if layout.unavailable:
         raise UsageError(
-            f"VMCOREINFO alone does not tell where {text} is mapped",
+            f"{text} cannot be translated with VMCOREINFO alone",
             "give a pfn or a phys: address, or the kernel's types: -s VMLINUX or --btf FILE",
         )
     base = prog["page_offset_base"].value_()
@@ -95,6 +95,6 @@ def _virt_to_phys(
         return PageTables(prog, vmcoreinfo.of(prog)).physical(address)
     except (LookupError, FaultError):
         raise UsageError(
-            f"{text} is mapped to no page of this kernel",
+            f"{text} is not mapped in this kernel",
             f"give a kernel address; the direct map begins at {base:#x}",
         ) from None

@@ -1,4 +1,4 @@
-"""What scripts may write for names, pfns and addresses, as the texts of the command line."""
+"""Converts arguments of Python scripts to the texts that the command line takes."""
 
 from collections.abc import Sequence
 from typing import SupportsIndex, TypeAlias, TypeGuard
@@ -9,11 +9,11 @@ from ..errors import UsageError
 from ..model.ranges import Range
 
 Names: TypeAlias = str | Sequence[str]
-"""Names, or one text with commas as on the command line."""
+"""Names, or one text with commas between them, as on the command line."""
 Pfn: TypeAlias = str | SupportsIndex | Range
 """A text as for --pfn, a pfn, or (start, end) with the end exclusive."""
 Pfns: TypeAlias = Pfn | Sequence[Pfn]
-"""One of them or a list of several; a tuple of two numbers is (start, end)."""
+"""One Pfn or a list of several; a tuple of two numbers is (start, end)."""
 Address: TypeAlias = str | SupportsIndex | Object
 """A text as `pageinspect page` takes it, a pfn, or a drgn Object that is a struct page or folio."""
 
@@ -21,12 +21,12 @@ _PAGES = ("page", "folio")
 
 
 def names(given: Names) -> tuple[str, ...]:
-    """Return the names, of which there may be none."""
+    """Return the names as a tuple, which may be empty."""
     return tuple(filter(None, given.split(","))) if isinstance(given, str) else tuple(given)
 
 
 def pfn_texts(given: Pfns) -> list[str]:
-    """Return the ranges as texts."""
+    """Return the ranges as texts of --pfn."""
     if isinstance(given, str | SupportsIndex) or _is_range(given):
         return [_pfn_text(given)]
     return [_pfn_text(each) for each in given]
@@ -50,7 +50,7 @@ def _pfn_text(given: Pfn) -> str:
 
 
 def address_text(given: Address) -> str:
-    """Return an address as a text; raises UsageError for an Object of another type."""
+    """Return an address as text; raises UsageError for an Object of an unsuitable type."""
     if isinstance(given, Object):
         return _of_object(given)
     return given if isinstance(given, str) else f"{given.__index__():#x}"

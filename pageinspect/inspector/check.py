@@ -1,4 +1,4 @@
-"""Applies the rules of contradictions, and compares totals with the kernel's counters."""
+"""Finds contradictions in struct pages, and compares totals with the kernel's counters."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from ..kernel.counters import read_counters
 from ..model import ranges
 from ..model.ranges import Range, intersect, merge
 from ..report.base import coverage_of
-from ..report.check import CheckReport, Findings, find, spots
+from ..report.check import CheckReport, Findings, find, pages_to_reread
 from ..target.open import Target
 from .fold import Fold
 from .inspector import Inspector, marking_of
@@ -17,11 +17,11 @@ from .inspector import Inspector, marking_of
 def check(
     target: Target, opened: Callable[[], Inspector], pfn: Sequence[str], *, fold: Fold
 ) -> CheckReport:
-    """Check the pages of the ranges, all for none; raises PageInspectError.
+    """Check the pages of the ranges `pfn`, or all pages; raises PageInspectError.
 
-    `opened` gives the Inspector of the moment. A running kernel is asked for it after the first
-    reading of its counters, as the memory map follows the CPU lists, and again for what looks
-    broken: memory may have been plugged in or out meanwhile.
+    `opened` returns an Inspector with the current memory map. It is called after the counters were
+    read, because reading the memory map follows the per-CPU lists. On a running kernel it is called
+    again before violations are read a second time, because memory may have been hotplugged.
     """
     live = target.provenance.changing
     reduced = target.provenance.symbols == "vmcoreinfo"
@@ -44,20 +44,20 @@ def check(
     )
     checks, left_out = None, ""
     if reduced:
-        left_out = "VMCOREINFO alone does not provide their addresses"
+        left_out = "VMCOREINFO alone does not provide the addresses of the counters"
     elif before is None:
-        left_out = "they cover all pages, and --pfn selects some"
+        left_out = "the counters cover all pages, and --pfn selects only some"
     elif not coverage.complete:
         left_out = "some struct pages could not be read, so the totals are incomplete"
     else:
         after = read_counters(target.prog) if live else before
-        checks = counter_check.balance(tally.totals(), before, after, marking_of(target))
+        checks = counter_check.compare_counters(tally.totals(), before, after, marking_of(target))
     if live and findings.found:
         findings = _confirmed(opened(), findings)
     return CheckReport(target.provenance, inspector.layout, coverage, findings, checks, left_out)
 
 
 def _confirmed(again: Inspector, findings: Findings) -> Findings:
-    """Return what is still broken when the suspicious pages are read again."""
-    pages = intersect(merge(spots(findings)), again.memory_map.spanned)
+    """Return the violations that remain when their pages are read again."""
+    pages = intersect(merge(pages_to_reread(findings)), again.memory_map.spanned)
     return findings.confirmed(find(again.sections_in_runs(pages), live=True))

@@ -20,7 +20,7 @@ T = TypeVar("T")
 def describe_addresses(
     inspector: Inspector, addresses: Sequence[str], *, explain: bool
 ) -> PageReport:
-    """Describe the page of each address, as resolve_addresses() takes them."""
+    """Describe the page of each address; raises UsageError if an address has no page."""
     pfns = resolve_addresses(
         addresses, inspector.target.prog, inspector.layout, inspector.memory_map
     )
@@ -32,7 +32,7 @@ def describe_addresses(
 
 def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
     """Describe each pfn, which must have a struct page, in the order given."""
-    # What a page belongs to is not told without types.
+    # Structures that describe the owner of a page need the kernel's types.
     kernel = None if inspector.layout.unavailable else _Reader(inspector.target.prog)
     known: dict[int, PageFacts] = {}
     for pages in inspector.sections(merge((pfn, pfn + 1) for pfn in pfns)):

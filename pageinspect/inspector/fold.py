@@ -1,4 +1,4 @@
-"""How a walk is done: piece by piece, by this process or by what the caller hands in."""
+"""Walks pages piece by piece: in this process, or as the caller provides."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -17,7 +17,7 @@ SECTIONS_READ = 4
 
 
 class Fold(Protocol):
-    """Yields what `work` gives for the wanted pfns, piece by piece, in the order of pfns."""
+    """Yields the result of `work` for each piece of the wanted pfns, in pfn order."""
 
     def __call__(
         self,
@@ -27,7 +27,7 @@ class Fold(Protocol):
         *,
         streamed: bool = False,
     ) -> Iterator[Result]:
-        """Walk; `streamed` is whether output is written between results."""
+        """Walk the pages; `streamed` is whether output is written between results."""
 
 
 def fold_here(
@@ -37,6 +37,6 @@ def fold_here(
     *,
     streamed: bool = False,  # noqa: ARG001 - no progress is shown
 ) -> Iterator[Result]:
-    """Walk in this process, without a sign of progress."""
+    """Walk in this process, without showing progress."""
     for piece in ranges.cut(wanted, SECTIONS_READ * SECTION_PFNS):
         yield work(inspector, piece)

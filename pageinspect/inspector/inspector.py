@@ -1,4 +1,4 @@
-"""Wires the walking stages: an opened kernel, and its pages as columns."""
+"""The Inspector: an opened kernel, its pages as columns, and the commands as methods."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 
 Ranges = list[Range]
-"""Named, as the class has a method of the name of their type."""
+"""An alias: within the class `list` is a method."""
 
 
 class Session:
-    """What an Inspector, and those made of it, hold open."""
+    """The open resources of an Inspector, shared with those made from it."""
 
     def __init__(self, stack: contextlib.ExitStack | None = None) -> None:
         self._stack = stack or contextlib.ExitStack()
@@ -52,34 +52,34 @@ class Session:
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        """Close it, after an error perhaps; a second time does nothing."""
+        """Close the resources; takes the arguments of __exit__(). A second call does nothing."""
         self._closed = True
         self._stack.pop_all().__exit__(kind, error, traceback)
 
     def check_open(self) -> None:
-        """Raise PageInspectError once it is closed."""
+        """Raise PageInspectError if it is closed."""
         if self._closed:
             raise PageInspectError("this Inspector is closed", "use it within its `with` block")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Inspector:
-    """A kernel that can be asked about its pages.
+    """An opened kernel, whose pages can be counted, listed, described and checked.
 
-    What summary(), list() and page() say of a kernel that runs is by its memory map of that
-    moment; `memory_map`, and so ranges(), pages() and runs(), are as when it was opened, or
-    refreshed() last.
+    summary(), list(), page() and check() of a running kernel read its current memory map.
+    `memory_map`, and so ranges(), pages() and runs(), are those of the time when the Inspector was
+    opened or made by refreshed().
     """
 
     target: Target
     layout: PageLayout
     memory_map: MemoryMap
     mapped: MappedVmemmap | None = None
-    """Set in processes that may read struct pages without a copy: see mapped.py."""
+    """The mapped file of the core, to read struct pages without a copy: see vmemmap/elf_mmap.py."""
     kdumpfile_mappings: KdumpfileMappings | None = None
-    """Of a core."""
+    """Mappings that libkdumpfile made of the core's file; None without a core."""
     tables: PageTables | None = None
-    """Of a core, where VMCOREINFO says where they are."""
+    """The kernel's page table; None without a core, or if VMCOREINFO lacks its address."""
     session: Session = field(default_factory=Session, compare=False)
 
     def __repr__(self) -> str:
@@ -97,11 +97,11 @@ class Inspector:
         self.session.close(kind, error, traceback)
 
     def close(self) -> None:
-        """Let go of the kernel; a guest that was paused runs on."""
+        """Close the kernel; a guest that was paused continues to run."""
         self.session.close()
 
     def refreshed(self) -> "Inspector":
-        """Return an Inspector of the same kernel, with its memory map of this moment."""
+        """Return an Inspector of the same kernel with the current memory map."""
         self.session.check_open()
         return replace(inspect(self.target), session=self.session)
 
@@ -120,8 +120,8 @@ class Inspector:
     ) -> "SummaryResult":
         """Count pages, folios and bytes by type, use, zone, node or order, or by several of them.
 
-        With `counters`, totals of the whole memory by type or by use are compared with the
-        kernel's own. Raises PageInspectError.
+        With `counters`, totals of all pages by type or by use are compared with the kernel's
+        counters. Raises PageInspectError.
         """
         from .results import SummaryResult, result_of
         from .summary import summarise
@@ -138,7 +138,7 @@ class Inspector:
         return result_of(SummaryResult, report)
 
     def check(self, *, pfn: Pfns = ()) -> "CheckResult":
-        """Return the contradictions in struct pages, and totals beside the kernel's counters.
+        """Find contradictions in struct pages, and compare totals with the kernel's counters.
 
         Raises PageInspectError.
         """
@@ -152,7 +152,8 @@ class Inspector:
     def page(self, *addresses: Address, explain: bool = False) -> "PageResult":
         """Describe single pages: pfns, texts of the command line, or drgn Objects of struct page.
 
-        With `explain`, with the rule by which each field is read. Raises PageInspectError.
+        With `explain`, each field has its raw words and the rule that decodes them. Raises
+        PageInspectError.
         """
         from .describe import describe_addresses
         from .results import PageResult, result_of
@@ -193,7 +194,7 @@ class Inspector:
     ) -> "ListResult":
         """List runs of pages of one use, type and order; or `each` page.
 
-        `freeing` is only those that are typed while being freed. Raises PageInspectError.
+        `freeing` selects pages that are being freed with a type set. Raises PageInspectError.
         """
         from .listing import list_pages
         from .results import PagesResult, RunsResult
@@ -209,14 +210,14 @@ class Inspector:
         )
 
     def ranges(self, *texts: str) -> Ranges:
-        """Return the pfns with struct pages in ranges as the command line takes them, all for none.
+        """Return the pfns with a struct page in these ranges, given as texts of --pfn; none is all.
 
-        They are sorted disjoint (start, end), end exclusive. Raises UsageError.
+        The result is sorted, disjoint (start, end), end exclusive. Raises UsageError.
         """
         return resolve(texts, self.memory_map, self.layout.page_shift)
 
     def pages(self, wanted: Sequence[Range] | None = None) -> Iterator[SelectedPages]:
-        """Yield the columns of the wanted pages, in pfn order, a memory section at a time.
+        """Yield the columns of the wanted pages in pfn order, one memory section at a time.
 
         `wanted` is what ranges() returns; None is every pfn that has a struct page.
         """
@@ -225,16 +226,17 @@ class Inspector:
     def runs(
         self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
     ) -> Iterator[SelectedPages]:
-        """Yield the same as pages(), with a row a run: pages that `detail` does not tell apart.
+        """Yield the same as pages() with a row per run, whose pages agree in what `detail` has.
 
-        Rows count `pages.lengths` pages each, and may come from many memory sections at a time.
+        `pages.lengths` has the number of pages of each row. One item may have several memory
+        sections.
         """
         return map(SelectedPages, self.sections_in_runs(wanted, detail))
 
     def sections(self, wanted: Sequence[Range] | None = None) -> Iterator[Pages]:
         """Yield the columns of the memory sections that hold the wanted pfns, in pfn order.
 
-        `pages.batch.wanted` is which of their pfns were asked for.
+        `pages.batch.wanted` has which of their pfns are wanted.
         """
         for batch in self._batches(wanted):
             yield self._columns(batch)
@@ -243,8 +245,8 @@ class Inspector:
     def sections_in_runs(
         self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
     ) -> Iterator[Pages]:
-        """Yield the same as sections(), with a row a run. A batch may have many sections."""
-        # What is mapped takes no copy while it is held.
+        """Yield the same as sections() with a row per run; one item may have several sections."""
+        # Sections of a mapped file are not copied, so more of them can be held.
         joined = 4 if self.mapped is None else 16
         batches = self._batches(wanted)
         for batch in in_runs(self.layout, self.memory_map, batches, detail, joined):
@@ -258,16 +260,17 @@ class Inspector:
         return paced(reader.walk(prog, layout, spanned, asked, self.mapped, self.tables))
 
     def _give_back(self, pages: int) -> None:
-        """Give back what is mapped of the core's file for what was looked at."""
+        """Unmap the parts of the core's file that have been read."""
         if self.mapped is not None:
             self.mapped.give_back()
         elif self.kdumpfile_mappings is not None:
             self.kdumpfile_mappings.passed(pages * self.layout.struct_size)
 
     def mapping(self) -> "Inspector":
-        """Return the same with the core's file mapped, where it is one that can be.
+        """Return the same Inspector with the core's file mapped, if its format allows that.
 
-        For a process that may end when the file is cut off meanwhile.
+        If another process truncates the file, access raises SIGBUS: call this only in a process
+        that may be killed.
         """
         core = core_path(self.target)
         if core is None or self.target.provenance.source == "live":
@@ -291,11 +294,14 @@ class Inspector:
 
 
 def inspect(target: Target) -> Inspector:
-    """Learn the layout and take the memory map of an opened kernel; raises PageInspectError."""
+    """Return the Inspector of an opened kernel, with its layout and memory map read.
+
+    Raises PageInspectError.
+    """
     prog, core = target.prog, core_path(target)
     layout = build_layout(prog, target.vmcoreinfo)
     changing = target.provenance.changing
-    # What is read may be a copy without a name.
+    # `core` may be a temporary copy of the core that was given.
     most = None if core is None else most_sections(target.core or core)
     memory_map = read_memory_map(
         prog, layout, target.vmcoreinfo, changing=changing, most_sections=most
@@ -310,13 +316,13 @@ def inspect(target: Target) -> Inspector:
 
 
 def marking_of(target: Target) -> Marking | None:
-    """Return what reads the tasks of a machine that stands still, once; None of one that runs."""
+    """Return the function that reads the tasks of a stopped machine; None for a running one."""
     if target.provenance.changing:
         return None
 
     @cache
     def read() -> dict[str, tuple[str, ...]]:
-        # Totals agree more often than not.
+        # Imported here because it is seldom needed: totals usually agree.
         from ..kernel.marking import read_marking
 
         registers = None if target.registers is None else target.registers()

@@ -1,8 +1,8 @@
-"""Names what a dump should have and has not: where a read of the kernel's own memory fails.
+"""Finds memory that is missing from a dump although every dump should have it.
 
-A dump leaves out pages by what they are for (makedumpfile -d): zeros, caches, user memory, free
-pages. The kernel's own it has at every level, but for those that a makedumpfile took for others
-which does not know how this kernel marks them.
+makedumpfile -d leaves out zero pages, page cache, user memory and free pages. At every level it
+keeps pages of the kernel itself, unless it is too old to know how this kernel marks pages and takes
+them for user memory.
 """
 
 from collections.abc import Iterable
@@ -17,20 +17,21 @@ from ..units import number
 from .inspector import Inspector
 
 KERNELS = frozenset(("slab", "large_kmalloc", "table", "kernel", "reserved"))
-"""Uses of pages that no level leaves out."""
+"""Uses of pages that makedumpfile keeps at every level."""
 
 _MOST_NAMED = 4
 _WHY = (
     "A makedumpfile that does not know this kernel's page types takes such pages for user memory: "
-    "take the dump again with a newer one, or without level 8 (-d 23)."
+    "take the dump again with a newer makedumpfile, or without level 8 (-d 23)."
 )
 
 
 def missing(inspector: Inspector, addresses: Iterable[int]) -> tuple[str, ...]:
-    """Return sentences on the pages of a core that should hold these addresses of the kernel.
+    """Return sentences on pages that are missing from a core although it should have them.
 
-    None on those that the core has, or may have left out, or lacks as all behind where it is cut
-    off, which a note says.
+    `addresses` are kernel addresses at which reads failed. Pages that makedumpfile may leave out
+    are not reported, and nothing is reported for a core that is cut off: every report of it has a
+    note about that.
     """
     provenance = inspector.target.provenance
     if provenance.source != "core" or not provenance.is_whole:
@@ -51,7 +52,7 @@ def missing(inspector: Inspector, addresses: Iterable[int]) -> tuple[str, ...]:
 
 
 def _absent(inspector: Inspector, address: int) -> int | None:
-    """Return the pfn that an address is mapped to, where the core lacks the page."""
+    """Return the pfn that an address is mapped to, if the core lacks that page."""
     prog = inspector.target.prog
     try:
         physical = PageTables(prog, vmcoreinfo.of(prog)).physical(address)

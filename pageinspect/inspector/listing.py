@@ -22,7 +22,7 @@ def list_pages(
     freeing: bool,
     fold: Fold,
 ) -> Kind:
-    """Return a listing of the selected pages, which are read while it is rendered."""
+    """Return a listing of the selected pages; the pages are read while it is rendered."""
     wanted, selection = select(inspector, pfn, types, uses, freeing=freeing)
 
     def entries(copy: Inspector, piece: Sequence[Range]) -> Entries:

@@ -29,8 +29,8 @@ def open_core(
 ) -> Inspector:
     """Open a kernel core; raises PageInspectError.
 
-    Types and symbols are the kernel's own, or from the files that are named: `symbols` is a
-    vmlinux with debug information. `symbols_from` asks for one source, without falling back.
+    Types and symbols come from the core itself, or from files: `symbols` is a vmlinux with debug
+    information. `symbols_from` allows only one source, and there is no fallback.
     """
     core = Path(path)
     given = _given(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
@@ -44,7 +44,7 @@ def open_live(
     kallsyms: FilePath | None = None,
     symbols_from: Only | None = None,
 ) -> Inspector:
-    """Open the kernel of this machine; raises PageInspectError, for one without root too."""
+    """Open the running kernel; raises PageInspectError, for example without root."""
     given = _given(symbols, btf, kallsyms, None, symbols_from)
     return _opened(nullcontext(open_target(None, given)), None)
 
@@ -61,7 +61,7 @@ def open_guest(
 ) -> Inspector:
     """Open a QEMU guest from outside, through the QMP socket of its monitor.
 
-    With `pause`, a guest that runs is stopped until the Inspector is closed: use `with`. Raises
+    With `pause`, a running guest is paused until the Inspector is closed: use `with`. Raises
     PageInspectError.
     """
     given = _given(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
@@ -69,9 +69,9 @@ def open_guest(
 
 
 def from_program(prog: Program) -> Inspector:
-    """Inspect the kernel that a drgn Program looks at; raises PageInspectError.
+    """Return an Inspector of the kernel that a drgn Program has open; raises PageInspectError.
 
-    The Program may have debug information or none: then it gets the kernel's own BTF.
+    A Program without debug information gets types from the kernel's own BTF.
     """
     target = adopt_program(prog)
     source = core_path(target)
@@ -94,10 +94,10 @@ def _given(
 def _opened(
     target: AbstractContextManager[Target], source: Path | None, *, keep: bool = True
 ) -> Inspector:
-    """Return the Inspector of a target, which ends the target's context when it is closed.
+    """Return the Inspector of a target; closing it exits the target's context.
 
-    With `keep`, what is learnt of the kernel's symbols is kept for the next time: what opening took
-    at once, the rest when it is closed without an error.
+    With `keep`, symbols that were looked up are written to the symbol cache: once after opening,
+    and again when the Inspector is closed without an error.
     """
     with ExitStack() as stack:
         opened = stack.enter_context(target)

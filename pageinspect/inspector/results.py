@@ -1,4 +1,4 @@
-"""What the methods of an Inspector return: reports that show themselves, and turn into frames."""
+"""The results of the methods of an Inspector: reports with repr(), HTML and data frames."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -24,9 +24,9 @@ from ..report.summary import SummaryReport
 T = TypeVar("T")
 
 _MOST_LINES = 60
-"""Of a report in its repr()."""
+"""Lines of a report in its repr()."""
 _MOST_ROWS = 100
-"""Of a table in a notebook."""
+"""Rows of a table in a notebook."""
 _PANDAS = {
     "bool": "boolean",
     "int64": "Int64",
@@ -34,15 +34,15 @@ _PANDAS = {
     "float64": "Float64",
     "string": "string",
 }
-"""Types of pandas that have a value for None, by dtype; lists are objects."""
+"""Nullable types of pandas by dtype; lists have the type "object"."""
 
 
 class _FullError(Exception):
-    """No more is wanted."""
+    """Enough lines were written."""
 
 
 class _FirstLines(io.StringIO):
-    """Takes _MOST_LINES lines, and no more."""
+    """A stream that raises _FullError after _MOST_LINES lines."""
 
     def write(self, text: str) -> int:
         written = super().write(text)
@@ -52,7 +52,7 @@ class _FirstLines(io.StringIO):
 
 
 class Result(Report):
-    """What a report can do in Python. print() shows all of it, repr() the first lines."""
+    """A report in Python. print() shows all of it, repr() the first 60 lines."""
 
     __slots__ = ()
 
@@ -80,7 +80,7 @@ class Result(Report):
         return self.to_json()
 
     def to_arrow(self) -> Any:
-        """Return the rows for machines as a pyarrow.Table. Raises PageInspectError without pyarrow.
+        """Return the rows as a pyarrow.Table; raises PageInspectError if pyarrow is not installed.
 
         The columns are those of --format csv.
         """
@@ -93,7 +93,10 @@ class Result(Report):
         )
 
     def to_pandas(self) -> Any:
-        """Return the same rows as a pandas.DataFrame. Raises PageInspectError without pandas."""
+        """Return the same rows as a pandas.DataFrame.
+
+        Raises PageInspectError if pandas is not installed.
+        """
         pandas = _library("pandas", "pandas")
         return pandas.DataFrame(
             {
@@ -119,19 +122,19 @@ def _library(name: str, extra: str) -> Any:
 
 
 class SummaryResult(Result, SummaryReport):
-    """What Inspector.summary() returns."""
+    """The result of Inspector.summary()."""
 
     __slots__ = ()
 
 
 class CheckResult(Result, CheckReport):
-    """What Inspector.check() returns."""
+    """The result of Inspector.check()."""
 
     __slots__ = ()
 
 
 class PageResult(Result, PageReport):
-    """What Inspector.page() returns."""
+    """The result of Inspector.page()."""
 
     __slots__ = ()
 
@@ -140,12 +143,12 @@ Kind = TypeVar("Kind", SummaryResult, CheckResult, PageResult)
 
 
 def result_of(kind: type[Kind], report: SummaryReport | CheckReport | PageReport) -> Kind:
-    """Return a report as the kind of result that it is."""
+    """Return a report as the Result class `kind`."""
     return kind(**{field.name: getattr(report, field.name) for field in fields(report)})
 
 
-class _Kept(Generic[T]):
-    """The items of an iterator, kept as they come, which can be gone through again."""
+class _Replayable(Generic[T]):
+    """An iterable that keeps the items of an iterator, so that it can be iterated again."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._rest = iter(items)
@@ -159,7 +162,7 @@ class _Kept(Generic[T]):
             yield self._kept[i]
 
     def _take(self) -> bool:
-        """Keep one more item; returns whether there is one."""
+        """Keep one more item; return False at the end."""
         if self._failed:
             raise PageInspectError(
                 "the walk of this listing ended with an error", "call list() again"
@@ -175,7 +178,7 @@ class _Kept(Generic[T]):
 
 
 class ListResult(Result, Listing):
-    """What Inspector.list() returns: pages are read when rows are first asked for, and kept."""
+    """The result of Inspector.list(): pages are read when rows are first requested, then kept."""
 
     def __init__(
         self,
@@ -184,18 +187,18 @@ class ListResult(Result, Listing):
         selection: Selection,
         parts: Iterable[Any],
     ) -> None:
-        super().__init__(provenance, layout, selection, _Kept(parts))
+        super().__init__(provenance, layout, selection, _Replayable(parts))
 
     @property
     def coverage(self) -> Coverage:
-        """How much could be read; reads what is not yet read."""
+        """The Coverage of the walk; pages that were not read yet are read now."""
         unreadable = sum(part.unreadable for part in self._parts)
         return coverage_of(self.provenance, self.layout, self.selection.spanned, unreadable)
 
 
 class RunsResult(ListResult, RunsListing):
-    """Runs of equal pages."""
+    """Runs of pages of one use, type and order."""
 
 
 class PagesResult(ListResult, PagesListing):
-    """Every page."""
+    """Every selected page, one row each."""

@@ -1,4 +1,4 @@
-"""Which pages of a kernel are asked for: by pfn, page type, use, being freed."""
+"""Turns names and ranges into a Selection of pages, and checks the names."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,9 +21,10 @@ def select(
     *,
     freeing: bool = False,
 ) -> tuple[list[Range], Selection]:
-    """Return the pfns of the ranges that have a struct page, and which of their pages are meant.
+    """Return the pfns of the ranges that have a struct page, and the Selection of their pages.
 
-    Raises UsageError for a name that this kernel does not know.
+    Raises UsageError for a name that this kernel does not have, and PageInspectError for one that
+    needs the kernel's types.
     """
     layout = inspector.layout
     check_available(inspector, *types, *uses, *(("freeing",) if freeing else ()))
@@ -46,7 +47,7 @@ def select(
 
 
 def check_available(inspector: Inspector, *names: str) -> None:
-    """Raise PageInspectError for what a kernel without its types says of no page."""
+    """Raise PageInspectError for names that cannot be determined without the kernel's types."""
     for name in names:
         if name in inspector.layout.unavailable:
             raise PageInspectError(
@@ -61,7 +62,7 @@ def _codes(
     known: Sequence[str],
     codes_of: Callable[[str], npt.NDArray[np.bool_]],
 ) -> npt.NDArray[np.bool_] | None:
-    """Return the codes that the names mean, None when there are none; or raise UsageError."""
+    """Return the codes of these names, None without names; raises UsageError for an unknown one."""
     selected = None
     for name in names:
         codes = codes_of(name)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..analysis.counter_check import CounterCheck, balance
+from ..analysis.counter_check import CounterCheck, compare_counters
 from ..analysis.totals import Tally, TypeTally, UseTally
 from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
@@ -33,7 +33,7 @@ def summarise(
 ) -> SummaryReport:
     """Count the selected pages by the dimensions named; raises PageInspectError.
 
-    With `counters`, the totals of a whole machine by type or by use are compared with the kernel's.
+    With `counters`, totals of all pages by type or by use are compared with the kernel's counters.
     """
     _check_dimensions(by)
     check_available(inspector, *by)
@@ -67,11 +67,13 @@ def _check_dimensions(by: Sequence[str]) -> None:
     for name in by:
         if name not in DIMENSIONS:
             advice = did_you_mean(name, DIMENSIONS, f"choose from {choices}")
-            raise UsageError(f"there is no {name!r} to count by", advice)
+            raise UsageError(f"pages cannot be counted by {name!r}", advice)
     if not by:
-        raise UsageError("nothing to count by", f"choose from {choices}")
+        raise UsageError("no dimension to count by was given", f"choose from {choices}")
     if len(set(by)) != len(by):
-        raise UsageError("--by names one thing twice", "give each of type, use, zone, … once")
+        raise UsageError(
+            "--by has the same dimension twice", "give each of type, use, zone, … once"
+        )
 
 
 def _counters(inspector: Inspector) -> Counters | None:
@@ -82,8 +84,8 @@ def _counters(inspector: Inspector) -> Counters | None:
 
 
 def _compared(inspector: Inspector, tally: Tally, before: Counters) -> tuple[CounterCheck, ...]:
-    """Return the counter checks of a walk, where the kernel's counters can be read."""
+    """Return the counter checks of a walk; none if the kernel's counters cannot be read."""
     after = _counters(inspector) if inspector.target.provenance.changing else before
     if after is None:
         return ()
-    return balance(tally.totals(), before, after, marking_of(inspector.target))
+    return compare_counters(tally.totals(), before, after, marking_of(inspector.target))

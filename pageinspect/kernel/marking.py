@@ -145,8 +145,8 @@ def read_marking(prog: Program, registers: Registers | None = None) -> dict[str,
     for stack in _stacks(prog, registers):
         named = text.named(stack)
         for check, functions in _FUNCTIONS.items():
-            of_book = sorted(named.intersection(functions))
-            found[check] += of_book[:1]
+            of_check = sorted(named.intersection(functions))
+            found[check] += of_check[:1]
     found["movable_ops"] = found["zsmalloc"]
     return {check: tuple(functions) for check, functions in found.items()}
 

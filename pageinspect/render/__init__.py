@@ -1,4 +1,4 @@
-"""Renderers: a report and a stream in, text out; they compute nothing."""
+"""Renderers: write a report to a stream as text, without computing anything."""
 
 from .format import FORMATS, Format, load, render
 

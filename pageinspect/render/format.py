@@ -1,4 +1,4 @@
-"""What an output format is, and where they are found: each is one module of formats/."""
+"""The interface of output formats, and their lookup: each is one module of formats/."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     from ..report import Report
 
 ROWS_OF_PROGRESS = 4096
-"""Rows that are written between two signs of progress."""
+"""Rows that are written between two updates of progress."""
 
 
 class Format(ABC):
-    """One output format. Its module is imported when it is asked for."""
+    """One output format. Its module is imported when it is used."""
 
     continues: ClassVar[bool] = False
-    """Rows of a later report go on under the head of the first, as nothing else is written."""
+    """Whether rows of later reports follow those of the first without a new header."""
     one_table: ClassVar[bool] = False
-    """A stream has the rows of one table alone."""
+    """Whether a stream can have the rows of only one table."""
     gap: ClassVar[str] = ""
-    """What sets a report apart from rows before it."""
+    """The text between a report and rows before it."""
 
     @abstractmethod
     def write(self, report: "Report", stream: TextIO) -> None:
-        """Write a report; its rows as they come."""
+        """Write a report, its rows one by one as they are read."""
 
     @abstractmethod
     def begin(self, table: "Table", stream: TextIO) -> "Callable[[Iterable[Row]], None]":
-        """Write the head of a table that grows; returns what writes rows below it."""
+        """Write the header of a table; return the function that writes rows below it."""
 
 
 def find_formats() -> tuple[str, ...]:
     """Return the names of the formats."""
-    # Not by pkgutil, which takes longer to import than --help may.
+    # Not by pkgutil: importing that would slow down --help.
     files = (file for folder in formats.__path__ for file in Path(folder).glob("[!_]*.py"))
     return tuple(sorted(file.stem for file in files))
 
@@ -47,10 +47,10 @@ FORMATS = find_formats()
 
 
 def load(form: str) -> Format:
-    """Return one of FORMATS."""
+    """Return the Format with one of the names in FORMATS."""
     return cast("Format", importlib.import_module(f"{formats.__name__}.{form}").FORMAT)
 
 
 def render(report: "Report", form: str, stream: TextIO) -> None:
-    """Write the report to the stream in one of FORMATS."""
+    """Write the report to the stream in the format `form`, one of FORMATS."""
     load(form).write(report, stream)

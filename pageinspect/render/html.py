@@ -1,4 +1,4 @@
-"""HTML for notebooks: the table of a report, and the lines before and after it."""
+"""HTML for notebooks: the table of a report, with the lines before and after it."""
 
 import html
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from ..units import counted, printable
 
 
 def write_html(report: Report, stream: TextIO, most_rows: int) -> None:
-    """Write the report as HTML, its table with so many rows at most."""
+    """Write the report as HTML, with at most `most_rows` rows."""
     view = report.view()
     columns = [(i, c, c.for_people()) for i, c in enumerate(view.table.columns) if not c.machines]
     stream.writelines(_prose(view.before))

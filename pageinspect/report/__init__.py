@@ -1,4 +1,4 @@
-"""Reports: frozen answers that know their tables and their JSON document; they write nothing."""
+"""Reports: results of a command as typed tables and a JSON document. They write no output."""
 
 from ..model.table import Absent, Column, Table
 from .base import Coverage, Report, View, kernel_json

@@ -1,4 +1,4 @@
-"""What all reports share."""
+"""The base class of reports, and the parts that several reports have."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from ..model.provenance import Provenance
 
 SCHEMA = 1
-"""Version of the JSON form: fields may be added under it, never renamed."""
+"""Version of the JSON form. Fields may be added without a new version, but not renamed."""
 
 _WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What people see of a report: a table, and the lines before and after it.
+    """A report as text for people: a table, and the lines before and after it.
 
-    Theirs alone are the rows that split row number i (`splits[i]`) and the `total`. `after` may be
-    a function that is called when the rows are done.
+    `splits[i]` are rows shown below row number i, and `total` is shown as the last row; formats
+    for programs have neither. If `after` is a function, it is called after all rows were read.
     """
 
     table: Table
@@ -33,7 +33,7 @@ class View:
     after: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
 
     def all_rows(self) -> Iterator[Row]:
-        """Yield the rows of the table, with their splits and the total."""
+        """Yield the rows of the table, with the splits and the total."""
         for i, row in enumerate(self.table.rows):
             yield row
             yield from self.splits.get(i, ())
@@ -41,12 +41,12 @@ class View:
             yield self.total
 
     def lines_after(self) -> tuple[str, ...]:
-        """Return the lines after the table; its rows must be done."""
+        """Return the lines after the table; call this after all rows were read."""
         return self.after() if callable(self.after) else self.after
 
 
 class Report(ABC):
-    """An answer that can be rendered: fields about it, typed tables, and what people see."""
+    """A result that can be rendered as a JSON document, typed tables, or text for people."""
 
     __slots__ = ()
 
@@ -54,17 +54,17 @@ class Report(ABC):
     def document(self) -> dict[str, Any]:
         """Return the JSON document, `schema` first.
 
-        A value may be a Table, for an array of its rows, or a function that is called when the
-        values before it are written.
+        A value may be a Table, which becomes an array of its rows, or a function, which is called
+        after the values before it were written.
         """
 
     @abstractmethod
     def tables(self) -> tuple[Table, ...]:
-        """Return the tables that formats of rows alone have, such as csv."""
+        """Return the tables for formats that have only rows, such as csv."""
 
     @abstractmethod
     def view(self) -> View:
-        """Return what people see."""
+        """Return the text for people."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document as plain lists and values."""
@@ -79,9 +79,10 @@ class Report(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many pfns were asked for that have a struct page, and how many of those were read.
+    """How many of the requested pfns have a struct page, and how many of these could be read.
 
-    `unavailable` names what VMCOREINFO alone does not provide; `because` is why there is no more.
+    `unavailable` names what VMCOREINFO alone does not provide; `because` is why the kernel's own
+    types were not used.
     """
 
     spanned: int
@@ -89,9 +90,9 @@ class Coverage:
     unavailable: tuple[str, ...] = ()
     because: str = ""
     of_whole: bool = True
-    """Whether the core is not cut off."""
+    """False if the core is cut off."""
     missing: tuple[str, ...] = ()
-    """What the core lacks that it should have, as sentences."""
+    """Sentences about memory that is missing from the core but should be in it."""
 
     @property
     def complete(self) -> bool:
@@ -99,12 +100,12 @@ class Coverage:
         return self.unreadable == 0 and not (self.unavailable or self.missing) and self.of_whole
 
     def remarks(self) -> tuple[str, ...]:
-        """Return lines for people about what is missing."""
+        """Return lines for people about unreadable, missing and unavailable data."""
         lines: list[str] = []
         if self.unreadable:
             lines += ("", f"{counted(self.unreadable, 'struct page')} could not be read.")
         if not self.of_whole:
-            lines += ("", "The core is incomplete: this report may lack what was cut off.")
+            lines += ("", "The core is incomplete: this report may lack pages of the missing part.")
         for sentence in self.missing:
             lines += ("", *wrapped(sentence, _WIDTH))
         if self.unavailable:
@@ -127,14 +128,14 @@ class Coverage:
 def coverage_of(
     provenance: "Provenance", layout: "PageLayout", spanned: int, unreadable: int
 ) -> Coverage:
-    """Return the Coverage of a walk: what was read, and what is unavailable on this kernel."""
+    """Return the Coverage of a walk: pages read, and what is unavailable on this kernel."""
     return Coverage(
         spanned, unreadable, layout.unavailable, provenance.because, provenance.is_whole
     )
 
 
 def unavailable_remarks(unavailable: Sequence[str], because: str) -> list[str]:
-    """Return lines for people about what VMCOREINFO alone does not provide, and what would."""
+    """Return lines for people about what VMCOREINFO alone does not provide, and how to get it."""
     text = (
         f"Not available from VMCOREINFO alone: {', '.join(unavailable)}. Pages of such a type are "
         "listed under its number; pages of such a use are counted as idle, kernel, mapped or file."
@@ -146,7 +147,7 @@ def unavailable_remarks(unavailable: Sequence[str], because: str) -> list[str]:
 
 
 def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, Any]:
-    """Return the JSON form of which kernel it was, and how it was read."""
+    """Return the JSON form of the kernel: its release, and how it was read."""
     fields: dict[str, Any] = {
         "release": provenance.release,
         "source": provenance.source,

@@ -1,4 +1,4 @@
-"""Frees by who freed them."""
+"""Typed frees by the keys of --by and by stack."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WhoFrees:
-    """Frees of one type by one of those that freed them."""
+    """Frees of one type with one combination of keys and one stack."""
 
     type_name: str
     key: tuple[str | int, ...]
@@ -26,31 +26,31 @@ class WhoFrees:
 
     @property
     def key_cells(self) -> tuple[str | int, ...]:
-        """The key, its names without control characters."""
+        """The values of the keys, with control characters escaped."""
         return tuple(printable(k) if isinstance(k, str) else k for k in self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Frees by who freed them, most pages first."""
+    """Frees by key and stack, most pages first."""
 
     by: tuple[str, ...]
     stacks: bool
-    """Frees are broken down by stack."""
+    """Whether frees are also broken down by stack."""
     rows: tuple[WhoFrees, ...]
     top: int | None = None
-    """How many rows are to be shown."""
+    """The maximum number of rows to show; None: all."""
 
     def shown(self) -> tuple[WhoFrees, ...]:
-        """Return the rows that are to be shown."""
+        """Return the rows to show."""
         return self.rows[: self.top]
 
     def left_out(self) -> Frees:
-        """Return the sum of the other rows."""
+        """Return the sum of the rows that are not shown."""
         return sum((row.frees for row in self.rows[len(self.shown()) :]), Frees())
 
     def only(self, *, keys: bool) -> "Breakdown":
-        """Return it by keys alone, or by stacks alone."""
+        """Return the same frees by keys only, or by stacks only."""
         cut = (
             WhoFrees(r.type_name, r.key if keys else (), () if keys else r.frames, r.frees)
             for r in self.rows
@@ -58,9 +58,9 @@ class Breakdown:
         return Breakdown(self.by if keys else (), not keys, _summed(cut), self.top)
 
     def document(self) -> dict[str, Any]:
-        """Return its part of a JSON document: `rows` by key and `stacks`, as they were asked for.
+        """Return the fields of a JSON document: `rows` by key and `stacks`, if requested.
 
-        With `top`, `more_rows` and `more_stacks` are the sums of what is not shown.
+        With `top`, `more_rows` and `more_stacks` are the sums of the rows that are not shown.
         """
         found: dict[str, Any] = {}
         if self.by:
@@ -75,7 +75,7 @@ class Breakdown:
         return found
 
     def table(self) -> Table:
-        """Return the rows that are shown, of a breakdown by keys alone or by stacks alone."""
+        """Return the shown rows of a breakdown by keys only or by stacks only."""
         if self.stacks:
             rows: list[Row] = [
                 (printable(row.type_name), row.frees.frees, row.frees.pages, row.frames)
@@ -93,7 +93,7 @@ class Breakdown:
         return Table("rows", (TYPE, *keys, FREES, PAGES, ORDERS), rows)
 
     def more_json(self, name: str) -> dict[str, Any]:
-        """Return the JSON form of the sum of the other rows; empty without `top`."""
+        """Return the JSON form of the sum of the rows that are not shown; empty without `top`."""
         if self.top is None:
             return {}
         count = len(self.rows) - len(self.shown())
@@ -101,7 +101,7 @@ class Breakdown:
 
 
 def _summed(rows: Iterable[WhoFrees]) -> tuple[WhoFrees, ...]:
-    """Return the rows, equal ones as one, most pages first."""
+    """Return the rows with the frees of equal keys added up, most pages first."""
     sums: dict[tuple[str, tuple[str | int, ...], tuple[str, ...]], Frees] = {}
     for row in rows:
         same = (row.type_name, row.key, row.frames)
@@ -112,7 +112,7 @@ def _summed(rows: Iterable[WhoFrees]) -> tuple[WhoFrees, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Names for what a kernel counts by number."""
+    """Turns numbers of the tracer (kinds, zones, stacks) into names."""
 
     kind: Callable[[int], str]
     zones: Sequence[str]
@@ -140,7 +140,7 @@ def break_down(
     stacks: bool,
     top: int | None = None,
 ) -> Breakdown:
-    """Return counts by who freed, under their names."""
+    """Return the Breakdown of counted frees, with names for numbers."""
     rows = (
         WhoFrees(
             naming.kind(who.kind),
@@ -164,7 +164,7 @@ def key_column(what: str, **fields: Any) -> Column:
 
 
 def key_columns(breakdown: Breakdown) -> tuple[Column, ...]:
-    """Return the columns of the keys; for people a stack is a number, explained below the table."""
+    """Return the columns of the keys; for people a stack is a number, listed below the table."""
     columns = tuple(key_column(what, absent=NOT_APPLICABLE) for what in breakdown.by)
     if not breakdown.stacks:
         return columns
@@ -176,13 +176,13 @@ def key_columns(breakdown: Breakdown) -> tuple[Column, ...]:
 
 
 def _numbers(breakdown: Breakdown) -> dict[tuple[str, ...], str]:
-    """Return the number of each stack, as it is shown."""
+    """Return the number of each shown stack."""
     stacks = dict.fromkeys(row.frames for row in breakdown.shown())
     return {stack: str(i) for i, stack in enumerate(stacks, 1)}
 
 
 def stack_lines(breakdown: Breakdown) -> list[str]:
-    """Return each stack that is shown under its number."""
+    """Return lines with the frames of each shown stack, under its number."""
     lines = []
     for stack, i in _numbers(breakdown).items():
         lines += ["", f"Stack {i}:", *(f"    {frame}" for frame in stack)]

@@ -1,4 +1,4 @@
-"""The check: every contradiction found, and every total beside the kernel's own counter."""
+"""The report of `check`: contradictions in struct pages, and the counter checks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from ..analysis.counter_check import CounterCheck
 from ..classify import Pages
 from ..classify.batches import Pfns
 from ..classify.columns import ramp
-from ..classify.contradictions import CONFLICTS, Conflict
+from ..classify.contradictions import CONTRADICTIONS, Contradiction
 from ..classify.words import BLOCK_ORDER, LINK, MEMCG, OWN_MAPPING, POOL
 from ..errors import Exit
 from ..model.layout import PageLayout
@@ -21,15 +21,15 @@ from .base import SCHEMA, Coverage, Report, View, kernel_json
 from .counters import counters_table
 
 MOST_KEPT = 10_000
-"""Violations of one rule that are kept; more are only counted."""
+"""Violations of one rule that are kept; the others are only counted."""
 _MOST_SHOWN = 10
-"""Violations of one rule that people see."""
-_RANKS = {rule.name: rank for rank, rule in enumerate(CONFLICTS)}
+"""Violations of one rule that the text for people lists."""
+_RANKS = {rule.name: rank for rank, rule in enumerate(CONTRADICTIONS)}
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One page that breaks a rule, with what its struct page says."""
+    """One page that breaks a rule; `detail` has the words of its struct page."""
 
     rule: str
     pfn: int
@@ -38,15 +38,15 @@ class Violation:
 
 @dataclass(slots=True)
 class Findings:
-    """The violations of a walk: the first MOST_KEPT of each rule, and how many there are."""
+    """The violations of a walk: the first MOST_KEPT of each rule, and the number of all."""
 
     kept: list[Violation] = field(default_factory=list)
     found: dict[str, int] = field(default_factory=dict)
-    """Number of pages that break a rule, by its name; rules that none breaks are absent."""
+    """The number of pages that break each rule, by name; rules without violations are missing."""
     unreadable: int = 0
 
     def add(self, later: "Findings") -> None:
-        """Add what was found in pages behind these."""
+        """Add the findings of later pfns."""
         for rule, n in later.found.items():
             before = self.found.get(rule, 0)
             kept = [violation for violation in later.kept if violation.rule == rule]
@@ -56,9 +56,9 @@ class Findings:
         self.unreadable += later.unreadable
 
     def confirmed(self, again: "Findings") -> "Findings":
-        """Return what both readings found.
+        """Return the violations that both readings found.
 
-        What was not kept was not read again, so that it counts for nothing.
+        Violations that were not kept were not read again, and are not counted.
         """
         second = {(violation.rule, violation.pfn) for violation in again.kept}
         kept = [v for v in self.kept if (v.rule, v.pfn) in second]
@@ -69,9 +69,9 @@ class Findings:
 
 
 def find(columns: Iterable[Pages], *, live: bool) -> Findings:
-    """Apply every rule to the wanted pages; on a running kernel those that hold at any time."""
+    """Apply every rule to the wanted pages; to a running kernel (`live`) only rules with `live`."""
     findings = Findings()
-    rules = [rule for rule in CONFLICTS if rule.live or not live]
+    rules = [rule for rule in CONTRADICTIONS if rule.live or not live]
     for pages in columns:
         findings.unreadable += pages.unreadable
         for rule in rules:
@@ -86,11 +86,11 @@ def find(columns: Iterable[Pages], *, live: bool) -> Findings:
 
 
 def _place(violation: Violation) -> tuple[int, int]:
-    """Return what violations are in order of: pfns, and the rules that one page breaks."""
+    """Return the sort key of violations: pfn, then the order of the rules."""
     return violation.pfn, _RANKS[violation.rule]
 
 
-def _keep(findings: Findings, rule: Conflict, pages: Pages, broken: Pfns) -> None:
+def _keep(findings: Findings, rule: Contradiction, pages: Pages, broken: Pfns) -> None:
     before = findings.found.get(rule.name, 0)
     lengths = pages.lengths[broken]
     findings.found[rule.name] = before + int(lengths.sum())
@@ -103,7 +103,7 @@ def _keep(findings: Findings, rule: Conflict, pages: Pages, broken: Pfns) -> Non
 
 
 def _detail(pages: Pages, i: int) -> str:
-    """Return what a struct page says, in the terms of the rules."""
+    """Return the fields of a struct page that the rules read, as text."""
     layout = pages.layout
     flags = int(pages.flags[i])
     names = [name for name, bit in layout.flag_bits if flags >> bit & 1]
@@ -116,7 +116,7 @@ def _detail(pages: Pages, i: int) -> str:
             for read in (OWN_MAPPING, LINK, MEMCG)
             if getattr(layout, read.word) is not None
         ),
-        *(["signature of page_pool"] if pages.read(POOL, row)[0] else []),
+        *(["page_pool signature"] if pages.read(POOL, row)[0] else []),
         f"flags {'|'.join(names) or 'none'}",
         f"node {int(pages.node[i])}",
     ]
@@ -135,12 +135,12 @@ def _detail(pages: Pages, i: int) -> str:
 _RULES = (Column("rule"), Column("pages", "int64", "pages"), Column("sentence"))
 _VIOLATIONS = (Column("rule"), Column("pfn", "uint64", "pfn"), Column("detail"))
 _SHOWN = ("name", "counted", "before", "kernel", "verdict", "why")
-"""What people see of a counter check."""
+"""The columns of a counter check in the text for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport(Report):
-    """What was found. `checks` is None where they were left out, for the reason `left_out`."""
+    """The result of `check`. If `checks` is None, `left_out` is the reason."""
 
     provenance: Provenance
     layout: PageLayout
@@ -151,7 +151,7 @@ class CheckReport(Report):
 
     @property
     def status(self) -> Exit:
-        """The exit status: a finding comes before incompleteness."""
+        """The exit status; a finding takes precedence over unreadable pages."""
         if self.findings.found or any(b.verdict == "differs" for b in self.checks or ()):
             return Exit.FINDING
         return Exit.COMPLETE if self.coverage.complete else Exit.INCOMPLETE
@@ -169,7 +169,7 @@ class CheckReport(Report):
         }
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the rules that are broken, the pages that break them, and the counter checks."""
+        """Return the tables of broken rules, of violations, and of counter checks."""
         return self._rules_table(), self._violations_table(), counters_table(self.checks or ())
 
     def _rules_table(self) -> Table:
@@ -181,7 +181,7 @@ class CheckReport(Report):
         return Table("violations", _VIOLATIONS, rows)
 
     def view(self) -> View:
-        """Return a row for each broken rule and each counter check, with numbers of the reasons."""
+        """Return a row per broken rule and per counter check; reasons are numbered notes below."""
         none = Absent.NOT_APPLICABLE
         rows: list[Row] = [
             (rule, pages, none, none, "violation", sentence)
@@ -191,7 +191,7 @@ class CheckReport(Report):
         rows += checks.rows
         notes = {why: f"[{i}]" for i, why in enumerate(self._reasons(), 1)}
         columns = {column.key: column for column in checks.columns}
-        # Of what stands still there is one number.
+        # The counters of a stopped kernel do not change: show one column.
         moved = any(check.before != check.kernel for check in self.checks or ())
         changes: dict[str, dict[str, Any]] = {
             "before": {"absent": (none,), "machines": not moved},
@@ -205,8 +205,8 @@ class CheckReport(Report):
             after=(*self._verdict(), *self._notes(notes), *self._violations()),
         )
 
-    def _broken(self) -> Iterator[Conflict]:
-        return (rule for rule in CONFLICTS if rule.name in self.findings.found)
+    def _broken(self) -> Iterator[Contradiction]:
+        return (rule for rule in CONTRADICTIONS if rule.name in self.findings.found)
 
     def _reasons(self) -> list[str]:
         return list(dict.fromkeys(check.why for check in self.checks or () if check.why))
@@ -217,7 +217,7 @@ class CheckReport(Report):
         if self.findings.found or self.checks:
             yield ""
         pages = counted(self.coverage.spanned, "page")
-        rules = sum(rule.needs not in self.layout.unavailable for rule in CONFLICTS)
+        rules = sum(rule.needs not in self.layout.unavailable for rule in CONTRADICTIONS)
         yield f"{found} of {counted(rules, 'rule')} in {pages}."
         if self.left_out:
             yield f"Totals were not compared with the kernel's counters: {self.left_out}."
@@ -233,7 +233,7 @@ class CheckReport(Report):
     def _violations(self) -> Iterator[str]:
         for rule in self._broken():
             yield ""
-            yield f"{rule.name}: {rule.sentence} Likely cause: {rule.means}"
+            yield f"{rule.name}: {rule.sentence} Likely cause: {rule.cause}"
             kept = [v for v in self.findings.kept if v.rule == rule.name]
             yield from (f"- {v.pfn:#x}: {v.detail}" for v in kept[:_MOST_SHOWN])
             more = self.findings.found[rule.name] - min(len(kept), _MOST_SHOWN)
@@ -241,6 +241,6 @@ class CheckReport(Report):
                 yield f"- and {number(more)} more: --format json"
 
 
-def spots(findings: Findings) -> list[tuple[int, int]]:
-    """Return the pages to read again, as (start, end) pfns, end exclusive, not yet merged."""
+def pages_to_reread(findings: Findings) -> list[tuple[int, int]]:
+    """Return the pages to read again, as (start, end) pfns, end exclusive, not merged."""
     return [(pfn, pfn + 1) for pfn in np.unique([v.pfn for v in findings.kept]).tolist()]

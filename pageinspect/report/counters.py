@@ -18,7 +18,7 @@ _COLUMNS = (
 
 
 def counters_table(checks: Iterable[CounterCheck]) -> Table:
-    """Return a row for each counter check."""
+    """Return the table with a row per counter check."""
     rows = [
         (c.name, c.uses, c.counter, c.counted, c.before, c.kernel, c.verdict, c.why) for c in checks
     ]

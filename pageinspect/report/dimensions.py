@@ -1,4 +1,4 @@
-"""What pages can be counted by: each turns columns into small integers, and those into names."""
+"""The dimensions of `summary --by`: each maps pages to small integers, and these to names."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _ORDERS = 32
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One thing to count by."""
+    """One dimension to count pages by."""
 
     name: str
     keys: Callable[[Pages], npt.NDArray[np.integer]]
@@ -25,7 +25,7 @@ class Dimension:
     label: Callable[[PageLayout, MemoryMap, int], str]
     """Returns the name of a key."""
     rank: Callable[[PageLayout, int], int] = lambda _layout, key: key
-    """Returns the place of a key among others."""
+    """Returns the sort key of a key."""
 
 
 def _zones(layout: PageLayout) -> int:
@@ -45,7 +45,7 @@ def _node_name(layout: PageLayout, _memory_map: MemoryMap, node: int) -> str:
 def _where_read(
     pages: Pages, keys: npt.NDArray[np.integer], otherwise: int
 ) -> npt.NDArray[np.integer]:
-    """Return the keys, and `otherwise` for pages whose flags could not be read."""
+    """Return the keys, with `otherwise` for pages whose struct page could not be read."""
     readable = pages.batch.readable
     return keys if readable is None else np.where(readable, keys, otherwise)
 
@@ -90,7 +90,7 @@ DIMENSIONS = {
 
 
 def type_value(layout: PageLayout, code: int) -> str | None:
-    """Return the kernel's value for the type of a code, or what marks it where it is no type."""
+    """Return the kernel's value of a type; "flag" or "dtor" if it is not a page type."""
     if code < SLOTS:
         return layout.scheme.slot_value(code)
     marker = {Code.SLAB: layout.slab, Code.HUGETLB: layout.hugetlb}.get(code)

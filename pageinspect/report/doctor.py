@@ -1,4 +1,4 @@
-"""What this machine provides, and how to fix what is missing."""
+"""The report of `doctor`: what this machine provides, and how to fix what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport(Report):
-    """What was found; `release` is that of this kernel."""
+    """The items that were examined; `release` is that of the running kernel."""
 
     release: str
     examined: Sequence[Examined]
@@ -76,7 +76,7 @@ class DoctorReport(Report):
         return tuple(lines)
 
     def _fixes(self) -> tuple[str, ...]:
-        """Return a line for each thing to do, with the items that it fixes."""
+        """Return a line per fix, with the items that it fixes."""
         fixes: dict[str, list[str]] = {}
         for each in self.examined:
             if each.finding.fix:

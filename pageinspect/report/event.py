@@ -1,4 +1,4 @@
-"""Single frees as rows, and the lines about those that must not be."""
+"""Single typed frees as rows, and the alarm lines for disallowed frees."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ _FRAMES = Column("frames", "list[string]", separator=";", below=True)
 
 @dataclass(frozen=True, slots=True)
 class EventLines:
-    """Events of a run as rows of a table that grows."""
+    """Turns the events of a run into rows and alarm lines."""
 
     subject: TraceSubject
 
     def table(self, events: Iterable[Event] = ()) -> Table:
-        """Return the events, with their stacks where these were asked for."""
+        """Return the table of events, with stacks if they were requested."""
         if not self.subject.options.stacks:
             return Table("events", _COLUMNS, map(self._cells, events))
         rows = ((*self._cells(event), self._frames(event)) for event in events)
@@ -44,7 +44,7 @@ class EventLines:
         return stacks.frames(event.who.stack) if stacks is not None else ()
 
     def alarm(self, event: Event, stack: int, *, with_stack: bool) -> str:
-        """Return the lines that report a free which must not be; `stack` is what it is called."""
+        """Return the lines that report a disallowed free; `stack` is the name of its stack."""
         who = event.who
         kind, comm = printable(self.subject.kind(who.kind)), printable(who.comm)
         freed = (
@@ -56,6 +56,6 @@ class EventLines:
         return freed + "".join(f"    {frame}\n" for frame in frames)
 
     def more_alarms(self, kind: int, frees: int, stack: int) -> str:
-        """Return the line that counts frees which must not be, of one kind and stack."""
+        """Return the line that counts further disallowed frees of one kind and stack."""
         name = printable(self.subject.kind(kind))
         return f"pageinspect: DISALLOWED: {counted(frees, 'more free')} of {name}, stack {stack}\n"

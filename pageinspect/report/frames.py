@@ -1,4 +1,4 @@
-"""The rows of a report by column, for libraries that work on columns."""
+"""The rows of a report as columns, for pyarrow and pandas."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KINDS: dict[Dtype, Dtype] = {"map[string,int64]": "string", "json": "string"}
-"""What has no type of its own in a frame is text, as in csv."""
+"""Dtypes that data frames lack; their values become text, as in csv."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameColumn:
-    """One column of a report: `dtype` is the type that all values but None have."""
+    """One column of a report: each value has the type `dtype` or is None."""
 
     key: str
     dtype: Dtype
@@ -23,7 +23,7 @@ class FrameColumn:
 
 
 def frame_columns(report: Report) -> list[FrameColumn]:
-    """Return the columns of the rows that csv has; those of several tables are joined."""
+    """Return the columns of the csv form; several tables are joined as there."""
     tables = report.tables()
     table = tables[0] if len(tables) == 1 else joined(tables)
     rows = list(table.rows)

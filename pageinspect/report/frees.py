@@ -1,4 +1,4 @@
-"""Frees as numbers: by order, and by type."""
+"""Numbers of frees: by order, and by type."""
 
 from dataclasses import dataclass
 
@@ -26,22 +26,22 @@ class Frees:
 
     @classmethod
     def single(cls, order: int, frees: int) -> "Frees":
-        """Return so many frees of one order."""
+        """Return `frees` frees of one order."""
         return cls((*[0] * order, frees))
 
     @property
     def frees(self) -> int:
-        """Calls of the allocator's free path."""
+        """The number of calls of the allocator's free path."""
         return sum(self.of_order)
 
     @property
     def pages(self) -> int:
-        """Pages freed by them."""
+        """The number of pages that were freed."""
         return sum(frees << order for order, frees in enumerate(self.of_order))
 
     @property
     def by_order(self) -> dict[int, int]:
-        """Frees of each order that has any."""
+        """The number of frees by order, without orders that have none."""
         return {order: frees for order, frees in enumerate(self.of_order) if frees}
 
     def __add__(self, other: "Frees") -> "Frees":
@@ -55,19 +55,19 @@ class Frees:
 
     @property
     def orders(self) -> dict[str, int]:
-        """Frees of each order that has any, by the order as text."""
+        """The same with the order as text, for JSON."""
         return {str(order): frees for order, frees in self.by_order.items()}
 
     def cells(self, page_size: int) -> tuple[Cell, ...]:
-        """Return the cells that every row has: frees, pages, bytes, orders."""
+        """Return the cells that all rows have: frees, pages, bytes, orders."""
         return (self.frees, self.pages, self.pages * page_size, self.orders)
 
 
 @dataclass(frozen=True, slots=True)
 class TypeFrees:
-    """Frees of pages with one type set; a set of types, as `table+kmemcg`, is one as well."""
+    """Frees of pages with one type set, or one set of types such as `table+kmemcg`."""
 
     type_name: str
     expected: bool
-    """The type's owner leaves it set and this kernel's allocator resets it."""
+    """Whether owners leave the type set because this kernel's allocator resets it."""
     frees: Frees

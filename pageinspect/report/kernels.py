@@ -1,4 +1,4 @@
-"""The kernels that guests can have."""
+"""The report of `vm list`: the kernels that guests can run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,17 +9,17 @@ from .base import SCHEMA, Report, View
 
 @dataclass(frozen=True, slots=True)
 class GuestKernel:
-    """One kernel of the catalogue, or one that is built."""
+    """One kernel of the catalogue, or one that was built."""
 
     name: str
     suite: str
     series: str
     release: str | None
-    """None when it is not built."""
+    """None if it is not built."""
     bytes: int | None
-    """Size of what is built."""
+    """The size of the built files."""
     debuginfo: bool
-    """Whether its vmlinux with DWARF is there."""
+    """Whether its vmlinux with DWARF was built."""
     proves: str
 
 
@@ -37,7 +37,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class KernelsReport(Report):
-    """All of them."""
+    """All kernels of the catalogue."""
 
     kernels: tuple[GuestKernel, ...]
 
@@ -57,10 +57,10 @@ class KernelsReport(Report):
         return {"schema": SCHEMA, "kernels": self._table()}
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the kernels."""
+        """Return the table of kernels."""
         return (self._table(),)
 
     def view(self) -> View:
-        """Return the kernels, and below them what each is for."""
+        """Return the kernels, and below them the purpose of each."""
         lines = (f"{k.name} ({k.suite}): {k.proves}." for k in self.kernels if k.proves)
         return View(self._table(), after=("", *lines))

@@ -1,4 +1,4 @@
-"""Listings by pfn: runs of equal pages, or every page. They stream: rows come as the walk does."""
+"""Listings by pfn: runs of equal pages, or every page. Rows are produced while pages are read."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
@@ -21,18 +21,18 @@ Integers = npt.NDArray[np.int64]
 
 _UNREADABLE = (Absent.UNREADABLE,)
 _BLOCK = 4096
-"""Runs that are Python objects at a time: these take ten times the memory."""
+"""Rows that are converted to Python objects at a time, to bound the memory that they take."""
 
 
 class Listing(Report):
-    """One walk, row by row. Untyped pages are one type, whatever their words.
+    """A listing of selected pages, one row at a time. All untyped pages have the type "untyped".
 
-    It can be rendered as often as `parts` can be gone through, and `coverage` is complete when the
-    rows are.
+    It can be rendered as often as `parts` can be iterated. `coverage` is valid after all rows were
+    read.
     """
 
     name: str
-    """Of the table."""
+    """The name of the table."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Listing(Report):
 
     @property
     def coverage(self) -> Coverage:
-        """How much could be read."""
+        """The Coverage of the walk."""
         return coverage_of(self.provenance, self.layout, self.selection.spanned, self._unreadable)
 
     def _coverage_json(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Listing(Report):
 
     @abstractmethod
     def _summary(self) -> str:
-        """Return what was listed, in a line."""
+        """Return a line with the number of rows and pages."""
 
     def _counting(self) -> Iterator[Any]:
         for part in self._parts:
@@ -89,7 +89,7 @@ class Listing(Report):
         return Table(self.name, self.columns, self._listed())
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document; the coverage is known after the rows."""
+        """Return the JSON document; the coverage comes after the rows."""
         return {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
@@ -112,7 +112,7 @@ class Listing(Report):
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The runs of a part of a walk, (5, k) int64: start, end, use, type code, order of each."""
+    """The runs of a part of a walk, (5, k) int64: start, end, use, type code, order."""
 
     runs: Integers
     unreadable: int
@@ -125,7 +125,7 @@ class RunsListing(Listing):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns: as wide as the largest pfn and the longest run that there can be."""
+        """The columns, wide enough for the largest pfn and the longest possible run."""
         pfn, pages = self._pfn_width, len(number(self.selection.spanned))
         return (
             Column("start", "uint64", "pfn", width=pfn),
@@ -154,26 +154,26 @@ class RunsListing(Listing):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The pages of a part of a walk: pfn, use, type code, word, refcount, order, flags of each."""
+    """Pages of a part of a walk, as columns: pfn, use, type code, word, refcount, order, flags."""
 
     columns: tuple[npt.NDArray[np.integer], ...]
     unreadable: int
 
     def rows(self) -> Iterator[tuple[int, ...]]:
-        """Yield the values of each page, of which few are Python objects at a time."""
+        """Yield the values of each page; _BLOCK pages at a time are Python objects."""
         for start in range(0, len(self.columns[0]) if self.columns else 0, _BLOCK):
             some = (column[start : start + _BLOCK].tolist() for column in self.columns)
             yield from zip(*some, strict=True)
 
 
 class PagesListing(Listing):
-    """Every page, one line each; `parts` are Entries, in order."""
+    """Every page, one row each; `parts` are Entries, in order."""
 
     name = "pages"
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns. A page is one line, however many flags it has."""
+        """The columns; the last one, flags, has no fixed width."""
         return (
             Column("pfn", "uint64", "pfn", width=self._pfn_width),
             Column("use", width=13),
@@ -241,7 +241,7 @@ def runs_of(selection: Selection, batches: Iterable[Pages]) -> Runs:
 
 
 def entries_of(selection: Selection, batches: Iterable[Pages]) -> Entries:
-    """Return the selected pages of some batches, which have a row a page."""
+    """Return the selected pages of some batches, which have one row per page."""
     parts, unreadable = [], 0
     for pages in batches:
         known = np.uint64(sum(1 << bit for _, bit in pages.layout.flag_bits))
@@ -263,13 +263,13 @@ def entries_of(selection: Selection, batches: Iterable[Pages]) -> Entries:
 
 
 def _each(runs: Integers) -> Iterator[list[int]]:
-    """Yield the columns of an array, of which few are lists at a time."""
+    """Yield the columns of an array; _BLOCK columns at a time are lists."""
     for start in range(0, runs.shape[1], _BLOCK):
         yield from runs[:, start : start + _BLOCK].T.tolist()
 
 
 def _joined(parts: Iterable[Runs]) -> Iterator[list[int]]:
-    """Yield [start, end, use, type code, order] of each run, joined where parts meet."""
+    """Yield [start, end, use, type code, order] of each run; runs are joined across parts."""
     last: list[int] | None = None
     for part in parts:
         for run in _each(part.runs):

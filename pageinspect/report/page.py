@@ -1,4 +1,4 @@
-"""Pages described one by one, from a kernel or from the text of dump_page()."""
+"""The reports of `page`: facts about pages of a kernel, or from the text of dump_page()."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from ..units import printable, wrapped
 from .base import SCHEMA, Coverage, Report, View, coverage_of, kernel_json
 
 _WIDTH = 60
-"""Of values: with the longest field name they fit 80 columns."""
+"""Width of values: with the longest field name a line fits into 80 columns."""
 _FIELDS = (
     Column("field"),
     Column("value", "json", absent=tuple(Absent)),
@@ -24,9 +24,9 @@ _PEOPLE = (Column("field"), Column("value"))
 
 
 def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[str, str]]:
-    """Return a row a field; long ones go on in rows without a name.
+    """Return a row per field; long values continue in rows without a name.
 
-    Fields without a text are for machines alone.
+    Fields without text are only in the formats for programs, and are skipped.
     """
     rows: list[tuple[str, str]] = []
     for fact in facts:
@@ -42,13 +42,13 @@ def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[str, str]]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the lines of a value, none wider than _WIDTH as it is shown."""
+    """Yield the lines of a value, each at most _WIDTH wide after control characters are escaped."""
     for line in wrapped(text, _WIDTH):
         yield from wrapped(printable(line), _WIDTH)
 
 
 def _fields(which: Column, pages: Iterable[tuple[int, Sequence[Fact]]], *, explain: bool) -> Table:
-    """Return a row a field; `which` tells pages apart, by the number that comes with each."""
+    """Return a table with a row per field; `which` is the column of the number of each page."""
     rows = [
         (number, fact.name, fact.value, *((fact.raw, fact.rule) if explain else ()))
         for number, facts in pages
@@ -58,7 +58,7 @@ def _fields(which: Column, pages: Iterable[tuple[int, Sequence[Fact]]], *, expla
 
 
 def _object(facts: Sequence[Fact], *, explain: bool) -> dict[str, Any]:
-    """Return the fields of a page as one object; what explains them is an object of its own."""
+    """Return the fields of a page as one object; raw words and rules are in its field `explain`."""
     records = [*_fields(_PFN, [(0, facts)], explain=explain).records()]
     page = {record["field"]: record["value"] for record in records}
     if explain:
@@ -71,13 +71,13 @@ def _object(facts: Sequence[Fact], *, explain: bool) -> dict[str, Any]:
 
 
 def _blocks(pages: Sequence[Sequence[Fact]], *, explain: bool, before: tuple[str, ...]) -> View:
-    """Return one block a page, set apart by an empty line."""
+    """Return one block of rows per page, separated by empty rows."""
     rows: list[tuple[str, str]] = []
     for facts in pages:
         if rows:
             rows.append(("", ""))
         rows += _rows(facts, explain=explain)
-    # All rows are there: their columns need no laying out.
+    # All rows are known, so the columns get fixed widths.
     people = tuple(
         replace(column, width=max((len(row[i]) for row in rows), default=0))
         for i, column in enumerate(_PEOPLE)
@@ -87,21 +87,21 @@ def _blocks(pages: Sequence[Sequence[Fact]], *, explain: bool, before: tuple[str
 
 @dataclass(frozen=True, slots=True)
 class PageReport(Report):
-    """Everything about some pages of a kernel."""
+    """All facts about some pages of a kernel."""
 
     provenance: Provenance
     layout: PageLayout
     pages: tuple[PageFacts, ...]
     explain: bool = False
     missing: tuple[str, ...] = ()
-    """What the core lacks that was asked for, as sentences."""
+    """Sentences about requested memory that is missing from the core."""
 
     @property
     def coverage(self) -> Coverage:
-        """How many of the pages could be read."""
+        """The Coverage of the described pages."""
         unreadable = sum(not page.readable for page in self.pages)
         coverage = coverage_of(self.provenance, self.layout, len(self.pages), unreadable)
-        # Where nothing that was asked for failed, what the core lacks does not matter.
+        # A core that is cut off does not matter if all requested memory could be read.
         faults = any(fact.fault is not None for page in self.pages for fact in page.facts)
         return replace(coverage, missing=self.missing, of_whole=coverage.of_whole or not faults)
 
@@ -115,7 +115,7 @@ class PageReport(Report):
         }
 
     def tables(self) -> tuple[Table, ...]:
-        """Return a row a field."""
+        """Return the table with a row per field."""
         return (_fields(_PFN, ((p.pfn, p.facts) for p in self.pages), explain=self.explain),)
 
     def view(self) -> View:
@@ -128,18 +128,18 @@ class PageReport(Report):
 
 @dataclass(frozen=True, slots=True)
 class DumpTextReport(Report):
-    """What reports of dump_page() in a log say."""
+    """The facts from reports of dump_page() in a log."""
 
     pages: tuple[tuple[Fact, ...], ...]
     explain: bool = False
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document; there is no kernel."""
+        """Return the JSON document, which has no field `kernel`."""
         pages = [_object(facts, explain=self.explain) for facts in self.pages]
         return {"schema": SCHEMA, "pages": pages}
 
     def tables(self) -> tuple[Table, ...]:
-        """Return a row a field."""
+        """Return the table with a row per field."""
         return (_fields(_REPORT, enumerate(self.pages, 1), explain=self.explain),)
 
     def view(self) -> View:

@@ -1,4 +1,4 @@
-"""Which pages of a walk a report is about: pfn ranges, types, uses, being freed."""
+"""Selects the pages of a report: by pfn range, type, use, and whether they are being freed."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,23 @@ from ..classify import Pages
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for. `types` and `uses` are bool tables over their codes, None for all."""
+    """The selected pages. `types`, (CODES,), and `uses`, (USE_CODES,), are bool; None is all."""
 
     spanned: int
-    """Number of pfns asked for that have a struct page."""
+    """The number of requested pfns that have a struct page."""
     last: int = 0
-    """The end of the last of them."""
+    """The end of the last requested range, a pfn."""
     types: npt.NDArray[np.bool_] | None = None
     uses: npt.NDArray[np.bool_] | None = None
     freeing: bool = False
 
     @property
     def everything(self) -> bool:
-        """Whether no page of the ranges is left out."""
+        """Whether all pages of the ranges are selected."""
         return self.types is None and self.uses is None and not self.freeing
 
     def of(self, pages: Pages) -> npt.NDArray[np.bool_] | None:
-        """Return which pages of a batch are meant, (n,) bool; None for all."""
+        """Return which pages of a batch are selected, (n,) bool; None is all."""
         mask = pages.batch.wanted
         if self.types is not None:
             mask = _and(mask, self.types[pages.code])

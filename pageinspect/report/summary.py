@@ -1,4 +1,4 @@
-"""The summary: how many pages, folios and bytes, by one or more dimensions."""
+"""The report of `summary`: pages, folios and bytes by one or more dimensions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from .dimensions import DIMENSIONS, Dimension, type_value
 from .selection import Selection
 
 _MOST_ZONES = 1 << 8
-"""Numbers that a zone can have in page flags."""
+"""Upper bound of zone numbers in page flags."""
 
 
 _NOT_APPLICABLE = (Absent.NOT_APPLICABLE,)
@@ -43,18 +43,18 @@ _SPLIT = Column(
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One row: its name in each dimension, and how many pages and folios it has.
+    """One row: its name in each dimension, and its numbers of pages and folios.
 
-    `value` is the kernel's value of a page type, where rows are types.
+    If rows are types, `value` is the kernel's value of the type.
     """
 
     key: tuple[str, ...]
     pages: int
     folios: int | None
-    """None where they are not counted: in a part or a total."""
+    """None in splits and in the total, where folios are not counted."""
     value: str | None = None
     split: tuple[tuple[str, int], ...] = ()
-    """What the pages of the row "untyped" are by their own words: (name, pages)."""
+    """For the row "untyped": (name, pages) by what their page_type words contain."""
 
     def __add__(self, other: "SummaryRow") -> "SummaryRow":
         return replace(
@@ -67,7 +67,7 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class SummaryReport(Report):
-    """The pages of a kernel, counted; without a selection the rows add up to the pfns spanned."""
+    """Counted pages; without a selection the rows add up to `coverage.spanned`."""
 
     provenance: Provenance
     layout: PageLayout
@@ -75,15 +75,15 @@ class SummaryReport(Report):
     by: tuple[str, ...]
     rows: tuple[SummaryRow, ...]
     freeing: int | None
-    """Pages that are typed while they are being freed; None where that is unavailable."""
+    """Pages that are being freed with a type set; None if this is unavailable."""
     checks: tuple[CounterCheck, ...] = ()
-    """The totals that the kernel counts too, beside its counters."""
+    """Comparisons of totals with the kernel's counters."""
     remarks: tuple[str, ...] = ()
-    """Sentences on what rows mean."""
+    """Sentences that explain rows."""
 
     @property
     def pages(self) -> int:
-        """Pages of all rows."""
+        """The number of pages of all rows."""
         return sum(row.pages for row in self.rows)
 
     def document(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class SummaryReport(Report):
         }
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the rows."""
+        """Return the table of rows."""
         return (self._table(),)
 
     def _table(self) -> Table:
@@ -116,7 +116,7 @@ class SummaryReport(Report):
         return Table("rows", columns, [self._cells(row) for row in self.rows])
 
     def view(self) -> View:
-        """Return the rows, those of untyped pages split, and the total."""
+        """Return the rows, with the split of untyped pages, and the total."""
         splits = {
             i: [self._cells(SummaryRow((f"- {name}",), pages, None)) for name, pages in row.split]
             for i, row in enumerate(self.rows)
@@ -163,14 +163,14 @@ class SummaryReport(Report):
 
 @dataclass(slots=True)
 class Counts:
-    """What was counted of some pages: [pages, folios] by combined key, and two totals."""
+    """Counts of some pages: [pages, folios] by combined key, and two totals of pages."""
 
     by_key: dict[int, list[int]] = field(default_factory=dict)
     freeing: int = 0
     unreadable: int = 0
 
     def add(self, other: "Counts") -> None:
-        """Add what was counted of other pages."""
+        """Add the counts of other pages."""
         for key, numbers in other.by_key.items():
             mine = self.by_key.setdefault(key, [0, 0])
             for column, n in enumerate(numbers):
@@ -179,8 +179,8 @@ class Counts:
         self.unreadable += other.unreadable
 
 
-class _Fold:
-    """Counts pages and folios by the combined keys of some dimensions."""
+class _KeyCounter:
+    """Counts pages and folios by the combined key of several dimensions."""
 
     def __init__(self, dimensions: Sequence[Dimension], layout: PageLayout) -> None:
         self._dimensions = dimensions
@@ -205,7 +205,7 @@ class _Fold:
                 self.counts.by_key.setdefault(value, [0, 0])[column] += int(n)
 
     def keys(self, combined: int) -> tuple[int, ...]:
-        """Return the key of each dimension."""
+        """Split a combined key into the key of each dimension."""
         keys = []
         for n in reversed(self._sizes):
             combined, key = divmod(combined, n)
@@ -216,14 +216,14 @@ class _Fold:
 def _rows(
     counts: Counts, by: Sequence[str], layout: PageLayout, memory_map: MemoryMap
 ) -> tuple[SummaryRow, ...]:
-    """Return the rows, those of one name joined: the words that untyped pages may have."""
+    """Return the sorted rows; keys with the same name, as of untyped pages, are one row."""
     dimensions = [DIMENSIONS[name] for name in by]
-    fold = _Fold(dimensions, layout)
+    counter = _KeyCounter(dimensions, layout)
     rows: dict[tuple[str, ...], SummaryRow] = {}
     places: dict[tuple[str, ...], tuple[int, ...]] = {}
     by_type = list(by) == ["type"]
     for combined, (pages, folios) in sorted(counts.by_key.items()):
-        keys = fold.keys(combined)
+        keys = counter.keys(combined)
         key = tuple(d.label(layout, memory_map, k) for d, k in zip(dimensions, keys, strict=True))
         value = type_value(layout, keys[0]) if by_type else None
         split: tuple[tuple[str, int], ...] = ()
@@ -239,14 +239,14 @@ def count(
     layout: PageLayout, selection: Selection, by: Sequence[str], columns: Iterable[Pages]
 ) -> Counts:
     """Count the selected pages of the batches by the dimensions named in `by`."""
-    fold = _Fold([DIMENSIONS[name] for name in by], layout)
+    counter = _KeyCounter([DIMENSIONS[name] for name in by], layout)
     for pages in columns:
         selected = selection.of(pages)
-        fold.add(pages, selected)
+        counter.add(pages, selected)
         freeing = pages.freeing if selected is None else pages.freeing & selected
-        fold.counts.freeing += pages.count(freeing)
-        fold.counts.unreadable += pages.unreadable
-    return fold.counts
+        counter.counts.freeing += pages.count(freeing)
+        counter.counts.unreadable += pages.unreadable
+    return counter.counts
 
 
 def summarise(
@@ -257,7 +257,7 @@ def summarise(
     by: Sequence[str],
     counts: Counts,
 ) -> SummaryReport:
-    """Return the report of what count() counted, with the same arguments."""
+    """Return the report for the result of count() with the same arguments."""
     rows = _rows(counts, by, layout, memory_map)
     coverage = coverage_of(provenance, layout, selection.spanned, counts.unreadable)
     freeing = None if layout.frozen is None else counts.freeing
@@ -268,7 +268,7 @@ def summarise(
 def _on_zones(
     memory_map: MemoryMap, by: Sequence[str], rows: Iterable[SummaryRow]
 ) -> tuple[str, ...]:
-    """Return what the rows are of pages that are in no zone."""
+    """Return remarks on rows whose zone number does not belong to a zone of this kernel."""
     if "zone" not in by:
         return ()
     shown = {row.key[by.index("zone")] for row in rows}

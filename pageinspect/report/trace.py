@@ -1,4 +1,4 @@
-"""Typed frees: pages that reached the buddy allocator with a page type set."""
+"""The report of the tracer: pages that reached the buddy allocator with a page type set."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _type_frees(subject: TraceSubject, counts: Counts) -> tuple[tuple[TypeFrees, ...], Frees]:
-    """Return the frees of the types asked for, most pages first, and those of the rest."""
+    """Return the frees of the requested types, most pages first, and those of all others."""
     layout, chosen = subject.layout, subject.types
     by_name: dict[str, Frees] = {}
     rest = Frees()
@@ -47,7 +47,7 @@ def _type_frees(subject: TraceSubject, counts: Counts) -> tuple[tuple[TypeFrees,
 
 
 def _tails(layout: PageLayout, counts: Counts) -> tuple[tuple[str, int], ...]:
-    """Return (type, pages) of the typed tails."""
+    """Return (type, pages) of tails with a type."""
     pages: dict[str, int] = {}
     for slot in np.flatnonzero(counts.tails).tolist():
         name = layout.scheme.slot_name(slot)
@@ -57,31 +57,31 @@ def _tails(layout: PageLayout, counts: Counts) -> tuple[tuple[str, int], ...]:
 
 @dataclass(frozen=True, slots=True)
 class TraceReport(Report):
-    """What was freed in one stretch of a run; times are nanoseconds since tracing began."""
+    """The frees in one interval of a run; times are in nanoseconds since the start of tracing."""
 
     subject: TraceSubject
     start_ns: int
     end_ns: int
     typed: tuple[TypeFrees, ...]
     others: Frees | None
-    """Of types that were not asked for; None when all were."""
+    """Frees of types that were not requested; None if all were."""
     untyped: Frees
     breakdown: Breakdown | None
-    """By who freed them, when that was asked for."""
+    """Frees by key and stack, if requested."""
     tails: tuple[tuple[str, int], ...] | None
-    """(type, pages) of tails with a type in freed blocks that are not compound pages, if asked."""
+    """(type, pages) of tails with a type in freed blocks that are not compound, if requested."""
     bad_pages: int | None
-    """Calls of bad_page(); None where they are not counted."""
+    """Calls of bad_page(); None if they were not counted."""
     disallowed: Frees
-    """The frees that must not be, whatever is shown."""
+    """The disallowed frees of all types, shown or not."""
     lost: Lost
     command_status: int | None
     hwpoison: Frees = field(default_factory=Frees)
-    """Of poisoned pages; they are in no other count, for they do not reach the buddy."""
+    """Frees of hwpoison pages, which do not reach the buddy allocator; in no other count."""
 
     @classmethod
     def of(cls, subject: TraceSubject, reading: "Reading") -> Self:
-        """Return the report of a reading."""
+        """Return the report of a reading of the tracer's counts."""
         counts, options = reading.counts, subject.options
         typed, rest = _type_frees(subject, counts)
         breakdown = None
@@ -111,21 +111,21 @@ class TraceReport(Report):
 
     @property
     def duration_ns(self) -> int:
-        """How long this stretch was."""
+        """The length of the interval."""
         return self.end_ns - self.start_ns
 
     @property
     def total(self) -> Frees:
-        """All frees that were counted, of pages that reach the buddy."""
+        """All counted frees of pages that reached the buddy allocator."""
         return sum((row.frees for row in self.typed), self.untyped + (self.others or Frees()))
 
     @property
     def unexpected(self) -> tuple[TypeFrees, ...]:
-        """The rows that no owner's habit explains."""
+        """The rows with frees of types that owners should clear before the free."""
         return tuple(row for row in self.typed if row.frees.frees and not row.expected)
 
     def verdict(self, type_name: str) -> str | None:
-        """Return what is to be thought of a free of this type; None of an untyped one."""
+        """Return the verdict on frees of this type; None for untyped frees."""
         if type_name in self.subject.disallowed:
             return "DISALLOWED"
         if type_name == "untyped":
@@ -180,14 +180,14 @@ class TraceReport(Report):
         return Table("typed", (TYPE, FREES, PAGES, Column("expected", "bool"), ORDERS), rows)
 
     def tables(self) -> tuple[Table, ...]:
-        """Return one table whose rows add up to all frees, and a last row for what was lost."""
+        """Return one table: its rows add up to all frees; a last row has the lost ones."""
         table = self._table()
         none = Absent.NOT_APPLICABLE
         lost = self._row("lost", (self.lost.total, none, none, none))
         return (replace(table, rows=[*table.rows, lost]),)
 
     def view(self) -> View:
-        """Return rows by type, or by who freed where that was asked for."""
+        """Return rows by type, or by key and stack if requested."""
         return View(
             self._table(),
             total=self._row("total", self.total.cells(self.subject.layout.page_size)),
@@ -222,7 +222,7 @@ class TraceReport(Report):
     def _row(
         self, name: str, cells: Row, verdict: str | None = None, who: WhoFrees | None = None
     ) -> Row:
-        """Return a row; keys and stack are those of `who`, and not applicable without."""
+        """Return a row; without `who`, its keys and stack are not applicable."""
         none = Absent.NOT_APPLICABLE
         keys: Row = ()
         if self.breakdown is not None:
@@ -233,7 +233,7 @@ class TraceReport(Report):
         return (*times, printable(name), *keys, *cells, verdict or none)
 
     def _remaining(self) -> Iterable[tuple[str, Frees]]:
-        """Return name and frees of the rows that are not broken down."""
+        """Return (name, frees) of the rows that are not part of the breakdown."""
         rows = [] if self.others is None else [("other types", self.others)]
         shown: Sequence[WhoFrees] = ()
         if self.breakdown is not None:
@@ -265,7 +265,7 @@ class TraceReport(Report):
     def _after(self) -> tuple[str, ...]:
         lines = [""]
         if not any(row.frees.frees for row in self.typed) and (self.typed or self.others is None):
-            lines.append(f"No page was freed with {self._asked()} set.")
+            lines.append(f"No page was freed with {self._requested()} set.")
         if self.unexpected:
             names = ", ".join(row.type_name for row in self.unexpected)
             lines.append(f"Unexpected: {names}. The owner should clear the type before the free.")
@@ -289,12 +289,12 @@ class TraceReport(Report):
             del lines[0]
         return tuple(lines) if len(lines) > 1 else ()
 
-    def _asked(self) -> str:
+    def _requested(self) -> str:
         names = [row.type_name for row in self.typed]
         return "the type " + " or ".join(names) if self.others is not None else "a page type"
 
     def folded(self) -> Iterator[str]:
-        """Return lines as flame graph tools read them: frames, outermost first, and pages."""
+        """Yield lines in the format of flame graph tools: frames, outermost first, and pages."""
         if self.breakdown is not None:
             for row in self.breakdown.only(keys=False).shown():
                 stack = ";".join((printable(row.type_name), *reversed(row.frames)))

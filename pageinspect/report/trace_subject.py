@@ -1,4 +1,4 @@
-"""What is the same in all reports of a run of the tracer."""
+"""The properties that all reports of one run of the tracer have in common."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TraceSubject:
-    """What is the same in all reports of a run."""
+    """The kernel, options and names of one run, for all of its reports."""
 
     provenance: Provenance
     layout: PageLayout
     options: TraceOptions = field(default_factory=TraceOptions)
     types: tuple[str, ...] | None = None
-    """Names that were asked for; None for all types."""
+    """The names of the requested types; None: all types."""
     zones: Sequence[str] = ()
-    """Names of the zones by number."""
+    """The names of zones, by number."""
     stacks: "Stacks | None" = None
     top: int | None = None
     interval: bool = False
-    """Reports are of one stretch of several, not of a whole run."""
+    """Whether a report is about one of several intervals and not the whole run."""
     redrawn: bool = False
-    """Each report takes the place of the last."""
+    """Whether each report replaces the last one on the terminal."""
 
     def kind(self, kind: int) -> str:
         """Return the name of a kind of free."""
@@ -38,5 +38,5 @@ class TraceSubject:
 
     @cached_property
     def disallowed(self) -> frozenset[str]:
-        """The names of what must not be freed."""
+        """The names of the types whose frees are disallowed."""
         return frozenset(map(self.kind, self.options.disallowed))

@@ -1,4 +1,4 @@
-"""What reports of the tracer say in sentences."""
+"""The sentences in reports of the tracer."""
 
 from ..model.layout import PageLayout
 from ..trace.records import Lost
@@ -6,7 +6,7 @@ from ..units import counted, number
 
 
 def meaning(layout: PageLayout) -> str:
-    """Return what a typed free means on this kernel."""
+    """Return a sentence on what a typed free means on this kernel."""
     if layout.resets:
         sticky = [t.name for t in layout.scheme.types if layout.is_sticky(t.name)]
         return (
@@ -21,7 +21,7 @@ def meaning(layout: PageLayout) -> str:
 
 
 def bad_pages_remark(calls: int | None) -> str:
-    """Return what is known of calls of bad_page(), which are not always counted."""
+    """Return a sentence on calls of bad_page(); `calls` is None if they were not counted."""
     if calls is None:
         return "Bad pages were not counted: bad_page() cannot be probed on this kernel."
     if not calls:
@@ -30,18 +30,18 @@ def bad_pages_remark(calls: int | None) -> str:
 
 
 def poisoned_remark(frees: int) -> str:
-    """Return what became of poisoned pages."""
+    """Return a sentence on freed hwpoison pages."""
     return f"Withheld from the allocator, and not in any total: {counted(frees, 'hwpoison page')}."
 
 
 def lost_remark(lost: Lost) -> str:
-    """Return what is missing, and why."""
+    """Return a sentence on what is missing from the counts, and why."""
     parts = [
-        (lost.missed, "freed by interrupts while the tracer ran"),
+        (lost.missed, "frees in interrupts during the tracer's own program"),
         (lost.unread, "unreadable"),
-        (lost.who, "without a breakdown, as there were too many distinct keys"),
-        (lost.stacks, "stacks for which there was no room"),
-        (lost.events, "events that were not read in time"),
+        (lost.who, "without a breakdown, because there were too many distinct keys"),
+        (lost.stacks, "stacks, because the map of stacks was full"),
+        (lost.events, "events, because they were not read in time"),
     ]
     reported = ", ".join(f"{number(n)} {what}" for n, what in parts if n)
     return f"Lost: {reported}."

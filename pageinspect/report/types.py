@@ -1,4 +1,4 @@
-"""The page types that a kernel knows."""
+"""The report of `types`: the page types of a kernel."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class TypesReport(Report):
-    """What a kernel's page types are, and what its buddy allocator does with them."""
+    """The page types of a kernel, and whether its buddy allocator resets them."""
 
     provenance: Provenance
     layout: PageLayout
@@ -72,11 +72,11 @@ class TypesReport(Report):
         }
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the types."""
+        """Return the table of types."""
         return (self._table(),)
 
     def view(self) -> View:
-        """Return the types, and what the buddy allocator does with them."""
+        """Return the types, and whether the buddy allocator resets them."""
         return View(
             self._table(),
             before=(f"{self.provenance.describe()}, scheme {self.layout.scheme.name}", ""),

@@ -7,7 +7,7 @@ from synthetic import HEAD, SIZE, Memory
 
 from pageinspect.classify import Pages, head_pfns, outside_heads
 from pageinspect.classify.batches import Batch
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.model.batch import FolioHeads, PageBatch
 from pageinspect.model.memory_map import MemoryMap, PcpLists, Zone
@@ -117,7 +117,7 @@ def said(pages: Pages, *, rules: bool, uses: bool) -> dict[str, np.ndarray]:
     """Return what is known of each pfn."""
     names = ["code", "order", "head", "freeing", "zone", "node", *(["use"] if uses else [])]
     known = {name: np.repeat(getattr(pages, name), pages.lengths) for name in names}
-    for rule in CONFLICTS if rules else ():
+    for rule in CONTRADICTIONS if rules else ():
         broken = np.zeros(len(pages), np.bool_)
         broken[rule.broken(pages)] = True
         known[rule.name] = np.repeat(broken, pages.lengths)

@@ -10,7 +10,7 @@ from places import DOCS
 import pageinspect
 from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.analysis.page_facts.facts import PageFacts
-from pageinspect.classify.contradictions import CONFLICTS, Conflict
+from pageinspect.classify.contradictions import CONTRADICTIONS, Contradiction
 from pageinspect.classify.reads import Column, reads_of
 from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
@@ -132,23 +132,27 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
 def uses_page() -> str:
     """Return docs/uses.md as the rule tables have it."""
 
-    def _running(rule: Conflict) -> str:
+    def _running(rule: Contradiction) -> str:
         if not rule.races:
             return "gives the use"
         return "named by `page` and `check`" if rule.live else "named by `page`"
 
-    def _reads(rule: Rule | Conflict) -> str:
+    def _reads(rule: Rule | Contradiction) -> str:
         return ", ".join(f"{read}".replace("the column ", "") for read in rule.reads) or "-"
 
     columns = dict.fromkeys(
-        read for rule in (*RULES, *CONFLICTS) for read in rule.reads if isinstance(read, Column)
+        read
+        for rule in (*RULES, *CONTRADICTIONS)
+        for read in rule.reads
+        if isinstance(read, Column)
     )
     lines = [
         "# Uses of pages",
         "",
-        "Every pfn that has a struct page in use has one use: the first rule that holds gives it.",
-        "Offline memory is left out, as in /proc/kpageflags: nobody keeps its struct pages.",
-        "Flags, reference counts and mappings are those of the head of the folio.",
+        "Every pfn with a struct page in use has exactly one use: that of the first rule that",
+        "holds. Offline memory is excluded, as in /proc/kpageflags, because its struct pages are",
+        "not kept up to date. Mappings and reference counts are those of the head of the folio;",
+        "`reads` shows whether a flag is that of the page or of the head.",
         "",
         "| use | when | reads | kernel history |",
         "|---|---|---|---|",
@@ -157,27 +161,27 @@ def uses_page() -> str:
             for rule in RULES
         ),
         "",
-        "`type` stands for one use a page type, under the type's own name.",
+        "`type` is one use per page type, with the name of the type.",
         "",
         "## Contradictions",
         "",
-        "A page that breaks one has the use `conflict`. `pageinspect page` names each rule that a",
-        "page breaks, and `pageinspect check` all pages that break one. A running kernel may break",
-        "some for a moment, or change a page after the lists were followed: there these give no",
-        "use.",
+        "A page that breaks a rule has the use `conflict`. `pageinspect page` names each rule that",
+        "the page breaks, and `pageinspect check` lists all pages that break a rule. A running",
+        "kernel may break some rules for a moment, or change a page after the lists were followed.",
+        "On a running kernel these rules give no use, and are only named.",
         "",
-        "| rule | what it says | reads | on a running kernel |",
+        "| rule | contradiction | reads | on a running kernel |",
         "|---|---|---|---|",
         *(
             f"| `{rule.name}` | {rule.sentence} | {_reads(rule)} | {_running(rule)} |"
-            for rule in CONFLICTS
+            for rule in CONTRADICTIONS
         ),
         "",
         "## What rules read",
         "",
-        "A rule gets the bits of struct page that it declares, and no others. It may also use",
-        "these columns, which depend on the bits named here. Runs of pages end where a bit changes",
-        "that a column depends on which was asked for.",
+        "A rule can read only the bits of struct page that it declares, and the columns below,",
+        "which depend on the bits named here. A run of pages ends where a bit changes on which a",
+        "requested column depends.",
         "",
         "| column | depends on |",
         "|---|---|",

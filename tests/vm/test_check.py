@@ -18,10 +18,10 @@ from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.sched import cpu_curr
 from guest_dump import dump_unlocked
 
-from pageinspect.analysis.counter_check import CounterCheck, balance
+from pageinspect.analysis.counter_check import CounterCheck, compare_counters
 from pageinspect.analysis.totals import UseTally
 from pageinspect.classify import Pages, use_name
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.inspector.describe import describe
 from pageinspect.inspector.inspector import Inspector, inspect, marking_of
 from pageinspect.kernel import marking
@@ -184,7 +184,7 @@ class Surgeon:
             for pages in self.inspector.sections_in_runs():
                 tally.add(pages)
             counters = read_counters(target.prog)
-            found = balance(tally.totals(), counters, counters, marking_of(target))
+            found = compare_counters(tally.totals(), counters, counters, marking_of(target))
         return {check.name: check for check in found}
 
     @contextmanager
@@ -373,7 +373,7 @@ WOUNDS: dict[str, Callable[[Surgeon], Wound]] = {
 
 
 def test_every_rule_has_a_way_to_break_it() -> None:
-    assert set(WOUNDS) == {rule.name for rule in CONFLICTS}
+    assert set(WOUNDS) == {rule.name for rule in CONTRADICTIONS}
 
 
 @pytest.fixture(scope="module")

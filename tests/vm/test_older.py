@@ -52,7 +52,7 @@ def test_each_page_is_what_the_kernel_says_it_is(guest: Guest) -> None:
     assert len(compared["differ"]) <= MOST_DIFFERENCES, compared["differ"]
 
 
-def test_the_checks_of_the_running_kernel_balance(guest: Guest) -> None:
+def test_the_checks_of_the_running_kernel_agree(guest: Guest) -> None:
     report, status = reported(guest, "check")
     verdicts = {check["name"]: check["verdict"] for check in report["counters"]}
     assert "differs" not in verdicts.values(), report["counters"]

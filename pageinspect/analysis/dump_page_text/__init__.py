@@ -1,7 +1,7 @@
-"""Decodes the reports of dump_page() in a log, without that kernel.
+"""Decodes reports of dump_page() in a log, without access to the kernel that printed them.
 
-The text has less than memory: flags come by name, pointers may be hashed, and the names of types
-are those that the kernel's own table has, which lacks some.
+The text has less information than memory: flags are names, pointers may be hashed, and types that
+the kernel's table of names lacks are printed without a name.
 """
 
 from .decode import decode

@@ -1,4 +1,4 @@
-"""The facts of each report in a log."""
+"""Turns each report of dump_page() in a log into facts."""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,7 +21,7 @@ _HEAD_COUNTS = (
 
 
 def decode(log: Iterable[str]) -> tuple[tuple[Fact, ...], ...]:
-    """Return the facts of each report in the lines of a log; PageInspectError without any."""
+    """Return the facts of each report in a log; raises PageInspectError if there is no report."""
     pages = tuple(tuple(_facts(report)) for report in reports(log))
     if not pages:
         raise PageInspectError(
@@ -39,10 +39,16 @@ def _facts(report: Report) -> Iterator[Fact]:
         yield from _text(report, "reason", "reason", "none given")
     if "poisoned" in report.lines:
         yield Fact(
-            "poisoned", value=True, text="its struct page is uninitialized and poisoned: all ones"
+            "poisoned", value=True, text="the struct page is uninitialized: all its bits are 1"
         )
     found = use(report, name)
-    yield Fact("use", found, found, "", "As far as the text has it.")
+    yield Fact(
+        "use",
+        found,
+        found,
+        "",
+        "From the text alone: free lists and neighbouring pages are not in it.",
+    )
     yield Fact("type", name, f"{name or 'unknown'}: {how}")
     yield from _page_line(report)
     if report.mixed:
@@ -71,17 +77,17 @@ def _whereabouts(report: Report) -> Iterator[Fact]:
     page = report.get("page", "page") or report.get("poisoned", "page")
     if page:
         yield Fact("page", page, _address(page))
-    # The line before is of another page where lines of several CPUs are mixed.
+    # If lines of several CPUs are mixed, the "Bad page state" line may be about another page.
     if bad and (pfn is None or int(bad, 16) == int(pfn, 16)):
         yield from _text(report, "bad_page", "process")
 
 
 def _address(pointer: str) -> str:
-    """Return a struct page's address, and whether it is one: %p prints 32 bits of a hash."""
+    """Return a printed pointer, and whether it is an address or a hash: %p prints a 32-bit hash."""
     try:
         value = int(pointer, 16)
     except ValueError:
-        return f"{pointer}: hidden, as before the kernel has random numbers"
+        return f"{pointer}: hidden, because the kernel had no random numbers yet"
     if value >= KERNEL_HALF:
         return f"{pointer}: an address, not hashed"
     return f"{pointer}: hashed"
@@ -102,7 +108,7 @@ def _printed_by(printed_by: Kernels) -> Fact:
             "since": f"{since[0]}.{since[1]}",
             "before": f"{before[0]}.{before[1]}" if before else None,
         },
-        f"kernels {printed_by}" + (f": {printed_by.grounds}" if printed_by.grounds else ""),
+        f"kernels {printed_by}" + (f": {printed_by.evidence}" if printed_by.evidence else ""),
         rule=f"{printed_by.commits} {later}".strip(),
     )
 
@@ -127,18 +133,23 @@ def _word(report: Report, printed_by: Kernels, name: str | None) -> Iterator[Fac
     value = {"raw": raw, "reading": found.reading, "value": found.value}
     if found.scheme is None:
         yield Fact(
-            "word", value, f"{raw}: {candidates(found)}", raw, "Several schemes fit the text."
+            "word",
+            value,
+            f"{raw}: {candidates(found)}",
+            raw,
+            "Several page-type schemes are possible for this text.",
         )
         return
     shown = "" if found.reading == "reset" else f" {found.value}"
     if name == "slab" and found.reading == "mapcount":
-        shown += ", but slab may keep something of its own there"
+        shown += ", but slab may use this word for its own data"
     yield Fact(
         "word",
         value,
         f"{raw}: {found.reading}{shown}",
         raw,
-        f"{candidates(found)}. Of the page itself; the page_type line is of its folio's head.",
+        f"{candidates(found)}. This is the page's own word; the page_type line is that of its "
+        "folio's head.",
     )
     if name == found.value == "zsmalloc":
         low = word & (0xFFFFFF if found.scheme.one_of else 0xFFFF)

@@ -1,10 +1,10 @@
 r"""The forms of the lines that dump_page() and bad_page() have printed since v4.18, as data.
 
-Each form has a pattern whose named groups are its fields, and the releases that print it. The
-releases are evidence of the kernel behind a text: types.py infers the scheme of page_type from it.
+Each form has a pattern whose named groups are its fields, and the releases that print it. types.py
+narrows down the release from the forms of a report, and so finds the page-type scheme.
 
-Every pattern begins with fixed text and repeats nothing without a bound, so that a match at one
-position takes a bounded number of steps.
+Every pattern begins with fixed text, and every repetition has an upper bound, so that a match at
+one position takes a bounded number of steps.
 """
 
 import re
@@ -25,11 +25,11 @@ class Form:
     pattern: re.Pattern[str]
     since: Release = FIRST
     before: Release | None = None
-    """The first release that prints another form; None while the newest prints this one."""
+    """The first release that no longer prints this form; None: the newest release prints it."""
     commit: str = ""
-    """The kernel commit that brought the form; empty for what v4.18 had."""
+    """The kernel commit that introduced the form; empty if v4.18 has it."""
     evidence: bool = True
-    """Whether a line of this form comes from these releases alone."""
+    """Whether only these releases print the form, so that it narrows down the release."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ _GAP = r"\x20{1,8}"
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Compile a pattern: @NAME stands for a piece, a space for a few."""
+    """Compile a pattern: @NAME is replaced by a piece, and a space matches 1 to 8 spaces."""
     for name, piece in _PIECES.items():
         text = text.replace(f"@{name}", piece)
     return re.compile(text.replace(" ", _GAP))
@@ -68,7 +68,7 @@ _MAPPING_PRINTED = (
 )
 _COMPOUND = (
     'Since Linux kernel commit 6197ab984b41 ("mm: improve dump_page() for compound pages") '
-    "(in v5.7), which also has mapping hashed"
+    "(in v5.7), which also prints a hash of mapping"
 )
 _MAPPING_CHECKED = (
     'Since Linux kernel commit 002ae7057069 ("mm, dump_page: do not crash with invalid mapping '
@@ -85,9 +85,9 @@ _ROBUST = (
 )
 _FLAGS_COMMIT = (
     'Since Linux kernel commit 76a1850e4572 ("mm/debug.c: __dump_page() prints an extra line") '
-    "(in v5.4) anon and ksm stand in the line of the flags, and other pages without a mapping have "
-    'no such line until Linux kernel commit 5b57b8f22709 ("mm/debug.c: always print flags in '
-    'dump_page()") (in v5.6, and in stable releases of v5.4 and v5.5)'
+    "(in v5.4), anon and ksm are in the same line as the flags, and other pages without a mapping "
+    'have no flags line. Since Linux kernel commit 5b57b8f22709 ("mm/debug.c: always print flags '
+    'in dump_page()") (in v5.6, and in stable releases of v5.4 and v5.5), they have one'
 )
 
 _PAGE = (
@@ -136,7 +136,7 @@ _PAGE = (
     Form(
         "page",
         "page:%p refcount:%d mapcount:%d mapping:%p index:%#lx",
-        # A line that was cut off behind the index.
+        # A line that was cut off after the index.
         _pattern(rf"page:(?P<page>@POINTER) {_COUNTS} {_MAPPING}"),
         (5, 2),
         (6, 9),
@@ -185,7 +185,7 @@ _HEAD = (
             r"compound_mapcount:(?P<compound_mapcount>@INT)"
             r"(?: compound_pincount:(?P<compound_pincount>@INT))?"
         ),
-        # From v5.9 on; where a mailer wraps the one line of v5.7 and v5.8 this is its second half.
+        # From v5.9 on; also the second half of the line of v5.7 and v5.8 if a mailer wraps it.
         (5, 7),
         (6, 2),
         'Since Linux kernel commit 452b557c9500 ("mm/debug: dump compound page information on a '
@@ -249,7 +249,7 @@ _OWNER = (
         "memcg",
         "memcg:%lx",
         _pattern(r"memcg:(?P<memcg>[0-9a-f]{1,16})"),
-        # v5.15 has it, v5.11 has not: the word is the same in between.
+        # v5.15 prints this and v5.11 does not; the fields are the same in both.
         (5, 11),
         commit='Since v5.15 at the latest ("mm/debug: improve memcg debugging")',
     ),
@@ -260,7 +260,7 @@ _OWNER = (
         (5, 0),
         (5, 4),
         _MAPPING_PRINTED,
-        # What is left of "anon flags:" where a mailer wraps between the two.
+        # The first half of "anon flags:", if a mailer wraps the line between the two words.
         evidence=False,
     ),
 )
@@ -364,7 +364,7 @@ _WORDS = (
         "flags",
         "%sflags: %#lx(%pGp)%s",
         _pattern(_FLAGS),
-        # Later ones are told by zone=, which a text may lack where zones take no bits.
+        # Later releases also print zone=, unless the zone takes no bits of flags.
         commit=_FLAGS_COMMIT,
         evidence=False,
     ),
@@ -448,7 +448,7 @@ _AROUND = (
 )
 
 FORMS = (*_PAGE, *_HEAD, *_OWNER, *_FILE, *_WORDS, *_AROUND)
-"""In the order in which they are tried: of two that match one text the fuller comes first."""
+"""In the order in which they are tried: of two forms that match a text, the longer one first."""
 
 _BEGINNINGS = (
     r"page(?:->mem_cgroup|_type)?:",
@@ -471,11 +471,11 @@ _BEGINNINGS = (
     "Modules linked in:",
 )
 BEGINNING = re.compile(rf"(?<![\w'-])(?:{'|'.join(_BEGINNINGS)})")
-"""Where in a line a form may begin."""
+"""Matches where a form may begin in a line."""
 
 
 def find(text: str, position: int) -> tuple[Form, re.Match[str]] | None:
-    """Return the form of the line that begins at a position, and its match."""
+    """Return the form that matches at a position, and the match; None if no form does."""
     for form in FORMS:
         if match := form.pattern.match(text, position):
             return form, match

@@ -1,4 +1,4 @@
-"""Reads the page type out of a report, by the scheme that the forms of its lines give away."""
+"""Finds the page type in a report, by the scheme of the releases that print such lines."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ _BYTE_NAMES = {
     0xF7: "unaccepted",
     0xF8: "large_kmalloc",
 }
-"""Types of the byte scheme by value: none was renumbered since v6.12."""
+"""Types of the byte scheme by value; no value has changed since v6.12."""
 _BYTE = page_types.byte_scheme(
     {name: value for value, name in _BYTE_NAMES.items()}, off_by_one=False
 )
@@ -28,7 +28,7 @@ _HIGH_NAMES = ("buddy", "offline", "table", "guard", "hugetlb", "slab", "zsmallo
 
 @dataclass(frozen=True, slots=True)
 class _Era:
-    """A scheme, and the releases that have it."""
+    """A page-type scheme, and the releases that have it."""
 
     scheme: WordScheme
     since: Release
@@ -42,7 +42,7 @@ _ERAS = (
     _Era(page_types.low_scheme("bits-4.18", page_types.BITS_4_18), FIRST, (5, 1)),
     _Era(page_types.low_scheme("bits-5.1", page_types.BITS_5_1), (5, 1), (5, 11)),
     _Era(page_types.low_scheme("bits-5.11", page_types.BITS_5_11), (5, 11), (6, 9)),
-    # Stable releases of v6.6 and v6.8 have it too.
+    # Stable releases of v6.6 and v6.8 also have it.
     _Era(page_types.low_scheme("bits-6.9", page_types.BITS_6_9), (6, 6), (6, 10)),
     # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10) slab is a type.
     _Era(
@@ -61,27 +61,27 @@ _ERAS = (
 )
 _SLAB_IS_A_FLAG_BEFORE: Release = (6, 10)
 # Linux kernel commit 8f790d0c7cfe ("mm: improve dumping of mapcount and page_type") (in v6.10)
-# leaves the page_type line out where there is no type.
+# omits the page_type line if the page has no type.
 _TYPED_ALONE: Release = (6, 10)
 _NEWEST: Release = (1 << 16, 0)
 
 
 def release(version: Release) -> str:
-    """Return a release as people write it."""
+    """Return a release as text: v6.12."""
     return f"v{version[0]}.{version[1]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """Which releases print a text like this."""
+    """The range of releases that print such a text."""
 
     since: Release
     before: Release | None
-    """None: the newest does."""
-    grounds: str
-    """What gives it away."""
+    """The first release that does not; None: the newest release does."""
+    evidence: str
+    """What in the text narrows the releases down."""
     commits: str = ""
-    """Those that the forms of the lines rest on."""
+    """The kernel commits that introduced the forms of the lines."""
 
     def __str__(self) -> str:
         first = release(self.since)
@@ -102,7 +102,7 @@ class Kernels:
 
 
 class _Evidence:
-    """Narrows the releases down, and keeps what did so."""
+    """Narrows the releases down, and keeps the evidence."""
 
     def __init__(self) -> None:
         self.since, self.before = FIRST, _NEWEST
@@ -111,41 +111,41 @@ class _Evidence:
         self._commits: list[str] = []
 
     def take(self, since: Release, before: Release | None) -> bool:
-        """Take releases in; return whether these are fewer."""
+        """Restrict the releases to this range; return whether that excluded any."""
         narrower = max(self.since, since), min(self.before, before or _NEWEST)
         fewer = narrower != (self.since, self.before)
         self.since, self.before = narrower
         return fewer
 
     def take_form(self, name: str, form: Form) -> None:
-        """Take in that a line has this form."""
+        """Restrict the releases to those that print this form of a line."""
         if form.evidence and self.take(form.since, form.before):
             self._lines.append(name)
             if form.commit:
                 self._commits.append(f"{form.commit}.")
 
     def take_fact(self, since: Release, before: Release | None, what: str) -> None:
-        """Take in what else is to be seen."""
+        """Restrict the releases by other evidence."""
         if self.take(since, before):
             self._other.append(what)
 
     def kernels(self) -> Kernels:
-        """Return the releases that are left."""
+        """Return the remaining releases; all of them if the evidence contradicts itself."""
         if self.since >= self.before:
-            return Kernels(FIRST, None, "its lines are of different releases")
-        grounds = list(self._other)
+            return Kernels(FIRST, None, "its lines are from different releases")
+        evidence = list(self._other)
         if self._lines:
             plural = "s" if self._lines[1:] else ""
-            grounds.insert(0, f"the form{plural} of the {' and '.join(self._lines)} line{plural}")
+            evidence.insert(0, f"the form{plural} of the {' and '.join(self._lines)} line{plural}")
         before = None if self.before == _NEWEST else self.before
-        return Kernels(self.since, before, ", and ".join(grounds), " ".join(self._commits))
+        return Kernels(self.since, before, ", and ".join(evidence), " ".join(self._commits))
 
 
 _NAMES_OF_LINES = {"page": "first", "type": "page_type"}
 
 
 def kernels(report: Report) -> Kernels:
-    """Infer from the forms of its lines which releases print a report."""
+    """Return the releases that may have printed a report, from the forms of its lines."""
     evidence = _Evidence()
     for name, line in report.lines.items():
         evidence.take_form(_NAMES_OF_LINES.get(name, name), line.form)
@@ -157,7 +157,7 @@ def kernels(report: Report) -> Kernels:
         else:
             evidence.take_fact(_BITS_AT_TOP, None, "the place of the type's bits")
     elif "page" in report.lines and report.raw and "type" not in report.lines:
-        # v6.4 to v6.9 always print it; the first line tells v6.9 and later from what was before.
+        # v6.4 to v6.9 always print it; the first line shows whether the release is v6.9 or later.
         if evidence.since >= (6, 9):
             evidence.take_fact(_TYPED_ALONE, None, "the lack of a page_type line")
         else:
@@ -167,23 +167,23 @@ def kernels(report: Report) -> Kernels:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A word by the schemes that come into question."""
+    """A page_type word, as read by each possible scheme."""
 
     scheme: Scheme | None
-    """None where they disagree."""
+    """None if the schemes disagree."""
     reading: str | None
     value: str | int | None
     candidates: dict[str, tuple[str, ...]]
-    """What they read, and which schemes do."""
+    """The possible values, each with the names of the schemes that read it."""
 
 
 def read_word(word: int, schemes_: tuple[WordScheme, ...]) -> Reading:
-    """Read a page_type word by several schemes; where they disagree nothing is chosen."""
+    """Read a page_type word by several schemes; if they disagree, the scheme is None."""
     readings: dict[tuple[str, str | int], list[WordScheme]] = {}
     for scheme in schemes_:
         readings.setdefault(reading_of(scheme, word), []).append(scheme)
     named = {key: found for key, found in readings.items() if "type_0x" not in str(key[1])}
-    # A scheme without a name for the bits that are set is not the one that set them.
+    # A scheme without names for the bits that are set is not that of this kernel.
     readings = named or readings
     candidates = {
         str(value) if reading == "type" else reading: tuple(scheme.name for scheme in found)
@@ -196,38 +196,38 @@ def read_word(word: int, schemes_: tuple[WordScheme, ...]) -> Reading:
 
 
 def raw_word(report: Report) -> int | None:
-    """Return the page's own page_type word, where the raw lines reach that far."""
+    """Return the page's own page_type word; None if the raw lines do not contain it."""
     words = report.raw
     return words[TYPE_WORD] & 0xFFFFFFFF if len(words) > TYPE_WORD else None
 
 
 def head_words(report: Report) -> list[int]:
-    """Return the words of the folio's head, where the text has all of them."""
+    """Return the words of the folio's head; empty unless the text has all of them."""
     words, head = report.raw, report.raw_head
     if len(words) <= TYPE_WORD or not words[COMPOUND_WORD] & 1:
         return words if len(words) > TYPE_WORD else []
-    # With __dump_folio() the head's lines go on with its first tail page.
+    # __dump_folio() prints the first tail page after the head.
     first = report.lines.get("page")
     pages = 2 if first is None or first.form.since >= (6, 9) else 1
     return head if len(head) == pages * len(words) else []
 
 
 def page_type(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
-    """Return the type's name, `untyped` or None, and how it is known."""
+    """Return the name of the type, `untyped` or None (unknown), and the reason as text."""
     if "poisoned" in report.lines:
         return None, "the struct page was never initialized"
     if report.mixed:
-        return None, "its lines are of several reports, and no caller id tells them apart"
+        return None, "lines of several reports are mixed, and have no caller id that separates them"
     if "mismatch" in report.lines:
-        return None, "the page changed while it was dumped, and does not match its folio"
+        return None, "the page changed during the dump, and does not match its folio"
     printed = "type" in report.lines
     name, how = _printed(report, printed_by) if printed else _by_word(report, printed_by)
     if name in (None, "untyped") and printed_by.since < _SLAB_IS_A_FLAG_BEFORE:
         flags = report.get("flags", "names")
         if flags is not None and "slab" in flags.split("|"):
-            return "slab", "by flag, as in kernels up to v6.9"
+            return "slab", "slab is a page flag up to v6.9"
         if name and flags is None:
-            return None, "slab may be a flag in this kernel, and there is no flags line"
+            return None, "slab may be a page flag in this kernel, and the flags line is missing"
     return name, how
 
 
@@ -239,33 +239,33 @@ def _printed(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
     word = int(report.get("type", "word") or "0", 16)
     said = f"printed as {word:#x}({names})"
     if not names:
-        return "untyped", f"{said}, which is no type"
+        return "untyped", f"{said}, which is not a type"
     found = read_word(word, printed_by.schemes())
     if found.reading != "type":
         return None, f"{said}, which reads {candidates(found)}"
     printed = {name for name in names.split("|") if not name.startswith("0x")}
     if not printed <= set(str(found.value).split("+")):
         return None, f"{said}, which reads {candidates(found)}"
-    return str(found.value), f"{said}: {candidates(found)}, by {printed_by.grounds}"
+    return str(found.value), f"{said}: {candidates(found)}, by {printed_by.evidence}"
 
 
 def _printed_byte(value: int, printed: str) -> tuple[str | None, str]:
     said = f"printed as {value:x}({printed})"
     name = _BYTE_NAMES.get(value)
     if printed in ("(null)", "unknown", ""):
-        return name or _BYTE.slot_name(value), f"{said}, for dump_page() has no name for it"
+        return name or _BYTE.slot_name(value), f"{said}, because dump_page() has no name for it"
     if name and name != printed:
         return None, f"{said}, but {value:#x} is {name} in other kernels"
     return printed, said
 
 
 def _by_word(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
-    """Return the type by the raw words alone."""
+    """Return the type from the raw words alone."""
     words = head_words(report)
     if not words:
         short = raw_word(report) is None
-        missing = "raw lines, or not all" if short else "words of the folio's head"
-        return None, f"no page_type line and no {missing}"
+        missing = "complete raw lines" if short else "words of the folio's head"
+        return None, f"the text has no page_type line and no {missing}"
     word = words[TYPE_WORD] & 0xFFFFFFFF
     found = read_word(word, printed_by.schemes())
     said = f"the raw word {word:#010x}"
@@ -275,15 +275,15 @@ def _by_word(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
         how = f"as in kernels {printed_by}" if untyped else f"but {reads}"
         return "untyped" if untyped else None, f"there is no page_type line, {how}"
     if found.reading is None:
-        return None, f"{reads}: such a text is of kernels {printed_by}"
+        return None, f"{reads}: kernels {printed_by} print such a text"
     if found.reading != "type":
-        return "untyped", f"{said} is no type in any scheme of kernels {printed_by}"
-    # Up to v5.10 a page table may be accounted, and have two types.
+        return "untyped", f"{said} is not a type in any scheme of kernels {printed_by}"
+    # Up to v5.10 a page table that is charged to a memory cgroup has two types.
     if "+" in str(found.value) and "kmemcg" not in str(found.value):
-        return None, f"{reads}, which no page is at once"
-    return str(found.value), f"{reads}, by {printed_by.grounds}"
+        return None, f"{reads}, which exclude each other"
+    return str(found.value), f"{reads}, by {printed_by.evidence}"
 
 
 def candidates(found: Reading) -> str:
-    """Return what a word may be, and by which page_types."""
+    """Return the possible values of a word as text, each with its schemes."""
     return ", ".join(f"{what} by {'/'.join(names)}" for what, names in found.candidates.items())

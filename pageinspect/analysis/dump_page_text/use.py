@@ -1,10 +1,10 @@
-"""The use of a page, as far as a report has it: lists and neighbours are not in the text."""
+"""Finds the use of a page from a report, which has no free lists and no neighbouring pages."""
 
 from .reports import Report
 from .types import head_words
 
 KERNEL_HALF = 0xFF << 56
-"""Where addresses of the kernel begin, with 5-level paging too; 0xdead... is below."""
+"""The lowest kernel address, with 4-level or 5-level paging; 0xdead... poison is below it."""
 _MAPPING_WORD = 3
 _LIST_WORD = 1
 _PAGE_POOL = 0xDEAD000000000040
@@ -14,12 +14,12 @@ _MAPPING_TAGS = {1: "anon", 2: "movable_ops", 3: "ksm"}
 def flag_names(report: Report, line: str = "flags") -> list[str]:
     """Return the flags of a line by name."""
     names = (report.get(line, "names") or "").split("|")
-    # After the names come zone=, node= and the like.
+    # Fields such as zone= and node= follow the names.
     return [name for name in names if name and "=" not in name]
 
 
 def use(report: Report, type_name: str | None) -> str:
-    """Return the use, or `unknown`."""
+    """Return the name of the use, or `unknown`."""
     if "poisoned" in report.lines or report.mixed:
         return "unknown"
     flags = flag_names(report)
@@ -35,11 +35,12 @@ def use(report: Report, type_name: str | None) -> str:
 
 
 def _page_pool(report: Report) -> bool:
-    """Whether the signature of a page_pool is where others have their list.
+    """Whether the word that other pages use for lru has the page_pool signature.
 
-    The two low bits belong to others. Since Linux kernel commit ee62ce7a1d90 ("page_pool: Track
-    DMA-mapped pages and unmap them when destroying the pool") (in v6.16, and in stable releases) 32
-    bits from 7 up hold an index; no other word of a list is like that with these bits masked.
+    Its two low bits are not part of the signature. Since Linux kernel commit ee62ce7a1d90
+    ("page_pool: Track DMA-mapped pages and unmap them when destroying the pool") (in v6.16, and in
+    stable releases), the 32 bits from bit 7 on are an index. With these bits masked no list pointer
+    equals the signature.
     """
     words = head_words(report)
     index = ((1 << 32) - 1) << 7
@@ -62,13 +63,13 @@ def _by_mapping(report: Report, flags: list[str]) -> str:
 
 
 def _in_swap_cache(report: Report, flags: list[str]) -> bool:
-    """Whether it has the flags of the swap cache, of which one is printed under its first name."""
+    """Whether it has the flags of the swap cache; PG_swapcache may be printed as owner_priv_1."""
     referenced = int(report.get("page", "refcount") or 0) > 0
     return referenced and "swapbacked" in flags and bool({"swapcache", "owner_priv_1"} & {*flags})
 
 
 def _mapping(report: Report) -> int | None:
-    """Return the mapping of the folio: its own word, or what the first line has."""
+    """Return the mapping of the folio: the raw word, or the one in the first line."""
     words = head_words(report)
     if words:
         return words[_MAPPING_WORD]
@@ -76,7 +77,7 @@ def _mapping(report: Report) -> int | None:
         printed = int(report.get("page", "mapping") or "", 16)
     except ValueError:
         return None
-    # A hash of 32 bits stands for some address.
+    # A 32-bit hash replaces an unknown kernel address.
     return KERNEL_HALF if 0 < printed < 1 << 32 else printed
 
 

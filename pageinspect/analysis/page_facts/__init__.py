@@ -1,4 +1,4 @@
-"""Everything about one page, as plain facts: what it is, what was read, and by which rule."""
+"""Describes one page as facts: each has a value, the raw words it was read from, and the rule."""
 
 from .describe import describe_page
 from .facts import Fact, PageFacts

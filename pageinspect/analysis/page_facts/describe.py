@@ -1,4 +1,4 @@
-"""Describes a page: from its columns, and by what they point to."""
+"""Describes a page from its columns and from the kernel structures that they point to."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...classify import Code, Pages, code_name, use_name
-from ...classify.contradictions import CONFLICTS, Conflict
+from ...classify.contradictions import CONTRADICTIONS, Contradiction
 from ...classify.uses import Rule, rule_of
 from ...model.arch import SECTION_PFNS
 from ...model.memory_map import TRYLOCK
@@ -19,7 +19,7 @@ from .words import low_bits_of, mapcounts, word_fact, words_read
 
 
 def describe_page(pages: Pages, i: int, kernel: KernelReader | None = None) -> PageFacts:
-    """Describe page number i of a batch; without a reader, by its struct page alone."""
+    """Describe page number i of a batch; without a `kernel`, from its struct page alone."""
     page = _Page(pages, i, kernel)
     if page.type_name == "unreadable":
         use = Fact("use", "unreadable", "unreadable", "", rule_of(page.use).sentence)
@@ -43,7 +43,7 @@ def _hex(name: str, value: int, rule: str = "", raw: str = "") -> Fact:
 
 
 class _Page:
-    """One page of a batch, fact by fact."""
+    """Makes the facts of one page of a batch."""
 
     def __init__(self, pages: Pages, i: int, kernel: KernelReader | None) -> None:
         self.pages, self.i, self.kernel = pages, i, kernel
@@ -64,7 +64,7 @@ class _Page:
     def struct_page(self, pfn: int) -> int:
         return self.layout.vmemmap + pfn * self.layout.struct_size
 
-    def asked(
+    def from_kernel(
         self,
         name: str,
         read: Callable[[KernelReader], Any],
@@ -72,7 +72,7 @@ class _Page:
         raw: str,
         rule: str,
     ) -> Fact:
-        """Return a fact that the kernel's own structures tell, or that they do not."""
+        """Return a fact that needs a KernelReader; an Absent value if it cannot be read."""
         if self.kernel is None:
             return Fact(name, Absent.UNAVAILABLE, "unknown", raw, rule)
         try:
@@ -105,7 +105,7 @@ class _Page:
         pages, i, layout = self.pages, self.i, self.layout
         rule = rule_of(self.use)
         name = use_name(layout, self.use)
-        broken = [c for c in CONFLICTS if i in c.broken(pages)]
+        broken = [c for c in CONTRADICTIONS if i in c.broken(pages)]
         named = " ".join(f"{c.name}: {c.sentence}" for c in broken)
         why = named if rule.use == "conflict" else rule.sentence
         word = int(pages.word[i])
@@ -125,23 +125,24 @@ class _Page:
             *self._freeing(),
         ]
 
-    def _words_of(self, rule: Rule, broken: Sequence[Conflict]) -> str:
-        """Return the words that the rule read which gave the page its use."""
+    def _words_of(self, rule: Rule, broken: Sequence[Contradiction]) -> str:
+        """Return the words that the rule of the page's use reads, as text."""
         asked = [c.reads for c in broken] if rule.use == "conflict" else [rule.reads]
         words = words_read(self.pages, self.i, [read for reads in asked for read in reads])
         return f"reads {words}" if words else ""
 
-    def _broken(self, rules: Sequence[Conflict], unsaid: str) -> list[Fact]:
-        """Return the rules that the page breaks; `unsaid` are those that gave it no use."""
+    def _broken(self, rules: Sequence[Contradiction], without_use: str) -> list[Fact]:
+        """Return the fact about broken rules; `without_use` is the text if they gave no use."""
         if not rules:
             return []
         return [
             Fact(
                 "breaks",
                 [rule.name for rule in rules],
-                unsaid and f"{unsaid} This kernel runs: it may be so for a moment only.",
+                without_use
+                and f"{without_use} This kernel is running: it may be so only for a moment.",
                 self._words(),
-                "The rules of `pageinspect check`; on a running kernel it reads the page again.",
+                "The rules of `pageinspect check`, which on a running kernel reads the page again.",
             )
         ]
 
@@ -157,19 +158,20 @@ class _Page:
             Fact(
                 "freeing",
                 freeing,
-                "yes: typed without references" if freeing else "no",
+                "yes: its type is set and it has no references" if freeing else "no",
                 f"type {self.type_name}, refcount {int(self.pages.head_refcount[self.i])}",
-                "Typed, without references, and of no type whose pages have none by nature.",
+                "Its type is set, it has no references, and pages of this type usually have some.",
             )
         ]
 
     def _type_origin(self) -> tuple[str, str]:
-        """Return what the type was read from, and the rule."""
+        """Return where the type was read, and the rule."""
         marker = {Code.SLAB: self.layout.slab, Code.HUGETLB: self.layout.hugetlb}.get(self.code)
         if marker is not None:
+            kind = "page flag" if marker.kind == "flag" else "compound destructor"
             return (
                 f"word at +{marker.offset} & {marker.mask:#x} == {marker.equals:#x}",
-                f"No page type in this kernel: a {marker.kind} tells.",
+                f"Not a page type in this kernel, but a {kind}.",
             )
         scheme = self.layout.scheme
         if self.layout.compound is None:
@@ -178,19 +180,21 @@ class _Page:
         if self.type_name == "buddy" and self.pages.block[self.i] >= 0:
             start = self.pages.batch.first + int(self._block_head())
             origin = f"page_type of the free block's first page, pfn {start:#x}"
-        return origin, f"Scheme {scheme.name}; types stand on heads alone."
+        return origin, f"Scheme {scheme.name}; only the head of a folio has a type."
 
     def counts(self) -> list[Fact]:
         pages, i = self.pages, self.i
         own = int(pages.refcount[i])
         raw = f"{own & 0xFFFFFFFF:#010x}"
-        facts = [Fact("refcount", own, str(own), raw, "_refcount as it stands.")]
+        facts = [Fact("refcount", own, str(own), raw, "_refcount of the page.")]
         if self.layout.refcount is None:
             facts = []
         if self.tail:
             of_head = int(pages.head_refcount[i])
             raw = f"{of_head & 0xFFFFFFFF:#010x}"
-            facts.append(Fact("head_refcount", of_head, str(of_head), raw, "That of the head."))
+            facts.append(
+                Fact("head_refcount", of_head, str(of_head), raw, "_refcount of the head.")
+            )
         large = bool(pages.folio_order[i])
         return facts + mapcounts(
             self.layout, int(pages.word[i]), self.code, self.of_head, large=large
@@ -200,13 +204,13 @@ class _Page:
         layout, word = self.layout, self.own(self.layout.flags)
         rule = "enum pageflags."
         if layout.unavailable:
-            rule = "VMCOREINFO, which names few of them."
+            rule = "VMCOREINFO, which has the names of only a few flags."
         shown = word
         if layout.order is not None and self._order_is_in_flags():
             shown &= ~layout.order.mask
             rule = (
-                "The low byte of a first tail's flags is the order of its folio: Linux kernel "
-                'commit ebc1baf5c9b4 ("mm: free up a word in the first tail page") (in v6.6).'
+                'Since Linux kernel commit ebc1baf5c9b4 ("mm: free up a word in the first tail '
+                'page") (in v6.6), the low byte of flags of a first tail is the order of its folio.'
             )
         names = flags.names(layout, shown)
         use = use_name(layout, self.use)
@@ -221,10 +225,10 @@ class _Page:
             meant = flags.meanings(layout, of_head, use)
             text = ", ".join(f"{n} ({meant[n]})" if n in meant else n for n in of_head)
             facts.append(
-                Fact("head_flags", of_head, text or "none", f"{head_word:#x}", "Those of the head.")
+                Fact("head_flags", of_head, text or "none", f"{head_word:#x}", "flags of the head.")
             )
         if meant:
-            # For machines alone: people read it behind each flag.
+            # Only for JSON: the text shows the meaning after each flag.
             facts.append(Fact("flag_meanings", meant, ""))
         if self.type_name == "hugetlb" and layout.private is not None:
             facts.append(self._hugetlb_flags(layout.private))
@@ -232,12 +236,12 @@ class _Page:
 
     def _hugetlb_flags(self, offset: int) -> Fact:
         private = self.of_head(offset)
-        return self.asked(
+        return self.from_kernel(
             "hugetlb_flags",
             lambda kernel: kernel.hugetlb_flags(private),
             lambda names: ", ".join(names) or "none",
             f"{private:#x}",
-            "enum hugetlb_page_flags, in private of the head.",
+            "private of the head, by enum hugetlb_page_flags.",
         )
 
     def _order_is_in_flags(self) -> bool:
@@ -259,26 +263,27 @@ class _Page:
                 self.head,
                 f"{self.head:#x}",
                 f"{self.own(compound):#x}",
-                "The compound word of a tail has bit 0 set; it points to the head, or since Linux "
-                'kernel commit 8c846c879e22 ("mm: rework compound_head() for power-of-2 '
-                'sizeof(struct page)") (in v7.1) it may be a mask.',
+                "The compound word of a tail has bit 0 set, and the other bits point to the head. "
+                'Since Linux kernel commit 8c846c879e22 ("mm: rework compound_head() for '
+                'power-of-2 sizeof(struct page)") (in v7.1), they may be a mask for the '
+                "address of the tail.",
             ),
             Fact(
                 "index_in_folio",
                 index,
                 str(index),
                 f"{self.pfn:#x} - {self.head:#x}",
-                "pfn - that of the head.",
+                "pfn - pfn of the head.",
             ),
         ]
 
     def _order_fields(self) -> list[str]:
-        """Return where this kernel keeps the order of free blocks and of folios."""
+        """Return where this kernel stores the order of free blocks and of folios."""
         layout, where = self.layout, []
         if layout.private is not None:
-            where.append("Of a free block: private of its first page.")
+            where.append("For a free block: private of its first page.")
         if layout.order is not None:
-            where.append(f"Of a folio: byte {layout.order.offset} from its head.")
+            where.append(f"For a folio: byte {layout.order.offset} from its head.")
         return where
 
     def _order_raw(self) -> str:
@@ -286,14 +291,14 @@ class _Page:
         if self.pages.block[self.i] >= 0 and private is not None:
             return f"{int(self.pages.own(private)[self._block_head()]):#x}"
         if order is None or not self.pages.folio_order[self.i]:
-            return "no folio of several pages" if order else "no free block"
+            return "not a folio of several pages" if order else "not in a free block"
         return f"{self.of_head(order.offset - order.offset % 8):#x}"
 
     def location(self) -> list[Fact]:
         pages, i = self.pages, self.i
         node = int(pages.node[i])
         word = f"{self.own(self.layout.flags):#x}"
-        rule = "Bits {} and up of flags."
+        rule = "Bits of flags, from bit {} on."
         facts = []
         if self.layout.zone_field is not None:
             number = int(pages.zone[i])
@@ -309,12 +314,12 @@ class _Page:
         number = self.pfn // SECTION_PFNS
         return [
             Fact("section", number, str(number), "", f"pfn // {SECTION_PFNS}."),
-            self.asked(
+            self.from_kernel(
                 "section_flags",
                 lambda kernel: kernel.section_flags(number),
                 str,
                 f"mem_section {number}",
-                "The low bits of its section_mem_map.",
+                "The low bits of section_mem_map of its struct mem_section.",
             ),
         ]
 
@@ -324,12 +329,12 @@ class _Page:
         if self.type_name == "slab":
             head = self._slab()
             facts.append(
-                self.asked(
+                self.from_kernel(
                     "slab_cache",
                     lambda kernel: kernel.slab_cache(head),
                     str,
                     f"{head:#x}",
-                    "The name of what slab_cache points to, in its struct slab.",
+                    "The name of the struct kmem_cache that its struct slab points to.",
                 )
             )
         else:
@@ -337,21 +342,26 @@ class _Page:
         if layout.memcg is not None and self.of_head(layout.memcg) and self.type_name != "slab":
             data = self.of_head(layout.memcg)
             facts.append(
-                _hex("memcg_data", data, "The low bits tell what kind it is.", f"{data:#x}")
+                _hex(
+                    "memcg_data",
+                    data,
+                    "The low bits are flags: what kind of structure the word points to.",
+                    f"{data:#x}",
+                )
             )
             facts.append(
-                self.asked(
+                self.from_kernel(
                     "memcg",
                     lambda kernel: kernel.cgroup_name(data),
                     str,
                     f"{data:#x}",
-                    "The cgroup of the struct mem_cgroup, or of the obj_cgroup, that it points to.",
+                    "The cgroup of the struct mem_cgroup or obj_cgroup that memcg_data points to.",
                 )
             )
         return facts
 
     def _slab(self) -> int:
-        """Return the address of the struct slab: that of the struct page which it overlays."""
+        """Return the address of the struct slab: the head's struct page, or the memdesc pointer."""
         scheme = self.layout.scheme
         if scheme.has_mapcount:
             return self.struct_page(self.head)
@@ -359,26 +369,27 @@ class _Page:
 
     def _mapping(self) -> list[Fact]:
         if self.layout.mapping is None:
-            return self._index("Of the page.")
+            return self._index("index of the page.")
         mapping = int(self.pages.mapping[self.i])
         use = use_name(self.layout, self.use)
         if (self.code < SLOTS and use != "hugetlb") or self.code == Code.MOVABLE_OPS:
-            # Types keep what they like in these words.
-            owned = "Of the head: a word of the type's owner."
+            owned = "A word of the head; for this type its meaning is defined by the owner."
             return [_hex("mapping", mapping, owned, f"{mapping:#x}"), *self._index(owned)]
-        rule = "Of the head; the two low bits tell kinds apart."
+        rule = "mapping of the head; the low two bits are its kind (1 anon, 2 movable_ops, 3 KSM)."
         facts = [_hex("mapping", mapping, rule, f"{mapping:#x}")]
         if use in ("file", "shmem", "hugetlb") and mapping and not mapping & 3:
             facts.append(
-                self.asked(
+                self.from_kernel(
                     "file",
                     lambda kernel: kernel.file_of(mapping),
                     lambda file: ", ".join(f"{k} {v}" for k, v in file.items()) or "no inode",
                     f"{mapping:#x}",
-                    "host of the struct address_space: its superblock, number and a name.",
+                    "host of the struct address_space: its superblock, inode number and one name.",
                 )
             )
-        return facts + self._index("Of the head: pages from the start of its file or area.")
+        return facts + self._index(
+            "index of the head: its offset in the file or mapping, in pages."
+        )
 
     def _index(self, rule: str) -> list[Fact]:
         offset = self.layout.index
@@ -404,7 +415,7 @@ class _Page:
                     {"start": start, "order": order},
                     f"from {start:#x}, order {order}",
                     "",
-                    "The last free block that begins before it, where that reaches it.",
+                    "The nearest free block that begins at or before the page, if it contains it.",
                 )
             )
         if pages.on_pcp_list[i]:
@@ -419,9 +430,9 @@ class _Page:
                     {"cpu": None if trylock else cpu, "start": start, "order": order},
                     f"{which}, from {start:#x}, order {order}",
                     "",
-                    "The lists of every CPU and zone were followed; those for trylock came with "
-                    'Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") '
-                    "(in v6.15).",
+                    "The free lists of every CPU and zone were followed. Since Linux kernel commit "
+                    '8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") (in v6.15), zones '
+                    "also have trylock lists.",
                 )
             )
         return facts

@@ -1,4 +1,4 @@
-"""What is known of a page: one Fact a field."""
+"""The facts about a page: one Fact per field."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,23 +6,23 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One field: its value for machines, its text for people, what was read and the rule."""
+    """One field: value (for JSON), text (for people), raw words and the rule that reads them."""
 
     name: str
     value: Any
-    """As JSON has it, or an Absent."""
+    """A JSON value, or an Absent."""
     text: str
     raw: str = ""
-    """The value as it stands in memory, or where it was read."""
+    """The raw words in memory, or where they were read."""
     rule: str = ""
-    """How the raw value is read, with the kernel commit that it rests on."""
+    """How the raw value is decoded, with the kernel commit that the rule depends on."""
     fault: int | None = None
-    """The address that could not be read for it."""
+    """The address at which reading it failed, if it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """What is known of one page."""
+    """All facts about one page."""
 
     pfn: int
     readable: bool

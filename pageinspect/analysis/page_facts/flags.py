@@ -1,21 +1,21 @@
-"""Page flags by name, and what the re-used ones mean for the use of a page."""
+"""Names of page flags, and the meaning of flag bits that the page's use redefines."""
 
 from ...model.layout import PageLayout
 
 _MOVABLE = {
-    "uptodate": "its owner can move it (movable_ops)",
-    "movable_ops": "its owner can move it",
-    "reclaim": "isolated for being moved",
-    "movable_ops_isolated": "isolated for being moved",
+    "uptodate": "the owner can move the page (movable_ops)",
+    "movable_ops": "the owner can move the page",
+    "reclaim": "isolated for migration",
+    "movable_ops_isolated": "isolated for migration",
 }
 _SWAPCACHE = {"owner_priv_1": "PG_swapcache: in the swap cache"}
 _ANON = {
-    "mappedtodisk": "PG_anon_exclusive: no other process has it",
-    "owner_2": "PG_anon_exclusive: no other process has it",
+    "mappedtodisk": "PG_anon_exclusive: mapped by one process only",
+    "owner_2": "PG_anon_exclusive: mapped by one process only",
     **_SWAPCACHE,
 }
 _MEANINGS = {
-    "table": {"referenced": "page table of the kernel"},
+    "table": {"referenced": "page table of the kernel itself"},
     "slab": {"workingset": "on a partial list", "active": "from the reserves (pfmemalloc)"},
     "zsmalloc": {"private": "first page of its zspage", **_MOVABLE},
     "offline": _MOVABLE,
@@ -26,8 +26,8 @@ _MEANINGS = {
 }
 
 REUSED = (
-    "Flags of some uses are bits of the page cache used again: the kernel's own PG_ aliases, "
-    "such as PG_reported for PG_uptodate of a free block."
+    "Some uses give flags of the page cache another meaning, through PG_ aliases of the kernel: "
+    "PG_reported of a free block is the bit of PG_uptodate."
 )
 
 
@@ -37,9 +37,9 @@ def names(layout: PageLayout, word: int) -> list[str]:
 
 
 def meanings(layout: PageLayout, flags: list[str], use: str) -> dict[str, str]:
-    """Return what the flags mean that pages of this use have for something of their own."""
+    """Return the meanings of those flags that have another meaning in pages of this use."""
     known = _MEANINGS.get(use, {})
     if layout.movable_tag:
-        # Before the flag there was a tag in mapping, and uptodate had no such meaning.
+        # In kernels with a tag in mapping, no flag marks pages that their owner can move.
         known = {name: text for name, text in known.items() if "movable" not in text}
     return {flag: known[flag] for flag in flags if flag in known}

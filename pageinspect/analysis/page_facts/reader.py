@@ -1,10 +1,10 @@
-"""What describing a page asks of the kernel beside struct pages."""
+"""The interface for kernel structures that page facts need besides struct pages."""
 
 from typing import Protocol
 
 
 class UnreadableError(Exception):
-    """Something cannot be read; `fault` is the address where a read failed, if one did."""
+    """A structure cannot be read; `fault` is the address of the failed read, or None."""
 
     def __init__(self, message: str, fault: int | None = None) -> None:
         super().__init__(message)
@@ -12,16 +12,16 @@ class UnreadableError(Exception):
 
 
 class KernelReader(Protocol):
-    """Follows pointers that struct pages hold; every method raises UnreadableError."""
+    """Follows pointers in struct pages; every method raises UnreadableError."""
 
     def page_offset_base(self) -> int:
-        """Return the address at which the direct map begins."""
+        """Return the first virtual address of the direct map."""
 
     def slab_cache(self, page: int) -> str:
         """Return the name of the slab cache that the page at this struct page belongs to."""
 
     def file_of(self, mapping: int) -> dict[str, str | int]:
-        """Return file system, device, inode number and name of the file of an address_space."""
+        """Return file system, device, inode number and name of the file of this address_space."""
 
     def cgroup_name(self, memcg_data: int) -> str:
         """Return the name of the cgroup that a memcg_data word points to."""
@@ -30,4 +30,4 @@ class KernelReader(Protocol):
         """Return the flags of a memory section, such as present|has_mem_map|online|early."""
 
     def hugetlb_flags(self, private: int) -> list[str]:
-        """Return the names of the flags that hugetlb keeps in private."""
+        """Return the names of the hugetlb_page_flags in this value of private."""

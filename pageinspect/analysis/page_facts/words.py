@@ -9,18 +9,18 @@ from ...model.page_types import READINGS, SLOTS, Reading, Scheme
 from ...model.table import Absent
 from .facts import Fact
 
-# FOLIO_PAGES_MAPPED of the kernel: what is above it in _nr_pages_mapped counts entire mappings.
+# The kernel's FOLIO_PAGES_MAPPED; the bits above it in _nr_pages_mapped count entire mappings.
 _PAGES_MAPPED = 0x7FFFFF
 _LOW_OF_BYTE = 0xFFFFFF
 
 
 def signed(word: int) -> int:
-    """Return a 32-bit word as the kernel's int."""
+    """Return a 32-bit word as a signed int."""
     return word - (1 << 32) if word >> 31 else word
 
 
 def reading_of(scheme: Scheme, word: int) -> tuple[str, str | int]:
-    """Return the reading of a page_type word, and its value: a type's name, or a number."""
+    """Return the reading of a page_type word, and its value: the name of a type, or a number."""
     words = scheme.array(word)
     reading = int(scheme.readings(words)[0])
     if reading == Reading.TYPE:
@@ -32,18 +32,18 @@ def reading_of(scheme: Scheme, word: int) -> tuple[str, str | int]:
 
 
 def word_fact(layout: PageLayout, word: int, own_code: int) -> Fact:
-    """Return the page_type word, read by this kernel's scheme."""
+    """Return the fact about the page_type word, read by this kernel's scheme."""
     scheme = layout.scheme
     reading, value = reading_of(scheme, word)
     raw = scheme.hex(word)
     text = f"{raw}: {reading}" + ("" if reading == "reset" else f" {value}")
     if own_code == Code.MOVABLE_OPS and reading == "mapcount":
-        text += ", or what its owner keeps there: zsmalloc's first object offset"
+        text += ", or data of the owner, such as the first object offset of zsmalloc"
     elif own_code == Code.SLAB:
-        text += ", but slab may keep something of its own there"
+        text += ", but slab may use this word for its own data"
     typed = bool(scheme.typed(scheme.array(word))[0])
-    # Whether a kernel's test is off by one, VMCOREINFO alone does not tell.
-    test = f"page_has_type() of this kernel is {str(typed).lower()}. "
+    # VMCOREINFO alone does not show whether the kernel's test is off by one.
+    test = f"page_has_type() of this kernel returns {str(typed).lower()}. "
     if layout.unavailable or not scheme.has_mapcount:
         test = ""
     return Fact(
@@ -56,7 +56,7 @@ def word_fact(layout: PageLayout, word: int, own_code: int) -> Fact:
 
 
 def low_bits_of(layout: PageLayout, word: int, type_name: str, *, tail: bool) -> list[Fact]:
-    """Return what the type keeps in the low bits of its word, if anything."""
+    """Return the fact about the low bits of a page_type word, or none if they are unused."""
     scheme = layout.scheme
     if tail or reading_of(scheme, word)[0] != "type":
         return []
@@ -77,22 +77,22 @@ def low_bits_of(layout: PageLayout, word: int, type_name: str, *, tail: bool) ->
                 low,
                 f"{low:#x} bytes into the page",
                 f"{word:#010x}",
-                "zsmalloc keeps the offset of the first object that begins in the page there.",
+                "The low bits are the offset of the first zsmalloc object that begins in the page.",
             )
         ]
-    # Bits of a bit scheme are all ones when nothing is in them.
+    # In a bit scheme unused bits are 1, so only the byte scheme can show that they are set.
     if scheme.one_of and low:
         return [Fact("low_bits", low, f"{low:#x}, which this type does not use")]
     return []
 
 
 def words_read(pages: Pages, i: int, declared: Iterable[Declared]) -> str:
-    """Return the words of struct page that a rule reads of a page, as they stand."""
+    """Return the words of struct page that a rule reads, as text, with their raw values."""
     layout, tail = pages.layout, bool(pages.tail[i])
     masks: dict[tuple[str, bool, int], int] = {}
     for read in reads_of(declared):
         for part in read.find(layout):
-            # A first tail's words belong to heads of large folios.
+            # Only heads of large folios have words in a first tail.
             if part.mask and (part.offset < layout.struct_size or pages.folio_order[i]):
                 key = read.word, read.of == "folio" and tail, part.offset
                 masks[key] = masks.get(key, 0) | part.mask
@@ -106,7 +106,7 @@ def words_read(pages: Pages, i: int, declared: Iterable[Declared]) -> str:
 
 
 def _member(word: int, mask: int) -> int:
-    """Return the half of a 64-bit word that has all bits of the mask, or the whole of it."""
+    """Return the 32-bit half of a word that contains all bits of the mask, or the whole word."""
     low = 0xFFFFFFFF
     return word & low if not mask & ~low else word >> 32 if not mask & low else word
 
@@ -114,7 +114,7 @@ def _member(word: int, mask: int) -> int:
 def mapcounts(
     layout: PageLayout, word: int, code: int, of_head: Callable[[int], int], *, large: bool
 ) -> list[Fact]:
-    """Return the mapcounts as the kernel counts them: plus one where -1 is stored for none."""
+    """Return the mapcounts; one is added to those that the kernel stores as count minus one."""
     facts = [_own_mapcount(layout, word, code)]
     if not large:
         return facts
@@ -128,7 +128,7 @@ def mapcounts(
             continue
         raw = of_head(offset) >> 8 * (offset % 8) & 0xFFFFFFFF
         value = signed(raw) + bias if mask is None else raw & mask
-        rule = f"32 bits, {offset} bytes from the head" + (", plus one." if bias else ".")
+        rule = f"32 bits at byte {offset} from the head" + (", plus one." if bias else ".")
         facts.append(Fact(name, value, str(value), f"{raw:#010x}", rule))
     return facts
 
@@ -137,7 +137,7 @@ def _own_mapcount(layout: PageLayout, word: int, code: int) -> Fact:
     scheme = layout.scheme
     reading, _ = reading_of(scheme, word)
     if not scheme.has_mapcount:
-        rule = "What describes the page counts its mappings."
+        rule = "The descriptor of the page counts its mappings, not struct page."
         return Fact("mapcount", None, "none: the word has no count", scheme.hex(word), rule)
     owned = code < SLOTS or code in (Code.SLAB, Code.MOVABLE_OPS)
     if reading in ("mapcount", "reset") and not (owned and reading == "mapcount"):
@@ -148,5 +148,5 @@ def _own_mapcount(layout: PageLayout, word: int, code: int) -> Fact:
         Absent.NOT_APPLICABLE,
         "none: the word holds something else",
         f"{word:#010x}",
-        "What is a type, or its owner's, is no mapcount.",
+        "A word with a type, or with data of the owner, is not a mapcount.",
     )

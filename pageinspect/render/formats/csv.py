@@ -1,4 +1,4 @@
-"""csv: one table of plain values; several tables are one, whose first column is `table`."""
+"""csv: one table of plain values; several tables are joined, with a first column `table`."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ def _json(cell: Any) -> str:
 
 
 def _text(column: Column) -> Callable[[Any], Cell]:
-    """Return what turns a value of the column into what csv has of it."""
+    """Return the function that turns a value of the column into its csv form."""
     if column.is_number:
         return lambda cell: cell
     if column.dtype in ("bool", "json"):
@@ -27,7 +27,7 @@ def _text(column: Column) -> Callable[[Any], Cell]:
 
 
 def _plain(column: Column) -> Callable[[Any], Cell]:
-    """Return the same for every cell: empty where the value is absent."""
+    """Return the same for cells, which may be absent: these are empty in csv."""
     text = _text(column)
     if not column.absent:
         return text

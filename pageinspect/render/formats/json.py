@@ -11,7 +11,7 @@ from ...report import Report
 from ..format import ROWS_OF_PROGRESS, Format
 
 _AT_ONCE = 256
-"""Rows that are encoded together: one by one takes longer."""
+"""Rows that are encoded in one call, which is faster than one call per row."""
 
 
 class _Json(Format):

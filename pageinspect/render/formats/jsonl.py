@@ -1,4 +1,4 @@
-"""JSON Lines: one object a row, with every column; where a report has several tables, `table`."""
+"""JSON Lines: one object per row, with every column, and `table` if there are several tables."""
 
 import json
 from collections.abc import Callable, Iterable

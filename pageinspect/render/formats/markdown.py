@@ -1,4 +1,4 @@
-"""Markdown: the table that people see as a pipe table of GitHub's, with the lines around it."""
+"""Markdown: the table for people as a pipe table, with the lines before and after it."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -11,11 +11,11 @@ from ...units import printable
 from ..format import ROWS_OF_PROGRESS, Format
 
 _MARKUP = re.compile(r"([\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_]))")
-"""What means something in a line of Markdown; an underscore within a word does not."""
+"""Matches markup characters; an underscore within a word is not markup."""
 
 
 def _escaped(text: str) -> str:
-    """Return text that reads as it is: neither markup nor control characters."""
+    """Return the text with markup and control characters escaped."""
     return _MARKUP.sub(r"\\\1", printable(text))
 
 
@@ -50,7 +50,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _prose(lines: Iterable[str], stream: TextIO) -> None:
-    """Write each line as a paragraph, and indented ones as items of a list."""
+    """Write each line as a paragraph, and each indented line as a list item."""
     for line in filter(None, lines):
         item = "- " if line.startswith(" ") else ""
         stream.write(f"{item}{_escaped(line.strip())}\n\n")

@@ -1,4 +1,4 @@
-"""Tables for people: columns that line up, in lines of 80 columns or of the terminal's."""
+"""Tables for people: aligned columns, within the width of the terminal but at least 80."""
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -13,12 +13,12 @@ from ...units import printable, wrapped
 from ..format import ROWS_OF_PROGRESS, Format
 
 _GAP = 2
-"""Spaces between columns."""
+"""The number of spaces between columns."""
 _HEADER = 2
-"""By how much tabulate makes a column wider than its name, at least."""
+"""tabulate makes a column at least this much wider than its name."""
 _NARROWEST = 80
 _LEAST = 8
-"""Columns of text are not made narrower than this."""
+"""The smallest width of a column of text."""
 
 _Rows = list[list[str]]
 
@@ -41,12 +41,12 @@ def _width(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _spared(
+def _shown_columns(
     columns: Sequence[Column], widths: Sequence[int], empty: Sequence[int] = ()
 ) -> list[int]:
-    """Return the indices of the columns that people get.
+    """Return the indices of the columns to show.
 
-    Where the lines get too long, columns without a text go first, then those to spare.
+    If lines are too long, empty columns are dropped first, then those with `spare` set.
     """
     chosen = [i for i, c in enumerate(columns) if not (c.machines or c.below)]
     spare = sorted((i for i in chosen if columns[i].spare), key=lambda i: -columns[i].spare)
@@ -58,9 +58,9 @@ def _spared(
 
 
 def _wrapped(columns: Sequence[Column], cells: _Rows, widths: list[int]) -> _Rows:
-    """Return the cells, the widest text on several lines where the table is too wide.
+    """Return the cells; if the table is too wide, the widest texts are wrapped.
 
-    Columns to spare are wrapped first, and words broken last.
+    Columns with `spare` set are wrapped first. Words are broken only if that is not enough.
     """
     texts = [i for i, column in enumerate(columns) if not column.is_number]
     between = _narrowest(columns, cells, widths)
@@ -79,7 +79,7 @@ def _wrapped(columns: Sequence[Column], cells: _Rows, widths: list[int]) -> _Row
 
 
 def _narrowest(columns: Sequence[Column], cells: _Rows, widths: Sequence[int]) -> list[int]:
-    """Return how narrow the columns get when text goes on in the next line between words."""
+    """Return the smallest widths of the columns if text is wrapped between words."""
     return [
         width
         if column.is_number
@@ -91,14 +91,14 @@ def _narrowest(columns: Sequence[Column], cells: _Rows, widths: Sequence[int]) -
 
 
 def _spare_narrowest(columns: Sequence[Column], cells: _Rows, widths: Sequence[int]) -> list[int]:
-    """Return the same where text that is not to spare stays on its line."""
+    """Return the same if only columns with `spare` set are wrapped."""
     narrowest = zip(columns, widths, _narrowest(columns, cells, widths), strict=True)
     return [narrow if column.spare else width for column, width, narrow in narrowest]
 
 
 def _laid_out(view: View) -> str:
-    """Return the rows as a table whose columns are as wide as their cells."""
-    # Not at the top: with importlib.metadata it takes a tenth of a short command.
+    """Return the rows as a table with columns as wide as their widest cell."""
+    # Imported here: with importlib.metadata it takes a tenth of the time of a short command.
     from tabulate import tabulate
 
     every_column = view.table.columns
@@ -111,7 +111,7 @@ def _laid_out(view: View) -> str:
         for i, column in enumerate(every_column)
     ]
     empty = [i for i in range(len(widths)) if not any(row[i] for row in every)]
-    chosen = _spared(every_column, _spare_narrowest(every_column, every, widths), empty)
+    chosen = _shown_columns(every_column, _spare_narrowest(every_column, every, widths), empty)
     columns = [every_column[i] for i in chosen]
     cells = [[row[i] for i in chosen] for row in every]
     text = tabulate(
@@ -154,7 +154,7 @@ class _Table(Format):
         _prose(view.before, stream)
         if _streams(view.table):
             rows = iter(view.all_rows())
-            # Without rows there is no head either.
+            # A table without rows has no header.
             if (first := next(rows, None)) is not None:
                 write = self.begin(view.table, stream)
                 write(paced(chain((first,), rows), ROWS_OF_PROGRESS))
@@ -163,10 +163,10 @@ class _Table(Format):
         _prose(view.lines_after(), stream)
 
     def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:
-        """Write the head; the columns are as wide as they say, whatever comes."""
+        """Write the header; return the function that writes rows, in columns of fixed width."""
         wide = [replace(c, width=c.width and max(c.width, len(c.name))) for c in table.columns]
         below = [i for i, column in enumerate(wide) if column.below]
-        chosen = _spared(wide, [column.width or len(column.name) for column in wide])
+        chosen = _shown_columns(wide, [column.width or len(column.name) for column in wide])
         columns = [wide[i] for i in chosen]
         texts = [(i, column, _shown(column)) for i, column in zip(chosen, columns, strict=True)]
         stream.write(_line(columns, (column.name for column in columns)))

@@ -8,7 +8,7 @@ import pytest
 from counted import COUNTERS, ITEMS
 from synthetic import MODERN, OLD, SCHEMES, Memory
 
-from pageinspect.analysis.counter_check import CounterCheck, Marking, balance, remarks
+from pageinspect.analysis.counter_check import CounterCheck, Marking, compare_counters, remarks
 from pageinspect.analysis.totals import Totals, TypeTally, UseTally
 from pageinspect.kernel.counters import read_hugetlb
 from pageinspect.model.counters import Counters
@@ -39,7 +39,9 @@ def check(
     finer = {k: changes.pop(k) for k in list(changes) if k in Totals.__dataclass_fields__}
     finer = {"known": KNOWN, "swapcache": 10} | finer
     totals = Totals(USES | changes, **finer)
-    return next(b for b in balance(totals, before, after or before, marking) if b.name == name)
+    return next(
+        b for b in compare_counters(totals, before, after or before, marking) if b.name == name
+    )
 
 
 def item(name: str, value: int, counters: Counters = COUNTERS) -> Counters:
@@ -47,7 +49,7 @@ def item(name: str, value: int, counters: Counters = COUNTERS) -> Counters:
 
 
 def test_equal_checks_are_verified() -> None:
-    checks = balance(Totals(USES, KNOWN, swapcache=10), COUNTERS, COUNTERS)
+    checks = compare_counters(Totals(USES, KNOWN, swapcache=10), COUNTERS, COUNTERS)
     assert {b.name: b.counted for b in checks} == USES | {"swapcache": 10}
     assert {b.verdict for b in checks} == {"verified"}
     assert all(b.counted == b.kernel for b in checks)
@@ -97,7 +99,7 @@ def test_large_kmalloc_with_a_type_is_counted_with_slab() -> None:
 
 def test_zsmalloc_with_a_type_is_not_looked_for_elsewhere() -> None:
     uses = {name: n for name, n in USES.items() if name != "zsmalloc"} | {"movable_ops": 8}
-    names = {b.name: b for b in balance(Totals(uses, KNOWN), COUNTERS, COUNTERS)}
+    names = {b.name: b for b in compare_counters(Totals(uses, KNOWN), COUNTERS, COUNTERS)}
     assert "movable_ops" not in names
     assert (names["zsmalloc"].counted, names["zsmalloc"].verdict) == (0, "differs")
 
@@ -106,7 +108,7 @@ def test_the_swap_cache_is_counted_by_its_flag_over_all_uses() -> None:
     found = check("swapcache", swapcache=11)
     assert (found.counted, found.kernel, found.verdict) == (11, 10, "differs")
     assert check("swapcache", anon=0, ksm=500).verdict == "verified"
-    without = balance(Totals(USES, KNOWN), COUNTERS, COUNTERS)
+    without = compare_counters(Totals(USES, KNOWN), COUNTERS, COUNTERS)
     assert "swapcache" not in {b.name for b in without}
 
 
@@ -131,7 +133,7 @@ def test_movable_pages_before_zsmalloc_had_a_type() -> None:
         {k: v for k, v in USES.items() if k != "zsmalloc"} | {"movable_ops": 8},
         KNOWN - {"zsmalloc"},
     )
-    checks = {b.name: b for b in balance(totals, COUNTERS, COUNTERS)}
+    checks = {b.name: b for b in compare_counters(totals, COUNTERS, COUNTERS)}
     assert "zsmalloc" not in checks
     assert checks["movable_ops"].verdict == "verified"
 
@@ -172,7 +174,7 @@ def test_where_nothing_runs_a_task_is_seen_that_has_some_in_hand() -> None:
     assert check("table", two, marking=one, table=21).verdict == "differs"
     why = check("slab", two, marking=marking("free_slab", "allocate_slab"), slab=116).why
     assert why == (
-        "+16: 2 tasks are in allocate_slab, free_slab, where they are marked and counted: 16 pages "
+        "+16: 2 tasks are in allocate_slab, free_slab, which marks and counts pages: 16 pages "
         "at most"
     )
 
@@ -182,7 +184,9 @@ def test_stacks_are_read_only_when_a_total_is_off() -> None:
         raise AssertionError
 
     totals = Totals(USES, KNOWN, swapcache=10)
-    assert {b.verdict for b in balance(totals, COUNTERS, COUNTERS, marking)} == {"verified"}
+    assert {b.verdict for b in compare_counters(totals, COUNTERS, COUNTERS, marking)} == {
+        "verified"
+    }
 
 
 def test_between_two_readings_is_verified_at_both_ends() -> None:
@@ -210,9 +214,9 @@ def test_a_running_kernel_is_off_by_no_more_than_what_it_turned_over() -> None:
     assert check("buddy", COUNTERS, after, buddy=1126).verdict == "differs"
 
 
-def test_a_kernel_that_lacks_a_counter_has_no_such_book() -> None:
+def test_a_kernel_that_lacks_a_counter_has_no_such_check() -> None:
     counters = Counters({k: v for k, v in ITEMS.items() if k != "NR_ZSPAGES"}, pcp=60)
-    names = {b.name for b in balance(Totals(USES, KNOWN), counters, counters)}
+    names = {b.name for b in compare_counters(Totals(USES, KNOWN), counters, counters)}
     assert names == set(USES) - {"zsmalloc", "hugetlb", "offline"}
 
 
@@ -230,7 +234,7 @@ def test_remarks() -> None:
     assert lines == (
         "buddy 1,000 = NR_FREE_PAGES (verified)",
         "anon + ksm 500 = NR_ANON_MAPPED (verified)",
-        "table 21, NR_PAGETABLE 20 (differs: +1: nothing known allows that)",
+        "table 21, NR_PAGETABLE 20 (differs: +1: no known cause)",
         "buddy 1,005, NR_FREE_PAGES 1,000 before and 1,010 after (verified)",
     )
 
@@ -265,7 +269,7 @@ def test_types_alone_tell_some_of_the_checks() -> None:
     for each in (tally, all_uses):
         each.add(memory.pages())
         each.add(memory.pages())
-    checks = balance(tally.totals(), COUNTERS, COUNTERS)
+    checks = compare_counters(tally.totals(), COUNTERS, COUNTERS)
     assert {b.name: b.counted for b in checks} == {
         "buddy": 16,
         "slab": 10,
@@ -274,7 +278,7 @@ def test_types_alone_tell_some_of_the_checks() -> None:
         "hugetlb": 0,
         "offline": 0,
     }
-    whole = {b.name: b for b in balance(all_uses.totals(), COUNTERS, COUNTERS)}
+    whole = {b.name: b for b in compare_counters(all_uses.totals(), COUNTERS, COUNTERS)}
     assert all(whole[b.name] == b for b in checks)
 
 
@@ -282,7 +286,7 @@ def test_types_alone_do_not_tell_large_kmalloc_of_older_kernels() -> None:
     memory = Memory(4, OLD).word(0, 64, 1).set(0, OLD.mapping, 0xFFFFFFFF81000000 | 2)
     tally = TypeTally(OLD)
     tally.add(memory.pages())
-    checks = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
+    checks = {b.name: b.counted for b in compare_counters(tally.totals(), COUNTERS, COUNTERS)}
     assert checks == {"buddy": 0, "table": 0, "movable_ops": 1, "hugetlb": 0, "offline": 0}
 
 
@@ -291,7 +295,7 @@ def test_a_page_with_two_types_is_in_the_book_of_either() -> None:
     memory = Memory(2, layout).word(0, 0xFFFFF9FF, 1).word(1, 0xFFFFFBFF, 1)
     for tally in (UseTally(layout), TypeTally(layout)):
         tally.add(memory.pages())
-        checks = {b.name: b.counted for b in balance(tally.totals(), COUNTERS, COUNTERS)}
+        checks = {b.name: b.counted for b in compare_counters(tally.totals(), COUNTERS, COUNTERS)}
         assert checks["table"] == 2
 
 
@@ -328,6 +332,6 @@ def test_a_pool_that_cannot_be_differs_and_the_rest_is_compared() -> None:
     flawed = replace(COUNTERS, hugetlb_flaw="a pool of huge pages of order 20000 is left out")
     one = check("hugetlb", flawed)
     assert (one.verdict, one.why) == ("differs", flawed.hugetlb_flaw)
-    checks = balance(Totals(USES, KNOWN, swapcache=10), flawed, flawed)
+    checks = compare_counters(Totals(USES, KNOWN, swapcache=10), flawed, flawed)
     assert [b.name for b in checks if b.verdict != "verified"] == ["hugetlb"]
     assert f"hugetlb 1,024, hstates 1,024 (differs: {one.why})" in remarks(checks)

@@ -10,7 +10,7 @@ from synthetic import MODERN, OLD, SCHEMES, SIZE, VMEMMAP, Memory
 
 from pageinspect.analysis.page_facts.describe import describe_page
 from pageinspect.classify import Pages
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.classify.uses import rule_of
 from pageinspect.model.memory_map import MemoryMap, PcpLists, Zone
 
@@ -224,7 +224,7 @@ def test_a_second_reading_of_the_table_finds_the_same_rule(case: Case) -> None:
     pages, plain = case.columns(memory), case.plain(memory)
     assert [rule_of(use).use for use in pages.use.tolist()] == [plain.use(i) for i in range(PAGES)]
     broken: dict[int, set[str]] = {i: set() for i in range(PAGES)}
-    for rule in CONFLICTS:
+    for rule in CONTRADICTIONS:
         for i in rule.broken(pages).tolist():
             broken[i].add(rule.name)
     readable = [i for i in range(PAGES) if i not in case.unreadable]

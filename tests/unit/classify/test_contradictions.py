@@ -5,13 +5,13 @@ import pytest
 from synthetic import KERNEL_POINTER, MODERN, SIZE, VMEMMAP, Memory, flag
 
 from pageinspect.analysis.page_facts.describe import describe_page
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.model.memory_map import PcpLists
 
 
 def broken(memory: Memory) -> dict[str, list[int]]:
     pages = memory.pages()
-    found = {rule.name: rule.broken(pages).tolist() for rule in CONFLICTS}
+    found = {rule.name: rule.broken(pages).tolist() for rule in CONTRADICTIONS}
     return {name: where for name, where in found.items() if where}
 
 

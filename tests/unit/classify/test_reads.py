@@ -12,7 +12,7 @@ from sections import FIRST, N, by_section, census_of, columns, said, sound, woun
 from synthetic import HEAD, MODERN, OLD, SIZE, Memory
 
 from pageinspect.classify import Pages, uses
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.classify.details import Detail
 from pageinspect.classify.reads import (
     Column,
@@ -203,7 +203,7 @@ def undeclared(what: Declaring, memory: Memory, memory_map: MemoryMap) -> set[in
 def test_every_rule_declares_the_words_that_it_reads() -> None:
     behind = Rule("x", "", "", lambda pages: pages.batch.word(32) == 5, ())
     for memory, memory_map in memories():
-        for what in (*RULES, *CONFLICTS):
+        for what in (*RULES, *CONTRADICTIONS):
             assert undeclared(what, memory, memory_map) == set(), str(what)
         assert undeclared(behind, memory, memory_map) == {32}
 
@@ -217,7 +217,7 @@ def test_every_rule_reads_what_it_declares(monkeypatch: pytest.MonkeyPatch) -> N
         check(self, read)
 
     monkeypatch.setattr(Declaring, "check", noted)
-    seen: list[Declaring] = [*RULES, *CONFLICTS]
+    seen: list[Declaring] = [*RULES, *CONTRADICTIONS]
     for memory, memory_map in memories():
         pages, _ = recorded(memory, memory_map)
         for what in seen:

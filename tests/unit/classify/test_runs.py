@@ -9,7 +9,7 @@ from sections import FIRST, N, by_section, census_of, columns, said, sound, woun
 from synthetic import HEAD, MODERN, OLD, SCHEMES, SIZE, Memory
 
 from pageinspect.classify import Pages, head_pfns, runs
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.classify.runs import Detail, in_runs
 from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.model.batch import FolioHeads, PageBatch
@@ -109,8 +109,8 @@ def test_a_folio_that_goes_beyond_its_section_is_sound(layout: PageLayout) -> No
     (joined,) = in_runs(layout, memory_map, [whole], "all")
     for batch in (*by_section(whole), joined):
         known = said(columns(memory, memory_map, batch), rules=True, uses=True)
-        assert {rule.name: int(known[rule.name].sum()) for rule in CONFLICTS} == {
-            rule.name: 0 for rule in CONFLICTS
+        assert {rule.name: int(known[rule.name].sum()) for rule in CONTRADICTIONS} == {
+            rule.name: 0 for rule in CONTRADICTIONS
         }
 
 

@@ -92,9 +92,9 @@ def test_counters_are_left_alone_when_nobody_asks(
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda k: k.summary("colour"), "there is no 'colour' to count by"),
-        (lambda k: k.summary(()), "nothing to count by"),
-        (lambda k: k.summary(("use", "use")), "names one thing twice"),
+        (lambda k: k.summary("colour"), "pages cannot be counted by 'colour'"),
+        (lambda k: k.summary(()), "no dimension to count by"),
+        (lambda k: k.summary(("use", "use")), "has the same dimension twice"),
         (lambda k: k.summary(type="slap"), "no page type 'slap'"),
         (lambda k: k.list(use="anom"), "no use 'anom'"),
         (lambda k: k.check(pfn="12-"), "not a pfn range"),

@@ -8,7 +8,7 @@ from synthetic import VMEMMAP, Memory
 from vmcoreinfo_texts import EARLY, ONLINE, PRESENT, program_with_sections, vmcoreinfo_of
 
 from pageinspect.classify import codes_of, use_names
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.errors import PageInspectError
 from pageinspect.layout import build_layout
 from pageinspect.model.layout import BitField, Marker, OrderField, PageLayout
@@ -185,7 +185,7 @@ def test_rules_that_need_more_are_silent(reduced: PageLayout) -> None:
     memory.set(0, 0, 0xFFF << 51).word(1, 0xF6000010, 1).word(2, 0xF2000000, 0)
     memory.word(3, 0xF5000010, 1)
     pages = memory.pages()
-    found = {rule.name: rule.broken(pages).tolist() for rule in CONFLICTS}
+    found = {rule.name: rule.broken(pages).tolist() for rule in CONTRADICTIONS}
     assert {name: where for name, where in found.items() if where} == {"low-bits": [3]}
     assert not pages.freeing.any()
     named = replace(reduced, unavailable=(), frozen=())

@@ -13,7 +13,7 @@ from synthetic import MODERN, OLD, SIZE, VMEMMAP, Memory
 
 from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.classify import Pages
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.errors import Exit
 from pageinspect.model.batch import FolioHeads
 from pageinspect.model.layout import PageLayout
@@ -22,7 +22,7 @@ from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report import Coverage
 from pageinspect.report import check as module
-from pageinspect.report.check import CheckReport, Findings, Violation, find, spots
+from pageinspect.report.check import CheckReport, Findings, Violation, find, pages_to_reread
 
 LAYOUTS = [MODERN, OLD]
 
@@ -41,10 +41,10 @@ def in_zones(memory: Memory, *zones: Zone) -> Pages:
 
 
 def test_every_rule_has_a_name_of_its_own_a_sentence_and_a_meaning() -> None:
-    assert len({rule.name for rule in CONFLICTS}) == len(CONFLICTS)
-    for rule in CONFLICTS:
+    assert len({rule.name for rule in CONTRADICTIONS}) == len(CONTRADICTIONS)
+    for rule in CONTRADICTIONS:
         assert rule.sentence.endswith(".")
-        assert rule.means.endswith(".")
+        assert rule.cause.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_only_what_is_broken_twice_is_a_violation() -> None:
     both = once.confirmed(again)
     assert [(v.rule, v.pfn) for v in both.kept] == [("a", 2)]
     assert both.found == {"a": 1}
-    assert spots(once) == [(1, 2), (2, 3)]
+    assert pages_to_reread(once) == [(1, 2), (2, 3)]
 
 
 def test_details_say_what_the_struct_page_says() -> None:
@@ -252,11 +252,11 @@ def test_json_has_every_violation_and_every_counter_check() -> None:
 def test_table_shows_a_few_pages_of_each_rule_within_80_columns() -> None:
     text = rendered(report(BROKEN, VERIFIED, DIFFERS), "table")
     assert max(map(len, text.splitlines())) <= 80
-    assert "odd-word: The page_type word is neither" in text
+    assert "odd-word: The page_type word is not a type" in text
     assert "0x1009" in text
     assert "0x100a" not in text
     assert "- and 2 more: --format json" in text
-    assert f"12 violations of {len(CONFLICTS)} rules in 100 pages." in text
+    assert f"12 violations of {len(CONTRADICTIONS)} rules in 100 pages." in text
     assert "[1] table (NR_PAGETABLE): -1: nothing known." in text
 
 
@@ -314,5 +314,5 @@ def test_the_documentation_has_every_rule_as_it_is() -> None:
     text = (DOCS / "check.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| (.*) \| (.*) \|$", text, re.MULTILINE)
     table = [(name, sentence, meaning) for name, sentence, meaning in rows if "-" in name]
-    rules = [(r.name, r.sentence, r.means[0].upper() + r.means[1:]) for r in CONFLICTS]
+    rules = [(r.name, r.sentence, r.cause[0].upper() + r.cause[1:]) for r in CONTRADICTIONS]
     assert table == rules

@@ -14,7 +14,7 @@ from synthetic import MEMDESC, VMEMMAP, Memory
 from pageinspect.analysis.page_facts.describe import describe_page
 from pageinspect.analysis.totals import UseTally
 from pageinspect.classify import Pages, codes_of, use_names, uses_of
-from pageinspect.classify.contradictions import CONFLICTS
+from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.classify.details import Detail
 from pageinspect.classify.runs import in_runs
 from pageinspect.model.batch import PageBatch
@@ -199,7 +199,7 @@ def test_contradictions_are_found_by_pages_and_by_runs(
     made = memory().set(24, 8, 0)
     spoil(made)
     plain = columns(made, MAP, batch(made))
-    for rule in CONFLICTS:
+    for rule in CONTRADICTIONS:
         expected = broken.get(rule.name, [])
         found = rule.broken(plain).tolist()
         assert found == expected, rule.name

@@ -134,7 +134,7 @@ def test_slab_that_is_a_flag() -> None:
     type_ = describe(memory, 0).get("type")
     assert type_ is not None
     assert type_.value == "slab"
-    assert "a flag tells" in type_.rule
+    assert "but a page flag" in type_.rule
 
 
 def test_unreadable() -> None:
@@ -186,13 +186,13 @@ def test_addresses(text: str, pfn: int) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nonsense", "is no page"),
-        ("", "is no page"),
-        ("1-2", "is no page"),
-        ("0x_", "is no page"),
+        ("nonsense", "is not a page"),
+        ("", "is not a page"),
+        ("1-2", "is not a page"),
+        ("0x_", "is not a page"),
         (f"{1 << 64}", "beyond 64 bits"),
         ("page:0x1000", "not a struct page of this kernel"),
-        (f"page:{VMEMMAP + 8:#x}", "8 bytes behind"),
+        (f"page:{VMEMMAP + 8:#x}", "8 bytes after"),
         ("0x2000", "has a struct page"),
         ("phys:0x2000000", "has a struct page"),
         ("0xffff888000000000", "is an address, not a pfn"),
@@ -206,7 +206,7 @@ def test_addresses_that_are_none(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("address", "hint"),
     [
-        (VMEMMAP + 0x1003 * SIZE, "it is that of a struct page: page:0x"),
+        (VMEMMAP + 0x1003 * SIZE, "it is the address of a struct page: write page:0x"),
         # Of a kernel that has its vmemmap elsewhere.
         (0xFFFFEA0000123440 ^ 1 << 40, "write page:0x"),
         (0xFFFF888000000000, "write page:0x"),
