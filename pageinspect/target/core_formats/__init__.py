@@ -1,6 +1,6 @@
-"""Forms of kernel cores: what is put right, or refused with advice, before drgn opens one.
+"""Checks the format of a core before drgn opens it: repairs it in a copy, or refuses it with advice.
 
-Only bytes of headers are looked at. A file in no form that is known here is left to drgn.
+Only headers are examined. drgn gets a file of an unknown format as it is.
 """
 
 import contextlib
@@ -24,26 +24,27 @@ NO_VMCOREINFO_HINT = (
 
 _AGAIN = "copy it again, or take the dump again"
 _NOTES = 8 << 20
-"""Bytes from the start of a flattened core in which its notes are looked for."""
+"""Bytes from the start of a flattened core that are searched for its notes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What drgn is to open: a path, or a descriptor that is drgn's from then on."""
+    """A core ready for drgn to open."""
 
     source: Path | int
+    """A path, or a descriptor that drgn takes over and closes."""
     notes: tuple[str, ...] = ()
-    """What was found and done about the form, as sentences for people."""
+    """Sentences for the user: problems of the format, and how they were handled."""
     is_whole: bool = True
-    """Whether the file has all that it should have."""
+    """Whether the file is complete."""
     absent: tuple[Range, ...] = ()
-    """pfns that a kdump should have and has not: libkdumpfile may read anything for them."""
+    """pfns that a kdump should contain but does not: libkdumpfile may return any data for them."""
     headers: elf.Headers | None = None
-    """Of a plain ELF core."""
+    """The ELF headers of a plain ELF core; None for other formats."""
 
 
 def prepare(path: Path) -> Opened:
-    """Return what to open in place of a core, usually itself. Raises PageInspectError."""
+    """Return what drgn should open for a core: usually the file itself. Raises PageInspectError."""
     if not path.is_file():
         return Opened(path)
     try:
@@ -58,7 +59,7 @@ def prepare(path: Path) -> Opened:
 
 
 def _prepare(path: Path, file: IO[bytes]) -> Opened:
-    """As prepare(); raises ElfError, KdumpError and FlattenedError too."""
+    """Implement prepare(); also raises ElfError, KdumpError and FlattenedError."""
     start = file.read(foreign.ENOUGH)
     size = file.seek(0, os.SEEK_END)
     is_flat = start.startswith(flattened.SIGNATURE)
@@ -84,7 +85,7 @@ def _prepare(path: Path, file: IO[bytes]) -> Opened:
 
 
 def _check_notes(file: IO[bytes]) -> None:
-    """Raise ElfError for a flattened ELF core whose notes are too long, as far as they show."""
+    """Raise ElfError for a flattened ELF core with too long notes, if its start contains them."""
     file.seek(0)
     with contextlib.suppress(elf.CutOffError):
         elf.read_headers(io.BytesIO(flattened.start(file, _NOTES)))
@@ -103,9 +104,10 @@ def _examined(
     *,
     is_whole: bool = True,
 ) -> Opened:
-    """Return a core that is opened as it is, with what it lacks.
+    """Return a core that is opened unchanged, with a list of what is missing from it.
 
-    `there` is what the file has, and `is_whole` whether that may be all of it.
+    `there` are the byte ranges present in the file. `is_whole` is False where the file is already
+    known to be incomplete.
     """
     size = file.seek(0, os.SEEK_END)
     if header is not None:
@@ -119,33 +121,33 @@ def _examined(
     why = f"is cut off: it has {number(size)} of {number(headers.end)} bytes"
     if headers.end <= size:
         why = "is incomplete (makedumpfile ran out of room when it wrote it)"
-    note = f"{path} {why}, and what it lacks of memory cannot be read"
+    note = f"{path} {why}; the missing memory cannot be read"
     return Opened(path, (note,), is_whole=False, headers=headers)
 
 
 def _lacks(path: Path, header: kdump.Header, absent: Sequence[Range]) -> str:
-    """Return the note on a kdump that lacks pages."""
+    """Return the note about a kdump with missing pages."""
     why = "is cut off"
     if not header.is_whole:
         why = "is incomplete (makedumpfile ran out of room when it wrote it)"
     if not absent:
-        return f"{path} {why}, behind the last page of memory"
-    return f"{path} {why}: it lacks the contents of {counted(count(absent), 'page')} of memory"
+        return f"{path} {why}, after the last page of memory"
+    return f"{path} {why}: the contents of {counted(count(absent), 'page')} of memory are missing"
 
 
 def _copied(path: Path, file: IO[bytes], header: kdump.Header | None, *, is_flat: bool) -> Opened:
-    """Return a copy of a core that drgn does not take as it is, put right.
+    """Return a repaired copy of a core that drgn refuses to open.
 
-    That is one whose header lacks what drgn asks for, or a flattened one that is cut off.
-    Raises PageInspectError, FlattenedError, ElfError and KdumpError.
+    Such a core has an incomplete header, or is flattened and cut off. Raises PageInspectError,
+    FlattenedError, ElfError and KdumpError.
     """
     completed = header is not None and not header.is_complete
     if header is not None and completed and header.vmcoreinfo is None:
         raise PageInspectError(f"{path} lacks VMCOREINFO", NO_VMCOREINFO_HINT)
-    what = "has an incomplete header" if completed else "is flattened and not whole"
+    what = "has an incomplete header" if completed else "is flattened and incomplete"
     with copies.copied(path, file, what, is_flat=is_flat) as made:
         if made.is_whole and not completed:
-            # Something follows its end.
+            # The file is complete, with further bytes after the end mark.
             return _flat(path)
         if header is None:
             made.cut_at_hole()
@@ -155,10 +157,10 @@ def _copied(path: Path, file: IO[bytes], header: kdump.Header | None, *, is_flat
         opened = _examined(
             path, made.file, header, kdump.present(made.written), is_whole=made.is_whole
         )
-        note = f"what is read of {path} is a temporary copy, put together as far as it goes"
+        note = f"{path} is read from a temporary copy of the part that could be reassembled"
         if completed:
             note = (
-                f"the header of {path} lacks the name of the system, as QEMU writes it; what is "
-                "read is a temporary copy with the header completed"
+                f"the header of {path} lacks the name of the system, as QEMU writes it; a temporary "
+                "copy with a completed header is read instead"
             )
         return replace(opened, source=os.dup(made.file.fileno()), notes=(*opened.notes, note))

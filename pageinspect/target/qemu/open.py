@@ -1,7 +1,7 @@
-"""Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it.
+"""Opens a QEMU guest from outside, through its monitor. Nothing is run in the guest.
 
-drgn's own set_qemu_qmp() has no deadline, and reads the memory of whatever process has the pid of
-the one that made the socket.
+drgn's own set_qemu_qmp() is not used: it has no timeout, and reads the memory of whatever process
+now has the pid of the socket's creator.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ _OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
 def open_guest(
     socket: Path, given: Given | None = None, *, pause: bool = False
 ) -> Iterator[Target]:
-    """Open the guest whose QEMU has a QMP monitor at `socket`, for as long as the context lasts.
+    """Open the guest whose QEMU has a QMP monitor at `socket`, until the context ends.
 
-    With `pause` a guest that runs is stopped meanwhile. `given` as for open_target(). Raises
+    With `pause` a running guest is paused until then. `given` is as for open_target(). Raises
     PageInspectError.
     """
     given = given or Given()
@@ -59,7 +59,7 @@ def open_guest(
 
 
 def _registers(monitor: Monitor) -> dict[int, tuple[int, int]]:
-    """Return the program counter and the stack pointer of each CPU."""
+    """Return (program counter, stack pointer) of each CPU, by CPU number."""
     text = monitor.human("info registers -a")
     found: dict[int, tuple[int, int]] = {}
     for cpu, said in _OF_CPU.findall(text):
