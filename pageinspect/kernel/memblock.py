@@ -1,4 +1,4 @@
-"""Reads what was reserved while the kernel booted: memory that was allocated before the buddy."""
+"""Reads memblock.reserved: memory that was allocated at boot, before the buddy allocator."""
 
 import numpy as np
 from drgn import FaultError, Program, Type, offsetof, sizeof
@@ -14,9 +14,9 @@ _MOST = 1 << 16
 def read_boot_reserved(prog: Program) -> BootReserved:
     """Read memblock.reserved; raises MissingStructureError.
 
-    Without CONFIG_ARCH_KEEP_MEMBLOCK, memblock_discard() frees an array of regions that has grown
-    beyond the one in the image, and its pages may hold anything since. So the regions are believed
-    only where they are in order and their sizes add up to total_size.
+    Without CONFIG_ARCH_KEEP_MEMBLOCK, memblock_discard() frees an array of regions that outgrew the
+    static one, and its pages may have been reused. The regions are therefore used only if they are
+    sorted and their sizes add up to total_size.
     """
     with needed("memblock"):
         reserved, region = prog["memblock"].reserved, prog.type("struct memblock_region")
@@ -31,7 +31,7 @@ def read_boot_reserved(prog: Program) -> BootReserved:
         return BootReserved(whole=False, unreadable=1)
     bases, sizes = regions["base"], regions["size"]
     ends = bases + sizes
-    # Sums of uint64 wrap as the kernel's own would.
+    # uint64 sums wrap as in the kernel.
     if (
         int(sizes.sum(dtype=np.uint64)) != total
         or (ends < bases).any()

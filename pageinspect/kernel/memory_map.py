@@ -1,4 +1,4 @@
-"""What classification needs to know beside struct pages, read once into plain values."""
+"""Reads the memory map: zones, online pfn ranges, per-CPU free lists, zero pages."""
 
 from drgn import FaultError, Object, Program
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
@@ -14,7 +14,7 @@ from .pcp_lists import PcpReader
 
 
 def _zones(prog: Program) -> tuple[tuple[Zone, ...], tuple[str, ...], list[Object]]:
-    """Return the zones that have pages, the names of all, and the objects they were read from."""
+    """Return the zones with pages, the names of all zones, and the objects of the former."""
     zones: list[Zone] = []
     names: list[str] = []
     objects = []
@@ -30,7 +30,7 @@ def _zones(prog: Program) -> tuple[tuple[Zone, ...], tuple[str, ...], list[Objec
 
 
 def _variable(prog: Program, *names: str) -> int | None:
-    """Return the value of the first of these unsigned longs that the kernel has, or None."""
+    """Return the value of the first of these unsigned long variables that exists, or None."""
     for name in names:
         try:
             return prog.read_u64(prog.symbol(name).address)
@@ -40,7 +40,7 @@ def _variable(prog: Program, *names: str) -> int | None:
 
 
 def _huge_zero_pfn(prog: Program) -> int | None:
-    # ~0 while there is none.
+    # ~0 if there is no huge zero page.
     pfn = _variable(prog, "huge_zero_pfn")
     return None if pfn is None or pfn >= 1 << 52 else pfn
 
@@ -53,10 +53,10 @@ def read_memory_map(
     changing: bool = False,
     most_sections: int | None = None,
 ) -> MemoryMap:
-    """Read the memory map of the kernel that `prog` looks at, which is `changing` where it runs.
+    """Read the memory map of the kernel that `prog` has open; `changing` means that it is running.
 
-    Of a kernel whose types are not known, the sections are all there is. Raises PageInspectError
-    when zones and sections cannot be read, or there are more than `most_sections`.
+    Without the kernel's types, only memory sections are available. Raises PageInspectError if zones
+    or sections cannot be read, or there are more than `most_sections`.
     """
     if layout.unavailable:
         numbers, _ = sections(prog, vmcoreinfo)

@@ -1,9 +1,9 @@
-"""Reads which pages are behind percpu memory.
+"""Finds the pages of percpu memory.
 
-A chunk has one unit for each CPU, pcpu_unit_offsets apart, and the same pages of each unit are
-populated. The first chunk of the kernel is in three parts: static variables, which have no struct
-pcpu_chunk, a part that is reserved for modules, and the first dynamic chunk; both embedded in the
-direct map, or in vmalloc addresses (percpu_alloc=page). All other chunks are in vmalloc addresses.
+A chunk has one unit per CPU, at pcpu_unit_offsets, and the same pages are populated in each unit.
+The first chunk has three parts: static variables, which have no struct pcpu_chunk, a part reserved
+for modules, and dynamic memory. It is in the direct map, or at vmalloc addresses with
+percpu_alloc=page. All other chunks are at vmalloc addresses.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ _MOST_CPUS = 1 << 13
 
 
 def read_percpu(prog: Program, tables: PageTables) -> PercpuPages:
-    """Read the pages behind percpu memory; raises MissingStructureError."""
+    """Read the pages of percpu memory; raises MissingStructureError."""
     try:
         with needed("percpu chunks"):
             reader = _Reader(prog, prog.type("struct pcpu_chunk"))
@@ -59,12 +59,12 @@ def read_percpu(prog: Program, tables: PageTables) -> PercpuPages:
 
 
 def _lists(prog: Program) -> list[int]:
-    """Return the addresses of the lists of chunks.
+    """Return the addresses of the heads of the chunk lists.
 
     Since Linux kernel commit 3c7be18ac9a0 ("mm: memcg/percpu: account percpu memory to memory
-    cgroups") (in v5.9) they are pcpu_chunk_lists, before pcpu_slot. Until Linux kernel commit
-    faf65dde844a ("percpu: rework memcg accounting") (in v5.14) there is a set of them for each
-    type of chunk.
+    cgroups") (in v5.9), they are pcpu_chunk_lists instead of pcpu_slot, with a set of lists for
+    each type of chunk. Since Linux kernel commit faf65dde844a ("percpu: rework memcg accounting")
+    (in v5.14), they are pcpu_chunk_lists, with one set.
     """
     try:
         start = value_of(prog, "pcpu_chunk_lists")
@@ -85,13 +85,13 @@ class _Reader:
     units: npt.NDArray[np.uint64] = field(
         default_factory=lambda: np.empty(0, np.uint64), init=False
     )
-    """Where the unit of each CPU begins, from the base of a chunk."""
+    """Offset of each CPU's unit from the base of a chunk, (cpus,)."""
     whole: bool = True
     unreadable: int = 0
     _pages: int = 0
 
     def populated(self, chunk: int) -> Pfns:
-        """Return the populated pages of a chunk, numbered by their virtual address."""
+        """Return the virtual page numbers of the populated pages of a chunk."""
         try:
             found = Object(self.prog, self.type_, address=chunk)
             base, n = found.base_addr.value_(), found.nr_pages.value_()
@@ -104,7 +104,7 @@ class _Reader:
         return self._of_units(base, np.flatnonzero(bits))
 
     def static(self, base: int, chunks: list[int]) -> Pfns:
-        """Return the pages of the first chunk below those parts that have a struct pcpu_chunk."""
+        """Return the virtual page numbers of static variables: below `chunks` in the first chunk."""
         try:
             starts = [Object(self.prog, self.type_, address=c).base_addr.value_() for c in chunks]
         except FaultError:
@@ -115,7 +115,7 @@ class _Reader:
         return self._of_units(base, np.arange(n))
 
     def _of_units(self, base: int, pages: Pfns) -> Pfns:
-        """Return these pages of all units."""
+        """Return the virtual page numbers of these pages of a unit, for all units."""
         self._pages += len(pages) * len(self.units)
         if self._pages > _MOST_PAGES:
             self.whole = False

@@ -1,4 +1,4 @@
-"""Reads the resources of physical memory: what /proc/iomem shows."""
+"""Reads the resources of physical memory, as in /proc/iomem."""
 
 from drgn import FaultError, Object, Program
 

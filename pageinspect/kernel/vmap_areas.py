@@ -1,4 +1,4 @@
-"""Reads the vmalloc areas: who asked for each, and which pages it owns."""
+"""Reads the vmalloc areas with their callers and the pages they own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,19 +20,19 @@ from ..target.vmcoreinfo import MOST_SECTIONS
 from .structures import moved, needed, value_of
 
 _MOST_NODES = 1 << 10
-"""Of vmap_nodes: the kernel has at most 128."""
+"""Maximum number of vmap_nodes; the kernel has at most 128."""
 _MOST_AREAS = 1 << 22
 _MOST_PAGES = 1 << 27
-"""Of all areas: 512 GiB of memory."""
+"""Maximum number of pages in all areas: 512 GiB of memory."""
 _AT_ONCE = 1 << 17
-"""Pointers that are read at once: 1 MiB."""
+"""Number of pointers that are read at once: 1 MiB."""
 
 
 def read_vmap_areas(prog: Program, layout: PageLayout) -> VmapAreas:
-    """Read the vmalloc areas that are in use; raises MissingStructureError.
+    """Read the vmalloc areas in use; raises MissingStructureError.
 
     Areas without a struct vm_struct are left out: those of vm_map_ram(), which own no pages, and
-    those that are freed and not purged yet.
+    freed areas that are not purged yet.
     """
     with needed("tree of vmalloc areas"):
         types = _Types(prog.type("struct vmap_area"), prog.type("struct vm_struct"))
@@ -46,10 +46,10 @@ def read_vmap_areas(prog: Program, layout: PageLayout) -> VmapAreas:
 
 
 def _roots(prog: Program, reader: "_Reader") -> list[int]:
-    """Return the addresses of the trees' struct rb_root.
+    """Return the addresses of the struct rb_root of all trees.
 
     Since Linux kernel commit d093602919ad ("mm: vmalloc: remove global vmap_area_root rb-tree")
-    (in v6.9) there is one in each struct vmap_node; before, one in all.
+    (in v6.9), each struct vmap_node has one. Before, there is one global tree.
     """
     try:
         nodes = prog["vmap_nodes"]
@@ -85,7 +85,7 @@ class _Reader:
     _pages: int = 0
 
     def missed(self) -> None:
-        """Note that something cannot be read, so that more may be missing."""
+        """Count an unreadable item, after which the list of areas may be incomplete."""
         self.whole = False
         self.unreadable += 1
 
@@ -114,7 +114,7 @@ class _Reader:
             yield area
 
     def add(self, area: Object) -> None:
-        """Add an area with what its struct vm_struct says."""
+        """Add an area with the data of its struct vm_struct."""
         address = area.vm.value_()
         if not address:
             return
@@ -133,7 +133,7 @@ class _Reader:
         self.areas.append(VmapArea(start, end, flags, vm.caller.value_(), address, pages))
 
     def _pfns(self, address: int, n: int) -> Pfns:
-        """Return the pfns of an array of pointers to struct pages."""
+        """Return the pfns of an array of `n` pointers to struct pages; -1 for invalid ones."""
         if not n:
             return no_pfns()
         parts = [
@@ -159,9 +159,9 @@ class _Reader:
 
 
 def _owned(vm: Object, flags: int) -> int:
-    """Return the length of `pages`, 0 where there is none: each small page has an entry.
+    """Return the number of entries of the array `pages` of a struct vm_struct, one per page.
 
-    dma_common_pages_remap() sets it without nr_pages.
+    dma_common_pages_remap() sets `pages` but not nr_pages: then the size is used.
     """
     if not vm.pages:
         return 0
