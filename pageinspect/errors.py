@@ -26,7 +26,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-LACKS_HINT = (
+MISSING_MEMORY_HINT = (
     "the core may be cut off (compare its size with the original), or lack pages of the kernel: "
     "makedumpfile -d 31 excludes some of them if it does not support the kernel"
 )

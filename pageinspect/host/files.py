@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 
 from ..errors import PageInspectError
 from ..units import size
-from .processes import ENDING, even_if_killed
+from .processes import ENDING, cleanup_even_if_killed
 
 PRIVATE = 0o600
 """The mode of a memory image."""
@@ -31,7 +31,7 @@ _PUBLIC = 0o644
 _NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNNAMED = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 _LARGEST = 4 << 20
 
 
@@ -44,7 +44,7 @@ def is_ours(found: os.stat_result) -> bool:
     return found.st_uid in (0, os.geteuid())
 
 
-def others_write(found: os.stat_result) -> bool:
+def writable_by_others(found: os.stat_result) -> bool:
     """Return whether a user other than this one and root may write."""
     return not is_ours(found) or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
@@ -63,7 +63,7 @@ class Place(NamedTuple):
     @property
     def is_shared(self) -> bool:
         """Whether others may write the folder."""
-        return others_write(os.fstat(self.folder))
+        return writable_by_others(os.fstat(self.folder))
 
     @property
     def path(self) -> Path:
@@ -123,14 +123,14 @@ def trusted_folder(path: Path, *, make: bool = False, mode: int = 0o755) -> Iter
         os.close(place.folder)
 
 
-def only_ours(path: Path) -> bool:
+def is_trusted(path: Path) -> bool:
     """Return whether only this user and root can write or replace the file at a path."""
     try:
         place = _follow(path, list(path.absolute().parts[1:]), trusted=True)
     except (OSError, UntrustedError):
         return False
     os.close(place.folder)
-    return place.found is not None and not others_write(place.found)
+    return place.found is not None and not writable_by_others(place.found)
 
 
 def _follow(path: Path, parts: list[str], *, trusted: bool, make: int = 0) -> Place:
@@ -170,7 +170,7 @@ def _steps(path: Path, parts: list[str], opened: list[int], *, trusted: bool, ma
         if stat.S_ISLNK(found.st_mode):
             if not words and _is_descriptor(name, found):
                 return Place(folder, name, os.stat(name, dir_fd=folder), is_descriptor=True)
-            if (links := links + 1) > _MOST_LINKS:
+            if (links := links + 1) > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             target = _target(path, name, node, folder)
             words = [*words, *(word for word in target.split("/")[::-1] if word)] or ["."]
@@ -196,7 +196,7 @@ def _open_node(name: str, folder: int | None, make: int) -> int:
 
 def _target(path: Path, name: str, link: int, folder: int) -> str:
     """Return the target of a link. Raises UntrustedError for a link that must not be followed."""
-    if others_write(os.fstat(folder)) and not is_ours(os.fstat(link)):
+    if writable_by_others(os.fstat(folder)) and not is_ours(os.fstat(link)):
         raise UntrustedError(
             f"{path}: {name} is a link that another user made in a folder that others may write",
             "name the file that the link leads to, if that is what you mean",
@@ -226,7 +226,7 @@ def _check_folder(
             f"{path} is not used: {folder} belongs to another user (uid {found.st_uid})",
             "set PAGEINSPECT_CACHE to a folder of your own, or run it with your own HOME (sudo -H)",
         )
-    if others_write(found) and (is_last or not found.st_mode & stat.S_ISVTX):
+    if writable_by_others(found) and (is_last or not found.st_mode & stat.S_ISVTX):
         raise UntrustedError(
             f"{path} is not used: others may write {folder}",
             f"chmod go-w {folder}, or set PAGEINSPECT_CACHE to another folder",
@@ -279,7 +279,7 @@ def _new_file(folder: int, permissions: int) -> Iterator[tuple[int, str]]:
         yield descriptor, ""
         return
     hidden = _hidden_name()
-    with even_if_killed(partial(_remove, folder, hidden), [folder]):
+    with cleanup_even_if_killed(partial(_remove, folder, hidden), [folder]):
         yield os.open(hidden, _NEW, permissions, dir_fd=folder), hidden
 
 
@@ -356,7 +356,7 @@ def read_trusted(path: Path) -> str:
 
 
 def read_whole(path: Path, most: int) -> bytes:
-    """Return the content of a file of any owner; raises OSError, also if it exceeds `most` bytes."""
+    """Return the content of a file of any owner. Raises OSError, also if it exceeds `most` bytes."""
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -390,7 +390,7 @@ def _open_own(path: Path, folder: int, flags: int = 0) -> int:
     problem = None
     if not stat.S_ISREG(found.st_mode):
         problem = UntrustedError(f"{path} is not a file", "remove it")
-    elif others_write(found):
+    elif writable_by_others(found):
         problem = UntrustedError(
             f"{path} is not used: another user may have written it",
             f"remove it, or chmod go-w {path}",

@@ -27,7 +27,7 @@ def fork() -> int:
         return os.fork()
 
 
-def end_with_parent(parent: int) -> None:
+def kill_with_parent(parent: int) -> None:
     """In a forked child: restore default signal handling, and get SIGKILL when the parent ends.
 
     `parent` is the pid of the parent, whose main thread must have forked: the kernel sends the
@@ -47,7 +47,7 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def ending_with_this(argv: Sequence[str], name: str = "KILL") -> list[str]:
+def command_ending_with_parent(argv: Sequence[str], name: str = "KILL") -> list[str]:
     """Return a command that runs `argv`, and sends it a signal when this process ends.
 
     The kernel sends the signal when the thread that started the command ends. The shell checks that
@@ -83,7 +83,7 @@ class Watcher:
         os.read(detached, 1)
         os.close(detached)
 
-    def call_off(self) -> None:
+    def cancel(self) -> None:
         """End the watcher without running the action."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._writer, b".")
@@ -96,7 +96,7 @@ class Watcher:
 
 
 @contextlib.contextmanager
-def even_if_killed(
+def cleanup_even_if_killed(
     action: Callable[[], object],
     keep: Sequence[int] = (),
     orphaned: Callable[[], object] | None = None,
@@ -112,7 +112,7 @@ def even_if_killed(
     finally:
         try:
             action()
-            end = watcher.call_off
+            end = watcher.cancel
         finally:
             end()
 

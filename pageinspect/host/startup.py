@@ -11,7 +11,7 @@ _OBJECTS = 20_000
 """Number of new objects that triggers a garbage collection."""
 
 
-def start_small() -> None:
+def configure_libraries() -> None:
     """Set up the environment for drgn and numpy before they are imported, and import numpy."""
     # pageinspect uses no linear algebra, and starting OpenBLAS's threads keeps all CPUs busy.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

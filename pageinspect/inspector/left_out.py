@@ -54,7 +54,7 @@ def _absent(inspector: Inspector, address: int) -> int | None:
     """Return the pfn that an address is mapped to, where the core lacks the page."""
     prog = inspector.target.prog
     try:
-        physical = PageTables(prog, vmcoreinfo.of(prog)).physical(address)
+        physical = PageTables(prog, vmcoreinfo.of_program(prog)).physical(address)
     except (FaultError, KeyError):
         return None
     try:

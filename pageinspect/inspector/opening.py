@@ -9,9 +9,9 @@ from typing import Literal
 
 from drgn import Program
 
-from ..target.open import Target, adopt_program, core_path, open_target
+from ..target.open import Target, core_path, open_target, target_from_program
 from ..target.qemu import open as qemu
-from ..target.symbols.sources import Given
+from ..target.symbols.sources import SymbolOptions
 from .inspector import Inspector, Session, inspect
 
 FilePath = str | os.PathLike[str]
@@ -73,7 +73,7 @@ def from_program(prog: Program) -> Inspector:
 
     The Program may have debug information or none: then it gets the kernel's own BTF.
     """
-    target = adopt_program(prog)
+    target = target_from_program(prog)
     source = core_path(target)
     known = source is not None or target.provenance.source == "live"
     return _opened(nullcontext(target), source, keep=known)
@@ -85,10 +85,10 @@ def _given(
     kallsyms: FilePath | None,
     vmcoreinfo: FilePath | None,
     only: Only | None,
-) -> Given:
+) -> SymbolOptions:
     files = (symbols, btf, kallsyms, vmcoreinfo)
     vmlinux, types, table, info = (None if file is None else Path(file) for file in files)
-    return Given(vmlinux, types, table, info, only)
+    return SymbolOptions(vmlinux, types, table, info, only)
 
 
 def _opened(
@@ -103,7 +103,7 @@ def _opened(
         opened = stack.enter_context(target)
         inspector = inspect(opened)
         if keep:
-            opened.keep_answers(source)
+            opened.save_symbol_caches(source)
 
             def keep_more(
                 error: type[BaseException] | None,
@@ -111,7 +111,7 @@ def _opened(
                 _traceback: TracebackType | None,
             ) -> None:
                 if error is None:
-                    opened.keep_answers(source)
+                    opened.save_symbol_caches(source)
 
             stack.push(keep_more)
         return replace(inspector, session=Session(stack.pop_all()))

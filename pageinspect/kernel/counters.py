@@ -16,7 +16,7 @@ from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.module import for_each_module
 from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
 
-from ..errors import LACKS_HINT, PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..model.arch import GIGANTIC_ORDER
 from ..model.counters import Counters
 
@@ -28,7 +28,7 @@ _OFFLINERS = {
     "vmw_balloon": "vmballoon_work",
 }
 """Drivers, each with a function that shows that it is built in."""
-_MOST_MODULES = 1 << 14
+_MAX_MODULES = 1 << 14
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ def _offliners(prog: Program) -> tuple[str, ...]:
             prog.symbol(function)
             found.add(driver)
     with contextlib.suppress(LookupError, FaultError):
-        for module in islice(for_each_module(prog), _MOST_MODULES):
+        for module in islice(for_each_module(prog), _MAX_MODULES):
             found |= {module.name.string_().decode("ascii", "replace")} & _OFFLINERS.keys()
     with contextlib.suppress(LookupError, FaultError):
         if prog.read_u32(prog.symbol("xen_domain_type").address):
@@ -162,7 +162,7 @@ def read_counters(prog: Program) -> Counters:
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the counters of this kernel: {error}",
-            f"{LACKS_HINT}; or check pfns: --pfn",
+            f"{MISSING_MEMORY_HINT}; or check pfns: --pfn",
         ) from None
     balloon = [events.get(f"BALLOON_{way}") for way in ("INFLATE", "DEFLATE")]
     return Counters(

@@ -15,13 +15,13 @@ from ..host.progress import paced
 from ..model.arch import SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.mappings import Tables
-from ..target.vmcoreinfo import MOST_SECTIONS
+from ..target.vmcoreinfo import MAX_SECTIONS
 
-_MOST_ON_LIST = 512
+_MAX_ON_LIST = 512
 """The number of entries of a PMD table."""
 
 
-def read_deposited(
+def read_deposited_tables(
     prog: Program, layout: PageLayout, pmds: Tables
 ) -> tuple[Tables, npt.NDArray[np.int32]]:
     """Return the deposited tables of these PMD tables, and the mms whose lists are incomplete.
@@ -31,10 +31,10 @@ def read_deposited(
     reader = _Reader(prog, layout)
     found: list[tuple[int, int, int]] = []
     damaged: list[int] = []
-    if reader.known:
+    if reader.is_supported:
         rows = zip(pmds.mm.tolist(), pmds.vpn.tolist(), pmds.pfn.tolist(), strict=True)
         for mm, vpn, pfn in paced(rows, 1024):
-            found += [(mm, vpn, kept) for kept in reader.kept_by(pfn)]
+            found += [(mm, vpn, kept) for kept in reader.deposited_at(pfn)]
             if not reader.whole:
                 damaged.append(mm)
     columns = np.array(found, np.int64).reshape(-1, 3).T
@@ -48,7 +48,7 @@ class _Reader:
         self._base, self._size = layout.vmemmap, layout.struct_size
         self.whole = False
         """Whether the last list was followed to its end."""
-        self.known = False
+        self.is_supported = False
         # From v6.6 on, these members are in struct ptdesc, which overlays struct page.
         for name, link in (("struct ptdesc", "pt_list"), ("struct page", "lru")):
             try:
@@ -58,10 +58,10 @@ class _Reader:
             if type_.has_member("pmd_huge_pte") and type_.has_member(link):
                 self._first = type_.member("pmd_huge_pte").bit_offset // 8
                 self._link = type_.member(link).bit_offset // 8
-                self.known = True
+                self.is_supported = True
                 return
 
-    def kept_by(self, pmd: int) -> Iterator[int]:
+    def deposited_at(self, pmd: int) -> Iterator[int]:
         """Yield the pfns of the tables on the list of the PMD table with pfn `pmd`."""
         self.whole = False
         seen: set[int] = set()
@@ -69,8 +69,8 @@ class _Reader:
             first = page = self._prog.read_u64(self._base + pmd * self._size + self._first)
             while first and (page != first or not seen):
                 pfn, rest = divmod(page - self._base, self._size)
-                sound = not rest and 0 <= pfn < MOST_SECTIONS * SECTION_PFNS
-                if not sound or page in seen or len(seen) == _MOST_ON_LIST:
+                sound = not rest and 0 <= pfn < MAX_SECTIONS * SECTION_PFNS
+                if not sound or page in seen or len(seen) == _MAX_ON_LIST:
                     return
                 seen.add(page)
                 page = self._prog.read_u64(page + self._link) - self._link

@@ -2,7 +2,7 @@
 
 from drgn import FaultError, Program, offsetof
 
-from ..errors import LACKS_HINT, PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..layout.from_types import enumerators
 from ..model.arch import SECTION_PFNS, SUBSECTION_PFNS
 from ..model.kpageflags import Kpf, KsmRule, Online, Rules
@@ -108,7 +108,7 @@ def find_online(prog: Program, end: int) -> Online:
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the memory sections of this kernel: {error}",
-            LACKS_HINT,
+            MISSING_MEMORY_HINT,
         ) from None
 
 

@@ -15,7 +15,7 @@ _NEAR = 32
 # a comparison with both bits set (cmp with 3, or a preceding not).
 _LOW_BITS = re.compile(rb"\x83[\xe0-\xe7]\x03|\xf6[\xc0-\xc7]\x03|[\xa8\x24]\x03")
 _BOTH_BITS = re.compile(rb"\x83[\xf0-\xff]\x03|\xf7[\xd0-\xd7]|[\x34\x3c]\x03")
-_CODE, _MOST_CODE = 1 << 10, 1 << 14
+_CODE, _MAX_CODE = 1 << 10, 1 << 14
 """Bytes of the function that are read: if its size is unknown, and at most."""
 
 
@@ -46,7 +46,7 @@ def ksm_rule(prog: Program, *, compound_info: bool) -> tuple[KsmRule, str]:
         symbol = prog.symbol("stable_page_flags")
         # Symbols from a file have no size.
         size = symbol.size if symbol.size > 1 else _CODE
-        code = prog.read(symbol.address, min(size, _MOST_CODE))
+        code = prog.read(symbol.address, min(size, _MAX_CODE))
     except (LookupError, FaultError):
         code = b""
     rule = ksm_by_code(code)

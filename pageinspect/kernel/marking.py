@@ -24,7 +24,7 @@ _STACK = 4 * PAGE_SIZE
 """THREAD_SIZE in bytes, also of interrupt stacks. With KASAN stacks are larger."""
 _UNKNOWN_SIZE = 1024
 """Assumed size in bytes of a function whose symbol has no size."""
-_MOST_TASKS = 1 << 15
+_MAX_TASKS = 1 << 15
 
 _SHMEM = ("shmem_add_to_page_cache", "shmem_delete_from_page_cache", "shmem_replace_folio")
 _SWAP = (
@@ -145,8 +145,8 @@ def read_marking(prog: Program, registers: Registers | None = None) -> dict[str,
     for stack in _stacks(prog, registers):
         named = text.named(stack)
         for check, functions in _FUNCTIONS.items():
-            of_book = sorted(named.intersection(functions))
-            found[check] += of_book[:1]
+            in_check = sorted(named.intersection(functions))
+            found[check] += in_check[:1]
     found["movable_ops"] = found["zsmalloc"]
     return {check: tuple(functions) for check, functions in found.items()}
 
@@ -175,7 +175,7 @@ def _stacks(prog: Program, registers: Registers | None) -> Iterator[npt.NDArray[
             task = cpu_curr(prog, cpu)
             running.add(task.value_())
             yield _of_cpu(prog, cpu, task, registers)
-        for task in islice(for_each_task(prog), _MOST_TASKS):
+        for task in islice(for_each_task(prog), _MAX_TASKS):
             if task.value_() not in running:
                 stack = task.stack.value_()
                 yield _words(prog, task.thread.sp.value_(), stack, stack + _STACK)

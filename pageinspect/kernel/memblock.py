@@ -6,9 +6,9 @@ from drgn import FaultError, Program, Type, offsetof, sizeof
 from ..model.arch import PAGE_SHIFT
 from ..model.kernel_memory import BootReserved
 from ..model.ranges import merge
-from .structures import needed
+from .structures import require_structure
 
-_MOST = 1 << 16
+_MAX = 1 << 16
 
 
 def read_boot_reserved(prog: Program) -> BootReserved:
@@ -18,13 +18,13 @@ def read_boot_reserved(prog: Program) -> BootReserved:
     static one, and its pages may have been reused. The regions are therefore used only if they are
     sorted and their sizes add up to total_size.
     """
-    with needed("memblock"):
+    with require_structure("memblock"):
         reserved, region = prog["memblock"].reserved, prog.type("struct memblock_region")
         dtype = _dtype(region)
         fields = [getattr(reserved, name) for name in ("cnt", "regions", "total_size")]
     try:
         n, address, total = (value.value_() for value in fields)
-        if not 0 <= n <= _MOST:
+        if not 0 <= n <= _MAX:
             return BootReserved(whole=False, unreadable=1)
         regions = np.frombuffer(prog.read(address, n * dtype.itemsize), dtype)
     except FaultError:

@@ -14,7 +14,7 @@ from ..model.kernel_memory import MemmapPages, Pfns
 from ..model.layout import PageLayout
 from ..model.ranges import Range, merge
 from ..target.page_tables import PageTables
-from ..target.vmcoreinfo import MOST_SECTIONS
+from ..target.vmcoreinfo import MAX_SECTIONS
 
 _PER_LEAF = LARGE_PAGE_SIZE // PAGE_SIZE
 _MERGE_AT = 1 << 16
@@ -45,7 +45,7 @@ def read_memmap_pages(
 
 def _virtual(layout: PageLayout, spanned: Iterable[Range]) -> Iterator[Range]:
     """Yield ranges of virtual pages of the vmemmap, each within one PTE table."""
-    most = MOST_SECTIONS * SECTION_PFNS
+    most = MAX_SECTIONS * SECTION_PFNS
     sections = merge(
         (start // SECTION_PFNS * SECTION_PFNS, -(-min(end, most) // SECTION_PFNS) * SECTION_PFNS)
         for start, end in spanned

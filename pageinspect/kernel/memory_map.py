@@ -3,7 +3,7 @@
 from drgn import FaultError, Object, Program
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
 
-from ..errors import LACKS_HINT, PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..model.arch import SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap, Zone
@@ -51,26 +51,26 @@ def read_memory_map(
     vmcoreinfo: Info,
     *,
     changing: bool = False,
-    most_sections: int | None = None,
+    max_sections: int | None = None,
 ) -> MemoryMap:
     """Read the memory map of the kernel that `prog` has open; `changing` means that it is running.
 
     Without the kernel's types, only memory sections are available. Raises PageInspectError if zones
-    or sections cannot be read, or there are more than `most_sections`.
+    or sections cannot be read, or there are more than `max_sections`.
     """
     if layout.unavailable:
         numbers, _ = sections(prog, vmcoreinfo)
-        check_sections(len(numbers), most_sections)
+        check_sections(len(numbers), max_sections)
         sound = merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)
         return MemoryMap(tuple(sound), (), changing=changing)
     try:
-        memmap = read_online(prog, most_sections)
+        memmap = read_online(prog, max_sections)
         zones, names, objects = _zones(prog)
         pcp = PcpReader(prog, layout).read(objects)
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the zones and memory sections of this kernel: {error}",
-            LACKS_HINT,
+            MISSING_MEMORY_HINT,
         ) from None
     return MemoryMap(
         memmap.used,

@@ -14,10 +14,10 @@ from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from ..model.processes import MmCounters
 from .members import Members
 
-COUNTED = "rss_stat"
-OTHERS = ("pgtables_bytes", "hugetlb_usage")
+RSS_COUNTERS = "rss_stat"
+OTHER_COUNTERS = ("pgtables_bytes", "hugetlb_usage")
 """Further members of struct mm_struct. hugetlb_usage needs CONFIG_HUGETLB_PAGE."""
-KEPT_BACK = "rss_stat"
+RSS_DELTAS = "rss_stat"
 """Member of struct task_struct with the deltas of a thread, up to v6.1."""
 
 _WORD = (1 << 64) - 1
@@ -30,7 +30,7 @@ class MmCounterReader:
     """Extracts the counters from the bytes of a struct mm_struct."""
 
     def __init__(self, prog: Program, mm: Members, task: Members) -> None:
-        """Prepare for `mm` with members COUNTED and OTHERS, and `task` with KEPT_BACK.
+        """Prepare for `mm` with members RSS_COUNTERS and OTHER_COUNTERS, and `task` with RSS_DELTAS.
 
         Raises LookupError for an unknown form of the counters.
         """
@@ -38,39 +38,39 @@ class MmCounterReader:
         self._mm = mm
         self._items = [int(prog.constant(item).value_()) for item in _ITEMS]
         self._percpu: Members | None = None
-        counted = prog.type("struct mm_struct").member(COUNTED).type
+        counted = prog.type("struct mm_struct").member(RSS_COUNTERS).type
         if counted.kind == TypeKind.ARRAY:
             self._percpu = Members(prog, "struct percpu_counter", "count", "counters")
             offsets = prog["__per_cpu_offset"]
             self._cpus = [int(offsets[cpu].value_()) for cpu in for_each_possible_cpu(prog)]
-        self._kept_at, self._kept_length = 0, 0
-        if KEPT_BACK in task:
-            count = prog.type("struct task_struct").member(KEPT_BACK).type.member("count")
-            self._kept_at = task.at[KEPT_BACK] + count.bit_offset // 8
-            self._kept_length = sizeof(count.type) // 4
+        self._deltas_at, self._deltas_length = 0, 0
+        if RSS_DELTAS in task:
+            count = prog.type("struct task_struct").member(RSS_DELTAS).type.member("count")
+            self._deltas_at = task.at[RSS_DELTAS] + count.bit_offset // 8
+            self._deltas_length = sizeof(count.type) // 4
 
-    def read(self, mm: bytes, kept_back: Mapping[int, int]) -> MmCounters:
+    def read(self, mm: bytes, rss_deltas: Mapping[int, int]) -> MmCounters:
         """Return the counters in the bytes of an mm, including the deltas of its threads.
 
-        `kept_back` has the sums of the deltas by counter number. Raises FaultError.
+        `rss_deltas` has the sums of the deltas by counter number. Raises FaultError.
         """
-        at = self._mm.at[COUNTED]
+        at = self._mm.at[RSS_COUNTERS]
         if self._percpu is None:
             pages = [
-                struct.unpack_from("<q", mm, at + 8 * item)[0] + kept_back.get(item, 0)
+                struct.unpack_from("<q", mm, at + 8 * item)[0] + rss_deltas.get(item, 0)
                 for item in self._items
             ]
         else:
             pages = self._sums(mm, at, self._percpu)
         file, anon, shmem, swap = pages
         table_bytes, hugetlb = (
-            self._mm.of(mm, member) if member in self._mm else None for member in OTHERS
+            self._mm.of(mm, member) if member in self._mm else None for member in OTHER_COUNTERS
         )
         return MmCounters(file, anon, shmem, swap, table_bytes, hugetlb)
 
-    def kept_back(self, task: bytes) -> Sequence[int]:
+    def rss_deltas(self, task: bytes) -> Sequence[int]:
         """Return the deltas in the bytes of a thread, by counter number; empty since v6.2."""
-        return struct.unpack_from(f"<{self._kept_length}i", task, self._kept_at)
+        return struct.unpack_from(f"<{self._deltas_length}i", task, self._deltas_at)
 
     def _sums(self, mm: bytes, at: int, percpu: Members) -> list[int]:
         places = [at + item * percpu.size for item in self._items]

@@ -17,7 +17,7 @@ from ..model.layout import PageLayout
 from ..model.mappings import Entries, Kind, Pfns, Tables
 from ..target.page_tables import encryption_mask
 from ..target.vmcoreinfo import page_table_levels
-from .deposited_tables import read_deposited
+from .deposited_tables import read_deposited_tables
 
 Words = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -29,7 +29,7 @@ _FIRST = ("pgd", "p4d")
 """Levels that the kernel does not count, and whose entries always refer to tables."""
 _DEPOSITED = "deposited"
 
-_MOST_TABLES = 1 << 22
+_MAX_TABLES = 1 << 22
 """Maximum number of references to tables of one level, over all mms: 16 GiB of tables."""
 _AT_ONCE = 1024
 """Number of tables that are read at once: 4 MiB."""
@@ -57,7 +57,7 @@ class MmTables:
         roots: Sequence[int],
         swap_types: npt.NDArray[np.uint8],
         layout: PageLayout | None = None,
-        most_tables: int = _MOST_TABLES,
+        most_tables: int = _MAX_TABLES,
     ) -> None:
         """Read the tables of all levels except the entries of PTE tables.
 
@@ -78,7 +78,9 @@ class MmTables:
         self._cut = np.zeros(self._mms, np.bool_)
         self._read_levels(np.asarray(roots, np.int64), most_tables)
         if layout is not None:
-            self.levels[_DEPOSITED], damaged = read_deposited(prog, layout, self.levels["pmd"])
+            self.levels[_DEPOSITED], damaged = read_deposited_tables(
+                prog, layout, self.levels["pmd"]
+            )
             self._cut[damaged] = True
 
     def _read_levels(self, roots: Pfns, most: int) -> None:

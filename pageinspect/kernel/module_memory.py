@@ -9,14 +9,14 @@ import numpy.typing as npt
 from drgn import FaultError, Object, Program, Type, offsetof
 
 from ..model.kernel_memory import Module, ModuleRange, Modules
-from .structures import ListWalk, moved, needed, text_at
+from .structures import ListWalk, add_offset, read_string, require_structure
 
-_MOST_MODULES = 1 << 14
+_MAX_MODULES = 1 << 14
 _LONGEST_SYMBOL = 512
 """KSYM_NAME_LEN."""
-_MOST_SYMBOLS = 1 << 18
+_MAX_SYMBOLS = 1 << 18
 """Symbols of one module."""
-_MOST_TRIES = 16
+_MAX_TRIES = 16
 """Symbols that are tried for a name."""
 _UNFORMED = "MODULE_STATE_UNFORMED"
 _SYMBOL = np.dtype(
@@ -36,15 +36,15 @@ _UNDEFINED = 0
 
 def read_modules(prog: Program) -> Modules:
     """Read the loaded modules; raises MissingStructureError."""
-    with needed("list of modules"):
+    with require_structure("list of modules"):
         type_, head = prog.type("struct module"), prog["modules"].address_
         parts = _parts(type_)
         unformed = prog.constant(_UNFORMED).value_()
         link = int(offsetof(type_, "list"))
-    walk = ListWalk(prog, _MOST_MODULES)
+    walk = ListWalk(prog, _MAX_MODULES)
     found, unreadable = [], 0
     for node in walk.nodes(head):
-        module = Object(prog, type_, address=moved(node, -link))
+        module = Object(prog, type_, address=add_offset(node, -link))
         try:
             if module.state.value_() == unformed:
                 continue
@@ -57,7 +57,7 @@ def read_modules(prog: Program) -> Modules:
         except FaultError:
             unreadable += 1
             continue
-        found.append(Module(name, moved(node, -link), ranges))
+        found.append(Module(name, add_offset(node, -link), ranges))
     return Modules(tuple(found), walk.whole and not unreadable, unreadable)
 
 
@@ -140,13 +140,13 @@ class _Symbols:
         and of symbols with the same address the first is used.
         """
         end = int(np.searchsorted(self.values, np.uint64(address), "right"))
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             if not end or self.values[end - 1] < start:
                 break
             first = int(np.searchsorted(self.values, self.values[end - 1], "left"))
-            for offset in self.names[first:end][:_MOST_TRIES].tolist():
+            for offset in self.names[first:end][:_MAX_TRIES].tolist():
                 try:
-                    name = text_at(prog, moved(self.strings, offset), _LONGEST_SYMBOL)
+                    name = read_string(prog, add_offset(self.strings, offset), _LONGEST_SYMBOL)
                 except FaultError:
                     continue
                 if name and not name.startswith((".L", "L0")):
@@ -165,7 +165,7 @@ def _read_symbols(prog: Program, module: Module) -> _Symbols:
     with contextlib.suppress(FaultError, AttributeError):
         found = Object(prog, "struct module", address=module.address).kallsyms
         n, strings = found.num_symtab.value_(), found.strtab.value_()
-        if n <= _MOST_SYMBOLS:
+        if n <= _MAX_SYMBOLS:
             data = prog.read(found.symtab.value_(), n * _SYMBOL.itemsize)
             table = np.frombuffer(data, _SYMBOL)
     table = table[table["section"] != _UNDEFINED]

@@ -5,7 +5,7 @@ Names are untrusted text. The length of a chain is limited. Unreadable memory ra
 
 from drgn import FaultError, Object, Program, container_of
 
-_MOST_STEPS = 256
+_MAX_STEPS = 256
 _LONGEST_NAME = 256
 
 
@@ -18,7 +18,7 @@ def cgroup_path(cgroup: Object) -> str:
     node = cgroup.kn
     parent = "__parent" if hasattr(node, "__parent") else "parent"
     names: list[str] = []
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         above = getattr(node, parent).read_()
         if not above:
             return "/" + "/".join(reversed(names))
@@ -49,7 +49,7 @@ def file_path(file: Object) -> str:
     """Return the path of a struct file * in the namespace of its mount."""
     dentry, mount = file.f_path.dentry.read_(), container_of(file.f_path.mnt, "struct mount", "mnt")
     names: list[str] = []
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if dentry.value_() == mount.mnt.mnt_root.value_():
             above = mount.mnt_parent.read_()
             if above.value_() == mount.value_():

@@ -16,12 +16,12 @@ from drgn.helpers.linux.xarray import xa_for_each
 from ..errors import PageInspectError
 from ..model.arch import PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
 from ..model.ranges import Range, intersect, merge
-from ..target.vmcoreinfo import DAMAGED, HAS_MEM_MAP, IS_ONLINE, MOST_SECTIONS, check_roots
+from ..target.vmcoreinfo import DAMAGED, HAS_MEM_MAP, IS_ONLINE, MAX_SECTIONS, check_section_roots
 from ..units import number
 
 Words = npt.NDArray[np.uint64]
 
-_MOST_RANGES = 1 << 12
+_MAX_RANGES = 1 << 12
 """Ranges of one dev_pagemap; real ones have a few."""
 
 
@@ -34,7 +34,7 @@ class OnlinePages:
     """Device memory with struct pages (ZONE_DEVICE)."""
 
 
-def most_sections(core: Path) -> int:
+def max_sections(core: Path) -> int:
     """Return the maximum number of memory sections that a core file of this size can describe.
 
     A section needs at least one page in the file: its 512 pages of struct pages, or the page table
@@ -77,7 +77,7 @@ def sections_with_pages(prog: Program) -> tuple[npt.NDArray[np.int64], Words]:
     width = sizeof(prog.type("struct mem_section"))
     per_root = prog["SECTIONS_PER_ROOT"].value_()
     highest = prog["__highest_present_section_nr"].value_()
-    if highest >= MOST_SECTIONS:
+    if highest >= MAX_SECTIONS:
         raise PageInspectError(f"this kernel claims a memory section number {highest:#x}", DAMAGED)
     firsts, found = [np.empty(0, np.int64)], [np.empty((0, width // 8), np.uint64)]
     for i, root in enumerate(_roots(prog, highest // per_root + 1)):
@@ -94,7 +94,7 @@ def _roots(prog: Program, n: int) -> list[int]:
     """Return the first `n` root pointers of mem_section; 0 is an unused root."""
     data = prog.read(prog["mem_section"].value_(), 8 * n)
     roots = np.frombuffer(data, np.uint64)
-    check_roots(roots)
+    check_section_roots(roots)
     return roots.tolist()
 
 
@@ -115,7 +115,7 @@ def _device_ranges(prog: Program) -> list[Range]:
     for pointer in {entry.value_() for _, entry in xa_for_each(array)}:
         pgmap = Object(prog, "struct dev_pagemap *", pointer)
         extent = pgmap.range.address_of_()
-        for i in range(min(pgmap.nr_range.value_(), _MOST_RANGES)):
+        for i in range(min(pgmap.nr_range.value_(), _MAX_RANGES)):
             start, last = extent[i].start.value_(), extent[i].end.value_()
             ranges.append((start >> PAGE_SHIFT, (last + 1) >> PAGE_SHIFT))
     return ranges

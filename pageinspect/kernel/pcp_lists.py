@@ -14,7 +14,7 @@ from ..model.memory_map import TRYLOCK, PcpLists
 
 # Real lists are shorter.
 _LONGEST_LIST = 1 << 20
-_MOST_PAGES = 256
+_MAX_PAGES = 256
 """Number of vmemmap pages that are cached while a list is followed: 1 MiB."""
 _POINTER = struct.Struct("<Q")
 
@@ -44,10 +44,10 @@ class PcpReader:
         pfns, orders, of_cpus = map(np.concatenate, zip(*self._found, strict=True))
         rows = np.lexsort((of_cpus, orders, pfns))
         # Remove duplicates: a circular damaged list is followed more than once around.
-        again = np.ones(len(rows) - 1 if len(rows) else 0, np.bool_)
+        duplicate = np.ones(len(rows) - 1 if len(rows) else 0, np.bool_)
         for column in (pfns, orders, of_cpus):
-            again &= np.diff(column[rows]) == 0
-        rows = np.delete(rows, np.flatnonzero(again))
+            duplicate &= np.diff(column[rows]) == 0
+        rows = np.delete(rows, np.flatnonzero(duplicate))
         return PcpLists(pfns[rows], orders[rows], of_cpus[rows], self._counted, self._whole)
 
     def _add(self, pfns: Iterable[int], orders: int | list[int], cpu: int) -> None:
@@ -97,12 +97,12 @@ class PcpReader:
         """
         layout, next_ = self._layout, head
         read: dict[int, bytes] = {}
-        passed = head
+        checkpoint = head
         for step in range(1, _LONGEST_LIST + 1):
             page = next_ & -PAGE_SIZE
             try:
                 if page not in read:
-                    if len(read) >= _MOST_PAGES:
+                    if len(read) >= _MAX_PAGES:
                         read.clear()
                     read[page] = self._prog.read(page, PAGE_SIZE)
                 (next_,) = _POINTER.unpack_from(read[page], next_ - page)
@@ -111,12 +111,12 @@ class PcpReader:
             if next_ == (head if end is None else end):
                 return
             pfn, rest = divmod(next_ - link - layout.vmemmap, layout.struct_size)
-            if rest or pfn < 0 or next_ == passed:
+            if rest or pfn < 0 or next_ == checkpoint:
                 break
             yield pfn, next_ - link
             # Brent's cycle detection: the interval between checkpoints doubles.
             if step & (step - 1) == 0:
-                passed = next_
+                checkpoint = next_
         self._whole = False
 
 

@@ -19,11 +19,11 @@ _PER_LEAF = LARGE_PAGE_SIZE // PAGE_SIZE
 
 
 class MissingStructureError(PageInspectError):
-    """This kernel lacks a structure that was to be read."""
+    """A structure that was to be read is missing in this kernel."""
 
 
 @contextlib.contextmanager
-def needed(structure: str) -> Iterator[None]:
+def require_structure(structure: str) -> Iterator[None]:
     """Raise MissingStructureError if a variable, type or member is missing."""
     try:
         yield
@@ -34,12 +34,12 @@ def needed(structure: str) -> Iterator[None]:
         ) from None
 
 
-def moved(address: int, by: int) -> int:
+def add_offset(address: int, by: int) -> int:
     """Return address + by, modulo 2^64: values from damaged memory must not raise errors."""
     return (address + by) % (1 << 64)
 
 
-def text_at(prog: Program, address: int, most: int) -> str:
+def read_string(prog: Program, address: int, most: int) -> str:
     """Return the string at an address, of at most `most` bytes. Raises FaultError."""
     return prog.read_c_string(address, max_size=most).decode("utf-8", "replace")
 
@@ -69,14 +69,14 @@ class ListWalk:
             self.whole = False
 
 
-def value_of(prog: Program, variable: str) -> int:
+def read_variable(prog: Program, variable: str) -> int:
     """Return the value of an integer variable; raises LookupError if missing, and FaultError."""
     number: Object = prog[variable]
     return int(number.value_())
 
 
-def pfns_of(tables: PageTables, pages: Pfns) -> tuple[Pfns, int]:
-    """Return the sorted distinct pfns of virtual page numbers, and how many pages are not mapped."""
+def mapped_pfns(tables: PageTables, pages: Pfns) -> tuple[Pfns, int]:
+    """Return the sorted distinct pfns of virtual page numbers, and the number of unmapped pages."""
     if not len(pages):
         return no_pfns(), 0
     pages = np.unique(pages)

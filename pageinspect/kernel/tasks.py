@@ -18,16 +18,16 @@ from ..host.progress import paced
 from ..model.arch import PAGE_SHIFT, SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.processes import Mm, Pfns, Process, Stack, Tasks
-from ..target.vmcoreinfo import MOST_SECTIONS
+from ..target.vmcoreinfo import MAX_SECTIONS
 from .members import Members
-from .mm_counters import COUNTED, KEPT_BACK, OTHERS, MmCounterReader
+from .mm_counters import OTHER_COUNTERS, RSS_COUNTERS, RSS_DELTAS, MmCounterReader
 from .name_paths import cgroup_path, file_path, memory_cgroup
 from .page_owners import UNREADABLE, page_offset_base
 
-_MOST_TASKS = 1 << 22
+_MAX_TASKS = 1 << 22
 """PID_MAX_LIMIT: the largest pid and the maximum number of threads."""
-_MOST_STACK_PAGES = 64
-_MOST_PFNS = MOST_SECTIONS * SECTION_PFNS
+_MAX_STACK_PAGES = 64
+_MAX_PFNS = MAX_SECTIONS * SECTION_PFNS
 _COMM = 16
 _PF_KTHREAD = 0x00200000
 _FORWARDS, _BACKWARDS = 0, 8
@@ -74,17 +74,19 @@ class _Reader:
             prog,
             "struct task_struct",
             *("pid", "tgid", "flags", "mm", "signal", "tasks", "thread_node", "comm"),
-            optional=("stack_vm_area", "cgroups", KEPT_BACK),
+            optional=("stack_vm_area", "cgroups", RSS_DELTAS),
         )
         self._signal = Members(prog, "struct signal_struct", "thread_head")
-        self._mm = Members(prog, "struct mm_struct", "pgd", COUNTED, optional=("exe_file", *OTHERS))
+        self._mm = Members(
+            prog, "struct mm_struct", "pgd", RSS_COUNTERS, optional=("exe_file", *OTHER_COUNTERS)
+        )
         self._area = Members(prog, "struct vm_struct", "pages", "nr_pages")
         self._counters = MmCounterReader(prog, self._mm, self.task)
         self._direct = page_offset_base(prog)
         self._head = prog["init_task"].address_ + self.task.at["tasks"]
-        self._left = _MOST_TASKS
+        self._left = _MAX_TASKS
         self._mm_numbers: dict[int, int] = {}
-        self._kept_back: dict[int, Counter[int]] = {}
+        self._rss_deltas: dict[int, Counter[int]] = {}
         self._paths: dict[int, str] = {}
         self._areas: set[int] = set()
         self.processes: list[Process] = []
@@ -105,7 +107,7 @@ class _Reader:
                 node = self._prog.read_u64(head + way)
                 while node not in seen and self._left:
                     data = self.task.read(node - link)
-                    if not 0 < self.task.of(data, "pid") <= _MOST_TASKS:
+                    if not 0 < self.task.of(data, "pid") <= _MAX_TASKS:
                         break
                     seen.add(node)
                     self._left -= 1
@@ -146,8 +148,8 @@ class _Reader:
         mm = self.task.of(thread, "mm")
         if not mm or self.task.of(thread, "flags") & _PF_KTHREAD:
             return 0
-        kept = self._kept_back.setdefault(mm, Counter())
-        kept.update(dict(enumerate(self._counters.kept_back(thread))))
+        kept = self._rss_deltas.setdefault(mm, Counter())
+        kept.update(dict(enumerate(self._counters.rss_deltas(thread))))
         return mm
 
     def _comm(self, task: bytes) -> str:
@@ -192,13 +194,13 @@ class _Reader:
     def _read_mm(self, address: int) -> Mm:
         try:
             data = self._mm.read(address)
-            kept = self._kept_back[address]
+            kept = self._rss_deltas[address]
             counters = self._counters.read(data, kept)
         except FaultError:
             self.unreadable += 1
             return Mm(address, -1, None, "")
         pfn = (self._mm.of(data, "pgd") - self._direct) >> PAGE_SHIFT
-        sound = 0 <= pfn < _MOST_PFNS
+        sound = 0 <= pfn < _MAX_PFNS
         return Mm(address, pfn if sound else -1, counters, self._exe(data))
 
     def add_idle_thread(self, cpu: int) -> None:
@@ -239,7 +241,7 @@ class _Reader:
         self._areas.add(area)
         try:
             data = self._area.read(area)
-            number = min(self._area.of(data, "nr_pages"), _MOST_STACK_PAGES)
+            number = min(self._area.of(data, "nr_pages"), _MAX_STACK_PAGES)
             pages = self._prog.read(self._area.of(data, "pages"), 8 * number)
         except FaultError:
             self.unreadable += 1
@@ -250,7 +252,7 @@ class _Reader:
         """Return the pfns of struct page addresses; invalid ones are counted and left out."""
         offsets = pages - np.uint64(self._layout.vmemmap)
         pfns, rest = np.divmod(offsets, np.uint64(self._layout.struct_size))
-        sound = (rest == 0) & (pfns < np.uint64(_MOST_PFNS))
+        sound = (rest == 0) & (pfns < np.uint64(_MAX_PFNS))
         self.unreadable += int(np.count_nonzero(~sound))
         found: Pfns = pfns[sound].astype(np.int64)
         return found

@@ -16,13 +16,13 @@ from ..model.kernel_memory import (
     no_pfns,
 )
 from ..model.layout import PageLayout
-from ..target.vmcoreinfo import MOST_SECTIONS
-from .structures import moved, needed, value_of
+from ..target.vmcoreinfo import MAX_SECTIONS
+from .structures import add_offset, read_variable, require_structure
 
-_MOST_NODES = 1 << 10
+_MAX_NODES = 1 << 10
 """Maximum number of vmap_nodes; the kernel has at most 128."""
-_MOST_AREAS = 1 << 22
-_MOST_PAGES = 1 << 27
+_MAX_AREAS = 1 << 22
+_MAX_PAGES = 1 << 27
 """Maximum number of pages in all areas: 512 GiB of memory."""
 _AT_ONCE = 1 << 17
 """Number of pointers that are read at once: 1 MiB."""
@@ -34,7 +34,7 @@ def read_vmap_areas(prog: Program, layout: PageLayout) -> VmapAreas:
     Areas without a struct vm_struct are left out: those of vm_map_ram(), which own no pages, and
     freed areas that are not purged yet.
     """
-    with needed("tree of vmalloc areas"):
+    with require_structure("tree of vmalloc areas"):
         types = _Types(prog.type("struct vmap_area"), prog.type("struct vm_struct"))
         reader = _Reader(prog, layout, types)
         roots = _roots(prog, reader)
@@ -56,15 +56,15 @@ def _roots(prog: Program, reader: "_Reader") -> list[int]:
     except LookupError:
         return [prog["vmap_area_root"].address_]
     try:
-        number, first = value_of(prog, "nr_vmap_nodes"), nodes[0].busy.root.address_
+        number, first = read_variable(prog, "nr_vmap_nodes"), nodes[0].busy.root.address_
         second = nodes[1].busy.root.address_
     except FaultError:
         reader.missed()
         return []
-    if not 0 < number <= _MOST_NODES:
+    if not 0 < number <= _MAX_NODES:
         reader.missed()
         return []
-    return [moved(first, i * (second - first)) for i in range(number)]
+    return [add_offset(first, i * (second - first)) for i in range(number)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,12 @@ class _Reader:
             node = waiting.pop()
             if not node:
                 continue
-            if node in self._seen or len(self._seen) >= _MOST_AREAS:
+            if node in self._seen or len(self._seen) >= _MAX_AREAS:
                 self.whole = False
                 continue
             self._seen.add(node)
             try:
-                area = Object(self.prog, self.types.area, address=moved(node, -link)).read_()
+                area = Object(self.prog, self.types.area, address=add_offset(node, -link)).read_()
             except (FaultError, ValueError):
                 self.missed()
                 continue
@@ -125,7 +125,7 @@ class _Reader:
             return
         start, end, flags = area.va_start.value_(), area.va_end.value_(), vm.flags.value_()
         n = _owned(vm, flags)
-        if n > max(end - start, 0) >> PAGE_SHIFT or self._pages + n > _MOST_PAGES:
+        if n > max(end - start, 0) >> PAGE_SHIFT or self._pages + n > _MAX_PAGES:
             self.missed()
             n = 0
         self._pages += n
@@ -137,7 +137,7 @@ class _Reader:
         if not n:
             return no_pfns()
         parts = [
-            self._pfns_at_once(moved(address, 8 * at), min(_AT_ONCE, n - at))
+            self._pfns_at_once(add_offset(address, 8 * at), min(_AT_ONCE, n - at))
             for at in range(0, n, _AT_ONCE)
         ]
         pfns = np.concatenate(parts)
@@ -151,7 +151,7 @@ class _Reader:
             return np.full(n, -1, np.int64)
         words, vmemmap = np.frombuffer(data, np.uint64), np.uint64(self.layout.vmemmap)
         pfns, rest = np.divmod(words - vmemmap, np.uint64(self.layout.struct_size))
-        most = np.uint64(MOST_SECTIONS * SECTION_PFNS)
+        most = np.uint64(MAX_SECTIONS * SECTION_PFNS)
         wrong = (words < vmemmap) | (rest != 0) | (pfns >= most)
         found: Pfns = pfns.astype(np.int64)
         found[wrong] = -1

@@ -28,7 +28,7 @@ ADDRESSES_OF_KERNEL = 1 << 63
 KERNEL_HALF = {4: 0xFFFF800000000000, 5: 0xFF00000000000000}
 """The lowest kernel address, by the number of page table levels."""
 COMPOUND_MASKS = 0xFFFFFF0000000000
-"""compound_info of a tail is a mask if it is at or above this: no struct page has such an address."""
+"""compound_info of a tail is a mask from this value up: no struct page has such an address."""
 
 TABLE_ENTRIES = 512
 """Entries per page table, 8 bytes each."""

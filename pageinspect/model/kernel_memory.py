@@ -1,7 +1,7 @@
 """Kernel structures that describe memory: vmalloc areas, percpu chunks, resources, modules.
 
-Common fields: `whole` is False if a list was not followed to its end; `unreadable` counts items that
-could not be read or are invalid. Names are untrusted text of bounded length.
+Common fields: `whole` is False if a list was not followed to its end; `unreadable` counts items
+that could not be read or are invalid. Names are untrusted text of bounded length.
 """
 
 from dataclasses import dataclass, field
@@ -136,7 +136,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The resources of physical memory, in the order of /proc/iomem: a parent, then its children."""
+    """The resources of physical memory in the order of /proc/iomem: a parent, then its children."""
 
     resources: tuple[Resource, ...] = ()
     whole: bool = True

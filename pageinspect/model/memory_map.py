@@ -72,7 +72,7 @@ class MemoryMap:
         """Return the name of a zone by its number in page flags."""
         return self.zone_names[number] if number < len(self.zone_names) else f"zone {number}"
 
-    def no_zone(self, number: int) -> str:
+    def explain_zone_number(self, number: int) -> str:
         """Return a sentence that explains an invalid zone number; "" for a valid one.
 
         The kernel's init_reserved_page(), later __init_page_from_nid(), searches the zone that

@@ -1,8 +1,8 @@
 """Schemes: how a kernel encodes page types in the page_type word.
 
 The word overlays `_mapcount`. In every scheme, -1 means no type and not mapped. Since Linux kernel
-commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") (in v4.18), a type is a cleared bit of
-a word whose other bits are set. Since Linux kernel commit 4ffca5a96678 ("mm: support only one
+commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") (in v4.18), a type is a cleared bit
+of a word whose other bits are set. Since Linux kernel commit 4ffca5a96678 ("mm: support only one
 page_type per page") (in v6.12), it is the value of the top byte.
 
 Both are decoded alike: `slot = ((word ^ invert) >> shift) & 0xff` if `word & base == base`.
@@ -84,7 +84,7 @@ class Scheme(Protocol):
         """Return the scheme's words from the 64-bit words that contain byte `offset`, (n,)."""
 
     def reduced(self, words: Any) -> Any:
-        """Return words without the bits that no other method reads: equal ones are decoded alike."""
+        """Return words without the bits that no other method reads; equal ones decode alike."""
 
     def reduced_from(self) -> tuple[int, bool]:
         """Return the mask of the bits that reduced() reads, and whether it tests a word for 0."""

@@ -61,7 +61,7 @@ def check_no_unit(text: str, *numbers: str) -> None:
         )
 
 
-def check_forms(texts: Iterable[str]) -> None:
+def check_syntax(texts: Iterable[str]) -> None:
     """Raise UsageError for texts that are not ranges of any kernel."""
     for text in texts:
         if not text.startswith(_NAMED):

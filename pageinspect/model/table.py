@@ -78,7 +78,7 @@ class Column:
     blank: str = ""
     """The text of absent cells for people."""
     width: int | None = None
-    """Width in characters for streamed rows: longer text is cut, numbers are not. 0 is unlimited."""
+    """Width in characters of streamed rows: longer text is cut, numbers are not. 0 is unlimited."""
     machines: bool = False
     """Only in machine-readable formats."""
     below: bool = False
@@ -96,7 +96,7 @@ class Column:
         return self.dtype in ("int64", "uint64", "float64")
 
     def for_people(self) -> Callable[[Cell], str]:
-        """Return a function that formats a cell for people; it does not escape control characters."""
+        """Return a function that formats a cell for people, without escaping control characters."""
         show, blank = self.show or self.in_one_cell() or _SHOWN.get(self.unit, str), self.blank
         if not self.absent:
             return show
@@ -190,7 +190,7 @@ def _picker(places: Sequence[int]) -> Callable[[Row], Row]:
 def joined(tables: Sequence[Table]) -> Table:
     """Return one table with the rows of all, with the name of the table in the first column.
 
-    It has the columns of all tables, by key. Cells of columns that a table lacks are not applicable.
+    It has the columns of all tables, by key. Cells of columns that a table lacks are NOT_APPLICABLE.
     """
     columns = {column.key: column for table in tables for column in table.columns}
     every = tuple(replace(c, absent=(*c.absent, Absent.NOT_APPLICABLE)) for c in columns.values())

@@ -21,7 +21,7 @@ from ..errors import PageInspectError
 from ..model.arch import ADDRESSES_OF_KERNEL, PAGE_SIZE
 from ..model.ranges import Range
 from . import core_formats, vmcoreinfo
-from .drgn_log import quiet
+from .drgn_log import suppress_log
 from .page_tables import PageTables, encryption_mask
 
 _TOP = 1 << 64
@@ -31,24 +31,24 @@ class NoVmcoreinfoError(PageInspectError):
     """A core of a machine that has no VMCOREINFO."""
 
 
-def attach(prog: Program, opened: core_formats.Opened, path: Path) -> None:
+def attach(prog: Program, opened: core_formats.PreparedCore, path: Path) -> None:
     """Attach a core to `prog`; `path` is its name in errors. Raises PageInspectError."""
     # drgn closes the descriptor that it is given.
     again = opened.source if isinstance(opened.source, Path) else os.dup(opened.source)
     _set_core(prog, opened.source, path)
-    info = vmcoreinfo.of(prog)
+    info = vmcoreinfo.of_program(prog)
     headers = opened.headers
-    if not info and headers is not None and headers.of_machine:
+    if not info and headers is not None and headers.is_machine_memory:
         raise _without_vmcoreinfo(path)
     if opened.absent:
         within = Program()
         _set_core(within, again, path)
-        memory = _Without(within, opened.absent)
+        memory = _PresentPages(within, opened.absent)
         prog.add_memory_segment(0, _TOP - 1, memory.read, physical=True)
     elif not isinstance(again, Path):
         os.close(again)
-    if headers is not None and headers.hides:
-        _uncover(prog, headers, path)
+    if headers is not None and headers.has_hidden_bytes:
+        _prefer_bytes_in_file(prog, headers, path)
     encrypts = headers is not None and encryption_mask(info) != 0
     if (opened.absent or encrypts) and "SYMBOL(swapper_pg_dir)" in info:
         tables = PageTables(prog, info)
@@ -59,7 +59,7 @@ def attach(prog: Program, opened: core_formats.Opened, path: Path) -> None:
 def _set_core(prog: Program, source: Path | int, path: Path) -> None:
     try:
         # PreparedCore.notes has this warning already.
-        with quiet("flattened"):
+        with suppress_log("flattened"):
             prog.set_core_dump(source)
     except MemoryError:
         raise
@@ -77,7 +77,7 @@ def _without_vmcoreinfo(path: Path) -> NoVmcoreinfoError:
     return NoVmcoreinfoError(f"{path} lacks VMCOREINFO", core_formats.NO_VMCOREINFO_HINT)
 
 
-class _Without:
+class _PresentPages:
     """The physical memory of a kdump: a read of a missing page raises FaultError."""
 
     def __init__(self, prog: Program, absent: Sequence[Range]) -> None:
@@ -96,7 +96,7 @@ class _Without:
         return self._prog.read(address, count, physical=True)
 
 
-def _uncover(prog: Program, headers: core_formats.elf.Headers, path: Path) -> None:
+def _prefer_bytes_in_file(prog: Program, headers: core_formats.elf.Headers, path: Path) -> None:
     """Add a memory segment for all bytes in the file, so that empty segments do not hide them."""
     file = _File(path)
     for segment in headers.held(path.stat().st_size):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet(about: str = "") -> Iterator[None]:
+def suppress_log(about: str = "") -> Iterator[None]:
     """Suppress drgn's log messages that contain `about`: pageinspect reports these itself."""
 
     def keep(record: logging.LogRecord) -> bool:

@@ -11,15 +11,15 @@ from drgn import BadDataError, FaultError, Platform, Program, ProgramFlags
 
 from ..errors import PageInspectError, UsageError
 from ..host import capabilities
-from ..host.files import only_ours
+from ..host.files import is_trusted
 from ..model import arch
 from ..model.provenance import Guest, Provenance, Symbols
 from ..units import printable
 from . import core_formats, core_memory, kcore, vmcoreinfo, vmcoreinfo_search
 from .debug_info import has_debug_info
 from .platform import ARCHITECTURE
-from .symbols import Answers, finders
-from .symbols.sources import Given, attach_symbols
+from .symbols import SymbolCache, finders
+from .symbols.sources import SymbolOptions, attach_symbols
 
 Registers = Mapping[int, tuple[int, int]]
 """(program counter, stack pointer) of each CPU, by CPU number."""
@@ -33,21 +33,21 @@ class Target:
     provenance: Provenance
     vmcoreinfo: dict[str, str]
     """The lines of VMCOREINFO by key."""
-    answers: tuple[Answers, ...] = ()
+    symbol_caches: tuple[SymbolCache, ...] = ()
     """Results of lookups in the kernel's BTF and symbols, to be saved for later runs."""
     registers: Callable[[], Registers] | None = None
     """Reads the registers of a guest. None for a core: drgn has them."""
     core: Path | None = None
     """The path of the core as the user gave it."""
 
-    def keep_answers(self, source: Path | None) -> None:
+    def save_symbol_caches(self, source: Path | None) -> None:
         """Save the symbol caches of the core or guest socket `source`; None is the running kernel.
 
         Nothing is saved if another user can change or replace `source`.
         """
-        if source is None or only_ours(source):
-            for answers in self.answers:
-                answers.save()
+        if source is None or is_trusted(source):
+            for cache in self.symbol_caches:
+                cache.save()
 
 
 def _check_readable(path: Path, what: str) -> None:
@@ -71,8 +71,8 @@ def _check_readable(path: Path, what: str) -> None:
         )
 
 
-def _open_core(prog: Program, path: Path) -> tuple[Program, core_formats.Opened]:
-    """Open a core; return the Program that reads it (`prog` or a new one), and the core's format."""
+def _open_core(prog: Program, path: Path) -> tuple[Program, core_formats.PreparedCore]:
+    """Open a core; return the Program that reads it, `prog` or a new one, and the PreparedCore."""
     _check_readable(path, "core")
     opened = core_formats.prepare(path)
     try:
@@ -92,7 +92,7 @@ def _open_core(prog: Program, path: Path) -> tuple[Program, core_formats.Opened]
     return prog, opened
 
 
-def _opened_with(path: Path, opened: core_formats.Opened, text: str) -> Program:
+def _opened_with(path: Path, opened: core_formats.PreparedCore, text: str) -> Program:
     """Return a Program that reads an ELF core with `text` as its VMCOREINFO."""
     prog = Program(vmcoreinfo=text)
     prog.set_enabled_debug_info_finders([])
@@ -105,10 +105,10 @@ def _check_architecture(prog: Program, path: Path) -> None:
     platform = prog.platform
     if platform is None or platform.arch != ARCHITECTURE:
         name = "an unknown architecture" if platform is None else platform.arch.name.lower()
-        raise other_architecture(path, name)
+        raise unsupported_architecture(path, name)
 
 
-def other_architecture(path: Path, name: str) -> PageInspectError:
+def unsupported_architecture(path: Path, name: str) -> PageInspectError:
     """Return the error for a core or guest of another architecture."""
     return PageInspectError(
         f"{path} is of {name}", f"pageinspect reads {arch.NAME} kernels only, 64-bit ones"
@@ -146,13 +146,13 @@ def core_path(target: Target) -> Path | None:
     return None if path is None else Path(path)
 
 
-def adopt_program(prog: Program) -> Target:
+def target_from_program(prog: Program) -> Target:
     """Return the target of a drgn Program that is already open, such as the one of drgn's prompt.
 
     Types come from the Program, or from the kernel itself if the Program has no struct page. Raises
     PageInspectError.
     """
-    info = vmcoreinfo.of(prog)
+    info = vmcoreinfo.of_program(prog)
     if not info:
         raise PageInspectError(
             "this drgn Program has no Linux kernel open", "open a kernel: drgn -k, or drgn -c CORE"
@@ -166,15 +166,17 @@ def adopt_program(prog: Program) -> Target:
     try:
         prog.type("struct page")
     except LookupError:
-        return target_of(prog, Given(), source)
+        return target_of(prog, SymbolOptions(), source)
     release = info.get("OSRELEASE", "unknown")
     # attach_btf() or the drgn plugin has set it.
-    answers = None if has_debug_info(prog) else prog.config.get(finders.CONFIG)
-    symbols: Symbols = "dwarf" if answers is None else "btf"
-    return Target(prog, Provenance(release, source, symbols), info, answers or ())
+    caches = None if has_debug_info(prog) else prog.config.get(finders.CONFIG)
+    symbols: Symbols = "dwarf" if caches is None else "btf"
+    return Target(prog, Provenance(release, source, symbols), info, caches or ())
 
 
-def new_program(given: Given, *, live: bool, platform: Platform | None = None) -> Program:
+def create_program(
+    given: SymbolOptions, *, live: bool, platform: Platform | None = None
+) -> Program:
     """Check the options, and return a drgn Program that has nothing open yet.
 
     `platform` is needed where drgn does not open a file itself (a guest). Raises PageInspectError
@@ -223,23 +225,23 @@ def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
         )
 
 
-def open_target(core: Path | None = None, given: Given | Path | None = None) -> Target:
+def open_target(core: Path | None = None, given: SymbolOptions | Path | None = None) -> Target:
     """Open the core `core`, or the running kernel if it is None or /proc/kcore.
 
     Types come from `given` (a path is that of a vmlinux), else from the kernel itself: no folder is
     searched and nothing is downloaded. Raises PageInspectError.
     """
-    if not isinstance(given, Given):
-        given = Given(vmlinux=given)
+    if not isinstance(given, SymbolOptions):
+        given = SymbolOptions(vmlinux=given)
     if core is not None and kcore.is_kcore(core):
         core = None
-    prog = new_program(given, live=core is None)
+    prog = create_program(given, live=core is None)
     if core is None:
         _open_live(prog)
-        opened = core_formats.Opened(kcore.PATH)
+        opened = core_formats.PreparedCore(kcore.PATH)
     else:
         prog, opened = _open_core(prog, core)
-    if not vmcoreinfo.of(prog):
+    if not vmcoreinfo.of_program(prog):
         raise PageInspectError(
             f"{core or kcore.PATH} is not a kernel core, or lacks VMCOREINFO",
             core_formats.NO_VMCOREINFO_HINT,
@@ -253,7 +255,7 @@ def open_target(core: Path | None = None, given: Given | Path | None = None) -> 
 
 def target_of(
     prog: Program,
-    given: Given,
+    given: SymbolOptions,
     source: Literal["live", "core"] | Guest,
     notes: tuple[str, ...] = (),
 ) -> Target:
@@ -261,11 +263,11 @@ def target_of(
 
     `notes` are sentences for the user. Raises PageInspectError.
     """
-    info = vmcoreinfo.of(prog)
+    info = vmcoreinfo.of_program(prog)
     if given.vmcoreinfo is not None:
         _check_same_boot(prog, info, given.vmcoreinfo)
-    symbols, because, answers = attach_symbols(prog, info, given, live=source == "live")
+    symbols, because, caches = attach_symbols(prog, info, given, live=source == "live")
     release = info.get("OSRELEASE", "unknown")
     guest = source if isinstance(source, Guest) else None
     kind: Literal["live", "core", "qemu"] = "qemu" if isinstance(source, Guest) else source
-    return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info, answers)
+    return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info, caches)

@@ -18,7 +18,7 @@ Table = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 _PER_LEAF = LARGE_PAGE_SIZE // PAGE_SIZE
-_MOST_TABLES = 16
+_MAX_TABLES = 16
 _PRESENT, _HUGE = 1, 1 << 7
 _ADDRESS = 0x000FFFFFFFFFF000
 _IMAGE = 0xFFFFFFFF80000000
@@ -113,7 +113,7 @@ class PageTables:
         """Return a page table, (512,) uint64. The last few tables are cached."""
         table = self._tables.get(address)
         if table is None:
-            if len(self._tables) >= _MOST_TABLES:
+            if len(self._tables) >= _MAX_TABLES:
                 self._tables.clear()
             table = np.frombuffer(self._prog.read(address, PAGE_SIZE, physical=physical), np.uint64)
             self._tables[address] = table

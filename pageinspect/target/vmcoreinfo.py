@@ -15,7 +15,7 @@ from drgn import FaultError, Program
 from ..errors import PageInspectError
 from ..host.files import read_whole
 from ..model.arch import KERNEL_HALF
-from .core_formats.limits import MOST_VMCOREINFO
+from .core_formats.limits import MAX_VMCOREINFO
 
 Info = Mapping[str, str]
 
@@ -32,7 +32,7 @@ _FORMS = {
     "LENGTH": _SMALL,
     "PAGESIZE": _SMALL,
 }
-MOST_SECTIONS = 1 << 25
+MAX_SECTIONS = 1 << 25
 """The number of memory sections in physical addresses of 52 bits."""
 DAMAGED = "the core is damaged or cut off: compare its size and checksum with the original"
 _FLAGS = 0xFFF
@@ -50,7 +50,7 @@ def parse(text: str) -> dict[str, str]:
     }
 
 
-def of(prog: Program) -> dict[str, str]:
+def of_program(prog: Program) -> dict[str, str]:
     """Return the VMCOREINFO of a Program by key; empty if it has none."""
     try:
         text = prog["VMCOREINFO"].string_().decode("ascii", "replace")
@@ -65,7 +65,7 @@ def read_file(path: Path) -> str:
     Raises PageInspectError if the file has neither.
     """
     try:
-        data = read_whole(path, MOST_VMCOREINFO)
+        data = read_whole(path, MAX_VMCOREINFO)
     except OSError as error:
         raise PageInspectError(
             f"cannot read {path}: {error.strerror}", "check the path of the VMCOREINFO"
@@ -124,7 +124,7 @@ def release_address(info: Info) -> int:
     return name + 2 * 65
 
 
-def check_roots(roots: npt.NDArray[np.uint64]) -> None:
+def check_section_roots(roots: npt.NDArray[np.uint64]) -> None:
     """Raise PageInspectError if two root pointers of mem_section are equal; 0 is an unused root."""
     used = roots[roots != 0]
     if len(np.unique(used)) < len(used):
@@ -162,11 +162,11 @@ def sections(prog: Program, info: Info) -> tuple[list[int], int]:
     if page_size > _LARGEST_PAGE or width % 8 or where % 8 or not where < width <= page_size:
         raise contradiction(f"section_mem_map at {where} of {width} bytes")
     per_root, length = page_size // width, int(lookup(info, "LENGTH(mem_section)"))
-    if length * per_root > MOST_SECTIONS:
+    if length * per_root > MAX_SECTIONS:
         raise contradiction(f"{length} parts of mem_section")
     try:
         roots = np.frombuffer(prog.read(symbol(info, "mem_section"), 8 * length), np.uint64)
-        check_roots(roots)
+        check_section_roots(roots)
         present = np.flatnonzero(roots)
         data = b"".join(prog.read(int(roots[i]), per_root * width) for i in present)
     except FaultError as error:

@@ -14,16 +14,16 @@ from pathlib import Path
 from drgn import BadDataError, FaultError, Program
 
 from ..errors import PageInspectError
-from ..host.progress import getting_on
+from ..host.progress import note_progress
 from ..model.arch import PAGE_SIZE
 from . import vmcoreinfo
 from .core_formats import elf
 from .page_tables import PageTables, encryption_mask
 
 _BEGIN = b"OSRELEASE="
-_MOST_BYTES = 8192
+_MAX_BYTES = 8192
 _PIECE = 256 << 20
-_MOST_TEXTS = 256
+_MAX_TEXTS = 256
 _NAME_BYTES = 65
 _QEMU = b"QEMU"
 _CR3_AT = 416
@@ -49,7 +49,7 @@ def find(
     texts = list(dict.fromkeys(_texts(path)))
     there, running = [], []
     for text in texts:
-        getting_on()
+        note_progress()
         info = vmcoreinfo.parse(text)
         try:
             prog = opened_with(text)
@@ -79,11 +79,11 @@ def _texts(path: Path) -> Iterator[str]:
         memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         found, size = 0, len(memory)
         for start in range(0, size, _PIECE):
-            getting_on()
+            note_progress()
             end = min(start + _PIECE + len(_BEGIN) - 1, size)
             at = memory.find(_BEGIN, start, end)
-            while at >= 0 and found < _MOST_TEXTS:
-                text = memory[at : at + _MOST_BYTES].split(b"\0", 1)[0]
+            while at >= 0 and found < _MAX_TEXTS:
+                text = memory[at : at + _MAX_BYTES].split(b"\0", 1)[0]
                 if b"\nPAGESIZE=" in text and b"\nSYMBOL(swapper_pg_dir)=" in text:
                     found += 1
                     yield text.decode("ascii", "replace")

@@ -66,7 +66,7 @@ class MappedVmemmap:
             data = data.copy()
         return data.view(np.uint64).reshape(n, size // 8)
 
-    def give_back(self) -> None:
+    def drop_cached_pages(self) -> None:
         """Unmap touched pages: page cache counts as memory of this process while it is mapped."""
         self._map.madvise(mmap.MADV_DONTNEED)
 

@@ -22,15 +22,15 @@ class KdumpfileMappings:
         self._since = 0
         self._any = True
 
-    def passed(self, size: int) -> None:
+    def note_read(self, size: int) -> None:
         """Note that `size` bytes of memory were read and processed."""
         self._since += size
         if self._any and self._since >= _EVERY:
             self._since = 0
             # A plain ELF core has no such mappings: do not look again.
-            self._any = self._give_back()
+            self._any = self._drop_cached_pages()
 
-    def _give_back(self) -> bool:
+    def _drop_cached_pages(self) -> bool:
         """Unmap the pages of all mappings, and return whether there are any mappings."""
         import ctypes
 

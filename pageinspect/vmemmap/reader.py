@@ -13,7 +13,7 @@ from ..model.ranges import Range, intersect
 from ..target.page_tables import PageTables
 from .elf_mmap import MappedVmemmap
 
-_MOST_HEADS = 64
+_MAX_HEADS = 64
 """Heads outside a batch that are read at most: one folio can extend into it, more are damage."""
 
 # OSError: the disk with the core has a bad block, or the guest has ended.
@@ -133,12 +133,12 @@ def read_folio_heads(prog: Program, layout: PageLayout, pfns: npt.NDArray[np.int
     """Read the first two struct pages of the folios whose heads are at `pfns`.
 
     Used for heads of gigantic folios, which may be outside the batch of their tails. Zeros are
-    returned for unreadable struct pages, for folios after the first _MOST_HEADS, and for struct
+    returned for unreadable struct pages, for folios after the first _MAX_HEADS, and for struct
     pages beyond the end of the head's memory section.
     """
     words = np.zeros((len(pfns), 2, layout.struct_size // 8), np.uint64)
     readable = np.ones((len(pfns), 2), np.bool_)
-    for i, pfn in enumerate(pfns[:_MOST_HEADS].tolist()):
+    for i, pfn in enumerate(pfns[:_MAX_HEADS].tolist()):
         n = min(2, SECTION_PFNS - pfn % SECTION_PFNS)
         words[i, :n], mask = _read(prog, layout, pfn, n)
         if mask is not None:

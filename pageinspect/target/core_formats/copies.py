@@ -32,7 +32,7 @@ class Copy:
 
 
 @contextlib.contextmanager
-def copied(path: Path, file: IO[bytes], what: str, *, is_flat: bool) -> Iterator[Copy]:
+def temporary_copy(path: Path, file: IO[bytes], what: str, *, is_flat: bool) -> Iterator[Copy]:
     """Give a copy of a core; with `is_flat` it is rearranged, up to where the file is cut off.
 
     `what` is the reason for the copy, used in errors. Raises FlattenedError, and PageInspectError

@@ -35,8 +35,8 @@ _SH_INFO = 44
 _MANY = 0xFFFF
 _INCOMPLETE = 1
 """DUMP_ELF_INCOMPLETE, a bit of e_flags that makedumpfile sets."""
-_MOST_SEGMENTS = 1 << 22
-_MOST_AT_ONCE = 256 << 20
+_MAX_SEGMENTS = 1 << 22
+_MAX_AT_ONCE = 256 << 20
 _NOTE_HEADER = struct.Struct("<III")
 _BEYOND = np.uint64(1 << 52)
 """Above every physical address. Segments without one have -1."""
@@ -79,12 +79,12 @@ class Headers:
         return max(ends.tolist(), default=0)
 
     @property
-    def of_machine(self) -> bool:
-        """Whether this is the memory of a machine. A core of a process has no physical addresses."""
+    def is_machine_memory(self) -> bool:
+        """Whether this is a machine's memory: a core of a process has no physical addresses."""
         return bool(self.segments["physical"].any() or not self.segments["virtual"].any())
 
     @property
-    def hides(self) -> bool:
+    def has_hidden_bytes(self) -> bool:
         """Whether one segment has bytes that another one omits: drgn may not find these bytes."""
         physical = self.segments[self.segments["physical"] < _BEYOND]
         empty, full = (
@@ -130,13 +130,13 @@ def read_headers(file: IO[bytes]) -> Headers | None:
         # PN_XNUM: sh_info of the first section header has the number.
         section = _at(file, sections, _SECTION_BYTES)
         (count,) = struct.unpack_from("<I", section, _SH_INFO)
-    if width != _SEGMENT.itemsize or count > _MOST_SEGMENTS:
+    if width != _SEGMENT.itemsize or count > _MAX_SEGMENTS:
         raise ElfError("has a header that makes no sense")
     table = np.frombuffer(_at(file, offset, count * width), _SEGMENT)
-    of_notes = table[table["type"] == NOTE]
-    if problem := excess(0, sum(of_notes["held"].tolist())):
+    note_rows = table[table["type"] == NOTE]
+    if problem := excess(0, sum(note_rows["held"].tolist())):
         raise ElfError(problem)
-    data = b"".join(_at(file, int(row["offset"]), int(row["held"])) for row in of_notes)
+    data = b"".join(_at(file, int(row["offset"]), int(row["held"])) for row in note_rows)
     longest = max((len(text) for name, _, text in notes(data) if name == b"VMCOREINFO"), default=0)
     if problem := excess(longest, 0):
         raise ElfError(problem)
@@ -144,7 +144,7 @@ def read_headers(file: IO[bytes]) -> Headers | None:
 
 
 def _at(file: IO[bytes], offset: int, size: int) -> bytes:
-    if size > _MOST_AT_ONCE or offset >= 1 << 63:
+    if size > _MAX_AT_ONCE or offset >= 1 << 63:
         raise ElfError("has a header that makes no sense")
     file.seek(offset)
     data = file.read(size)

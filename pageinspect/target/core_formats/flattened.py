@@ -19,11 +19,11 @@ _START = 4096
 _END_MARK = struct.pack(">qq", -1, -1)
 _PIECE = struct.Struct(">qq")
 _END = -1
-_MOST_AT_ONCE = 1 << 20
+_MAX_AT_ONCE = 1 << 20
 _FIRST = 8
 _BLOCK = 4096
 _SLACK = 64 << 20
-_MOST_SPREAD = 1024
+_MAX_SPREAD = 1024
 """A piece may end at most this many times the bytes received so far from the start."""
 
 
@@ -52,7 +52,7 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         if offset < 0 or size <= 0:
             raise FlattenedError("has a piece with an invalid offset or size")
         while size:
-            data = source.read(min(size, _MOST_AT_ONCE))
+            data = source.read(min(size, _MAX_AT_ONCE))
             if not data:
                 raise CutOffError("is cut off")
             yield offset, data
@@ -97,7 +97,7 @@ def _bounded(parts: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         given += len(data)
         blocks += (end - 1) // _BLOCK + 1 - first - (blocks > 0 and first == last)
         last = (end - 1) // _BLOCK
-        if blocks * _BLOCK > 2 * given + _SLACK or end > _MOST_SPREAD * (given + _SLACK):
+        if blocks * _BLOCK > 2 * given + _SLACK or end > _MAX_SPREAD * (given + _SLACK):
             raise FlattenedError("has pieces that are scattered over far more space than they fill")
         yield offset, data
 

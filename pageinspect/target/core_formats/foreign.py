@@ -89,7 +89,7 @@ MAGICS: tuple[tuple[int, bytes, str, str], ...] = (
 )
 """(offset, bytes at this offset, what the file is, hint)."""
 
-ENOUGH = 8192
+HEADER_BYTES = 8192
 """Bytes from the start of the file that explain() examines."""
 
 _KINDS = {1: "an object file or a module", 2: "a program or a vmlinux", 3: "a program or a library"}
@@ -101,7 +101,7 @@ _BOOT_MAGIC_AT = 514
 def explain(start: bytes) -> tuple[str, str] | None:
     """Return what kind of file this is, and a hint, if it is not a core; None if it may be one.
 
-    `start` are its first ENOUGH bytes, or all of a shorter file.
+    `start` are its first HEADER_BYTES bytes, or all of a shorter file.
     """
     if not start:
         return "is empty", "was the disk full when the core was copied?"

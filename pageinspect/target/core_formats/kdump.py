@@ -19,7 +19,7 @@ from ...model.arch import PAGE_SIZE
 from ...model.ranges import Range, merge
 from .limits import excess
 
-ENOUGH = 8192
+HEADER_BYTES = 8192
 """Bytes from the start of the file that parse() examines."""
 
 _SIGNATURE = b"KDUMP   "
@@ -36,7 +36,7 @@ _INCOMPLETE = 8
 _SUB_HEADER = struct.Struct("<qiiQQQQ")
 _NOTE_SIZES = struct.Struct("<40xQ8xQ8xQ")
 """Sizes in the sub header: of VMCOREINFO, of all notes, of the list of erased data."""
-_MOST_PFN_AT = 96
+_MAX_PFN_AT = 96
 """Offset of max_mapnr_64 in the sub header, from header version 6 on."""
 _DESCRIPTOR = np.dtype(
     [("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")]
@@ -46,7 +46,7 @@ _BITMAP_PIECE = 1 << 17
 _SHARED = 1 << 16
 """The shared contents of all zero pages are within this many bytes from the start of the data."""
 
-_MOST_RUNS = 1 << 20
+_MAX_RUNS = 1 << 20
 """The largest number of runs of absent pages: they are kept as Python integers."""
 _BEYOND = 1 << 62
 """Above every offset in a file."""
@@ -82,7 +82,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class PresentBytes:
     """The byte ranges of a dump that are present in a file: sorted, disjoint, `ends` exclusive."""
 
     starts: Offsets
@@ -96,10 +96,10 @@ class Present:
         return (which >= 0) & (offsets + sizes <= self.ends[which])
 
 
-def present(pieces: list[Range]) -> Present:
+def present_bytes(pieces: list[Range]) -> PresentBytes:
     """Return the byte ranges of a file with these (start, end) pieces, in any order."""
     places = np.array(merge(pieces), np.int64).reshape(-1, 2)
-    return Present(places[:, 0], places[:, 1])
+    return PresentBytes(places[:, 0], places[:, 1])
 
 
 def machine(start: bytes) -> str | None:
@@ -109,7 +109,7 @@ def machine(start: bytes) -> str | None:
     """
     if not start.startswith(_SIGNATURE):
         return None
-    if len(start) < ENOUGH:
+    if len(start) < HEADER_BYTES:
         raise KdumpError("is cut off in its headers")
     at = _NAMES["machine"]
     return start[at : at + _NAME_BYTES].partition(b"\0")[0].decode("ascii", "replace")
@@ -131,7 +131,7 @@ def parse(start: bytes) -> Header | None:
     _, _, split, _, _, offset, size = _SUB_HEADER.unpack_from(start, block_size)
     vmcoreinfo = (offset, size) if size else None
     if struct.unpack_from("<i", start, len(_SIGNATURE))[0] >= 6:
-        (pfns,) = struct.unpack_from("<Q", start, block_size + _MOST_PFN_AT)
+        (pfns,) = struct.unpack_from("<Q", start, block_size + _MAX_PFN_AT)
     at, length = (1 + sub_blocks) * block_size, bitmap_blocks * block_size
     descriptors = at + length
     # With two bitmaps, the first one marks pages of the machine and the second one dumped pages.
@@ -154,7 +154,7 @@ def is_cut_off(core: IO[bytes], header: Header, size: int) -> bool:
     Only the last descriptors are read, because pages have the same order in the file as in memory;
     all zero pages share one place. Raises KdumpError.
     """
-    bitmap = _bitmap(core, header, present([(0, size)]))
+    bitmap = _bitmap(core, header, present_bytes([(0, size)]))
     count = sum(int(np.unpackbits(piece).sum()) for _, piece in bitmap)
     data = header.descriptors + count * _DESCRIPTOR.itemsize
     if count and data > size:
@@ -172,7 +172,7 @@ def is_cut_off(core: IO[bytes], header: Header, size: int) -> bool:
     return False
 
 
-def absent(core: IO[bytes], header: Header, there: Present) -> list[Range]:
+def absent(core: IO[bytes], header: Header, there: PresentBytes) -> list[Range]:
     """Return the (first, end) pfns of dumped pages whose contents are not complete in the file.
 
     Raises KdumpError.
@@ -194,12 +194,12 @@ def absent(core: IO[bytes], header: Header, there: Present) -> list[Range]:
 
 
 def _fewer(runs: Offsets) -> Offsets:
-    """Return sorted (first, end) rows, with the smallest gaps closed until at most _MOST_RUNS are left.
+    """Return sorted (first, end) rows; the smallest gaps are closed until _MAX_RUNS rows are left.
 
     Pages in these gaps are zero pages: all of them share one place in the file.
     """
     gap = 1
-    while len(runs) > _MOST_RUNS:
+    while len(runs) > _MAX_RUNS:
         gap *= 2
         apart = np.flatnonzero(runs[1:, 0] - runs[:-1, 1] > gap)
         firsts = runs[np.concatenate(([0], apart + 1)), 0]
@@ -209,7 +209,7 @@ def _fewer(runs: Offsets) -> Offsets:
 
 
 def _bitmap(
-    core: IO[bytes], header: Header, there: Present
+    core: IO[bytes], header: Header, there: PresentBytes
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
     """Yield (first pfn, bytes) of each piece of the bitmap. Raises KdumpError."""
     offset, length = header.bitmap
@@ -235,7 +235,7 @@ def _places(core: IO[bytes], header: Header, start: int, end: int) -> tuple[Offs
     return offsets, places["size"].astype(np.int64)
 
 
-def complete(core: IO[bytes], header: Header) -> None:
+def complete_header(core: IO[bytes], header: Header) -> None:
     """Fill in empty names and phys_base from VMCOREINFO.
 
     QEMU writes only the machine name, and reads the decimal NUMBER(phys_base) as hexadecimal.

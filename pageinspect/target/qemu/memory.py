@@ -17,24 +17,24 @@ from .monitor import Monitor, RefusedError
 BLOCK = 2 << 20
 """Bytes per request."""
 
-_LASTS_S = 1.0
+_CACHE_LIFETIME_S = 1.0
 """Seconds that memory of a running guest is cached."""
 
 _NAME = "pageinspect-memory"
 
-_MOST_BESIDES = 16 << 20
+_MAX_OVERHEAD = 16 << 20
 """Bytes of a core other than memory, at most: QEMU writes about 1 KiB for each CPU."""
 
-_MOST_SEGMENTS = 64
+_MAX_SEGMENTS = 64
 """A block has one segment for each piece of RAM: three in the first block (BIOS), else one."""
 
 
 class MonitorMemory:
-    """A memory reader for drgn. With `lasting` the guest is paused: each block is read once."""
+    """A memory reader for drgn. With `paused` the guest is paused: each block is read once."""
 
-    def __init__(self, monitor: Monitor, *, lasting: bool) -> None:
+    def __init__(self, monitor: Monitor, *, paused: bool) -> None:
         self._monitor = monitor
-        self._lasting = lasting
+        self._paused = paused
         self._blocks: dict[int, tuple[float, list[tuple[int, bytes]]]] = {}
 
     def read(self, address: int, count: int, _offset: int, _physical: bool) -> bytes:  # noqa: FBT001 - drgn's
@@ -55,10 +55,10 @@ class MonitorMemory:
     def _block(self, start: int) -> list[tuple[int, bytes]]:
         now = time.monotonic()
         read_at, pieces = self._blocks.get(start, (0.0, []))
-        if read_at and (self._lasting or now - read_at < _LASTS_S):
+        if read_at and (self._paused or now - read_at < _CACHE_LIFETIME_S):
             return pieces
-        if not self._lasting:
-            self._blocks = {s: b for s, b in self._blocks.items() if now - b[0] < _LASTS_S}
+        if not self._paused:
+            self._blocks = {s: b for s, b in self._blocks.items() if now - b[0] < _CACHE_LIFETIME_S}
         pieces = self._dump(start)
         self._blocks[start] = (now, pieces)
         return pieces
@@ -91,7 +91,7 @@ def read_vmcoreinfo(monitor: Monitor) -> str:
 
 
 def dump(monitor: Monitor, start: int, length: int) -> bytes:
-    """Return QEMU's ELF core of `length` bytes of guest memory from `start`. Raises RefusedError."""
+    """Return an ELF core of `length` bytes of guest memory from `start`. Raises RefusedError."""
     file = os.memfd_create(_NAME)
     try:
         monitor.execute("getfd", {"fdname": _NAME}, descriptor=file)
@@ -104,7 +104,7 @@ def dump(monitor: Monitor, start: int, length: int) -> bytes:
             # QEMU keeps the descriptor open if the dump failed.
             monitor.execute("closefd", {"fdname": _NAME})
             raise
-        return os.pread(file, min(os.fstat(file).st_size, length + _MOST_BESIDES), 0)
+        return os.pread(file, min(os.fstat(file).st_size, length + _MAX_OVERHEAD), 0)
     finally:
         os.close(file)
 
@@ -112,7 +112,7 @@ def dump(monitor: Monitor, start: int, length: int) -> bytes:
 def _segments(core: bytes) -> list[elf.ProgramHeader]:
     """Return the program headers of a core. Raises PageInspectError if they are not QEMU's."""
     try:
-        return elf.program_headers(lambda size, at: core[at : at + size], _MOST_SEGMENTS)
+        return elf.program_headers(lambda size, at: core[at : at + size], _MAX_SEGMENTS)
     except ValueError:
         raise PageInspectError(
             "the monitor does not answer dump-guest-memory as QEMU does", "is it QEMU's?"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from ...errors import PageInspectError
-from ...host.processes import even_if_killed
+from ...host.processes import cleanup_even_if_killed
 
 GREETING_S = 3.0
 """Timeout in seconds for the greeting, which a monitor sends as soon as it serves a client."""
@@ -32,7 +32,7 @@ hundred KiB."""
 
 _WATCHER_ANSWER_S = 10.0
 _AT_ONCE = 1 << 16
-_MOST_QUOTED = 200
+_MAX_QUOTED = 200
 _CREDENTIALS = struct.Struct("iII")
 _HOW = "start QEMU with -qmp unix:SOCKET,server=on,wait=off"
 
@@ -66,10 +66,10 @@ class Monitor:
         self.name = name
         self.answering = Peer(0, 0, 0)
         """The process that sent the last answer; uid and gid are its real ones."""
-        self._said = bytearray()
-        self._left = LARGEST
+        self._received = bytearray()
+        self._bytes_left = LARGEST
         self._number = 0
-        self._lost: PageInspectError | None = None
+        self._failure: PageInspectError | None = None
         self._socket = connection
         try:
             self._await_greeting(GREETING_S if greeting_s is None else greeting_s)
@@ -110,26 +110,26 @@ class Monitor:
         `descriptor` is passed to QEMU with the command. `timeout` is in seconds (default ANSWER_S);
         after a timeout, all later commands fail immediately.
         """
-        if self._lost is not None:
-            raise self._lost
+        if self._failure is not None:
+            raise self._failure
         self._number += 1
         name = f"pageinspect-{os.getpid()}-{self._number}"
         try:
             seconds = ANSWER_S if timeout is None else timeout
             return self._exchange(command, name, arguments or {}, seconds, descriptor)
         except OSError as error:
-            self._lost = PageInspectError(
+            self._failure = PageInspectError(
                 f"QEMU did not answer {command} at {self.name}: {error.strerror}",
                 "did the guest end? check whether its QEMU still runs",
             )
-            raise self._lost from None
+            raise self._failure from None
 
     def query(self, command: str, key: str, kind: type[T]) -> T:
         """Run a command without arguments, and return the value of `key` in its answer."""
         answer = self.execute(command)
         return self._expect(answer.get(key) if isinstance(answer, dict) else None, kind, command)
 
-    def human(self, line: str) -> str:
+    def human_command(self, line: str) -> str:
         """Run a line of the human monitor (HMP), and return its output."""
         answer = self.execute("human-monitor-command", {"command-line": line})
         return self._expect(answer, str, line)
@@ -150,7 +150,7 @@ class Monitor:
             yield
             return
         resume = partial(self.execute, "cont")
-        with even_if_killed(resume, [self._socket.fileno()], orphaned=self._resume):
+        with cleanup_even_if_killed(resume, [self._socket.fileno()], orphaned=self._resume):
             self.execute("stop")
             yield
 
@@ -170,7 +170,7 @@ class Monitor:
     ) -> Any:
         """Send a command and return its answer. Raises OSError if none arrives in time."""
         end = time.monotonic() + seconds
-        self._left = LARGEST
+        self._bytes_left = LARGEST
         message = {"execute": command, "arguments": arguments, "id": name}
         self._socket.settimeout(seconds)
         socket.send_fds(
@@ -185,16 +185,16 @@ class Monitor:
             if "error" in answer:
                 error = answer["error"]
                 why = error.get("desc") if isinstance(error, dict) else None
-                why = why[:_MOST_QUOTED] if isinstance(why, str) else "it gives no reason"
+                why = why[:_MAX_QUOTED] if isinstance(why, str) else "it gives no reason"
                 raise RefusedError(f"QEMU refuses {command}: {why}", "see QEMU's QMP reference")
             return answer.get("return")
 
     def _await_greeting(self, seconds: float) -> None:
-        """Read the greeting of a QMP monitor; raise PageInspectError if it is another or missing."""
+        """Read the greeting of a QMP monitor; raise PageInspectError if it is missing or invalid."""
         try:
             greeting = _parsed(self._line(time.monotonic() + seconds))
         except TimeoutError:
-            if not self._said:
+            if not self._received:
                 raise _busy(self.name, seconds) from None
             greeting = None
         except ConnectionError:
@@ -211,27 +211,27 @@ class Monitor:
             left = end - time.monotonic()
             if left <= 0:
                 raise TimeoutError(errno.ETIMEDOUT, "it took too long")
-            length = self._said.find(b"\n", searched) + 1
+            length = self._received.find(b"\n", searched) + 1
             if length:
-                line = bytes(self._said[:length])
-                del self._said[:length]
+                line = bytes(self._received[:length])
+                del self._received[:length]
                 return line
-            searched = len(self._said)
+            searched = len(self._received)
             self._receive(left)
 
     def _receive(self, seconds: float) -> None:
         self._socket.settimeout(seconds)
         space = socket.CMSG_SPACE(_CREDENTIALS.size)
         with contextlib.suppress(TimeoutError):
-            said, ancillary, _, _ = self._socket.recvmsg(_AT_ONCE, space)
-            if not said:
+            received, ancillary, _, _ = self._socket.recvmsg(_AT_ONCE, space)
+            if not received:
                 raise ConnectionResetError(errno.ECONNRESET, "the connection was closed")
-            self._said += said
-            self._left -= len(said)
+            self._received += received
+            self._bytes_left -= len(received)
             for level, kind, data in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     self.answering = Peer(*_CREDENTIALS.unpack(data))
-        if self._left < 0:
+        if self._bytes_left < 0:
             raise OSError(errno.EMSGSIZE, f"it sent more than {LARGEST >> 20} MiB")
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from ...errors import PageInspectError
 from ...model import arch
 from ...model.provenance import Guest
-from ..open import Target, new_program, other_architecture, target_of
+from ..open import Target, create_program, target_of, unsupported_architecture
 from ..platform import PLATFORM
-from ..symbols.sources import Given
+from ..symbols.sources import SymbolOptions
 from .memory import MonitorMemory, read_vmcoreinfo
 from .monitor import Monitor, monitor_at
 from .process import add_memory
@@ -25,20 +25,20 @@ _OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
 
 @contextlib.contextmanager
 def open_guest(
-    socket: Path, given: Given | None = None, *, pause: bool = False
+    socket: Path, given: SymbolOptions | None = None, *, pause: bool = False
 ) -> Iterator[Target]:
     """Open the guest whose QEMU has a QMP monitor at `socket`, until the context ends.
 
     With `pause` a running guest is paused until then. `given` is as for open_target(). Raises
     PageInspectError.
     """
-    given = given or Given()
-    prog = new_program(given, live=False, platform=PLATFORM)
+    given = given or SymbolOptions()
+    prog = create_program(given, live=False, platform=PLATFORM)
     with contextlib.ExitStack() as stack:
         monitor = stack.enter_context(monitor_at(socket))
         machine = monitor.query("query-target", "arch", str)
         if machine != arch.NAME:
-            raise other_architecture(socket, machine)
+            raise unsupported_architecture(socket, machine)
         vmcoreinfo = "" if given.vmcoreinfo else read_vmcoreinfo(monitor)
         if not vmcoreinfo and not given.vmcoreinfo:
             raise PageInspectError(
@@ -51,7 +51,7 @@ def open_guest(
             stack.enter_context(monitor.pausing())
         guest = Guest(paused=not monitor.is_running(), denied=denied)
         if denied:
-            memory = MonitorMemory(monitor, lasting=guest.paused)
+            memory = MonitorMemory(monitor, paused=guest.paused)
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=True)
         target = target_of(prog, given, guest)
@@ -60,7 +60,7 @@ def open_guest(
 
 def _registers(monitor: Monitor) -> dict[int, tuple[int, int]]:
     """Return (program counter, stack pointer) of each CPU, by CPU number."""
-    text = monitor.human("info registers -a")
+    text = monitor.human_command("info registers -a")
     found: dict[int, tuple[int, int]] = {}
     for cpu, said in _OF_CPU.findall(text):
         pc, sp = (re.search(rf"\b{name}=([0-9a-f]+)", said) for name in ("RIP", "RSP"))

@@ -24,8 +24,8 @@ from ...host.processes import fork
 from ...model.arch import ADDRESSES_OF_KERNEL
 from .monitor import Monitor, Peer, RefusedError
 
-_MOST_REGIONS = 1024
-ASKING_S = 30.0
+_MAX_REGIONS = 1024
+LOCATE_RAM_S = 30.0
 """Timeout in seconds for locating all RAM regions: QEMU answers one query in a millisecond."""
 # A line of `info mtree -f`. "ramd" is memory of a passed-through device.
 _REGION = re.compile(
@@ -114,15 +114,15 @@ def _open_as(user: Peer, path: str) -> int:
 def _segments(monitor: Monitor, memory: int) -> list[tuple[int, int, "_Segment"]]:
     """Return (physical address, size in bytes, reader) of each part of the guest's RAM."""
     segments = []
-    regions = _regions(monitor.human("info mtree -f"))
-    if len(regions) > _MOST_REGIONS:
+    regions = _regions(monitor.human_command("info mtree -f"))
+    if len(regions) > _MAX_REGIONS:
         raise DeniedError(f"QEMU names {len(regions)} regions of RAM")
-    end_of_asking = time.monotonic() + ASKING_S
+    end_of_asking = time.monotonic() + LOCATE_RAM_S
     for start, end in regions:
         if time.monotonic() > end_of_asking:
-            raise DeniedError(f"QEMU took more than {ASKING_S:g} s to locate its guest's RAM")
+            raise DeniedError(f"QEMU took more than {LOCATE_RAM_S:g} s to locate its guest's RAM")
         try:
-            found = _ADDRESS.search(monitor.human(f"gpa2hva {start:#x}"))
+            found = _ADDRESS.search(monitor.human_command(f"gpa2hva {start:#x}"))
         except RefusedError:
             found = None
         size = end + 1 - start

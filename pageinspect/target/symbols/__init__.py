@@ -6,7 +6,7 @@ with a drgn Program. All other code asks drgn, and need not know whether types c
 DWARF.
 """
 
-from .cache import Answers
+from .cache import SymbolCache
 from .finders import attach_btf
 
-__all__ = ["Answers", "attach_btf"]
+__all__ = ["SymbolCache", "attach_btf"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 
-from .cache import Answers
+from .cache import SymbolCache
 
 _HEADER = struct.Struct("<HBBIIIII")
 _TYPE = struct.Struct("<III")
@@ -81,9 +81,9 @@ class Btf:
     The types are indexed at the first lookup that the cache has no result for. Raises BtfError.
     """
 
-    def __init__(self, data: bytes, answers: Answers | None = None) -> None:
+    def __init__(self, data: bytes, cache: SymbolCache | None = None) -> None:
         self.data = data
-        self.answers = Answers() if answers is None else answers
+        self.cache = SymbolCache() if cache is None else cache
         if len(data) < _HEADER.size:
             raise BtfError("it is too short for BTF")
         magic, version, _, header_size, type_offset, type_size, str_offset, str_size = (
@@ -97,7 +97,7 @@ class Btf:
         self._strings_end = self._strings + str_size
         if self._end > len(data) or self._strings_end > len(data) or not str_size:
             raise BtfError("it is cut off")
-        if not self.answers.types:
+        if not self.cache.types:
             _ = self._index
 
     @cached_property
@@ -141,12 +141,12 @@ class Btf:
     def find(self, kind: Kind, name: str) -> int | None:
         """Return the id of the first type of this kind and name, or None."""
         key = f"{int(kind)} {name}"
-        known = self.answers.types.get(key)
+        known = self.cache.types.get(key)
         if known is None:
             string = self._find_string(name)
             found = None if string is None else self._index[1].get((kind, string))
             known = [] if found is None else [found]
-            self.answers.learn(self.answers.types, key, known)
+            self.cache.add(self.cache.types, key, known)
         return known[0] if known else None
 
     def record(self, type_id: int) -> Record:
@@ -165,13 +165,13 @@ class Btf:
         )
 
     def _offset(self, type_id: int) -> int:
-        known = self.answers.offsets.get(str(type_id))
+        known = self.cache.offsets.get(str(type_id))
         if known and self._types <= known[0] <= self._end - _TYPE.size:
             return known[0]
         offsets = self._index[0]
         if not 0 < type_id < len(offsets):
             raise BtfError(f"it has no type {type_id}")
-        self.answers.learn(self.answers.offsets, str(type_id), [offsets[type_id]])
+        self.cache.add(self.cache.offsets, str(type_id), [offsets[type_id]])
         return offsets[type_id]
 
     def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
@@ -230,10 +230,10 @@ class Btf:
 
     def find_enumerator(self, name: str) -> tuple[int, int] | None:
         """Return (id of its enum, value) of the enumerator `name`, or None."""
-        known = self.answers.enumerators.get(name)
+        known = self.cache.enumerators.get(name)
         if known is None:
             known = list(self._search_enumerator(name) or ())
-            self.answers.learn(self.answers.enumerators, name, known)
+            self.cache.add(self.cache.enumerators, name, known)
         return (known[0], known[1]) if known else None
 
     def _search_enumerator(self, name: str) -> tuple[int, int] | None:

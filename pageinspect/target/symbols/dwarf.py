@@ -5,7 +5,7 @@ from pathlib import Path
 from drgn import FaultError, MissingDebugInfoError, Program
 
 from ...errors import PageInspectError
-from ..drgn_log import quiet
+from ..drgn_log import suppress_log
 from ..vmcoreinfo import Info
 
 _BUILD_ID_NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"
@@ -19,7 +19,7 @@ def load_dwarf(prog: Program, info: Info, vmlinux: Path) -> None:
     """
     try:
         # drgn logs why it refuses a file. The errors below report it in one line.
-        with quiet():
+        with suppress_log():
             has = _build_id(vmlinux)
             _compare_build_ids(vmlinux, has, info.get("BUILD-ID"))
             prog.load_debug_info([vmlinux])

@@ -15,11 +15,11 @@ from drgn import (
     SymbolKind,
 )
 
-from ...errors import LACKS_HINT, PageInspectError
+from ...errors import MISSING_MEMORY_HINT, PageInspectError
 from ...host.files import read_whole
 from ...model.arch import ADDRESSES_OF_KERNEL
 from .btf import BTF_MAGIC, Btf, BtfError
-from .cache import Answers, load_answers
+from .cache import SymbolCache, load_cache
 from .keys import Tables, kaslr_offset, live_symbols_key, read_tables
 
 SymbolFinder = Callable[[Program, str | None, int | None, bool], Sequence[Symbol]]
@@ -58,7 +58,7 @@ def find_symbols(prog: Program, *, live: bool, tables: Tables | None = None) -> 
             return symbols
         problem = "their addresses are hidden"
     except FaultError as error:
-        problem, hint = str(error), LACKS_HINT
+        problem, hint = str(error), MISSING_MEMORY_HINT
     except MissingDebugInfoError:
         problem, hint = "VMCOREINFO does not have their location", _KALLSYMS_HINT
     except (LookupError, ValueError, OverflowError, OSError, BadDataError) as error:
@@ -67,7 +67,7 @@ def find_symbols(prog: Program, *, live: bool, tables: Tables | None = None) -> 
     raise PageInspectError(f"no symbols from {where}: {problem}", hint)
 
 
-class KeptSymbols:
+class CachedSymbols:
     """A drgn symbol finder with a cache.
 
     `load` parses the symbol tables, at the first lookup without a cached result. `offset` is the
@@ -76,9 +76,9 @@ class KeptSymbols:
     """
 
     def __init__(
-        self, answers: Answers, load: Callable[[], SymbolIndex], offset: int, indexed: int
+        self, cache: SymbolCache, load: Callable[[], SymbolIndex], offset: int, indexed: int
     ) -> None:
-        self._answers = answers
+        self._cache = cache
         self._load = load
         self._offset = offset
         self._indexed = indexed
@@ -100,11 +100,11 @@ class KeptSymbols:
             at = address if address is None else _moved(address, -move)
             found = self._index(prog, name, at, one)
             return [self._symbol(s.name, self._numbers(s)) for s in found] if move else list(found)
-        known = self._answers.symbols.get(name)
+        known = self._cache.symbols.get(name)
         if known is None:
             found = self._index(prog, name, None, True)  # noqa: FBT003 (by position alone)
             known = self._numbers(found[0]) if found else []
-            self._answers.learn(self._answers.symbols, name, known)
+            self._cache.add(self._cache.symbols, name, known)
         return [self._symbol(name, known)] if known else []
 
     def _symbol(self, name: str, numbers: Sequence[int]) -> Symbol:
@@ -121,9 +121,9 @@ def _moved(address: int, by: int) -> int:
     return (address + by) % (1 << 64) if address >= ADDRESSES_OF_KERNEL else address
 
 
-def kept_symbols(
+def cached_symbols(
     prog: Program, info: Mapping[str, str], *, live: bool
-) -> tuple[KeptSymbols, Answers]:
+) -> tuple[CachedSymbols, SymbolCache]:
     """Return the kernel's own symbols, and their cache.
 
     Cached symbols are used only if the kernel's banner and BTF are at their addresses. Raises
@@ -134,28 +134,33 @@ def kept_symbols(
     key = None if tables is None else tables.key(info)
     if live and offset is not None:
         key = live_symbols_key(info)
-    answers = load_answers(key)
+    cache = load_cache(key)
     indexed = offset or 0 if tables is None else 0
 
     def load() -> SymbolIndex:
         return find_symbols(prog, live=live, tables=tables)
 
-    symbols = KeptSymbols(answers, load, offset or 0, indexed)
-    if answers.symbols and not _lead_right(prog, info, answers, symbols, live=live):
-        answers.symbols.clear()
-    if not answers.symbols and not _lead_right(prog, info, answers, symbols, live=live):
-        answers.path = None
-    return symbols, answers
+    symbols = CachedSymbols(cache, load, offset or 0, indexed)
+    if cache.symbols and not _match_kernel(prog, info, cache, symbols, live=live):
+        cache.symbols.clear()
+    if not cache.symbols and not _match_kernel(prog, info, cache, symbols, live=live):
+        cache.path = None
+    return symbols, cache
 
 
-def _lead_right(
-    prog: Program, info: Mapping[str, str], answers: Answers, symbols: KeptSymbols, *, live: bool
+def _match_kernel(
+    prog: Program,
+    info: Mapping[str, str],
+    cache: SymbolCache,
+    symbols: CachedSymbols,
+    *,
+    live: bool,
 ) -> bool:
     """Return whether symbols agree with the kernel's banner, its BTF and VMCOREINFO."""
     banner = address_of(prog, symbols, "linux_banner")
     btf = None if live else address_of(prog, symbols, "__start_BTF")
     wanted = f"Linux version {info.get('OSRELEASE')} ".encode()
-    told = {f"SYMBOL({name})": name for name in ("_stext", *answers.symbols)}
+    told = {f"SYMBOL({name})": name for name in ("_stext", *cache.symbols)}
     try:
         return (
             banner is not None
@@ -183,7 +188,7 @@ def read_btf(path: Path) -> Btf:
 
 
 def find_btf(
-    prog: Program, symbols: SymbolFinder, known: Callable[[bytes], Answers], *, live: bool
+    prog: Program, symbols: SymbolFinder, known: Callable[[bytes], SymbolCache], *, live: bool
 ) -> Btf:
     """Return the kernel's BTF: from sysfs live, else from __start_BTF to __stop_BTF in memory.
 
@@ -205,5 +210,5 @@ def find_btf(
         return Btf(data, known(data))
     except (OSError, FaultError, BtfError) as error:
         where = str(LIVE_BTF) if live else "the core"
-        hint = LACKS_HINT if isinstance(error, FaultError) else _DWARF_HINT
+        hint = MISSING_MEMORY_HINT if isinstance(error, FaultError) else _DWARF_HINT
         raise PageInspectError(f"cannot use the BTF in {where}: {error}", hint) from None

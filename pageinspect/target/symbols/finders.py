@@ -12,8 +12,8 @@ from drgn import FindObjectFlags, Object, Program, Type, TypeKind
 from ...errors import PageInspectError
 from .btf import Btf, Kind
 from .btf_types import BtfTypes
-from .cache import Answers, load_answers
-from .find import SymbolFinder, address_of, find_btf, find_symbols, kept_symbols, read_btf
+from .cache import SymbolCache, load_cache
+from .find import SymbolFinder, address_of, cached_symbols, find_btf, find_symbols, read_btf
 from .kallsyms import read_kallsyms
 from .keys import types_key
 
@@ -117,16 +117,16 @@ def attach_btf(
     live: bool,
     btf: Path | None = None,
     kallsyms: Path | None = None,
-) -> tuple[Answers, ...]:
+) -> tuple[SymbolCache, ...]:
     """Register BTF and kallsyms with `prog`, before all other sources.
 
     Returns the symbol caches, to be saved at the end of a successful run. Raises as find_finders().
     """
-    finders, answers = find_finders(prog, vmcoreinfo, live=live, btf=btf, kallsyms=kallsyms)
+    finders, caches = find_finders(prog, vmcoreinfo, live=live, btf=btf, kallsyms=kallsyms)
     prog.register_symbol_finder(_NAME, finders.symbols, enable_index=0)
     prog.register_type_finder(_NAME, finders.type, enable_index=0)
     prog.register_object_finder(_NAME, finders.object, enable_index=0)
-    return answers
+    return caches
 
 
 def find_finders(
@@ -136,21 +136,21 @@ def find_finders(
     live: bool,
     btf: Path | None = None,
     kallsyms: Path | None = None,
-) -> tuple[Finders, tuple[Answers, ...]]:
+) -> tuple[Finders, tuple[SymbolCache, ...]]:
     """Return drgn finders on BTF and kallsyms, and the symbol caches.
 
     `btf` and `kallsyms` are files to use instead of the kernel's own data; with either, nothing is
     cached. Raises PageInspectError if BTF or symbols are missing or cannot be read.
     """
     symbols: SymbolFinder
-    kept: tuple[Answers, ...] = ()
+    caches: tuple[SymbolCache, ...] = ()
     if kallsyms is not None:
         symbols = read_kallsyms(kallsyms, vmcoreinfo)
     elif btf is not None:
         symbols = find_symbols(prog, live=live)
     else:
-        symbols, answers = kept_symbols(prog, vmcoreinfo, live=live)
-        kept = (answers,)
+        symbols, cache = cached_symbols(prog, vmcoreinfo, live=live)
+        caches = (cache,)
     for name in _NEEDED:
         if address_of(prog, symbols, name) is None:
             raise PageInspectError(
@@ -159,10 +159,10 @@ def find_finders(
                 "give System.map of the same build (--kallsyms FILE), or -s VMLINUX",
             )
 
-    def known(data: bytes) -> Answers:
-        return load_answers(types_key(vmcoreinfo, data) if kept else None)
+    def cache_of(data: bytes) -> SymbolCache:
+        return load_cache(types_key(vmcoreinfo, data) if caches else None)
 
-    types = find_btf(prog, symbols, known, live=live) if btf is None else read_btf(btf)
-    asked = (*kept, types.answers) if kept else ()
-    prog.config[CONFIG] = asked
-    return Finders(prog, types, symbols), asked
+    types = find_btf(prog, symbols, cache_of, live=live) if btf is None else read_btf(btf)
+    all_caches = (*caches, types.cache) if caches else ()
+    prog.config[CONFIG] = all_caches
+    return Finders(prog, types, symbols), all_caches

@@ -12,12 +12,12 @@ from drgn import Program, offsetof, sizeof
 from ...errors import PageInspectError
 from ...model.provenance import Symbols
 from ..vmcoreinfo import Info
-from . import Answers, attach_btf
+from . import SymbolCache, attach_btf
 from .dwarf import load_dwarf
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SymbolOptions:
     """The user's choice of sources for types, symbols and VMCOREINFO; all optional."""
 
     vmlinux: Path | None = None
@@ -33,28 +33,28 @@ class Given:
 
 
 def attach_symbols(
-    prog: Program, info: Info, given: Given, *, live: bool
-) -> tuple[Symbols, str, tuple[Answers, ...]]:
+    prog: Program, info: Info, options: SymbolOptions, *, live: bool
+) -> tuple[Symbols, str, tuple[SymbolCache, ...]]:
     """Attach types and symbols to `prog`.
 
     Returns their source, the reason why only VMCOREINFO is available ("" otherwise), and the symbol
     caches. Falls back to VMCOREINFO only if the kernel's own BTF or symbols are missing. Raises
     PageInspectError if a given file does not match the kernel.
     """
-    if given.vmlinux is not None:
-        load_dwarf(prog, info, given.vmlinux)
+    if options.vmlinux is not None:
+        load_dwarf(prog, info, options.vmlinux)
         return "dwarf", "", ()
-    if given.only == "vmcoreinfo":
+    if options.only == "vmcoreinfo":
         return "vmcoreinfo", "", ()
     try:
-        answers = attach_btf(prog, info, live=live, btf=given.btf, kallsyms=given.kallsyms)
+        caches = attach_btf(prog, info, live=live, btf=options.btf, kallsyms=options.kallsyms)
     except PageInspectError as error:
-        if given.only or given.btf or given.kallsyms:
+        if options.only or options.btf or options.kallsyms:
             raise
         return "vmcoreinfo", f"{error.message} ({error.hint})", ()
-    if given.btf is not None:
-        _check_types(prog, info, given.btf)
-    return "btf", "", answers
+    if options.btf is not None:
+        _check_types(prog, info, options.btf)
+    return "btf", "", caches
 
 
 def _check_types(prog: Program, info: Info, path: Path) -> None:
