@@ -87,18 +87,20 @@ def open_target(args: argparse.Namespace) -> "Target":
         return _adopt(args)
     from ..target.symbols.sources import SymbolOptions
 
-    given = SymbolOptions(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
+    options = SymbolOptions(
+        args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from
+    )
     if args.qemu is not None:
         from ..target.qemu.open import open_guest
 
-        guest: Target = args.ends.enter_context(open_guest(args.qemu, given, pause=args.pause))
+        guest: Target = args.ends.enter_context(open_guest(args.qemu, options, pause=args.pause))
         args.ends.push(partial(save_symbol_caches, guest, args.qemu))
         return guest
     if args.pause:
         raise UsageError("only a QEMU guest can be paused", "name its QMP socket: --qemu SOCKET")
     from ..target.open import open_target as open_core_or_kernel
 
-    opened = open_core_or_kernel(args.core, given)
+    opened = open_core_or_kernel(args.core, options)
     for note in opened.provenance.notes:
         say(note)
     args.ends.push(partial(save_symbol_caches, opened, args.core))

@@ -356,7 +356,7 @@ def read_trusted(path: Path) -> str:
 
 
 def read_whole(path: Path, most: int) -> bytes:
-    """Return the content of a file of any owner. Raises OSError, also if it exceeds `most` bytes."""
+    """Return the content of a file of any owner; raises OSError, also above `most` bytes."""
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:

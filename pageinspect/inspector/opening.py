@@ -33,8 +33,8 @@ def open_core(
     vmlinux with debug information. `symbols_from` asks for one source, without falling back.
     """
     core = Path(path)
-    given = _given(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
-    return _opened(nullcontext(open_target(core, given)), core)
+    options = _symbol_options(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
+    return _opened(nullcontext(open_target(core, options)), core)
 
 
 def open_live(
@@ -45,8 +45,8 @@ def open_live(
     symbols_from: Only | None = None,
 ) -> Inspector:
     """Open the kernel of this machine; raises PageInspectError, for one without root too."""
-    given = _given(symbols, btf, kallsyms, None, symbols_from)
-    return _opened(nullcontext(open_target(None, given)), None)
+    options = _symbol_options(symbols, btf, kallsyms, None, symbols_from)
+    return _opened(nullcontext(open_target(None, options)), None)
 
 
 def open_guest(
@@ -64,8 +64,8 @@ def open_guest(
     With `pause`, a guest that runs is stopped until the Inspector is closed: use `with`. Raises
     PageInspectError.
     """
-    given = _given(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
-    return _opened(qemu.open_guest(Path(socket), given, pause=pause), Path(socket))
+    options = _symbol_options(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
+    return _opened(qemu.open_guest(Path(socket), options, pause=pause), Path(socket))
 
 
 def from_program(prog: Program) -> Inspector:
@@ -79,7 +79,7 @@ def from_program(prog: Program) -> Inspector:
     return _opened(nullcontext(target), source, keep=known)
 
 
-def _given(
+def _symbol_options(
     symbols: FilePath | None,
     btf: FilePath | None,
     kallsyms: FilePath | None,

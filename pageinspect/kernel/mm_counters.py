@@ -30,7 +30,7 @@ class MmCounterReader:
     """Extracts the counters from the bytes of a struct mm_struct."""
 
     def __init__(self, prog: Program, mm: Members, task: Members) -> None:
-        """Prepare for `mm` with members RSS_COUNTERS and OTHER_COUNTERS, and `task` with RSS_DELTAS.
+        """Prepare for `mm` with RSS_COUNTERS and OTHER_COUNTERS, `task` with RSS_DELTAS.
 
         Raises LookupError for an unknown form of the counters.
         """

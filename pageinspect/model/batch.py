@@ -32,7 +32,7 @@ class PageBatch:
 
     @property
     def offsets(self) -> npt.NDArray[np.int64]:
-        """First page of each row, relative to `first`, (n,). Here a row is one page. See RunBatch."""
+        """First page of each row, relative to `first`, (n,). A row is one page. See RunBatch."""
         return np.arange(len(self.words))
 
     @property

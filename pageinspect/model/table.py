@@ -190,7 +190,8 @@ def _picker(places: Sequence[int]) -> Callable[[Row], Row]:
 def joined(tables: Sequence[Table]) -> Table:
     """Return one table with the rows of all, with the name of the table in the first column.
 
-    It has the columns of all tables, by key. Cells of columns that a table lacks are NOT_APPLICABLE.
+    It has the columns of all tables, by key. Cells of columns that a table lacks are
+    NOT_APPLICABLE.
     """
     columns = {column.key: column for table in tables for column in table.columns}
     every = tuple(replace(c, absent=(*c.absent, Absent.NOT_APPLICABLE)) for c in columns.values())

@@ -175,36 +175,36 @@ def target_from_program(prog: Program) -> Target:
 
 
 def create_program(
-    given: SymbolOptions, *, live: bool, platform: Platform | None = None
+    options: SymbolOptions, *, live: bool, platform: Platform | None = None
 ) -> Program:
     """Check the options, and return a drgn Program that has nothing open yet.
 
     `platform` is needed where drgn does not open a file itself (a guest). Raises PageInspectError
     for files that cannot be read, and UsageError for conflicting options.
     """
-    if given.vmlinux and (given.btf or given.kallsyms or given.only):
+    if options.vmlinux and (options.btf or options.kallsyms or options.only):
         raise UsageError(
             "-s provides all types and symbols, and conflicts with other sources",
             "leave out --btf, --kallsyms and --symbols-from, or -s",
         )
-    if given.only == "vmcoreinfo" and (given.btf or given.kallsyms):
+    if options.only == "vmcoreinfo" and (options.btf or options.kallsyms):
         raise UsageError(
             "--symbols-from vmcoreinfo uses no other source", "leave out --btf and --kallsyms"
         )
-    if given.vmcoreinfo and live:
+    if options.vmcoreinfo and live:
         raise UsageError(
             "--vmcoreinfo is for cores that lack it", "name the core: -c FILE, or leave it out"
         )
     for what in ("vmlinux", "btf", "kallsyms", "vmcoreinfo"):
-        path = getattr(given, what)
+        path = getattr(options, what)
         if path is not None:
             _check_readable(path, what if what in ("vmlinux", "kallsyms") else what.upper())
-    text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
+    text = None if options.vmcoreinfo is None else vmcoreinfo.read_file(options.vmcoreinfo)
     try:
         prog = Program(platform, vmcoreinfo=text)
     except (ValueError, BadDataError) as error:
         raise PageInspectError(
-            f"{given.vmcoreinfo} cannot be used: {error}",
+            f"{options.vmcoreinfo} cannot be used: {error}",
             "give the VMCOREINFO as the kernel wrote it",
         ) from None
     prog.set_enabled_debug_info_finders([])
@@ -225,17 +225,17 @@ def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
         )
 
 
-def open_target(core: Path | None = None, given: SymbolOptions | Path | None = None) -> Target:
+def open_target(core: Path | None = None, options: SymbolOptions | Path | None = None) -> Target:
     """Open the core `core`, or the running kernel if it is None or /proc/kcore.
 
-    Types come from `given` (a path is that of a vmlinux), else from the kernel itself: no folder is
-    searched and nothing is downloaded. Raises PageInspectError.
+    Types come from `options` (a path is that of a vmlinux), else from the kernel itself. No folder
+    is searched and nothing is downloaded. Raises PageInspectError.
     """
-    if not isinstance(given, SymbolOptions):
-        given = SymbolOptions(vmlinux=given)
+    if not isinstance(options, SymbolOptions):
+        options = SymbolOptions(vmlinux=options)
     if core is not None and kcore.is_kcore(core):
         core = None
-    prog = create_program(given, live=core is None)
+    prog = create_program(options, live=core is None)
     if core is None:
         _open_live(prog)
         opened = core_formats.PreparedCore(kcore.PATH)
@@ -248,14 +248,14 @@ def open_target(core: Path | None = None, given: SymbolOptions | Path | None = N
         )
     # A path may contain any bytes.
     notes = tuple(map(printable, opened.notes))
-    target = target_of(prog, given, "live" if core is None else "core", notes)
+    target = target_of(prog, options, "live" if core is None else "core", notes)
     provenance = replace(target.provenance, is_whole=opened.is_whole)
     return replace(target, provenance=provenance, core=core)
 
 
 def target_of(
     prog: Program,
-    given: SymbolOptions,
+    options: SymbolOptions,
     source: Literal["live", "core"] | Guest,
     notes: tuple[str, ...] = (),
 ) -> Target:
@@ -264,9 +264,9 @@ def target_of(
     `notes` are sentences for the user. Raises PageInspectError.
     """
     info = vmcoreinfo.of_program(prog)
-    if given.vmcoreinfo is not None:
-        _check_same_boot(prog, info, given.vmcoreinfo)
-    symbols, because, caches = attach_symbols(prog, info, given, live=source == "live")
+    if options.vmcoreinfo is not None:
+        _check_same_boot(prog, info, options.vmcoreinfo)
+    symbols, because, caches = attach_symbols(prog, info, options, live=source == "live")
     release = info.get("OSRELEASE", "unknown")
     guest = source if isinstance(source, Guest) else None
     kind: Literal["live", "core", "qemu"] = "qemu" if isinstance(source, Guest) else source

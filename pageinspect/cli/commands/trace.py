@@ -173,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
     from ...trace.symbolizer import Symbolizer
 
     # What VMCOREINFO alone tells is too little to trace with.
-    target = open_target(given=SymbolOptions(only="btf"))
+    target = open_target(options=SymbolOptions(only="btf"))
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))

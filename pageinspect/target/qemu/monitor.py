@@ -190,7 +190,7 @@ class Monitor:
             return answer.get("return")
 
     def _await_greeting(self, seconds: float) -> None:
-        """Read the greeting of a QMP monitor; raise PageInspectError if it is missing or invalid."""
+        """Read the greeting of a QMP monitor. Raises PageInspectError if missing or invalid."""
         try:
             greeting = _parsed(self._line(time.monotonic() + seconds))
         except TimeoutError:

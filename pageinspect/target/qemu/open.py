@@ -25,22 +25,22 @@ _OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
 
 @contextlib.contextmanager
 def open_guest(
-    socket: Path, given: SymbolOptions | None = None, *, pause: bool = False
+    socket: Path, options: SymbolOptions | None = None, *, pause: bool = False
 ) -> Iterator[Target]:
     """Open the guest whose QEMU has a QMP monitor at `socket`, until the context ends.
 
-    With `pause` a running guest is paused until then. `given` is as for open_target(). Raises
+    With `pause` a running guest is paused until then. `options` is as for open_target(). Raises
     PageInspectError.
     """
-    given = given or SymbolOptions()
-    prog = create_program(given, live=False, platform=PLATFORM)
+    options = options or SymbolOptions()
+    prog = create_program(options, live=False, platform=PLATFORM)
     with contextlib.ExitStack() as stack:
         monitor = stack.enter_context(monitor_at(socket))
         machine = monitor.query("query-target", "arch", str)
         if machine != arch.NAME:
             raise unsupported_architecture(socket, machine)
-        vmcoreinfo = "" if given.vmcoreinfo else read_vmcoreinfo(monitor)
-        if not vmcoreinfo and not given.vmcoreinfo:
+        vmcoreinfo = "" if options.vmcoreinfo else read_vmcoreinfo(monitor)
+        if not vmcoreinfo and not options.vmcoreinfo:
             raise PageInspectError(
                 f"the guest at {socket} gives no VMCOREINFO",
                 "it has not booted yet, or lacks support: QEMU needs -device vmcoreinfo, the "
@@ -54,7 +54,7 @@ def open_guest(
             memory = MonitorMemory(monitor, paused=guest.paused)
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=True)
-        target = target_of(prog, given, guest)
+        target = target_of(prog, options, guest)
         yield replace(target, registers=lambda: _registers(monitor))
 
 

@@ -41,7 +41,7 @@ def test_pages_behind_the_end_are_absent(tmp_path: Path, kept: int, of_next: int
     assert absent == sorted(PAGES)[kept:]
     (note,) = opened.notes
     pages = f"{len(absent)} page{'' if len(absent) == 1 else 's'}"
-    assert f"is cut off: it lacks the contents of {pages} of memory" in note
+    assert f"is cut off: the contents of {pages} of memory are missing" in note
 
 
 def test_pages_lie_in_the_file_in_any_order(tmp_path: Path) -> None:
