@@ -27,7 +27,7 @@ _FIRST_USER_NAMESPACE = "user:[4026531837]"
 
 
 def is_contained(root: Path = Path("/")) -> bool:
-    """Return whether this process is in a user namespace, where capabilities are namespaced."""
+    """Return whether this is a user namespace, whose capabilities have no effect outside of it."""
     try:
         return str((root / "proc/self/ns/user").readlink()) != _FIRST_USER_NAMESPACE
     except OSError:

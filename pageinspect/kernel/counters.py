@@ -129,7 +129,7 @@ def read_hugetlb(prog: Program) -> tuple[int | None, str]:
     for pool in pools[: min(max(n, 0), most)]:
         order = pool.order.value_()
         if order > GIGANTIC_ORDER:
-            flaws.append(f"a pool of huge pages of order {order} is ignored")
+            flaws.append(f"a pool of huge pages of order {order} is left out")
         else:
             pages += pool.nr_huge_pages.value_() << order
     return pages, "; ".join(flaws)

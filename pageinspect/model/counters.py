@@ -18,7 +18,7 @@ class Counters:
     inflated: int | None = None
     """Pages in balloons: BALLOON_INFLATE minus BALLOON_DEFLATE events; None without these."""
     turnover: int = 0
-    """Page allocations and frees since boot. Growth limits how much changed between two reads."""
+    """Pages allocated plus pages freed since boot. Growth limits what changed between two reads."""
     isolated_blocks: int = 0
     """Number of isolated pageblocks: NR_FREE_PAGES excludes their free pages."""
     locked: int = 0
