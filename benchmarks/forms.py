@@ -12,7 +12,7 @@ from drgn import Program
 
 from pageinspect.inspector.inspector import inspect
 from pageinspect.target import core_formats
-from pageinspect.target.open import adopt_program
+from pageinspect.target.open import target_from_program
 
 ROUNDS = 7
 
@@ -24,7 +24,7 @@ def measure(core: Path) -> tuple[float, float, int]:
     start = time.perf_counter()
     prog.set_core_dump(core_formats.prepare(core).source)
     opened = time.perf_counter()
-    asked = inspect(adopt_program(prog))
+    asked = inspect(target_from_program(prog))
     begun = time.perf_counter()
     pages = sum(len(each) for each in asked.pages())
     return opened - start, time.perf_counter() - begun, pages

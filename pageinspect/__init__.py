@@ -1,4 +1,4 @@
-"""What every physical page of a Linux kernel is, and which pages were freed still typed."""
+"""Decodes the struct pages of a Linux kernel, and traces pages that are freed with a type."""
 
 from .version import __version__
 
@@ -47,7 +47,7 @@ _RESULTS = "inspector.results"
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs drgn and numpy when it is first asked for, so that --help does not."""
+    """Import public names when they are first used, so that --help does not import drgn."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

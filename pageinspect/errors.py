@@ -1,10 +1,10 @@
-"""Errors that a user can meet, and the exit codes of the command line.
+"""Errors that are reported to the user, and exit codes of the command line.
 
 PageInspectError          exit 1: something is missing, unreadable or impossible
 └── UsageError            exit 2: the command line itself is wrong
 
-Both carry a one-line message and a hint that says what to do next; `cli.main` is the one place
-that prints them. Anything else that escapes is a defect.
+Both have a one-line message, and a hint about what to do next. Only `cli.main` prints them. Any
+other exception that reaches the user is a defect.
 """
 
 from enum import IntEnum
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """Exit status of every command except `vm run`, which passes on the status of its command."""
+    """Exit status of all commands except `vm run`, which returns the status of its command."""
 
     COMPLETE = 0
     ERROR = 1
@@ -26,15 +26,15 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-LACKS_HINT = (
+MISSING_MEMORY_HINT = (
     "the core may be cut off (compare its size with the original), or lack pages of the kernel: "
-    "a makedumpfile that does not know a kernel leaves some out at -d 31"
+    "makedumpfile -d 31 excludes some of them if it does not support the kernel"
 )
-"""What to think of when memory of the kernel itself is missing in a core."""
+"""Hint for cores in which memory of the kernel itself is missing."""
 
 
 class PageInspectError(Exception):
-    """An error with a one-line message and a hint of what to do next."""
+    """An error with a one-line message, and a hint about what to do next."""
 
     exit_code = Exit.ERROR
 
@@ -42,7 +42,7 @@ class PageInspectError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        # A traceback of a script shows it.
+        # Tracebacks show notes.
         self.add_note(f"hint: {hint}")
 
     def __reduce__(self) -> "tuple[type[PageInspectError], tuple[str, str]]":
@@ -56,17 +56,16 @@ class UsageError(PageInspectError):
 
 
 def system_error(error: OSError) -> PageInspectError:
-    """Return the error for a system call that failed where nobody expected it."""
-    what = f"{error.filename}: " if error.filename else "the system refuses: "
+    """Return the error for an unexpected failure of a system call."""
+    what = f"{error.filename}: " if error.filename else "a system call failed: "
     return PageInspectError(
         f"{what}{error.strerror or error}",
-        "pageinspect doctor shows what this machine offers; if all of that is right, please report "
-        "this line",
+        "pageinspect doctor checks this machine; if it finds no problem, please report this line",
     )
 
 
 def no_such_name(what: str, name: str, known: "Sequence[str]") -> UsageError:
-    """Return the error for a name that this kernel does not know, with the nearest it does."""
+    """Return the error for a name that this kernel does not have, with the closest known name."""
     return UsageError(
         f"this kernel has no {what} {name!r}",
         did_you_mean(name, known, f"it has: {', '.join(known)}"),
@@ -74,7 +73,7 @@ def no_such_name(what: str, name: str, known: "Sequence[str]") -> UsageError:
 
 
 def did_you_mean(word: str, known: "Iterable[str]", advice: str) -> str:
-    """Return the advice, after the nearest of the words that are known."""
+    """Return the advice, preceded by the closest known word if there is one."""
     import difflib
 
     near = difflib.get_close_matches(word, [*known], 1)

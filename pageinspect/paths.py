@@ -1,4 +1,4 @@
-"""Where the data folders bpf/ and vm-images/ are, and the user's cache."""
+"""Paths of the data folders bpf/ and vm-images/, and of the user's cache folder."""
 
 import os
 from pathlib import Path
@@ -26,9 +26,9 @@ def cache_folder() -> Path:
 
 
 def data_folder(name: str) -> Path:
-    """Return the folder `name` ("bpf" or "vm-images"), of the source tree first, then the wheel.
+    """Return the data folder `name` ("bpf" or "vm-images") of the source tree, else of the wheel.
 
-    Raises PageInspectError when neither the source tree nor the wheel has it.
+    Raises PageInspectError if neither has it.
     """
     candidates = [_PACKAGE / "_data" / name]
     if SOURCE_TREE is not None:
@@ -38,5 +38,5 @@ def data_folder(name: str) -> Path:
             return folder
     raise PageInspectError(
         f"the data folder {name}/ of pageinspect is missing",
-        "reinstall pageinspect: its wheel carries this folder",
+        "reinstall pageinspect: its wheel contains this folder",
     )

@@ -1,3 +1,3 @@
-"""The version, stated once: packaging and --version read it here."""
+"""The version, used by packaging and --version."""
 
 __version__ = "0.1.0"

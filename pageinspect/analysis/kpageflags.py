@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..classify import Pages, codes_of
-from ..errors import LACKS_HINT, PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..model.arch import PAGEBLOCK_PFNS, SECTION_PFNS
 from ..model.batch import Words
 from ..model.kpageflags import Kpf, Online, Rules
@@ -29,7 +29,7 @@ def length(memory_map: MemoryMap) -> int:
     if not memory_map.max_pfn:
         raise PageInspectError(
             "this kernel's max_pfn cannot be read, so the length of the files is not known",
-            LACKS_HINT,
+            MISSING_MEMORY_HINT,
         )
     return -(-memory_map.max_pfn // SECTION_PFNS) * SECTION_PFNS
 

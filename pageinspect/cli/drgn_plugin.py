@@ -112,7 +112,7 @@ class _Waiting:
             return
         if prog.platform.arch == ARCHITECTURE:
             live = ProgramFlags.IS_LIVE in prog.flags and ProgramFlags.IS_LOCAL in prog.flags
-            self._finders, _ = finders.find_finders(prog, vmcoreinfo.of(prog), live=live)
+            self._finders, _ = finders.find_finders(prog, vmcoreinfo.of_program(prog), live=live)
 
     def _say(self, error: Exception) -> None:
         from ..errors import PageInspectError

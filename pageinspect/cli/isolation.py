@@ -19,7 +19,7 @@ from typing import NoReturn, TypeVar
 
 from ..errors import Exit, PageInspectError
 from ..host import progress
-from ..host.processes import end_with_parent
+from ..host.processes import kill_with_parent
 from ..host.terminal import write
 
 _LEAST_MEMORY = 4 << 30
@@ -78,7 +78,7 @@ def _run_child(task: Callable[[], int], parent: int) -> NoReturn:
 
 
 def _limit(parent: int) -> None:
-    end_with_parent(parent)
+    kill_with_parent(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = memory_limit()
@@ -107,7 +107,7 @@ def _end(by: signal.Signals, core: Path) -> PageInspectError:
         )
     if by == signal.SIGPROF:
         return PageInspectError(
-            f"no progress for {progress.PATIENCE_S} s of CPU time while reading {core}",
+            f"no progress for {progress.STALL_TIMEOUT_S} s of CPU time while reading {core}",
             _hint(core),
         )
     if by == signal.SIGKILL:

@@ -57,9 +57,9 @@ def _run_command(args: "Namespace") -> int:
 
     with ExitStack() as args.ends:
         if hasattr(args, "core"):
-            from ..host.startup import start_small
+            from ..host.startup import configure_libraries
 
-            start_small()
+            configure_libraries()
         return int(args.run(args))
 
 

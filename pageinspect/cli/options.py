@@ -85,46 +85,48 @@ def open_target(args: argparse.Namespace) -> "Target":
         check_output(args.output, args.mode)
     if "program" in args:
         return _adopt(args)
-    from ..target.symbols.sources import Given
+    from ..target.symbols.sources import SymbolOptions
 
-    given = Given(args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from)
+    options = SymbolOptions(
+        args.symbols, args.btf, args.kallsyms, args.vmcoreinfo, args.symbols_from
+    )
     if args.qemu is not None:
         from ..target.qemu.open import open_guest
 
-        guest: Target = args.ends.enter_context(open_guest(args.qemu, given, pause=args.pause))
-        args.ends.push(partial(keep_answers, guest, args.qemu))
+        guest: Target = args.ends.enter_context(open_guest(args.qemu, options, pause=args.pause))
+        args.ends.push(partial(save_symbol_caches, guest, args.qemu))
         return guest
     if args.pause:
         raise UsageError("only a QEMU guest can be paused", "name its QMP socket: --qemu SOCKET")
     from ..target.open import open_target as open_core_or_kernel
 
-    opened = open_core_or_kernel(args.core, given)
+    opened = open_core_or_kernel(args.core, options)
     for note in opened.provenance.notes:
         say(note)
-    args.ends.push(partial(keep_answers, opened, args.core))
+    args.ends.push(partial(save_symbol_caches, opened, args.core))
     return opened
 
 
 def _adopt(args: argparse.Namespace) -> "Target":
     """Return the kernel that drgn has open, whose command this is."""
-    from ..target.open import adopt_program, core_path
+    from ..target.open import core_path, target_from_program
 
-    adopted = adopt_program(args.program)
+    adopted = target_from_program(args.program)
     source = core_path(adopted)
     if source is not None or adopted.provenance.source == "live":
-        args.ends.push(partial(keep_answers, adopted, source))
+        args.ends.push(partial(save_symbol_caches, adopted, source))
     return adopted
 
 
-def keep_answers(
+def save_symbol_caches(
     opened: "Target", source: Path | None, error: type[BaseException] | None, *_: object
 ) -> None:
     """Keep what was learnt of the kernel, unless the command ended with an error."""
-    refused = next((answers.refused for answers in opened.answers if answers.refused), None)
+    refused = next((cache.refused for cache in opened.symbol_caches if cache.refused), None)
     if refused is not None and sys.stderr is not None:
         say(f"{refused.message}; {refused.hint}")
     if error is None:
-        opened.keep_answers(source)
+        opened.save_symbol_caches(source)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "") -> None:

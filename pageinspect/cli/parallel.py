@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NoReturn, TypeVar
 
 from ..errors import PageInspectError
-from ..host.processes import end_with_parent, fork
+from ..host.processes import fork, kill_with_parent
 from ..host.progress import paced
 
 Piece = TypeVar("Piece")
@@ -89,7 +89,7 @@ def _serve(
     status = 1
     try:
         gc.freeze()
-        end_with_parent(parent)
+        kill_with_parent(parent)
         with os.fdopen(write_end, "wb") as results:
             for piece in pieces:
                 try:

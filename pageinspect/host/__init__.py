@@ -1,1 +1,1 @@
-"""The machine that pageinspect runs on: files, processes, the terminal, capabilities."""
+"""The machine that runs pageinspect: files, processes, terminal, capabilities."""

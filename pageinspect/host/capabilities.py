@@ -1,4 +1,4 @@
-"""The effective capabilities of this process, and which of them a task needs."""
+"""Capabilities of this process, and those that pageinspect needs."""
 
 import os
 from pathlib import Path
@@ -16,18 +16,18 @@ _BITS = {
 SYMBOLS = ("SYSLOG",)
 """Needed for the addresses in /proc/kallsyms."""
 BPF = ("BPF", "PERFMON")
-"""Needed for BPF programs that read the kernel; SYS_ADMIN stands for both."""
+"""Needed for BPF programs that read the kernel; SYS_ADMIN includes both."""
 MAPS = ("SYS_RESOURCE",)
-"""Needed for maps beyond RLIMIT_MEMLOCK, on kernels that count them against it (up to v5.10)."""
+"""Needed for maps above RLIMIT_MEMLOCK, on kernels that apply this limit to them (up to v5.10)."""
 KPROBES = ("SYS_ADMIN",)
-"""Needed for kprobes beside PERFMON where kernel.perf_event_paranoid is 3, as in Debian."""
+"""Needed for kprobes in addition to PERFMON if kernel.perf_event_paranoid is 3, as on Debian."""
 
 _KCORE = ("SYS_RAWIO",)
 _FIRST_USER_NAMESPACE = "user:[4026531837]"
 
 
 def is_contained(root: Path = Path("/")) -> bool:
-    """Return whether this is a user namespace: capabilities in it have no effect outside."""
+    """Return whether this is a user namespace, whose capabilities have no effect outside of it."""
     try:
         return str((root / "proc/self/ns/user").readlink()) != _FIRST_USER_NAMESPACE
     except OSError:
@@ -35,7 +35,7 @@ def is_contained(root: Path = Path("/")) -> bool:
 
 
 def kcore(root: Path = Path("/")) -> tuple[str, ...]:
-    """Return the capabilities that /proc/kcore needs: one more without permission for the file."""
+    """Return the capabilities that /proc/kcore needs: one more if its permissions deny access."""
     file = root / "proc/kcore"
     if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
         return (*_KCORE, "DAC_READ_SEARCH")
@@ -59,7 +59,7 @@ def effective(root: Path = Path("/")) -> int:
 
 
 def lacking(needed: tuple[str, ...], root: Path = Path("/")) -> tuple[str, ...]:
-    """Return which of these capabilities the process lacks."""
+    """Return those of the needed capabilities that the process lacks."""
     bits = 0 if is_contained(root) else effective(root)
     held = {name for name, bit in _BITS.items() if bits >> bit & 1}
     if "SYS_ADMIN" in held:
@@ -68,7 +68,7 @@ def lacking(needed: tuple[str, ...], root: Path = Path("/")) -> tuple[str, ...]:
 
 
 def advice(*needs: tuple[str, ...], root: Path = Path("/")) -> str:
-    """Return how to get the first of these capabilities that the process lacks."""
+    """Return a hint for the first of these sets of capabilities that the process lacks."""
     if is_contained(root):
         return "run outside of this user namespace: its root has no capabilities over the kernel"
     missing = next(filter(None, (lacking(needed, root) for needed in needs)), ())

@@ -1,13 +1,13 @@
-"""Opens, makes and replaces files where another user may have prepared links.
+"""Opens, creates and replaces files safely in folders where another user may have planted links.
 
-pageinspect runs as root over folders of other users. So a path is followed one component at a time,
-each opened below the one before it: what is checked is what is used, whatever is renamed meanwhile.
+pageinspect runs as root, also in folders of other users. A path is therefore followed one component
+at a time, with openat(): a rename by another user cannot change a path between check and use.
 
-- A link in a folder that others may write is followed only if this user or root owns it, which is
-  what the kernel does in /tmp (fs.protected_symlinks).
-- The cache is used only if nobody but this user and root can change it: `trusted` below.
-- A file is replaced by a new one. That has no name until it is whole (O_TMPFILE), so nothing is
-  left of it when this process is killed.
+- A link in a folder that others may write is followed only if this user or root owns it, as
+  fs.protected_symlinks does in /tmp.
+- The cache is used only if no other user than root can change it: `trusted` below.
+- A file is replaced by a new one, which has no name until it is complete (O_TMPFILE). If this
+  process is killed, nothing is left.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 
 from ..errors import PageInspectError
 from ..units import size
-from .processes import ENDING, even_if_killed
+from .processes import ENDING, cleanup_even_if_killed
 
 PRIVATE = 0o600
 """The mode of a memory image."""
@@ -31,56 +31,57 @@ _PUBLIC = 0o644
 _NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNNAMED = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 _LARGEST = 4 << 20
 
 
 class UntrustedError(PageInspectError):
-    """A path that is to be used is, or was, writable for another user."""
+    """Another user can change, or has changed, a file or folder that must be trusted."""
 
 
 def is_ours(found: os.stat_result) -> bool:
-    """Return whether this user or root owns something."""
+    """Return whether this user or root is the owner."""
     return found.st_uid in (0, os.geteuid())
 
 
-def others_write(found: os.stat_result) -> bool:
-    """Return whether a user other than this one and root may write something."""
+def writable_by_others(found: os.stat_result) -> bool:
+    """Return whether a user other than this one and root may write."""
     return not is_ours(found) or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 class Place(NamedTuple):
-    """Where a path leads: a name in a folder. There need not be a file of that name."""
+    """A resolved path: a name in an open folder. A file of that name need not exist."""
 
     folder: int
     """Descriptor of the folder, for `dir_fd`."""
     name: str
     found: os.stat_result | None
-    """Of the file, if there is one."""
+    """Status of the file, if it exists."""
     is_descriptor: bool = False
-    """It is /proc/self/fd/N, as which /dev/stdout appears."""
+    """The name is a descriptor in /proc/self/fd, such as that of /dev/stdout."""
 
     @property
     def is_shared(self) -> bool:
         """Whether others may write the folder."""
-        return others_write(os.fstat(self.folder))
+        return writable_by_others(os.fstat(self.folder))
 
     @property
     def path(self) -> Path:
-        """Its path without links."""
+        """The path without links."""
         return Path(os.path.normpath(Path(f"/proc/self/fd/{self.folder}").readlink() / self.name))
 
     def open_in_place(self, flags: int) -> int:
-        """Open the file that is there, or make it, and return a descriptor. Raises OSError.
+        """Open or create the file, and return a descriptor. Raises OSError and UntrustedError.
 
-        In a folder that others may write it must be this user's or root's own, under this one name.
+        In a folder that others may write, this user or root must own an existing file, and it must
+        have no other hard link.
         """
         flags |= os.O_CLOEXEC
         if self.is_descriptor:
             return os.open(self.name, flags & ~os.O_CREAT, dir_fd=self.folder)
         if self.found is None:
             return os.open(self.name, flags | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self.folder)
-        # Checked before it is opened: to open a FIFO of another user could block.
+        # Check before the open: opening a FIFO of another user could block.
         node = os.open(self.name, _NODE, dir_fd=self.folder)
         try:
             self._check(os.fstat(node))
@@ -92,14 +93,14 @@ class Place(NamedTuple):
         planted = not is_ours(found) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1)
         if planted and self.is_shared:
             raise UntrustedError(
-                f"{self.path} was put there by another user",
+                f"{self.path} was created by another user",
                 "name a file in a folder that only you may write",
             )
 
 
 @contextlib.contextmanager
 def place_of(path: Path) -> Iterator[Place]:
-    """Give the place that a path leads to. Raises OSError, and UntrustedError for planted links."""
+    """Give the Place of a path. Raises OSError, and UntrustedError for links of other users."""
     place = _follow(path, list(path.absolute().parts[1:]), trusted=False)
     try:
         yield place
@@ -109,10 +110,11 @@ def place_of(path: Path) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def trusted_folder(path: Path, *, make: bool = False, mode: int = 0o755) -> Iterator[int]:
-    """Give a descriptor of a folder that nobody but this user and root can change, for `dir_fd`.
+    """Give a descriptor (for `dir_fd`) of a folder that only this user and root can change.
 
-    Every folder above it is the same, or sticky like /tmp. With `make`, folders that are not there
-    are made. Raises OSError, and UntrustedError for a folder that is not of this kind.
+    The same must hold for all folders above it, unless they are sticky like /tmp. With `make`,
+    missing folders are created with `mode`. Raises OSError, and UntrustedError if another user can
+    change a folder.
     """
     place = _follow(path, [*path.absolute().parts[1:], "."], trusted=True, make=mode if make else 0)
     try:
@@ -121,20 +123,21 @@ def trusted_folder(path: Path, *, make: bool = False, mode: int = 0o755) -> Iter
         os.close(place.folder)
 
 
-def only_ours(path: Path) -> bool:
-    """Return whether nobody but this user and root may write or replace what a path leads to."""
+def is_trusted(path: Path) -> bool:
+    """Return whether only this user and root can write or replace the file at a path."""
     try:
         place = _follow(path, list(path.absolute().parts[1:]), trusted=True)
     except (OSError, UntrustedError):
         return False
     os.close(place.folder)
-    return place.found is not None and not others_write(place.found)
+    return place.found is not None and not writable_by_others(place.found)
 
 
 def _follow(path: Path, parts: list[str], *, trusted: bool, make: int = 0) -> Place:
-    """Follow the components of a path from the root; the folder's descriptor is the caller's.
+    """Resolve a path from the root, component by component. The caller closes `Place.folder`.
 
-    With `trusted`, each folder must be; with `make`, a mode, those that are missing are made.
+    With `trusted`, all folders must be trusted. If `make` (a mode) is not 0, missing folders are
+    created.
     """
     opened: list[int] = []
     keep = -1
@@ -167,7 +170,7 @@ def _steps(path: Path, parts: list[str], opened: list[int], *, trusted: bool, ma
         if stat.S_ISLNK(found.st_mode):
             if not words and _is_descriptor(name, found):
                 return Place(folder, name, os.stat(name, dir_fd=folder), is_descriptor=True)
-            if (links := links + 1) > _MOST_LINKS:
+            if (links := links + 1) > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             target = _target(path, name, node, folder)
             words = [*words, *(word for word in target.split("/")[::-1] if word)] or ["."]
@@ -192,8 +195,8 @@ def _open_node(name: str, folder: int | None, make: int) -> int:
 
 
 def _target(path: Path, name: str, link: int, folder: int) -> str:
-    """Return the target of a link. Raises UntrustedError for a link that is not followed."""
-    if others_write(os.fstat(folder)) and not is_ours(os.fstat(link)):
+    """Return the target of a link. Raises UntrustedError for a link that must not be followed."""
+    if writable_by_others(os.fstat(folder)) and not is_ours(os.fstat(link)):
         raise UntrustedError(
             f"{path}: {name} is a link that another user made in a folder that others may write",
             "name the file that the link leads to, if that is what you mean",
@@ -208,10 +211,10 @@ def _is_descriptor(name: str, link: os.stat_result) -> bool:
 def _check_folder(
     path: Path, found: os.stat_result, place: Place, *, trusted: bool, is_last: bool
 ) -> None:
-    """Raise OSError for what is not a folder.
+    """Raise OSError if this is not a folder.
 
-    With `trusted`, raise UntrustedError for one whose entries another user may change. In a sticky
-    folder other users cannot change the entries of this user and root.
+    With `trusted`, raise UntrustedError if another user may change its entries. In a sticky folder
+    other users cannot change entries of this user and root.
     """
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -223,7 +226,7 @@ def _check_folder(
             f"{path} is not used: {folder} belongs to another user (uid {found.st_uid})",
             "set PAGEINSPECT_CACHE to a folder of your own, or run it with your own HOME (sudo -H)",
         )
-    if others_write(found) and (is_last or not found.st_mode & stat.S_ISVTX):
+    if writable_by_others(found) and (is_last or not found.st_mode & stat.S_ISVTX):
         raise UntrustedError(
             f"{path} is not used: others may write {folder}",
             f"chmod go-w {folder}, or set PAGEINSPECT_CACHE to another folder",
@@ -234,11 +237,11 @@ def _check_folder(
 def replacing(
     folder: int, name: str, *, mode: int | None = None, durable: bool = False
 ) -> Iterator[IO[bytes]]:
-    """Give a stream whose content is the file `name` in a folder when the context ends well.
+    """Give a stream that replaces the file `name` in a folder if the context ends without an error.
 
-    The file gets `mode`, or what the umask leaves. A link of that name is replaced, not followed.
-    `durable` is for what must be whole after a power cut. Nothing else is left in the folder, even
-    if this process is killed. Raises OSError.
+    The mode of the file is `mode`, or 0666 without the umask. A link of that name is replaced, not
+    followed. With `durable`, the data is synced to disk first. Nothing else is left in the folder,
+    even if this process is killed. Raises OSError.
     """
     with (
         _new_file(folder, 0o666 if mode is None else PRIVATE) as (descriptor, hidden),
@@ -262,21 +265,21 @@ def replacing(
 
 @contextlib.contextmanager
 def _new_file(folder: int, permissions: int) -> Iterator[tuple[int, str]]:
-    """Give the descriptor of a new file in a folder, and its name: "" where it needs none.
+    """Give a descriptor of a new file in a folder, and its temporary name, "" with O_TMPFILE.
 
-    The descriptor is the caller's. A file that still has the name at the end is removed, by another
-    process if this one was killed.
+    The caller closes the descriptor. A file that still has the temporary name at the end is
+    removed, by a watcher process if this one was killed.
     """
     try:
         descriptor = os.open(".", _UNNAMED, permissions, dir_fd=folder)
     except OSError:
-        # NFS and others have no files without a name. Any other error comes again below.
+        # NFS and others do not support O_TMPFILE. Any other error is raised again below.
         pass
     else:
         yield descriptor, ""
         return
     hidden = _hidden_name()
-    with even_if_killed(partial(_remove, folder, hidden), [folder]):
+    with cleanup_even_if_killed(partial(_remove, folder, hidden), [folder]):
         yield os.open(hidden, _NEW, permissions, dir_fd=folder), hidden
 
 
@@ -299,9 +302,9 @@ def _link_checked(descriptor: int, folder: int, name: str) -> None:
 
 
 def _replace(folder: int, name: str, make: Callable[[str], object]) -> None:
-    """Let what `make` makes under the name that it is given take the place of a name.
+    """Call `make` with a temporary name, and rename the result to `name`.
 
-    Signals that would end this process between the two steps are held back.
+    Signals that would end this process between the two steps are blocked.
     """
     hidden = _hidden_name()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
@@ -316,7 +319,7 @@ def _replace(folder: int, name: str, make: Callable[[str], object]) -> None:
 
 
 def _check_same(name: str, descriptor: int, folder: int) -> None:
-    """Raise UntrustedError when another file has taken the place of the one that is written."""
+    """Raise UntrustedError if the file of this name is no longer the one that is written."""
     there, ours = os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(descriptor)
     if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
         raise UntrustedError(
@@ -326,7 +329,7 @@ def _check_same(name: str, descriptor: int, folder: int) -> None:
 
 
 def point(link: Path, target: str) -> None:
-    """Make a symbolic link in a trusted folder lead to `target`, at one instant."""
+    """Replace a symbolic link in a trusted folder atomically."""
     with trusted_folder(link.parent) as folder:
         _replace(folder, link.name, partial(os.symlink, target, dir_fd=folder))
 
@@ -343,7 +346,7 @@ def write_trusted(path: Path, text: str) -> None:
 def read_trusted(path: Path) -> str:
     """Return the text of a file that only this user and root can have written.
 
-    Raises OSError, and UntrustedError; ValueError for what is not text, or too long.
+    Raises OSError and UntrustedError, and ValueError if it is not text or is too long.
     """
     with trusted_folder(path.parent) as folder, os.fdopen(_open_own(path, folder)) as stream:
         text = stream.read(_LARGEST + 1)
@@ -353,7 +356,7 @@ def read_trusted(path: Path) -> str:
 
 
 def read_whole(path: Path, most: int) -> bytes:
-    """Return the content of a file of `most` bytes at most, whoever owns it; raises OSError."""
+    """Return the content of a file of any owner; raises OSError, also above `most` bytes."""
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -363,7 +366,7 @@ def read_whole(path: Path, most: int) -> bytes:
 
 @contextlib.contextmanager
 def lock_file(path: Path) -> Iterator[int]:
-    """Give a descriptor of a lock file in a trusted folder, made if it is not there.
+    """Give a descriptor of a lock file in a trusted folder; the file is created if missing.
 
     Raises OSError and UntrustedError.
     """
@@ -387,7 +390,7 @@ def _open_own(path: Path, folder: int, flags: int = 0) -> int:
     problem = None
     if not stat.S_ISREG(found.st_mode):
         problem = UntrustedError(f"{path} is not a file", "remove it")
-    elif others_write(found):
+    elif writable_by_others(found):
         problem = UntrustedError(
             f"{path} is not used: another user may have written it",
             f"remove it, or chmod go-w {path}",

@@ -1,8 +1,8 @@
-"""Forking, and what happens when a process ends, however it ends.
+"""Forks processes, and cleans up when a process ends, also by SIGKILL.
 
-Signals that end a process have their default disposition: no handler of Python's runs, which C code
-could delay or whose exception it could discard. What must be done at the end is done by the kernel
-(PR_SET_PDEATHSIG, files without a name) or by another process (Watcher).
+Signals that end a process keep their default disposition. Python's handlers are not used, because C
+code could delay them or discard their exceptions. Cleanup is done by the kernel (PR_SET_PDEATHSIG,
+unnamed files) or by another process (Watcher).
 """
 
 import contextlib
@@ -18,28 +18,28 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def fork() -> int:
-    """Return as os.fork() does, without its warning about threads.
+    """Call os.fork() without its warning about threads.
 
-    Threads that read debug information are idle by then.
+    drgn's threads, which read debug information, are idle at this time.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
-def end_with_parent(parent: int) -> None:
-    """Have this forked process end at once by signals, and by SIGKILL when its parent ends.
+def kill_with_parent(parent: int) -> None:
+    """In a forked child: restore default signal handling, and get SIGKILL when the parent ends.
 
-    `parent` is the pid that forked it. The parent is its main thread: PR_SET_PDEATHSIG is sent when
-    the thread that forked ends.
+    `parent` is the pid of the parent, whose main thread must have forked: the kernel sends the
+    signal when the thread that forked ends.
     """
     import ctypes
     import faulthandler
 
-    # What it would print of a crash is about Python, where the crash is not.
+    # A crash would be in C code, where a Python traceback does not help.
     faulthandler.disable()
     for number in ENDING:
-        # nohup's SIGHUP and a background job's SIGINT stay ignored.
+        # Keep SIGHUP of nohup and SIGINT of a background job ignored.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -47,22 +47,22 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def ending_with_this(argv: Sequence[str], name: str = "KILL") -> list[str]:
-    """Return a command that runs another one, which gets a signal when this process ends.
+def command_ending_with_parent(argv: Sequence[str], name: str = "KILL") -> list[str]:
+    """Return a command that runs `argv`, and sends it a signal when this process ends.
 
-    The signal comes when the thread that starts it ends. The shell sees to it that this process has
-    not ended before the kernel was asked for the signal.
+    The kernel sends the signal when the thread that started the command ends. The shell checks that
+    this process did not end before setpriv requested the signal.
     """
     check = '[ "$PPID" = "$0" ] && exec "$@"'
     return ["setpriv", "--pdeathsig", name, "sh", "-c", check, str(os.getpid()), *argv]
 
 
 class Watcher:
-    """A process that runs `action` when the one that made it ends without having called it off.
+    """A process that runs `action` when its creator ends without cancelling it.
 
-    SIGKILL ends a process before it can do anything, and PR_SET_PDEATHSIG reaches neither a child
-    that became a set-user-ID program nor that child's children. The watcher is in a session of its
-    own, and keeps no descriptor open but those in `keep`.
+    SIGKILL gives a process no chance to clean up, and PR_SET_PDEATHSIG reaches neither a child that
+    executed a set-user-ID program nor the children of that child. The watcher has its own session,
+    and keeps open only the descriptors in `keep`.
     """
 
     def __init__(self, action: Callable[[], object], keep: Sequence[int]) -> None:
@@ -79,32 +79,31 @@ class Watcher:
                 os._exit(0)
         os.close(reader)
         os.close(detaching)
-        # Until then a signal to the process group would end the watcher too.
+        # Wait until it has its own session: before, a signal to the process group would end it.
         os.read(detached, 1)
         os.close(detached)
 
-    def call_off(self) -> None:
-        """End the watcher without the action."""
+    def cancel(self) -> None:
+        """End the watcher without running the action."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._writer, b".")
         self.act()
 
     def act(self) -> None:
-        """Run the action now, and wait for its end."""
+        """Make the watcher run the action now, and wait until it has ended."""
         os.close(self._writer)
         os.waitpid(self._pid, 0)
 
 
 @contextlib.contextmanager
-def even_if_killed(
+def cleanup_even_if_killed(
     action: Callable[[], object],
     keep: Sequence[int] = (),
     orphaned: Callable[[], object] | None = None,
 ) -> Iterator[None]:
-    """Run `action` at the end of this context.
+    """Run `action` at the end of this context, even if this process is killed.
 
-    If this process is killed before that, or `action` raises, a Watcher runs `orphaned`: the same
-    by default.
+    If it is killed, or `action` raises, a Watcher runs `orphaned` (default: `action`).
     """
     watcher = Watcher(orphaned or action, keep)
     end = watcher.act
@@ -113,13 +112,13 @@ def even_if_killed(
     finally:
         try:
             action()
-            end = watcher.call_off
+            end = watcher.cancel
         finally:
             end()
 
 
 def _detach(keep: set[int]) -> None:
-    """Leave the session, ignore signals, and close the files of the process that is watched."""
+    """Start a new session, ignore signals, and close inherited descriptors except `keep`."""
     os.setsid()
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
@@ -129,6 +128,6 @@ def _detach(keep: set[int]) -> None:
     for name in list(Path("/proc/self/fd").iterdir()):
         descriptor = int(name.name)
         if descriptor > 2 and descriptor not in keep:
-            # One of them was for the listing itself.
+            # The descriptor of the listing itself is closed already.
             with contextlib.suppress(OSError):
                 os.close(descriptor)

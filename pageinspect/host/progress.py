@@ -1,4 +1,4 @@
-"""A process that reads a core and makes no progress is ended."""
+"""A watchdog that ends a process which makes no progress while it reads a core."""
 
 import signal
 from collections.abc import Iterable, Iterator
@@ -9,29 +9,29 @@ T = TypeVar("T")
 
 _watched = False
 
-PATIENCE_S = 60
-"""Seconds of CPU time between two steps. Opening a core takes half a second, a memory section a
-hundredth."""
+STALL_TIMEOUT_S = 60
+"""Maximum CPU time in seconds between two steps. Opening a core takes 0.5 s, a memory section
+0.01 s."""
 
 
 def watch() -> None:
-    """Have the kernel end this process when it makes no progress for PATIENCE_S."""
+    """Start the watchdog: the kernel ends this process after STALL_TIMEOUT_S without progress."""
     global _watched  # noqa: PLW0603 - a process is watched or it is not
     _watched = True
-    getting_on()
+    note_progress()
 
 
-def getting_on() -> None:
-    """Note progress: the time of a watched process starts anew."""
+def note_progress() -> None:
+    """Report progress: restart the timer of the watchdog."""
     if _watched:
-        # CPU time, because a slow disk is not the core's fault. SIGPROF ends even a loop in C.
-        signal.setitimer(signal.ITIMER_PROF, PATIENCE_S)
+        # CPU time does not include waiting for a slow disk. SIGPROF also ends a loop in C.
+        signal.setitimer(signal.ITIMER_PROF, STALL_TIMEOUT_S)
 
 
 def paced(steps: Iterable[T], every: int = 1) -> Iterator[T]:
-    """Yield the steps; each of them, or one in `every`, counts as progress."""
+    """Yield the steps, and report progress at each one, or at every `every`-th."""
     rest = iter(steps)
     for step in rest:
-        getting_on()
+        note_progress()
         yield step
         yield from islice(rest, every - 1)

@@ -1,6 +1,6 @@
-"""How the command line starts drgn and numpy: without plugins, threads and garbage collection.
+"""Configures drgn and numpy for the command line: no plugins, no threads, less garbage collection.
 
-Scripts, which own their process, get both libraries as they are.
+The Python API does not do this: a script controls its own process.
 """
 
 import gc
@@ -8,19 +8,19 @@ import os
 from importlib import import_module
 
 _OBJECTS = 20_000
-"""The number of new objects at which they are searched for garbage."""
+"""Number of new objects that triggers a garbage collection."""
 
 
-def start_small() -> None:
-    """Set what must be set before drgn and numpy are imported, and import numpy."""
-    # Threads for linear algebra, of which there is none, keep all processors busy while they start.
+def configure_libraries() -> None:
+    """Set up the environment for drgn and numpy before they are imported, and import numpy."""
+    # pageinspect uses no linear algebra, and starting OpenBLAS's threads keeps all CPUs busy.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # drgn's plugins are the commands of its prompt, and what a site adds to find debug information:
-    # types come from where the user says.
+    # Plugins add commands to drgn's prompt, or sources of debug information. Types must come only
+    # from the sources that the user chose.
     os.environ["DRGN_DISABLE_PLUGINS"] = "*"
     os.environ.pop("DRGN_PLUGINS", None)
-    # Imports make objects that stay: to search them for garbage at every 700 takes a while.
+    # Imports create objects that are never freed. Collections at every 700 objects are slow.
     gc.set_threshold(_OBJECTS)
-    # Here, where few calls are under way: its modules import each other, and every call at the end
-    # of a piece of Python's stack maps the next piece, and unmaps it.
+    # Import numpy here, where the call stack is shallow: deep in the stack, its nested imports make
+    # Python map and unmap stack chunks repeatedly.
     import_module("numpy")

@@ -1,4 +1,4 @@
-"""Lines on standard error, with control characters escaped: the one way for text with names."""
+"""Writes to standard error. Text with names from a kernel or file goes through say()."""
 
 import contextlib
 import sys
@@ -7,7 +7,7 @@ from ..units import printable
 
 
 def say(text: str) -> None:
-    """Write a line with the name of the program; control characters are escaped."""
+    """Write a line that starts with "pageinspect: "; control characters are escaped."""
     write_line(f"pageinspect: {text}")
 
 
@@ -17,7 +17,7 @@ def write_line(text: str) -> None:
 
 
 def write(text: str) -> None:
-    """Write text that needs no escaping. Errors of standard error are ignored."""
+    """Write text that needs no escaping. I/O errors are ignored."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
             sys.stderr.write(text)

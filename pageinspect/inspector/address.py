@@ -92,7 +92,7 @@ def _virt_to_phys(
     if base <= address < base + (last << layout.page_shift):
         return int(address - base)
     try:
-        return PageTables(prog, vmcoreinfo.of(prog)).physical(address)
+        return PageTables(prog, vmcoreinfo.of_program(prog)).physical(address)
     except (LookupError, FaultError):
         raise UsageError(
             f"{text} is not mapped in this kernel",

@@ -16,7 +16,7 @@ from ..classify.selected import SelectedPages
 from ..errors import PageInspectError
 from ..host.progress import paced
 from ..kernel.memory_map import read_memory_map
-from ..kernel.online import most_sections
+from ..kernel.online import max_sections
 from ..layout import build_layout
 from ..model.batch import PageBatch
 from ..model.layout import PageLayout
@@ -262,9 +262,9 @@ class Inspector:
     def _give_back(self, pages: int) -> None:
         """Unmap the parts of the core's file that have been read."""
         if self.mapped is not None:
-            self.mapped.give_back()
+            self.mapped.drop_cached_pages()
         elif self.kdumpfile_mappings is not None:
-            self.kdumpfile_mappings.passed(pages * self.layout.struct_size)
+            self.kdumpfile_mappings.note_read(pages * self.layout.struct_size)
 
     def mapping(self) -> "Inspector":
         """Return the same Inspector with the core's file mapped, if its format allows that.
@@ -302,9 +302,9 @@ def inspect(target: Target) -> Inspector:
     layout = build_layout(prog, target.vmcoreinfo)
     changing = target.provenance.changing
     # `core` may be a temporary copy of the core that was given.
-    most = None if core is None else most_sections(target.core or core)
+    most = None if core is None else max_sections(target.core or core)
     memory_map = read_memory_map(
-        prog, layout, target.vmcoreinfo, changing=changing, most_sections=most
+        prog, layout, target.vmcoreinfo, changing=changing, max_sections=most
     )
     inspector = Inspector(target, layout, memory_map)
     if core is None:

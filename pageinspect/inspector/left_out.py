@@ -55,7 +55,7 @@ def _absent(inspector: Inspector, address: int) -> int | None:
     """Return the pfn that an address is mapped to, if the core lacks that page."""
     prog = inspector.target.prog
     try:
-        physical = PageTables(prog, vmcoreinfo.of(prog)).physical(address)
+        physical = PageTables(prog, vmcoreinfo.of_program(prog)).physical(address)
     except (FaultError, KeyError):
         return None
     try:

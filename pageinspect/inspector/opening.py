@@ -9,9 +9,9 @@ from typing import Literal
 
 from drgn import Program
 
-from ..target.open import Target, adopt_program, core_path, open_target
+from ..target.open import Target, core_path, open_target, target_from_program
 from ..target.qemu import open as qemu
-from ..target.symbols.sources import Given
+from ..target.symbols.sources import SymbolOptions
 from .inspector import Inspector, Session, inspect
 
 FilePath = str | os.PathLike[str]
@@ -33,8 +33,8 @@ def open_core(
     information. `symbols_from` allows only one source, and there is no fallback.
     """
     core = Path(path)
-    given = _given(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
-    return _opened(nullcontext(open_target(core, given)), core)
+    options = _symbol_options(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
+    return _opened(nullcontext(open_target(core, options)), core)
 
 
 def open_live(
@@ -45,8 +45,8 @@ def open_live(
     symbols_from: Only | None = None,
 ) -> Inspector:
     """Open the running kernel; raises PageInspectError, for example without root."""
-    given = _given(symbols, btf, kallsyms, None, symbols_from)
-    return _opened(nullcontext(open_target(None, given)), None)
+    options = _symbol_options(symbols, btf, kallsyms, None, symbols_from)
+    return _opened(nullcontext(open_target(None, options)), None)
 
 
 def open_guest(
@@ -64,8 +64,8 @@ def open_guest(
     With `pause`, a running guest is paused until the Inspector is closed: use `with`. Raises
     PageInspectError.
     """
-    given = _given(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
-    return _opened(qemu.open_guest(Path(socket), given, pause=pause), Path(socket))
+    options = _symbol_options(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
+    return _opened(qemu.open_guest(Path(socket), options, pause=pause), Path(socket))
 
 
 def from_program(prog: Program) -> Inspector:
@@ -73,22 +73,22 @@ def from_program(prog: Program) -> Inspector:
 
     A Program without debug information gets types from the kernel's own BTF.
     """
-    target = adopt_program(prog)
+    target = target_from_program(prog)
     source = core_path(target)
     known = source is not None or target.provenance.source == "live"
     return _opened(nullcontext(target), source, keep=known)
 
 
-def _given(
+def _symbol_options(
     symbols: FilePath | None,
     btf: FilePath | None,
     kallsyms: FilePath | None,
     vmcoreinfo: FilePath | None,
     only: Only | None,
-) -> Given:
+) -> SymbolOptions:
     files = (symbols, btf, kallsyms, vmcoreinfo)
     vmlinux, types, table, info = (None if file is None else Path(file) for file in files)
-    return Given(vmlinux, types, table, info, only)
+    return SymbolOptions(vmlinux, types, table, info, only)
 
 
 def _opened(
@@ -103,7 +103,7 @@ def _opened(
         opened = stack.enter_context(target)
         inspector = inspect(opened)
         if keep:
-            opened.keep_answers(source)
+            opened.save_symbol_caches(source)
 
             def keep_more(
                 error: type[BaseException] | None,
@@ -111,7 +111,7 @@ def _opened(
                 _traceback: TracebackType | None,
             ) -> None:
                 if error is None:
-                    opened.keep_answers(source)
+                    opened.save_symbol_caches(source)
 
             stack.push(keep_more)
         return replace(inspector, session=Session(stack.pop_all()))

@@ -1,1 +1,1 @@
-"""Readers of kernel state beside struct pages, through drgn."""
+"""Readers of kernel state other than struct pages, through drgn."""

@@ -1,8 +1,8 @@
-"""The kernel's own counters of its pages, read once into plain numbers, in pages.
+"""Reads the kernel's own page counters.
 
-vm_stat of a zone or node is only part of it: each CPU keeps a remainder that it has not folded in
-yet. Sums here are those of the kernel's own zone_page_state_snapshot(). The totals vm_zone_stat and
-vm_node_stat are not looked at: a CPU that folds adds to them last, for all zones at once.
+vm_stat of a zone or node excludes per-CPU deltas that are not folded into it yet. They are added
+here, as in the kernel's zone_page_state_snapshot(). The global vm_zone_stat and vm_node_stat are
+not used: a CPU updates them last, for all zones at once.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.module import for_each_module
 from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
 
-from ..errors import LACKS_HINT, PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..model.arch import GIGANTIC_ORDER
 from ..model.counters import Counters
 
@@ -27,13 +27,13 @@ _OFFLINERS = {
     "virtio_mem": "virtio_mem_set_fake_offline",
     "vmw_balloon": "vmballoon_work",
 }
-"""Drivers, and a function that tells of each where it is built in."""
-_MOST_MODULES = 1 << 14
+"""Drivers, each with a function that shows that it is built in."""
+_MAX_MODULES = 1 << 14
 
 
 @dataclass(slots=True)
 class _Sums:
-    """The sums while they are taken."""
+    """Sums over zones, nodes and CPUs."""
 
     items: dict[str, int] = field(default_factory=dict)
     pcp: int = 0
@@ -41,7 +41,7 @@ class _Sums:
     locked: int = 0
 
     def add(self, values: Object, items: Items) -> None:
-        """Add an array that the items index: of numbers of any size, plain or atomic."""
+        """Add an array that is indexed by items, of integers of any size, plain or atomic."""
         if not items:
             return
         width, length = sizeof(values[0]), items[-1][1] + 1
@@ -52,9 +52,10 @@ class _Sums:
 
 
 def _enumerators(prog: Program, enum: str, end: str) -> Items:
-    """Return the items of an enum before `end`, in order; of aliases the last, for a base is one.
+    """Return (name, value) of the items of an enum before `end`, in order.
 
-    LookupError when the kernel has no such enum.
+    Of names with the same value the last is used, because a base such as NR_LRU_BASE is the first.
+    Raises LookupError if the kernel has no such enum.
     """
     values = {e.value: e.name for e in prog.type(f"enum {enum}").enumerators or ()}
     last = next((value for value, name in values.items() if name == end), 0)
@@ -62,7 +63,7 @@ def _enumerators(prog: Program, enum: str, end: str) -> Items:
 
 
 def _is_held(owner: Object) -> bool:
-    """Return whether the spinlock of a zone or list is held; some configurations cannot tell."""
+    """Return whether the spinlock of a zone or list is held; False if its type is not known."""
     try:
         return bool(owner.lock.rlock.raw_lock.val.counter.value_())
     except AttributeError:
@@ -70,14 +71,14 @@ def _is_held(owner: Object) -> bool:
 
 
 def _add_zone(sums: _Sums, zone: Object, cpus: list[int], items: Items) -> None:
-    """Add what a zone and its CPUs hold."""
+    """Add the counters of a zone and of its CPUs."""
     if hasattr(zone, "nr_isolate_pageblock"):
         sums.isolated_blocks += zone.nr_isolate_pageblock.value_()
     sums.locked += _is_held(zone)
     sums.add(zone.vm_stat, items)
     for cpu in cpus:
         # Since Linux kernel commit 28f836b6777b ("mm/page_alloc: split per cpu page lists and zone
-        # stats") (in v5.14) the remainders are apart from the lists.
+        # stats") (in v5.14), per-CPU deltas and lists are in separate structures.
         if hasattr(zone, "per_cpu_zonestats"):
             pcp = per_cpu_ptr(zone.per_cpu_pageset, cpu)
             remainders = per_cpu_ptr(zone.per_cpu_zonestats, cpu)
@@ -104,7 +105,7 @@ def _statistics(prog: Program, cpus: list[int]) -> _Sums:
 
 
 def _events(prog: Program, cpus: list[int]) -> dict[str, int]:
-    """Return the events of all CPUs since boot; none without CONFIG_VM_EVENT_COUNTERS."""
+    """Return the events of all CPUs since boot; empty without CONFIG_VM_EVENT_COUNTERS."""
     try:
         states = prog["vm_event_states"]
     except LookupError:
@@ -117,14 +118,14 @@ def _events(prog: Program, cpus: list[int]) -> dict[str, int]:
 
 
 def read_hugetlb(prog: Program) -> tuple[int | None, str]:
-    """Return the pages in the pools of huge pages, and what of the pools makes no sense."""
+    """Return the number of pages in hugetlb pools, and a text about invalid values ("" if none)."""
     try:
         pools, n = prog["hstates"], prog["hugetlb_max_hstate"].value_()
     except LookupError:
         return None, ""
     flaws, pages, most = [], 0, len(pools)
     if not 0 <= n <= most:
-        flaws.append(f"hugetlb_max_hstate is {n}, of {most} pools that there can be")
+        flaws.append(f"hugetlb_max_hstate is {n}, more than the {most} possible pools")
     for pool in pools[: min(max(n, 0), most)]:
         order = pool.order.value_()
         if order > GIGANTIC_ORDER:
@@ -135,14 +136,14 @@ def read_hugetlb(prog: Program) -> tuple[int | None, str]:
 
 
 def _offliners(prog: Program) -> tuple[str, ...]:
-    """Return the drivers that mark pages offline and do not count them: modules, or built in."""
+    """Return the drivers, modules or built in, that mark pages offline without counting them."""
     found = set()
     for driver, function in _OFFLINERS.items():
         with contextlib.suppress(LookupError):
             prog.symbol(function)
             found.add(driver)
     with contextlib.suppress(LookupError, FaultError):
-        for module in islice(for_each_module(prog), _MOST_MODULES):
+        for module in islice(for_each_module(prog), _MAX_MODULES):
             found |= {module.name.string_().decode("ascii", "replace")} & _OFFLINERS.keys()
     with contextlib.suppress(LookupError, FaultError):
         if prog.read_u32(prog.symbol("xen_domain_type").address):
@@ -151,7 +152,7 @@ def _offliners(prog: Program) -> tuple[str, ...]:
 
 
 def read_counters(prog: Program) -> Counters:
-    """Read the counters of the kernel that `prog` looks at; raises PageInspectError."""
+    """Read the counters of the kernel that `prog` has open; raises PageInspectError."""
     try:
         cpus = list(for_each_possible_cpu(prog))
         sums = _statistics(prog, cpus)
@@ -161,7 +162,7 @@ def read_counters(prog: Program) -> Counters:
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the counters of this kernel: {error}",
-            f"{LACKS_HINT}; or check pfns: --pfn",
+            f"{MISSING_MEMORY_HINT}; or check pfns: --pfn",
         ) from None
     balloon = [events.get(f"BALLOON_{way}") for way in ("INFLATE", "DEFLATE")]
     return Counters(

@@ -1,8 +1,8 @@
-"""Finds the page tables that are kept back for huge pages, to split them when need be.
+"""Finds deposited page tables: those that the kernel keeps for splitting a huge page later.
 
-Each huge page of anonymous memory has one, and so has the huge zero page. No entry refers to them:
-they are on a list of the table of the PMD level, one step per huge page. Kernels built for fewer
-than four CPUs have the list in struct mm_struct instead, where it is not looked for.
+Each mapping of an anonymous huge page or of the huge zero page has one. No entry refers to it: it
+is on a list of the PMD table. Kernels built for fewer than four CPUs have the list in struct
+mm_struct instead, which is not read.
 """
 
 from collections.abc import Iterator
@@ -15,26 +15,26 @@ from ..host.progress import paced
 from ..model.arch import SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.mappings import Tables
-from ..target.vmcoreinfo import MOST_SECTIONS
+from ..target.vmcoreinfo import MAX_SECTIONS
 
-_MOST_ON_LIST = 512
-"""A table of the PMD level has as many entries."""
+_MAX_ON_LIST = 512
+"""The number of entries of a PMD table."""
 
 
-def read_deposited(
+def read_deposited_tables(
     prog: Program, layout: PageLayout, pmds: Tables
 ) -> tuple[Tables, npt.NDArray[np.int32]]:
-    """Return the tables that are kept back for those of the PMD level, and mms that may have more.
+    """Return the deposited tables of these PMD tables, and the mms whose lists are incomplete.
 
-    Such a list is damaged or cannot be read. A kernel without huge pages has none.
+    A list is incomplete if it is damaged or cannot be read. Without huge pages there are none.
     """
     reader = _Reader(prog, layout)
     found: list[tuple[int, int, int]] = []
     damaged: list[int] = []
-    if reader.known:
+    if reader.is_supported:
         rows = zip(pmds.mm.tolist(), pmds.vpn.tolist(), pmds.pfn.tolist(), strict=True)
         for mm, vpn, pfn in paced(rows, 1024):
-            found += [(mm, vpn, kept) for kept in reader.kept_by(pfn)]
+            found += [(mm, vpn, kept) for kept in reader.deposited_at(pfn)]
             if not reader.whole:
                 damaged.append(mm)
     columns = np.array(found, np.int64).reshape(-1, 3).T
@@ -47,9 +47,9 @@ class _Reader:
         self._prog = prog
         self._base, self._size = layout.vmemmap, layout.struct_size
         self.whole = False
-        """Whether the list that was followed last has an end."""
-        self.known = False
-        # From v6.6 on struct ptdesc, which lies over struct page, has what struct page had.
+        """Whether the last list was followed to its end."""
+        self.is_supported = False
+        # From v6.6 on, these members are in struct ptdesc, which overlays struct page.
         for name, link in (("struct ptdesc", "pt_list"), ("struct page", "lru")):
             try:
                 type_ = prog.type(name)
@@ -58,19 +58,19 @@ class _Reader:
             if type_.has_member("pmd_huge_pte") and type_.has_member(link):
                 self._first = type_.member("pmd_huge_pte").bit_offset // 8
                 self._link = type_.member(link).bit_offset // 8
-                self.known = True
+                self.is_supported = True
                 return
 
-    def kept_by(self, pmd: int) -> Iterator[int]:
-        """Yield the pfns of the tables on the list of one of the PMD level."""
+    def deposited_at(self, pmd: int) -> Iterator[int]:
+        """Yield the pfns of the tables on the list of the PMD table with pfn `pmd`."""
         self.whole = False
         seen: set[int] = set()
         try:
             first = page = self._prog.read_u64(self._base + pmd * self._size + self._first)
             while first and (page != first or not seen):
                 pfn, rest = divmod(page - self._base, self._size)
-                sound = not rest and 0 <= pfn < MOST_SECTIONS * SECTION_PFNS
-                if not sound or page in seen or len(seen) == _MOST_ON_LIST:
+                sound = not rest and 0 <= pfn < MAX_SECTIONS * SECTION_PFNS
+                if not sound or page in seen or len(seen) == _MAX_ON_LIST:
                     return
                 seen.add(page)
                 page = self._prog.read_u64(page + self._link) - self._link

@@ -1,8 +1,8 @@
-"""Decides by features how this kernel fills /proc/kpageflags, and what it takes for online."""
+"""Detects how this kernel computes /proc/kpageflags, and which pages it treats as online."""
 
 from drgn import FaultError, Program, offsetof
 
-from ..errors import LACKS_HINT, PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..layout.from_types import enumerators
 from ..model.arch import SECTION_PFNS, SUBSECTION_PFNS
 from ..model.kpageflags import Kpf, KsmRule, Online, Rules
@@ -13,7 +13,7 @@ from ..target.vmcoreinfo import DAMAGED, IS_ONLINE, TAINT_ZONE_DEVICE
 from .ksm_flag import ksm_rule
 from .online import member, sections_with_pages
 
-# In the order of preference; a flag that the kernel lacks gives no bit.
+# In order of preference. Flags that the kernel lacks are skipped.
 _COPIED = (
     (Kpf.LOCKED, "locked"),
     (Kpf.ERROR, "error"),
@@ -41,31 +41,30 @@ _COPIED = (
 
 
 def build_rules(prog: Program, layout: PageLayout) -> Rules:
-    """Return the Rules of the kernel that `prog` looks at.
+    """Return the Rules of the kernel that `prog` has open.
 
-    Raises PageInspectError when its page types do not share a word with mapcounts, or its types are
-    not known.
+    Raises PageInspectError if types are unavailable, or page types do not share a word with
+    mapcounts (memdesc).
     """
     if layout.unavailable:
         raise PageInspectError(
-            "VMCOREINFO alone does not tell what /proc/kpageflags says",
-            "name what has this kernel's types: -s VMLINUX or --btf FILE",
+            "export needs this kernel's types: VMCOREINFO alone is not enough",
+            "give the kernel's types: -s VMLINUX or --btf FILE",
         )
     if not isinstance(layout.scheme, WordScheme):
         raise PageInspectError(
-            "this kernel's mapcounts are not where its page types are: export cannot tell them",
+            "export does not support this kernel: its mapcounts are not in struct page",
             "read its /proc/kpageflags and /proc/kpagecount themselves",
         )
     flags = {n.removeprefix("PG_"): b for n, b in enumerators(prog, "pageflags").items()}
-    # The release that made slab a page type also rewrote stable_page_flags() to ask the folio.
+    # v6.10 made slab a page type, and also rewrote stable_page_flags() to use the folio.
     by_folio = layout.slab is None
     copied: dict[int, int] = {}
     for kpf, name in _COPIED:
-        # Aliases share bits with others on the first tail alone, or are named here themselves.
+        # Aliases of these flags are either used only on first tails, or in this table as well.
         if name in flags:
             copied.setdefault(kpf, flags[name])
-    # The enum came with the callback that leaves 0 where there is no page; before, KPF_NOPAGE.
-    # Before the rewrite it was exact.
+    # Before the rewrite of stable_page_flags(), KPF_KSM was exact.
     ksm: KsmRule = "exact"
     inferred = ""
     if by_folio:
@@ -74,7 +73,7 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
     return Rules(
         copied=tuple(copied.items()),
         by_folio=by_folio,
-        # The release that lets the buddy reset types also takes a snapshot of the whole folio here.
+        # v6.17 resets types at free, and also takes a snapshot of the whole folio here.
         types_by_head=bool(layout.resets),
         ksm=ksm,
         inferred_from=inferred,
@@ -82,34 +81,34 @@ def build_rules(prog: Program, layout: PageLayout) -> Rules:
         hwpoison=flags.get("hwpoison"),
         large_rmappable=flags.get("large_rmappable"),
         double_map=flags.get("double_map"),
-        # By the word itself: the off-by-one of some kernels' page_has_type() is not in here.
+        # fs/proc/page.c tests the word itself, without the off-by-one of page_has_type().
         typed_below=layout.scheme.typed_below,
         hole=0 if zero_holes else 1 << Kpf.NOPAGE,
     )
 
 
 def check_length(prog: Program, end: int) -> None:
-    """Raise PageInspectError for entries of pfns that no memory section can have."""
+    """Raise PageInspectError if the pfn `end` is beyond the last memory section."""
     try:
         last = prog["__highest_present_section_nr"].value_()
     except (LookupError, FaultError):
         return
     if end > (last + 1) * SECTION_PFNS:
         raise PageInspectError(
-            f"this kernel's max_pfn makes no sense: {end:#x}, where its memory sections end at "
+            f"this kernel's max_pfn is invalid: {end:#x}, but its memory sections end at "
             f"{(last + 1) * SECTION_PFNS:#x}",
             DAMAGED,
         )
 
 
 def find_online(prog: Program, end: int) -> Online:
-    """Return what is online below the pfn `end`; raises PageInspectError."""
+    """Return the online pfns below `end`; raises PageInspectError."""
     try:
         return _find_online(prog, end)
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the memory sections of this kernel: {error}",
-            LACKS_HINT,
+            MISSING_MEMORY_HINT,
         ) from None
 
 
@@ -122,7 +121,7 @@ def _find_online(prog: Program, end: int) -> Online:
     for first, flags, usage in zip(firsts.tolist(), maps.tolist(), usages.tolist(), strict=True):
         if first >= end or not flags & IS_ONLINE:
             continue
-        # Unlike pfn_valid(), this asks the subsections of sections from boot as well.
+        # Unlike pfn_valid(), pfn_to_online_page() also tests subsections of early sections.
         subsections = prog.read_u64(usage + bitmap)
         for start in range(first, first + SECTION_PFNS, SUBSECTION_PFNS):
             if subsections & 1:

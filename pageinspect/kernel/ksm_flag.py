@@ -1,4 +1,4 @@
-"""Whether KPF_KSM of /proc/kpageflags means what it says, or all anonymous memory: read in code."""
+"""Detects in the kernel's code whether KPF_KSM marks KSM pages only, or all anonymous pages."""
 
 import re
 import struct
@@ -10,20 +10,20 @@ from ..model.kpageflags import KsmRule
 _ANON_AND_KSM = struct.pack("<I", 1 << 12 | 1 << 21)
 """KPF_ANON and KPF_KSM."""
 _NEAR = 32
-"""Bytes of code around the constant that hold the comparison."""
-# and, or test, of the two low bits of a register; and what makes it a comparison with both of them:
-# cmp with 3, or not before it.
+"""Bytes of code before and after the constant in which the comparison is searched."""
+# Instructions that mask or test the two low bits of a register (and, test), and those that make it
+# a comparison with both bits set (cmp with 3, or a preceding not).
 _LOW_BITS = re.compile(rb"\x83[\xe0-\xe7]\x03|\xf6[\xc0-\xc7]\x03|[\xa8\x24]\x03")
 _BOTH_BITS = re.compile(rb"\x83[\xf0-\xff]\x03|\xf7[\xd0-\xd7]|[\x34\x3c]\x03")
-_CODE, _MOST_CODE = 1 << 10, 1 << 14
-"""Bytes of the function: what it has at least, and what is read of it at most."""
+_CODE, _MAX_CODE = 1 << 10, 1 << 14
+"""Bytes of the function that are read: if its size is unknown, and at most."""
 
 
 def ksm_by_code(code: bytes) -> KsmRule | None:
-    """Return what stable_page_flags() tests for KPF_KSM by its code, None where that is not seen.
+    """Return the rule of KPF_KSM by the code of stable_page_flags(); None if it is not found.
 
-    Where it sets both bits at once, it has tested the two low bits of mapping before: for being
-    both set, or for any of them.
+    Before the code sets KPF_ANON and KPF_KSM together, it tests the two low bits of mapping: either
+    for both set, or for any of them.
     """
     at = code.find(_ANON_AND_KSM)
     if at < 0:
@@ -35,24 +35,24 @@ def ksm_by_code(code: bytes) -> KsmRule | None:
 
 
 def ksm_rule(prog: Program, *, compound_info: bool) -> tuple[KsmRule, str]:
-    """Return what has KPF_KSM, and what that is inferred from: "" where it was read.
+    """Return the rule of KPF_KSM, and the feature it is inferred from ("" if read from code).
 
-    Since Linux kernel commit dee3d0bef2b0 ("proc: rewrite stable_page_flags()") (in v6.10) any of
-    the two low bits has it, of which anon is one; since Linux kernel commit 81401cebfc15 ("fs/proc:
-    fix KPF_KSM reported for all anonymous pages") (in v7.2, and in stable releases) both together.
-    The types show neither.
+    Since Linux kernel commit dee3d0bef2b0 ("proc: rewrite stable_page_flags()") (in v6.10), any of
+    the two low bits of mapping sets KPF_KSM, also the one of anonymous pages. Since Linux kernel
+    commit 81401cebfc15 ("fs/proc: fix KPF_KSM reported for all anonymous pages") (in v7.2, and in
+    stable releases), both bits must be set. The types do not show this.
     """
     try:
         symbol = prog.symbol("stable_page_flags")
-        # A file of symbols has no sizes.
+        # Symbols from a file have no size.
         size = symbol.size if symbol.size > 1 else _CODE
-        code = prog.read(symbol.address, min(size, _MOST_CODE))
+        code = prog.read(symbol.address, min(size, _MAX_CODE))
     except (LookupError, FaultError):
         code = b""
     rule = ksm_by_code(code)
     if rule is not None:
         return rule, ""
-    # It came one release before, whose stable ones are fixed.
+    # compound_info is in v7.1 and later. Stable releases of v7.1 have the fix.
     if compound_info:
         return "exact", "page.compound_info"
     return "any-anon", "the lack of page.compound_info"

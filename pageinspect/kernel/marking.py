@@ -1,9 +1,9 @@
-"""Which tasks of a machine that stands still are in the code that marks pages and counts them.
+"""Finds tasks that are inside functions which mark pages and count them, on a stopped machine.
 
-A page gets its type or mapping and its place in a counter one after the other. Where a CPU stopped
-between the two, or a task was preempted there, the total is off by that page, and the function is
-on a stack. Stacks are searched for return addresses from the stack pointer up, and not unwound:
-what an earlier call left in a frame counts as well.
+The kernel marks a page (type or mapping) and updates a counter in two steps. If a CPU stopped or a
+task was preempted between them, the counter differs by that page, and the function is on the stack.
+Stacks are searched for return addresses from the stack pointer up, without unwinding: return
+addresses of earlier calls that are still in a frame match as well.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from ..model.arch import ADDRESSES_OF_KERNEL, PAGE_SIZE
 from ..target.open import Registers
 
 _STACK = 4 * PAGE_SIZE
-"""Bytes of a stack: THREAD_SIZE, and of that for interrupts; KASAN's are larger."""
+"""THREAD_SIZE in bytes, also of interrupt stacks. With KASAN stacks are larger."""
 _UNKNOWN_SIZE = 1024
-"""Bytes taken for a function whose size the symbols do not tell."""
-_MOST_TASKS = 1 << 15
+"""Assumed size in bytes of a function whose symbol has no size."""
+_MAX_TASKS = 1 << 15
 
 _SHMEM = ("shmem_add_to_page_cache", "shmem_delete_from_page_cache", "shmem_replace_folio")
 _SWAP = (
@@ -112,31 +112,31 @@ _FUNCTIONS = {
         "balloon_page_migrate",
     ),
 }
-"""The functions in which pages are marked and counted, by the name of the counter check. Of those
-that a kernel inlined, the caller is there too."""
+"""Functions that mark and count pages, by the name of the counter check. The table also has the
+callers of functions that a kernel may inline."""
 _PARTS = ("", ".cold", ".constprop.0", ".isra.0", ".part.0")
 
 
 @dataclass(frozen=True)
 class _Text:
-    """Where functions are, in order of their addresses."""
+    """Functions and their addresses, `ends` exclusive, sorted by address."""
 
     names: list[str]
     starts: npt.NDArray[np.uint64]
     ends: npt.NDArray[np.uint64]
 
     def named(self, addresses: npt.NDArray[np.uint64]) -> set[str]:
-        """Return the functions in which these addresses are."""
+        """Return the names of the functions that contain these addresses."""
         at = np.searchsorted(self.starts, addresses, "right") - 1
         inside = (at >= 0) & (addresses < self.ends[at])
         return {self.names[i] for i in np.unique(at[inside]).tolist()}
 
 
 def read_marking(prog: Program, registers: Registers | None = None) -> dict[str, tuple[str, ...]]:
-    """Return, by counter check, the functions that tasks and CPUs are in: one for each of them.
+    """Return by counter check the functions that tasks and CPUs are in, one per task or CPU.
 
-    Without `registers` they are those that the core has. Nothing is found where stacks, tasks or
-    symbols cannot be read.
+    `registers` are those of a guest's CPUs; None uses the registers in the core. Stacks, tasks and
+    symbols that cannot be read are skipped.
     """
     text = _text(prog)
     found: dict[str, list[str]] = {name: [] for name in _FUNCTIONS}
@@ -145,8 +145,8 @@ def read_marking(prog: Program, registers: Registers | None = None) -> dict[str,
     for stack in _stacks(prog, registers):
         named = text.named(stack)
         for check, functions in _FUNCTIONS.items():
-            of_check = sorted(named.intersection(functions))
-            found[check] += of_check[:1]
+            in_check = sorted(named.intersection(functions))
+            found[check] += in_check[:1]
     found["movable_ops"] = found["zsmalloc"]
     return {check: tuple(functions) for check, functions in found.items()}
 
@@ -168,14 +168,14 @@ def _text(prog: Program) -> _Text | None:
 
 
 def _stacks(prog: Program, registers: Registers | None) -> Iterator[npt.NDArray[np.uint64]]:
-    """Yield the words on the stack of each CPU and of each task that is on none."""
+    """Yield the words on the stack of each CPU and of each task that is not running."""
     running: set[int] = set()
     try:
         for cpu in for_each_online_cpu(prog):
             task = cpu_curr(prog, cpu)
             running.add(task.value_())
             yield _of_cpu(prog, cpu, task, registers)
-        for task in islice(for_each_task(prog), _MOST_TASKS):
+        for task in islice(for_each_task(prog), _MAX_TASKS):
             if task.value_() not in running:
                 stack = task.stack.value_()
                 yield _words(prog, task.thread.sp.value_(), stack, stack + _STACK)
@@ -188,14 +188,14 @@ def _stacks(prog: Program, registers: Registers | None) -> Iterator[npt.NDArray[
 def _of_cpu(
     prog: Program, cpu: int, task: Object, registers: Registers | None
 ) -> npt.NDArray[np.uint64]:
-    """Return the program counter of a CPU, and the words on its stacks."""
+    """Return the words on a CPU's stacks, and its program counter."""
     pc, sp = _registers(prog, task) if registers is None else registers.get(cpu, (0, 0))
     if not pc & ADDRESSES_OF_KERNEL:
         return np.empty(0, np.uint64)
     stack = task.stack.value_()
     words = _words(prog, sp, stack, stack + _STACK)
     if not stack <= sp < stack + _STACK:
-        # An interrupt has a stack of its own, on which the task's stack pointer is kept.
+        # An interrupt has its own stack, which has the saved stack pointer of the task.
         words = _words(prog, sp, sp, sp + _STACK)
         inside = words[(words >= np.uint64(stack)) & (words < np.uint64(stack + _STACK))]
         if len(inside):
@@ -205,7 +205,7 @@ def _of_cpu(
 
 
 def _registers(prog: Program, task: Object) -> tuple[int, int]:
-    """Return the program counter and stack pointer of a CPU as the core has them."""
+    """Return the program counter and stack pointer of a CPU from the core; (0, 0) if missing."""
     try:
         frame = prog.stack_trace(task)[0]
         found = frame.pc, frame.sp
@@ -215,7 +215,7 @@ def _registers(prog: Program, task: Object) -> tuple[int, int]:
 
 
 def _words(prog: Program, sp: int, start: int, end: int) -> npt.NDArray[np.uint64]:
-    """Return the words from the stack pointer to the end of a stack, as far as they can be read."""
+    """Return the words from the stack pointer to the end of a stack, up to an unreadable page."""
     if not start <= sp < end:
         return np.empty(0, np.uint64)
     data = b""

@@ -1,4 +1,4 @@
-"""Members of kernel structures, taken out of bytes that are read once per structure."""
+"""Reads several members of a kernel structure with one read of memory."""
 
 import struct
 
@@ -8,12 +8,12 @@ _FORMATS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 
 
 class Members:
-    """Where one structure has some of its members."""
+    """Offsets and sizes of some members of one structure type."""
 
     def __init__(
         self, prog: Program, name: str, *members: str, optional: tuple[str, ...] = ()
     ) -> None:
-        """Raise LookupError for a structure or member that this kernel has not."""
+        """Look up the members; raises LookupError if this kernel lacks one that is not optional."""
         type_ = prog.type(name)
         self._prog = prog
         self.size: int = sizeof(type_)
@@ -29,15 +29,16 @@ class Members:
         return member in self.at
 
     def read(self, address: int) -> bytes:
-        """Return the bytes of the structure at an address, up to the last of the members.
+        """Return the bytes of the structure at an address, up to the end of the last member.
 
-        Those before the first are zeros: a dump may lack them. Raises FaultError.
+        Bytes before the first member are not read, because a dump may lack them: they are zeros.
+        Raises FaultError.
         """
         data = self._prog.read(address + self._start, self._end - self._start)
         return bytes(self._start) + data
 
     def of(self, data: bytes, member: str) -> int:
-        """Return an unsigned number; of a member that is a structure, its first word."""
+        """Return a member as an unsigned integer; if it is a structure, its first 64-bit word."""
         number: int = struct.unpack_from(self._formats[member], data, self.at[member])[0]
         return number
 

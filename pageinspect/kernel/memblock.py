@@ -1,4 +1,4 @@
-"""Reads what was reserved while the kernel booted: memory that was allocated before the buddy."""
+"""Reads memblock.reserved: memory that was allocated at boot, before the buddy allocator."""
 
 import numpy as np
 from drgn import FaultError, Program, Type, offsetof, sizeof
@@ -6,32 +6,32 @@ from drgn import FaultError, Program, Type, offsetof, sizeof
 from ..model.arch import PAGE_SHIFT
 from ..model.kernel_memory import BootReserved
 from ..model.ranges import merge
-from .structures import needed
+from .structures import require_structure
 
-_MOST = 1 << 16
+_MAX = 1 << 16
 
 
 def read_boot_reserved(prog: Program) -> BootReserved:
     """Read memblock.reserved; raises MissingStructureError.
 
-    Without CONFIG_ARCH_KEEP_MEMBLOCK, memblock_discard() frees an array of regions that has grown
-    beyond the one in the image, and its pages may hold anything since. So the regions are believed
-    only where they are in order and their sizes add up to total_size.
+    Without CONFIG_ARCH_KEEP_MEMBLOCK, memblock_discard() frees an array of regions that outgrew the
+    static one, and its pages may have been reused. The regions are therefore used only if they are
+    sorted and their sizes add up to total_size.
     """
-    with needed("memblock"):
+    with require_structure("memblock"):
         reserved, region = prog["memblock"].reserved, prog.type("struct memblock_region")
         dtype = _dtype(region)
         fields = [getattr(reserved, name) for name in ("cnt", "regions", "total_size")]
     try:
         n, address, total = (value.value_() for value in fields)
-        if not 0 <= n <= _MOST:
+        if not 0 <= n <= _MAX:
             return BootReserved(whole=False, unreadable=1)
         regions = np.frombuffer(prog.read(address, n * dtype.itemsize), dtype)
     except FaultError:
         return BootReserved(whole=False, unreadable=1)
     bases, sizes = regions["base"], regions["size"]
     ends = bases + sizes
-    # Sums of uint64 wrap as the kernel's own would.
+    # uint64 sums wrap as in the kernel.
     if (
         int(sizes.sum(dtype=np.uint64)) != total
         or (ends < bases).any()

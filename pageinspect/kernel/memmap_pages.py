@@ -1,6 +1,6 @@
-"""Reads which pages hold struct pages, from the kernel's page tables.
+"""Finds the pages that contain struct pages, by the kernel's page tables.
 
-Of huge pages that hugetlb optimizes (HVO), many virtual pages of struct pages share one page: it is
+With hugetlb vmemmap optimization (HVO), several virtual pages of the vmemmap share one page. It is
 listed once, as the kernel counts it.
 """
 
@@ -14,20 +14,20 @@ from ..model.kernel_memory import MemmapPages, Pfns
 from ..model.layout import PageLayout
 from ..model.ranges import Range, merge
 from ..target.page_tables import PageTables
-from ..target.vmcoreinfo import MOST_SECTIONS
+from ..target.vmcoreinfo import MAX_SECTIONS
 
 _PER_LEAF = LARGE_PAGE_SIZE // PAGE_SIZE
 _MERGE_AT = 1 << 16
-"""Runs of pages that are kept before they are merged."""
+"""Number of runs of pages at which they are merged."""
 
 
 def read_memmap_pages(
     tables: PageTables, layout: PageLayout, spanned: Iterable[Range]
 ) -> MemmapPages:
-    """Read the pages that hold the struct pages of the memory sections with these pfns.
+    """Return the pages with struct pages of all memory sections that contain these pfns.
 
-    The struct pages of a section are mapped together, those of its pfns without memory as well.
-    Sections that have none are no error: nothing is mapped there.
+    All struct pages of a section are mapped, also those of pfns without memory. A section without
+    struct pages is not an error: nothing is mapped there.
     """
     runs: list[Range] = []
     unreadable = 0
@@ -44,8 +44,8 @@ def read_memmap_pages(
 
 
 def _virtual(layout: PageLayout, spanned: Iterable[Range]) -> Iterator[Range]:
-    """Yield virtual pages with struct pages, those that one page table maps at a time."""
-    most = MOST_SECTIONS * SECTION_PFNS
+    """Yield ranges of virtual pages of the vmemmap, each within one PTE table."""
+    most = MAX_SECTIONS * SECTION_PFNS
     sections = merge(
         (start // SECTION_PFNS * SECTION_PFNS, -(-min(end, most) // SECTION_PFNS) * SECTION_PFNS)
         for start, end in spanned
@@ -63,7 +63,7 @@ def _virtual(layout: PageLayout, spanned: Iterable[Range]) -> Iterator[Range]:
 
 
 def _runs(pfns: Pfns) -> list[Range]:
-    """Return these pfns as ranges."""
+    """Return pfns as sorted disjoint ranges."""
     if not len(pfns):
         return []
     pfns = np.unique(pfns)

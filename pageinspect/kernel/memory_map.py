@@ -1,9 +1,9 @@
-"""What classification needs to know beside struct pages, read once into plain values."""
+"""Reads the memory map: zones, online pfn ranges, per-CPU free lists, zero pages."""
 
 from drgn import FaultError, Object, Program
 from drgn.helpers.linux.mmzone import for_each_online_pgdat
 
-from ..errors import LACKS_HINT, PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..model.arch import SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap, Zone
@@ -14,7 +14,7 @@ from .pcp_lists import PcpReader
 
 
 def _zones(prog: Program) -> tuple[tuple[Zone, ...], tuple[str, ...], list[Object]]:
-    """Return the zones that have pages, the names of all, and the objects they were read from."""
+    """Return the zones with pages, the names of all zones, and the objects of the former."""
     zones: list[Zone] = []
     names: list[str] = []
     objects = []
@@ -30,7 +30,7 @@ def _zones(prog: Program) -> tuple[tuple[Zone, ...], tuple[str, ...], list[Objec
 
 
 def _variable(prog: Program, *names: str) -> int | None:
-    """Return the value of the first of these unsigned longs that the kernel has, or None."""
+    """Return the value of the first of these unsigned long variables that exists, or None."""
     for name in names:
         try:
             return prog.read_u64(prog.symbol(name).address)
@@ -40,7 +40,7 @@ def _variable(prog: Program, *names: str) -> int | None:
 
 
 def _huge_zero_pfn(prog: Program) -> int | None:
-    # ~0 while there is none.
+    # ~0 if there is no huge zero page.
     pfn = _variable(prog, "huge_zero_pfn")
     return None if pfn is None or pfn >= 1 << 52 else pfn
 
@@ -51,26 +51,26 @@ def read_memory_map(
     vmcoreinfo: Info,
     *,
     changing: bool = False,
-    most_sections: int | None = None,
+    max_sections: int | None = None,
 ) -> MemoryMap:
-    """Read the memory map of the kernel that `prog` looks at, which is `changing` where it runs.
+    """Read the memory map of the kernel that `prog` has open; `changing` means that it is running.
 
-    Of a kernel whose types are not known, the sections are all there is. Raises PageInspectError
-    when zones and sections cannot be read, or there are more than `most_sections`.
+    Without the kernel's types, only memory sections are available. Raises PageInspectError if zones
+    or sections cannot be read, or there are more than `max_sections`.
     """
     if layout.unavailable:
         numbers, _ = sections(prog, vmcoreinfo)
-        check_sections(len(numbers), most_sections)
+        check_sections(len(numbers), max_sections)
         sound = merge((n * SECTION_PFNS, (n + 1) * SECTION_PFNS) for n in numbers)
         return MemoryMap(tuple(sound), (), changing=changing)
     try:
-        memmap = read_online(prog, most_sections)
+        memmap = read_online(prog, max_sections)
         zones, names, objects = _zones(prog)
         pcp = PcpReader(prog, layout).read(objects)
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the zones and memory sections of this kernel: {error}",
-            LACKS_HINT,
+            MISSING_MEMORY_HINT,
         ) from None
     return MemoryMap(
         memmap.used,

@@ -1,8 +1,8 @@
-"""Walks the page tables of many mms at once, a level at a time.
+"""Walks the page tables of many mms at once, level by level.
 
-Tables are read by their physical addresses, neighbours together, and decoded as (k, 512) arrays.
-Only the upper levels are kept; entries are handed out in parts, so that memory stays flat however
-much is mapped.
+Tables are read by physical address, adjacent ones at once, and decoded as (k, 512) arrays. Only the
+upper levels are kept. Entries are yielded in parts, so that memory use does not grow with the
+number of mapped pages.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,28 +17,28 @@ from ..model.layout import PageLayout
 from ..model.mappings import Entries, Kind, Pfns, Tables
 from ..target.page_tables import encryption_mask
 from ..target.vmcoreinfo import page_table_levels
-from .deposited_tables import read_deposited
+from .deposited_tables import read_deposited_tables
 
 Words = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 LEVELS = {"pgd": 39, "pud": 30, "pmd": 21, "pte": 12}
-"""The bits of an address that one entry of a table of each level covers; of five, PGD_5 and P4D."""
+"""log2 of the bytes that one entry of each level covers, with four levels."""
 _LEVELS_OF_5 = {"pgd": 48, "p4d": 39, "pud": 30, "pmd": 21, "pte": 12}
 _FIRST = ("pgd", "p4d")
-"""Levels that the kernel does not count, and whose entries are all tables."""
+"""Levels that the kernel does not count, and whose entries always refer to tables."""
 _DEPOSITED = "deposited"
 
-_MOST_TABLES = 1 << 22
-"""References to tables of one level, of all mms: 16 GiB of them."""
+_MAX_TABLES = 1 << 22
+"""Maximum number of references to tables of one level, over all mms: 16 GiB of tables."""
 _AT_ONCE = 1024
-"""Tables that are read at once: 4 MiB."""
+"""Number of tables that are read at once: 4 MiB."""
 _USER = TABLE_ENTRIES // 2
-"""Entries of the first table that map user memory."""
+"""Number of PGD entries that map user memory."""
 
 _PRESENT = np.uint64(1)
 _EMPTY = np.uint64(~(1 << 5 | 1 << 6) & (1 << 64) - 1)
-"""What an empty entry has not: an erratum leaves the accessed and dirty bits behind."""
+"""Bits that are clear in an empty entry. An erratum may set the accessed and dirty bits."""
 _HUGE = np.uint64(1 << 7)
 _PROTNONE = np.uint64(1 << 8)
 _SPECIAL = np.uint64(1 << 9)
@@ -48,7 +48,7 @@ _TYPE_BITS, _OFFSET_SHIFT = np.uint64(5), np.uint64(14)
 
 
 class MmTables:
-    """The page tables of the user half of some mms."""
+    """The page tables of some mms, user half only."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class MmTables:
         roots: Sequence[int],
         swap_types: npt.NDArray[np.uint8],
         layout: PageLayout | None = None,
-        most_tables: int = _MOST_TABLES,
+        most_tables: int = _MAX_TABLES,
     ) -> None:
-        """Read the upper levels of the mms whose first tables have the pfns `roots`.
+        """Read the tables of all levels except the entries of PTE tables.
 
-        `swap_types` is what read_swap_types() gives. Mms are numbered as in `roots`; a pfn of -1 is
-        a table that cannot be read. With a layout, tables that are kept back for huge pages are
-        looked for too. `most_tables` is how many references to tables of one level are followed.
+        `roots` are the pfns of the PGDs; -1 is a PGD that cannot be read. Mms are numbered by their
+        index in `roots`. `swap_types` is from read_swap_types(). With `layout`, deposited tables
+        are read as well. `most_tables` limits the references to tables of one level.
         """
         self._prog = prog
         self._kinds = swap_types
@@ -73,12 +73,14 @@ class MmTables:
         self._mms = len(roots)
         self._shifts = _LEVELS_OF_5 if page_table_levels(vmcoreinfo) == 5 else LEVELS
         self.levels: dict[str, Tables] = {}
-        """The tables of each level, in order of mm and address; and `deposited` ones."""
+        """The tables of each level, sorted by mm and address, and those of "deposited"."""
         self._missing: dict[str, Mask] = {}
         self._cut = np.zeros(self._mms, np.bool_)
         self._read_levels(np.asarray(roots, np.int64), most_tables)
         if layout is not None:
-            self.levels[_DEPOSITED], damaged = read_deposited(prog, layout, self.levels["pmd"])
+            self.levels[_DEPOSITED], damaged = read_deposited_tables(
+                prog, layout, self.levels["pmd"]
+            )
             self._cut[damaged] = True
 
     def _read_levels(self, roots: Pfns, most: int) -> None:
@@ -91,7 +93,7 @@ class MmTables:
                 level = self._below(name, most)
 
     def _below(self, name: str, most: int) -> Tables:
-        """Return the tables that those of a level refer to."""
+        """Return the tables of the next level."""
         found: list[Tables] = []
         left = most
         for tables, words in self._chunks(name):
@@ -109,7 +111,7 @@ class MmTables:
 
     @property
     def whole(self) -> Mask:
-        """Of which mms each table was read, as far as parts() has come; (mms,)."""
+        """Which mms have no unreadable table, among tables that parts() has read so far; (mms,)."""
         whole = ~self._cut
         for name, missing in self._missing.items():
             whole[self.levels[name].mm[missing]] = False
@@ -117,18 +119,18 @@ class MmTables:
 
     @property
     def accounted_bytes(self) -> Pfns:
-        """The bytes of each mm's page tables that the kernel counts as VmPTE; (mms,).
+        """The bytes of page tables of each mm, as in VmPTE; (mms,) int64.
 
-        Tables of the PGD and P4D levels are not among them. A table that mms share counts for each,
-        as in the kernel.
+        As in the kernel, tables of the PGD and P4D levels are excluded, and a shared table counts
+        for each mm.
         """
         counted = [level.mm for name, level in self.levels.items() if name not in _FIRST]
         return PAGE_SIZE * np.bincount(np.concatenate(counted), minlength=self._mms)
 
     def table_pfns(self) -> tuple[Pfns, npt.NDArray[np.int32]]:
-        """Return the pfns of all tables, sorted, each once, and an mm that each belongs to.
+        """Return the sorted distinct pfns of all tables, and for each an mm that uses it.
 
-        The second page of a PGD, with page table isolation, is not among them.
+        The second page of a PGD (page table isolation) is not included.
         """
         pfns = np.concatenate([level.pfn for level in self.levels.values()])
         mms = np.concatenate([level.mm for level in self.levels.values()])
@@ -137,7 +139,7 @@ class MmTables:
         return distinct, mms[known][first]
 
     def parts(self) -> Iterator[Entries]:
-        """Yield all leaf entries, those of huge pages first; each call reads the tables again."""
+        """Yield all leaf entries, those of huge pages first. Each call reads the tables again."""
         for name, shift in self._shifts.items():
             if name in _FIRST:
                 continue
@@ -162,7 +164,7 @@ class MmTables:
             yield tables, words
 
     def _read(self, pfns: Pfns) -> tuple[Words, Mask]:
-        """Return the words of tables, zeros where they cannot be read, and which cannot."""
+        """Return the words of tables, (k, 512), zeros if unreadable, and which are unreadable."""
         distinct, places = np.unique(pfns, return_inverse=True)
         words = np.zeros((len(distinct), TABLE_ENTRIES), np.uint64)
         missing = np.zeros(len(distinct), np.bool_)
@@ -173,7 +175,7 @@ class MmTables:
         return words[places], missing[places]
 
     def _read_run(self, first: int, words: Words, missing: Mask) -> None:
-        """Read tables that follow each other in memory."""
+        """Read tables that are adjacent in memory."""
         try:
             data = self._prog.read(first * PAGE_SIZE, words.nbytes, physical=True)
         except (FaultError, ValueError, OverflowError):
@@ -186,7 +188,7 @@ class MmTables:
         words[:] = np.frombuffer(data, np.uint64).reshape(words.shape)
 
     def _tables_in(self, name: str, tables: Tables, words: Words) -> Tables:
-        """Return the tables that these refer to."""
+        """Return the tables that entries of these tables refer to."""
         flat = words.ravel()
         refers = flat & _PRESENT != 0
         if name not in _FIRST:
@@ -197,7 +199,7 @@ class MmTables:
         return Tables(mm, vpn, pfns.astype(np.int64))
 
     def _entries(self, tables: Tables, words: Words, shift: int) -> Entries:
-        """Return the leaf entries of tables, of which each covers 1 << shift bytes."""
+        """Return the leaf entries of tables; each entry covers 1 << shift bytes."""
         flat = words.ravel()
         at = np.flatnonzero(flat)
         found = flat[at]
@@ -205,7 +207,7 @@ class MmTables:
         if shift == PAGE_SHIFT:
             leaf = found & (_PRESENT | _PROTNONE) != 0
         else:
-            # Entries of huge pages keep this bit when they are not present for a moment.
+            # _HUGE stays set in entries of huge pages that are temporarily not present.
             leaf = (found & _HUGE != 0) | (~present & (found & _PROTNONE != 0))
         kept = leaf | (~present & (found & _EMPTY != 0))
         if not kept.all():
@@ -224,7 +226,7 @@ class MmTables:
         """Return the pfns of leaf entries.
 
         Since Linux kernel commit 6b28baca9b1f ("x86/speculation/l1tf: Protect PROT_NONE PTEs
-        against speculation") (in v4.19) the address is inverted in entries that are not present.
+        against speculation") (in v4.19), entries that are not present have an inverted address.
         """
         if not present.all():
             entries = np.where(present, entries, ~entries)
@@ -235,7 +237,7 @@ class MmTables:
         """Return type, kind, and pfn or offset of swap entries.
 
         Since Linux kernel commit 0d206b5d2e0d ("mm/swap: add swp_offset_pfn() to fetch PFN from
-        swap entry") (in v6.1) a pfn is only a part of the offset; before, the rest is 0.
+        swap entry") (in v6.1), a pfn is only part of the offset. Before, the other bits are 0.
         """
         types = (entries >> _TYPE_SHIFT).astype(np.uint8)
         kinds = self._kinds[types]
@@ -245,7 +247,7 @@ class MmTables:
 
 
 def _places(tables: Tables, at: Pfns, shift: int) -> tuple[npt.NDArray[np.int32], Pfns]:
-    """Return mm and virtual page number of entries, by their places in the tables' words."""
+    """Return mm and virtual page number of entries, by their indices in the flattened words."""
     rows = at >> 9
     vpn = tables.vpn[rows] + ((at & (TABLE_ENTRIES - 1)) << (shift - PAGE_SHIFT))
     return tables.mm[rows], vpn

@@ -1,4 +1,4 @@
-"""Reads where the parts of each module are, and names addresses in code."""
+"""Reads the address ranges of modules, and names code addresses."""
 
 import contextlib
 from collections.abc import Callable
@@ -9,15 +9,15 @@ import numpy.typing as npt
 from drgn import FaultError, Object, Program, Type, offsetof
 
 from ..model.kernel_memory import Module, ModuleRange, Modules
-from .structures import ListWalk, moved, needed, text_at
+from .structures import ListWalk, add_offset, read_string, require_structure
 
-_MOST_MODULES = 1 << 14
+_MAX_MODULES = 1 << 14
 _LONGEST_SYMBOL = 512
 """KSYM_NAME_LEN."""
-_MOST_SYMBOLS = 1 << 18
-"""Of one module."""
-_MOST_TRIES = 16
-"""Symbols that are looked at for a name."""
+_MAX_SYMBOLS = 1 << 18
+"""Symbols of one module."""
+_MAX_TRIES = 16
+"""Symbols that are tried for a name."""
 _UNFORMED = "MODULE_STATE_UNFORMED"
 _SYMBOL = np.dtype(
     [
@@ -35,16 +35,16 @@ _UNDEFINED = 0
 
 
 def read_modules(prog: Program) -> Modules:
-    """Read the modules that are loaded; raises MissingStructureError."""
-    with needed("list of modules"):
+    """Read the loaded modules; raises MissingStructureError."""
+    with require_structure("list of modules"):
         type_, head = prog.type("struct module"), prog["modules"].address_
         parts = _parts(type_)
         unformed = prog.constant(_UNFORMED).value_()
         link = int(offsetof(type_, "list"))
-    walk = ListWalk(prog, _MOST_MODULES)
+    walk = ListWalk(prog, _MAX_MODULES)
     found, unreadable = [], 0
     for node in walk.nodes(head):
-        module = Object(prog, type_, address=moved(node, -link))
+        module = Object(prog, type_, address=add_offset(node, -link))
         try:
             if module.state.value_() == unformed:
                 continue
@@ -57,7 +57,7 @@ def read_modules(prog: Program) -> Modules:
         except FaultError:
             unreadable += 1
             continue
-        found.append(Module(name, moved(node, -link), ranges))
+        found.append(Module(name, add_offset(node, -link), ranges))
     return Modules(tuple(found), walk.whole and not unreadable, unreadable)
 
 
@@ -65,11 +65,11 @@ _Parts = Callable[[Object], list[tuple[str, int, int]]]
 
 
 def _parts(type_: Type) -> _Parts:
-    """Return what lists the parts of a struct module: name, address and size.
+    """Return a function that lists (name, address, size) of the parts of a struct module.
 
     Since Linux kernel commit ac3b43283923 ("module: replace module_layout with module_memory")
-    (in v6.4) they are in an array. Before, there are core_layout and init_layout, and, where data
-    is apart (not on x86), data_layout.
+    (in v6.4), they are in an array. Before, they are core_layout and init_layout, and data_layout
+    on some architectures other than x86.
     """
     if type_.has_member("mem"):
         kinds = type_.prog.type("enum mod_mem_type").enumerators or ()
@@ -92,9 +92,9 @@ def _parts(type_: Type) -> _Parts:
 
 
 class CodeNames:
-    """Names addresses in code, those of modules too: "function", or "function [module]".
+    """Names code addresses: "function", or "function [module]".
 
-    An address that nothing names is itself, as a hexadecimal number. Names are untrusted text.
+    An address without a symbol is shown as a hexadecimal number. Names are untrusted text.
     """
 
     def __init__(self, prog: Program, modules: Modules) -> None:
@@ -104,7 +104,7 @@ class CodeNames:
         self._tables: dict[int, _Symbols] = {}
 
     def name(self, address: int) -> str:
-        """Return the name of the function that has this address."""
+        """Return the name of the function that contains this address."""
         name = self._names.get(address)
         if name is None:
             name = self._names[address] = self._look_up(address)
@@ -126,27 +126,27 @@ class CodeNames:
 
 @dataclass(frozen=True, slots=True)
 class _Symbols:
-    """The symbols of a module, by their addresses; of those at one, in the order of the table."""
+    """The symbols of a module, sorted by address, and by table order at the same address."""
 
     values: npt.NDArray[np.uint64]
     names: npt.NDArray[np.uint32]
-    """Where the name of each begins, from `strings` up."""
+    """The offset of each name from `strings`."""
     strings: int
 
     def name(self, prog: Program, start: int, address: int) -> str:
-        """Return the symbol next below an address, from `start` up; "" for none.
+        """Return the nearest symbol at or below an address, but not below `start`; "" if none.
 
-        As find_kallsyms_symbol() of the kernel: what has no name, and labels of the assembler, are
-        passed over, and of symbols in one place the first is taken.
+        As in the kernel's find_kallsyms_symbol(), unnamed symbols and assembler labels are skipped,
+        and of symbols with the same address the first is used.
         """
         end = int(np.searchsorted(self.values, np.uint64(address), "right"))
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             if not end or self.values[end - 1] < start:
                 break
             first = int(np.searchsorted(self.values, self.values[end - 1], "left"))
-            for offset in self.names[first:end][:_MOST_TRIES].tolist():
+            for offset in self.names[first:end][:_MAX_TRIES].tolist():
                 try:
-                    name = text_at(prog, moved(self.strings, offset), _LONGEST_SYMBOL)
+                    name = read_string(prog, add_offset(self.strings, offset), _LONGEST_SYMBOL)
                 except FaultError:
                     continue
                 if name and not name.startswith((".L", "L0")):
@@ -156,16 +156,16 @@ class _Symbols:
 
 
 def _read_symbols(prog: Program, module: Module) -> _Symbols:
-    """Return the symbols of a module: none without CONFIG_KALLSYMS, or where they are unreadable.
+    """Return the symbols of a module; none without CONFIG_KALLSYMS, or if they are unreadable.
 
     Since Linux kernel commit 8244062ef1e5 ("modules: fix longstanding /proc/kallsyms vs module
-    insertion race.") (in v4.5) kallsyms leads to the tables that are in use.
+    insertion race.") (in v4.5), the member kallsyms has the tables in use.
     """
     table, strings = np.empty(0, _SYMBOL), 0
     with contextlib.suppress(FaultError, AttributeError):
         found = Object(prog, "struct module", address=module.address).kallsyms
         n, strings = found.num_symtab.value_(), found.strtab.value_()
-        if n <= _MOST_SYMBOLS:
+        if n <= _MAX_SYMBOLS:
             data = prog.read(found.symtab.value_(), n * _SYMBOL.itemsize)
             table = np.frombuffer(data, _SYMBOL)
     table = table[table["section"] != _UNDEFINED]

@@ -1,11 +1,11 @@
-"""Paths of cgroups, of files and of programs: chains of names that are followed up to their root.
+"""Builds paths of cgroups and files from chains of names up to the root.
 
-Names are untrusted text. Each chain is bounded; one that cannot be read raises FaultError.
+Names are untrusted text. The length of a chain is limited. Unreadable memory raises FaultError.
 """
 
 from drgn import FaultError, Object, Program, container_of
 
-_MOST_STEPS = 256
+_MAX_STEPS = 256
 _LONGEST_NAME = 256
 
 
@@ -13,12 +13,12 @@ def cgroup_path(cgroup: Object) -> str:
     """Return the path of a struct cgroup * in its hierarchy.
 
     Since Linux kernel commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.") (in
-    v6.15) the member parent is called __parent.
+    v6.15), the member parent is named __parent.
     """
     node = cgroup.kn
     parent = "__parent" if hasattr(node, "__parent") else "parent"
     names: list[str] = []
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         above = getattr(node, parent).read_()
         if not above:
             return "/" + "/".join(reversed(names))
@@ -28,10 +28,10 @@ def cgroup_path(cgroup: Object) -> str:
 
 
 def memory_cgroup(css_set: Object) -> Object:
-    """Return the struct cgroup * of a struct css_set * by which its memory is known.
+    """Return the struct cgroup * of a struct css_set * that accounts its memory.
 
-    It is that of the default hierarchy, or of the memory controller where it is in another. Raises
-    LookupError where the kernel has none.
+    It is the cgroup of the memory controller, or that of the default hierarchy if the controller is
+    in it or there is none. Raises LookupError for kernels without cgroups.
     """
     default = css_set.dfl_cgrp.read_()
     try:
@@ -49,7 +49,7 @@ def file_path(file: Object) -> str:
     """Return the path of a struct file * in the namespace of its mount."""
     dentry, mount = file.f_path.dentry.read_(), container_of(file.f_path.mnt, "struct mount", "mnt")
     names: list[str] = []
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if dentry.value_() == mount.mnt.mnt_root.value_():
             above = mount.mnt_parent.read_()
             if above.value_() == mount.value_():

@@ -1,7 +1,7 @@
-"""Which struct pages are in use: those of memory that is online, and those of devices.
+"""Finds the struct pages in use: those of online memory and of device memory.
 
-Memory that is offline has struct pages too, but nothing keeps them: they are what they were when it
-went offline, or were never written.
+Offline memory may have struct pages too, but the kernel does not maintain them: their contents are
+stale or uninitialized.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from drgn.helpers.linux.xarray import xa_for_each
 from ..errors import PageInspectError
 from ..model.arch import PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
 from ..model.ranges import Range, intersect, merge
-from ..target.vmcoreinfo import DAMAGED, HAS_MEM_MAP, IS_ONLINE, MOST_SECTIONS, check_roots
+from ..target.vmcoreinfo import DAMAGED, HAS_MEM_MAP, IS_ONLINE, MAX_SECTIONS, check_section_roots
 from ..units import number
 
 Words = npt.NDArray[np.uint64]
 
-_MOST_RANGES = 1 << 12
-"""Of one device: drivers give it a few."""
+_MAX_RANGES = 1 << 12
+"""Ranges of one dev_pagemap; real ones have a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +31,33 @@ class OnlinePages:
 
     used: tuple[Range, ...]
     devices: tuple[Range, ...]
-    """What drivers have mapped with struct pages of their own (ZONE_DEVICE)."""
+    """Device memory with struct pages (ZONE_DEVICE)."""
 
 
-def most_sections(core: Path) -> int:
-    """Return how many memory sections a core of this length can be of.
+def max_sections(core: Path) -> int:
+    """Return the maximum number of memory sections that a core file of this size can describe.
 
-    The struct pages of a section take 512 pages, or at least the page table that maps them to
-    those of another section. A kdump, which is compressed, says in two bits of each of a section's
-    32,768 pages whether it is there.
+    A section needs at least one page in the file: its 512 pages of struct pages, or the page table
+    that maps them to shared ones. A compressed kdump has two bitmap bits for each of its 32,768
+    pages.
     """
     return core.stat().st_size // PAGE_SIZE
 
 
 def check_sections(claimed: int, most: int | None) -> None:
-    """Raise PageInspectError for more memory sections than there can be."""
+    """Raise PageInspectError if there are more than `most` memory sections; None is no limit."""
     if most is not None and claimed > most:
         raise PageInspectError(
-            f"this kernel claims {number(claimed)} memory sections, and a core of this length has "
+            f"this kernel claims {number(claimed)} memory sections, but a core of this size has "
             f"room for {number(most)}",
             DAMAGED,
         )
 
 
 def read_online(prog: Program, most: int | None = None) -> OnlinePages:
-    """Return what of the struct pages is in use; `most` is how many sections there can be.
+    """Return the pfns with struct pages in use; `most` is the maximum number of sections.
 
-    Raises LookupError and FaultError, and PageInspectError for sections that cannot be.
+    Raises LookupError and FaultError, and PageInspectError for impossible sections.
     """
     firsts, sections = sections_with_pages(prog)
     check_sections(len(firsts), most)
@@ -70,14 +70,14 @@ def read_online(prog: Program, most: int | None = None) -> OnlinePages:
 
 
 def sections_with_pages(prog: Program) -> tuple[npt.NDArray[np.int64], Words]:
-    """Return the first pfn of each memory section with struct pages, (k,), and its mem_section.
+    """Return the first pfn, (k,), and the struct mem_section of each section with struct pages.
 
     The latter is (k, sizeof(struct mem_section)/8) uint64. Raises LookupError and FaultError.
     """
     width = sizeof(prog.type("struct mem_section"))
     per_root = prog["SECTIONS_PER_ROOT"].value_()
     highest = prog["__highest_present_section_nr"].value_()
-    if highest >= MOST_SECTIONS:
+    if highest >= MAX_SECTIONS:
         raise PageInspectError(f"this kernel claims a memory section number {highest:#x}", DAMAGED)
     firsts, found = [np.empty(0, np.int64)], [np.empty((0, width // 8), np.uint64)]
     for i, root in enumerate(_roots(prog, highest // per_root + 1)):
@@ -91,31 +91,31 @@ def sections_with_pages(prog: Program) -> tuple[npt.NDArray[np.int64], Words]:
 
 
 def _roots(prog: Program, n: int) -> list[int]:
-    """Return the first `n` pointers of mem_section, 0 for none; each is to a page of its own."""
+    """Return the first `n` root pointers of mem_section; 0 is an unused root."""
     data = prog.read(prog["mem_section"].value_(), 8 * n)
     roots = np.frombuffer(data, np.uint64)
-    check_roots(roots)
+    check_section_roots(roots)
     return roots.tolist()
 
 
 def member(prog: Program, sections: Words, name: str) -> Words:
-    """Return a member of 64 bits of each struct mem_section, (k,) uint64. Raises LookupError."""
+    """Return a 64-bit member of each struct mem_section, (k,) uint64. Raises LookupError."""
     return sections[:, offsetof(prog.type("struct mem_section"), name) // 8]
 
 
 def _device_ranges(prog: Program) -> list[Range]:
-    """Return the pfns of each dev_pagemap; the kernel finds them by pfn in an xarray."""
+    """Return the pfn ranges of all struct dev_pagemap in the xarray pgmap_array."""
     try:
         address = prog.symbol("pgmap_array").address
     except LookupError:  # without CONFIG_ZONE_DEVICE
         return []
     array = Object(prog, "struct xarray *", address)
     ranges: list[Range] = []
-    # A map is there once for each power of two that its ranges are made of.
+    # A dev_pagemap has several entries: one for each power-of-two part of its ranges.
     for pointer in {entry.value_() for _, entry in xa_for_each(array)}:
         pgmap = Object(prog, "struct dev_pagemap *", pointer)
         extent = pgmap.range.address_of_()
-        for i in range(min(pgmap.nr_range.value_(), _MOST_RANGES)):
+        for i in range(min(pgmap.nr_range.value_(), _MAX_RANGES)):
             start, last = extent[i].start.value_(), extent[i].end.value_()
             ranges.append((start >> PAGE_SHIFT, (last + 1) >> PAGE_SHIFT))
     return ranges

@@ -1,7 +1,7 @@
-"""Names of what owns a page, through the kernel's own structures.
+"""Names the owner of a page, by following the kernel's structures.
 
-Each function returns a name or raises one of UNREADABLE: an owner may be gone, or lie in memory
-that a dump lacks. Names are the kernel's or its users': untrusted text.
+Each function raises one of UNREADABLE if the owner no longer exists, or a dump lacks its memory.
+Names are untrusted text.
 """
 
 from drgn import FaultError, Object, Program, offsetof
@@ -11,20 +11,20 @@ UNREADABLE = (FaultError, LookupError, AttributeError, TypeError, ValueError)
 
 
 def _text(string: Object) -> str:
-    # A name that is longer than this is none.
+    # Longer text is not a valid name.
     address = string.value_()
     data: bytes = string.prog_.read_c_string(address, max_size=256)
     return data.decode("utf-8", "replace")
 
 
 def page_offset_base(prog: Program) -> int:
-    """Return the address at which the direct map begins."""
+    """Return the address of the direct map."""
     base: int = prog["page_offset_base"].value_()
     return base
 
 
 def slab_cache(prog: Program, page: int) -> str:
-    """Return the name of the slab cache that the page at this struct page belongs to."""
+    """Return the name of the slab cache of a page; `page` is the address of its struct page."""
     try:
         slab = Object(prog, "struct slab *", page)
     except LookupError:
@@ -52,7 +52,7 @@ def file_of(prog: Program, mapping: int) -> dict[str, str | int]:
 
 
 def _offset_in_dentry(prog: Program) -> int:
-    """Return where a dentry has the node of its inode's list, which lies in an unnamed union."""
+    """Return the offset of d_alias in struct dentry; it may be in a named or an unnamed union."""
     for member in ("d_u.d_alias", "d_alias"):
         try:
             return int(offsetof(prog.type("struct dentry"), member))
@@ -64,8 +64,9 @@ def _offset_in_dentry(prog: Program) -> int:
 def cgroup_name(prog: Program, memcg_data: int) -> str:
     """Return the name of the cgroup that a memcg_data word points to.
 
-    It points to a struct mem_cgroup or to a struct obj_cgroup that has one; which of them depends
-    on kernel and page, so what is found must name the memory controller as its own.
+    The word points to a struct mem_cgroup, or to a struct obj_cgroup with a pointer to one,
+    depending on kernel and page. A candidate is accepted if its css belongs to the memory
+    controller.
     """
     address = memcg_data & ~7
     controller = prog.symbol("memory_cgrp_subsys").address

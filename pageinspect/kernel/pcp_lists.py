@@ -1,4 +1,4 @@
-"""Follows the per-CPU free lists, and the zones' trylock lists."""
+"""Reads the per-CPU free lists, and the trylock lists of zones."""
 
 import struct
 from collections.abc import Iterable, Iterator
@@ -12,15 +12,15 @@ from ..model.arch import MAX_ORDER, PAGE_SIZE
 from ..model.layout import PageLayout
 from ..model.memory_map import TRYLOCK, PcpLists
 
-# A list of a zone and CPU holds less.
+# Real lists are shorter.
 _LONGEST_LIST = 1 << 20
-_MOST_PAGES = 256
-"""Pages of struct pages that are kept while lists are followed: 1 MiB."""
+_MAX_PAGES = 256
+"""Number of vmemmap pages that are cached while a list is followed: 1 MiB."""
 _POINTER = struct.Struct("<Q")
 
 
 class PcpReader:
-    """Follows the per-CPU free lists, and the trylock lists, of all zones."""
+    """Reads the per-CPU free lists and trylock lists of zones."""
 
     def __init__(self, prog: Program, layout: PageLayout) -> None:
         self._prog = prog
@@ -30,9 +30,9 @@ class PcpReader:
         self._whole = True
 
     def read(self, zones: list[Object]) -> PcpLists:
-        """Return the lists of all possible CPUs in these zones, which are `struct zone *`."""
+        """Return the lists of all possible CPUs in these zones (struct zone objects)."""
         link = self._layout.compound
-        # Where a struct page without that word has its links, nothing tells.
+        # Without the compound word (memdesc), the location of the list links is not known.
         self._whole = link is not None
         cpus = list(for_each_possible_cpu(self._prog))
         for zone in zones:
@@ -43,11 +43,11 @@ class PcpReader:
                 self._read_trylock(zone, *self._layout.trylock)
         pfns, orders, of_cpus = map(np.concatenate, zip(*self._found, strict=True))
         rows = np.lexsort((of_cpus, orders, pfns))
-        # A list that leads round is followed round more than once.
-        again = np.ones(len(rows) - 1 if len(rows) else 0, np.bool_)
+        # Remove duplicates: a circular damaged list is followed more than once around.
+        duplicate = np.ones(len(rows) - 1 if len(rows) else 0, np.bool_)
         for column in (pfns, orders, of_cpus):
-            again &= np.diff(column[rows]) == 0
-        rows = np.delete(rows, np.flatnonzero(again))
+            duplicate &= np.diff(column[rows]) == 0
+        rows = np.delete(rows, np.flatnonzero(duplicate))
         return PcpLists(pfns[rows], orders[rows], of_cpus[rows], self._counted, self._whole)
 
     def _add(self, pfns: Iterable[int], orders: int | list[int], cpu: int) -> None:
@@ -59,7 +59,8 @@ class PcpReader:
     def _read_cpu(self, zone: Object, cpu: int, link: int) -> None:
         try:
             # Since Linux kernel commit 28f836b6777b ("mm/page_alloc: split per cpu page lists and
-            # zone stats") (in v5.14); before, inside a struct per_cpu_pageset.
+            # zone stats") (in v5.14), the member is per_cpu_pageset. Before, the lists are in a
+            # struct per_cpu_pageset.
             pcp = per_cpu_ptr(zone.per_cpu_pageset, cpu)
         except AttributeError:
             pcp = per_cpu_ptr(zone.pageset, cpu).pcp.address_of_()
@@ -88,20 +89,20 @@ class PcpReader:
         self._add(pfns, orders, TRYLOCK)
 
     def _linked(self, head: int, link: int, end: int | None = None) -> Iterator[tuple[int, int]]:
-        """Yield the pfn and the struct page of what is on one list, up to `end` (None: the head).
+        """Yield (pfn, address of struct page) of a list, up to the link `end` (default: `head`).
 
-        `link` is where a struct page has the next one. Each step needs what the one before it read,
-        but neighbours in memory are often neighbours on a list: pages are read whole, and kept. A
-        list that leads round ends after a few times round.
+        `link` is the offset of the list link in struct page. Adjacent struct pages are often
+        neighbours on a list, so whole pages of the vmemmap are read and cached. A damaged list that
+        is circular is followed a few times around.
         """
         layout, next_ = self._layout, head
         read: dict[int, bytes] = {}
-        passed = head
+        checkpoint = head
         for step in range(1, _LONGEST_LIST + 1):
             page = next_ & -PAGE_SIZE
             try:
                 if page not in read:
-                    if len(read) >= _MOST_PAGES:
+                    if len(read) >= _MAX_PAGES:
                         read.clear()
                     read[page] = self._prog.read(page, PAGE_SIZE)
                 (next_,) = _POINTER.unpack_from(read[page], next_ - page)
@@ -110,21 +111,21 @@ class PcpReader:
             if next_ == (head if end is None else end):
                 return
             pfn, rest = divmod(next_ - link - layout.vmemmap, layout.struct_size)
-            if rest or pfn < 0 or next_ == passed:
+            if rest or pfn < 0 or next_ == checkpoint:
                 break
             yield pfn, next_ - link
-            # By Brent: one that was passed is waited for twice as long each time.
+            # Brent's cycle detection: the interval between checkpoints doubles.
             if step & (step - 1) == 0:
-                passed = next_
+                checkpoint = next_
         self._whole = False
 
 
 def _list_order(index: int, lists: int) -> int:
-    """Return the order of the blocks on list number `index`.
+    """Return the order of the blocks on list number `index` of `lists`.
 
     Since Linux kernel commit 44042b449872 ("mm/page_alloc: allow high-order pages to be stored on
-    the per-cpu lists") (in v5.14) there are three lists for each order up to 3, then those of
-    pageblocks; before, three lists of single pages.
+    the per-cpu lists") (in v5.14), there are three lists for each order up to 3, then those of
+    pageblock order. Before, there are three lists of single pages.
     """
     if lists <= 3:
         return 0

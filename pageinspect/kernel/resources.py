@@ -1,17 +1,17 @@
-"""Reads the resources of physical memory: what /proc/iomem shows."""
+"""Reads the resources of physical memory, as in /proc/iomem."""
 
 from drgn import FaultError, Object, Program
 
 from ..model.kernel_memory import Resource, Resources
-from .structures import needed, text_at
+from .structures import read_string, require_structure
 
-_MOST = 1 << 16
+_MAX = 1 << 16
 _LONGEST_NAME = 256
 
 
 def read_resources(prog: Program) -> Resources:
     """Read the tree below iomem_resource; raises MissingStructureError."""
-    with needed("iomem_resource"):
+    with require_structure("iomem_resource"):
         root, type_ = prog["iomem_resource"], prog.type("struct resource")
     found: list[Resource] = []
     seen: set[int] = set()
@@ -24,7 +24,7 @@ def read_resources(prog: Program) -> Resources:
         address, depth = waiting.pop()
         if not address:
             continue
-        if address in seen or len(seen) >= _MOST:
+        if address in seen or len(seen) >= _MAX:
             whole = False
             continue
         seen.add(address)
@@ -36,7 +36,7 @@ def read_resources(prog: Program) -> Resources:
             continue
         waiting += [(resource.sibling.value_(), depth), (resource.child.value_(), depth + 1)]
         try:
-            name = text_at(prog, resource.name.value_(), _LONGEST_NAME)
+            name = read_string(prog, resource.name.value_(), _LONGEST_NAME)
         except FaultError:
             unreadable += 1
             name = ""

@@ -1,7 +1,7 @@
-"""What readers of the kernel's structures share.
+"""Helpers for readers of kernel structures.
 
-A reader raises MissingStructureError, and no other error, where this kernel has no such structure:
-the variable or the type is not there. Memory that cannot be read is caught and counted.
+A reader raises MissingStructureError if this kernel lacks a variable, type or member that it needs.
+It raises no other errors: unreadable memory is counted.
 """
 
 import contextlib
@@ -19,33 +19,33 @@ _PER_LEAF = LARGE_PAGE_SIZE // PAGE_SIZE
 
 
 class MissingStructureError(PageInspectError):
-    """A kernel without the structure that was to be read."""
+    """A structure that was to be read is missing in this kernel."""
 
 
 @contextlib.contextmanager
-def needed(structure: str) -> Iterator[None]:
-    """Raise MissingStructureError where a variable, a type or a member is not there."""
+def require_structure(structure: str) -> Iterator[None]:
+    """Raise MissingStructureError if a variable, type or member is missing."""
     try:
         yield
     except (LookupError, AttributeError) as error:
         raise MissingStructureError(
-            f"this kernel has no {structure} that is known here: {error.args[0]}",
-            "it is of another version, or its types or symbols lack it; -s VMLINUX may have it",
+            f"this kernel has no known {structure}: {error.args[0]}",
+            "its types or symbols lack it, or this kernel is not supported; try -s VMLINUX",
         ) from None
 
 
-def moved(address: int, by: int) -> int:
-    """Return an address so many bytes away, in 64 bits: what was read may be anything."""
+def add_offset(address: int, by: int) -> int:
+    """Return address + by, modulo 2^64: values from damaged memory must not raise errors."""
     return (address + by) % (1 << 64)
 
 
-def text_at(prog: Program, address: int, most: int) -> str:
-    """Return the string at an address, at most so many bytes of it. Raises FaultError."""
+def read_string(prog: Program, address: int, most: int) -> str:
+    """Return the string at an address, of at most `most` bytes. Raises FaultError."""
     return prog.read_c_string(address, max_size=most).decode("utf-8", "replace")
 
 
 class ListWalk:
-    """Follows lists of struct list_head, each node once, all of them at most `most` steps."""
+    """Follows lists of struct list_head, with at most `most` nodes in all lists together."""
 
     def __init__(self, prog: Program, most: int) -> None:
         self._prog = prog
@@ -53,7 +53,7 @@ class ListWalk:
         self.whole = True
 
     def nodes(self, head: int) -> Iterator[int]:
-        """Yield the addresses of the nodes of the list with this head."""
+        """Yield the addresses of the nodes of a list, each once."""
         seen = {head}
         try:
             node = self._prog.read_u64(head)
@@ -69,17 +69,14 @@ class ListWalk:
             self.whole = False
 
 
-def value_of(prog: Program, variable: str) -> int:
-    """Return a number; raises LookupError where there is no such variable, and FaultError."""
+def read_variable(prog: Program, variable: str) -> int:
+    """Return the value of an integer variable; raises LookupError if missing, and FaultError."""
     number: Object = prog[variable]
     return int(number.value_())
 
 
-def pfns_of(tables: PageTables, pages: Pfns) -> tuple[Pfns, int]:
-    """Return the pfns behind pages of virtual memory, sorted, each once, and how many have none.
-
-    Pages are numbered by their address.
-    """
+def mapped_pfns(tables: PageTables, pages: Pfns) -> tuple[Pfns, int]:
+    """Return the sorted distinct pfns of virtual page numbers, and the number of unmapped pages."""
     if not len(pages):
         return no_pfns(), 0
     pages = np.unique(pages)

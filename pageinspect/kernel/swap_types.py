@@ -1,8 +1,9 @@
-"""Which types of swap entries a kernel uses for what is not swap.
+"""Detects which types of swap entries a kernel uses for entries that are not swap.
 
-A page table entry that is not present and not empty is a swap entry. Its type is the number of a
-swap file, but for the last few of 32, which are migration entries and others. They are macros, and
-leave no trace in the types: how many there are of each follows from what came with them.
+A page table entry that is neither present nor empty is a swap entry. Its type is the number of a
+swap file, except for the last few of 32 types: migration entries and others. These types are
+macros, which the kernel's types do not have: their number is inferred from other features that were
+added with them.
 """
 
 import numpy as np
@@ -15,10 +16,10 @@ TYPES = 32
 
 
 def read_swap_types(prog: Program) -> npt.NDArray[np.uint8]:
-    """Return the Kind of each swap type of this kernel, (32,).
+    """Return the Kind of each swap type of this kernel, (32,) uint8.
 
     The order is: swap files, hwpoison, migration, device entries, markers. Device entries of
-    kernels before v5.14 are not found.
+    kernels before v5.14 are not detected.
     """
     kinds = np.full(TYPES, Kind.SWAP, np.uint8)
     end = TYPES
@@ -35,12 +36,12 @@ def read_swap_types(prog: Program) -> npt.NDArray[np.uint8]:
 
 
 def _markers(prog: Program) -> int:
-    """Return how many types are markers.
+    """Return the number of marker types.
 
-    Since Linux kernel commit 679d10331910 ("mm: introduce PTE_MARKER swap entry") (in v5.19) there
-    is one; zap_flags_t came with the series. Up to v6.1 one more stood for an error of reading;
-    since Linux kernel commit 15520a3f0469 ("mm: use pte markers for swap errors") (in v6.2) that is
-    a marker. It is inferred from struct mm_rss_stat, which ended in v6.2 as well.
+    Since Linux kernel commit 679d10331910 ("mm: introduce PTE_MARKER swap entry") (in v5.19), there
+    is one; its series added zap_flags_t. A second type for swap read errors exists up to v6.1.
+    Since Linux kernel commit 15520a3f0469 ("mm: use pte markers for swap errors") (in v6.2), such
+    errors are markers; v6.2 also removed struct mm_rss_stat.
     """
     if not _has_type(prog, "zap_flags_t"):
         return 0
@@ -48,11 +49,11 @@ def _markers(prog: Program) -> int:
 
 
 def _device_types(prog: Program) -> int:
-    """Return how many types are for memory of devices: two private, the rest exclusive.
+    """Return the number of device memory types: two are private, the others exclusive.
 
-    Since Linux kernel commit b756a3b5e7ea ("mm: device exclusive memory access") (in v5.14) there
-    are four with CONFIG_DEVICE_PRIVATE; since Linux kernel commit c25465eb7630 ("mm: use single
-    SWP_DEVICE_EXCLUSIVE entry type") (in v6.15) three. The function changed its name in v6.15.
+    Since Linux kernel commit b756a3b5e7ea ("mm: device exclusive memory access") (in v5.14), there
+    are four with CONFIG_DEVICE_PRIVATE. Since Linux kernel commit c25465eb7630 ("mm: use single
+    SWP_DEVICE_EXCLUSIVE entry type") (in v6.15), there are three. v6.15 also renamed the function.
     """
     if _has_symbol(prog, "make_device_exclusive"):
         return 3
@@ -60,10 +61,10 @@ def _device_types(prog: Program) -> int:
 
 
 def _migration_types(prog: Program) -> int:
-    """Return how many types are migration entries.
+    """Return the number of migration types.
 
     Since Linux kernel commit 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with
-    PG_anon_exclusive") (in v5.19) there are three; before, two.
+    PG_anon_exclusive") (in v5.19), there are three. Before, there are two.
     """
     if not _has_symbol(prog, "migration_entry_wait"):
         return 0

@@ -1,7 +1,7 @@
-"""Follows all threads: processes with their mms and cgroups, and the kernel stacks of threads.
+"""Reads all processes with their mms and cgroups, and the kernel stacks of all threads.
 
-A task is read once, and its members are taken out of these bytes. A list is followed backwards
-from its head where it cannot be followed forwards.
+Each struct task_struct is read once. A list that cannot be followed forwards to its end is followed
+backwards from its head as well.
 """
 
 import struct
@@ -18,16 +18,16 @@ from ..host.progress import paced
 from ..model.arch import PAGE_SHIFT, SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.processes import Mm, Pfns, Process, Stack, Tasks
-from ..target.vmcoreinfo import MOST_SECTIONS
+from ..target.vmcoreinfo import MAX_SECTIONS
 from .members import Members
-from .mm_counters import COUNTED, KEPT_BACK, OTHERS, MmCounterReader
+from .mm_counters import OTHER_COUNTERS, RSS_COUNTERS, RSS_DELTAS, MmCounterReader
 from .name_paths import cgroup_path, file_path, memory_cgroup
 from .page_owners import UNREADABLE, page_offset_base
 
-_MOST_TASKS = 1 << 22
-"""PID_MAX_LIMIT: no pid is larger, and there are no more threads."""
-_MOST_STACK_PAGES = 64
-_MOST_PFNS = MOST_SECTIONS * SECTION_PFNS
+_MAX_TASKS = 1 << 22
+"""PID_MAX_LIMIT: the largest pid and the maximum number of threads."""
+_MAX_STACK_PAGES = 64
+_MAX_PFNS = MAX_SECTIONS * SECTION_PFNS
 _COMM = 16
 _PF_KTHREAD = 0x00200000
 _FORWARDS, _BACKWARDS = 0, 8
@@ -37,9 +37,9 @@ Task = tuple[int, bytes]
 
 
 def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
-    """Read all processes and the stacks of all threads.
+    """Read all processes and the stacks of all threads. Raises no errors for missing data.
 
-    What this kernel lacks is listed, what cannot be read is counted.
+    Tasks.lacks lists what this kernel does not have, Tasks.unreadable counts unreadable items.
     """
     try:
         reader = _Reader(prog, layout)
@@ -74,17 +74,19 @@ class _Reader:
             prog,
             "struct task_struct",
             *("pid", "tgid", "flags", "mm", "signal", "tasks", "thread_node", "comm"),
-            optional=("stack_vm_area", "cgroups", KEPT_BACK),
+            optional=("stack_vm_area", "cgroups", RSS_DELTAS),
         )
         self._signal = Members(prog, "struct signal_struct", "thread_head")
-        self._mm = Members(prog, "struct mm_struct", "pgd", COUNTED, optional=("exe_file", *OTHERS))
+        self._mm = Members(
+            prog, "struct mm_struct", "pgd", RSS_COUNTERS, optional=("exe_file", *OTHER_COUNTERS)
+        )
         self._area = Members(prog, "struct vm_struct", "pages", "nr_pages")
         self._counters = MmCounterReader(prog, self._mm, self.task)
         self._direct = page_offset_base(prog)
         self._head = prog["init_task"].address_ + self.task.at["tasks"]
-        self._left = _MOST_TASKS
+        self._left = _MAX_TASKS
         self._mm_numbers: dict[int, int] = {}
-        self._kept_back: dict[int, Counter[int]] = {}
+        self._rss_deltas: dict[int, Counter[int]] = {}
         self._paths: dict[int, str] = {}
         self._areas: set[int] = set()
         self.processes: list[Process] = []
@@ -105,7 +107,7 @@ class _Reader:
                 node = self._prog.read_u64(head + way)
                 while node not in seen and self._left:
                     data = self.task.read(node - link)
-                    if not 0 < self.task.of(data, "pid") <= _MOST_TASKS:
+                    if not 0 < self.task.of(data, "pid") <= _MAX_TASKS:
                         break
                     seen.add(node)
                     self._left -= 1
@@ -127,27 +129,27 @@ class _Reader:
         else:
             threads = list(self._listed(head, "thread_node"))
         if all(thread != address for thread, _ in threads):
-            # The list cannot be followed, or another thread has just become the leader.
+            # The list is unreadable, or another thread has just become the leader.
             threads.insert(0, leader)
         mm = 0
         for _, thread in threads:
             self._add_stack(thread)
-            # That of a leader which has exited is gone, and the threads that are left have it.
+            # A leader that has exited has no mm, but its remaining threads have it.
             mm = self._add_mm(thread) or mm
         number = self._mm_numbers.setdefault(mm, len(self._mm_numbers)) if mm else None
         process = Process(self.task.of(data, "tgid"), self._comm(data), number, self._cgroup(data))
         self.processes.append(process)
 
     def _add_mm(self, thread: bytes) -> int:
-        """Return the address of a thread's mm, 0 for none, and add what it kept back of counts.
+        """Return the address of a thread's mm (0 for none), and add the thread's RSS deltas to it.
 
-        A kernel thread may borrow one, which is not its own.
+        A kernel thread has none: it may only borrow an mm.
         """
         mm = self.task.of(thread, "mm")
         if not mm or self.task.of(thread, "flags") & _PF_KTHREAD:
             return 0
-        kept = self._kept_back.setdefault(mm, Counter())
-        kept.update(dict(enumerate(self._counters.kept_back(thread))))
+        kept = self._rss_deltas.setdefault(mm, Counter())
+        kept.update(dict(enumerate(self._counters.rss_deltas(thread))))
         return mm
 
     def _comm(self, task: bytes) -> str:
@@ -174,7 +176,7 @@ class _Reader:
         return self._path(self._mm.of(mm, "exe_file"), read)
 
     def _path(self, address: int, read: Callable[[int], str]) -> str:
-        """Return a path, read once per address; empty where there is none."""
+        """Return a path, cached by address; empty if there is none or it is unreadable."""
         if not address:
             return ""
         if address not in self._paths:
@@ -186,25 +188,25 @@ class _Reader:
         return self._paths[address]
 
     def mms(self) -> tuple[Mm, ...]:
-        """Return the mms of all processes, in the order of their numbers."""
+        """Return the mms of all processes, ordered by number."""
         return tuple(self._read_mm(address) for address in paced(self._mm_numbers, 64))
 
     def _read_mm(self, address: int) -> Mm:
         try:
             data = self._mm.read(address)
-            kept = self._kept_back[address]
+            kept = self._rss_deltas[address]
             counters = self._counters.read(data, kept)
         except FaultError:
             self.unreadable += 1
             return Mm(address, -1, None, "")
         pfn = (self._mm.of(data, "pgd") - self._direct) >> PAGE_SHIFT
-        sound = 0 <= pfn < _MOST_PFNS
+        sound = 0 <= pfn < _MAX_PFNS
         return Mm(address, pfn if sound else -1, counters, self._exe(data))
 
     def add_idle_thread(self, cpu: int) -> None:
-        """Add the stack of a CPU's idle thread, which is on no list.
+        """Add the stack of a CPU's idle thread, which is on no list of tasks.
 
-        That of the first CPU is a part of the kernel's image.
+        The stack of the first CPU's idle thread is in the kernel image, and not added.
         """
         try:
             task = per_cpu(self._prog["runqueues"], cpu).idle.value_()
@@ -214,7 +216,7 @@ class _Reader:
             self.unreadable += 1
 
     def cached_stacks(self, cpu: int) -> list[Stack]:
-        """Return the stacks of threads that have ended, which a CPU keeps for new ones."""
+        """Return the stacks of ended threads that a CPU caches for new threads."""
         try:
             areas = [area.value_() for area in per_cpu(self._prog["cached_stacks"], cpu)]
         except FaultError:
@@ -233,13 +235,13 @@ class _Reader:
             self.stacks.append(stack)
 
     def _stack(self, area: int, tid: int, pid: int, comm: str, cpu: int | None) -> Stack | None:
-        """Return the stack in a vmalloc area; None for no area, or one that was there before."""
+        """Return the stack in a vmalloc area; None without an area, or if it was added already."""
         if not area or area in self._areas:
             return None
         self._areas.add(area)
         try:
             data = self._area.read(area)
-            number = min(self._area.of(data, "nr_pages"), _MOST_STACK_PAGES)
+            number = min(self._area.of(data, "nr_pages"), _MAX_STACK_PAGES)
             pages = self._prog.read(self._area.of(data, "pages"), 8 * number)
         except FaultError:
             self.unreadable += 1
@@ -247,10 +249,10 @@ class _Reader:
         return Stack(tid, pid, comm, cpu, area, self._pfns(np.frombuffer(pages, np.uint64)))
 
     def _pfns(self, pages: npt.NDArray[np.uint64]) -> Pfns:
-        """Return the pfns of struct pages, without what is none."""
+        """Return the pfns of struct page addresses; invalid ones are counted and left out."""
         offsets = pages - np.uint64(self._layout.vmemmap)
         pfns, rest = np.divmod(offsets, np.uint64(self._layout.struct_size))
-        sound = (rest == 0) & (pfns < np.uint64(_MOST_PFNS))
+        sound = (rest == 0) & (pfns < np.uint64(_MAX_PFNS))
         self.unreadable += int(np.count_nonzero(~sound))
         found: Pfns = pfns[sound].astype(np.int64)
         return found

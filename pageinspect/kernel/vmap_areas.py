@@ -1,4 +1,4 @@
-"""Reads the vmalloc areas: who asked for each, and which pages it owns."""
+"""Reads the vmalloc areas with their callers and the pages they own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,25 +16,25 @@ from ..model.kernel_memory import (
     no_pfns,
 )
 from ..model.layout import PageLayout
-from ..target.vmcoreinfo import MOST_SECTIONS
-from .structures import moved, needed, value_of
+from ..target.vmcoreinfo import MAX_SECTIONS
+from .structures import add_offset, read_variable, require_structure
 
-_MOST_NODES = 1 << 10
-"""Of vmap_nodes: the kernel has at most 128."""
-_MOST_AREAS = 1 << 22
-_MOST_PAGES = 1 << 27
-"""Of all areas: 512 GiB of memory."""
+_MAX_NODES = 1 << 10
+"""Maximum number of vmap_nodes; the kernel has at most 128."""
+_MAX_AREAS = 1 << 22
+_MAX_PAGES = 1 << 27
+"""Maximum number of pages in all areas: 512 GiB of memory."""
 _AT_ONCE = 1 << 17
-"""Pointers that are read at once: 1 MiB."""
+"""Number of pointers that are read at once: 1 MiB."""
 
 
 def read_vmap_areas(prog: Program, layout: PageLayout) -> VmapAreas:
-    """Read the vmalloc areas that are in use; raises MissingStructureError.
+    """Read the vmalloc areas in use; raises MissingStructureError.
 
     Areas without a struct vm_struct are left out: those of vm_map_ram(), which own no pages, and
-    those that are freed and not purged yet.
+    freed areas that are not purged yet.
     """
-    with needed("tree of vmalloc areas"):
+    with require_structure("tree of vmalloc areas"):
         types = _Types(prog.type("struct vmap_area"), prog.type("struct vm_struct"))
         reader = _Reader(prog, layout, types)
         roots = _roots(prog, reader)
@@ -46,25 +46,25 @@ def read_vmap_areas(prog: Program, layout: PageLayout) -> VmapAreas:
 
 
 def _roots(prog: Program, reader: "_Reader") -> list[int]:
-    """Return the addresses of the trees' struct rb_root.
+    """Return the addresses of the struct rb_root of all trees.
 
     Since Linux kernel commit d093602919ad ("mm: vmalloc: remove global vmap_area_root rb-tree")
-    (in v6.9) there is one in each struct vmap_node; before, one in all.
+    (in v6.9), each struct vmap_node has one. Before, there is one global tree.
     """
     try:
         nodes = prog["vmap_nodes"]
     except LookupError:
         return [prog["vmap_area_root"].address_]
     try:
-        number, first = value_of(prog, "nr_vmap_nodes"), nodes[0].busy.root.address_
+        number, first = read_variable(prog, "nr_vmap_nodes"), nodes[0].busy.root.address_
         second = nodes[1].busy.root.address_
     except FaultError:
         reader.missed()
         return []
-    if not 0 < number <= _MOST_NODES:
+    if not 0 < number <= _MAX_NODES:
         reader.missed()
         return []
-    return [moved(first, i * (second - first)) for i in range(number)]
+    return [add_offset(first, i * (second - first)) for i in range(number)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class _Reader:
     _pages: int = 0
 
     def missed(self) -> None:
-        """Note that something cannot be read, so that more may be missing."""
+        """Count an unreadable item, after which the list of areas may be incomplete."""
         self.whole = False
         self.unreadable += 1
 
@@ -101,12 +101,12 @@ class _Reader:
             node = waiting.pop()
             if not node:
                 continue
-            if node in self._seen or len(self._seen) >= _MOST_AREAS:
+            if node in self._seen or len(self._seen) >= _MAX_AREAS:
                 self.whole = False
                 continue
             self._seen.add(node)
             try:
-                area = Object(self.prog, self.types.area, address=moved(node, -link)).read_()
+                area = Object(self.prog, self.types.area, address=add_offset(node, -link)).read_()
             except (FaultError, ValueError):
                 self.missed()
                 continue
@@ -114,7 +114,7 @@ class _Reader:
             yield area
 
     def add(self, area: Object) -> None:
-        """Add an area with what its struct vm_struct says."""
+        """Add an area with the data of its struct vm_struct."""
         address = area.vm.value_()
         if not address:
             return
@@ -125,7 +125,7 @@ class _Reader:
             return
         start, end, flags = area.va_start.value_(), area.va_end.value_(), vm.flags.value_()
         n = _owned(vm, flags)
-        if n > max(end - start, 0) >> PAGE_SHIFT or self._pages + n > _MOST_PAGES:
+        if n > max(end - start, 0) >> PAGE_SHIFT or self._pages + n > _MAX_PAGES:
             self.missed()
             n = 0
         self._pages += n
@@ -133,11 +133,11 @@ class _Reader:
         self.areas.append(VmapArea(start, end, flags, vm.caller.value_(), address, pages))
 
     def _pfns(self, address: int, n: int) -> Pfns:
-        """Return the pfns of an array of pointers to struct pages."""
+        """Return the pfns of an array of `n` pointers to struct pages; -1 for invalid ones."""
         if not n:
             return no_pfns()
         parts = [
-            self._pfns_at_once(moved(address, 8 * at), min(_AT_ONCE, n - at))
+            self._pfns_at_once(add_offset(address, 8 * at), min(_AT_ONCE, n - at))
             for at in range(0, n, _AT_ONCE)
         ]
         pfns = np.concatenate(parts)
@@ -151,7 +151,7 @@ class _Reader:
             return np.full(n, -1, np.int64)
         words, vmemmap = np.frombuffer(data, np.uint64), np.uint64(self.layout.vmemmap)
         pfns, rest = np.divmod(words - vmemmap, np.uint64(self.layout.struct_size))
-        most = np.uint64(MOST_SECTIONS * SECTION_PFNS)
+        most = np.uint64(MAX_SECTIONS * SECTION_PFNS)
         wrong = (words < vmemmap) | (rest != 0) | (pfns >= most)
         found: Pfns = pfns.astype(np.int64)
         found[wrong] = -1
@@ -159,9 +159,9 @@ class _Reader:
 
 
 def _owned(vm: Object, flags: int) -> int:
-    """Return the length of `pages`, 0 where there is none: each small page has an entry.
+    """Return the number of entries of the array `pages` of a struct vm_struct, one per page.
 
-    dma_common_pages_remap() sets it without nr_pages.
+    dma_common_pages_remap() sets `pages` but not nr_pages: then the size is used.
     """
     if not vm.pages:
         return 0

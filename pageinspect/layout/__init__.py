@@ -1,8 +1,8 @@
-"""The PageLayout: how this kernel's struct page is to be read, as plain integers.
+"""Builds the PageLayout: how to read struct page of one kernel, as plain integers.
 
-This package is the one place that knows the history of struct page. It decides once, by features:
-nothing after it branches on kernels. from_types.py asks the kernel's types, from_vmcoreinfo.py what
-VMCOREINFO says where there are none.
+This package is the only place that knows the history of struct page. It detects features of the
+kernel, so that no other code depends on the kernel release. from_types.py uses the kernel's types.
+from_vmcoreinfo.py uses VMCOREINFO where types are not available.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,11 @@ __all__ = ["build_layout"]
 
 
 def build_layout(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
-    """Return the PageLayout of the kernel that `prog` looks at.
+    """Return the PageLayout of the kernel that `prog` has open.
 
-    Where `prog` knows no struct page it is made from VMCOREINFO alone, and names what that cannot
-    tell. Raises PageInspectError when struct page lacks what pageinspect must know.
+    If `prog` has no type struct page, the layout is made from VMCOREINFO alone, and its
+    `unavailable` lists what VMCOREINFO does not have. Raises PageInspectError if a member or line
+    that pageinspect requires is missing.
     """
     try:
         prog.type("struct page")

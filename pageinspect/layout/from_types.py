@@ -1,6 +1,6 @@
-"""The PageLayout of a kernel whose types are known: from DWARF or BTF alike, drgn has them.
+"""Builds the PageLayout from the kernel's types, which drgn has from DWARF or BTF.
 
-It asks the kernel's own types for features (a member, an enumerator), never for a version.
+Features are detected by a member, an enumerator or a symbol, never by the release.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ..target.vmcoreinfo import kernel_half
 
 
 def _offset(type_: Type, *members: str) -> int:
-    """Return the offset of the first of these members that the type has; newest name first."""
+    """Return the byte offset of the first of these members that the type has; newest name first."""
     for member in members:
         try:
             return int(offsetof(type_, member))
@@ -28,7 +28,7 @@ def _offset(type_: Type, *members: str) -> int:
 
 
 def _offset_if_any(type_: Type, *members: str) -> int | None:
-    """Return the same, or None where the type has none of them."""
+    """Return _offset(), or None if the type has none of the members."""
     return next((int(offsetof(type_, m)) for m in members if _has(type_, m)), None)
 
 
@@ -41,7 +41,7 @@ def _has(type_: Type, member: str) -> bool:
 
 
 def enumerators(prog: Program, enum: str) -> dict[str, int]:
-    """Return the values of an enum by name; none where the kernel has no such enum."""
+    """Return the values of an enum by name; empty if the kernel has no such enum."""
     try:
         found = prog.type(f"enum {enum}").enumerators
     except LookupError:
@@ -50,7 +50,7 @@ def enumerators(prog: Program, enum: str) -> dict[str, int]:
 
 
 def _flag_bits(flags: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Return the flags of one page: each bit under its first name, aliases left out."""
+    """Return (name, bit) of the page flags, each bit with its first name, without aliases."""
     names: dict[int, str] = {}
     for name, bit in flags.items():
         if name.startswith("PG_"):
@@ -59,7 +59,7 @@ def _flag_bits(flags: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
 
 
 def _scheme_from_enum(types: Mapping[str, int], *, off_by_one: bool) -> Scheme | None:
-    """Return the scheme that `enum pagetype` describes, 6.10 and later."""
+    """Return the scheme of `enum pagetype` (v6.10 and later); None without that enum."""
     values = {
         name.removeprefix("PGTY_"): value
         for name, value in types.items()
@@ -77,7 +77,7 @@ def _scheme_from_enum(types: Mapping[str, int], *, off_by_one: bool) -> Scheme |
 
 
 def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
-    """Return the bit scheme of a kernel whose types are macros, up to 6.9."""
+    """Return the bit scheme of a kernel whose page types are macros (up to v6.9)."""
     if "NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)" in vmcoreinfo:
         name, bits = "bits-6.9", page_types.BITS_6_9
     elif _has(page, "memcg_data"):
@@ -92,12 +92,14 @@ def _scheme_from_facts(page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
 def _memdesc_scheme(prog: Program) -> Scheme:
     """Return the scheme of a kernel whose struct page has a memdesc.
 
-    Upstream has not merged it; the plan of its author is a struct page of 32 bytes: flags, memdesc,
-    private and _refcount. Assumed is that the low four bits of memdesc are the type, with its name
-    in an enum memdesc_type as MEMDESC_TYPE_x and 0 for none; that each page of a folio has the
-    memdesc of its folio, so that there are no tails; that free blocks have a type, buddy, on their
-    first page and their order in private; and that a page with a descriptor has no references of
-    its own, for the descriptor counts them.
+    Upstream has not merged memdescs. The author's plan is a struct page of 32 bytes: flags,
+    memdesc, private and _refcount. This code assumes:
+
+    - The low four bits of memdesc are the type: a MEMDESC_TYPE_x of enum memdesc_type, or 0 for
+      none.
+    - Each page of a folio has the memdesc of the folio, so that there are no tail pages.
+    - The first page of a free block has the type buddy, and the order in private.
+    - A page with a descriptor has no reference count: the descriptor has it.
     """
     types = enumerators(prog, "memdesc_type")
     prefix = "MEMDESC_TYPE_"
@@ -108,7 +110,7 @@ def _memdesc_scheme(prog: Program) -> Scheme:
     }
     if "buddy" not in values:
         raise PageInspectError(
-            "this kernel's struct page has a memdesc, and its types no MEMDESC_TYPE_BUDDY",
+            "this kernel's struct page has a memdesc, but its types lack MEMDESC_TYPE_BUDDY",
             "this kernel is newer than pageinspect: please report its release and this line",
         )
     return page_types.memdesc_scheme(values)
@@ -118,35 +120,34 @@ def _scheme(prog: Program, page: Type, vmcoreinfo: Mapping[str, str]) -> Scheme:
     if _has(page, "memdesc"):
         return _memdesc_scheme(prog)
     types = enumerators(prog, "pagetype")
-    # The first kernels with the byte scheme (v6.12 to v6.14) compare the word minus one in
-    # page_has_type(). Inline code leaves no trace in the types; large_kmalloc came with the next
-    # release, so its absence is what tells them.
+    # page_has_type() of v6.12 to v6.14 compares the word minus one. The types do not show this, so
+    # it is inferred from the absence of large_kmalloc, which was added in v6.15.
     off_by_one = "PGTY_large_kmalloc" not in types
     return _scheme_from_enum(types, off_by_one=off_by_one) or _scheme_from_facts(page, vmcoreinfo)
 
 
 def _order(prog: Program, page: Type) -> OrderField | None:
     if _has(page, "memdesc"):
-        # In the descriptor.
+        # The order is in the descriptor.
         return None
     size = sizeof(page)
-    # Up to Linux kernel commit 1c5509be58f6 ("mm: remove 'First tail page' members from struct
-    # page") (in v6.3) struct page itself has the member.
+    # Since Linux kernel commit 1c5509be58f6 ("mm: remove 'First tail page' members from struct
+    # page") (in v6.3), struct page no longer has the member: it is in struct folio.
     if _has(page, "compound_order"):
         return OrderField(size + offsetof(page, "compound_order"), 0xFF)
     folio = prog.type("struct folio")
     # Since Linux kernel commit ebc1baf5c9b4 ("mm: free up a word in the first tail page")
-    # (in v6.6) the order is the low byte of the first tail's flags.
+    # (in v6.6), the order is the low byte of the first tail's flags.
     if _has(folio, "_folio_order"):
         return OrderField(offsetof(folio, "_folio_order"), 0xFF)
     return OrderField(_offset(folio, "_flags_1"), 0xFF)
 
 
 def _tail_field(prog: Program, page: Type, folio_member: str, page_member: str) -> int | None:
-    """Return the offset from the head of what large folios keep in their first tail page.
+    """Return the offset from the head page of a member in the first tail page; None if missing.
 
-    Up to Linux kernel commit 1c5509be58f6 ("mm: remove 'First tail page' members from struct page")
-    (in v6.3) struct page has the member, under another name.
+    Since Linux kernel commit 1c5509be58f6 ("mm: remove 'First tail page' members from struct page")
+    (in v6.3), `folio_member` of struct folio replaces `page_member` of struct page.
     """
     if _has(page, "memdesc"):
         return None
@@ -180,8 +181,8 @@ def _hugetlb(prog: Program, scheme: Scheme, page: Type, flags: Mapping[str, int]
             else _offset(prog.type("struct folio"), "_folio_dtor")
         )
         return Marker.of_byte("dtor", offset, dtors["HUGETLB_PAGE_DTOR"])
-    # Since Linux kernel commit 9c5ccf2db04b ("mm: remove HUGETLB_PAGE_DTOR") (in v6.6) a flag of
-    # the first tail page.
+    # Since Linux kernel commit 9c5ccf2db04b ("mm: remove HUGETLB_PAGE_DTOR") (in v6.6), a flag of
+    # the first tail page marks hugetlb.
     if "PG_hugetlb" in flags:
         bit = 1 << flags["PG_hugetlb"]
         return Marker("flag", sizeof(page) + _offset(page, "flags"), bit, bit)
@@ -191,9 +192,9 @@ def _hugetlb(prog: Program, scheme: Scheme, page: Type, flags: Mapping[str, int]
 def _location_fields(
     prog: Program, vmcoreinfo: Mapping[str, str]
 ) -> tuple[BitField, BitField, int | None]:
-    """Return where flags keep the zone and the node, and which zone is ZONE_DEVICE.
+    """Return the flag bits of the zone and of the node, and the number of ZONE_DEVICE.
 
-    With SPARSEMEM_VMEMMAP the section takes no bits, so the node is at the top and the zone below.
+    With SPARSEMEM_VMEMMAP the section is not in flags: the node is at the top, the zone below it.
     """
     zones = enumerators(prog, "zone_type")
     nodes = int(vmcoreinfo.get("LENGTH(node_data)", "1"))
@@ -218,9 +219,9 @@ def zone_names(prog: Program) -> tuple[str, ...]:
 def _page_pool(prog: Program, page: Type) -> tuple[int, int] | None:
     if not _has(page, "pp_magic"):
         return None
-    # PP_SIGNATURE is 0x40 + POISON_POINTER_DELTA; the two low bits belong to others. Since Linux
-    # kernel commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them when destroying
-    # the pool") (in v6.16, and in stable releases) 32 bits from 7 up hold an index.
+    # PP_SIGNATURE is 0x40 + POISON_POINTER_DELTA, without the two low bits. Since Linux kernel
+    # commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them when destroying the
+    # pool") (in v6.16, and in stable releases), 32 bits from bit 7 up are an index.
     try:
         indexed = _has(prog.type("struct page_pool"), "dma_mapped")
     except LookupError:
@@ -230,9 +231,9 @@ def _page_pool(prog: Program, page: Type) -> tuple[int, int] | None:
 
 
 def _swapcache(flags: Mapping[str, int]) -> int | None:
-    """Return the flags of a folio in the swap cache, as folio_test_swapcache() tests them.
+    """Return the mask of both flags that folio_test_swapcache() tests.
 
-    PG_swapcache is another name of PG_owner_priv_1, which others use for their own.
+    PG_swapcache alone is not enough: it is an alias of PG_owner_priv_1, which has other users.
     """
     names = ("PG_swapcache", "PG_swapbacked")
     if not all(name in flags for name in names):
@@ -241,20 +242,19 @@ def _swapcache(flags: Mapping[str, int]) -> int | None:
 
 
 def _trylock(page: Type) -> tuple[int, int] | None:
-    # Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") (in v6.15);
-    # first with a member for the order, then in private.
+    # Since Linux kernel commit 8c57b687e833 ("mm, bpf: Introduce free_pages_nolock()") (in v6.15),
+    # there are trylock lists. The order is in the member order of the first such kernels, later in
+    # private.
     if not _has(page, "pcp_llist"):
         return None
     return int(offsetof(page, "pcp_llist")), _offset(page, "order", "private")
 
 
 def _frozen(prog: Program, scheme: Scheme) -> tuple[str, ...]:
-    """Return the types whose pages have no references by nature.
+    """Return the types whose pages have no references while they are in use.
 
-    Of a memdesc these are all types: see _memdesc_scheme().
-
-    Since Linux kernel commit 9aec2fb0fd5e ("slab: allocate frozen pages") (in v6.14) slab pages are
-    so too, and later those of large kmalloc.
+    With memdescs these are all types: see _memdesc_scheme(). Since Linux kernel commit 9aec2fb0fd5e
+    ("slab: allocate frozen pages") (in v6.14), slab pages have none, and later large kmalloc pages.
     """
     if not scheme.has_mapcount:
         return tuple(scheme.slot_name(slot) for slot in range(1, scheme.reduced_from()[0] + 1))
@@ -267,9 +267,9 @@ def _frozen(prog: Program, scheme: Scheme) -> tuple[str, ...]:
 
 
 def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
-    """Return the PageLayout of the kernel whose types `prog` knows.
+    """Return the PageLayout of the kernel whose types `prog` has.
 
-    Raises PageInspectError when its struct page lacks what pageinspect must know.
+    Raises PageInspectError if a type or member that pageinspect requires is missing.
     """
     page = prog.type("struct page")
     check_size(sizeof(page))
@@ -277,20 +277,21 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
     memdesc = _has(page, "memdesc")
     if ("PG_locked" if memdesc else "PG_head") not in flags:
         raise PageInspectError(
-            "this kernel's types lack enum pageflags", "use its vmlinux with debug information: -s"
+            "this kernel's types lack enum pageflags", "give its vmlinux with debug information: -s"
         )
     scheme = _scheme(prog, page, vmcoreinfo)
     # Since Linux kernel commit 8c846c879e22 ("mm: rework compound_head() for power-of-2
-    # sizeof(struct page)") (in v7.1) a tail may hold a mask, and HVO needs no fake heads, which
-    # came with Linux kernel commit e7d324850bfc ("mm: hugetlb: free the 2nd vmemmap page
-    # associated with each HugeTLB page") (in v5.18).
+    # sizeof(struct page)") (in v7.1), a tail may have a mask, and HVO makes no fake heads. Since
+    # Linux kernel commit e7d324850bfc ("mm: hugetlb: free the 2nd vmemmap page associated with each
+    # HugeTLB page") (in v5.18), HVO made fake heads.
     compound_mask = _has(page, "compound_info")
-    # The series of Linux kernel commit 2dfcd1608f3a ("mm/page_alloc: let page freeing clear any set
-    # page type") (in v6.17) also replaced the tag of mapping and PG_isolated by this flag.
+    # Since Linux kernel commit 2dfcd1608f3a ("mm/page_alloc: let page freeing clear any set page
+    # type") (in v6.17), page free resets types. Its series also replaced the tag in mapping and
+    # PG_isolated by this flag.
     new_movable = "PG_movable_ops_isolated" in flags
     zone_field, node_field, device_zone = _location_fields(prog, vmcoreinfo)
     vmemmap = prog["vmemmap"].value_()
-    # What describes a page may be elsewhere, with all that is not of each page.
+    # With memdescs, most members are in the descriptor instead of struct page.
     member = _offset_if_any if memdesc else _offset
     return PageLayout(
         page_shift=prog["PAGE_SHIFT"].value_(),

@@ -1,8 +1,8 @@
-"""The PageLayout of a kernel of which only VMCOREINFO is known, and what that cannot tell.
+"""Builds the PageLayout of a kernel from VMCOREINFO alone.
 
-VMCOREINFO has what makedumpfile needs to leave pages out: offsets of some members, a few flags, the
-values of some page types. Types are chosen by those values, never by a release; types whose values
-are not there stay numbers.
+VMCOREINFO has what makedumpfile needs to exclude pages: offsets of some members, a few flags, and
+values of some page types. The scheme of page types is detected by these values, never by the
+release. Types whose values are missing are shown as numbers.
 """
 
 from collections.abc import Mapping
@@ -31,15 +31,15 @@ _ALWAYS_UNAVAILABLE = (
 
 
 def build(prog: Program, info: Info) -> PageLayout:
-    """Return the PageLayout that VMCOREINFO tells; raises PageInspectError where it lacks a line.
+    """Return the PageLayout by VMCOREINFO; raises PageInspectError if it lacks a required line.
 
-    Not in VMCOREINFO, but the same in every kernel from 4.18 on: page_type overlays _mapcount.
+    page_type is not in VMCOREINFO. It overlays _mapcount in every kernel from v4.18 on.
     """
     page_size = int(vmcoreinfo.lookup(info, "PAGESIZE"))
     section_bits = _number(info, "SECTION_SIZE_BITS", 64) or 0
     if page_size * SECTION_PFNS != 1 << section_bits:
         raise PageInspectError(
-            f"this kernel's VMCOREINFO has memory sections that no {arch.NAME} kernel has",
+            f"this kernel's VMCOREINFO has a size of memory sections that {arch.NAME} does not use",
             f"pageinspect reads {arch.NAME} with SPARSEMEM_VMEMMAP",
         )
     check_size(vmcoreinfo.size(info, "page"))
@@ -47,10 +47,11 @@ def build(prog: Program, info: Info) -> PageLayout:
     values = {name: value for name in _TYPES if (value := _type_value(info, name)) is not None}
     scheme, unavailable = _scheme(values)
     # Since Linux kernel commit 8c846c879e22 ("mm: rework compound_head() for power-of-2
-    # sizeof(struct page)") (in v7.1); long after types are reset at free, and tags of mapping gone.
+    # sizeof(struct page)") (in v7.1), page.compound_info is there. Such kernels also reset types at
+    # free and have no tag in mapping, both changes of v6.17.
     mask = "OFFSET(page.compound_info)" in info
     if scheme.one_of and not mask:
-        # Tags of mapping went with v6.17, which VMCOREINFO does not show.
+        # VMCOREINFO does not show whether mapping has tags, which v6.17 removed.
         unavailable = (*unavailable, "movable_ops")
     node_width = (int(info.get("LENGTH(node_data)", "1")) - 1).bit_length()
     return PageLayout(
@@ -90,7 +91,7 @@ def build(prog: Program, info: Info) -> PageLayout:
 
 
 def _member(info: Info, name: str, width: int) -> int:
-    """Return the offset of a member of struct page that has this width."""
+    """Return the byte offset of a member of struct page; `width` is its size in bytes."""
     where, size = offset(info, f"page.{name}"), vmcoreinfo.size(info, "page")
     if where % width or where + width > size or size % 8:
         raise vmcoreinfo.contradiction(f"page.{name} at {where} of {size} bytes")
@@ -98,7 +99,10 @@ def _member(info: Info, name: str, width: int) -> int:
 
 
 def _in_first_tail(info: Info, name: str) -> int:
-    """Return the offset from the head of a byte in the first tail; `name` is of page or folio."""
+    """Return the offset from the head of a byte in the first tail.
+
+    `name` is an OFFSET() of struct page or struct folio.
+    """
     where, size = offset(info, name), vmcoreinfo.size(info, "page")
     where += size if name.startswith("page.") else 0
     if not size <= where < 2 * size:
@@ -114,18 +118,18 @@ def _number(info: Info, name: str, below: int) -> int | None:
 
 
 def _type_value(info: Info, name: str) -> int | None:
-    """Return the page_type word of a page that has just this type, or None."""
+    """Return the page_type word of a page with this type alone, or None."""
     value = number(info, f"PAGE_{name.upper()}_MAPCOUNT_VALUE")
     return None if value is None else value & 0xFFFFFFFF
 
 
 def _scheme(values: Mapping[str, int]) -> tuple[WordScheme, tuple[str, ...]]:
-    """Return the scheme that the words of the known types have, and the types it leaves unnamed."""
+    """Return the scheme by the words of the known types, and the names of types without a value."""
     buddy = values.get("buddy")
     if buddy is None:
         raise PageInspectError(
             "this kernel's VMCOREINFO has no PAGE_BUDDY_MAPCOUNT_VALUE",
-            "name the kernel's vmlinux with debug information: -s VMLINUX",
+            "give the kernel's vmlinux with debug information: -s VMLINUX",
         )
     if not buddy & 0xFFFFFF:
         # Since Linux kernel commit 4ffca5a96678 ("mm: support only one page_type per page")
@@ -143,10 +147,10 @@ def _scheme(values: Mapping[str, int]) -> tuple[WordScheme, tuple[str, ...]]:
         return scheme, ("table", "guard", "zsmalloc")
     if bits["buddy"] != page_types.BITS_4_18["buddy"]:
         raise PageInspectError(
-            f"free pages have the page_type {buddy:#x}, which is of no scheme that is known",
+            f"free pages have the page_type {buddy:#x}, which is in no known scheme",
             "this kernel is newer than pageinspect: please report its release and this line",
         )
-    # table and guard have moved and kmemcg went with v5.11, which left no trace here.
+    # v5.11 removed kmemcg and moved table and guard. VMCOREINFO does not show this.
     lost = ["table", "guard"]
     if "hugetlb" not in bits:
         lost.append("kmemcg")
@@ -170,9 +174,9 @@ def _swapcache(info: Info) -> int | None:
 
 
 def _order(info: Info) -> OrderField:
-    """Return where the order of a compound page is; offsets into struct page are of its first tail.
+    """Return where the order of a compound page is, in its first tail.
 
-    Since Linux kernel commit ebc1baf5c9b4 ("mm: free up a word in the first tail page") (in v6.6)
+    Since Linux kernel commit ebc1baf5c9b4 ("mm: free up a word in the first tail page") (in v6.6),
     VMCOREINFO has no such line, and the order is the low byte of the first tail's flags.
     """
     for name in ("page.compound_order", "folio._folio_order"):
@@ -191,7 +195,7 @@ def _slab(info: Info) -> Marker | None:
 
 
 def _hugetlb(info: Info, values: Mapping[str, int]) -> Marker | None:
-    """Return what marks hugetlb pages where they have no type; None as well without any."""
+    """Return the marker of hugetlb pages; None if they have a page type, or no marker is known."""
     if "hugetlb" in values:
         return None
     dtor = _number(info, "HUGETLB_PAGE_DTOR", 256)
@@ -199,8 +203,8 @@ def _hugetlb(info: Info, values: Mapping[str, int]) -> Marker | None:
         old = "OFFSET(page.compound_dtor)" in info
         where = _in_first_tail(info, "page.compound_dtor" if old else "folio._folio_dtor")
         return Marker.of_byte("dtor", where, dtor)
-    # Since Linux kernel commit 9c5ccf2db04b ("mm: remove HUGETLB_PAGE_DTOR") (in v6.6) a flag of
-    # the first tail page.
+    # Since Linux kernel commit 9c5ccf2db04b ("mm: remove HUGETLB_PAGE_DTOR") (in v6.6), a flag of
+    # the first tail page marks hugetlb.
     bit = _number(info, "PG_hugetlb", 64)
     if bit is None:
         return None

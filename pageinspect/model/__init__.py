@@ -1,1 +1,1 @@
-"""The data model: frozen dataclasses and numpy arrays. Nothing in here imports drgn."""
+"""The data model: frozen dataclasses and numpy arrays. Nothing in this package imports drgn."""

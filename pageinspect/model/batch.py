@@ -1,4 +1,4 @@
-"""Struct pages as they were read: 64-bit words, one row per page."""
+"""Raw struct pages: 64-bit words, one row per page."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ class PageBatch:
     """The struct pages of consecutive pfns.
 
     `words` is (n, sizeof(struct page)/8) uint64. `readable` and `wanted` are (n,) bool: whether the
-    struct page could be read (its words are 0 where not), and whether the pfn was asked for; None
-    means all of them.
+    struct page could be read (otherwise its words are 0), and whether the pfn is wanted. None means
+    that all are.
     """
 
     first: int
@@ -32,27 +32,27 @@ class PageBatch:
 
     @property
     def offsets(self) -> npt.NDArray[np.int64]:
-        """Where each row begins, from `first`: it has a page each. See RunBatch."""
+        """First page of each row, relative to `first`, (n,). A row is one page. See RunBatch."""
         return np.arange(len(self.words))
 
     @property
     def pfns(self) -> npt.NDArray[np.int64]:
-        """The pfn of each row."""
+        """The pfn of each row, (n,)."""
         return np.arange(self.first, self.first + len(self.words))
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """The number of pages of each row."""
+        """The number of pages in each row, (n,)."""
         return np.ones(len(self.words), np.int64)
 
     def rows(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the rows of these pages, by their offset from `first`."""
+        """Return the rows with these pages, which are relative to `first`."""
         return offsets
 
     def word(self, offset: int) -> Words:
-        """Return the 64-bit words at byte `offset` from each struct page, (n,) uint64.
+        """Return the 64-bit word at byte `offset` of each struct page, (n,) uint64.
 
-        An offset beyond the struct page reads the next one; the last has none and reads 0.
+        An offset beyond the struct page is in the next one; for the last row it is 0.
         """
         width = self.words.shape[1]
         if offset < 8 * width:
@@ -64,9 +64,9 @@ class PageBatch:
 
 @dataclass(frozen=True, slots=True)
 class FolioHeads:
-    """The first two struct pages of folios anywhere: `words` is (k, 2 * words a page) uint64.
+    """The first two struct pages of any folios: `words` is (k, 2*sizeof(struct page)/8) uint64.
 
-    `readable` is (k, 2) bool: which of the two could be read; None means all of them.
+    `readable` is (k, 2) bool: which of the two could be read; None means that all could.
     """
 
     words: Words
@@ -76,5 +76,5 @@ class FolioHeads:
         return len(self.words)
 
     def word(self, offset: int) -> Words:
-        """Return the 64-bit words at byte `offset` from each folio's head, (k,) uint64."""
+        """Return the 64-bit word at byte `offset` from each folio's head, (k,) uint64."""
         return self.words[:, offset // 8]

@@ -1,4 +1,4 @@
-"""The kernel's own counters of its pages, as plain numbers."""
+"""The kernel's own page counters, as plain numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a kernel counts, at one moment; in pages, but for the last four."""
+    """The kernel's counters at one moment, in pages unless a comment gives another unit."""
 
     items: Mapping[str, int]
-    """Zone and node items by the kernel's names (NR_FREE_PAGES), summed over zones and nodes; those
-    that the kernel lacks are absent. Items named *_B are kept in pages too."""
+    """Zone and node items by the kernel's names (NR_FREE_PAGES), summed over zones and nodes. Items
+    that the kernel lacks are absent. Items named *_B are in pages too."""
     pcp: int = 0
     """Sum of pcp->count over all zones and CPUs."""
     hugetlb: int | None = None
-    """Pages in the pools of all sizes of huge pages, free and in use; None without hugetlb."""
+    """Free and used pages in the hugetlb pools of all sizes; None without hugetlb."""
     inflated: int | None = None
-    """Pages that drivers put into balloons and did not take out again, by the kernel's events."""
+    """Pages in balloons: BALLOON_INFLATE minus BALLOON_DEFLATE events; None without these."""
     turnover: int = 0
-    """Pages allocated and freed since boot: its growth bounds what can have changed meanwhile."""
+    """Pages allocated plus pages freed since boot. Growth limits what changed between two reads."""
     isolated_blocks: int = 0
-    """Number of pageblocks that are isolated: their free pages are no part of NR_FREE_PAGES."""
+    """Number of isolated pageblocks: NR_FREE_PAGES excludes their free pages."""
     locked: int = 0
-    """Number of zone and per-CPU list locks that are held: a CPU is moving pages."""
+    """Number of held zone and per-CPU list locks: for each, a CPU is moving pages."""
     cpus: int = 0
-    """Number of CPUs that there can be."""
+    """Number of possible CPUs."""
     hugetlb_flaw: str = ""
-    """What makes no sense about the pools of huge pages, and is left out of `hugetlb`."""
+    """Invalid values of the hugetlb pools, which `hugetlb` excludes; "" if there are none."""
     offliners: tuple[str, ...] = ()
-    """Drivers there are that mark pages offline and count them in nothing of the above."""
+    """Drivers in this kernel that mark pages offline without counting them in a counter above."""

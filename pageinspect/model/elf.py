@@ -1,4 +1,4 @@
-"""Headers of 64-bit little-endian ELF files: their one description, and a reader without numpy."""
+"""Headers of 64-bit little-endian ELF files, and a reader that does not need numpy."""
 
 import struct
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 MAGIC = b"\x7fELF"
 LOAD, NOTE = 1, 4
-"""Types of segments: p_type."""
+"""p_type: PT_LOAD, PT_NOTE."""
 
 HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 """e_ident, e_type, e_machine, e_version, e_entry, e_phoff, e_shoff, e_flags, e_ehsize, e_phentsize,
@@ -14,7 +14,7 @@ e_phnum, e_shentsize, e_shnum, e_shstrndx."""
 
 
 class ProgramHeader(NamedTuple):
-    """A segment: bytes of the file (p_offset, p_filesz), and where they are in memory."""
+    """Elf64_Phdr. `virtual` is p_vaddr, `physical` p_paddr, `held` p_filesz, `size` p_memsz."""
 
     type: int
     flags: int
@@ -31,9 +31,9 @@ PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 
 
 def program_headers(read: Callable[[int, int], bytes], most: int) -> list[ProgramHeader]:
-    """Return the first `most` program headers of a file whose bytes read(size, offset) returns.
+    """Return the first `most` program headers of a file; read(size, offset) returns its bytes.
 
-    Raises ValueError for what is not an ELF file, or is cut off.
+    Raises ValueError if it is not an ELF file, or is cut off.
     """
     start = read(HEADER.size, 0)
     if len(start) < HEADER.size or not start.startswith(MAGIC):
@@ -42,5 +42,5 @@ def program_headers(read: Callable[[int, int], bytes], most: int) -> list[Progra
     wanted = min(count, most) * PROGRAM_HEADER.size
     table = read(wanted, offset) if offset < 1 << 63 else b""
     if width != PROGRAM_HEADER.size or len(table) < wanted:
-        raise ValueError("has headers that are cut off, or make no sense")
+        raise ValueError("has headers that are cut off or invalid")
     return [ProgramHeader(*fields) for fields in PROGRAM_HEADER.iter_unpack(table)]

@@ -1,8 +1,7 @@
-"""What the kernel's own structures say of its memory: vmalloc areas, percpu chunks, resources.
+"""Kernel structures that describe memory: vmalloc areas, percpu chunks, resources, modules.
 
-Each of them says how it was read as well: `whole` is False where a list was not followed to its
-end, and `unreadable` counts what lies in memory that could not be read or makes no sense. Names are
-the kernel's or its users': untrusted text, of bounded length.
+Common fields: `whole` is False if a list was not followed to its end; `unreadable` counts items
+that could not be read or are invalid. Names are untrusted text of bounded length.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from .ranges import Range, count
 
 Pfns = npt.NDArray[np.int64]
 
-# The kernel's VM_* flags of a struct vm_struct. They are macros: the types do not have them.
+# VM_* flags of struct vm_struct. They are macros, which the kernel's types do not have.
 VM_IOREMAP = 0x1
 VM_ALLOC = 0x2
 VM_MAP = 0x4
@@ -31,29 +30,29 @@ def no_pfns() -> Pfns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VmapArea:
-    """A range of vmalloc addresses that has an owner, with the pages that the area owns."""
+    """A range of vmalloc addresses with its owner, and the pages that it owns."""
 
     start: int
     end: int
-    """Exclusive; a guard page is part of the range."""
+    """Exclusive; the range includes the guard page."""
     flags: int
     """VM_* flags."""
     caller: int
-    """Address in the code that asked for the area; 0 where none was noted."""
+    """Address in the code that requested the area; 0 if not recorded."""
     vm: int
     """Address of its struct vm_struct."""
     pages: Pfns
-    """pfns, in the order of the addresses from `start` up; -1 for those that cannot be read.
+    """pfns in order of their addresses from `start` up, int64; -1 for unreadable ones.
 
-    None of an area that maps pages of others, as those of ioremap() and percpu chunks do."""
+    Empty for an area that does not own the pages it maps, such as those of ioremap() and percpu."""
 
     @property
     def is_counted(self) -> bool:
-        """Whether the kernel counts these pages as vmalloc's: those that vmalloc() allocated."""
+        """Whether the kernel's vmalloc counter includes these pages: vmalloc() allocated them."""
         return bool(self.flags & VM_ALLOC) and not self.flags & VM_MAP_PUT_PAGES
 
     def between(self, start: int, end: int) -> Pfns:
-        """Return the pfns that can be read of the pages at these addresses, `end` exclusive."""
+        """Return the readable pfns of the pages from address `start` to `end` (exclusive)."""
         first = max(start - self.start, 0) >> PAGE_SHIFT
         last = -(-max(end - self.start, 0) >> PAGE_SHIFT)
         pages = self.pages[first:last]
@@ -62,51 +61,51 @@ class VmapArea:
 
 @dataclass(frozen=True, slots=True)
 class VmapAreas:
-    """The areas with a struct vm_struct, by their addresses."""
+    """The areas with a struct vm_struct, sorted by address."""
 
     areas: tuple[VmapArea, ...] = ()
     whole: bool = True
     unreadable: int = 0
-    """Areas that cannot be read, and pages of others."""
+    """Unreadable areas, plus unreadable pages of readable areas."""
 
     @property
     def counted(self) -> int:
-        """Number of pages that the kernel counts as vmalloc's."""
+        """Number of pages that the kernel's vmalloc counter should have."""
         return sum(len(area.pages) for area in self.areas if area.is_counted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PercpuPages:
-    """The pages behind percpu memory, as sorted pfns."""
+    """The pages of percpu memory, as sorted pfns, int64."""
 
     first: Pfns = field(default_factory=no_pfns)
-    """Of the first chunk: static variables, what is reserved for modules, and dynamic memory."""
+    """Pages of the first chunk: static variables, memory reserved for modules, dynamic memory."""
     chunks: Pfns = field(default_factory=no_pfns)
-    """Of all other chunks, which lie in vmalloc areas."""
+    """Pages of all other chunks, which are in vmalloc areas."""
     populated: int = 0
     """pcpu_nr_populated: populated pages of one unit, summed over all chunks."""
     units: int = 0
-    """pcpu_nr_units: what the kernel multiplies this by for Percpu of /proc/meminfo."""
+    """pcpu_nr_units: Percpu of /proc/meminfo is `populated` times this."""
     cpus: int = 0
-    """Possible CPUs, each of which has a unit. Units can be more, and these have no pages."""
+    """Number of possible CPUs. Each has a unit; there may be more units, which have no pages."""
     whole: bool = True
     unreadable: int = 0
-    """Chunks that cannot be read, and pages that are not mapped."""
+    """Unreadable chunks, plus pages that are not mapped."""
 
     @property
     def counted(self) -> int:
-        """Pages that the kernel counts, but for units that no CPU has."""
+        """Number of pages by the kernel's counter, without units that belong to no CPU."""
         return self.populated * min(self.units, self.cpus)
 
 
 @dataclass(frozen=True, slots=True)
 class MemmapPages:
-    """The pages that hold struct pages, each once."""
+    """The pages that contain struct pages, each once."""
 
     ranges: tuple[Range, ...] = ()
     whole: bool = True
     unreadable: int = 0
-    """Pages of the vmemmap whose page tables cannot be read."""
+    """Number of vmemmap pages whose page tables cannot be read."""
 
     @property
     def pages(self) -> int:
@@ -122,48 +121,48 @@ class Resource:
     end: int
     name: str
     depth: int
-    """0 for those at the top."""
+    """Depth in the tree; 0 at the top."""
 
     @property
     def start_pfn(self) -> int:
-        """First pfn that the resource touches."""
+        """First pfn that overlaps the resource."""
         return self.start >> PAGE_SHIFT
 
     @property
     def end_pfn(self) -> int:
-        """One behind the last pfn that the resource touches."""
+        """One after the last pfn that overlaps the resource."""
         return -(-self.end >> PAGE_SHIFT)
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The resources of physical memory, in the order of /proc/iomem: a parent, then its parts."""
+    """The resources of physical memory in the order of /proc/iomem: a parent, then its children."""
 
     resources: tuple[Resource, ...] = ()
     whole: bool = True
     unreadable: int = 0
-    """Resources or names that cannot be read."""
+    """Number of unreadable resources and names."""
 
 
 @dataclass(frozen=True, slots=True)
 class BootReserved:
-    """What memblock has as reserved: pfns that boot-time allocations touch.
+    """memblock.reserved: pfns of boot-time allocations.
 
-    Parts that were freed since are still in the list.
+    It still includes memory that was freed after boot.
     """
 
     ranges: tuple[Range, ...] = ()
     whole: bool = True
     unreadable: int = 0
-    """1 where the list cannot be read or contradicts itself; then there are no ranges."""
+    """1 if the list cannot be read or is inconsistent; then `ranges` is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleRange:
-    """Addresses of a part of a module, `end` exclusive."""
+    """Address range of one part of a module, `end` exclusive."""
 
     part: str
-    """Such as "text", "data", "rodata"; "core" and "init" of older kernels."""
+    """Such as "text", "data", "rodata"; "core" and "init" in kernels before v6.4."""
     start: int
     end: int
 
@@ -174,23 +173,23 @@ class Module:
 
     name: str
     address: int
-    """Of its struct module."""
+    """Address of its struct module."""
     ranges: tuple[ModuleRange, ...]
 
     def range_at(self, address: int) -> ModuleRange | None:
-        """Return the part that has this address."""
+        """Return the part that contains this address, or None."""
         return next((r for r in self.ranges if r.start <= address < r.end), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """The modules that are loaded."""
+    """The loaded modules."""
 
     modules: tuple[Module, ...] = ()
     whole: bool = True
     unreadable: int = 0
-    """Modules that cannot be read."""
+    """Number of unreadable modules."""
 
     def at(self, address: int) -> Module | None:
-        """Return the module that has this address."""
+        """Return the module that contains this address, or None."""
         return next((m for m in self.modules if m.range_at(address) is not None), None)

@@ -1,4 +1,4 @@
-"""Bits of /proc/kpageflags, and the rules by which one kernel sets them."""
+"""Bits of /proc/kpageflags, and how a kernel computes them."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -10,9 +10,9 @@ KsmRule = Literal["exact", "any-anon"]
 
 
 class Kpf(IntEnum):
-    """Bits of /proc/kpageflags, by the kernel's names for them.
+    """Bit numbers of /proc/kpageflags, by the kernel's names.
 
-    numpy gets `1 << bit`, a plain int: see `schemes.Reading`.
+    numpy code uses `1 << bit`, a plain int: operations on IntEnum members are slow.
     """
 
     LOCKED = 0
@@ -45,7 +45,7 @@ class Kpf(IntEnum):
     RESERVED = 32
     MLOCKED = 33
     OWNER_2 = 34
-    """Of a kernel without PG_owner_2, PG_mappedtodisk."""
+    """Kernels without PG_owner_2 report PG_mappedtodisk here."""
     PRIVATE = 35
     PRIVATE_2 = 36
     OWNER_PRIVATE = 37
@@ -57,34 +57,34 @@ class Kpf(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How one kernel's fs/proc/page.c goes about it. Flags are bit numbers."""
+    """How one kernel's fs/proc/page.c computes flags. Page flags are bit numbers."""
 
     copied: tuple[tuple[int, int], ...]
-    """(KPF bit, page flag) of what is copied from the flags word."""
+    """(KPF bit, page flag) of the bits that are copied from the flags word."""
     by_folio: bool
-    """Flags are those of the folio, and a folio tells whether it is a huge page or mapped."""
+    """Flags, THP and MMAP are taken from the folio instead of the page."""
     types_by_head: bool
-    """OFFLINE and PGTABLE are told by the type of the folio's head."""
+    """OFFLINE and PGTABLE are taken from the type of the folio's head instead of the page."""
     ksm: KsmRule
-    """any-anon: every anonymous page is reported as merged by KSM."""
+    """exact: only pages merged by KSM have KPF_KSM. any-anon: every anonymous page has it."""
     inferred_from: str
-    """What tells of `ksm` where the kernel's code does not; "" where it does."""
+    """The feature from which `ksm` is inferred; "" if it was read from the kernel's code."""
     idle: int | None
     hwpoison: int | None
     large_rmappable: int | None
-    """Of a folio's first tail, as is double_map."""
+    """A flag of a folio's first tail, as is double_map."""
     double_map: int | None
     typed_below: int
-    """A page_type word below this has a type, and is no mapcount."""
+    """A page_type word below this (signed) is a type; others are mapcounts."""
     hole: int
-    """What a pfn without an online struct page reads."""
+    """The value of a pfn without an online struct page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """Where pfn_to_online_page() finds a page."""
+    """The pfns for which pfn_to_online_page() returns a page."""
 
     ranges: tuple[Range, ...]
     """Sorted disjoint (start, end) pfns, end exclusive."""
     mixed: frozenset[int]
-    """First pfns of the sections in which pages of ZONE_DEVICE do not count as online."""
+    """First pfns of sections with some ZONE_DEVICE pages, which are not online."""

@@ -1,4 +1,4 @@
-"""What a PageLayout is: how the struct page of one kernel is to be read, as plain integers."""
+"""PageLayout: how to read struct page of one kernel, as plain integers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,23 +7,23 @@ from ..errors import PageInspectError
 from .page_types import Scheme
 
 _SIZES = (32, *range(56, 129, 8))
-"""Bytes that struct page can have on a 64-bit kernel: 64, more with debugging options, and 32 where
-what describes a page is elsewhere (memdesc)."""
+"""Possible sizes of struct page on a 64-bit kernel in bytes: 64, more with debugging options, 32
+with memdescs."""
 
 STICKY_TYPES = ("offline", "zsmalloc")
-"""Types whose owners leave them set at free, where the buddy resets types."""
+"""Types whose owners leave them set at free, on kernels that reset types at free."""
 
 
 _RESETS_FROM = {
     True: "inferred from page.compound_info in VMCOREINFO",
     False: "inferred from page types that are bits",
-    None: "it is not in VMCOREINFO",
+    None: "not in VMCOREINFO",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OrderField:
-    """Where the order of a compound page is: `offset` bytes from its head, in the first tail."""
+    """The order of a compound page, in the first tail, `offset` bytes from the head."""
 
     offset: int
     mask: int
@@ -31,7 +31,10 @@ class OrderField:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A type that is no page type in this kernel: the 64-bit word `offset` from the head tells."""
+    """A mark of pages that have no page type for it in this kernel: word & mask == equals.
+
+    The 64-bit word is at byte `offset` from the head.
+    """
 
     kind: Literal["flag", "dtor"]
     offset: int
@@ -40,14 +43,14 @@ class Marker:
 
     @classmethod
     def of_byte(cls, kind: Literal["flag", "dtor"], offset: int, value: int) -> "Marker":
-        """Return the marker of one byte, as part of the 64-bit word that it lies in."""
+        """Return the marker for a value of the byte at `offset`."""
         shift = 8 * (offset % 8)
         return cls(kind, offset - offset % 8, 0xFF << shift, value << shift)
 
 
 @dataclass(frozen=True, slots=True)
 class BitField:
-    """Bits of the flags word, from the bit number `shift` up; `mask` is not shifted."""
+    """A field of the flags word: (flags >> shift) & mask."""
 
     shift: int
     mask: int
@@ -55,21 +58,21 @@ class BitField:
 
 @dataclass(frozen=True, slots=True)
 class PageLayout:
-    """How to read struct page of one kernel. Offsets and sizes in bytes, flags as bit numbers.
+    """How to read struct page of one kernel. Offsets and sizes are bytes, flags are bit numbers.
 
-    What is None this kernel has not, or nothing tells.
+    None means that this kernel does not have it, or that it is unavailable.
     """
 
     page_shift: int
     struct_size: int
     vmemmap: int
     kernel_half: int
-    """The lowest kernel address, which is also the mask of the bits that all of them have set."""
+    """The lowest kernel address. It is also the mask of bits that all kernel addresses have set."""
     flags: int
     mapping: int | None
     private: int | None
     page_type: int
-    """The word that has the type, which the scheme reads."""
+    """Offset of the word with the page type, which `scheme` decodes."""
     refcount: int | None
     compound: int | None
     index: int | None
@@ -80,37 +83,37 @@ class PageLayout:
     device_zone: int | None
     """Number of ZONE_DEVICE."""
     page_pool: tuple[int, int] | None
-    """(mask, value) of the signature in the word that is `compound` of other pages."""
+    """(mask, value) of the page_pool signature, in the word at offset `compound`."""
     frozen: tuple[str, ...] | None
     """Types whose pages have no references while they are in use."""
     scheme: Scheme
     order: OrderField | None
     large_mapcount: int | None
-    """Of a large folio, from its head, as the next three: mappings of any of its pages."""
+    """Number of mappings of any page of a large folio. Offset from its head, as the next three."""
     entire_mapcount: int | None
-    """Mappings of the whole."""
+    """Number of mappings of the whole folio."""
     nr_pages_mapped: int | None
-    """Pages of it that are mapped."""
+    """Number of pages of the folio that are mapped."""
     pincount: int | None
-    """Long-term pins."""
+    """Number of pins of the folio."""
     compound_mask: bool
     """compound_info of a tail may be a mask instead of a pointer to its head."""
     fake_heads: bool
-    """With HVO on, tails may read as heads."""
+    """With HVO, tails may look like heads."""
     slab: Marker | None
-    """Where slab is no page type."""
+    """The mark of slab pages, if slab is not a page type."""
     hugetlb: Marker | None
-    """Where hugetlb is no page type."""
+    """The mark of hugetlb pages, if hugetlb is not a page type."""
     movable_tag: bool
-    """The low bits of mapping tell pages with movable_ops."""
+    """Whether the low bits of mapping mark pages with movable_ops."""
     resets: bool | None
-    """free_pages_prepare() resets a type that is still set; None where nothing tells."""
+    """Whether free_pages_prepare() resets a type that is still set; None if unavailable."""
     swapcache: int | None = None
-    """The flags that a folio in the swap cache has, all of them: a mask of the flags word."""
+    """Mask of the flags word: a folio in the swap cache has all of these flags."""
     trylock: tuple[int, int] | None = None
-    """(link, order): where pages on a zone's trylock list have these; None without such lists."""
+    """Offsets of the list link and of the order in pages on a zone's trylock list; None without."""
     unavailable: tuple[str, ...] = ()
-    """Types, uses and columns that VMCOREINFO alone cannot tell; none where the types are known."""
+    """Types, uses and columns that are unavailable from VMCOREINFO alone; empty with types."""
 
     @property
     def page_size(self) -> int:
@@ -119,12 +122,12 @@ class PageLayout:
 
     @property
     def zone_bits(self) -> BitField:
-        """Where the zone is in the flags word: no bits where that is not told."""
+        """The zone in the flags word; a field without bits if it is unavailable."""
         return self.zone_field or BitField(0, 0)
 
     @property
     def resets_from(self) -> str:
-        """How it was learnt whether this kernel resets types at free."""
+        """The source of `resets`, as text for reports."""
         if self.unavailable:
             return _RESETS_FROM[self.resets]
         return f"inferred from {'' if self.resets else 'the lack of '}PG_movable_ops_isolated"
@@ -139,7 +142,7 @@ class PageLayout:
         return self.order is not None and self.order.offset == self.struct_size + self.flags
 
     def flag(self, name: str) -> int | None:
-        """Return the bit number of a page flag ("head"), or None where this kernel has none."""
+        """Return the bit number of a page flag such as "head", or None without that flag."""
         return next((bit for n, bit in self.flag_bits if n == name), None)
 
     def is_sticky(self, type_name: str) -> bool:
@@ -148,7 +151,7 @@ class PageLayout:
 
 
 def check_size(struct_size: int) -> None:
-    """Raise PageInspectError when struct page cannot have so many bytes."""
+    """Raise PageInspectError if this is not a possible size of struct page in bytes."""
     if struct_size not in _SIZES:
         raise PageInspectError(
             f"struct page has {struct_size} bytes by this kernel's types or VMCOREINFO",

@@ -1,4 +1,4 @@
-"""What page tables of processes say, as columns: one row per entry."""
+"""Entries of the page tables of processes, as columns: one row per entry."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,18 +11,18 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class Kind:
-    """What an entry is. Those up to HWPOISON have a pfn."""
+    """Kinds of entries. Those up to HWPOISON have a pfn."""
 
     MAPPED: Final = 0
     SPECIAL: Final = 1
-    """Mapped without a count on the page: the zero page, device memory, memory without pages."""
+    """Mapped without a mapcount: the zero page, device memory, memory without struct pages."""
     MIGRATION: Final = 2
     DEVICE_PRIVATE: Final = 3
     DEVICE_EXCLUSIVE: Final = 4
     HWPOISON: Final = 5
     SWAP: Final = 6
     MARKER: Final = 7
-    """A note for a page that is not there, such as write protection by userfaultfd."""
+    """A pte marker of an absent page, such as write protection by userfaultfd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,21 @@ class Entries:
 
     mm: npt.NDArray[np.int32]
     vpn: Pfns
-    """The number of the first virtual page."""
+    """The first virtual page number."""
     pfn: Pfns
-    """The first page, the offset in the swap file for Kind.SWAP, the note for Kind.MARKER."""
+    """The first pfn; for Kind.SWAP the offset in the swap file, for Kind.MARKER the marker."""
     order: Bytes
     """0, 9 or 18."""
     kind: Bytes
     swap_type: Bytes
-    """The number of the swap file, for Kind.SWAP."""
+    """The number of the swap file, if the kind is SWAP."""
 
     def __len__(self) -> int:
         return len(self.mm)
 
     @property
     def pages(self) -> Pfns:
-        """How many pages each row maps."""
+        """The number of pages that each row maps, (n,)."""
         return np.left_shift(np.int64(1), self.order.astype(np.int64))
 
     def where(self, rows: npt.NDArray[np.bool_] | Pfns) -> "Entries":
@@ -58,11 +58,11 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Page tables, one row per reference: a table that mms share has a row of each."""
+    """Page tables, one row per reference: a table that mms share has a row for each mm."""
 
     mm: npt.NDArray[np.int32]
     vpn: Pfns
-    """The number of the first virtual page that the table maps."""
+    """The first virtual page number that the table maps."""
     pfn: Pfns
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What classification needs beside struct pages: zones, spans, per-CPU free lists."""
+"""Memory as the kernel sees it: zones, pfns with struct pages, per-CPU free lists."""
 
 from dataclasses import dataclass, field
 
@@ -8,12 +8,13 @@ import numpy.typing as npt
 from .ranges import Range, count
 
 TRYLOCK = 0xFFFF
-"""Stands for a CPU: the pages that free_pages_nolock() could not free at once, on no CPU's list."""
+"""Used instead of a CPU number for pages on a zone's trylock list, where free_pages_nolock() leaves
+pages that it could not free."""
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One zone that has pages: the pfns it spans, end exclusive, and its number in page flags."""
+    """A zone with pages: the pfns it spans, `end` exclusive, and its number in page flags."""
 
     node: int
     name: str
@@ -26,9 +27,9 @@ class Zone:
 class PcpLists:
     """The blocks on per-CPU free lists, sorted by pfn.
 
-    `pfns` (k,) int64 are their first pages, `orders` and `cpus` (k,) uint8 and uint16; what is on
-    a zone's trylock list instead has TRYLOCK for a CPU. `counted` is the sum of pcp->count, in
-    pages; `whole` is False when a list could not be followed to its end.
+    `pfns` is (k,) int64 with the first page of each block, `orders` (k,) uint8, `cpus` (k,) uint16
+    with TRYLOCK for blocks on a zone's trylock list. `counted` is the sum of pcp->count in pages.
+    `whole` is False if a list could not be followed to its end.
     """
 
     pfns: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -50,38 +51,37 @@ class PcpLists:
 
 @dataclass(frozen=True, slots=True)
 class MemoryMap:
-    """What a kernel says about its memory as a whole."""
+    """Zones, pfns with struct pages and free lists of one kernel."""
 
     spanned: tuple[Range, ...]
-    """pfns that have a struct page in use, as sorted disjoint ranges: memory that is offline is
-    left out."""
+    """pfns with a struct page in use, without offline memory: sorted disjoint ranges."""
     zones: tuple[Zone, ...]
     zone_names: tuple[str, ...] = ()
-    """Names of all zones that there can be, by their number in page flags."""
+    """Names of all zones, including empty ones, by their number in page flags."""
     pcp: PcpLists = field(default_factory=PcpLists)
     zero_pfn: int | None = None
     huge_zero_pfn: int | None = None
     max_pfn: int = 0
-    """One beyond the last pfn of memory."""
+    """One after the last pfn of memory."""
     devices: tuple[Range, ...] = ()
-    """pfns of ZONE_DEVICE: its zone spans what lies between them too."""
+    """pfns of ZONE_DEVICE. The span of that zone also includes gaps between them."""
     changing: bool = False
-    """The kernel ran on after this was read, so that pages need not agree with it."""
+    """Whether the kernel was running, so that pages may have changed after this was read."""
 
     def zone_name(self, number: int) -> str:
-        """Return the name of the zone that page flags give by its number."""
+        """Return the name of a zone by its number in page flags."""
         return self.zone_names[number] if number < len(self.zone_names) else f"zone {number}"
 
-    def no_zone(self, number: int) -> str:
-        """Return what a zone number means that is no zone's, as a sentence; "" of a zone's.
+    def explain_zone_number(self, number: int) -> str:
+        """Return a sentence that explains an invalid zone number; "" for a valid one.
 
-        init_reserved_page() of the kernel, now __init_page_from_nid(), looks for the zone that
-        spans a pfn, and where there is none ends at the number behind the last.
+        The kernel's init_reserved_page(), later __init_page_from_nid(), searches the zone that
+        spans a pfn. If there is none, the page gets the number after the last zone.
         """
         if not self.zone_names or number < len(self.zone_names):
             return ""
         if number > len(self.zone_names):
-            return f"This kernel gives no page the zone number {number}."
+            return f"This kernel never sets the zone number {number}."
         return "No zone spans these pages: firmware or the boot loader reserved them."
 
     @property

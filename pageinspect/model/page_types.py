@@ -1,13 +1,12 @@
-"""How a kernel encodes page types in the page_type word, as data behind one small interface.
+"""Schemes: how a kernel encodes page types in the page_type word.
 
-The word overlays `_mapcount`; -1 is its free value in every scheme. Since Linux kernel commit
-6e292b9be7f4 ("mm: split page_type out from _mapcount") (in v4.18) a type is a cleared bit of a
-word that otherwise stays all ones; since Linux kernel commit 4ffca5a96678 ("mm: support only one
-page_type per page") (in v6.12) it is the value of the top byte.
+The word overlays `_mapcount`. In every scheme, -1 means no type and not mapped. Since Linux kernel
+commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") (in v4.18), a type is a cleared bit
+of a word whose other bits are set. Since Linux kernel commit 4ffca5a96678 ("mm: support only one
+page_type per page") (in v6.12), it is the value of the top byte.
 
-Both read the same way: `slot = ((word ^ invert) >> shift) & 0xff` where `word & base == base`.
-The type is to move into the low bits of a pointer, the memdesc: a scheme of its own behind the same
-interface.
+Both are decoded alike: `slot = ((word ^ invert) >> shift) & 0xff` if `word & base == base`.
+MemdescScheme is for kernels that will have the type in the low bits of a pointer, the memdesc.
 """
 
 from collections.abc import Mapping
@@ -23,9 +22,9 @@ SLOTS = 256
 
 
 class Reading:
-    """What a page_type word says."""
+    """The kinds of values of a page_type word."""
 
-    # Plain ints, as is Code: numpy compares these without a call of Python's enum.
+    # Plain ints, as in Code: numpy operations on IntEnum members are slow.
     TYPE: Final = 0
     MAPCOUNT: Final = 1
     RESET: Final = 2
@@ -34,12 +33,12 @@ class Reading:
 
 
 READINGS = ("type", "mapcount", "reset", "underflow", "overflow")
-"""The name of each."""
+"""The names of the kinds, by number."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageType:
-    """One page type: its name, its slot, its value as the kernel writes it, and who told it."""
+    """One page type: name, slot, value as in the kernel, and the source of the value."""
 
     name: str
     slot: int
@@ -48,26 +47,26 @@ class PageType:
 
 
 class Scheme(Protocol):
-    """An encoding of page types: what the columns ask of it.
+    """The interface of an encoding of page types.
 
-    Words are what `word` returns: (n,) of an unsigned dtype of the scheme's own.
+    `words` are (n,) arrays as word() returns them, of an unsigned dtype that the scheme chooses.
     """
 
     @property
     def name(self) -> str:
-        """Its name, as reports have it."""
+        """The name of the scheme in reports."""
 
     @property
     def types(self) -> tuple[PageType, ...]:
-        """The types it knows."""
+        """The known types."""
 
     @property
     def word_name(self) -> str:
-        """What the kernel calls the word."""
+        """The kernel's name of the word."""
 
     @property
     def word_bits(self) -> int:
-        """How long the word is: 32 or 64 bits."""
+        """The size of the word in bits: 32 or 64."""
 
     @property
     def has_mapcount(self) -> bool:
@@ -75,44 +74,44 @@ class Scheme(Protocol):
 
     @property
     def history(self) -> str:
-        """What the word is, with the kernel commit that it rests on."""
+        """A sentence about the word, with the kernel commit that introduced it."""
 
     @property
     def one_of(self) -> bool:
-        """Whether a page has one type, rather than any set of them."""
+        """Whether a page has at most one type; otherwise it may have several."""
 
     def word(self, words: npt.NDArray[np.uint64], offset: int) -> Any:
-        """Return the words of the scheme from the 64-bit words that hold byte `offset`."""
+        """Return the scheme's words from the 64-bit words that contain byte `offset`, (n,)."""
 
     def reduced(self, words: Any) -> Any:
-        """Return words that are read alike in all that follows, without what is not read."""
+        """Return words without the bits that no other method reads; equal ones decode alike."""
 
     def reduced_from(self) -> tuple[int, bool]:
-        """Return on which bits of a word the reduced one depends, and whether on its being 0."""
+        """Return the mask of the bits that reduced() reads, and whether it tests a word for 0."""
 
     def hex(self, word: int) -> str:
         """Return a word as text."""
 
     def array(self, word: int) -> Any:
-        """Return one word as an array of one."""
+        """Return one word as an array, (1,)."""
 
     def typed(self, words: Any) -> npt.NDArray[np.bool_]:
-        """Return where the kernel's own test for a type holds."""
+        """Return which words have a type by the kernel's own test, (n,)."""
 
     def slots(self, words: Any) -> npt.NDArray[np.uint8]:
-        """Return the type slot of each word; it has meaning only where `typed`."""
+        """Return the type slot of each word, (n,); only valid for words that are `typed`."""
 
     def readings(self, words: Any) -> npt.NDArray[np.uint8]:
-        """Return the `Reading` of each word, as uint8."""
+        """Return the `Reading` of each word, (n,)."""
 
     def low_bits(self, words: Any) -> npt.NDArray[np.uint32]:
-        """Return the bits of typed words that are left to the owner of the type."""
+        """Return the bits of typed words that the owner of the type may use, (n,)."""
 
     def slot_name(self, slot: int) -> str:
         """Return the name of a type slot."""
 
     def slot_value(self, slot: int) -> str:
-        """Return what the kernel calls the value of a slot."""
+        """Return the value of a slot as in the kernel."""
 
     def find(self, name: str) -> PageType | None:
         """Return the type of this name, or None."""
@@ -122,7 +121,7 @@ class Scheme(Protocol):
 
 
 class _Types:
-    """What every scheme does in the same way."""
+    """Methods that all schemes share."""
 
     __slots__ = ()
     types: tuple[PageType, ...]
@@ -148,14 +147,14 @@ class _Types:
 
 @dataclass(frozen=True, slots=True)
 class WordScheme(_Types):
-    """A type in the 32-bit page_type word, 4.18 to today.
+    """A type in the 32-bit page_type word, v4.18 and later.
 
-    `typed_below` and `typed_bias` are the kernel's page_has_type(): (int)(word - bias) < below.
+    The kernel's page_has_type() is (int)(word - typed_bias) < typed_below.
     """
 
     name: str
     one_of: bool
-    """A page has one type (byte scheme) or any set of them (bit schemes)."""
+    """Whether a page has at most one type (byte scheme) or may have several (bit schemes)."""
     invert: int
     shift: int
     base: int
@@ -171,11 +170,11 @@ class WordScheme(_Types):
     )
 
     def reduced(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-        """Return the words themselves: counts and low bits are read."""
+        """Return the words unchanged: all bits are read."""
         return words
 
     def reduced_from(self) -> tuple[int, bool]:
-        """Return all bits."""
+        """Return the mask of all bits."""
         return 0xFFFFFFFF, False
 
     def word(self, words: npt.NDArray[np.uint64], offset: int) -> npt.NDArray[np.uint32]:
@@ -183,12 +182,12 @@ class WordScheme(_Types):
         return (words >> np.uint64(8 * (offset % 8))).astype(np.uint32)
 
     def typed(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
-        """Return where the kernel's own page_has_type() holds, for (n,) page_type words."""
+        """Return which page_type words have a type by the kernel's page_has_type(), (n,)."""
         biased = (words - np.uint32(self.typed_bias)) if self.typed_bias else words
         return biased.view(np.int32) < self.typed_below
 
     def slots(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-        """Return the type slot of (n,) page_type words; it has meaning only where `typed`."""
+        """Return the type slot of each word, (n,); only valid for words that are `typed`."""
         slots = ((words ^ np.uint32(self.invert)) >> np.uint32(self.shift)).astype(np.uint8)
         if self.base:
             base = np.uint32(self.base)
@@ -196,7 +195,7 @@ class WordScheme(_Types):
         return slots
 
     def readings(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-        """Return the `Reading` of (n,) page_type words as uint8."""
+        """Return the `Reading` of each word, (n,)."""
         signed = words.view(np.int32)
         readings = np.full(len(words), Reading.OVERFLOW, np.uint8)
         readings[signed >= 0] = Reading.MAPCOUNT
@@ -208,7 +207,7 @@ class WordScheme(_Types):
 
     @property
     def _reserve(self) -> int:
-        # Whatever an off-by-one of page_has_type() says, the top byte 0xff is no type.
+        # Without typed_bias: the top byte 0xff is not a type, even if page_has_type() accepts it.
         return self.typed_below
 
     @property
@@ -217,7 +216,7 @@ class WordScheme(_Types):
         return slots >= 0xF0 if self.one_of else slots > 0
 
     def low_bits(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-        """Return the bits below the type of (n,) page_type words."""
+        """Return the bits below the type, (n,); 0 in bit schemes."""
         below = np.uint32((1 << self.shift) - 1)
         return (words & below) if self.one_of else np.zeros_like(words)
 
@@ -239,16 +238,16 @@ class WordScheme(_Types):
         return "+".join(names)
 
     def slot_value(self, slot: int) -> str:
-        """Return what the kernel calls the value of a slot: the top byte, or the type's bits."""
+        """Return the value of a slot as in the kernel: the top byte, or the bits of the types."""
         return f"{slot:#x}" if self.one_of else f"{slot << self.shift:#x}"
 
 
 @dataclass(frozen=True, slots=True)
 class MemdescScheme(_Types):
-    """A type in the low bits of the memdesc, a 64-bit pointer to what describes the page.
+    """A type in the low bits of the memdesc, a 64-bit pointer to the page's descriptor.
 
-    No kernel has it yet: layout/from_types.py says what is assumed. Mapcounts live in what it
-    points to: a word has a type or is all zeros.
+    No kernel has it yet: layout/from_types.py lists the assumptions. Mapcounts are in the
+    descriptor, so that a valid word has a type or is 0.
     """
 
     types: tuple[PageType, ...]
@@ -263,12 +262,12 @@ class MemdescScheme(_Types):
     )
 
     def reduced(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """Return the types; a pointer without a type is the lowest one, nothing is 0."""
+        """Return the type bits; a pointer without a type becomes mask + 1, and 0 stays 0."""
         low = words & np.uint64(self._mask)
         return np.where((low == 0) & (words != 0), np.uint64(self._mask + 1), low)
 
     def reduced_from(self) -> tuple[int, bool]:
-        """Return the bits of the type; what has none may be a pointer or nothing."""
+        """Return the mask of the type bits; a word without a type is tested for 0."""
         return self._mask, True
 
     @property
@@ -280,22 +279,22 @@ class MemdescScheme(_Types):
         return words
 
     def typed(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        """Return where a memdesc has a type."""
+        """Return which memdescs have a type, (n,)."""
         return self.slots(words) != 0
 
     def slots(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-        """Return the low bits."""
+        """Return the low bits, (n,)."""
         return (words & np.uint64(self._mask)).astype(np.uint8)
 
     def readings(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-        """Return the `Reading` of each memdesc: a pointer without a type overflowed."""
+        """Return the `Reading` of each memdesc, (n,): OVERFLOW for a pointer without a type."""
         readings = np.full(len(words), Reading.OVERFLOW, np.uint8)
         readings[words == 0] = Reading.RESET
         readings[self.typed(words)] = Reading.TYPE
         return readings
 
     def low_bits(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
-        """Return zeros: all of a memdesc has a meaning."""
+        """Return zeros, (n,): the owner has no bits of its own."""
         return np.zeros(len(words), np.uint32)
 
     def slot_name(self, slot: int) -> str:
@@ -309,16 +308,16 @@ class MemdescScheme(_Types):
 
 
 def memdesc_scheme(values: Mapping[str, int]) -> MemdescScheme:
-    """Return the scheme of types in the low bits of the memdesc; `values` are those by name."""
+    """Return the scheme of types in the low bits of the memdesc; `values` maps names to types."""
     return MemdescScheme(tuple(PageType(name, v, v, "enum") for name, v in values.items()))
 
 
 def byte_scheme(
     values: Mapping[str, int], *, off_by_one: bool, source: Source = "enum"
 ) -> WordScheme:
-    """Return the scheme of one value in the top byte, 6.12 and later.
+    """Return the scheme with the type in the top byte, v6.12 and later.
 
-    `values` maps type names to top bytes, as the kernel itself has them.
+    `values` maps type names to top bytes, as in the kernel.
     """
     return WordScheme(
         "byte",
@@ -335,7 +334,7 @@ def byte_scheme(
 def _bit_scheme(
     name: str, base: int, below: int, shift: int, bits: Mapping[str, int], source: Source
 ) -> WordScheme:
-    """Return a scheme of negative-logic bits, 4.18 to 6.11: a type is set by clearing its bit."""
+    """Return a scheme of negative-logic bits, v4.18 to v6.11: a type is set by clearing its bit."""
     return WordScheme(
         name,
         one_of=False,
@@ -349,24 +348,25 @@ def _bit_scheme(
 
 
 def low_scheme(name: str, bits: Mapping[str, int], source: Source = "facts") -> WordScheme:
-    """Return the scheme of 4.18 to 6.10: bits from 0x80 up."""
+    """Return the scheme of v4.18 to v6.10: bits from 0x80 up."""
     return _bit_scheme(name, 0xF0000000, -128, 7, bits, source)
 
 
 def high_scheme(bits: Mapping[str, int], source: Source) -> WordScheme:
-    """Return the scheme of 6.11: bits at the top, which leaves the low 16 to the type's owner."""
+    """Return the scheme of v6.11: bits at the top. The owner of a type may use the low 16 bits."""
     return _bit_scheme("bits-6.11", 0x80000000, -0x10000, 24, bits, source)
 
 
-# Up to v6.9 the bits are macros, which neither DWARF nor BTF keeps.
+# Up to v6.9 the bits are macros, which are neither in DWARF nor in BTF.
 BITS_4_18 = {"buddy": 0x80, "balloon": 0x100, "kmemcg": 0x200, "table": 0x400}
-# Since Linux kernel commit ca215086b14b ("mm: convert PG_balloon to PG_offline") (in v5.1).
+# Since Linux kernel commit ca215086b14b ("mm: convert PG_balloon to PG_offline") (in v5.1), balloon
+# is offline.
 BITS_5_1 = {"buddy": 0x80, "offline": 0x100, "kmemcg": 0x200, "table": 0x400, "guard": 0x800}
 # Since Linux kernel commit 18b2db3b0385 ("mm: Convert page kmemcg type to a page memcg flag")
-# (in v5.11) the types after kmemcg moved down by one bit.
+# (in v5.11), kmemcg is gone, and the types after it moved down by one bit.
 BITS_5_11 = {"buddy": 0x80, "offline": 0x100, "table": 0x200, "guard": 0x400}
 # Since Linux kernel commit d99e3140a4d3 ("mm: turn folio_test_hugetlb into a PageType") (in v6.9,
-# and in stable releases of v6.6 and v6.8).
+# and in stable releases of v6.6 and v6.8), hugetlb is a page type.
 BITS_6_9 = BITS_5_11 | {"hugetlb": 0x800}
-# Of v6.11.
+# The bit of buddy in v6.11.
 HIGH_BUDDY = 0x40000000

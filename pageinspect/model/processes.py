@@ -10,20 +10,20 @@ Pfns = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class MmCounters:
-    """The kernel's own counters of an mm; None for what this kernel does not count."""
+    """The kernel's own counters of an mm; None for those that this kernel does not have."""
 
     file: int
     anon: int
     shmem: int
     swap: int
-    """In pages, these four."""
+    """In pages, as the three above."""
     table_bytes: int | None
-    """VmPTE of /proc/PID/status: all page tables but those of the PGD and P4D levels."""
+    """VmPTE of /proc/PID/status in bytes: page tables except those of the PGD and P4D levels."""
     hugetlb_pages: int | None
 
     @property
     def rss(self) -> int:
-        """Pages in memory, as VmRSS of /proc/PID/status."""
+        """Resident pages, as in VmRSS of /proc/PID/status."""
         return self.file + self.anon + self.shmem
 
 
@@ -33,11 +33,11 @@ class Mm:
 
     address: int
     pgd_pfn: int
-    """The table of the first level; -1 where it cannot be."""
+    """pfn of the PGD; -1 if the pointer is invalid."""
     counters: MmCounters | None
-    """None where they cannot be read."""
+    """None if they cannot be read."""
     exe: str
-    """The path of the program; untrusted text, empty for none or what cannot be read."""
+    """The path of the program: untrusted text, empty if there is none or it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +50,21 @@ class Process:
     mm: int | None
     """An index into Tasks.mms; None for a kernel thread, and for a process that has exited."""
     cgroup: str
-    """The path in the default hierarchy, or in that of the memory controller where this is another.
+    """The path in the hierarchy of the memory controller, or in the default hierarchy without one.
 
-    Untrusted text, empty for what cannot be read.
+    Untrusted text, empty if it cannot be read.
     """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
-    """The kernel stack of one thread, or one that a CPU keeps for the next thread (pid -1)."""
+    """The kernel stack of a thread, or one that a CPU caches for the next thread (pid -1)."""
 
     tid: int
     pid: int
     comm: str
     cpu: int | None
-    """The CPU that keeps it, or whose idle thread it is."""
+    """The CPU that caches the stack, or that the idle thread belongs to; otherwise None."""
     area: int
     """The address of its struct vm_struct."""
     pfns: Pfns
@@ -72,7 +72,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tasks:
-    """All of them. `unreadable` counts tasks, mms, stacks and lists that could not be read."""
+    """All tasks. `unreadable` counts tasks, mms, stacks and lists that could not be read."""
 
     processes: tuple[Process, ...]
     mms: tuple[Mm, ...]
@@ -80,9 +80,9 @@ class Tasks:
     cached_stacks: tuple[Stack, ...]
     unreadable: int
     lacks: tuple[str, ...] = ()
-    """What this kernel has not, or its types and symbols do not show."""
+    """Data that this kernel, or its types and symbols, do not have."""
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether everything could be read."""
         return not self.unreadable

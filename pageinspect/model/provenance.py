@@ -1,4 +1,4 @@
-"""Where an answer comes from: which kernel, read how, with types from where."""
+"""The source of a report: the kernel, how it was read, and the source of types."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,15 +8,15 @@ Symbols = Literal["dwarf", "btf", "vmcoreinfo"]
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """How a QEMU guest is looked at from outside."""
+    """How a QEMU guest is read from outside."""
 
     paused: bool
-    """It stands still while it is read."""
+    """Whether the guest is paused while it is read."""
     denied: str
-    """Why it is not read in QEMU's memory, but through its monitor; "" when it is."""
+    """Why the guest is read through its monitor instead of QEMU's memory; "" if it is not."""
 
     def describe(self) -> str:
-        """Return it as words for people."""
+        """Return text for people."""
         state = "paused" if self.paused else "running"
         if not self.denied:
             return f"a {state} QEMU guest, read in QEMU's memory"
@@ -26,19 +26,19 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an answer comes from: part of every report."""
+    """The source of a report, a part of every report."""
 
     release: str
     source: Literal["live", "core", "qemu"]
     symbols: Symbols
     because: str = ""
-    """Why the symbols are from VMCOREINFO alone."""
+    """Why types and symbols are from VMCOREINFO alone; "" if they are not."""
     notes: tuple[str, ...] = ()
-    """What to know of how the core was read, as sentences for people."""
+    """Sentences for people about how the core was read."""
     guest: Guest | None = None
-    """Of source qemu."""
+    """Set for the source qemu."""
     is_whole: bool = True
-    """Whether the core has all that was written of it."""
+    """Whether the core is complete."""
 
     @property
     def changing(self) -> bool:
@@ -46,7 +46,7 @@ class Provenance:
         return self.source == "live" or (self.guest is not None and not self.guest.paused)
 
     def describe(self) -> str:
-        """Return it as words for people."""
+        """Return text for people."""
         if self.guest is not None:
             where = self.guest.describe()
         else:

@@ -1,4 +1,4 @@
-"""pfn ranges as users write them: numbers, physical addresses, zones and nodes."""
+"""Parses pfn ranges of users: numbers, physical addresses, zones and nodes."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .memory_map import MemoryMap
 
 _DEVICE = "Device"
-"""ZONE_DEVICE by the kernel's name for it."""
+"""The kernel's name of ZONE_DEVICE."""
 NUMBER = r"((?:0x[0-9a-fA-F]{1,16}|[0-9]{1,20})[KMGT]?)"
 _NAMED = ("zone:", "node:")
 _UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
@@ -25,7 +25,7 @@ GRAMMAR = (
 
 
 def number(text: str) -> int:
-    """Return what a text of the form NUMBER says."""
+    """Return the value of a text that matches NUMBER."""
     shift = _UNITS.get(text[-1], 0)
     digits = text[:-1] if shift else text
     return int(digits, 16 if digits.startswith("0x") else 10) << shift
@@ -53,7 +53,7 @@ def _numeric(text: str, page_shift: int) -> Range:
 
 
 def check_no_unit(text: str, *numbers: str) -> None:
-    """Raise UsageError where one of the numbers, which are pfns, ends in a unit."""
+    """Raise UsageError if one of these pfns ends in a unit."""
     if {each[-1] for each in numbers} & set(_UNITS):
         raise UsageError(
             f"{text!r} has a unit, but pfns are counted in pages",
@@ -61,8 +61,8 @@ def check_no_unit(text: str, *numbers: str) -> None:
         )
 
 
-def check_forms(texts: Iterable[str]) -> None:
-    """Raise UsageError for what is no range of any kernel."""
+def check_syntax(texts: Iterable[str]) -> None:
+    """Raise UsageError for texts that are not ranges of any kernel."""
     for text in texts:
         if not text.startswith(_NAMED):
             _numeric(text, 0)
@@ -72,7 +72,7 @@ def _named(text: str, memory_map: "MemoryMap") -> list[Range]:
     kind, _, name = text.partition(":")
     if not memory_map.zones:
         raise UsageError(
-            f"VMCOREINFO alone does not tell the spans of a {kind}", "give pfns or phys: addresses"
+            f"VMCOREINFO alone does not have the spans of a {kind}", "give pfns or phys: addresses"
         )
     spans: list[Range] = []
     for zone in memory_map.zones:
@@ -88,9 +88,9 @@ def _named(text: str, memory_map: "MemoryMap") -> list[Range]:
 
 
 def resolve(texts: Sequence[str], memory_map: "MemoryMap", page_shift: int) -> list[Range]:
-    """Return the spanned pfns that the user's ranges cover, all of them when there are none.
+    """Return the spanned pfns in the user's ranges; all spanned pfns if there are no ranges.
 
-    Raises UsageError for what is no range, and for one in which no pfn has a struct page in use.
+    Raises UsageError for an invalid range, and for a range without any struct page in use.
     """
     if not texts:
         return list(memory_map.spanned)
@@ -114,7 +114,7 @@ def resolve(texts: Sequence[str], memory_map: "MemoryMap", page_shift: int) -> l
             )
             raise UsageError(
                 f"no pfn of {text} has a struct page in use",
-                f"the nearest range that has is {first:#x}-{end:#x} (the end is "
+                f"the nearest range with struct pages is {first:#x}-{end:#x} (the end is "
                 f"exclusive: its last pfn is {end - 1:#x})",
             )
         wanted.extend(found)

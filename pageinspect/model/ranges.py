@@ -6,7 +6,7 @@ Range = tuple[int, int]
 
 
 def merge(ranges: Iterable[Range]) -> list[Range]:
-    """Return the union of the ranges, sorted, touching ones joined."""
+    """Return the union of the ranges, sorted; adjacent ranges are joined."""
     merged: list[Range] = []
     for start, end in sorted(ranges):
         if merged and start <= merged[-1][1]:
@@ -17,7 +17,7 @@ def merge(ranges: Iterable[Range]) -> list[Range]:
 
 
 def intersect(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
-    """Return what both sorted disjoint sequences cover."""
+    """Return the pfns that are in both of these sorted disjoint sequences."""
     common: list[Range] = []
     i = j = 0
     while i < len(left) and j < len(right):
@@ -32,7 +32,7 @@ def intersect(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
 
 
 def cut(ranges: Sequence[Range], length: int) -> list[list[Range]]:
-    """Return the sorted disjoint ranges in pieces, cut at multiples of `length` pfns."""
+    """Return sorted disjoint ranges in pieces, split at multiples of `length` pfns."""
     pieces: list[list[Range]] = []
     last = -1
     for start, end in ranges:

@@ -1,4 +1,4 @@
-"""Typed tables: the one description of rows from which every output format is made."""
+"""Typed tables: the description of rows from which all output formats are made."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from ..units import number, percent, seconds, size
 
 
 class Absent(Enum):
-    """Why a cell has no value: null in JSON, empty in csv."""
+    """Why a cell has no value. JSON has null, csv an empty field."""
 
     UNREADABLE = "unreadable"
-    """The memory that holds it could not be read."""
+    """Its memory could not be read."""
     NOT_APPLICABLE = "not applicable"
-    """What the row is about has no such property."""
+    """The object of the row has no such property."""
     UNAVAILABLE = "unavailable"
-    """This kernel, or what is known of its types, does not provide it."""
+    """This kernel, or its types, do not provide it."""
 
 
 Dtype = Literal[
@@ -33,7 +33,7 @@ Dtype = Literal[
 Unit = Literal["", "pages", "bytes", "pfn", "order", "percent", "ns", "count"]
 
 Cell = str | int | float | Sequence[Any] | Mapping[str, Any] | Absent | None
-"""A value of the column's dtype, or Absent. None is a value of dtype json alone."""
+"""A value of the column's dtype, or Absent. None is a value only of dtype json."""
 Row = Sequence[Cell]
 
 _SHOWN: dict[Unit, Callable[[Any], str]] = {
@@ -56,36 +56,35 @@ def _pairs(cell: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: its type and meaning, and how people see it."""
+    """One column of a table: its type, and how it is shown."""
 
     name: str
-    """For people."""
+    """The heading for people."""
     dtype: Dtype = "string"
     unit: Unit = ""
     key: str = ""
-    """For machines; the name where none is given."""
+    """The name in machine-readable formats; defaults to `name`."""
     absent: tuple[Absent, ...] = ()
-    """The kinds of absence that its cells may have."""
+    """The kinds of absence that cells may have."""
     separator: str = "|"
-    """Between the values of a list, where a cell is text."""
+    """Joins the values of a list in text formats."""
     document: str | None = ""
-    """Where rows of a JSON document have the cell: under this name instead of the key; "name[]" is
-    the next value of the list `name`; None is nowhere."""
+    """The name in rows of a JSON document, if not `key`. "name[]" appends the value to the list
+    `name`; None leaves the column out."""
     optional: bool = False
-    """Rows of a JSON document leave it out where it is absent."""
+    """Rows of a JSON document omit absent cells instead of having null."""
     show: Callable[[Any], str] | None = None
-    """Turns a value into text for people, other than by its unit and dtype."""
+    """Formats a value for people; the default is by unit and dtype."""
     blank: str = ""
-    """For people, where it is absent."""
+    """The text of absent cells for people."""
     width: int | None = None
-    """In characters, for rows that stream: longer text is cut, numbers never; 0 is as wide as it
-    gets."""
+    """Width in characters of streamed rows: longer text is cut, numbers are not. 0 is unlimited."""
     machines: bool = False
-    """Not for people."""
+    """Only in machine-readable formats."""
     below: bool = False
-    """For people its values are lines below the row."""
+    """For people, values are shown as lines below the row."""
     spare: int = 0
-    """People do without it where lines get too long, and without the greatest `spare` first."""
+    """If not 0, the column is dropped for people when lines are too long, highest value first."""
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -93,18 +92,18 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        """Whether its values line up at the right."""
+        """Whether values are numbers, which are aligned to the right."""
         return self.dtype in ("int64", "uint64", "float64")
 
     def for_people(self) -> Callable[[Cell], str]:
-        """Return what turns a cell into text for people; control characters are not escaped."""
+        """Return a function that formats a cell for people, without escaping control characters."""
         show, blank = self.show or self.in_one_cell() or _SHOWN.get(self.unit, str), self.blank
         if not self.absent:
             return show
         return lambda cell: blank if cell.__class__ is Absent else show(cell)
 
     def in_one_cell(self) -> Callable[[Any], str] | None:
-        """Return what turns a value that has parts, or is no text, into text; None for others."""
+        """Return a function that makes text of a list, map or bool; None for other dtypes."""
         if self.dtype == "list[string]":
             return self.separator.join
         return {"map[string,int64]": _pairs, "bool": _yes_or_no}.get(self.dtype)
@@ -112,15 +111,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells, under typed columns. Rows may be an iterator, and can be read once then."""
+    """Rows of cells with typed columns. Rows may be an iterator, which can be read only once."""
 
     name: str
-    """Of its array in a JSON document."""
+    """The name of its array in a JSON document."""
     columns: tuple[Column, ...]
     rows: Iterable[Row]
 
     def documents(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows as a JSON document has them."""
+        """Yield the rows as objects of a JSON document."""
         return map(_to_object(self.columns, in_document=True), self.rows)
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -128,7 +127,7 @@ class Table:
         return map(_to_object(self.columns, in_document=False), self.rows)
 
     def only(self, *keys: str) -> "Table":
-        """Return the columns with these keys alone, in this order."""
+        """Return a table with only these columns, in this order."""
         places = {column.key: i for i, column in enumerate(self.columns)}
         chosen = [places[key] for key in keys]
         return Table(
@@ -138,18 +137,18 @@ class Table:
         )
 
     def named(self) -> "Table":
-        """Return it with its name in a first column, for a place that it shares with others."""
+        """Return the table with its name in an additional first column."""
         rows = ((self.name, *row) for row in self.rows)
         return replace(self, columns=(Column("table"), *self.columns), rows=rows)
 
 
 def record_of(columns: Sequence[Column]) -> Callable[[Row], dict[str, Any]]:
-    """Return what turns a row into a flat object."""
+    """Return a function that makes a flat object of a row."""
     return _to_object(columns, in_document=False)
 
 
 def _to_object(columns: Sequence[Column], *, in_document: bool) -> Callable[[Row], dict[str, Any]]:
-    """Return what turns a row into an object for JSON."""
+    """Return a function that makes a JSON object of a row."""
     plain: list[tuple[int, str]] = []
     lists: dict[str, list[int]] = {}
     for i, column in enumerate(columns):
@@ -189,9 +188,10 @@ def _picker(places: Sequence[int]) -> Callable[[Row], Row]:
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """Return several tables as one, whose first column is the name of the table.
+    """Return one table with the rows of all, with the name of the table in the first column.
 
-    It has the columns of all, by key; a cell of a column that a table lacks is not applicable.
+    It has the columns of all tables, by key. Cells of columns that a table lacks are
+    NOT_APPLICABLE.
     """
     columns = {column.key: column for table in tables for column in table.columns}
     every = tuple(replace(c, absent=(*c.absent, Absent.NOT_APPLICABLE)) for c in columns.values())

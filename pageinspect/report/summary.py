@@ -276,5 +276,5 @@ def _on_zones(
     return tuple(
         f"{name}: {what}"
         for name, n in numbers.items()
-        if name in shown and (what := memory_map.no_zone(n))
+        if name in shown and (what := memory_map.explain_zone_number(n))
     )

@@ -1,1 +1,1 @@
-"""Opens what is looked at: the running kernel, a core or a QEMU guest."""
+"""Opens the kernel to inspect: the running one, a core or a QEMU guest."""

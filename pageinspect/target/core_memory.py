@@ -1,11 +1,12 @@
-"""How drgn reads the memory of a core, put right where it would not find it, or read another's.
+"""Memory segments that correct how drgn reads the memory of a core.
 
-By memory segments of our own, which take precedence over those that drgn makes of the file:
+They take precedence over the segments that drgn makes from the file. They are added to:
 
-- of an ELF core of a machine that encrypts memory, whose page table entries drgn takes as they are;
-- of an ELF core in which a segment without bytes in the file covers one that has them;
-- of a kdump that lacks pages: libkdumpfile takes what is beyond the end of the file for zeros, and
-  ends the process (SIGBUS) where what it reads begins before the end and goes on beyond it.
+- an ELF core of a machine with memory encryption: drgn does not remove the encryption bit from page
+  table entries;
+- an ELF core in which a segment without bytes in the file overlaps one that has them;
+- a kdump with missing pages: libkdumpfile reads beyond the end of the file as zeros, and gets
+  SIGBUS for a read across the end.
 """
 
 import bisect
@@ -20,34 +21,34 @@ from ..errors import PageInspectError
 from ..model.arch import ADDRESSES_OF_KERNEL, PAGE_SIZE
 from ..model.ranges import Range
 from . import core_formats, vmcoreinfo
-from .drgn_log import quiet
+from .drgn_log import suppress_log
 from .page_tables import PageTables, encryption_mask
 
 _TOP = 1 << 64
 
 
 class NoVmcoreinfoError(PageInspectError):
-    """A core of a machine's memory without VMCOREINFO."""
+    """A core of a machine that has no VMCOREINFO."""
 
 
-def attach(prog: Program, opened: core_formats.Opened, path: Path) -> None:
-    """Let `prog` read a core, whose name is `path`. Raises PageInspectError."""
-    # drgn closes a descriptor that it is given.
+def attach(prog: Program, opened: core_formats.PreparedCore, path: Path) -> None:
+    """Attach a core to `prog`; `path` is its name in errors. Raises PageInspectError."""
+    # drgn closes the descriptor that it is given.
     again = opened.source if isinstance(opened.source, Path) else os.dup(opened.source)
     _set_core(prog, opened.source, path)
-    info = vmcoreinfo.of(prog)
+    info = vmcoreinfo.of_program(prog)
     headers = opened.headers
-    if not info and headers is not None and headers.of_machine:
+    if not info and headers is not None and headers.is_machine_memory:
         raise _without_vmcoreinfo(path)
     if opened.absent:
         within = Program()
         _set_core(within, again, path)
-        memory = _Without(within, opened.absent)
+        memory = _PresentPages(within, opened.absent)
         prog.add_memory_segment(0, _TOP - 1, memory.read, physical=True)
     elif not isinstance(again, Path):
         os.close(again)
-    if headers is not None and headers.hides:
-        _uncover(prog, headers, path)
+    if headers is not None and headers.has_hidden_bytes:
+        _prefer_bytes_in_file(prog, headers, path)
     encrypts = headers is not None and encryption_mask(info) != 0
     if (opened.absent or encrypts) and "SYMBOL(swapper_pg_dir)" in info:
         tables = PageTables(prog, info)
@@ -57,8 +58,8 @@ def attach(prog: Program, opened: core_formats.Opened, path: Path) -> None:
 
 def _set_core(prog: Program, source: Path | int, path: Path) -> None:
     try:
-        # The notes say so already.
-        with quiet("flattened"):
+        # PreparedCore.notes has this warning already.
+        with suppress_log("flattened"):
             prog.set_core_dump(source)
     except MemoryError:
         raise
@@ -68,7 +69,7 @@ def _set_core(prog: Program, source: Path | int, path: Path) -> None:
         raise PageInspectError(
             f"{path} is not a core that can be read: {error}",
             "give a kernel core: ELF with VMCOREINFO or kdump (makedumpfile); raw memory has no "
-            "headers: take it anew with virsh dump --memory-only GUEST CORE",
+            "headers: take it again with virsh dump --memory-only GUEST CORE",
         ) from None
 
 
@@ -76,8 +77,8 @@ def _without_vmcoreinfo(path: Path) -> NoVmcoreinfoError:
     return NoVmcoreinfoError(f"{path} lacks VMCOREINFO", core_formats.NO_VMCOREINFO_HINT)
 
 
-class _Without:
-    """The physical memory of a kdump but for pages that it lacks."""
+class _PresentPages:
+    """The physical memory of a kdump: a read of a missing page raises FaultError."""
 
     def __init__(self, prog: Program, absent: Sequence[Range]) -> None:
         self._prog = prog
@@ -87,7 +88,7 @@ class _Without:
     def read(self, address: int, count: int, _offset: int, _physical: bool) -> bytes:  # noqa: FBT001 - drgn's
         """Return bytes, as a memory reader of drgn. Raises FaultError."""
         first, last = address // PAGE_SIZE, (address + count - 1) // PAGE_SIZE
-        # The first range that ends behind the first page.
+        # The first range that ends after the first page.
         i = bisect.bisect_right(self._ends, first)
         if i < len(self._ends) and self._firsts[i] <= last:
             at = max(first, self._firsts[i]) * PAGE_SIZE
@@ -95,8 +96,8 @@ class _Without:
         return self._prog.read(address, count, physical=True)
 
 
-def _uncover(prog: Program, headers: core_formats.elf.Headers, path: Path) -> None:
-    """Let the bytes that the file has come before what segments say is not in it."""
+def _prefer_bytes_in_file(prog: Program, headers: core_formats.elf.Headers, path: Path) -> None:
+    """Add a memory segment for all bytes in the file, so that empty segments do not hide them."""
     file = _File(path)
     for segment in headers.held(path.stat().st_size):
         read = partial(file.read, segment.offset)
@@ -104,7 +105,7 @@ def _uncover(prog: Program, headers: core_formats.elf.Headers, path: Path) -> No
 
 
 class _File:
-    """A file that is read by memory segments of drgn, as long as they are there."""
+    """A file that memory segments of drgn read; it is closed with the last of them."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -113,7 +114,7 @@ class _File:
         os.close(self._file)
 
     def read(self, start: int, address: int, count: int, offset: int, _physical: bool) -> bytes:  # noqa: FBT001 - drgn's
-        """Return bytes of the segment that begins at `start` of the file. Raises FaultError."""
+        """Return bytes of the segment at file offset `start`. Raises FaultError."""
         data = os.pread(self._file, count, start + offset)
         if len(data) < count:
             raise FaultError("the core is cut off", address + len(data))
@@ -121,12 +122,12 @@ class _File:
 
 
 def _gaps(headers: core_formats.elf.Headers | None) -> list[Range]:
-    """Return the kernel's addresses that no segment of the core names by their virtual ones."""
+    """Return the ranges of kernel addresses that no segment of the core covers."""
     gaps, at = [], ADDRESSES_OF_KERNEL
     rows = [] if headers is None else headers.segments[["virtual", "size"]].tolist()
     for start, size in sorted(rows):
         if start > at:
             gaps.append((at, start))
         at = max(at, start + size)
-    # drgn counts the bytes of a segment in 64 bits.
+    # drgn keeps the size of a segment in 64 bits.
     return [*gaps, (at, _TOP - 1)] if at < _TOP - 1 else gaps

@@ -1,4 +1,4 @@
-"""Whether drgn has debug information of the kernel itself."""
+"""Finds out whether drgn has loaded debug information of the kernel."""
 
 from drgn import ModuleFileStatus, Program
 

@@ -1,4 +1,4 @@
-"""drgn's log, which goes to standard error."""
+"""Filters drgn's log, which goes to standard error."""
 
 import logging
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet(about: str = "") -> Iterator[None]:
-    """Keep drgn from logging what is said here in a line of our own: what contains `about`."""
+def suppress_log(about: str = "") -> Iterator[None]:
+    """Suppress drgn's log messages that contain `about`: pageinspect reports these itself."""
 
     def keep(record: logging.LogRecord) -> bool:
         return about not in record.getMessage()

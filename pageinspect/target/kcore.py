@@ -1,4 +1,4 @@
-"""The running kernel's memory as a file."""
+"""/proc/kcore, the running kernel's memory as a file."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ PATH = Path("/proc/kcore")
 
 
 def is_kcore(path: Path) -> bool:
-    """Return whether a path leads to the running kernel's memory: by a link, or in another procfs.
+    """Return whether a path is /proc/kcore, also through a link or another mount of procfs.
 
-    A file of procfs has the same inode number wherever that is mounted.
+    A file of procfs has the same inode number in every mount.
     """
     try:
         found, own = path.stat(), PATH.stat()

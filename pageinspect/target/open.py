@@ -1,4 +1,4 @@
-"""Opens what is looked at: this kernel or a core, never another one in its place."""
+"""Opens the running kernel or a core."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,42 +11,43 @@ from drgn import BadDataError, FaultError, Platform, Program, ProgramFlags
 
 from ..errors import PageInspectError, UsageError
 from ..host import capabilities
-from ..host.files import only_ours
+from ..host.files import is_trusted
 from ..model import arch
 from ..model.provenance import Guest, Provenance, Symbols
 from ..units import printable
 from . import core_formats, core_memory, kcore, vmcoreinfo, vmcoreinfo_search
 from .debug_info import has_debug_info
 from .platform import ARCHITECTURE
-from .symbols import Answers, finders
-from .symbols.sources import Given, attach_symbols
+from .symbols import SymbolCache, finders
+from .symbols.sources import SymbolOptions, attach_symbols
 
 Registers = Mapping[int, tuple[int, int]]
-"""The program counter and the stack pointer of each CPU, by its number."""
+"""(program counter, stack pointer) of each CPU, by CPU number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A kernel that is looked at: its drgn Program and where it comes from."""
+    """An open kernel."""
 
     prog: Program
     provenance: Provenance
     vmcoreinfo: dict[str, str]
-    answers: tuple[Answers, ...] = ()
-    """What was asked of the kernel's BTF and symbols, to be saved for the next time."""
+    """The lines of VMCOREINFO by key."""
+    symbol_caches: tuple[SymbolCache, ...] = ()
+    """Results of lookups in the kernel's BTF and symbols, to be saved for later runs."""
     registers: Callable[[], Registers] | None = None
-    """Reads them from a guest; in a core drgn finds them."""
+    """Reads the registers of a guest. None for a core: drgn has them."""
     core: Path | None = None
-    """The core that was named."""
+    """The path of the core as the user gave it."""
 
-    def keep_answers(self, source: Path | None) -> None:
-        """Keep what was asked of the symbols of a core or guest `source`, or of this kernel.
+    def save_symbol_caches(self, source: Path | None) -> None:
+        """Save the symbol caches of the core or guest socket `source`; None is the running kernel.
 
-        Not of one that another user may change or replace.
+        Nothing is saved if another user can change or replace `source`.
         """
-        if source is None or only_ours(source):
-            for answers in self.answers:
-                answers.save()
+        if source is None or is_trusted(source):
+            for cache in self.symbol_caches:
+                cache.save()
 
 
 def _check_readable(path: Path, what: str) -> None:
@@ -70,8 +71,8 @@ def _check_readable(path: Path, what: str) -> None:
         )
 
 
-def _open_core(prog: Program, path: Path) -> tuple[Program, core_formats.Opened]:
-    """Open a core; return the Program that reads it, `prog` mostly, and what its form is."""
+def _open_core(prog: Program, path: Path) -> tuple[Program, core_formats.PreparedCore]:
+    """Open a core; return the Program that reads it, `prog` or a new one, and the PreparedCore."""
     _check_readable(path, "core")
     opened = core_formats.prepare(path)
     try:
@@ -84,15 +85,15 @@ def _open_core(prog: Program, path: Path) -> tuple[Program, core_formats.Opened]
             raise
         text, others = found
         prog = _opened_with(path, opened, text)
-        besides = f" ({others} other texts like it were passed over)" if others else ""
-        note = f"{path} lacks the note VMCOREINFO; the text was found in its memory{besides}"
+        rejected = f" ({others} other texts like it were rejected)" if others else ""
+        note = f"{path} lacks the note VMCOREINFO; the text was found in its memory{rejected}"
         opened = replace(opened, notes=(*opened.notes, note))
     _check_architecture(prog, path)
     return prog, opened
 
 
-def _opened_with(path: Path, opened: core_formats.Opened, text: str) -> Program:
-    """Return a Program that reads an ELF core with this VMCOREINFO."""
+def _opened_with(path: Path, opened: core_formats.PreparedCore, text: str) -> Program:
+    """Return a Program that reads an ELF core with `text` as its VMCOREINFO."""
     prog = Program(vmcoreinfo=text)
     prog.set_enabled_debug_info_finders([])
     core_memory.attach(prog, opened, path)
@@ -100,15 +101,15 @@ def _opened_with(path: Path, opened: core_formats.Opened, text: str) -> Program:
 
 
 def _check_architecture(prog: Program, path: Path) -> None:
-    """Raise PageInspectError for another machine's memory than that of x86_64."""
+    """Raise PageInspectError if the core is not of an x86_64 machine."""
     platform = prog.platform
     if platform is None or platform.arch != ARCHITECTURE:
         name = "an unknown architecture" if platform is None else platform.arch.name.lower()
-        raise other_architecture(path, name)
+        raise unsupported_architecture(path, name)
 
 
-def other_architecture(path: Path, name: str) -> PageInspectError:
-    """Return the error for another machine's memory than that of x86_64."""
+def unsupported_architecture(path: Path, name: str) -> PageInspectError:
+    """Return the error for a core or guest of another architecture."""
     return PageInspectError(
         f"{path} is of {name}", f"pageinspect reads {arch.NAME} kernels only, 64-bit ones"
     )
@@ -123,8 +124,8 @@ def _open_live(prog: Program) -> None:
     needed = capabilities.kcore()
     if capabilities.lacking(needed):
         raise PageInspectError(
-            f"reading this kernel's memory ({kcore.PATH}) takes root, or capabilities",
-            f"{capabilities.advice(needed)}; commands that walk pages also take a core: -c FILE",
+            f"reading this kernel's memory ({kcore.PATH}) needs root, or capabilities",
+            f"{capabilities.advice(needed)}; commands that walk pages also accept a core: -c FILE",
         )
     try:
         prog.set_kernel()
@@ -136,72 +137,74 @@ def _open_live(prog: Program) -> None:
 
 
 def core_path(target: Target) -> Path | None:
-    """Return the path of the file that is read, None where there is none that can be named."""
+    """Return the path of the core that is read; None for a guest or an unnamed file."""
     try:
         path = target.prog.core_dump_path
     except UnicodeDecodeError:
-        # drgn takes any path, but gives back only those that are UTF-8.
+        # drgn accepts any path, but returns only paths that are UTF-8.
         return None if target.core is None else target.core.resolve()
     return None if path is None else Path(path)
 
 
-def adopt_program(prog: Program) -> Target:
-    """Return the target that a drgn Program looks at, such as that of drgn's own prompt.
+def target_from_program(prog: Program) -> Target:
+    """Return the target of a drgn Program that is already open, such as the one of drgn's prompt.
 
-    Types come from the Program as it is, or from the kernel itself where it knows no struct page.
-    Raises PageInspectError.
+    Types come from the Program, or from the kernel itself if the Program has no struct page. Raises
+    PageInspectError.
     """
-    info = vmcoreinfo.of(prog)
+    info = vmcoreinfo.of_program(prog)
     if not info:
         raise PageInspectError(
-            "this drgn Program looks at no Linux kernel", "open a kernel: drgn -k, or drgn -c CORE"
+            "this drgn Program has no Linux kernel open", "open a kernel: drgn -k, or drgn -c CORE"
         )
     live = prog.flags & ProgramFlags.IS_LIVE and prog.flags & ProgramFlags.IS_LOCAL
     if prog.flags & ProgramFlags.IS_LIVE and not live:
         raise PageInspectError(
-            "this drgn Program looks at a QEMU guest", "open it with open_guest(), not with drgn"
+            "this drgn Program has a QEMU guest open", "open it with open_guest(), not with drgn"
         )
     source: Literal["live", "core"] = "live" if live else "core"
     try:
         prog.type("struct page")
     except LookupError:
-        return target_of(prog, Given(), source)
+        return target_of(prog, SymbolOptions(), source)
     release = info.get("OSRELEASE", "unknown")
-    # Set by this package: for the Program's first Inspector, or by the plugin of drgn.
-    answers = None if has_debug_info(prog) else prog.config.get(finders.CONFIG)
-    symbols: Symbols = "dwarf" if answers is None else "btf"
-    return Target(prog, Provenance(release, source, symbols), info, answers or ())
+    # attach_btf() or the drgn plugin has set it.
+    caches = None if has_debug_info(prog) else prog.config.get(finders.CONFIG)
+    symbols: Symbols = "dwarf" if caches is None else "btf"
+    return Target(prog, Provenance(release, source, symbols), info, caches or ())
 
 
-def new_program(given: Given, *, live: bool, platform: Platform | None = None) -> Program:
-    """Return a drgn Program that looks at nothing yet, after a look at the files that are given.
+def create_program(
+    options: SymbolOptions, *, live: bool, platform: Platform | None = None
+) -> Program:
+    """Check the options, and return a drgn Program that has nothing open yet.
 
-    `platform` is for what drgn does not open itself. Raises PageInspectError for files that cannot
-    be read, and for what does not go together.
+    `platform` is needed where drgn does not open a file itself (a guest). Raises PageInspectError
+    for files that cannot be read, and UsageError for conflicting options.
     """
-    if given.vmlinux and (given.btf or given.kallsyms or given.only):
+    if options.vmlinux and (options.btf or options.kallsyms or options.only):
         raise UsageError(
-            "-s is where types and symbols come from, all of them",
-            "leave --btf, --kallsyms and --symbols-from away, or -s",
+            "-s provides all types and symbols, and conflicts with other sources",
+            "leave out --btf, --kallsyms and --symbols-from, or -s",
         )
-    if given.only == "vmcoreinfo" and (given.btf or given.kallsyms):
+    if options.only == "vmcoreinfo" and (options.btf or options.kallsyms):
         raise UsageError(
-            "--symbols-from vmcoreinfo takes nothing else", "leave --btf and --kallsyms away"
+            "--symbols-from vmcoreinfo uses no other source", "leave out --btf and --kallsyms"
         )
-    if given.vmcoreinfo and live:
+    if options.vmcoreinfo and live:
         raise UsageError(
-            "--vmcoreinfo is for cores that lack it", "name the core: -c FILE, or leave it away"
+            "--vmcoreinfo is for cores that lack it", "name the core: -c FILE, or leave it out"
         )
     for what in ("vmlinux", "btf", "kallsyms", "vmcoreinfo"):
-        path = getattr(given, what)
+        path = getattr(options, what)
         if path is not None:
             _check_readable(path, what if what in ("vmlinux", "kallsyms") else what.upper())
-    text = None if given.vmcoreinfo is None else vmcoreinfo.read_file(given.vmcoreinfo)
+    text = None if options.vmcoreinfo is None else vmcoreinfo.read_file(options.vmcoreinfo)
     try:
         prog = Program(platform, vmcoreinfo=text)
     except (ValueError, BadDataError) as error:
         raise PageInspectError(
-            f"{given.vmcoreinfo} cannot be used: {error}",
+            f"{options.vmcoreinfo} cannot be used: {error}",
             "give the VMCOREINFO as the kernel wrote it",
         ) from None
     prog.set_enabled_debug_info_finders([])
@@ -209,62 +212,62 @@ def new_program(given: Given, *, live: bool, platform: Platform | None = None) -
 
 
 def _check_same_boot(prog: Program, info: dict[str, str], path: Path) -> None:
-    """Refuse a VMCOREINFO by which the core's kernel is not where it should be."""
+    """Raise PageInspectError if the kernel is not at the address in this VMCOREINFO."""
     try:
         found = prog.read_c_string(vmcoreinfo.release_address(info), max_size=65)
     except FaultError:
         found = b""
     if found != info["OSRELEASE"].encode():
         raise PageInspectError(
-            f"{path} is of another kernel or another boot: no Linux {info['OSRELEASE']} is where "
-            "it says",
-            "the addresses change with each boot: give the VMCOREINFO of this very one",
+            f"{path} is of another kernel or another boot: no Linux {info['OSRELEASE']} is at its "
+            "address",
+            "addresses change with each boot: give the VMCOREINFO of the same boot",
         )
 
 
-def open_target(core: Path | None = None, given: Given | Path | None = None) -> Target:
-    """Open the core `core`, or this kernel when it is None or /proc/kcore.
+def open_target(core: Path | None = None, options: SymbolOptions | Path | None = None) -> Target:
+    """Open the core `core`, or the running kernel if it is None or /proc/kcore.
 
-    Types come from what is given (a path is that of a vmlinux), else from the kernel itself:
-    nothing is searched for elsewhere, nothing is downloaded. Raises PageInspectError.
+    Types come from `options` (a path is that of a vmlinux), else from the kernel itself. No folder
+    is searched and nothing is downloaded. Raises PageInspectError.
     """
-    if not isinstance(given, Given):
-        given = Given(vmlinux=given)
+    if not isinstance(options, SymbolOptions):
+        options = SymbolOptions(vmlinux=options)
     if core is not None and kcore.is_kcore(core):
         core = None
-    prog = new_program(given, live=core is None)
+    prog = create_program(options, live=core is None)
     if core is None:
         _open_live(prog)
-        opened = core_formats.Opened(kcore.PATH)
+        opened = core_formats.PreparedCore(kcore.PATH)
     else:
         prog, opened = _open_core(prog, core)
-    if not vmcoreinfo.of(prog):
+    if not vmcoreinfo.of_program(prog):
         raise PageInspectError(
             f"{core or kcore.PATH} is not a kernel core, or lacks VMCOREINFO",
             core_formats.NO_VMCOREINFO_HINT,
         )
-    # A path may be of any bytes.
+    # A path may contain any bytes.
     notes = tuple(map(printable, opened.notes))
-    target = target_of(prog, given, "live" if core is None else "core", notes)
+    target = target_of(prog, options, "live" if core is None else "core", notes)
     provenance = replace(target.provenance, is_whole=opened.is_whole)
     return replace(target, provenance=provenance, core=core)
 
 
 def target_of(
     prog: Program,
-    given: Given,
+    options: SymbolOptions,
     source: Literal["live", "core"] | Guest,
     notes: tuple[str, ...] = (),
 ) -> Target:
-    """Return the target that a drgn Program with a kernel's memory looks at.
+    """Find types and symbols for a drgn Program with a kernel's memory, and return its Target.
 
-    Raises PageInspectError.
+    `notes` are sentences for the user. Raises PageInspectError.
     """
-    info = vmcoreinfo.of(prog)
-    if given.vmcoreinfo is not None:
-        _check_same_boot(prog, info, given.vmcoreinfo)
-    symbols, because, answers = attach_symbols(prog, info, given, live=source == "live")
+    info = vmcoreinfo.of_program(prog)
+    if options.vmcoreinfo is not None:
+        _check_same_boot(prog, info, options.vmcoreinfo)
+    symbols, because, caches = attach_symbols(prog, info, options, live=source == "live")
     release = info.get("OSRELEASE", "unknown")
     guest = source if isinstance(source, Guest) else None
     kind: Literal["live", "core", "qemu"] = "qemu" if isinstance(source, Guest) else source
-    return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info, answers)
+    return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info, caches)

@@ -1,4 +1,4 @@
-"""The architecture of model.arch, as drgn has it."""
+"""drgn's objects for the architecture of model.arch."""
 
 from drgn import Architecture, Platform
 

@@ -1,6 +1,7 @@
-"""VMCOREINFO: what a kernel says about itself for those who read its memory from outside.
+"""Reads VMCOREINFO: facts that a kernel exports for tools that read its memory from outside.
 
-Lines of KEY=VALUE; Documentation/admin-guide/kdump/vmcoreinfo.rst of the kernel describes them.
+It has lines of KEY=VALUE, which the kernel's Documentation/admin-guide/kdump/vmcoreinfo.rst
+describes.
 """
 
 import re
@@ -14,12 +15,12 @@ from drgn import FaultError, Program
 from ..errors import PageInspectError
 from ..host.files import read_whole
 from ..model.arch import KERNEL_HALF
-from .core_formats.limits import MOST_VMCOREINFO
+from .core_formats.limits import MAX_VMCOREINFO
 
 Info = Mapping[str, str]
 
 HAS_MEM_MAP, IS_ONLINE, TAINT_ZONE_DEVICE = 2, 4, 16
-"""Flags in a section's section_mem_map; they have not moved since they were introduced."""
+"""Flags in section_mem_map. Their values have never changed."""
 
 
 _SMALL = re.compile(r"0|[1-9][0-9]{0,6}")
@@ -31,16 +32,16 @@ _FORMS = {
     "LENGTH": _SMALL,
     "PAGESIZE": _SMALL,
 }
-MOST_SECTIONS = 1 << 25
-"""Of memory, that physical addresses of 52 bits have room for."""
+MAX_SECTIONS = 1 << 25
+"""The number of memory sections in physical addresses of 52 bits."""
 DAMAGED = "the core is damaged or cut off: compare its size and checksum with the original"
 _FLAGS = 0xFFF
 _LARGEST_PAGE = 1 << 16
-_HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
+_HINT = "give the kernel's vmlinux with debug information: -s VMLINUX"
 
 
 def parse(text: str) -> dict[str, str]:
-    """Return the lines of VMCOREINFO by their keys; without those whose number is none."""
+    """Return the lines of VMCOREINFO by key, without lines whose number is malformed."""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
     return {
         key: value
@@ -49,8 +50,8 @@ def parse(text: str) -> dict[str, str]:
     }
 
 
-def of(prog: Program) -> dict[str, str]:
-    """Return the lines of VMCOREINFO that a Program knows, none where it knows none."""
+def of_program(prog: Program) -> dict[str, str]:
+    """Return the VMCOREINFO of a Program by key; empty if it has none."""
     try:
         text = prog["VMCOREINFO"].string_().decode("ascii", "replace")
     except (LookupError, FaultError):
@@ -59,12 +60,12 @@ def of(prog: Program) -> dict[str, str]:
 
 
 def read_file(path: Path) -> str:
-    """Return the text of VMCOREINFO in a file: the lines themselves, or the ELF note around them.
+    """Return the VMCOREINFO text in a file, which has the text itself or the ELF note.
 
-    Raises PageInspectError for what is neither.
+    Raises PageInspectError if the file has neither.
     """
     try:
-        data = read_whole(path, MOST_VMCOREINFO)
+        data = read_whole(path, MAX_VMCOREINFO)
     except OSError as error:
         raise PageInspectError(
             f"cannot read {path}: {error.strerror}", "check the path of the VMCOREINFO"
@@ -74,13 +75,13 @@ def read_file(path: Path) -> str:
     if start < 0 or "\nPAGESIZE=" not in text:
         raise PageInspectError(
             f"{path} is not VMCOREINFO: it has no OSRELEASE= and PAGESIZE=",
-            "give the note's text, as in another dump of the same boot",
+            "give the text of the note, such as from another dump of the same boot",
         )
     return text
 
 
 def lookup(info: Info, key: str) -> str:
-    """Return the value of a line; raises PageInspectError where there is none."""
+    """Return the value of a line; raises PageInspectError if it is missing."""
     try:
         return info[key]
     except KeyError:
@@ -88,8 +89,8 @@ def lookup(info: Info, key: str) -> str:
 
 
 def contradiction(what: str) -> PageInspectError:
-    """Return the error for a value that cannot be."""
-    return PageInspectError(f"this kernel's VMCOREINFO makes no sense: {what}", _HINT)
+    """Return the error for an impossible value."""
+    return PageInspectError(f"this kernel's VMCOREINFO is invalid: {what}", _HINT)
 
 
 def number(info: Info, name: str) -> int | None:
@@ -99,41 +100,41 @@ def number(info: Info, name: str) -> int | None:
 
 
 def offset(info: Info, member: str) -> int:
-    """Return OFFSET(member), as of page.flags; raises PageInspectError where there is none."""
+    """Return OFFSET(member) in bytes, such as of page.flags; raises PageInspectError if missing."""
     return int(lookup(info, f"OFFSET({member})"))
 
 
 def size(info: Info, type_: str) -> int:
-    """Return SIZE(type_), in bytes; raises PageInspectError where there is none."""
+    """Return SIZE(type_) in bytes; raises PageInspectError if it is missing."""
     return int(lookup(info, f"SIZE({type_})"))
 
 
 def symbol(info: Info, name: str) -> int:
-    """Return SYMBOL(name); raises PageInspectError where there is none."""
+    """Return SYMBOL(name), an address; raises PageInspectError if it is missing."""
     return int(lookup(info, f"SYMBOL({name})"), 16)
 
 
 def release_address(info: Info) -> int:
-    """Return where the kernel has its release in memory: init_uts_ns.name.release.
+    """Return the address of the kernel release string: init_uts_ns.name.release.
 
     Raises PageInspectError.
     """
     name = symbol(info, "init_uts_ns") + offset(info, "uts_namespace.name")
-    # Of struct new_utsname, the third text of 65 bytes.
+    # release is the third string of 65 bytes in struct new_utsname.
     return name + 2 * 65
 
 
-def check_roots(roots: npt.NDArray[np.uint64]) -> None:
-    """Raise PageInspectError where two of the pointers of mem_section are one; 0 is for none."""
+def check_section_roots(roots: npt.NDArray[np.uint64]) -> None:
+    """Raise PageInspectError if two root pointers of mem_section are equal; 0 is an unused root."""
     used = roots[roots != 0]
     if len(np.unique(used)) < len(used):
         raise PageInspectError(
-            "parts of this kernel's mem_section are in one and the same place", DAMAGED
+            "several parts of this kernel's mem_section have the same address", DAMAGED
         )
 
 
 def page_table_levels(info: Info) -> int | None:
-    """Return how many levels the kernel's page tables have, 4 or 5; None when it does not say."""
+    """Return the number of page table levels, 4 or 5; None if VMCOREINFO does not have it."""
     enabled = number(info, "pgtable_l5_enabled")
     return None if enabled is None else 4 + (enabled == 1)
 
@@ -141,8 +142,8 @@ def page_table_levels(info: Info) -> int | None:
 def kernel_half(info: Info, vmemmap: int) -> int:
     """Return the lowest kernel address.
 
-    `vmemmap`, which KASLR puts anywhere in the kernel half, decides where VMCOREINFO does not say
-    how many levels page tables have.
+    If VMCOREINFO does not have the number of page table levels, it is inferred from `vmemmap`,
+    whose address KASLR chooses within the kernel half.
     """
     levels = page_table_levels(info)
     if levels is None:
@@ -151,21 +152,21 @@ def kernel_half(info: Info, vmemmap: int) -> int:
 
 
 def sections(prog: Program, info: Info) -> tuple[list[int], int]:
-    """Return the numbers of the memory sections that are online, and the vmemmap's address.
+    """Return the numbers of the online memory sections, and the address of the vmemmap.
 
-    What section_mem_map holds beside flags is the same for all sections with SPARSEMEM_VMEMMAP: the
-    address that the struct page of pfn 0 has. Raises PageInspectError when they cannot be read.
+    With SPARSEMEM_VMEMMAP, section_mem_map without its flags has the same value in all sections:
+    the address of the struct page of pfn 0. Raises PageInspectError if sections cannot be read.
     """
     page_size, width = int(lookup(info, "PAGESIZE")), size(info, "mem_section")
     where = offset(info, "mem_section.section_mem_map")
     if page_size > _LARGEST_PAGE or width % 8 or where % 8 or not where < width <= page_size:
         raise contradiction(f"section_mem_map at {where} of {width} bytes")
     per_root, length = page_size // width, int(lookup(info, "LENGTH(mem_section)"))
-    if length * per_root > MOST_SECTIONS:
+    if length * per_root > MAX_SECTIONS:
         raise contradiction(f"{length} parts of mem_section")
     try:
         roots = np.frombuffer(prog.read(symbol(info, "mem_section"), 8 * length), np.uint64)
-        check_roots(roots)
+        check_section_roots(roots)
         present = np.flatnonzero(roots)
         data = b"".join(prog.read(int(roots[i]), per_root * width) for i in present)
     except FaultError as error:
@@ -179,7 +180,7 @@ def sections(prog: Program, info: Info) -> tuple[list[int], int]:
     if len(bases) != 1:
         raise PageInspectError(
             "the memory sections of this kernel share no vmemmap",
-            "pageinspect reads kernels with SPARSEMEM_VMEMMAP, as every distribution's is",
+            "pageinspect reads kernels with SPARSEMEM_VMEMMAP, which all distributions set",
         )
     online = used[maps[used] & np.uint64(IS_ONLINE) != 0]
     numbers = present[online // per_root] * per_root + online % per_root

@@ -1,9 +1,9 @@
-"""Finds VMCOREINFO in the memory of an ELF core that lacks the note.
+"""Searches the memory of an ELF core without the VMCOREINFO note for its text.
 
-The kernel keeps the text in a page of its own. Other texts may lie in memory too: of an earlier
-boot, of the kernel that a capture kernel dumps, or in a file that somebody looked at. What is taken
-has its kernel where it says, in page tables that the CPUs used if the core has their registers
-(QEMU's note), and nothing else may claim the same.
+The kernel keeps the text in a page. Memory may contain other such texts: of an earlier boot, of the
+kernel that a capture kernel dumps, or in cached files. A text is accepted if its kernel's release
+string is at the address in the text. If the core has the CPUs' registers (QEMU's note), their page
+tables must map this address as well. Texts of more than one kernel are an error.
 """
 
 import mmap
@@ -14,32 +14,32 @@ from pathlib import Path
 from drgn import BadDataError, FaultError, Program
 
 from ..errors import PageInspectError
-from ..host.progress import getting_on
+from ..host.progress import note_progress
 from ..model.arch import PAGE_SIZE
 from . import vmcoreinfo
 from .core_formats import elf
 from .page_tables import PageTables, encryption_mask
 
 _BEGIN = b"OSRELEASE="
-_MOST_BYTES = 8192
+_MAX_BYTES = 8192
 _PIECE = 256 << 20
-_MOST_TEXTS = 256
+_MAX_TEXTS = 256
 _NAME_BYTES = 65
 _QEMU = b"QEMU"
 _CR3_AT = 416
-"""In QEMU's note on a CPU: behind two words, 18 registers and 10 segments are CR0 to CR4."""
+"""Offset of CR3 in QEMU's note of a CPU: CR0 to CR4 follow two words, 18 registers, 10 segments."""
 _ROOT = 0x000FFFFFFFFFE000
-"""Bit 12 tells the page table of user mode from the kernel's, with page table isolation."""
-_GIVE = "give the note of this very boot: --vmcoreinfo FILE"
+"""Address bits of CR3 without bit 12, which page table isolation sets for the user page table."""
+_GIVE = "give the note of the same boot: --vmcoreinfo FILE"
 
 
 def find(
     path: Path, headers: elf.Headers, opened_with: Callable[[str], Program]
 ) -> tuple[str, int] | None:
-    """Return the text, and how many others were passed over; None where there is none.
+    """Return the VMCOREINFO text, and the number of rejected texts; None if there is no text.
 
-    `opened_with` opens the core with a text. Raises PageInspectError where several kernels are in
-    it that may each be meant.
+    `opened_with` opens the core with a text as its VMCOREINFO. Raises PageInspectError if texts of
+    several kernels are accepted.
     """
     roots = [
         struct.unpack_from("<Q", note, _CR3_AT)[0]
@@ -49,12 +49,12 @@ def find(
     texts = list(dict.fromkeys(_texts(path)))
     there, running = [], []
     for text in texts:
-        getting_on()
+        note_progress()
         info = vmcoreinfo.parse(text)
         try:
             prog = opened_with(text)
         except (PageInspectError, BadDataError, ValueError):
-            # Another program's text about a kernel, say.
+            # Not a valid VMCOREINFO, such as text of a program that parses it.
             continue
         where = _release_at(prog, info)
         if where is None:
@@ -69,40 +69,40 @@ def find(
         raise PageInspectError(f"{path} has more than one kernel in its memory: {names}", _GIVE)
     if not left:
         return None
-    # A note that is still being written has less.
+    # The longest text: a copy that was still being written is shorter.
     return max(left, key=len), len(texts) - len(left)
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """Yield what may be VMCOREINFO, wherever it is in a file."""
+    """Yield each text in a file that may be VMCOREINFO."""
     with path.open("rb") as file:
         memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         found, size = 0, len(memory)
         for start in range(0, size, _PIECE):
-            getting_on()
+            note_progress()
             end = min(start + _PIECE + len(_BEGIN) - 1, size)
             at = memory.find(_BEGIN, start, end)
-            while at >= 0 and found < _MOST_TEXTS:
-                text = memory[at : at + _MOST_BYTES].split(b"\0", 1)[0]
+            while at >= 0 and found < _MAX_TEXTS:
+                text = memory[at : at + _MAX_BYTES].split(b"\0", 1)[0]
                 if b"\nPAGESIZE=" in text and b"\nSYMBOL(swapper_pg_dir)=" in text:
                     found += 1
                     yield text.decode("ascii", "replace")
                 at = memory.find(_BEGIN, at + 1, end)
-            # It is the kernel's cache, but counts as this process's.
+            # Pages of the page cache count as memory of this process while they are mapped.
             memory.madvise(mmap.MADV_DONTNEED)
 
 
 def _kernel(text: str) -> tuple[str, ...]:
-    """Return what tells the kernels of two texts apart: release, build, and where it is."""
+    """Return what identifies the kernel of a text: release, build id and addresses."""
     info = vmcoreinfo.parse(text)
     keys = ("BUILD-ID", "KERNELOFFSET", "NUMBER(phys_base)", "SYMBOL(swapper_pg_dir)")
     return (info["OSRELEASE"], *(info.get(key, "") for key in keys))
 
 
 def _release_at(prog: Program, info: vmcoreinfo.Info) -> tuple[int, int] | None:
-    """Return the virtual and the physical address of the kernel's name for itself.
+    """Return the virtual and physical address of the kernel's release string.
 
-    None where that is not what VMCOREINFO says.
+    None if the string there differs from VMCOREINFO's OSRELEASE.
     """
     try:
         address = vmcoreinfo.release_address(info)
@@ -116,7 +116,7 @@ def _release_at(prog: Program, info: vmcoreinfo.Info) -> tuple[int, int] | None:
 def _maps_alike(
     prog: Program, info: vmcoreinfo.Info, root: int, address: int, physical: int
 ) -> bool:
-    """Return whether a CPU's page table maps an address of the kernel to this physical one."""
+    """Return whether the page table in a CPU's CR3 (`root`) maps `address` to `physical`."""
     mask = ~encryption_mask(info)
     for table in (root & _ROOT & mask, root & (_ROOT | PAGE_SIZE) & mask):
         try:

@@ -56,7 +56,7 @@ class _Command:
         try:
             self._start(argv)
         except BaseException:
-            self._watcher.call_off()
+            self._watcher.cancel()
             raise
 
     def _start(self, argv: Sequence[str]) -> None:
@@ -108,7 +108,7 @@ class _Command:
                 raise
         code = self._process.wait()
         if self.pidfd >= 0:
-            self._watcher.call_off()
+            self._watcher.cancel()
             os.close(self.pidfd)
             self.pidfd = -1
         return 128 - code if code < 0 else code

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..errors import PageInspectError
 from ..host import files
-from ..host.processes import even_if_killed
+from ..host.processes import cleanup_even_if_killed
 from ..paths import cache_folder
 from .progress import Progress, silent
 
@@ -79,7 +79,7 @@ def build_once(target: Path, build: Callable[[Path], Path], progress: Progress =
             work = target.parent / f".{target.name}{_WORK}"
             remove(work)
             _sweep(target.parent)
-            with even_if_killed(
+            with cleanup_even_if_killed(
                 partial(remove, work), [lock], orphaned=partial(_remove_orphaned, work)
             ):
                 work.mkdir(FOLDER_MODE)

@@ -75,7 +75,7 @@ def _open_beside(place: files.Place) -> int:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
         raise files.UntrustedError(f"{path} is not a folder", "remove it") from None
-    if files.others_write(os.fstat(folder)):
+    if files.writable_by_others(os.fstat(folder)):
         os.close(folder)
         raise files.UntrustedError(
             f"{path} is a folder that another user can change", "name another core: -o FILE"

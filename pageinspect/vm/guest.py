@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import PageInspectError
-from ..host.processes import even_if_killed
+from ..host.processes import cleanup_even_if_killed
 from ..target.qemu.monitor import Monitor
 from . import accel, cache, catalogue, initrd, qemu, source, tools
 from .core_file import writing_core
@@ -286,7 +286,7 @@ class Guest:
             qemu.clear_socket(self._qmp_socket)
             forget = partial(_forget, self._qmp_socket)
             orphaned = partial(forget, _LAST_BREATH_S)
-            self._exit.enter_context(even_if_killed(forget, orphaned=orphaned))
+            self._exit.enter_context(cleanup_even_if_killed(forget, orphaned=orphaned))
         self._qemu = qemu.Qemu(machine)
         self._exit.callback(self._qemu.close)
         for end in theirs:

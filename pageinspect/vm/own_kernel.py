@@ -140,7 +140,7 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
     """Raise UntrustedError for what another user could have made, if this one is root."""
     # The mode of a link is 0777, but a link cannot be written.
     is_link = stat.S_ISLNK(found.st_mode)
-    loose = not files.is_ours(found) if is_link else files.others_write(found)
+    loose = not files.is_ours(found) if is_link else files.writable_by_others(found)
     if os.geteuid() == 0 and loose:
         raise files.UntrustedError(
             f"{path} can be changed by another user, and root would use it",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..host import files
-from ..host.processes import ending_with_this
+from ..host.processes import command_ending_with_parent
 from . import tools
 from .agent import PORT_NAME
 
@@ -170,7 +170,7 @@ class Qemu:
         self._said = os.memfd_create("qemu-stderr")
         sockets = [fd for fd in (machine.agent, machine.monitor) if fd is not None]
         self._process = subprocess.Popen(
-            ending_with_this(command_line(machine)),
+            command_ending_with_parent(command_line(machine)),
             stdin=subprocess.DEVNULL,
             stdout=self._said,
             stderr=self._said,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..host.processes import even_if_killed
+from ..host.processes import cleanup_even_if_killed
 from .errors import GuestLostError
 from .guest import Guest
 from .progress import Progress
@@ -129,6 +129,6 @@ def _interruptible() -> Iterator[None]:
 def _raw_terminal() -> Iterator[None]:
     before = termios.tcgetattr(0)
     restore = functools.partial(termios.tcsetattr, 0, termios.TCSADRAIN, before)
-    with even_if_killed(restore, keep=[0]):
+    with cleanup_even_if_killed(restore, keep=[0]):
         tty.setraw(0)
         yield

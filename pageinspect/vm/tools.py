@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import PageInspectError
-from ..host.processes import ending_with_this
+from ..host.processes import command_ending_with_parent
 from .errors import BuildError
 
 PACKAGE_OF = {
@@ -97,7 +97,7 @@ def run(
         if isinstance(stdin, Path):
             source = stack.enter_context(stdin.open("rb"))
         process = subprocess.Popen(
-            ending_with_this(command, "KILL" if contained else "TERM"),
+            command_ending_with_parent(command, "KILL" if contained else "TERM"),
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

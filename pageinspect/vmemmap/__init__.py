@@ -1,1 +1,1 @@
-"""Bulk reads of struct pages."""
+"""Reads struct pages in bulk."""

@@ -1,9 +1,10 @@
-"""The vmemmap of a plain ELF core as numpy views of the file, without a copy.
+"""Maps the vmemmap of a plain ELF core: numpy views of the file, without a copy.
 
-The kernel's page tables say in which page of memory each page of struct pages lies, and the
-program headers where the file has that. What is not wholly in the file, or not found, is left to
-the plain way (walk.py), which is always right. Mapping a file that others cut off while it is read
-ends this process: only those do it whose end is told as an error, of jobs.py and of guard.py.
+The kernel's page tables give the physical address of each page of the vmemmap, and the program
+headers its place in the file. Ranges that are missing or incomplete in the file are left to
+reader.py, which reads through drgn. If the file is truncated while it is mapped, the process gets
+SIGBUS: therefore only worker processes use this, whose parent reports their end as an error
+(cli/parallel.py, cli/isolation.py).
 """
 
 import mmap
@@ -24,7 +25,7 @@ Words = npt.NDArray[np.uint64]
 
 
 class MappedVmemmap:
-    """The struct pages of one core, by pfn, where the file has them."""
+    """The struct pages of one core that its file contains, by pfn."""
 
     def __init__(
         self,
@@ -42,7 +43,10 @@ class MappedVmemmap:
         self._bytes = np.frombuffer(self._map, np.uint8)
 
     def read(self, first: int, n: int) -> Words | None:
-        """Return the words of n struct pages from the pfn `first`; None: ask the plain way."""
+        """Return the words of n struct pages from pfn `first`, (n, sizeof(struct page)/8) uint64.
+
+        None if not all of them are in the file.
+        """
         size = self._layout.struct_size
         start = self._layout.vmemmap + first * size
         end = start + n * size
@@ -62,12 +66,12 @@ class MappedVmemmap:
             data = data.copy()
         return data.view(np.uint64).reshape(n, size // 8)
 
-    def give_back(self) -> None:
-        """Give back what was touched: it is the kernel's cache, but counts as this process's."""
+    def drop_cached_pages(self) -> None:
+        """Unmap touched pages: page cache counts as memory of this process while it is mapped."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
     def _gathered(self, places: Places) -> npt.NDArray[np.uint8]:
-        """Return the pages at these places of the file, one after the other."""
+        """Return the pages at these file offsets, concatenated."""
         gathered = np.empty((len(places), PAGE_SIZE), np.uint8)
         for rest in np.unique(places % PAGE_SIZE).tolist():
             rows = np.flatnonzero(places % PAGE_SIZE == rest)
@@ -77,7 +81,7 @@ class MappedVmemmap:
         return gathered.reshape(-1)
 
     def _places(self, first: int, end: int) -> Places | None:
-        """Return where the file has each of these pages of virtual memory; None: not all."""
+        """Return the file offsets of virtual pages first to end; None if some are not in it."""
         frames = self._tables.frames(first, end)
         which = np.searchsorted(self._starts, frames, "right") - 1
         if (which < 0).any() or (frames + PAGE_SIZE > self._ends[which]).any():
@@ -88,7 +92,7 @@ class MappedVmemmap:
 def map_vmemmap(
     prog: Program, layout: PageLayout, vmcoreinfo: Mapping[str, str], core: Path
 ) -> MappedVmemmap | None:
-    """Map the struct pages of a core; None where it is no plain ELF core that tells how."""
+    """Map the struct pages of a core; None if it is not a plain ELF core, or cannot be mapped."""
     if "SYMBOL(swapper_pg_dir)" not in vmcoreinfo:
         return None
     try:

@@ -1,9 +1,8 @@
-"""The parts of a core that libkdumpfile maps, given back while a walk goes on.
+"""Unmaps pages of a core that libkdumpfile has mapped, during a walk.
 
-It reads compressed dumps through up to 16 windows of 4 MiB. What was touched in them is the
-kernel's cache of the file, but counts as memory of this process as long as a window stays, and the
-more there is to read, the more windows fill. Giving pages back loses nothing: who reads there again
-finds them in the cache.
+libkdumpfile reads compressed dumps through up to 16 mappings of 4 MiB. Touched pages are page
+cache, but count as memory of this process (RSS) while they are mapped. Unmapping them is cheap: a
+later read finds them in the page cache.
 """
 
 import mmap
@@ -11,32 +10,32 @@ import os
 from pathlib import Path
 
 _EVERY = 32 << 20
-"""Bytes of memory between two times of giving back, for which the file has fewer mostly."""
+"""Bytes of memory read between two calls of madvise(); the file usually has fewer, compressed."""
 _READ_ONLY_AND_SHARED = b"r--s"
 
 
 class KdumpfileMappings:
-    """What is mapped of the file `core`, a path as /proc tells it."""
+    """libkdumpfile's mappings of the file `core`, a path as in /proc/self/maps."""
 
     def __init__(self, core: Path) -> None:
         self._core = os.fsencode(core)
         self._since = 0
         self._any = True
 
-    def passed(self, size: int) -> None:
-        """Note that `size` bytes of memory were read, and are done with."""
+    def note_read(self, size: int) -> None:
+        """Note that `size` bytes of memory were read and processed."""
         self._since += size
         if self._any and self._since >= _EVERY:
             self._since = 0
-            # Of a plain ELF core there are none.
-            self._any = self._give_back()
+            # A plain ELF core has no such mappings: do not look again.
+            self._any = self._drop_cached_pages()
 
-    def _give_back(self) -> bool:
-        """Give back what is in memory of all windows, and return whether there is any window."""
+    def _drop_cached_pages(self) -> bool:
+        """Unmap the pages of all mappings, and return whether there are any mappings."""
         import ctypes
 
         madvise, found = ctypes.CDLL(None).madvise, False
-        # Paths are any bytes, of which the kernel escapes line feeds alone.
+        # A path may contain any bytes: the kernel escapes only line feeds.
         for line in Path("/proc/self/maps").read_bytes().removesuffix(b"\n").split(b"\n"):
             place, rights, _, _, _, *path = line.split(maxsplit=5)
             if path == [self._core] and rights == _READ_ONLY_AND_SHARED:

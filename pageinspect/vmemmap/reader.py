@@ -1,4 +1,4 @@
-"""Bulk reads of the vmemmap, a whole memory section at a time; interprets nothing."""
+"""Reads the vmemmap, one memory section at a time. Struct pages are not interpreted here."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,10 +13,10 @@ from ..model.ranges import Range, intersect
 from ..target.page_tables import PageTables
 from .elf_mmap import MappedVmemmap
 
-_MOST_HEADS = 64
-"""Heads outside a batch that are read: one folio can reach into it, more say damaged memory."""
+_MAX_HEADS = 64
+"""Heads outside a batch that are read at most: one folio can extend into it, more are damage."""
 
-# OSError: the core's disk has a bad block, or the guest that is looked at ended.
+# OSError: the disk with the core has a bad block, or the guest has ended.
 _UNREADABLE = (FaultError, OSError)
 
 
@@ -36,9 +36,10 @@ def _read(
 
 
 def _mapped_pieces(tables: PageTables | None, address: int, length: int) -> list[Range]:
-    """Return what of some virtual memory is mapped, as (start, end) from its address.
+    """Return the mapped parts of a virtual memory range, as (start, end) relative to `address`.
 
-    All of it where that is not known. To look saves a thousand reads for a section that is not.
+    The whole range if page tables are not available. This check saves about a thousand failing
+    reads for an unmapped section.
     """
     everything = [(0, length)]
     if tables is None:
@@ -56,9 +57,10 @@ def _mapped_pieces(tables: PageTables | None, address: int, length: int) -> list
 def _read_around_holes(
     prog: Program, address: int, n: int, size: int, pieces: list[Range]
 ) -> tuple[bytearray, npt.NDArray[np.bool_]]:
-    """Halve the pieces that cannot be read until the holes are told from the rest.
+    """Read the pieces, and bisect those that cannot be read, down to single pages.
 
-    Holes, and what is in no piece, read as zeros.
+    Returns the bytes and which struct pages are readable. Unreadable pages and bytes in no piece
+    are zeros.
     """
     data = bytearray(n * size)
     readable = np.ones(n, np.bool_)
@@ -77,7 +79,7 @@ def _read_around_holes(
             else:
                 middle = (first + last + 1) // 2 * PAGE_SIZE - address
                 pieces += [(start, middle), (middle, end)]
-    # A struct page that is no power of two may be readable in part.
+    # If its size is not a power of two, a struct page may be partly readable.
     np.frombuffer(data, np.uint64).reshape(n, -1)[~readable] = 0
     return data, readable
 
@@ -100,12 +102,12 @@ def walk(
     mapped: MappedVmemmap | None = None,
     tables: PageTables | None = None,
 ) -> Iterator[PageBatch]:
-    """Yield the PageBatches of every memory section that holds a wanted pfn, in order.
+    """Yield the PageBatches of every memory section with a wanted pfn, in order of pfn.
 
-    `spanned` and `wanted` are sorted disjoint (start, end) pfns, end exclusive. A batch is what one
-    section has of struct pages, so that free blocks and all but gigantic folios are whole in it.
-    With `mapped`, words may be a view of a file, read-only. `tables` are those of a kernel that
-    stands still.
+    `spanned` and `wanted` are sorted disjoint (start, end) pfns, end exclusive. A batch has the
+    spanned struct pages of one section, so that it contains free blocks, and folios except gigantic
+    ones, completely. With `mapped`, words may be read-only views of a file. `tables` are page
+    tables of a kernel that is not running.
     """
     for section in _sections(wanted):
         for start, end in intersect(spanned, [(section, section + SECTION_PFNS)]):
@@ -119,7 +121,7 @@ def walk(
 
 
 def _sections(ranges: Sequence[Range]) -> Iterator[int]:
-    """Yield the first pfn of every section that the ranges touch, once each."""
+    """Yield the first pfn of every section that the ranges overlap, once each."""
     last = -1
     for start, end in ranges:
         for number in range(max(start // SECTION_PFNS, last + 1), -(-end // SECTION_PFNS)):
@@ -128,15 +130,15 @@ def _sections(ranges: Sequence[Range]) -> Iterator[int]:
 
 
 def read_folio_heads(prog: Program, layout: PageLayout, pfns: npt.NDArray[np.int64]) -> FolioHeads:
-    """Read the folios whose heads are at `pfns`, what cannot be read as zeros.
+    """Read the first two struct pages of the folios whose heads are at `pfns`.
 
-    For the heads of gigantic folios, which lie outside the batch of their tails: a few at most, and
-    what lies beyond _MOST_HEADS is not looked for, and zeros. So is what follows the end of a
-    memory section, where no folio begins.
+    Used for heads of gigantic folios, which may be outside the batch of their tails. Zeros are
+    returned for unreadable struct pages, for folios after the first _MAX_HEADS, and for struct
+    pages beyond the end of the head's memory section.
     """
     words = np.zeros((len(pfns), 2, layout.struct_size // 8), np.uint64)
     readable = np.ones((len(pfns), 2), np.bool_)
-    for i, pfn in enumerate(pfns[:_MOST_HEADS].tolist()):
+    for i, pfn in enumerate(pfns[:_MAX_HEADS].tolist()):
         n = min(2, SECTION_PFNS - pfn % SECTION_PFNS)
         words[i, :n], mask = _read(prog, layout, pfn, n)
         if mask is not None:

@@ -262,7 +262,7 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     # The limit is real, but thirty of them are not to take half an hour.
-    progress.PATIENCE_S = 10
+    progress.STALL_TIMEOUT_S = 10
     # Once, rather than in every child.
     for name in (
         "analysis.counter_check",

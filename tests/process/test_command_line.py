@@ -231,8 +231,8 @@ def test_a_broken_description_of_a_kernel(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-s", "FILE", "--btf", "FILE"], "-s is where types and symbols come from"),
-        (["-s", "FILE", "--symbols-from", "vmcoreinfo"], "-s is where types and symbols come"),
+        (["-s", "FILE", "--btf", "FILE"], "-s provides all types and symbols"),
+        (["-s", "FILE", "--symbols-from", "vmcoreinfo"], "-s provides all types and symbols"),
         (["--symbols-from", "vmcoreinfo", "--kallsyms", "FILE"], "takes nothing else"),
         (["--symbols-from", "dwarf"], "choose from btf, vmcoreinfo"),
         (["--vmcoreinfo", "FILE"], "is for cores"),

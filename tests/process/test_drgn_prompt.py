@@ -55,7 +55,8 @@ def test_drgn_starts_without_numpy_btf_or_a_walk(core: Path) -> None:
 
 def test_our_own_command_line_has_no_plugin(core: Path) -> None:
     program = (
-        "import sys; from pageinspect.host.startup import start_small; start_small(); "
+        "import sys; from pageinspect.host.startup import configure_libraries; "
+        "configure_libraries(); "
         "import drgn; p = drgn.Program(); p.set_core_dump(sys.argv[1]); "
         "print('pageinspect.cli.drgn_plugin' in sys.modules)"
     )

@@ -56,7 +56,7 @@ def test_the_status_of_the_task_is_passed_on(status: int) -> None:
 def test_what_ends_the_child_is_an_error(
     task: Callable[[], int], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_S", 1)
+    monkeypatch.setattr(progress, "STALL_TIMEOUT_S", 1)
     with pytest.raises(PageInspectError) as error:
         isolation.apart(task, CORE)
     assert message in error.value.message
@@ -72,7 +72,7 @@ def compute() -> None:
 
 @pytest.mark.parametrize("every", [1, 100])
 def test_a_task_that_gets_on_is_not_ended(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(progress, "STALL_TIMEOUT_S", 0.3)
 
     def work() -> int:
         steps = [
@@ -84,7 +84,7 @@ def test_a_task_that_gets_on_is_not_ended(every: int, monkeypatch: pytest.Monkey
 
 
 def test_what_other_processes_did_is_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(progress, "STALL_TIMEOUT_S", 0.3)
 
     def put_together() -> int:
         for _ in parallel.in_order(lambda piece: piece, range(6), 2):
@@ -96,7 +96,7 @@ def test_what_other_processes_did_is_progress(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_rows_that_are_written_are_progress(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(progress, "STALL_TIMEOUT_S", 0.3)
     # As many as come out of one result of a process.
     numbers = (i if i % 8192 else compute() or i for i in range(6 * 8192))
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from waiting import has_ended, until
 
-from pageinspect.host.processes import ending_with_this, even_if_killed
+from pageinspect.host.processes import cleanup_even_if_killed, command_ending_with_parent
 from pageinspect.vm.guest import _forget
 
 STARTER = """
 import subprocess, sys
-from pageinspect.host.processes import ending_with_this
+from pageinspect.host.processes import command_ending_with_parent
 
 note = f"echo $$ > {sys.argv[1]}.part; mv {sys.argv[1]}.part {sys.argv[1]}; exec sleep 600"
-subprocess.run(ending_with_this(["sh", "-c", note], sys.argv[2]))
+subprocess.run(command_ending_with_parent(["sh", "-c", note], sys.argv[2]))
 """
 
 
@@ -34,7 +34,7 @@ def test_a_program_ends_when_its_starter_is_killed(tmp_path: Path, name: str) ->
 
 def test_a_program_whose_starter_ended_before_does_not_start(tmp_path: Path) -> None:
     # Its parent is a shell by then, as it would be init.
-    command = ending_with_this(["touch", str(tmp_path / "started")])
+    command = command_ending_with_parent(["touch", str(tmp_path / "started")])
     done = subprocess.run(["sh", "-c", '"$@"; exit $?', "-", *command], check=False)
     assert done.returncode == 1
     assert not (tmp_path / "started").exists()
@@ -50,14 +50,14 @@ def test_what_is_done_at_the_end_is_done_once(tmp_path: Path) -> None:
         with log.open("a") as file:
             file.write(word)
 
-    with even_if_killed(lambda: note("own "), orphaned=lambda: note("watcher ")):
+    with cleanup_even_if_killed(lambda: note("own "), orphaned=lambda: note("watcher ")):
         pass
     assert log.read_text() == "own "
 
     def fail() -> None:
         raise OSError
 
-    with pytest.raises(OSError), even_if_killed(fail, orphaned=lambda: note("watcher ")):  # noqa: PT011
+    with pytest.raises(OSError), cleanup_even_if_killed(fail, orphaned=lambda: note("watcher ")):  # noqa: PT011
         pass
     assert log.read_text() == "own watcher "
 

@@ -5,8 +5,8 @@ import sys
 
 PROGRAM = """
 import os, sys
-from pageinspect.host.startup import start_small
-start_small()
+from pageinspect.host.startup import configure_libraries
+configure_libraries()
 import drgn.helpers.linux
 from _drgn_util.plugins import call_plugins
 call_plugins("drgn_prog_set", drgn.Program())

@@ -17,14 +17,14 @@ from two_users import OTHER, as_other, plant, takes_root
 from victims import victim
 
 from pageinspect.cli.commands import vm_dump
-from pageinspect.cli.options import keep_answers
+from pageinspect.cli.options import save_symbol_caches
 from pageinspect.cli.output import open_output
 from pageinspect.cli.trace_output import open_stream
 from pageinspect.errors import PageInspectError
-from pageinspect.host.files import only_ours
+from pageinspect.host.files import is_trusted
 from pageinspect.model.provenance import Provenance
 from pageinspect.target.open import Target
-from pageinspect.target.symbols.cache import Answers, load_answers
+from pageinspect.target.symbols.cache import SymbolCache, load_cache
 from pageinspect.vm import cache, crash_dump, proc_snapshot, qemu, tools
 from pageinspect.vm.core_file import folder_of_kdump
 from pageinspect.vm.debian import Archive
@@ -187,11 +187,11 @@ def test_a_cache_that_another_user_can_change_is_not_used(
     assert str(home / "answers") in caught.value.message.partition("is not used")[2]
     assert loosen is give or f"chmod go-w {home / 'answers'}," in caught.value.hint
     (home / "answers/build-0.1.0-1.json").write_text("{}")
-    kept = load_answers("build")
+    kept = load_cache("build")
     kept.learn(kept.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (kept, kept))
     with contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target, None))
+        ends.push(partial(save_symbol_caches, target, None))
     assert [path.name for path in (home / "answers").iterdir()] == ["build-0.1.0-1.json"]
     said = capsys.readouterr().err
     assert said.startswith("pageinspect: ")
@@ -209,7 +209,7 @@ def test_a_cache_below_the_folder_of_another_user_is_not_used(
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(home))
     with pytest.raises(PageInspectError, match="belongs to another user"):
         cache.folder("things")
-    assert load_answers("build").refused
+    assert load_cache("build").refused
     assert not list(theirs.glob("cache/*"))
 
 
@@ -231,7 +231,7 @@ def test_answers_as_a_link_delete_nothing(home: Path, tmp_path: Path) -> None:
     for number in range(70):
         (elsewhere / f"{number}.json").write_text("{}")
     plant(home / "answers", elsewhere)
-    kept = load_answers("build")
+    kept = load_cache("build")
     kept.learn(kept.types, "4 page", [7])
     kept.save()
     assert len(list(elsewhere.iterdir())) == 70
@@ -243,10 +243,10 @@ def test_a_user_other_than_root_has_a_cache_too(
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(theirs / "home/cache"))
 
     def use() -> None:
-        kept = load_answers("build")
+        kept = load_cache("build")
         kept.learn(kept.types, "4 page", [7])
         kept.save()
-        assert load_answers("build").types == {"4 page": [7]}
+        assert load_cache("build").types == {"4 page": [7]}
         with cache.locked(cache.folder("things") / "thing"):
             pass
 
@@ -260,10 +260,10 @@ def test_the_link_of_root_to_a_cache_is_followed(
 ) -> None:
     (place / "cache").symlink_to(tmp_path)
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(place / "cache"))
-    kept = load_answers("build")
+    kept = load_cache("build")
     kept.learn(kept.types, "4 page", [7])
     kept.save()
-    assert load_answers("build").types == {"4 page": [7]}
+    assert load_cache("build").types == {"4 page": [7]}
     (written,) = (tmp_path / "answers").iterdir()
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
 
@@ -292,12 +292,12 @@ def test_nothing_is_kept_of_a_core_that_another_user_may_change(home: Path, shar
     def kept(mode: int, owner: int) -> dict[str, list[int]]:
         core.chmod(mode)
         os.chown(core, owner, owner)
-        learnt: Answers = load_answers(f"{owner}{mode}")
+        learnt: SymbolCache = load_cache(f"{owner}{mode}")
         learnt.learn(learnt.types, "4 page", [7])
         target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (learnt,))
         with contextlib.ExitStack() as ends:
-            ends.push(partial(keep_answers, target, core))
-        return load_answers(f"{owner}{mode}").types
+            ends.push(partial(save_symbol_caches, target, core))
+        return load_cache(f"{owner}{mode}").types
 
     assert kept(0o644, 0)
     assert not kept(0o666, 0)
@@ -311,10 +311,10 @@ def test_nothing_is_kept_of_a_core_that_another_user_may_replace(
     for folder in (theirs, shared, tmp_path):
         (folder / "core").touch()
     plant(theirs / "link", tmp_path / "core")
-    assert not only_ours(theirs / "core")
-    assert not only_ours(theirs / "link")
-    assert only_ours(shared / "core")
-    assert only_ours(tmp_path / "core")
+    assert not is_trusted(theirs / "core")
+    assert not is_trusted(theirs / "link")
+    assert is_trusted(shared / "core")
+    assert is_trusted(tmp_path / "core")
 
 
 def test_a_socket_is_not_removed_through_the_link_of_another_user(
@@ -351,7 +351,7 @@ def test_modes_of_all_that_is_written(
             stream.write("text")
         Guest.dump(fake_guest(), out / "elf", mode=mode)
         folder = crash(out / "kdump", tmp_path, monkeypatch, **({"mode": mode} if mode else {}))
-        kept = load_answers("build")
+        kept = load_cache("build")
         kept.learn(kept.types, "4 page", [7])
         kept.save()
     finally:

@@ -101,7 +101,7 @@ def test_a_fifo_that_another_user_makes_meanwhile_is_not_waited_for(theirs: Path
     with place_of(theirs / "ours") as place:
         as_other((theirs / "ours").unlink)
         as_other(partial(os.mkfifo, theirs / "ours"))
-        with pytest.raises(PageInspectError, match=f"^{theirs}/ours was put there by another user"):
+        with pytest.raises(PageInspectError, match=f"^{theirs}/ours was created by another user"):
             place.open_in_place(flags)
 
 

@@ -41,7 +41,7 @@ class Mapped:
         part = slice(first - START, first - START + n)
         return self._prog.words[part] if self._prog.there[part].all() else None
 
-    def give_back(self) -> None:
+    def drop_cached_pages(self) -> None:
         pass
 
 

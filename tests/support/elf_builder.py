@@ -4,7 +4,7 @@ import struct
 import subprocess
 import sys
 
-from pageinspect.target.core_formats.limits import MOST_VMCOREINFO
+from pageinspect.target.core_formats.limits import MAX_VMCOREINFO
 
 VMCOREINFO = b"""OSRELEASE=6.12.0
 PAGESIZE=4096
@@ -15,7 +15,7 @@ NUMBER(VA_BITS)=48
 NUMBER(TCR_EL1_T1SZ)=0x10
 NUMBER(kimage_voffset)=0xffff800070000000
 """
-LONG_VMCOREINFO = b"OSRELEASE=6.12.0\nPAGESIZE=4096\n" + b"X=1\n" * (MOST_VMCOREINFO // 4)
+LONG_VMCOREINFO = b"OSRELEASE=6.12.0\nPAGESIZE=4096\n" + b"X=1\n" * (MAX_VMCOREINFO // 4)
 """Longer than it may be."""
 X86_64, I386, AARCH64 = 62, 3, 183
 CORE = 4

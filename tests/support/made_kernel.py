@@ -9,7 +9,7 @@ from drgn import Architecture, FindObjectFlags, Object, Platform, Program, sizeo
 from elf_builder import X86_64, note
 
 from pageinspect.target.symbols import attach_btf
-from pageinspect.target.symbols.cache import Answers
+from pageinspect.target.symbols.cache import SymbolCache
 
 IMAGE = 0xFFFFFFFF81000000
 TABLES, BTF, BANNER = 0x10000, 0x40000, 0x8000
@@ -89,7 +89,7 @@ class Kernel:
         )
         return prog
 
-    def attach(self) -> tuple[Program, tuple[Answers, ...]]:
+    def attach(self) -> tuple[Program, tuple[SymbolCache, ...]]:
         """Return a Program that has asked what a command would, and what is to be saved."""
         prog, answers = self.ask()
         assert sizeof(prog.type("struct mem_section")) == 16
@@ -97,7 +97,7 @@ class Kernel:
         assert prog["mem_section"].address_ == IMAGE + self.kaslr + self.symbols["mem_section"]
         return prog, answers
 
-    def ask(self) -> tuple[Program, tuple[Answers, ...]]:
+    def ask(self) -> tuple[Program, tuple[SymbolCache, ...]]:
         """Do so, whatever the answers are."""
         info = self.info()
         text = "".join(f"{key}={value}\n" for key, value in info.items()).encode()

@@ -59,7 +59,7 @@ def say(what: bytes) -> Callable[[socket.socket], object]:
 
 
 # On a slow machine time is over first.
-ENDLESS = "it said more than 1 MiB|it took too long"
+ENDLESS = "it sent more than 1 MiB|it took too long"
 TALKS = {
     "an event now and then": (drip(b'{"event": "RESUME"}\n'), "it took too long"),
     "a blank now and then": (drip(b"\n"), "it took too long"),

@@ -30,7 +30,7 @@ from pageinspect.cli.main import main
 from pageinspect.inspector.inspector import Inspector, inspect
 from pageinspect.layout import build_layout
 from pageinspect.target.open import open_target
-from pageinspect.target.symbols.sources import Given
+from pageinspect.target.symbols.sources import SymbolOptions
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
@@ -182,7 +182,7 @@ def test_dwarf_and_btf_export_the_same(core: Core, tmp_path: Path) -> None:
 
 
 def test_vmcoreinfo_alone_gives_the_same_or_less(core: Core, from_btf: Inspector) -> None:
-    reduced = inspect(open_target(core.path, Given(only="vmcoreinfo")))
+    reduced = inspect(open_target(core.path, SymbolOptions(only="vmcoreinfo")))
     assert reduced.memory_map.spanned == from_btf.memory_map.spanned
     assert reduced.layout.vmemmap == from_btf.layout.vmemmap
     seen = set()

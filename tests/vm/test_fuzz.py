@@ -67,15 +67,15 @@ def test_the_forms_that_are_damaged_read_alike(small_core: Path, tmp_path: Path)
         (
             "same_roots",
             ["summary"],
-            "parts of this kernel's mem_section are in one and the same place",
+            "several parts of this kernel's mem_section have the same address",
         ),
         (
             "too_many_sections",
             ["summary"],
-            "memory sections, and a core of this length has room for",
+            "memory sections, but a core of this size has room for",
         ),
         ("highest_section", ["list"], "claims a memory section number 0x8000000000000000"),
-        ("max_pfn", ["export", "--kpageflags", "/dev/null"], "max_pfn makes no sense: 0x400000000"),
+        ("max_pfn", ["export", "--kpageflags", "/dev/null"], "max_pfn is invalid: 0x400000000"),
     ],
 )
 def test_an_impossible_amount_in_a_header_is_a_one_line_error(

@@ -348,7 +348,7 @@ def test_a_kdump_that_is_cut_off(dumped: Dumped, jobs: int, tmp_path: Path) -> N
         core.write_bytes(content[:length])
         status, answer, error = asked(core, "summary", "--by", "use", "-j", jobs)
         assert status == 3, error
-        assert "is cut off: it lacks the contents of 1 page of memory" in error
+        assert "is cut off: the contents of 1 page of memory are missing" in error
         assert answer["coverage"]["unreadable"] == len(LOST)
         (note,) = answer["kernel"]["notes"]
         assert note in error

@@ -83,7 +83,7 @@ def test_without_root_one_line_and_a_hint(guest: Guest) -> None:
     assert done.status == 1
     lines = done.stderr.decode().splitlines()
     assert len(lines) == 2
-    assert "takes root" in lines[0]
+    assert "needs root" in lines[0]
     assert "sudo" in lines[1]
 
 

@@ -303,7 +303,7 @@ class _Page:
         if self.layout.zone_field is not None:
             number = int(pages.zone[i])
             name = pages.memory_map.zone_name(number)
-            what = pages.memory_map.no_zone(number)
+            what = pages.memory_map.explain_zone_number(number)
             shift = self.layout.zone_field.shift
             text = f"{name}: {what}" if what else name
             facts.append(Fact("zone", name, text, word, rule.format(shift)))

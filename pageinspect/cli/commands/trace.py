@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...errors import Exit, PageInspectError, UsageError, no_such_name
 from ...host.terminal import say
 from ..arguments import seconds
-from ..options import add_output_arguments, keep_answers
+from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
 from ..trace_output import Output, Watch, is_redrawn, open_stream, to_reader
@@ -147,18 +147,18 @@ def _announce(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trace and report."""
-    from ...host.startup import start_small
-    from ...model.range_text import check_forms
+    from ...host.startup import configure_libraries
+    from ...model.range_text import check_syntax
     from ...trace.find_bcc import find_bcc, load_bcc, preload
 
     check_together(args)
     check_command(args.command)
     check_command(args.exec or [])
-    check_forms(args.pfn)
+    check_syntax(args.pfn)
     check_output(args.output, args.mode)
     package = find_bcc()
     preload()
-    start_small()
+    configure_libraries()
 
     from ...layout import build_layout
     from ...layout.from_types import zone_names
@@ -166,15 +166,15 @@ def run(args: argparse.Namespace) -> int:
     from ...report.trace import TraceReport
     from ...report.trace_subject import TraceSubject
     from ...target.open import open_target
-    from ...target.symbols.sources import Given
+    from ...target.symbols.sources import SymbolOptions
     from ...trace.program import PageFreeProgram
     from ...trace.session import Session
     from ...trace.stacks import Stacks
     from ...trace.symbolizer import Symbolizer
 
     # What VMCOREINFO alone tells is too little to trace with.
-    target = open_target(given=Given(only="btf"))
-    args.ends.push(partial(keep_answers, target, None))
+    target = open_target(options=SymbolOptions(only="btf"))
+    args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
     say("compiling the BPF program; tracing has not begun")

@@ -1,7 +1,4 @@
-"""Copies of cores that drgn does not take as they are, as files without a name.
-
-The core itself is not ours to change.
-"""
+"""Temporary copies of cores that drgn refuses to open. The core itself is never changed."""
 
 import contextlib
 import shutil
@@ -20,30 +17,33 @@ from . import flattened
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy, and which of its bytes the core had: all of them with `is_whole`."""
+    """A temporary copy of a core."""
 
     file: IO[bytes]
     written: list[Range]
+    """(start, end) bytes of the copy that came from the core."""
     is_whole: bool
+    """Whether the core had all bytes."""
 
     def cut_at_hole(self) -> None:
-        """Cut it where the core first lacks something."""
+        """Truncate the copy at the first byte that the core lacks."""
         pieces = merge(self.written)
         self.file.truncate(pieces[0][1] if pieces and pieces[0][0] == 0 else 0)
 
 
 @contextlib.contextmanager
-def copied(path: Path, file: IO[bytes], what: str, *, is_flat: bool) -> Iterator[Copy]:
-    """Give a copy of a core, out of its flattened form with `is_flat`, as far as that goes.
+def temporary_copy(path: Path, file: IO[bytes], what: str, *, is_flat: bool) -> Iterator[Copy]:
+    """Give a copy of a core; with `is_flat` it is rearranged, up to where the file is cut off.
 
-    `what` says why there must be one. Raises FlattenedError, and PageInspectError without room.
+    `what` is the reason for the copy, used in errors. Raises FlattenedError, and PageInspectError
+    when there is no room.
     """
     where = tempfile.gettempdir()
     size = path.stat().st_size
     advice = "set TMPDIR to a folder with room, or dump in another form (ELF)"
     if shutil.disk_usage(where).free < size:
         raise PageInspectError(
-            f"{path} {what}, and {where} no room for a copy that is complete", advice
+            f"{path} {what}, and {where} has no room for a complete copy", advice
         )
     try:
         with tempfile.TemporaryFile() as copy:

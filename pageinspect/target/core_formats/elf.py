@@ -1,4 +1,4 @@
-"""The headers of ELF cores of 64-bit little-endian kernels: segments, notes, length."""
+"""Reads the headers of ELF cores of 64-bit little-endian kernels: segments and notes."""
 
 import itertools
 import struct
@@ -26,7 +26,7 @@ MACHINES = {
     243: "riscv",
     258: "loongarch",
 }
-"""Names of e_machine."""
+"""Architecture names by e_machine."""
 
 _WIDE_AND_LITTLE = b"\x7fELF\x02\x01"
 _SEGMENT = np.dtype([*zip(ProgramHeader._fields, ["<u4"] * 2 + ["<u8"] * 6, strict=True)])
@@ -34,16 +34,16 @@ _SECTION_BYTES = 64
 _SH_INFO = 44
 _MANY = 0xFFFF
 _INCOMPLETE = 1
-"""In e_flags, by makedumpfile: DUMP_ELF_INCOMPLETE."""
-_MOST_SEGMENTS = 1 << 22
-_MOST_AT_ONCE = 256 << 20
+"""DUMP_ELF_INCOMPLETE, a bit of e_flags that makedumpfile sets."""
+_MAX_SEGMENTS = 1 << 22
+_MAX_AT_ONCE = 256 << 20
 _NOTE_HEADER = struct.Struct("<III")
 _BEYOND = np.uint64(1 << 52)
-"""More than any physical address: -1 stands for none."""
+"""Above every physical address. Segments without one have -1."""
 
 
 class ElfError(ValueError):
-    """Headers that are cut off, or make no sense."""
+    """Headers that are cut off or invalid."""
 
 
 class CutOffError(ElfError):
@@ -52,7 +52,7 @@ class CutOffError(ElfError):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Bytes of memory that the file holds: `size` from the physical address `start`."""
+    """Memory present in the file: `size` bytes from physical address `start`, at file `offset`."""
 
     start: int
     size: int
@@ -61,30 +61,31 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What the headers of an ELF core say."""
+    """The headers of an ELF core."""
 
     segments: npt.NDArray[np.void]
-    """Of memory, in the order of the file: type, offset, virtual, physical, held, size."""
+    """The PT_LOAD program headers in file order, (n,) of the fields of ProgramHeader."""
     notes: bytes
+    """The contents of all PT_NOTE segments, concatenated."""
     is_whole: bool = True
-    """False for what makedumpfile marks as incomplete, because it had no more room."""
+    """False where makedumpfile marked the core as incomplete because it ran out of room."""
 
     @property
     def end(self) -> int:
-        """The least length of a file that has all of it."""
+        """The length in bytes that a complete file has at least."""
         held = self.segments[self.segments["held"] > 0]
-        # As Python's integers, which do not wrap.
+        # Python integers do not wrap.
         ends = held["offset"].astype(object) + held["held"].astype(object)
         return max(ends.tolist(), default=0)
 
     @property
-    def of_machine(self) -> bool:
-        """Whether it has a machine's memory: that of a process has virtual addresses alone."""
+    def is_machine_memory(self) -> bool:
+        """Whether this is a machine's memory: a core of a process has no physical addresses."""
         return bool(self.segments["physical"].any() or not self.segments["virtual"].any())
 
     @property
-    def hides(self) -> bool:
-        """Whether what one segment leaves out is in another, which drgn may not find then."""
+    def has_hidden_bytes(self) -> bool:
+        """Whether one segment has bytes that another one omits: drgn may not find these bytes."""
         physical = self.segments[self.segments["physical"] < _BEYOND]
         empty, full = (
             physical[physical["held"] < physical["size"]],
@@ -92,14 +93,15 @@ class Headers:
         )
         if not len(empty) or not len(full):
             return False
-        # For each, the full ones that begin before its end, and the end of the longest of them.
+        # For each segment with omitted bytes: how many full ones begin before its end, and the
+        # highest end among these.
         before = np.searchsorted(full["physical"], empty["physical"] + empty["size"])
         ends = np.maximum.accumulate(full["physical"] + full["held"])
         starts = empty["physical"] + empty["held"]
         return bool(((before > 0) & (ends[before - 1] > starts)).any())
 
     def held(self, length: int) -> list[Segment]:
-        """Return what a file of `length` bytes has of the segments, where it has any of them."""
+        """Return the parts of the segments that are present in a file of `length` bytes."""
         rows = self.segments[self.segments["physical"] < _BEYOND]
         rows = rows[(rows["offset"] < length) & (rows["held"] > 0)]
         sizes = np.minimum(rows["held"], np.uint64(length) - rows["offset"])
@@ -108,7 +110,7 @@ class Headers:
 
 
 def identify(start: bytes) -> tuple[int, int] | None:
-    """Return e_type and e_machine of an ELF file by its first bytes, None for others."""
+    """Return e_type and e_machine from the first bytes of an ELF file; None for other files."""
     if not start.startswith(MAGIC) or len(start) < 20:
         return None
     kind, machine = struct.unpack_from(">HH" if start[5] == 2 else "<HH", start, 16)
@@ -116,7 +118,7 @@ def identify(start: bytes) -> tuple[int, int] | None:
 
 
 def read_headers(file: IO[bytes]) -> Headers | None:
-    """Return the headers of a core of x86_64, None for other files. Raises ElfError."""
+    """Return the headers of an x86_64 core; None for other files. Raises ElfError."""
     file.seek(0)
     start = file.read(HEADER.size)
     if not start.startswith(_WIDE_AND_LITTLE) or identify(start) != (CORE, X86_64):
@@ -125,16 +127,16 @@ def read_headers(file: IO[bytes]) -> Headers | None:
         raise CutOffError("is cut off in its headers")
     _, _, _, _, _, offset, sections, flags, _, width, count, *_ = HEADER.unpack(start)
     if count == _MANY:
-        # Then the first section, which is none, has their number.
+        # PN_XNUM: sh_info of the first section header has the number.
         section = _at(file, sections, _SECTION_BYTES)
         (count,) = struct.unpack_from("<I", section, _SH_INFO)
-    if width != _SEGMENT.itemsize or count > _MOST_SEGMENTS:
+    if width != _SEGMENT.itemsize or count > _MAX_SEGMENTS:
         raise ElfError("has a header that makes no sense")
     table = np.frombuffer(_at(file, offset, count * width), _SEGMENT)
-    of_notes = table[table["type"] == NOTE]
-    if problem := excess(0, sum(of_notes["held"].tolist())):
+    note_rows = table[table["type"] == NOTE]
+    if problem := excess(0, sum(note_rows["held"].tolist())):
         raise ElfError(problem)
-    data = b"".join(_at(file, int(row["offset"]), int(row["held"])) for row in of_notes)
+    data = b"".join(_at(file, int(row["offset"]), int(row["held"])) for row in note_rows)
     longest = max((len(text) for name, _, text in notes(data) if name == b"VMCOREINFO"), default=0)
     if problem := excess(longest, 0):
         raise ElfError(problem)
@@ -142,7 +144,7 @@ def read_headers(file: IO[bytes]) -> Headers | None:
 
 
 def _at(file: IO[bytes], offset: int, size: int) -> bytes:
-    if size > _MOST_AT_ONCE or offset >= 1 << 63:
+    if size > _MAX_AT_ONCE or offset >= 1 << 63:
         raise ElfError("has a header that makes no sense")
     file.seek(offset)
     data = file.read(size)
@@ -152,7 +154,7 @@ def _at(file: IO[bytes], offset: int, size: int) -> bytes:
 
 
 def held_segments(file: IO[bytes]) -> list[Segment]:
-    """Return the segments of an ELF core of x86_64, cut to what the file has; [] for others."""
+    """Return the parts of an x86_64 ELF core's segments that the file has; [] for other files."""
     try:
         headers = read_headers(file)
     except ElfError:
@@ -161,13 +163,13 @@ def held_segments(file: IO[bytes]) -> list[Segment]:
 
 
 def overlap(segments: list[Segment]) -> bool:
-    """Return whether some memory is in more than one of them."""
+    """Return whether any two segments overlap."""
     ranges = sorted((segment.start, segment.start + segment.size) for segment in segments)
     return any(end > start for (_, end), (start, _) in itertools.pairwise(ranges))
 
 
 def notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """Yield the name, type and content of each note."""
+    """Yield (name, type, content) of each note."""
     at = 0
     while at + _NOTE_HEADER.size <= len(data):
         name_size, size, kind = _NOTE_HEADER.unpack_from(data, at)

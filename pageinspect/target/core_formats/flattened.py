@@ -1,8 +1,8 @@
-"""makedumpfile's flattened form: a dump as a stream of pieces, each with its place.
+"""makedumpfile's flattened format: a dump as a stream of pieces, each with its offset in the dump.
 
-It starts with a block of 4096 bytes: a signature, and a type and version. Each piece is a
-big-endian offset and size and then its bytes; both are -1 at the end. A later piece may overwrite
-an earlier one.
+The stream starts with a block of 4096 bytes: signature, type and version. Each piece is a
+big-endian offset and size, followed by its bytes. An offset and size of -1 mark the end. A later
+piece may overwrite an earlier one.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ _START = 4096
 _END_MARK = struct.pack(">qq", -1, -1)
 _PIECE = struct.Struct(">qq")
 _END = -1
-_MOST_AT_ONCE = 1 << 20
+_MAX_AT_ONCE = 1 << 20
 _FIRST = 8
 _BLOCK = 4096
 _SLACK = 64 << 20
-_MOST_SPREAD = 1024
-"""Times of what was given so far that a piece may be behind the start."""
+_MAX_SPREAD = 1024
+"""A piece may end at most this many times the bytes received so far from the start."""
 
 
 class FlattenedError(ValueError):
-    """What is no flattened dump, or one that makes no sense."""
+    """A file that is not a flattened dump, or an invalid one."""
 
 
 class CutOffError(FlattenedError):
@@ -36,7 +36,7 @@ class CutOffError(FlattenedError):
 
 
 def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, bytes) as they follow each other, large ones in parts.
+    """Yield (offset, bytes) in stream order, large pieces in parts.
 
     Raises FlattenedError.
     """
@@ -50,9 +50,9 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         if offset == size == _END:
             return
         if offset < 0 or size <= 0:
-            raise FlattenedError("has a piece without a place")
+            raise FlattenedError("has a piece with an invalid offset or size")
         while size:
-            data = source.read(min(size, _MOST_AT_ONCE))
+            data = source.read(min(size, _MAX_AT_ONCE))
             if not data:
                 raise CutOffError("is cut off")
             yield offset, data
@@ -60,10 +60,10 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def start(source: IO[bytes], size: int) -> bytes:
-    """Return the first `size` bytes of the dump, as far as its first pieces have them.
+    """Return the first `size` bytes of the dump, taken from the first pieces of the stream.
 
-    Its header comes first. What they do not have is zeros. Raises CutOffError where they have
-    nothing.
+    The header of the dump is among these pieces. Bytes in none of them are zero. Raises CutOffError
+    when none of them has any of these bytes.
     """
     content, any_ = bytearray(size), False
     with contextlib.suppress(FlattenedError):
@@ -78,17 +78,18 @@ def start(source: IO[bytes], size: int) -> bytes:
 
 
 def ends(source: IO[bytes]) -> bool:
-    """Return whether the file ends as a flattened dump that is whole."""
+    """Return whether the file ends with the end mark of a flattened dump."""
     size = source.seek(0, 2)
     source.seek(max(size - len(_END_MARK), 0))
     return source.read() == _END_MARK
 
 
 def _bounded(parts: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Yield the parts; raise FlattenedError where they take much more room than they have bytes.
+    """Yield the parts; raise FlattenedError if they need far more disk space than their bytes.
 
-    A disk has room by blocks: a byte here and there would take thousands. makedumpfile and QEMU
-    write 16 KiB and more at once, and leave no long holes.
+    Disk space is allocated in blocks, so a hostile file of scattered single bytes would need
+    thousands of times its size. makedumpfile and QEMU write pieces of 16 KiB or more, without long
+    holes.
     """
     given = blocks = last = 0
     for offset, data in parts:
@@ -96,17 +97,18 @@ def _bounded(parts: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
         given += len(data)
         blocks += (end - 1) // _BLOCK + 1 - first - (blocks > 0 and first == last)
         last = (end - 1) // _BLOCK
-        if blocks * _BLOCK > 2 * given + _SLACK or end > _MOST_SPREAD * (given + _SLACK):
-            raise FlattenedError("has pieces that are scattered over more room than they fill")
+        if blocks * _BLOCK > 2 * given + _SLACK or end > _MAX_SPREAD * (given + _SLACK):
+            raise FlattenedError("has pieces that are scattered over far more space than they fill")
         yield offset, data
 
 
 def rearrange(
     source: IO[bytes], target: IO[bytes], written: list[tuple[int, int]] | None = None
 ) -> None:
-    """Write the dump that a flattened one stands for, as makedumpfile -R does.
+    """Write the rearranged dump to `target`, as makedumpfile -R does.
 
-    What is written goes to `written` as (start, end). Raises FlattenedError and OSError.
+    Appends the (start, end) bytes that were written to `written`. Raises FlattenedError and
+    OSError.
     """
     for offset, data in paced(_bounded(pieces(source))):
         if target.tell() != offset:

@@ -1,9 +1,9 @@
-"""Files that people give as a core: how each kind begins, what it is, and what to do."""
+"""Recognizes files that are not kernel cores, by their first bytes, with advice for each kind."""
 
 from ...model import arch
 from . import elf, kdump
 
-_DUMP = "take the dump anew as a kernel core: virsh dump --memory-only GUEST CORE"
+_DUMP = "take the dump again as a kernel core: virsh dump --memory-only GUEST CORE"
 _CONVERT = "dump the running guest as a kernel core (QEMU's dump-guest-memory), or take a kdump"
 _UNPACK = "unpack it first"
 
@@ -87,10 +87,10 @@ MAGICS: tuple[tuple[int, bytes, str, str], ...] = (
     (4086, b"SWAPSPACE2", "is a swap area", "name the core itself"),
     (0, b"\xcf\xfa\xed\xfe", "is a Mach-O file", "pageinspect reads memory of Linux kernels"),
 )
-"""(offset, bytes there, what the file is, what to do)."""
+"""(offset, bytes at this offset, what the file is, hint)."""
 
-ENOUGH = 8192
-"""Bytes from the start that explain() looks at."""
+HEADER_BYTES = 8192
+"""Bytes from the start of the file that explain() examines."""
 
 _KINDS = {1: "an object file or a module", 2: "a program or a vmlinux", 3: "a program or a library"}
 _KERNEL = "give a kernel core: ELF with VMCOREINFO (pageinspect vm dump) or kdump (makedumpfile)"
@@ -99,16 +99,16 @@ _BOOT_MAGIC_AT = 514
 
 
 def explain(start: bytes) -> tuple[str, str] | None:
-    """Return what a file is that is no core, and a hint; None for what may be one.
+    """Return what kind of file this is, and a hint, if it is not a core; None if it may be one.
 
-    `start` are its first bytes, ENOUGH of them or all.
+    `start` are its first HEADER_BYTES bytes, or all of a shorter file.
     """
     if not start:
         return "is empty", "was the disk full when the core was copied?"
     if not start.strip(b"\0"):
         return (
             "begins with zeros",
-            "was it not written to its end? raw memory has no headers: " + _DUMP,
+            "was it written completely? raw memory has no headers: " + _DUMP,
         )
     for offset, magic, what, hint in MAGICS:
         if start[offset : offset + len(magic)] == magic:

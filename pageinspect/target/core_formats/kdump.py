@@ -1,7 +1,7 @@
-"""The header of a compressed kdump (makedumpfile, QEMU) of a 64-bit x86 kernel.
+"""Reads the headers of a compressed kdump (makedumpfile, QEMU) of a 64-bit x86 kernel.
 
-Block 0 is struct disk_dump_header: a signature, a version, struct new_utsname, sizes. The next is
-struct kdump_sub_header: phys_base, dump level, whether the dump is split, where VMCOREINFO is.
+Block 0 is struct disk_dump_header: signature, version, struct new_utsname, sizes. Block 1 is struct
+kdump_sub_header: phys_base, dump level, whether the dump is split, the location of VMCOREINFO.
 """
 
 import re
@@ -19,8 +19,8 @@ from ...model.arch import PAGE_SIZE
 from ...model.ranges import Range, merge
 from .limits import excess
 
-ENOUGH = 8192
-"""Bytes from the start that parse() looks at."""
+HEADER_BYTES = 8192
+"""Bytes from the start of the file that parse() examines."""
 
 _SIGNATURE = b"KDUMP   "
 _NAME_BYTES = 65
@@ -28,28 +28,28 @@ _NAMES = {
     name: 12 + index * _NAME_BYTES
     for index, name in enumerate(("sysname", "nodename", "release", "version", "machine"))
 }
-"""Where each starts."""
+"""The members of struct new_utsname, with their byte offsets in the header."""
 _SIZES = struct.Struct("<IiiII")
 _SIZES_AT = 424
 _INCOMPLETE = 8
-"""In the status: makedumpfile ran out of room before it had written all pages."""
+"""DUMP_DH_COMPRESSED_INCOMPLETE, a bit of the status: makedumpfile ran out of room."""
 _SUB_HEADER = struct.Struct("<qiiQQQQ")
 _NOTE_SIZES = struct.Struct("<40xQ8xQ8xQ")
-"""In the sub header: of VMCOREINFO, of all notes, of what was erased."""
-_MOST_PFN_AT = 96
-"""In the sub header, from version 6 on."""
+"""Sizes in the sub header: of VMCOREINFO, of all notes, of the list of erased data."""
+_MAX_PFN_AT = 96
+"""Offset of max_mapnr_64 in the sub header, from header version 6 on."""
 _DESCRIPTOR = np.dtype(
     [("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")]
 )
 _BITMAP_PIECE = 1 << 17
-"""Bytes of the bitmap that are looked at together: a million pages."""
+"""Bytes of the bitmap that are processed at once: a million pages."""
 _SHARED = 1 << 16
-"""Bytes at the beginning of the pages' contents in which that of all zero pages lies."""
+"""The shared contents of all zero pages are within this many bytes from the start of the data."""
 
-_MOST_RUNS = 1 << 20
-"""Of absent pages: they are kept as Python's integers."""
+_MAX_RUNS = 1 << 20
+"""The largest number of runs of absent pages: they are kept as Python integers."""
 _BEYOND = 1 << 62
-"""More than any offset in a file."""
+"""Above every offset in a file."""
 
 Offsets = npt.NDArray[np.int64]
 
@@ -60,63 +60,63 @@ class KdumpError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header says."""
+    """The fields of a kdump header."""
 
     names: dict[str, bytes]
-    """struct new_utsname, as far as libkdumpfile wants it filled."""
+    """The members of struct new_utsname that libkdumpfile requires."""
     is_part: bool
-    """Whether it is a part of a split dump."""
+    """Whether this is one part of a split dump."""
     vmcoreinfo: tuple[int, int] | None
-    """Where VMCOREINFO is: offset and size in bytes."""
+    """File offset and size of VMCOREINFO in bytes; None without it."""
     is_whole: bool
-    """Whether makedumpfile says that it wrote all of it."""
+    """Whether makedumpfile wrote the complete dump, by its status."""
     bitmap: tuple[int, int]
-    """Where the bits of the pages in the dump are: offset and size in bytes."""
+    """File offset and size in bytes of the bitmap of dumped pages."""
     descriptors: int
-    """Where the pages' descriptors begin."""
+    """File offset of the page descriptors."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether drgn learns the architecture from it: libkdumpfile takes all names or none."""
+        """Whether all names are set: libkdumpfile takes the architecture from all or none."""
         return all(self.names.values())
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
-    """The bytes of a dump that a file has: sorted disjoint places, `ends` exclusive."""
+class PresentBytes:
+    """The byte ranges of a dump that are present in a file: sorted, disjoint, `ends` exclusive."""
 
     starts: Offsets
     ends: Offsets
 
     def has(self, offsets: Offsets, sizes: Offsets | int) -> npt.NDArray[np.bool_]:
-        """Return whether all `sizes` bytes from each of `offsets` are there."""
+        """Return whether all `sizes` bytes from each of `offsets` are present, (n,) bool."""
         if not len(self.starts):
             return np.zeros(len(offsets), np.bool_)
         which = np.searchsorted(self.starts, offsets, "right") - 1
         return (which >= 0) & (offsets + sizes <= self.ends[which])
 
 
-def present(pieces: list[Range]) -> Present:
-    """Return what a file has of which (start, end) were written, in any order."""
+def present_bytes(pieces: list[Range]) -> PresentBytes:
+    """Return the byte ranges of a file with these (start, end) pieces, in any order."""
     places = np.array(merge(pieces), np.int64).reshape(-1, 2)
-    return Present(places[:, 0], places[:, 1])
+    return PresentBytes(places[:, 0], places[:, 1])
 
 
 def machine(start: bytes) -> str | None:
-    """Return the machine that a kdump says it is of, by its first bytes; None for no kdump.
+    """Return the machine name in the header of a kdump; None if the file is not a kdump.
 
     Raises KdumpError.
     """
     if not start.startswith(_SIGNATURE):
         return None
-    if len(start) < ENOUGH:
+    if len(start) < HEADER_BYTES:
         raise KdumpError("is cut off in its headers")
     at = _NAMES["machine"]
     return start[at : at + _NAME_BYTES].partition(b"\0")[0].decode("ascii", "replace")
 
 
 def parse(start: bytes) -> Header | None:
-    """Return the header at the start of a dump, None when it is none of an x86_64 kernel.
+    """Return the header at the start of a file; None if it is not a kdump of an x86_64 kernel.
 
     Raises KdumpError.
     """
@@ -131,10 +131,10 @@ def parse(start: bytes) -> Header | None:
     _, _, split, _, _, offset, size = _SUB_HEADER.unpack_from(start, block_size)
     vmcoreinfo = (offset, size) if size else None
     if struct.unpack_from("<i", start, len(_SIGNATURE))[0] >= 6:
-        (pfns,) = struct.unpack_from("<Q", start, block_size + _MOST_PFN_AT)
+        (pfns,) = struct.unpack_from("<Q", start, block_size + _MAX_PFN_AT)
     at, length = (1 + sub_blocks) * block_size, bitmap_blocks * block_size
     descriptors = at + length
-    # The first half says which pages the machine has, the second which the dump has.
+    # With two bitmaps, the first one marks pages of the machine and the second one dumped pages.
     if pfns <= length * 8 // 2:
         length = bitmap_blocks // 2 * block_size
         at += length
@@ -149,12 +149,12 @@ def _note_sizes(start: bytes, at: int) -> tuple[int, int]:
 
 
 def is_cut_off(core: IO[bytes], header: Header, size: int) -> bool:
-    """Return whether a dump's file of `size` bytes is too short for the pages it should have.
+    """Return whether a file of `size` bytes is too short for the pages it should contain.
 
-    Raises KdumpError. Only the last descriptors are looked at, as pages follow each other in
-    the file as they do in memory; those of zeros are all one.
+    Only the last descriptors are read, because pages have the same order in the file as in memory;
+    all zero pages share one place. Raises KdumpError.
     """
-    bitmap = _bitmap(core, header, present([(0, size)]))
+    bitmap = _bitmap(core, header, present_bytes([(0, size)]))
     count = sum(int(np.unpackbits(piece).sum()) for _, piece in bitmap)
     data = header.descriptors + count * _DESCRIPTOR.itemsize
     if count and data > size:
@@ -172,10 +172,10 @@ def is_cut_off(core: IO[bytes], header: Header, size: int) -> bool:
     return False
 
 
-def absent(core: IO[bytes], header: Header, there: Present) -> list[Range]:
-    """Return the (first, end) pfns of the pages whose contents are not all in the file.
+def absent(core: IO[bytes], header: Header, there: PresentBytes) -> list[Range]:
+    """Return the (first, end) pfns of dumped pages whose contents are not complete in the file.
 
-    Of the pages that the dump should have. Raises KdumpError.
+    Raises KdumpError.
     """
     runs, start = [np.empty((0, 2), np.int64)], 0
     for first, piece in paced(_bitmap(core, header, there)):
@@ -194,12 +194,12 @@ def absent(core: IO[bytes], header: Header, there: Present) -> list[Range]:
 
 
 def _fewer(runs: Offsets) -> Offsets:
-    """Return sorted (first, end) rows with the smallest gaps closed until there are not too many.
+    """Return sorted (first, end) rows; the smallest gaps are closed until _MAX_RUNS rows are left.
 
-    What lies between two pages that were cut off is zeros, which all have one place in the file.
+    Pages in these gaps are zero pages: all of them share one place in the file.
     """
     gap = 1
-    while len(runs) > _MOST_RUNS:
+    while len(runs) > _MAX_RUNS:
         gap *= 2
         apart = np.flatnonzero(runs[1:, 0] - runs[:-1, 1] > gap)
         firsts = runs[np.concatenate(([0], apart + 1)), 0]
@@ -209,11 +209,11 @@ def _fewer(runs: Offsets) -> Offsets:
 
 
 def _bitmap(
-    core: IO[bytes], header: Header, there: Present
+    core: IO[bytes], header: Header, there: PresentBytes
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Yield the bitmap in pieces, each with its first pfn. Raises KdumpError."""
+    """Yield (first pfn, bytes) of each piece of the bitmap. Raises KdumpError."""
     offset, length = header.bitmap
-    # makedumpfile does not write the end of the last block, which is zeros.
+    # makedumpfile does not write the zeros at the end of the last block.
     if length and (not len(there.ends) or there.ends[-1] < header.descriptors):
         raise KdumpError("is cut off in its bitmap of pages")
     for done in range(0, length, _BITMAP_PIECE):
@@ -224,7 +224,10 @@ def _bitmap(
 
 
 def _places(core: IO[bytes], header: Header, start: int, end: int) -> tuple[Offsets, Offsets]:
-    """Return offset and size of the contents of pages number start to end, zeros for none."""
+    """Return file offsets and sizes of the contents of dumped pages start to end, 0 if unreadable.
+
+    Both are (end - start,) int64; pages are numbered by their descriptor.
+    """
     core.seek(header.descriptors + start * _DESCRIPTOR.itemsize)
     wanted = (end - start) * _DESCRIPTOR.itemsize
     places = np.frombuffer(core.read(wanted).ljust(wanted, b"\0"), _DESCRIPTOR)
@@ -232,10 +235,10 @@ def _places(core: IO[bytes], header: Header, start: int, end: int) -> tuple[Offs
     return offsets, places["size"].astype(np.int64)
 
 
-def complete(core: IO[bytes], header: Header) -> None:
-    """Fill in, from the core's VMCOREINFO, the names that are empty, and phys_base.
+def complete_header(core: IO[bytes], header: Header) -> None:
+    """Fill in empty names and phys_base from VMCOREINFO.
 
-    QEMU writes the machine alone, and takes the decimal NUMBER(phys_base) for hexadecimal.
+    QEMU writes only the machine name, and reads the decimal NUMBER(phys_base) as hexadecimal.
     """
     text = b""
     if header.vmcoreinfo is not None:

@@ -1,17 +1,17 @@
-"""How long the notes of a core can be: the libraries that read them copy them many times over."""
+"""Size limits for the notes of a core: the libraries that read notes copy them several times."""
 
 from ...units import number, size
 
-MOST_VMCOREINFO = 1 << 20
-"""Bytes; a kernel writes a few KiB."""
-_MOST_NOTES = 32 << 20
-"""Bytes; those of a CPU take less than one KiB."""
+MAX_VMCOREINFO = 1 << 20
+"""In bytes; a kernel writes a few KiB."""
+_MAX_NOTES = 32 << 20
+"""In bytes; the notes of one CPU take less than one KiB."""
 
 
 def excess(vmcoreinfo: int, notes: int) -> str | None:
-    """Return what is wrong with a dump that says it has so many bytes of them, None for nothing."""
-    if vmcoreinfo > MOST_VMCOREINFO:
-        return f"claims {number(vmcoreinfo)} bytes of VMCOREINFO, more than {size(MOST_VMCOREINFO)}"
-    if notes > _MOST_NOTES:
-        return f"claims {number(notes)} bytes of notes, more than {size(_MOST_NOTES)}"
+    """Return the problem of a dump that claims this many bytes of each; None if there is none."""
+    if vmcoreinfo > MAX_VMCOREINFO:
+        return f"claims {number(vmcoreinfo)} bytes of VMCOREINFO, more than {size(MAX_VMCOREINFO)}"
+    if notes > _MAX_NOTES:
+        return f"claims {number(notes)} bytes of notes, more than {size(_MAX_NOTES)}"
     return None

@@ -1,1 +1,1 @@
-"""Opens a QEMU guest from outside. Its QMP client needs neither drgn nor numpy."""
+"""Opens a QEMU guest from outside. monitor.py imports neither drgn nor numpy."""

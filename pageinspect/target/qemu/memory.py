@@ -1,7 +1,7 @@
-"""Reads a guest's memory through its monitor alone, where QEMU's memory cannot be read.
+"""Reads a guest's memory through its monitor, where the memory of the QEMU process is not readable.
 
-QEMU writes any part of a guest's memory as a small ELF core to a file that it is given, much faster
-than it prints it (`xp`). A guest that runs is stopped for the milliseconds that this takes.
+QEMU's dump-guest-memory writes any part of the guest's memory as a small ELF core to a descriptor,
+much faster than `xp` prints it. QEMU stops a running guest for each dump, for milliseconds.
 """
 
 import os
@@ -15,26 +15,26 @@ from ..core_formats.elf import notes
 from .monitor import Monitor, RefusedError
 
 BLOCK = 2 << 20
-"""Bytes of one request."""
+"""Bytes per request."""
 
-_LASTS_S = 1.0
-"""Seconds for which memory of a running guest is cached."""
+_CACHE_LIFETIME_S = 1.0
+"""Seconds that memory of a running guest is cached."""
 
 _NAME = "pageinspect-memory"
 
-_MOST_BESIDES = 16 << 20
-"""Bytes that a core may have besides memory: QEMU writes a KiB for each CPU."""
+_MAX_OVERHEAD = 16 << 20
+"""Bytes of a core other than memory, at most: QEMU writes about 1 KiB for each CPU."""
 
-_MOST_SEGMENTS = 64
-"""A block has one for each piece of RAM in it: three in the first, which has the BIOS, else one."""
+_MAX_SEGMENTS = 64
+"""A block has one segment for each piece of RAM: three in the first block (BIOS), else one."""
 
 
 class MonitorMemory:
-    """A memory reader for drgn. With `lasting`, the memory does not change and is read once."""
+    """A memory reader for drgn. With `paused` the guest is paused: each block is read once."""
 
-    def __init__(self, monitor: Monitor, *, lasting: bool) -> None:
+    def __init__(self, monitor: Monitor, *, paused: bool) -> None:
         self._monitor = monitor
-        self._lasting = lasting
+        self._paused = paused
         self._blocks: dict[int, tuple[float, list[tuple[int, bytes]]]] = {}
 
     def read(self, address: int, count: int, _offset: int, _physical: bool) -> bytes:  # noqa: FBT001 - drgn's
@@ -46,7 +46,7 @@ class MonitorMemory:
         return bytes(data)
 
     def _piece(self, address: int, count: int) -> bytes:
-        """Return bytes that lie in one block."""
+        """Return bytes within one block."""
         for start, data in self._block(address - address % BLOCK):
             if start <= address and address + count <= start + len(data):
                 return data[address - start : address - start + count]
@@ -55,10 +55,10 @@ class MonitorMemory:
     def _block(self, start: int) -> list[tuple[int, bytes]]:
         now = time.monotonic()
         read_at, pieces = self._blocks.get(start, (0.0, []))
-        if read_at and (self._lasting or now - read_at < _LASTS_S):
+        if read_at and (self._paused or now - read_at < _CACHE_LIFETIME_S):
             return pieces
-        if not self._lasting:
-            self._blocks = {s: b for s, b in self._blocks.items() if now - b[0] < _LASTS_S}
+        if not self._paused:
+            self._blocks = {s: b for s, b in self._blocks.items() if now - b[0] < _CACHE_LIFETIME_S}
         pieces = self._dump(start)
         self._blocks[start] = (now, pieces)
         return pieces
@@ -78,7 +78,7 @@ class MonitorMemory:
 
 
 def read_vmcoreinfo(monitor: Monitor) -> str:
-    """Return the lines of VMCOREINFO that the guest has given to QEMU; "" when it has not."""
+    """Return the VMCOREINFO text that the guest has passed to QEMU; "" if it has passed none."""
     try:
         # Every x86 machine has RAM at 0.
         core = dump(monitor, 0, 1)
@@ -91,7 +91,7 @@ def read_vmcoreinfo(monitor: Monitor) -> str:
 
 
 def dump(monitor: Monitor, start: int, length: int) -> bytes:
-    """Return a core of a part of a guest's memory, as QEMU writes it. Raises RefusedError."""
+    """Return an ELF core of `length` bytes of guest memory from `start`. Raises RefusedError."""
     file = os.memfd_create(_NAME)
     try:
         monitor.execute("getfd", {"fdname": _NAME}, descriptor=file)
@@ -101,18 +101,18 @@ def dump(monitor: Monitor, start: int, length: int) -> bytes:
                 "dump-guest-memory", {"paging": False, "protocol": f"fd:{_NAME}", **part}
             )
         except RefusedError:
-            # QEMU keeps a descriptor that it did not use.
+            # QEMU keeps the descriptor open if the dump failed.
             monitor.execute("closefd", {"fdname": _NAME})
             raise
-        return os.pread(file, min(os.fstat(file).st_size, length + _MOST_BESIDES), 0)
+        return os.pread(file, min(os.fstat(file).st_size, length + _MAX_OVERHEAD), 0)
     finally:
         os.close(file)
 
 
 def _segments(core: bytes) -> list[elf.ProgramHeader]:
-    """Return the segments of a core. Raises PageInspectError for what QEMU does not write."""
+    """Return the program headers of a core. Raises PageInspectError if they are not QEMU's."""
     try:
-        return elf.program_headers(lambda size, at: core[at : at + size], _MOST_SEGMENTS)
+        return elf.program_headers(lambda size, at: core[at : at + size], _MAX_SEGMENTS)
     except ValueError:
         raise PageInspectError(
             "the monitor does not answer dump-guest-memory as QEMU does", "is it QEMU's?"

@@ -1,7 +1,7 @@
-"""A client of QEMU's monitor (QMP) that a hostile server can neither block nor flood.
+"""A client of QEMU's monitor (QMP), with limits on time and data against a hostile server.
 
-The library `qemu.qmp` needs an event loop, has no deadlines, and does not say which process sent an
-answer.
+The library `qemu.qmp` needs an event loop, has no timeouts, and does not report which process sent
+an answer.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from ...errors import PageInspectError
-from ...host.processes import even_if_killed
+from ...host.processes import cleanup_even_if_killed
 
 GREETING_S = 3.0
-"""Seconds for the greeting, which a monitor sends as soon as it serves a client."""
+"""Timeout in seconds for the greeting, which a monitor sends as soon as it serves a client."""
 
 ANSWER_S = 30.0
-"""Seconds for a command and its answer, events in between included."""
+"""Timeout in seconds for a command and its answer, including events in between."""
 
 LARGEST = 8 << 20
-"""Bytes that are read until a command is answered. The longest answer that is needed, to
-`info mtree -f`, has some hundred KiB."""
+"""Bytes received per command, at most. The longest answer needed, to `info mtree -f`, has a few
+hundred KiB."""
 
 _WATCHER_ANSWER_S = 10.0
 _AT_ONCE = 1 << 16
-_MOST_QUOTED = 200
+_MAX_QUOTED = 200
 _CREDENTIALS = struct.Struct("iII")
 _HOW = "start QEMU with -qmp unix:SOCKET,server=on,wait=off"
 
@@ -53,22 +53,23 @@ class RefusedError(PageInspectError):
 
 
 class Monitor:
-    """A connection to a monitor over a Unix socket, of one thread at a time."""
+    """A connection to a monitor over a Unix socket. Not thread-safe."""
 
     def __init__(
         self, connection: socket.socket, name: str, greeting_s: float | None = None
     ) -> None:
-        """Take the greeting within `greeting_s` (GREETING_S); `name` is the monitor's, in errors.
+        """Wait `greeting_s` seconds (default GREETING_S) for the greeting.
 
-        Raises PageInspectError when there is no monitor at the other end.
+        `name` is the monitor's name in errors. Raises PageInspectError if the peer is not a QMP
+        monitor.
         """
         self.name = name
         self.answering = Peer(0, 0, 0)
         """The process that sent the last answer; uid and gid are its real ones."""
-        self._said = bytearray()
-        self._left = LARGEST
+        self._received = bytearray()
+        self._bytes_left = LARGEST
         self._number = 0
-        self._lost: PageInspectError | None = None
+        self._failure: PageInspectError | None = None
         self._socket = connection
         try:
             self._await_greeting(GREETING_S if greeting_s is None else greeting_s)
@@ -89,7 +90,7 @@ class Monitor:
 
     @property
     def listening(self) -> Peer:
-        """The process that called listen() on the socket, with the effective ids it had then."""
+        """The process that called listen() on the socket, with its effective ids at that time."""
         return Peer(
             *_CREDENTIALS.unpack(
                 self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -104,32 +105,32 @@ class Monitor:
         descriptor: int | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Run a command and return its answer. Raises RefusedError, and PageInspectError.
+        """Run a command and return its answer. Raises RefusedError and PageInspectError.
 
-        `descriptor` is passed to QEMU with it. After one that is not answered within `timeout`
-        (ANSWER_S), all fail at once.
+        `descriptor` is passed to QEMU with the command. `timeout` is in seconds (default ANSWER_S);
+        after a timeout, all later commands fail immediately.
         """
-        if self._lost is not None:
-            raise self._lost
+        if self._failure is not None:
+            raise self._failure
         self._number += 1
         name = f"pageinspect-{os.getpid()}-{self._number}"
         try:
             seconds = ANSWER_S if timeout is None else timeout
             return self._exchange(command, name, arguments or {}, seconds, descriptor)
         except OSError as error:
-            self._lost = PageInspectError(
+            self._failure = PageInspectError(
                 f"QEMU did not answer {command} at {self.name}: {error.strerror}",
                 "did the guest end? check whether its QEMU still runs",
             )
-            raise self._lost from None
+            raise self._failure from None
 
     def query(self, command: str, key: str, kind: type[T]) -> T:
-        """Return one value of the answer to a command without arguments."""
+        """Run a command without arguments, and return the value of `key` in its answer."""
         answer = self.execute(command)
         return self._expect(answer.get(key) if isinstance(answer, dict) else None, kind, command)
 
-    def human(self, line: str) -> str:
-        """Return the answer of the human monitor to a line."""
+    def human_command(self, line: str) -> str:
+        """Run a line of the human monitor (HMP), and return its output."""
         answer = self.execute("human-monitor-command", {"command-line": line})
         return self._expect(answer, str, line)
 
@@ -144,17 +145,17 @@ class Monitor:
 
     @contextlib.contextmanager
     def pausing(self) -> Iterator[None]:
-        """Stop a guest that runs, and resume it at the end, even if this process is killed."""
+        """Pause a running guest, and resume it at the end, even if this process is killed."""
         if not self.is_running():
             yield
             return
         resume = partial(self.execute, "cont")
-        with even_if_killed(resume, [self._socket.fileno()], orphaned=self._resume):
+        with cleanup_even_if_killed(resume, [self._socket.fileno()], orphaned=self._resume):
             self.execute("stop")
             yield
 
     def _resume(self) -> None:
-        # QEMU's parser drops an unfinished command at 0xff.
+        # 0xff makes QEMU's parser drop an unfinished command.
         self._socket.settimeout(_WATCHER_ANSWER_S)
         self._socket.sendall(b"\xff")
         self._exchange("cont", "pageinspect-watcher", {}, _WATCHER_ANSWER_S)
@@ -167,9 +168,9 @@ class Monitor:
         seconds: float,
         descriptor: int | None = None,
     ) -> Any:
-        """Send a command and return its answer. Raises OSError when there is none in time."""
+        """Send a command and return its answer. Raises OSError if none arrives in time."""
         end = time.monotonic() + seconds
-        self._left = LARGEST
+        self._bytes_left = LARGEST
         message = {"execute": command, "arguments": arguments, "id": name}
         self._socket.settimeout(seconds)
         socket.send_fds(
@@ -184,16 +185,16 @@ class Monitor:
             if "error" in answer:
                 error = answer["error"]
                 why = error.get("desc") if isinstance(error, dict) else None
-                why = why[:_MOST_QUOTED] if isinstance(why, str) else "it does not say why"
+                why = why[:_MAX_QUOTED] if isinstance(why, str) else "it gives no reason"
                 raise RefusedError(f"QEMU refuses {command}: {why}", "see QEMU's QMP reference")
             return answer.get("return")
 
     def _await_greeting(self, seconds: float) -> None:
-        """Take the greeting of a QMP monitor; raise PageInspectError for another, or none."""
+        """Read the greeting of a QMP monitor. Raises PageInspectError if missing or invalid."""
         try:
             greeting = _parsed(self._line(time.monotonic() + seconds))
         except TimeoutError:
-            if not self._said:
+            if not self._received:
                 raise _busy(self.name, seconds) from None
             greeting = None
         except ConnectionError:
@@ -204,38 +205,38 @@ class Monitor:
             raise PageInspectError(f"{self.name} does not speak QMP", _HOW)
 
     def _line(self, end: float) -> bytes:
-        """Return the next line. Raises OSError when it does not come by `end`, or is too long."""
+        """Return the next line. Raises OSError if it is too long, or not complete by time `end`."""
         searched = 0
         while True:
             left = end - time.monotonic()
             if left <= 0:
                 raise TimeoutError(errno.ETIMEDOUT, "it took too long")
-            length = self._said.find(b"\n", searched) + 1
+            length = self._received.find(b"\n", searched) + 1
             if length:
-                line = bytes(self._said[:length])
-                del self._said[:length]
+                line = bytes(self._received[:length])
+                del self._received[:length]
                 return line
-            searched = len(self._said)
+            searched = len(self._received)
             self._receive(left)
 
     def _receive(self, seconds: float) -> None:
         self._socket.settimeout(seconds)
         space = socket.CMSG_SPACE(_CREDENTIALS.size)
         with contextlib.suppress(TimeoutError):
-            said, ancillary, _, _ = self._socket.recvmsg(_AT_ONCE, space)
-            if not said:
+            received, ancillary, _, _ = self._socket.recvmsg(_AT_ONCE, space)
+            if not received:
                 raise ConnectionResetError(errno.ECONNRESET, "the connection was closed")
-            self._said += said
-            self._left -= len(said)
+            self._received += received
+            self._bytes_left -= len(received)
             for level, kind, data in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     self.answering = Peer(*_CREDENTIALS.unpack(data))
-        if self._left < 0:
-            raise OSError(errno.EMSGSIZE, f"it said more than {LARGEST >> 20} MiB")
+        if self._bytes_left < 0:
+            raise OSError(errno.EMSGSIZE, f"it sent more than {LARGEST >> 20} MiB")
 
 
 def _parsed(line: bytes) -> object:
-    """Return the value of a line of JSON; None for anything else."""
+    """Return the value of a line of JSON; None if the line is not JSON."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
@@ -243,7 +244,7 @@ def _parsed(line: bytes) -> object:
 
 
 def monitor_at(path: Path) -> Monitor:
-    """Return a connection to the monitor that listens at a socket. Raises PageInspectError."""
+    """Connect to the monitor at a socket. Raises PageInspectError."""
     return Monitor(_connect(path), str(path))
 
 
@@ -253,9 +254,9 @@ def _connect(path: Path) -> socket.socket:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise PageInspectError(f"{path} is not a socket", _HOW)
         connection = socket.socket(socket.AF_UNIX)
-        # With it, each answer says which process sent it.
+        # With SO_PASSCRED each message carries the credentials of its sender.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        # With settimeout() a full queue would not be waited for.
+        # With settimeout(), connect() would fail at once if the queue is full.
         limit = struct.pack("ll", int(GREETING_S), int(GREETING_S % 1 * 1e6))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         connection.connect(str(path))

@@ -1,7 +1,7 @@
-"""Opens a QEMU guest from outside, through its monitor; nothing runs in the guest for it.
+"""Opens a QEMU guest from outside, through its monitor. Nothing is run in the guest.
 
-drgn's own set_qemu_qmp() has no deadline, and reads the memory of whatever process has the pid of
-the one that made the socket.
+drgn's own set_qemu_qmp() is not used: it has no timeout, and reads the memory of whatever process
+now has the pid of the socket's creator.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from pathlib import Path
 from ...errors import PageInspectError
 from ...model import arch
 from ...model.provenance import Guest
-from ..open import Target, new_program, other_architecture, target_of
+from ..open import Target, create_program, target_of, unsupported_architecture
 from ..platform import PLATFORM
-from ..symbols.sources import Given
+from ..symbols.sources import SymbolOptions
 from .memory import MonitorMemory, read_vmcoreinfo
 from .monitor import Monitor, monitor_at
 from .process import add_memory
@@ -25,22 +25,22 @@ _OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
 
 @contextlib.contextmanager
 def open_guest(
-    socket: Path, given: Given | None = None, *, pause: bool = False
+    socket: Path, options: SymbolOptions | None = None, *, pause: bool = False
 ) -> Iterator[Target]:
-    """Open the guest whose QEMU has a QMP monitor at `socket`, for as long as the context lasts.
+    """Open the guest whose QEMU has a QMP monitor at `socket`, until the context ends.
 
-    With `pause` a guest that runs is stopped meanwhile. `given` as for open_target(). Raises
+    With `pause` a running guest is paused until then. `options` is as for open_target(). Raises
     PageInspectError.
     """
-    given = given or Given()
-    prog = new_program(given, live=False, platform=PLATFORM)
+    options = options or SymbolOptions()
+    prog = create_program(options, live=False, platform=PLATFORM)
     with contextlib.ExitStack() as stack:
         monitor = stack.enter_context(monitor_at(socket))
         machine = monitor.query("query-target", "arch", str)
         if machine != arch.NAME:
-            raise other_architecture(socket, machine)
-        vmcoreinfo = "" if given.vmcoreinfo else read_vmcoreinfo(monitor)
-        if not vmcoreinfo and not given.vmcoreinfo:
+            raise unsupported_architecture(socket, machine)
+        vmcoreinfo = "" if options.vmcoreinfo else read_vmcoreinfo(monitor)
+        if not vmcoreinfo and not options.vmcoreinfo:
             raise PageInspectError(
                 f"the guest at {socket} gives no VMCOREINFO",
                 "it has not booted yet, or lacks support: QEMU needs -device vmcoreinfo, the "
@@ -51,16 +51,16 @@ def open_guest(
             stack.enter_context(monitor.pausing())
         guest = Guest(paused=not monitor.is_running(), denied=denied)
         if denied:
-            memory = MonitorMemory(monitor, lasting=guest.paused)
+            memory = MonitorMemory(monitor, paused=guest.paused)
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=True)
-        target = target_of(prog, given, guest)
+        target = target_of(prog, options, guest)
         yield replace(target, registers=lambda: _registers(monitor))
 
 
 def _registers(monitor: Monitor) -> dict[int, tuple[int, int]]:
-    """Return the program counter and the stack pointer of each CPU."""
-    text = monitor.human("info registers -a")
+    """Return (program counter, stack pointer) of each CPU, by CPU number."""
+    text = monitor.human_command("info registers -a")
     found: dict[int, tuple[int, int]] = {}
     for cpu, said in _OF_CPU.findall(text):
         pc, sp = (re.search(rf"\b{name}=([0-9a-f]+)", said) for name in ("RIP", "RSP"))

@@ -1,12 +1,12 @@
-"""Reads a guest's memory in its QEMU process, with no more rights than that process's user has.
+"""Reads a guest's memory in its QEMU process, with the rights of that process's user.
 
-The server of a socket may be hostile: it can execute a set-user-ID program, whose memory root may
-read but its user may not. So root opens /proc/PID/mem as that user, and the kernel refuses the
-memory of other users, and of a process that has or had more capabilities. The descriptor stays
-bound to the memory that the process had when it was opened: a program executed later has new
-memory.
+The process that serves the socket may be hostile: it can execute a set-user-ID program, whose
+memory root may read but its user may not. Therefore root opens /proc/PID/mem with the ids of that
+user. The kernel then denies access to memory of other users, and of a process that has or had more
+capabilities. The descriptor stays bound to the address space at the time of the open: a program
+executed later has a new one.
 
-process_vm_readv() is faster by itself, but looks the process up by number at each call.
+process_vm_readv() is faster, but looks up the process by pid at each call.
 """
 
 import errno
@@ -24,10 +24,10 @@ from ...host.processes import fork
 from ...model.arch import ADDRESSES_OF_KERNEL
 from .monitor import Monitor, Peer, RefusedError
 
-_MOST_REGIONS = 1024
-ASKING_S = 30.0
-"""Seconds for all questions of where the guest's RAM is: QEMU answers one in a millisecond."""
-# Of `info mtree -f`. "ramd" is memory of a device that is passed through.
+_MAX_REGIONS = 1024
+LOCATE_RAM_S = 30.0
+"""Timeout in seconds for locating all RAM regions: QEMU answers one query in a millisecond."""
+# A line of `info mtree -f`. "ramd" is memory of a passed-through device.
 _REGION = re.compile(
     r"^ +([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, (?:nv-)?(?:ram|romd?)\)", re.MULTILINE
 )
@@ -39,7 +39,10 @@ class DeniedError(Exception):
 
 
 def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
-    """Have drgn read the guest's RAM in QEMU's memory, until `ends`; return why not, or ""."""
+    """Make drgn read the guest's RAM from QEMU's memory, until the exit stack `ends` is closed.
+
+    Returns the reason if that is not possible, else "".
+    """
     answering = monitor.answering
     try:
         memory = open_memory(answering, monitor.listening)
@@ -50,7 +53,7 @@ def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
     except RefusedError:
         return "QEMU does not answer info mtree"
     if monitor.answering != answering:
-        # The same process before and after means that no other one had its number in between.
+        # The same process answered before and after, so the pid was not reused in between.
         return "the process that answers has changed"
     for start, size, segment in segments:
         prog.add_memory_segment(start, size, segment.read, physical=True)
@@ -58,12 +61,12 @@ def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> str:
 
 
 def open_memory(answering: Peer, listening: Peer) -> int:
-    """Return a descriptor of the memory of the process that answers. Raises DeniedError."""
+    """Return a descriptor of the memory of the process `answering`. Raises DeniedError."""
     own = os.geteuid()
     if not answering.pid:
         raise DeniedError("QEMU is in another PID namespace")
     if listening.uid not in (0, answering.uid):
-        raise DeniedError("the socket was made by another user than the one that answers")
+        raise DeniedError("the socket was created by another user than the one that answers")
     path = f"/proc/{answering.pid}/mem"
     try:
         if answering[:2] == listening[:2] and answering.uid == own:
@@ -76,10 +79,10 @@ def open_memory(answering: Peer, listening: Peer) -> int:
 
 
 def _open_as(user: Peer, path: str) -> int:
-    """Open a file with no more rights than a user has.
+    """Open a file with the rights of a user, and return its descriptor. Raises OSError.
 
-    This takes a process of its own: a change of the effective user clears PR_SET_PDEATHSIG. The
-    real user stays root, so that the other user cannot send it signals.
+    A child process opens it, because a change of the effective user would clear PR_SET_PDEATHSIG of
+    this one. The real user stays root, so that the other user cannot send signals to the child.
     """
     ours, theirs = socket.socketpair()
     child = fork()
@@ -109,33 +112,33 @@ def _open_as(user: Peer, path: str) -> int:
 
 
 def _segments(monitor: Monitor, memory: int) -> list[tuple[int, int, "_Segment"]]:
-    """Return (physical address, bytes, where) of each part of the guest's RAM."""
+    """Return (physical address, size in bytes, reader) of each part of the guest's RAM."""
     segments = []
-    regions = _regions(monitor.human("info mtree -f"))
-    if len(regions) > _MOST_REGIONS:
+    regions = _regions(monitor.human_command("info mtree -f"))
+    if len(regions) > _MAX_REGIONS:
         raise DeniedError(f"QEMU names {len(regions)} regions of RAM")
-    end_of_asking = time.monotonic() + ASKING_S
+    end_of_asking = time.monotonic() + LOCATE_RAM_S
     for start, end in regions:
         if time.monotonic() > end_of_asking:
-            raise DeniedError(f"QEMU took more than {ASKING_S:g} s to say where its guest's RAM is")
+            raise DeniedError(f"QEMU took more than {LOCATE_RAM_S:g} s to locate its guest's RAM")
         try:
-            found = _ADDRESS.search(monitor.human(f"gpa2hva {start:#x}"))
+            found = _ADDRESS.search(monitor.human_command(f"gpa2hva {start:#x}"))
         except RefusedError:
             found = None
         size = end + 1 - start
         if found is not None and size > 0 and int(found[1], 16) + size < ADDRESSES_OF_KERNEL:
             segments.append((start, size, _Segment(memory, int(found[1], 16))))
     if not segments:
-        raise DeniedError("QEMU does not say where its guest's RAM is")
+        raise DeniedError("QEMU does not report where its guest's RAM is")
     try:
         segments[0][2].read(segments[0][0], 1)
     except (FaultError, PageInspectError):
-        raise DeniedError("the guest's RAM is not where QEMU says") from None
+        raise DeniedError("the guest's RAM is not where QEMU reports it") from None
     return segments
 
 
 def _regions(tree: str) -> list[tuple[int, int]]:
-    """Return the first and last addresses of RAM and ROM in what CPUs see of the guest."""
+    """Return (first, last) addresses of RAM and ROM in the guest's physical address space."""
     for view in tree.split("FlatView #"):
         names, _, regions = view.partition("Root memory region:")
         if 'AS "memory"' in names:
@@ -151,7 +154,7 @@ class _Segment:
         self._address = address
 
     def read(self, address: int, count: int, offset: int = 0, *_: bool) -> bytes:
-        """Return bytes of the guest. Raises FaultError, and PageInspectError when QEMU is gone."""
+        """Return bytes of the guest. Raises FaultError, and PageInspectError if QEMU has ended."""
         data = b""
         while len(data) < count:
             try:

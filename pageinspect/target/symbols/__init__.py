@@ -1,12 +1,12 @@
 """Types, constants, variables and symbols of a kernel without its debug information.
 
-parse.py reads the BTF format, types.py turns it into drgn types, find.py finds BTF and kallsyms
-in a kernel, answers.py and keys.py keep what was asked of them, and finders.py registers all of it
-with a drgn Program, so that everything after asks drgn one way, whether the answers come from BTF
-or from DWARF.
+btf.py reads the BTF format, btf_types.py makes drgn types from it, find.py locates BTF and kallsyms
+in a kernel, cache.py and keys.py cache the results of lookups, and finders.py registers all of this
+with a drgn Program. All other code asks drgn, and need not know whether types come from BTF or
+DWARF.
 """
 
-from .cache import Answers
+from .cache import SymbolCache
 from .finders import attach_btf
 
-__all__ = ["Answers", "attach_btf"]
+__all__ = ["SymbolCache", "attach_btf"]

@@ -1,7 +1,7 @@
-"""The BTF format: which types there are, by name and by id.
+"""Reads the BTF format: looks up types by name and by id.
 
-The format is described in the kernel's Documentation/bpf/btf.rst. A kernel has 95 to 125 thousand
-types, so one pass notes only where each begins; a type is decoded when it is asked for.
+The kernel's Documentation/bpf/btf.rst describes the format. A kernel has 95,000 to 125,000 types:
+one pass indexes only their offsets, and a type is decoded when it is requested.
 """
 
 import struct
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 
-from .cache import Answers
+from .cache import SymbolCache
 
 _HEADER = struct.Struct("<HBBIIIII")
 _TYPE = struct.Struct("<III")
 _MAGIC = 0xEB9F
 BTF_MAGIC = _MAGIC.to_bytes(2, "little")
-"""How BTF begins."""
+"""The first bytes of BTF."""
 
 
 class Kind(IntEnum):
@@ -44,7 +44,7 @@ class Kind(IntEnum):
     ENUM64 = 19
 
 
-# Bytes that follow the common 12 of each kind: a fixed part, and a part for each of vlen entries.
+# Bytes of each kind after the common 12: a fixed part, and a part for each of vlen entries.
 _FIXED = {Kind.INT: 4, Kind.ARRAY: 12, Kind.VAR: 4, Kind.DECL_TAG: 4}
 _PER_ENTRY = {
     Kind.STRUCT: 12,
@@ -61,7 +61,7 @@ _NAMED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One type record; `extra` is the offset of what follows its common part."""
+    """One type record; `extra` is the offset in the BTF of the data after its common part."""
 
     kind: Kind
     name: str
@@ -72,18 +72,18 @@ class Record:
 
 
 class BtfError(ValueError):
-    """The bytes are not BTF, or of a form that this reader does not know."""
+    """The data is not BTF, is damaged, or has records of an unknown kind."""
 
 
 class Btf:
-    """The BTF of one kernel: `data` is the whole .BTF section, /sys/kernel/btf/vmlinux as it is.
+    """The BTF of one kernel: `data` is the whole .BTF section, as in /sys/kernel/btf/vmlinux.
 
-    It is not parsed while `answers` has what is asked for.
+    The types are indexed at the first lookup that the cache has no result for. Raises BtfError.
     """
 
-    def __init__(self, data: bytes, answers: Answers | None = None) -> None:
+    def __init__(self, data: bytes, cache: SymbolCache | None = None) -> None:
         self.data = data
-        self.answers = Answers() if answers is None else answers
+        self.cache = SymbolCache() if cache is None else cache
         if len(data) < _HEADER.size:
             raise BtfError("it is too short for BTF")
         magic, version, _, header_size, type_offset, type_size, str_offset, str_size = (
@@ -97,7 +97,7 @@ class Btf:
         self._strings_end = self._strings + str_size
         if self._end > len(data) or self._strings_end > len(data) or not str_size:
             raise BtfError("it is cut off")
-        if not self.answers.types:
+        if not self.cache.types:
             _ = self._index
 
     @cached_property
@@ -118,7 +118,7 @@ class Btf:
             except (struct.error, IndexError):
                 raise BtfError(f"type {len(offsets)} is of an unknown kind or cut off") from None
             if name and named[kind]:
-                # Of unrelated types that share a name the first is as good as any.
+                # Unrelated types may share a name. The first one is used.
                 ids.setdefault((kind, name), len(offsets))
             offsets.append(offset)
             offset += size
@@ -133,24 +133,24 @@ class Btf:
         return self.data[start : self._strings_end if end < 0 else end].decode("utf-8", "replace")
 
     def _find_string(self, text: str) -> int | None:
-        """Return the offset of a string, or None; each is stored once."""
+        """Return the offset of a string in the string section, or None. Each is stored once."""
         wanted = b"\0" + text.encode() + b"\0"
         position = self.data.find(wanted, self._strings, self._strings_end)
         return None if position < 0 else position + 1 - self._strings
 
     def find(self, kind: Kind, name: str) -> int | None:
-        """Return the id of the type of this kind and name, or None."""
+        """Return the id of the first type of this kind and name, or None."""
         key = f"{int(kind)} {name}"
-        known = self.answers.types.get(key)
+        known = self.cache.types.get(key)
         if known is None:
             string = self._find_string(name)
             found = None if string is None else self._index[1].get((kind, string))
             known = [] if found is None else [found]
-            self.answers.learn(self.answers.types, key, known)
+            self.cache.add(self.cache.types, key, known)
         return known[0] if known else None
 
     def record(self, type_id: int) -> Record:
-        """Return the record of a type id; id 0 is void."""
+        """Return the record of a type id; id 0 is void. Raises BtfError."""
         if type_id == 0:
             return Record(Kind.VOID, "void", 0, kind_flag=False, size_or_type=0, extra=0)
         offset = self._offset(type_id)
@@ -165,13 +165,13 @@ class Btf:
         )
 
     def _offset(self, type_id: int) -> int:
-        known = self.answers.offsets.get(str(type_id))
+        known = self.cache.offsets.get(str(type_id))
         if known and self._types <= known[0] <= self._end - _TYPE.size:
             return known[0]
         offsets = self._index[0]
         if not 0 < type_id < len(offsets):
             raise BtfError(f"it has no type {type_id}")
-        self.answers.learn(self.answers.offsets, str(type_id), [offsets[type_id]])
+        self.cache.add(self.cache.offsets, str(type_id), [offsets[type_id]])
         return offsets[type_id]
 
     def _unpack(self, form: str, offset: int) -> tuple[int, ...]:
@@ -208,7 +208,7 @@ class Btf:
         return members
 
     def enumerators(self, record: Record) -> list[tuple[str, int]]:
-        """Return (name, value) of an ENUM or ENUM64 record, signed as the enum is."""
+        """Return (name, value) of each enumerator; values are signed if the enum is."""
         entries = []
         wide = record.kind is Kind.ENUM64
         bits = 64 if wide else 32
@@ -230,18 +230,18 @@ class Btf:
 
     def find_enumerator(self, name: str) -> tuple[int, int] | None:
         """Return (id of its enum, value) of the enumerator `name`, or None."""
-        known = self.answers.enumerators.get(name)
+        known = self.cache.enumerators.get(name)
         if known is None:
             known = list(self._search_enumerator(name) or ())
-            self.answers.learn(self.answers.enumerators, name, known)
+            self.cache.add(self.cache.enumerators, name, known)
         return (known[0], known[1]) if known else None
 
     def _search_enumerator(self, name: str) -> tuple[int, int] | None:
         string = self._find_string(name)
         if string is None:
             return None
-        # An enumerator refers to its name's string by offset: look for that word, then for whose
-        # record it lies in, rather than decode every enum of the kernel.
+        # An enumerator has the offset of its name. Search for that word and find the record that
+        # contains it, instead of decoding every enum of the kernel.
         word = struct.pack("<I", string)
         position = self.data.find(word, self._types, self._end)
         while position >= 0:

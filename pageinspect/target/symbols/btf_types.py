@@ -1,4 +1,4 @@
-"""drgn types made from BTF, each when it is first asked for."""
+"""Makes drgn types from BTF, each when it is first requested."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ _KINDS = {
 class BtfTypes:
     """The types of one kernel's BTF as drgn types of `prog`.
 
-    Members and parameters are made lazily, so a type never drags in all those it points to.
+    Types of members and parameters are made lazily.
     """
 
     def __init__(self, prog: Program, btf: Btf) -> None:
@@ -60,13 +60,13 @@ class BtfTypes:
         }
 
     def type(self, type_id: int) -> Type:
-        """Return the drgn type of a BTF type id; raises BtfError for what is not a type."""
+        """Return the drgn type of a BTF type id; raises BtfError if it is invalid."""
         made = self._made.get(type_id)
         if made is None:
             try:
                 made = self._make_type(self.btf.record(type_id))
             except (LookupError, ValueError, TypeError, OverflowError, RecursionError) as error:
-                raise BtfError(f"its type {type_id} makes no sense: {error}") from None
+                raise BtfError(f"its type {type_id} is invalid: {error}") from None
             self._made[type_id] = made
         return made
 
@@ -91,7 +91,7 @@ class BtfTypes:
         signed, boolean, _ = self.btf.integer(record)
         if boolean:
             return self.prog.bool_type(record.name, record.size_or_type)
-        # pahole leaves the sign of plain char out; it is signed on x86.
+        # pahole does not mark plain char as signed; it is signed on x86.
         signed = signed or record.name == "char"
         return self.prog.int_type(record.name, record.size_or_type, signed)
 

@@ -1,8 +1,8 @@
-"""What was asked of a kernel's BTF and symbols before: numbers kept in the user's cache.
+"""A cache file of lookups in a kernel's BTF and symbols, in the user's cache folder.
 
-Parsing both takes most of a short command's time, and every run asks the same few things of them.
-A file belongs to the bytes that were parsed (keys.py); one that others could have written is not
-read.
+Parsing BTF and kallsyms takes most of the time of a short command, and every run looks up the same
+few names. The name of a file has a digest of the data that was parsed (keys.py). A file that
+another user could have written is not read.
 """
 
 import contextlib
@@ -20,44 +20,45 @@ from ...paths import cache_folder
 from ...version import __version__
 
 FORM = 2
-"""Of what the files hold; part of their names."""
+"""Version of the file format; part of the file names."""
 _KINDS = {"symbols": (0, 4), "types": (0, 1), "offsets": (1,), "enumerators": (0, 2)}
-"""How many numbers answers of each kind have."""
+"""The kinds of lookups, and the allowed numbers of integers in a result."""
 _BINDINGS = {each.value for each in SymbolBinding}
 _SYMBOL_KINDS = {each.value for each in SymbolKind}
-_MOST_FILES = 64
+_MAX_FILES = 64
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading a damaged file raises; such a file is taken as one that is not there."""
+"""Errors of reading a damaged file. Such a file is treated as absent."""
 
 Numbers = list[int]
 
 
 @dataclass
-class Answers:
-    """Numbers by what was asked for; an empty list is that there is no such thing.
+class SymbolCache:
+    """Results of lookups, by what was looked up. An empty list means that it does not exist.
 
-    `symbols`: [address, size, binding, kind] by name, without what KASLR adds. `types`: [id] by
-    kind and name. `offsets`: [offset in the BTF] by type id. `enumerators`: [id, value] by name.
+    `symbols`: [address without the KASLR offset, size, binding, kind] by name. `types`: [id] by
+    "kind name". `offsets`: [offset in the BTF] by type id. `enumerators`: [id, value] by name.
     """
 
     path: Path | None = None
+    """The cache file; None if nothing is to be saved."""
     symbols: dict[str, Numbers] = field(default_factory=dict)
     types: dict[str, Numbers] = field(default_factory=dict)
     offsets: dict[str, Numbers] = field(default_factory=dict)
     enumerators: dict[str, Numbers] = field(default_factory=dict)
-    learnt: bool = False
-    """Something was added that the file does not have."""
+    changed: bool = False
+    """Whether there are results that the file does not have."""
     refused: UntrustedError | None = None
-    """Why the cache is not used."""
+    """The reason why the cache folder is not used."""
 
-    def learn(self, kind: dict[str, Numbers], name: str, numbers: Numbers) -> None:
-        """Note an answer."""
+    def add(self, kind: dict[str, Numbers], name: str, numbers: Numbers) -> None:
+        """Add the result of a lookup to `kind`, one of the dicts above."""
         kind[name] = numbers
-        self.learnt = True
+        self.changed = True
 
     def save(self) -> None:
-        """Write what was learnt, whole or not at all; a cache that cannot be written is none."""
-        if self.path is None or not self.learnt:
+        """Replace the file if there are new results. Best effort: I/O errors are ignored."""
+        if self.path is None or not self.changed:
             return
         content = json.dumps({kind: getattr(self, kind) for kind in _KINDS})
         with (
@@ -66,28 +67,28 @@ class Answers:
         ):
             with replacing(folder, self.path.name, mode=PRIVATE) as file:
                 file.write(content.encode("ascii"))
-            self.learnt = False
+            self.changed = False
             _forget_oldest(folder)
 
 
-def load_answers(key: str | None) -> Answers:
-    """Return what is known by this key, nothing for the first time and for None.
+def load_cache(key: str | None) -> SymbolCache:
+    """Return the cache with this key; an empty one if there is no file, or the key is None.
 
-    Nothing is read from, or kept in, a cache that another user can change: `refused` says so.
+    A cache folder that another user can change is neither read nor written; then `refused` is set.
     """
     if key is None:
-        return Answers()
+        return SymbolCache()
     try:
         path = cache_folder() / "answers" / f"{key}-{__version__}-{FORM}.json"
         with trusted_folder(path.parent):
             pass
     except UntrustedError as error:
-        return Answers(refused=error)
+        return SymbolCache(refused=error)
     except PageInspectError:
-        # There is no home folder.
-        return Answers()
+        # The user has no home folder.
+        return SymbolCache()
     except OSError:
-        return Answers(path)
+        return SymbolCache(path)
     try:
         document = json.loads(read_trusted(path))
         symbols, types, offsets, enumerators = (
@@ -95,30 +96,30 @@ def load_answers(key: str | None) -> Answers:
         )
         _check_symbols(symbols)
     except (OSError, UntrustedError, *_DAMAGED):
-        return Answers(path)
-    return Answers(path, symbols, types, offsets, enumerators)
+        return SymbolCache(path)
+    return SymbolCache(path, symbols, types, offsets, enumerators)
 
 
 def _forget_oldest(folder: int) -> None:
-    """Remove what was written longest ago: cores that are damaged each have files of their own."""
+    """Remove the files written longest ago beyond _MAX_FILES: each damaged core adds its own."""
     listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
         names = [name for name in os.listdir(listing) if name.endswith(".json")]  # noqa: PTH208
         written = {
             name: os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns for name in names
         }
-        for name in sorted(names, key=lambda name: written[name], reverse=True)[_MOST_FILES:]:
+        for name in sorted(names, key=lambda name: written[name], reverse=True)[_MAX_FILES:]:
             os.unlink(name, dir_fd=folder)
     finally:
         os.close(listing)
 
 
-def _checked(answers: Any, lengths: tuple[int, ...]) -> dict[str, Numbers]:
-    for numbers in answers.values():
+def _checked(cache: Any, lengths: tuple[int, ...]) -> dict[str, Numbers]:
+    for numbers in cache.values():
         whole = all(type(number) is int and -(1 << 63) <= number < 1 << 64 for number in numbers)
         if not whole or len(numbers) not in lengths:
             raise ValueError
-    return dict(answers)
+    return dict(cache)
 
 
 def _check_symbols(symbols: dict[str, Numbers]) -> None:

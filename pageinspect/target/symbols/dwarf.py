@@ -5,18 +5,21 @@ from pathlib import Path
 from drgn import FaultError, MissingDebugInfoError, Program
 
 from ...errors import PageInspectError
-from ..drgn_log import quiet
+from ..drgn_log import suppress_log
 from ..vmcoreinfo import Info
 
 _BUILD_ID_NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"
-_SAME_BUILD = "give the vmlinux with debug information of the very same build, or leave -s away"
+_SAME_BUILD = "give the vmlinux with debug information of the same build, or leave out -s"
 
 
 def load_dwarf(prog: Program, info: Info, vmlinux: Path) -> None:
-    """Load a vmlinux of the very build that `prog` looks at; raises PageInspectError."""
+    """Load the vmlinux of the kernel that `prog` has open.
+
+    Raises PageInspectError if it is of another build, or has no debug information.
+    """
     try:
-        # drgn logs what it refuses; the error below says so in one line.
-        with quiet():
+        # drgn logs why it refuses a file. The errors below report it in one line.
+        with suppress_log():
             has = _build_id(vmlinux)
             _compare_build_ids(vmlinux, has, info.get("BUILD-ID"))
             prog.load_debug_info([vmlinux])
@@ -35,7 +38,7 @@ def load_dwarf(prog: Program, info: Info, vmlinux: Path) -> None:
 
 
 def _build_id(path: Path) -> str | None:
-    """Return the build id of an ELF file in hexadecimal, None when it has none."""
+    """Return the build id of an ELF file in hexadecimal, or None if it has none."""
     prog = Program()
     prog.set_enabled_debug_info_finders([])
     module = prog.extra_module("vmlinux", create=True)
@@ -44,10 +47,10 @@ def _build_id(path: Path) -> str | None:
 
 
 def _build_id_in_memory(prog: Program) -> str | None:
-    """Return the build id in the notes of the kernel's image, where the symbols say they are.
+    """Return the build id in the ELF notes of the kernel image in memory, or None.
 
-    For kernels before Linux kernel commit 0935288c6e00 ("kdump: append kernel build-id string to
-    VMCOREINFO") (in v5.9).
+    Since Linux kernel commit 0935288c6e00 ("kdump: append kernel build-id string to VMCOREINFO")
+    (in v5.9), VMCOREINFO has it.
     """
     try:
         start, stop = (prog.symbol(f"__{end}_notes").address for end in ("start", "stop"))

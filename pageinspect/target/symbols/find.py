@@ -1,4 +1,4 @@
-"""Where a kernel keeps its own BTF and its symbol table."""
+"""Locates a kernel's own BTF and symbol tables, and looks up symbols through the cache."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -15,40 +15,40 @@ from drgn import (
     SymbolKind,
 )
 
-from ...errors import LACKS_HINT, PageInspectError
+from ...errors import MISSING_MEMORY_HINT, PageInspectError
 from ...host.files import read_whole
 from ...model.arch import ADDRESSES_OF_KERNEL
 from .btf import BTF_MAGIC, Btf, BtfError
-from .cache import Answers, load_answers
+from .cache import SymbolCache, load_cache
 from .keys import Tables, kaslr_offset, live_symbols_key, read_tables
 
 SymbolFinder = Callable[[Program, str | None, int | None, bool], Sequence[Symbol]]
 
-# Symbols below are numbers of their own, such as offsets of per-CPU variables before v6.15.
-# Of what is below, VMCOREINFO has the value, not the address.
+# Symbols below this address are not addresses in the image: before v6.15, per-CPU variables are
+# offsets. For pointers below it, VMCOREINFO has the value of the variable instead of its address.
 _IMAGE_START = 0xFFFFFFFF80000000
 LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
 _KALLSYMS_HINT = (
     "give this boot's /proc/kallsyms or the build's System.map (--kallsyms FILE), or -s VMLINUX"
 )
 _LARGEST_BTF = 64 << 20
-_DWARF_HINT = "name the kernel's vmlinux with debug information: -s VMLINUX"
+_DWARF_HINT = "give the kernel's vmlinux with debug information: -s VMLINUX"
 
 
 def address_of(prog: Program, symbols: SymbolFinder, name: str) -> int | None:
-    """Return the address of the symbol `name`, or None."""
+    """Return the address of a symbol, or None."""
     found = symbols(prog, name, None, True)  # noqa: FBT003 (drgn takes it by position alone)
     return found[0].address if found else None
 
 
 def find_symbols(prog: Program, *, live: bool, tables: Tables | None = None) -> SymbolIndex:
-    """Return the kernel's own symbols: /proc/kallsyms live, else the tables in its memory.
+    """Return the kernel's own symbols: from /proc/kallsyms live, else from the tables in memory.
 
-    `tables` are those tables, read before; their symbols are where they would be without KASLR.
-    Raises PageInspectError when the kernel gives none: in a core they are found through VMCOREINFO
-    since Linux kernel commit f09bddbd8661 ("vmcoreinfo: add kallsyms_num_syms symbol") (in v6.0).
+    With `tables`, which read_tables() returns, addresses are those without KASLR. Raises
+    PageInspectError if there are no symbols. Since Linux kernel commit f09bddbd8661 ("vmcoreinfo:
+    add kallsyms_num_syms symbol") (in v6.0), VMCOREINFO locates the tables.
     """
-    # Not at the top: all of drgn's helpers come with it, and answers that are kept need none.
+    # Imported here because it imports all of drgn's helpers, which cached lookups do not need.
     from drgn.helpers.linux.kallsyms import load_vmlinux_kallsyms
 
     hint = _DWARF_HINT
@@ -56,29 +56,29 @@ def find_symbols(prog: Program, *, live: bool, tables: Tables | None = None) -> 
         symbols = load_vmlinux_kallsyms(prog if tables is None else tables.program())
         if address_of(prog, symbols, "_stext"):
             return symbols
-        problem = "they hide their addresses"
+        problem = "their addresses are hidden"
     except FaultError as error:
-        problem, hint = str(error), LACKS_HINT
+        problem, hint = str(error), MISSING_MEMORY_HINT
     except MissingDebugInfoError:
-        problem, hint = "VMCOREINFO does not say where they are", _KALLSYMS_HINT
+        problem, hint = "VMCOREINFO does not have their location", _KALLSYMS_HINT
     except (LookupError, ValueError, OverflowError, OSError, BadDataError) as error:
         problem = str(error)
     where = "/proc/kallsyms" if live else "the kallsyms tables in the core"
     raise PageInspectError(f"no symbols from {where}: {problem}", hint)
 
 
-class KeptSymbols:
-    """The kernel's own symbols, as a drgn symbol finder.
+class CachedSymbols:
+    """A drgn symbol finder with a cache.
 
-    The tables are not parsed while `answers` has what is asked for. `offset` is what KASLR added to
-    the addresses of the kernel's image, `indexed` what it added to those that find_symbols() gives.
-    Raises as find_symbols().
+    `load` parses the symbol tables, at the first lookup without a cached result. `offset` is the
+    KASLR offset of the kernel, `indexed` the one that addresses from `load` contain. Lookups raise
+    as find_symbols().
     """
 
     def __init__(
-        self, answers: Answers, load: Callable[[], SymbolIndex], offset: int, indexed: int
+        self, cache: SymbolCache, load: Callable[[], SymbolIndex], offset: int, indexed: int
     ) -> None:
-        self._answers = answers
+        self._cache = cache
         self._load = load
         self._offset = offset
         self._indexed = indexed
@@ -94,17 +94,17 @@ class KeptSymbols:
         address: int | None,
         one: bool,  # noqa: FBT001 - as drgn calls it
     ) -> list[Symbol]:
-        """Return the symbols of this name, or at this address."""
+        """Return the symbols with this name, or at this address."""
         if name is None or address is not None or not one:
             move = self._offset - self._indexed
             at = address if address is None else _moved(address, -move)
             found = self._index(prog, name, at, one)
             return [self._symbol(s.name, self._numbers(s)) for s in found] if move else list(found)
-        known = self._answers.symbols.get(name)
+        known = self._cache.symbols.get(name)
         if known is None:
             found = self._index(prog, name, None, True)  # noqa: FBT003 (by position alone)
             known = self._numbers(found[0]) if found else []
-            self._answers.learn(self._answers.symbols, name, known)
+            self._cache.add(self._cache.symbols, name, known)
         return [self._symbol(name, known)] if known else []
 
     def _symbol(self, name: str, numbers: Sequence[int]) -> Symbol:
@@ -121,41 +121,46 @@ def _moved(address: int, by: int) -> int:
     return (address + by) % (1 << 64) if address >= ADDRESSES_OF_KERNEL else address
 
 
-def kept_symbols(
+def cached_symbols(
     prog: Program, info: Mapping[str, str], *, live: bool
-) -> tuple[KeptSymbols, Answers]:
-    """Return the kernel's own symbols, and what is to be kept of them.
+) -> tuple[CachedSymbols, SymbolCache]:
+    """Return the kernel's own symbols, and their cache.
 
-    What was kept is used only if it leads to the kernel's banner and BTF. Raises PageInspectError
-    as find_symbols().
+    Cached symbols are used only if the kernel's banner and BTF are at their addresses. Raises
+    PageInspectError as find_symbols().
     """
     offset = kaslr_offset(info)
     tables = None if live else read_tables(prog, info)
     key = None if tables is None else tables.key(info)
     if live and offset is not None:
         key = live_symbols_key(info)
-    answers = load_answers(key)
+    cache = load_cache(key)
     indexed = offset or 0 if tables is None else 0
 
     def load() -> SymbolIndex:
         return find_symbols(prog, live=live, tables=tables)
 
-    symbols = KeptSymbols(answers, load, offset or 0, indexed)
-    if answers.symbols and not _lead_right(prog, info, answers, symbols, live=live):
-        answers.symbols.clear()
-    if not answers.symbols and not _lead_right(prog, info, answers, symbols, live=live):
-        answers.path = None
-    return symbols, answers
+    symbols = CachedSymbols(cache, load, offset or 0, indexed)
+    if cache.symbols and not _match_kernel(prog, info, cache, symbols, live=live):
+        cache.symbols.clear()
+    if not cache.symbols and not _match_kernel(prog, info, cache, symbols, live=live):
+        cache.path = None
+    return symbols, cache
 
 
-def _lead_right(
-    prog: Program, info: Mapping[str, str], answers: Answers, symbols: KeptSymbols, *, live: bool
+def _match_kernel(
+    prog: Program,
+    info: Mapping[str, str],
+    cache: SymbolCache,
+    symbols: CachedSymbols,
+    *,
+    live: bool,
 ) -> bool:
-    """Return whether symbols lead to what is known to be there: a few bytes and VMCOREINFO's."""
+    """Return whether symbols agree with the kernel's banner, its BTF and VMCOREINFO."""
     banner = address_of(prog, symbols, "linux_banner")
     btf = None if live else address_of(prog, symbols, "__start_BTF")
     wanted = f"Linux version {info.get('OSRELEASE')} ".encode()
-    told = {f"SYMBOL({name})": name for name in ("_stext", *answers.symbols)}
+    told = {f"SYMBOL({name})": name for name in ("_stext", *cache.symbols)}
     try:
         return (
             banner is not None
@@ -172,7 +177,7 @@ def _lead_right(
 
 
 def read_btf(path: Path) -> Btf:
-    """Return the BTF in a file; raises PageInspectError."""
+    """Read BTF from a file; raises PageInspectError."""
     try:
         return Btf(read_whole(path, _LARGEST_BTF))
     except (OSError, BtfError) as error:
@@ -183,12 +188,12 @@ def read_btf(path: Path) -> Btf:
 
 
 def find_btf(
-    prog: Program, symbols: SymbolFinder, known: Callable[[bytes], Answers], *, live: bool
+    prog: Program, symbols: SymbolFinder, known: Callable[[bytes], SymbolCache], *, live: bool
 ) -> Btf:
-    """Return the kernel's BTF: sysfs live, else what lies between __start_BTF and __stop_BTF.
+    """Return the kernel's BTF: from sysfs live, else from __start_BTF to __stop_BTF in memory.
 
-    `known` gives what was asked of it before. Raises PageInspectError when the kernel has none or
-    the core does not hold it.
+    `known` returns the cache for the BTF data. Raises PageInspectError if the kernel has no BTF, or
+    it cannot be read.
     """
     try:
         if live:
@@ -200,10 +205,10 @@ def find_btf(
                 raise PageInspectError(
                     "the kernel was built without BTF (CONFIG_DEBUG_INFO_BTF)", _DWARF_HINT
                 )
-            # Symbols of a damaged core may be anywhere.
+            # In a damaged core, symbols may have any address.
             data = prog.read(start, min(max(stop - start, 0), _LARGEST_BTF))
         return Btf(data, known(data))
     except (OSError, FaultError, BtfError) as error:
         where = str(LIVE_BTF) if live else "the core"
-        hint = LACKS_HINT if isinstance(error, FaultError) else _DWARF_HINT
+        hint = MISSING_MEMORY_HINT if isinstance(error, FaultError) else _DWARF_HINT
         raise PageInspectError(f"cannot use the BTF in {where}: {error}", hint) from None

@@ -1,7 +1,7 @@
 """Registers a kernel's BTF and kallsyms with a drgn Program.
 
-After `attach_btf`, `prog.type("struct page")`, `prog["PG_head"]`, `prog["mem_section"]` and drgn's
-own helpers work as they do with DWARF.
+After attach_btf(), `prog.type("struct page")`, `prog["PG_head"]`, `prog["mem_section"]` and drgn's
+helpers work as with DWARF.
 """
 
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from drgn import FindObjectFlags, Object, Program, Type, TypeKind
 from ...errors import PageInspectError
 from .btf import Btf, Kind
 from .btf_types import BtfTypes
-from .cache import Answers, load_answers
-from .find import SymbolFinder, address_of, find_btf, find_symbols, kept_symbols, read_btf
+from .cache import SymbolCache, load_cache
+from .find import SymbolFinder, address_of, cached_symbols, find_btf, find_symbols, read_btf
 from .kallsyms import read_kallsyms
 from .keys import types_key
 
 _NAME = "pageinspect BTF"
 CONFIG = "pageinspect"
-"""Of a Program whose types are from BTF: the key in its `config` of the answers that are kept."""
+"""Key in the `config` of a Program whose types are from BTF: the value is its symbol caches."""
 
-# BTF describes no variables but per-CPU ones, and an old pahole left those out too. So the types of
-# those that drgn's helpers and this package ask for are written here. One that a helper takes for
-# optional must be here as well: without __highest_present_section_nr, for_each_valid_page_range()
-# reads past the sections and may return a range that does not exist; without nr_node_ids,
-# for_each_online_pgdat() knows one node.
+# BTF has the types of per-CPU variables only, and BTF of an old pahole not even these. This table
+# has the types of the variables that drgn's helpers and this package use. It must include variables
+# that a helper treats as optional: without __highest_present_section_nr,
+# for_each_valid_page_range() reads past the sections and may return a range that does not exist;
+# without nr_node_ids, for_each_online_pgdat() finds one node.
 _VARIABLES = {
     "__cpu_online_mask": "struct cpumask",
     "__cpu_possible_mask": "struct cpumask",
@@ -66,7 +66,7 @@ _NEEDED = ("mem_section", "__highest_present_section_nr", "vmemmap_base")
 
 
 class Finders:
-    """The callbacks that answer a Program's questions from BTF and kallsyms."""
+    """drgn type, object and symbol finders on BTF and kallsyms."""
 
     def __init__(self, prog: Program, btf: Btf, symbols: SymbolFinder) -> None:
         self._prog = prog
@@ -77,13 +77,13 @@ class Finders:
     def type(
         self, _prog: Program, kinds: set[TypeKind], name: str, filename: str | None
     ) -> Type | None:
-        """Return a type of one of these kinds."""
+        """Return the type of one of these kinds and this name, or None."""
         return None if filename else self._types.find(kinds, name)
 
     def object(
         self, _prog: Program, name: str, flags: FindObjectFlags, filename: str | None
     ) -> Object | None:
-        """Return a constant or a variable."""
+        """Return the constant or variable of this name, or None."""
         if filename:
             return None
         if flags & FindObjectFlags.CONSTANT:
@@ -117,16 +117,16 @@ def attach_btf(
     live: bool,
     btf: Path | None = None,
     kallsyms: Path | None = None,
-) -> tuple[Answers, ...]:
-    """Let `prog` answer from BTF and kallsyms, before any other source.
+) -> tuple[SymbolCache, ...]:
+    """Register BTF and kallsyms with `prog`, before all other sources.
 
-    Returns the answers to be saved once all went well. Raises as find_finders().
+    Returns the symbol caches, to be saved at the end of a successful run. Raises as find_finders().
     """
-    finders, answers = find_finders(prog, vmcoreinfo, live=live, btf=btf, kallsyms=kallsyms)
+    finders, caches = find_finders(prog, vmcoreinfo, live=live, btf=btf, kallsyms=kallsyms)
     prog.register_symbol_finder(_NAME, finders.symbols, enable_index=0)
     prog.register_type_finder(_NAME, finders.type, enable_index=0)
     prog.register_object_finder(_NAME, finders.object, enable_index=0)
-    return answers
+    return caches
 
 
 def find_finders(
@@ -136,33 +136,33 @@ def find_finders(
     live: bool,
     btf: Path | None = None,
     kallsyms: Path | None = None,
-) -> tuple[Finders, tuple[Answers, ...]]:
-    """Return what answers from BTF and kallsyms, and the answers that may be kept.
+) -> tuple[Finders, tuple[SymbolCache, ...]]:
+    """Return drgn finders on BTF and kallsyms, and the symbol caches.
 
-    Both are the kernel's own, or in the files that are named, whose answers are not kept. Raises
-    PageInspectError when there is no BTF, or no symbols, that can be read.
+    `btf` and `kallsyms` are files to use instead of the kernel's own data; with either, nothing is
+    cached. Raises PageInspectError if BTF or symbols are missing or cannot be read.
     """
     symbols: SymbolFinder
-    kept: tuple[Answers, ...] = ()
+    caches: tuple[SymbolCache, ...] = ()
     if kallsyms is not None:
         symbols = read_kallsyms(kallsyms, vmcoreinfo)
     elif btf is not None:
         symbols = find_symbols(prog, live=live)
     else:
-        symbols, answers = kept_symbols(prog, vmcoreinfo, live=live)
-        kept = (answers,)
+        symbols, cache = cached_symbols(prog, vmcoreinfo, live=live)
+        caches = (cache,)
     for name in _NEEDED:
         if address_of(prog, symbols, name) is None:
             raise PageInspectError(
                 f"{kallsyms or 'kallsyms of this kernel'} has no {name}: it is cut off, or has no "
                 "variables (CONFIG_KALLSYMS_ALL)",
-                "give System.map of the very same build (--kallsyms FILE), or -s VMLINUX",
+                "give System.map of the same build (--kallsyms FILE), or -s VMLINUX",
             )
 
-    def known(data: bytes) -> Answers:
-        return load_answers(types_key(vmcoreinfo, data) if kept else None)
+    def cache_of(data: bytes) -> SymbolCache:
+        return load_cache(types_key(vmcoreinfo, data) if caches else None)
 
-    types = find_btf(prog, symbols, known, live=live) if btf is None else read_btf(btf)
-    asked = (*kept, types.answers) if kept else ()
-    prog.config[CONFIG] = asked
-    return Finders(prog, types, symbols), asked
+    types = find_btf(prog, symbols, cache_of, live=live) if btf is None else read_btf(btf)
+    all_caches = (*caches, types.cache) if caches else ()
+    prog.config[CONFIG] = all_caches
+    return Finders(prog, types, symbols), all_caches

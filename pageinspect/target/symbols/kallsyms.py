@@ -1,4 +1,4 @@
-"""Symbols from a file: a copy of /proc/kallsyms, or a System.map."""
+"""Reads symbols from a file: a copy of /proc/kallsyms, or a System.map."""
 
 import re
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ _LINE = re.compile(r"^([0-9a-fA-F]{1,16}) \S (\S+)$", re.MULTILINE)
 _VMCOREINFO_SYMBOL = re.compile(r"SYMBOL\((\w+)\)")
 _IMAGE = 0xFFFFFFFF80000000
 _LARGEST = 256 << 20
-"""Bytes of a file of symbols, which has 10 to 20 MB."""
-_SAME_BOOT = "give /proc/kallsyms as it was in this boot, or System.map of the very same build"
+"""Maximum file size in bytes; real files have 10 to 20 MB."""
+_SAME_BOOT = "give a copy of /proc/kallsyms from the same boot, or System.map of the same build"
 
 
 def read_kallsyms(path: Path, vmcoreinfo: Mapping[str, str]) -> SymbolIndex:
-    """Return the symbols in a file, those of modules left out, at the addresses of this boot.
+    """Return the symbols in a file, without those of modules, at the addresses of this boot.
 
-    Where the file is of another boot, or of none, all are moved by what KASLR moved _stext. Raises
-    PageInspectError when the symbols that VMCOREINFO names are elsewhere.
+    If the file is from another boot, or a System.map, all symbols are moved by the difference of
+    _stext to VMCOREINFO. Raises PageInspectError if other symbols in VMCOREINFO then do not match.
     """
     try:
         text = read_whole(path, _LARGEST).decode("ascii", "replace")
@@ -43,7 +43,7 @@ def read_kallsyms(path: Path, vmcoreinfo: Mapping[str, str]) -> SymbolIndex:
 
 
 def _move(path: Path, found: dict[str, int], vmcoreinfo: Mapping[str, str]) -> dict[str, int]:
-    """Return the symbols where this boot has them."""
+    """Return the symbols, moved to the addresses of this boot."""
     known = {
         match[1]: int(value, 16)
         for key, value in vmcoreinfo.items()
@@ -51,7 +51,8 @@ def _move(path: Path, found: dict[str, int], vmcoreinfo: Mapping[str, str]) -> d
     }
     shift = known.get("_stext", 0) - found.get("_stext", 0)
     moved = {n: (a + shift) % (1 << 64) if a >= _IMAGE else a for n, a in found.items()}
-    # Of what is not in the image VMCOREINFO has the value, not the address.
+    # For pointers to memory outside of the image, VMCOREINFO has the value of the variable instead
+    # of its address.
     wrong = [n for n, a in known.items() if a >= _IMAGE and moved.get(n, a) != a]
     if wrong or shift % KASLR_STEP:
         name = wrong[0] if wrong else "_stext"

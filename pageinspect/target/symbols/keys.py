@@ -1,7 +1,8 @@
-"""What kept answers are kept by: the build of the kernel, and the very bytes that were parsed.
+"""Keys of the symbol caches: the kernel's build id, and a digest of the data that is parsed.
 
-A damaged core has the build id of the sound one, so that alone will not do. The bytes are read
-once: what their digest is of is what is parsed. Both take a few hundredths of what parsing does.
+The build id alone is not enough, because a damaged core has the same one as the intact core. The
+data is read once, so that the digest is of the same bytes that are parsed. Reading and digest take
+a few percent of the time of parsing.
 """
 
 import os
@@ -22,10 +23,10 @@ _IMAGE_SIZE = 1 << 30
 
 
 def kaslr_offset(info: Mapping[str, str]) -> int | None:
-    """Return what KASLR added to the addresses of the kernel's image, None when it is not told.
+    """Return the KASLR offset of the kernel image from VMCOREINFO; None if missing or invalid.
 
-    The kernel moves itself within a GiB, by multiples of CONFIG_PHYSICAL_ALIGN: any other number is
-    that of a damaged core.
+    The kernel moves itself by less than 1 GiB, in multiples of CONFIG_PHYSICAL_ALIGN. Another
+    number means that the core is damaged.
     """
     try:
         offset = int(info["KERNELOFFSET"], 16)
@@ -35,35 +36,36 @@ def kaslr_offset(info: Mapping[str, str]) -> int | None:
 
 
 def types_key(info: Mapping[str, str], data: bytes) -> str | None:
-    """Return the key of what is asked of this BTF, None when nothing is to be kept."""
+    """Return the cache key for this BTF; None without a build id."""
     build_id = _build_id(info)
     return build_id and f"{build_id}-types-{_digest(data)}"
 
 
 def live_symbols_key(info: Mapping[str, str]) -> str | None:
-    """Return the key of what is asked of this kernel's symbols, which /proc/kallsyms tells."""
+    """Return the cache key for symbols from /proc/kallsyms; None without a build id."""
     build_id = _build_id(info)
     return build_id and f"{build_id}-symbols-live"
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The kallsyms tables of a kernel, read once, as they would be without KASLR."""
+    """The kallsyms tables of a kernel, with addresses as without KASLR."""
 
     start: int
+    """Address of `data`."""
     data: bytes
     lines: str
-    """The lines of VMCOREINFO that lead to them, and by which drgn parses them."""
+    """The lines of VMCOREINFO that drgn needs to locate and parse the tables."""
 
     def key(self, info: Mapping[str, str]) -> str | None:
-        """Return the key of what is asked of them: of all that parsing depends on."""
+        """Return the cache key: a digest of everything that parsing depends on, or None."""
         build_id = _build_id(info)
-        # drgn guesses the form of long names from the lines, or takes it from the environment.
+        # drgn infers the encoding of long names from the lines, or reads the environment variable.
         form = self.start, self.lines, os.environ.get("DRGN_KALLSYMS_LONG"), drgn.__version__
         return build_id and f"{build_id}-symbols-{_digest(repr(form).encode(), self.data)}"
 
     def program(self) -> Program:
-        """Return a Program that sees these bytes and nothing else."""
+        """Return a Program whose memory is `data` alone."""
         prog = Program(PLATFORM, vmcoreinfo=self.lines)
         text = self.lines.encode()
 
@@ -86,10 +88,7 @@ class Tables:
 
 
 def read_tables(prog: Program, info: Mapping[str, str]) -> Tables | None:
-    """Read the memory from the first of the kallsyms tables to the end of the last.
-
-    Returns None where VMCOREINFO does not lead to tables of a form that is known here.
-    """
+    """Read the kallsyms tables from memory; None if VMCOREINFO does not locate known tables."""
     offset = kaslr_offset(info)
     if offset is None:
         return None
@@ -104,7 +103,7 @@ def read_tables(prog: Program, info: Mapping[str, str]) -> Tables | None:
             "OSRELEASE": info["OSRELEASE"],
             "PAGESIZE": str(PAGE_SIZE),
             "KERNELOFFSET": "0",
-            # drgn does without page tables here, but not without the line.
+            # drgn requires this line, but does not use page tables here.
             "SYMBOL(swapper_pg_dir)": f"{_IMAGE:x}",
             **{f"SYMBOL({name})": f"{place:x}" for name, place in sorted(places.items())},
         }
@@ -114,9 +113,9 @@ def read_tables(prog: Program, info: Mapping[str, str]) -> Tables | None:
 
 
 def _read(prog: Program, places: dict[str, int], offset: int) -> tuple[int, bytes]:
-    """Return where the tables begin, and their bytes.
+    """Return the start address of the tables without KASLR, and their bytes.
 
-    Raises KeyError or ValueError when that is not known.
+    Raises KeyError or ValueError if the location is not known.
     """
     tables = {name: place for name, place in places.items() if name != "_stext"}
     if "kallsyms_offsets" not in tables or min(places.values()) < _IMAGE:
@@ -124,7 +123,7 @@ def _read(prog: Program, places: dict[str, int], offset: int) -> tuple[int, byte
     start, last = min(tables.values()), max(tables, key=lambda name: tables[name])
     at = tables["kallsyms_num_syms"] - start
     stop = tables[last]
-    # One reading up to the last table gives the count, by which it gets its end.
+    # The data up to the last table has the symbol count, which determines the end of that table.
     if stop - start > _LARGEST or at + 4 > stop - start:
         raise ValueError
     data = bytearray(prog.read(start + offset, stop - start))
@@ -139,7 +138,7 @@ def _read(prog: Program, places: dict[str, int], offset: int) -> tuple[int, byte
     data += prog.read(stop + offset, sizes[last])
     base = tables.get("kallsyms_relative_base")
     if base is not None:
-        # The only address in them that KASLR moves.
+        # This is the only address in the tables that KASLR changes.
         (moved,) = struct.unpack_from("<Q", data, base - start)
         struct.pack_into("<Q", data, base - start, (moved - offset) & _ALL)
     return start, bytes(data)

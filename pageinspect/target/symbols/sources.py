@@ -1,6 +1,6 @@
-"""Where types and symbols come from: a vmlinux that is named, the kernel's own BTF, VMCOREINFO.
+"""Selects the source of types and symbols: a given vmlinux, else the kernel's BTF, else VMCOREINFO.
 
-In this order, and nothing else: no folder is searched and no server asked.
+There are no other sources: no folder is searched and no server is contacted.
 """
 
 from dataclasses import dataclass
@@ -12,54 +12,53 @@ from drgn import Program, offsetof, sizeof
 from ...errors import PageInspectError
 from ...model.provenance import Symbols
 from ..vmcoreinfo import Info
-from . import Answers, attach_btf
+from . import SymbolCache, attach_btf
 from .dwarf import load_dwarf
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What the user gives or asks for; all of it optional."""
+class SymbolOptions:
+    """The user's choice of sources for types, symbols and VMCOREINFO; all optional."""
 
     vmlinux: Path | None = None
-    """Types and symbols, as DWARF."""
+    """DWARF types and symbols."""
     btf: Path | None = None
-    """Types instead of the kernel's own."""
+    """BTF to use instead of the kernel's own."""
     kallsyms: Path | None = None
-    """Symbols instead of the kernel's own, as in /proc/kallsyms or System.map."""
+    """Symbols to use instead of the kernel's own: a copy of /proc/kallsyms, or System.map."""
     vmcoreinfo: Path | None = None
-    """VMCOREINFO instead of the core's."""
+    """VMCOREINFO to use instead of the core's."""
     only: Literal["btf", "vmcoreinfo"] | None = None
-    """The one source to use, without falling back."""
+    """The source to use, without a fallback."""
 
 
 def attach_symbols(
-    prog: Program, info: Info, given: Given, *, live: bool
-) -> tuple[Symbols, str, tuple[Answers, ...]]:
-    """Let `prog` know its kernel's types and symbols.
+    prog: Program, info: Info, options: SymbolOptions, *, live: bool
+) -> tuple[Symbols, str, tuple[SymbolCache, ...]]:
+    """Attach types and symbols to `prog`.
 
-    Returns their source, why there is no better one, and the answers that may be kept.
-
-    What is given is used or refused: only the kernel's own BTF may be missing, and then VMCOREINFO
-    alone has to do. Raises PageInspectError.
+    Returns their source, the reason why only VMCOREINFO is available ("" otherwise), and the symbol
+    caches. Falls back to VMCOREINFO only if the kernel's own BTF or symbols are missing. Raises
+    PageInspectError if a given file does not match the kernel.
     """
-    if given.vmlinux is not None:
-        load_dwarf(prog, info, given.vmlinux)
+    if options.vmlinux is not None:
+        load_dwarf(prog, info, options.vmlinux)
         return "dwarf", "", ()
-    if given.only == "vmcoreinfo":
+    if options.only == "vmcoreinfo":
         return "vmcoreinfo", "", ()
     try:
-        answers = attach_btf(prog, info, live=live, btf=given.btf, kallsyms=given.kallsyms)
+        caches = attach_btf(prog, info, live=live, btf=options.btf, kallsyms=options.kallsyms)
     except PageInspectError as error:
-        if given.only or given.btf or given.kallsyms:
+        if options.only or options.btf or options.kallsyms:
             raise
         return "vmcoreinfo", f"{error.message} ({error.hint})", ()
-    if given.btf is not None:
-        _check_types(prog, info, given.btf)
-    return "btf", "", answers
+    if options.btf is not None:
+        _check_types(prog, info, options.btf)
+    return "btf", "", caches
 
 
 def _check_types(prog: Program, info: Info, path: Path) -> None:
-    """Refuse types whose sizes and offsets VMCOREINFO contradicts."""
+    """Raise PageInspectError if sizes or offsets of types differ from VMCOREINFO."""
     for key, value in info.items():
         kind, _, rest = key.partition("(")
         if kind not in ("SIZE", "OFFSET"):
@@ -72,6 +71,6 @@ def _check_types(prog: Program, info: Info, path: Path) -> None:
             continue
         if found != int(value):
             raise PageInspectError(
-                f"{path} is of another kernel: by it {key} is {found}, by VMCOREINFO {value}",
-                "give /sys/kernel/btf/vmlinux of the very same build",
+                f"{path} is of another kernel: its {key} is {found}, VMCOREINFO has {value}",
+                "give /sys/kernel/btf/vmlinux of the same build",
             )

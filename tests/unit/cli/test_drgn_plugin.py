@@ -11,7 +11,7 @@ from drgn.commands import CommandError, CommandNotFoundError, run_command
 from made_kernel import IMAGE, NUM_SYMS, SYMBOLS, Kernel
 
 from pageinspect.cli import drgn_plugin
-from pageinspect.target.open import adopt_program
+from pageinspect.target.open import target_from_program
 from pageinspect.target.symbols import finders
 
 NAME = "pageinspect plugin"
@@ -69,7 +69,7 @@ def test_an_inspector_of_it_takes_its_types_for_what_they_are(tmp_path: Path) ->
     prog = opened(tmp_path)
     drgn.set_default_prog(prog)
     for _ in range(2):
-        target = adopt_program(prog)
+        target = target_from_program(prog)
         assert target.provenance.symbols == "btf"
         assert len(target.answers) == 2
 
@@ -79,14 +79,14 @@ def test_a_second_inspector_of_a_program_knows_what_the_first_gave_it(
 ) -> None:
     monkeypatch.setenv("PAGEINSPECT_DRGN_PLUGIN", "0")
     prog = opened(tmp_path)
-    assert [adopt_program(prog).provenance.symbols for _ in range(2)] == ["btf", "btf"]
+    assert [target_from_program(prog).provenance.symbols for _ in range(2)] == ["btf", "btf"]
 
 
 def test_a_program_that_has_them_already_is_not_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prog = opened(tmp_path)
-    adopt_program(prog)
+    target_from_program(prog)
     drgn.set_default_prog(prog)
     monkeypatch.delattr(finders, "find_finders")
     with pytest.raises(LookupError):

@@ -185,7 +185,7 @@ def test_a_running_kernel_is_asked_for_its_memory_map_each_time(
     assert running.refreshed().session is running.session
 
 
-class Opened(AbstractContextManager[Target]):
+class PreparedCore(AbstractContextManager[Target]):
     """A guest that is held while it is looked at."""
 
     def __init__(self, target: Target) -> None:
@@ -201,15 +201,15 @@ class Opened(AbstractContextManager[Target]):
 
 
 @pytest.fixture
-def guest(kernel: Inspector, monkeypatch: pytest.MonkeyPatch) -> Opened:
+def guest(kernel: Inspector, monkeypatch: pytest.MonkeyPatch) -> PreparedCore:
     provenance = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, denied=""))
-    opened = Opened(replace(kernel.target, provenance=provenance))
+    opened = PreparedCore(replace(kernel.target, provenance=provenance))
     monkeypatch.setattr(opening.qemu, "open_guest", lambda *_args, **_options: opened)
     monkeypatch.setattr(opening, "inspect", lambda target: replace(kernel, target=target))
     return opened
 
 
-def test_a_guest_is_let_go_with_its_inspector(guest: Opened) -> None:
+def test_a_guest_is_let_go_with_its_inspector(guest: PreparedCore) -> None:
     with pageinspect.open_guest("/run/qmp", pause=True) as inspector:
         assert guest.held
         listing = inspector.list()
@@ -230,7 +230,9 @@ def test_a_guest_is_let_go_with_its_inspector(guest: Opened) -> None:
     assert guest.errors == [None]
 
 
-def test_a_guest_is_let_go_after_an_error(guest: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_is_let_go_after_an_error(
+    guest: PreparedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ZeroDivisionError), pageinspect.open_guest("/run/qmp"):
         raise ZeroDivisionError
     assert guest.errors == [ZeroDivisionError]

@@ -88,7 +88,7 @@ def test_what_of_a_stack_cannot_be_read_is_left_out() -> None:
 
 
 class Monitor:
-    def human(self, line: str) -> str:
+    def human_command(self, line: str) -> str:
         assert line == "info registers -a"
         return (
             "\r\nCPU#0\r\nRAX=0000000000000000 RBX=0000000000000001\r\nRSI=0 RBP=0 "

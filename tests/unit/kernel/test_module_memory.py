@@ -118,7 +118,7 @@ def test_a_list_that_leads_round_or_astray_is_not_whole(monkeypatch: pytest.Monk
         found = loaded.read()
         assert [m.name for m in found.modules] == ["a", "b"]
         assert not found.whole
-    monkeypatch.setattr(module_memory, "_MOST_MODULES", 1)
+    monkeypatch.setattr(module_memory, "_MAX_MODULES", 1)
     assert [m.name for m in loaded.read().modules] == ["a"]
 
 
@@ -151,7 +151,7 @@ def test_an_address_in_a_module_has_the_symbol_next_below_it() -> None:
 def test_a_module_without_symbols_that_can_be_read(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module_memory, "_MOST_SYMBOLS", 2)
+    monkeypatch.setattr(module_memory, "_MAX_SYMBOLS", 2)
     loaded = Loaded()
     loaded.add("a", (TEXT, 16), kallsyms=loaded.symbols(("f", 1, TEXT), number=number))
     loaded.add("b", (DATA, 16), kallsyms=GONE)

@@ -103,7 +103,7 @@ def test_a_page_on_two_lists_of_a_cpu_is_counted_twice() -> None:
 
 
 def test_struct_pages_that_are_kept_are_few_and_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pcp_lists, "_MOST_PAGES", 1)
+    monkeypatch.setattr(pcp_lists, "_MAX_PAGES", 1)
     pages = 4096 // SIZE
     order = [*range(1, 8), pages + 1, 8, pages + 2, 9]
     leads = dict(zip(order, [*order[1:], 0], strict=True))
@@ -153,7 +153,7 @@ def test_a_list_that_leads_astray_or_round_is_not_whole(
 def test_it_is_known_whether_the_kernel_runs(
     monkeypatch: pytest.MonkeyPatch, source: Any, guest: Guest | None, changing: bool
 ) -> None:
-    def take(*_args: object, changing: bool, most_sections: object) -> MemoryMap:
+    def take(*_args: object, changing: bool, max_sections: object) -> MemoryMap:
         return MemoryMap((), (), changing=changing)
 
     monkeypatch.setattr(inspector_module, "build_layout", lambda *_args: MODERN)

@@ -162,7 +162,7 @@ def test_a_chunk_that_cannot_be_so_large_is_counted(pages: int) -> None:
 
 
 def test_chunks_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(percpu, "_MOST_CHUNKS", 1)
+    monkeypatch.setattr(percpu, "_MAX_CHUNKS", 1)
     made = Percpu()
     made.map_chunk(0, (70, 71))
     made.relink([made.make(CHUNK, 1, 1)], [made.make(CHUNK, 1, 1)])
@@ -170,7 +170,7 @@ def test_chunks_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pages_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(percpu, "_MOST_PAGES", 4)
+    monkeypatch.setattr(percpu, "_MAX_PAGES", 4)
     found = Percpu().read()
     assert len(found.first) == 4
     assert not found.whole

@@ -84,7 +84,7 @@ def test_a_name_that_cannot_be_read_is_counted_and_a_long_one_is_cut() -> None:
 
 
 def test_resources_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "_MOST", 1)
+    monkeypatch.setattr(resources, "_MAX", 1)
     tree = Tree()
     found = tree.read(child=tree.add(0, 1, "a", sibling=tree.add(2, 3, "b")))
     assert ([r.name for r in found.resources], found.whole) == (["a"], False)

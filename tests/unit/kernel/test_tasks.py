@@ -56,11 +56,11 @@ def test_counters_before_v6_2_with_what_threads_keep_back() -> None:
     mm, signal = kernel.mm(1, [100, 200, 300, 400], []), kernel.place(16)
     cgroup = kernel.cgroup("a")
     leader = kernel.task(
-        5, mm=mm, signal=signal, kept_back=[1, 2, 3, 4], cgroups=kernel.css_set(cgroup, 0)
+        5, mm=mm, signal=signal, rss_deltas=[1, 2, 3, 4], cgroups=kernel.css_set(cgroup, 0)
     )
-    thread = kernel.task(6, 5, mm=mm, signal=signal, kept_back=[-50, 0, 0, 0])
+    thread = kernel.task(6, 5, mm=mm, signal=signal, rss_deltas=[-50, 0, 0, 0])
     kernel.threads(signal, leader, thread)
-    kernel.tasks(leader, kernel.task(9, mm=mm, kept_back=[7, 0, 0, 0]))
+    kernel.tasks(leader, kernel.task(9, mm=mm, rss_deltas=[7, 0, 0, 0]))
     found = read(kernel)
     counters = found.mms[0].counters
     assert counters is not None
@@ -130,7 +130,7 @@ def test_a_list_that_leads_round_has_each_task_once() -> None:
 
 
 def test_no_more_tasks_than_there_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_module, "_MOST_TASKS", 3)
+    monkeypatch.setattr(tasks_module, "_MAX_TASKS", 3)
     kernel = Kernel()
     kernel.tasks(*(kernel.task(pid) for pid in (1, 2, 3, 3, 3)))
     found = read(kernel)

@@ -156,7 +156,7 @@ def test_an_area_with_more_pages_than_addresses_has_none(number: int) -> None:
 
 
 def test_no_more_pages_are_read_than_there_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vmap_areas, "_MOST_PAGES", 3)
+    monkeypatch.setattr(vmap_areas, "_MAX_PAGES", 3)
     trees = Trees()
     trees.plant(0, trees.add(0, trees.struct_vm(1, 2), right=trees.add(1, trees.struct_vm(1, 2))))
     found = trees.read()
@@ -184,7 +184,7 @@ def test_a_tree_that_leads_round_or_astray_is_not_whole() -> None:
 
 
 def test_the_number_of_areas_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vmap_areas, "_MOST_AREAS", 1)
+    monkeypatch.setattr(vmap_areas, "_MAX_AREAS", 1)
     trees = Trees()
     trees.plant(0, trees.add(0, trees.struct_vm(1), right=trees.add(1, trees.struct_vm(2))))
     found = trees.read()

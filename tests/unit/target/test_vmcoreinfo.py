@@ -12,7 +12,7 @@ from vmcoreinfo_texts import vmcoreinfo_of
 from pageinspect.errors import PageInspectError
 from pageinspect.layout import build_layout
 from pageinspect.target import vmcoreinfo
-from pageinspect.target.vmcoreinfo import check_roots, sections
+from pageinspect.target.vmcoreinfo import check_section_roots, sections
 
 
 def test_sections_that_cannot_be_read() -> None:
@@ -35,9 +35,9 @@ def test_a_file_with_the_text_or_the_note(tmp_path: Path) -> None:
 
 
 def test_a_part_of_mem_section_is_a_place_of_its_own() -> None:
-    check_roots(np.array([0, 0, 4096, 8192, 0], np.uint64))
-    with pytest.raises(PageInspectError, match="in one and the same place"):
-        check_roots(np.array([0, 4096, 8192, 4096], np.uint64))
+    check_section_roots(np.array([0, 0, 4096, 8192, 0], np.uint64))
+    with pytest.raises(PageInspectError, match="have the same address"):
+        check_section_roots(np.array([0, 4096, 8192, 4096], np.uint64))
 
 
 def test_a_length_of_mem_section_that_cannot_be() -> None:

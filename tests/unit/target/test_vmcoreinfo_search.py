@@ -10,7 +10,7 @@ from places import DATA
 
 from pageinspect.errors import PageInspectError
 from pageinspect.target.open import open_target
-from pageinspect.target.symbols.sources import Given
+from pageinspect.target.symbols.sources import SymbolOptions
 
 PAGE = 4096
 IMAGE = 0xFFFFFFFF80000000
@@ -67,7 +67,7 @@ class Memory:
 
 def release_of(core: Path) -> str:
     """Return the release of the kernel that is found; the core has little else of it."""
-    target = open_target(core, Given(only="vmcoreinfo"))
+    target = open_target(core, SymbolOptions(only="vmcoreinfo"))
     assert "the text was found in its memory" in target.provenance.notes[-1]
     return target.provenance.release
 

@@ -49,7 +49,7 @@ def test_what_is_given_back_takes_no_memory_and_is_there_again(tmp_path: Path) -
     assert words is not None
     expected = words.tobytes()
     assert resident(machine.path)["r--s"] >= LEAF
-    mapped.give_back()
+    mapped.drop_cached_pages()
     assert resident(machine.path) == {"r--s": 0}
     assert words.tobytes() == expected
 

@@ -36,14 +36,14 @@ def test_what_was_touched_of_windows_is_given_back_and_is_there_again(core: Path
     assert window[:] == whole
     own[:] = bytes(SIZE)
     noted = KdumpfileMappings(core)
-    noted.passed(kdumpfile_mmap._EVERY - 1)
+    noted.note_read(kdumpfile_mmap._EVERY - 1)
     assert resident(core)["r--s"] == SIZE
-    noted.passed(1)
+    noted.note_read(1)
     # What was written to a copy is nowhere else.
     assert resident(core) == {"r--s": 0, "rw-p": SIZE}
     assert own[:] == bytes(SIZE)
     assert window[:] == whole
-    noted.passed(kdumpfile_mmap._EVERY)
+    noted.note_read(kdumpfile_mmap._EVERY)
     assert resident(core)["r--s"] == 0
 
 
@@ -53,9 +53,9 @@ def test_the_path_of_a_core_is_any_bytes(core: Path, name: bytes) -> None:
     with odd.open("rb") as file:
         window = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
     # Neither its own lines nor those of another are taken for something else.
-    KdumpfileMappings(Path("/another")).passed(kdumpfile_mmap._EVERY)
+    KdumpfileMappings(Path("/another")).note_read(kdumpfile_mmap._EVERY)
     own = KdumpfileMappings(odd)
-    own.passed(kdumpfile_mmap._EVERY)
+    own.note_read(kdumpfile_mmap._EVERY)
     assert own._any
     assert len(window) == SIZE
 
@@ -68,10 +68,10 @@ def test_windows_of_other_files_stay_and_none_are_looked_for_once(
     assert window[SIZE - 1] == 255
     before = resident(core)
     noted = KdumpfileMappings(core.with_name("another"))
-    noted.passed(kdumpfile_mmap._EVERY)
+    noted.note_read(kdumpfile_mmap._EVERY)
     assert resident(core) == before
     monkeypatch.setattr(KdumpfileMappings, "_give_back", lambda _: pytest.fail("looked for again"))
-    noted.passed(kdumpfile_mmap._EVERY)
+    noted.note_read(kdumpfile_mmap._EVERY)
 
 
 class Passed:
@@ -85,7 +85,7 @@ class Passed:
         self.most = max(self.most, self.held)
         return np.zeros((n, SIZE_OF_PAGE // 8), np.uint64)
 
-    def give_back(self) -> None:
+    def drop_cached_pages(self) -> None:
         self.held = 0
 
     def passed(self, size: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TRACE = ["pageinspect", "trace", "--format", "json"]
-PATIENCE_S = 120.0
+STALL_TIMEOUT_S = 120.0
 
 
 def python(program: str, *arguments: str) -> str:
@@ -38,7 +38,7 @@ def anonymous_kib(pid: int) -> int:
 
 def settled(expected: list[int]) -> list[int]:
     """Wait until the kernel has dropped what it is to drop; it takes its time for that."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + STALL_TIMEOUT_S
     while (now := objects()) != expected and time.monotonic() < end:
         time.sleep(0.2)
     return now

@@ -58,12 +58,12 @@ def test_what_is_no_flattened_dump_or_cut_off(stream: bytes) -> None:
 @pytest.mark.parametrize("content", [b"x", b"Linux version 6.1" * 9999, core(names=FULL)])
 def test_most_files_are_opened_as_they_are(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path, content)
-    assert core_formats.prepare(path) == core_formats.Opened(path)
+    assert core_formats.prepare(path) == core_formats.PreparedCore(path)
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert core_formats.prepare(tmp_path / "fifo") == core_formats.Opened(tmp_path / "fifo")
+    assert core_formats.prepare(tmp_path / "fifo") == core_formats.PreparedCore(tmp_path / "fifo")
 
 
 def test_a_flattened_core_is_opened_as_it_is_with_advice(tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ PAGES = {pfn: np.random.default_rng(pfn).bytes(BLOCK) for pfn in (3, 4, 5, 64, 1
 CONTENTS = 5 * BLOCK + DESCRIPTOR.size * len(PAGES)
 
 
-def prepare(folder: Path, content: bytes) -> core_formats.Opened:
+def prepare(folder: Path, content: bytes) -> core_formats.PreparedCore:
     path = folder / "core"
     path.write_bytes(content)
     return core_formats.prepare(path)
 
 
 def test_a_kdump_with_all_its_pages_is_opened_as_it_is(tmp_path: Path) -> None:
-    assert prepare(tmp_path, Kdump(PAGES).make()) == core_formats.Opened(tmp_path / "core")
+    assert prepare(tmp_path, Kdump(PAGES).make()) == core_formats.PreparedCore(tmp_path / "core")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3, 6])
@@ -41,7 +41,7 @@ def test_pages_behind_the_end_are_absent(tmp_path: Path, kept: int, of_next: int
     assert absent == sorted(PAGES)[kept:]
     (note,) = opened.notes
     pages = f"{len(absent)} page{'' if len(absent) == 1 else 's'}"
-    assert f"is cut off: it lacks the contents of {pages} of memory" in note
+    assert f"is cut off: the contents of {pages} of memory are missing" in note
 
 
 def test_pages_lie_in_the_file_in_any_order(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_pages_lie_in_the_file_in_any_order(tmp_path: Path) -> None:
 def test_the_smallest_gaps_are_closed_where_there_are_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kdump, "_MOST_RUNS", 2)
+    monkeypatch.setattr(kdump, "_MAX_RUNS", 2)
     opened = prepare(tmp_path, Kdump(PAGES).make()[:CONTENTS])
     assert opened.absent == ((3, 102), (900, 901))
 

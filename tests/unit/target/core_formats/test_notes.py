@@ -8,7 +8,7 @@ from elf_builder import LONG_VMCOREINFO, X86_64, elf_core, note
 
 from pageinspect.errors import PageInspectError
 from pageinspect.target.core_formats import limits, prepare
-from pageinspect.target.core_formats.limits import MOST_VMCOREINFO
+from pageinspect.target.core_formats.limits import MAX_VMCOREINFO
 from pageinspect.target.vmcoreinfo import read_file
 
 
@@ -22,12 +22,12 @@ def test_one_behind_other_notes_is_seen(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_bytes(elf_core(X86_64, vmcoreinfo=LONG_VMCOREINFO))
     with pytest.raises(PageInspectError, match=r"claims 1,048,6\d\d bytes of VMCOREINFO"):
         prepare(path)
-    path.write_bytes(elf_core(X86_64, vmcoreinfo=LONG_VMCOREINFO[:MOST_VMCOREINFO]))
+    path.write_bytes(elf_core(X86_64, vmcoreinfo=LONG_VMCOREINFO[:MAX_VMCOREINFO]))
     assert prepare(path).notes == ()
 
 
 def test_notes_that_are_long_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_MOST_NOTES", 4096)
+    monkeypatch.setattr(limits, "_MAX_NOTES", 4096)
     path = tmp_path / "core"
     path.write_bytes(elf_core(X86_64, vmcoreinfo=LONG_VMCOREINFO[:5000]))
     with pytest.raises(PageInspectError, match=r"claims 5,0\d\d bytes of notes, more than 4 KiB"):

@@ -35,7 +35,7 @@ def core(*segments: tuple[int, int, int, int]) -> bytes:
 
 
 def reader(made: bytes) -> MonitorMemory:
-    return MonitorMemory(cast("Monitor", Dumper(made)), lasting=True)
+    return MonitorMemory(cast("Monitor", Dumper(made)), paused=True)
 
 
 def test_a_block_is_read_by_its_pieces() -> None:

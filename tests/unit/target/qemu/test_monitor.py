@@ -52,8 +52,8 @@ def test_a_monitor_that_failed_once_gets_no_more_commands(
     [
         (b'"return": []', "does not answer query-status as QEMU does"),
         (b'"return": {"running": 1}', "does not answer query-status as QEMU does"),
-        (b'"error": {"desc": ["x"]}', "QEMU refuses query-status: it does not say why"),
-        (b'"error": "x"', "QEMU refuses query-status: it does not say why"),
+        (b'"error": {"desc": ["x"]}', "QEMU refuses query-status: it gives no reason"),
+        (b'"error": "x"', "QEMU refuses query-status: it gives no reason"),
         (b'"error": {"desc": "%s"}' % (b"x" * 5000), "QEMU refuses query-status: x{200}$"),
     ],
 )

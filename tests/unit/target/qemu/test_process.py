@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class SlowMonitor:
     """A monitor that names many regions of RAM, and takes its time to say where each one is."""
 
-    def human(self, line: str) -> str:
+    def human_command(self, line: str) -> str:
         if line == "info mtree -f":
             rows = (
                 f"  {i:016x}-{i + 0xFFF:016x} (prio 0, ram): r\n" for i in range(0, 1 << 21, 4096)
@@ -26,6 +26,6 @@ class SlowMonitor:
 
 
 def test_all_questions_together_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "ASKING_S", 0.3)
+    monkeypatch.setattr(process, "LOCATE_RAM_S", 0.3)
     with pytest.raises(DeniedError, match="took more than"):
         process._segments(cast("Monitor", SlowMonitor()), -1)

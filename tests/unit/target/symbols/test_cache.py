@@ -11,12 +11,12 @@ import pytest
 from btf_builder import small
 from drgn import Program
 
-from pageinspect.cli.options import keep_answers
+from pageinspect.cli.options import save_symbol_caches
 from pageinspect.errors import PageInspectError
 from pageinspect.model.provenance import Provenance
 from pageinspect.target.open import Target
 from pageinspect.target.symbols.btf import Btf, BtfError, Kind
-from pageinspect.target.symbols.cache import Answers, load_answers
+from pageinspect.target.symbols.cache import SymbolCache, load_cache
 
 BUILD_ID = "1fe9968467f2"
 
@@ -43,10 +43,10 @@ def asked(btf: Btf) -> list[Any]:
 
 def test_the_second_time_nothing_is_parsed() -> None:
     data = small().build()
-    answers = load_answers(BUILD_ID)
+    answers = load_cache(BUILD_ID)
     first = asked(Btf(data, answers))
     answers.save()
-    known = load_answers(BUILD_ID)
+    known = load_cache(BUILD_ID)
     again = Btf(data, known)
     assert asked(again) == first == asked(Btf(data))
     assert "_index" not in vars(again)
@@ -59,7 +59,7 @@ def test_the_second_time_nothing_is_parsed() -> None:
 
 def test_an_offset_beyond_the_types_is_not_believed() -> None:
     data = small().build()
-    known = Answers(types={"4 page": [4]}, offsets={"4": [1 << 40], "99": [1 << 40]})
+    known = SymbolCache(types={"4 page": [4]}, offsets={"4": [1 << 40], "99": [1 << 40]})
     btf = Btf(data, known)
     assert btf.record(4) == Btf(data).record(4)
     with pytest.raises(BtfError, match="no type 99"):
@@ -67,11 +67,11 @@ def test_an_offset_beyond_the_types_is_not_believed() -> None:
 
 
 def saved(cache: Path) -> Path:
-    answers = load_answers(BUILD_ID)
+    answers = load_cache(BUILD_ID)
     answers.learn(answers.types, "4 page", [7])
     answers.save()
     (path,) = cache.iterdir()
-    assert load_answers(BUILD_ID).types == {"4 page": [7]}
+    assert load_cache(BUILD_ID).types == {"4 page": [7]}
     return path
 
 
@@ -81,15 +81,15 @@ def test_only_ones_own_file_is_read(cache: Path) -> None:
         mode = place.stat().st_mode
         for more in (0o020, 0o002):
             place.chmod(mode | more)
-            assert load_answers(BUILD_ID).types == {}
+            assert load_cache(BUILD_ID).types == {}
         place.chmod(mode)
-    assert load_answers(BUILD_ID).types
+    assert load_cache(BUILD_ID).types
     real = path.rename(cache / "real")
     path.symlink_to(real)
-    assert load_answers(BUILD_ID).types == {}
+    assert load_cache(BUILD_ID).types == {}
     path.unlink()
     real.rename(path)
-    assert load_answers(BUILD_ID).types
+    assert load_cache(BUILD_ID).types
 
 
 @pytest.mark.parametrize(
@@ -113,21 +113,21 @@ def test_only_ones_own_file_is_read(cache: Path) -> None:
 def test_what_is_not_an_answer_is_not_used(cache: Path, change: Any) -> None:
     path = saved(cache)
     path.write_text(json.dumps(change(json.loads(path.read_text(encoding="ascii")))), "ascii")
-    assert load_answers(BUILD_ID).types == {}
+    assert load_cache(BUILD_ID).types == {}
     for damage in (b"\xff", b"[" * 100_000):
         path.write_bytes(damage)
-        assert load_answers(BUILD_ID).types == {}
+        assert load_cache(BUILD_ID).types == {}
 
 
 def test_each_key_has_its_own(cache: Path) -> None:
     saved(cache)
-    assert load_answers("other").types == {}
-    assert load_answers(None).path is None
+    assert load_cache("other").types == {}
+    assert load_cache(None).path is None
 
 
 def test_a_cache_that_cannot_be_written_is_not_used(cache: Path) -> None:
     cache.write_bytes(b"")
-    answers = load_answers(BUILD_ID)
+    answers = load_cache(BUILD_ID)
     answers.learn(answers.types, "4 page", [7])
     answers.save()
     assert cache.read_bytes() == b""
@@ -135,24 +135,24 @@ def test_a_cache_that_cannot_be_written_is_not_used(cache: Path) -> None:
 
 def test_old_files_are_removed(cache: Path) -> None:
     for i in range(70):
-        answers = load_answers(f"{BUILD_ID}{i}")
+        answers = load_cache(f"{BUILD_ID}{i}")
         answers.learn(answers.types, "4 page", [i])
         answers.save()
         assert answers.path is not None
         os.utime(answers.path, (i, i))
     assert len(list(cache.iterdir())) == 64
-    assert load_answers(f"{BUILD_ID}5").types == {}
-    assert load_answers(f"{BUILD_ID}69").types == {"4 page": [69]}
+    assert load_cache(f"{BUILD_ID}5").types == {}
+    assert load_cache(f"{BUILD_ID}69").types == {"4 page": [69]}
 
 
 def test_a_command_that_fails_keeps_nothing(cache: Path) -> None:
-    answers = load_answers(BUILD_ID)
+    answers = load_cache(BUILD_ID)
     answers.learn(answers.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (answers,))
     with contextlib.suppress(PageInspectError), contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target, None))
+        ends.push(partial(save_symbol_caches, target, None))
         raise PageInspectError("no", "hint")
     assert not cache.exists()
     with contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target, None))
-    assert load_answers(BUILD_ID).types == {"4 page": [7]}
+        ends.push(partial(save_symbol_caches, target, None))
+    assert load_cache(BUILD_ID).types == {"4 page": [7]}

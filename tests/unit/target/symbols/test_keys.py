@@ -25,8 +25,8 @@ from made_kernel import (
 
 from pageinspect.errors import PageInspectError
 from pageinspect.target.symbols import find
-from pageinspect.target.symbols.cache import Answers
-from pageinspect.target.symbols.find import KeptSymbols, find_symbols
+from pageinspect.target.symbols.cache import SymbolCache
+from pageinspect.target.symbols.find import CachedSymbols, find_symbols
 from pageinspect.target.symbols.keys import kaslr_offset, live_symbols_key, read_tables
 
 
@@ -122,8 +122,8 @@ def test_this_kernel_has_a_key_of_its_own() -> None:
 
 
 def test_per_cpu_offsets_stay_where_kaslr_moves_the_image() -> None:
-    answers = Answers(symbols={"runqueues": [0x31980, 8, 1, 1], "_stext": [IMAGE, 0, 1, 1]})
-    symbols = KeptSymbols(answers, SymbolIndex, 0x7000, 0)
+    answers = SymbolCache(symbols={"runqueues": [0x31980, 8, 1, 1], "_stext": [IMAGE, 0, 1, 1]})
+    symbols = CachedSymbols(answers, SymbolIndex, 0x7000, 0)
     found = [symbols(Program(), name, None, True)[0].address for name in ("runqueues", "_stext")]
     assert found == [0x31980, IMAGE + 0x7000]
 
@@ -214,7 +214,7 @@ def test_this_kernels_symbols_are_checked_too(cache: Path, monkeypatch: pytest.M
     monkeypatch.setattr(find, "find_symbols", lambda _prog, **_: moved)
 
     def place() -> int:
-        symbols, answers = find.kept_symbols(kernel.program(), kernel.info(), live=True)
+        symbols, answers = find.cached_symbols(kernel.program(), kernel.info(), live=True)
         address = find.address_of(kernel.program(), symbols, "mem_section")
         answers.save()
         assert address is not None
