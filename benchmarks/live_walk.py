@@ -9,7 +9,7 @@ import json
 import sys
 
 from timing import best, here, process
-from works import pageinspect, walk
+from workloads import pageinspect, walk
 
 from pageinspect.inspector.inspector import inspect
 from pageinspect.target.open import open_target

@@ -17,7 +17,7 @@ from results import write_json
 from timing import RUNS, Line, as_json, best, here, process, show
 from walking_large import large_cores
 from walking_live import live
-from works import READ_ALL, drgn_loop, pageinspect, python, read_once, vmemmap, walk
+from workloads import READ_ALL, drgn_loop, pageinspect, python, read_once, vmemmap, walk
 
 from pageinspect.cli import parallel
 from pageinspect.inspector.inspector import Inspector, inspect

@@ -6,7 +6,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from timing import Line, Timing, best, here
-from works import READ_ALL, pageinspect, python, vmemmap, walk
+from workloads import READ_ALL, pageinspect, python, vmemmap, walk
 
 from pageinspect.inspector.inspector import inspect
 from pageinspect.target.open import open_target

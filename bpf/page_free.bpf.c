@@ -37,7 +37,7 @@ static inline __attribute__((always_inline)) const struct range *range_at(u32 nu
 #if defined(WHO_SET) || defined(EVENT_SET)
 BPF_PERCPU_ARRAY(lost, u64, LOSSES);
 
-static inline __attribute__((always_inline)) void lose(int what)
+static inline __attribute__((always_inline)) void count_lost(int what)
 {
 	u64 *times = lost.lookup(&what);
 
@@ -117,7 +117,7 @@ static inline __attribute__((always_inline)) void count_tails(const char *page, 
 #endif
 
 #if defined(WHO_SET) || defined(EVENT_SET)
-static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint_args *ctx, u32 kind,
+static inline __attribute__((always_inline)) void record_free(struct bpf_raw_tracepoint_args *ctx, u32 kind,
 						       u32 order, u64 *words)
 {
 	struct who freed = { .kind = kind, .order = order, .stack = -1 };
@@ -132,7 +132,7 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 			stack = stacks.get_stackid(ctx, 1);
 		if (stack < 0) {
 			stack = -1;
-			lose(LOST_STACKS);
+			count_lost(LOST_STACKS);
 		}
 	}
 #endif
@@ -159,7 +159,7 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 		if (times)
 			lock_xadd(times, 1);
 		else
-			lose(LOST_WHO);
+			count_lost(LOST_WHO);
 	}
 #endif
 #ifdef EVENT_SET
@@ -167,7 +167,7 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 		struct event *event = events.ringbuf_reserve(sizeof(*event));
 
 		if (!event) {
-			lose(LOST_EVENTS);
+			count_lost(LOST_EVENTS);
 			return;
 		}
 		event->time_ns = bpf_ktime_get_ns();
@@ -211,13 +211,13 @@ int count_page_free(struct bpf_raw_tracepoint_args *ctx)
 #endif
 #if defined(WHO_SET) && defined(EVENT_SET)
 	if (in_set(kind, WHO_SET) || in_set(kind, EVENT_SET))
-		tell(ctx, kind, order, words);
+		record_free(ctx, kind, order, words);
 #elif defined(WHO_SET)
 	if (in_set(kind, WHO_SET))
-		tell(ctx, kind, order, words);
+		record_free(ctx, kind, order, words);
 #elif defined(EVENT_SET)
 	if (in_set(kind, EVENT_SET))
-		tell(ctx, kind, order, words);
+		record_free(ctx, kind, order, words);
 #endif
 	return 0;
 }

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..target.symbols.finders import Finders
 
 _NAME = "pageinspect plugin"
-NOT_HERE = ("trace", "doctor", "vm")
+EXCLUDED_COMMANDS = ("trace", "doctor", "vm")
 """Commands that are not about the kernel that drgn has open."""
 
 Found = TypeVar("Found")
@@ -50,31 +50,31 @@ def drgn_prog_set(prog: Program) -> None:
     """Let the Program ask for what drgn does not know; drgn calls it for a kernel just opened."""
     if not _is_on(prog) or has_debug_info(prog):
         return
-    waiting = _Waiting()
+    lazy = _LazyFinders()
     last = -1
-    prog.register_symbol_finder(_NAME, waiting.symbol, enable_index=last)
-    prog.register_type_finder(_NAME, waiting.type, enable_index=last)
-    prog.register_object_finder(_NAME, waiting.object, enable_index=last)
+    prog.register_symbol_finder(_NAME, lazy.symbol, enable_index=last)
+    prog.register_type_finder(_NAME, lazy.type, enable_index=last)
+    prog.register_object_finder(_NAME, lazy.object, enable_index=last)
 
 
-class _Waiting:
+class _LazyFinders:
     """Finders that look for BTF and kallsyms when they are first needed. They raise nothing."""
 
     def __init__(self) -> None:
         self._finders: Finders | None = None
-        self._looked = False
+        self._searched = False
 
     def type(
         self, prog: Program, kinds: set[TypeKind], name: str, filename: str | None
     ) -> Type | None:
         """Return a type that drgn does not know."""
-        return self._asked(prog, lambda finders: finders.type(prog, kinds, name, filename), None)
+        return self._find(prog, lambda finders: finders.type(prog, kinds, name, filename), None)
 
     def object(
         self, prog: Program, name: str, flags: FindObjectFlags, filename: str | None
     ) -> Object | None:
         """Return a constant or a variable that drgn does not know."""
-        return self._asked(prog, lambda finders: finders.object(prog, name, flags, filename), None)
+        return self._find(prog, lambda finders: finders.object(prog, name, flags, filename), None)
 
     def symbol(
         self,
@@ -84,12 +84,12 @@ class _Waiting:
         one: bool,  # noqa: FBT001 - as drgn calls it
     ) -> Sequence[Symbol]:
         """Return symbols that drgn does not know."""
-        return self._asked(prog, lambda finders: finders.symbols(prog, name, address, one), ())
+        return self._find(prog, lambda finders: finders.symbols(prog, name, address, one), ())
 
-    def _asked(self, prog: Program, ask: "Callable[[Finders], Found]", otherwise: Found) -> Found:
+    def _find(self, prog: Program, ask: "Callable[[Finders], Found]", otherwise: Found) -> Found:
         try:
-            if not self._looked:
-                self._look(prog)
+            if not self._searched:
+                self._search(prog)
             if self._finders is None or has_debug_info(prog):
                 return otherwise
             return ask(self._finders)
@@ -97,7 +97,7 @@ class _Waiting:
             self._say(error)
             return otherwise
 
-    def _look(self, prog: Program) -> None:
+    def _search(self, prog: Program) -> None:
         """Find BTF and kallsyms, once drgn has started and if it has nothing itself."""
         # While drgn looks for debug information it asks for types of modules.
         if not _is_default(prog) or has_debug_info(prog):
@@ -107,7 +107,7 @@ class _Waiting:
         from ..target.symbols import finders
 
         # What asks meanwhile gets nothing.
-        self._looked = True
+        self._searched = True
         if finders.CONFIG in prog.config or prog.platform is None:
             return
         if prog.platform.arch == ARCHITECTURE:
@@ -149,7 +149,7 @@ def _cmd_pageinspect(prog: Program, _name: str, words: Sequence[str], **_: objec
     from ..units import printable
 
     try:
-        args = build_parser(_PromptParser, "%pageinspect", NOT_HERE).parse_args([*words])
+        args = build_parser(_PromptParser, "%pageinspect", EXCLUDED_COMMANDS).parse_args([*words])
         args.program = prog
         _run(args)
     except SystemExit:

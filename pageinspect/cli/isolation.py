@@ -36,7 +36,7 @@ _WRITERS = ("render/", "cli/")
 T = TypeVar("T")
 
 
-def apart(task: Callable[[], int], core: Path) -> int:
+def run_isolated(task: Callable[[], int], core: Path) -> int:
     """Run `task`, which reads `core` (or a guest), in a limited child; return its status.
 
     Raises PageInspectError when the child ends in another way.
@@ -61,7 +61,7 @@ def apart(task: Callable[[], int], core: Path) -> int:
     if sys.stderr is not None and sys.stderr.isatty():
         # The child may have left a progress bar.
         write("\r\x1b[K")
-    raise _end(signal.Signals(-status), core)
+    raise _error_of_signal(signal.Signals(-status), core)
 
 
 def _run_child(task: Callable[[], int], parent: int) -> NoReturn:
@@ -99,7 +99,7 @@ def _hint(core: Path | None) -> str:
     return _CHANGED if core.is_socket() else _DAMAGED
 
 
-def _end(by: signal.Signals, core: Path) -> PageInspectError:
+def _error_of_signal(by: signal.Signals, core: Path) -> PageInspectError:
     """Return the error for a child that a signal ended."""
     if by in _CRASHES:
         return PageInspectError(
@@ -118,7 +118,7 @@ def _end(by: signal.Signals, core: Path) -> PageInspectError:
     raise SystemExit(128 + by)
 
 
-def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = ()) -> T:
+def explain_errors(task: Callable[[], T], core: Path | None, given: Sequence[Path] = ()) -> T:
     """Return task(); raise what a damaged core makes of it as a PageInspectError.
 
     A damaged core can hold anything, so reading it, or the files with types and symbols that are

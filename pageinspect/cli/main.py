@@ -45,9 +45,9 @@ def _run(argv: list[str] | None) -> int:
     if source is not None or given:
         from . import isolation
 
-        task = partial(isolation.explained, task, source, given)
+        task = partial(isolation.explain_errors, task, source, given)
         if source is not None:
-            task = partial(isolation.apart, partial(_reporting, task), source)
+            task = partial(isolation.run_isolated, partial(_reporting, task), source)
     return _reporting(task)
 
 
@@ -75,14 +75,14 @@ def _reporting(task: "Callable[[], int]") -> int:
         return int(error.exit_code)
     except (KeyboardInterrupt, SystemExit):
         # A reader who does not read must not delay the end.
-        _forget_stdout()
+        _discard_stdout()
         raise
     except BrokenPipeError:
         # The reader left (`| head`).
-        _forget_stdout()
+        _discard_stdout()
         return int(Exit.COMPLETE)
     except OSError as error:
-        _forget_stdout()
+        _discard_stdout()
         from ..errors import system_error
 
         reported = system_error(error)
@@ -102,14 +102,14 @@ def _flush() -> None:
     except OSError as error:
         from .output import cannot_write_report
 
-        _forget_stdout()
+        _discard_stdout()
         raise cannot_write_report(error) from None
 
 
-def _forget_stdout() -> None:
-    from .output import forget
+def _discard_stdout() -> None:
+    from .output import discard_buffer
 
-    forget(sys.stdout)
+    discard_buffer(sys.stdout)
 
 
 def _say(message: str, hint: str) -> None:

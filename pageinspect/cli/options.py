@@ -92,7 +92,7 @@ def open_target(args: argparse.Namespace) -> "Target":
         from ..target.qemu.open import open_guest
 
         guest: Target = args.ends.enter_context(open_guest(args.qemu, given, pause=args.pause))
-        args.ends.push(partial(keep_answers, guest, args.qemu))
+        args.ends.push(partial(save_symbol_cache, guest, args.qemu))
         return guest
     if args.pause:
         raise UsageError("only a QEMU guest can be paused", "name its QMP socket: --qemu SOCKET")
@@ -101,7 +101,7 @@ def open_target(args: argparse.Namespace) -> "Target":
     opened = open_core_or_kernel(args.core, given)
     for note in opened.provenance.notes:
         say(note)
-    args.ends.push(partial(keep_answers, opened, args.core))
+    args.ends.push(partial(save_symbol_cache, opened, args.core))
     return opened
 
 
@@ -112,11 +112,11 @@ def _adopt(args: argparse.Namespace) -> "Target":
     adopted = adopt_program(args.program)
     source = core_path(adopted)
     if source is not None or adopted.provenance.source == "live":
-        args.ends.push(partial(keep_answers, adopted, source))
+        args.ends.push(partial(save_symbol_cache, adopted, source))
     return adopted
 
 
-def keep_answers(
+def save_symbol_cache(
     opened: "Target", source: Path | None, error: type[BaseException] | None, *_: object
 ) -> None:
     """Keep what was learnt of the kernel, unless the command ended with an error."""

@@ -117,7 +117,7 @@ def _is_replaced(place: files.Place) -> bool:
     return place.found is None or (stat.S_ISREG(place.found.st_mode) and not place.is_descriptor)
 
 
-def forget(stream: TextIO | None) -> None:
+def discard_buffer(stream: TextIO | None) -> None:
     """Discard what a stream still buffers, which its reader does not take."""
     # Scripts may have put a stream without a descriptor in the place of stdout.
     with contextlib.suppress(io.UnsupportedOperation):

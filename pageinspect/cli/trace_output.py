@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..host.terminal import say, write, write_line
 from .options import write_report, write_text
-from .output import forget, open_growing, report_stream
+from .output import discard_buffer, open_growing, report_stream
 
 if TYPE_CHECKING:
     import subprocess
@@ -55,16 +55,16 @@ def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def to_reader(stream: TextIO) -> Iterator[None]:
+def until_reader_leaves(stream: TextIO) -> Iterator[None]:
     """End in peace when the reader left; hang on one who does not read no longer than wanted."""
     try:
         yield
     except BrokenPipeError:
-        forget(stream)
+        discard_buffer(stream)
     except (KeyboardInterrupt, SystemExit):
         # Signals ended the run: what is still buffered would block the end of the process.
         for each in (stream, sys.stdout, sys.stderr):
-            forget(each)
+            discard_buffer(each)
         raise
 
 

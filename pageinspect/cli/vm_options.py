@@ -98,11 +98,11 @@ def _memory(text: str) -> int:
 def kernel_of(args: argparse.Namespace, progress: Callable[[str], None]) -> "BuiltKernel":
     """Return the kernel that the arguments name, built if it is not. Raises UsageError."""
     from ..vm import catalogue
+    from ..vm.custom_kernel import custom_kernel
     from ..vm.kernel import build
-    from ..vm.own_kernel import own_kernel
 
     if args.kernel is not None and args.name is None:
-        return own_kernel(args.kernel, args.modules, progress)
+        return custom_kernel(args.kernel, args.modules, progress)
     if args.name is None or args.kernel is not None or args.modules is not None:
         raise UsageError(
             "which kernel: one of the catalogue or one of your own?",

@@ -75,7 +75,7 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def folded(
+def fold_pieces(
     args: argparse.Namespace,
     inspector: "Inspector",
     wanted: "Sequence[Range]",

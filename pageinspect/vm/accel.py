@@ -16,7 +16,7 @@ CHOICES = (AUTO, qemu.KVM, qemu.TCG)
 
 _DEVICE = Path("/dev/kvm")
 _PROOF = b"pageinspect-init: started"
-_PATIENCE_S = 10.0
+_TIMEOUT_S = 10.0
 
 
 def choose(asked: str | None, kernel: Path, initrd: str, progress: Progress = silent) -> str:
@@ -58,7 +58,7 @@ def _starts(kernel: Path, initrd: str) -> bool:
     machine = qemu.Machine(qemu.KVM, kernel, initrd, console, memory=512 << 20, cpus=1)
     process = qemu.Qemu(machine)
     try:
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < end:
             ended = process.wait(0.05) is not None
             if console.exists() and _PROOF in console.read_bytes():

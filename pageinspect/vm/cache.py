@@ -43,9 +43,9 @@ def folder(*parts: str) -> Path:
 
 
 _WORK = ".building"
-_PATIENCE_S = 20.0
+_TIMEOUT_S = 20.0
 """How long the programs of a build may take to end, as in tools.py."""
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 FOLDER_MODE = 0o755
 """Of folders in the cache whose files are read again, whatever the umask is."""
@@ -91,12 +91,12 @@ def build_once(target: Path, build: Callable[[Path], Path], progress: Progress =
 
 def _remove_orphaned(work: Path) -> None:
     """Remove the folder of a build that was killed, whose programs are about to end."""
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + _TIMEOUT_S
     while work.exists() and time.monotonic() < end:
         with suppress(OSError):
             remove(work)
             return
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _sweep(where: Path) -> None:

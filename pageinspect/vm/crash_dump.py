@@ -49,7 +49,7 @@ _SILENCE_S = 90.0
 _SILENCE_PER_GIB_S = 15.0
 """How long the guest may write nothing before it is taken to hang. It reads /proc/kpageflags, boots
 the capture kernel and looks through its memory in silence, a few seconds each."""
-_LOOK_S = 2.0
+_POLL_S = 2.0
 _CONSOLE_LINES = 20
 
 
@@ -58,13 +58,13 @@ class Disks:
     """The disks that a guest writes before and after its panic: files without a name."""
 
     dump: int
-    answers: int
+    snapshot: int
     """Descriptors."""
 
     @property
     def descriptors(self) -> dict[str, int]:
         """By serial, as Guest takes them."""
-        return {_DUMP: self.dump, proc_snapshot.ANSWERS: self.answers}
+        return {_DUMP: self.dump, proc_snapshot.DISK_SERIAL: self.snapshot}
 
 
 @contextmanager
@@ -92,26 +92,26 @@ def crash(
 ) -> Path:
     """Panic the guest, and write its kdump to `core` when the guest is gone.
 
-    The kernel's own answers from right before the panic become files in the folder that is
+    The kernel's own files from right before the panic become files in the folder that is
     returned, beside the core. The guest must have RESERVE on its command line and `made` as its
     disks. Only this user may read the core, unless `mode` says otherwise, for those files as well.
     Raises GuestLostError when no dump comes of it, GuestSilentError when the guest hangs.
     """
     _load(guest, made, f"PAGEINSPECT_CAPTURE={FORMS[form]},-d,{level}", progress)
-    progress("taking the kernel's own answers; then it panics, and its capture kernel dumps it")
+    progress("taking the kernel's own files; then it panics, and its capture kernel dumps it")
     _panic(guest, made)
     progress("putting the core together")
     try:
-        index = proc_snapshot.read_index(made.answers)
+        index = proc_snapshot.read_index(made.snapshot)
         with cannot_write(core), folder_beside(core) as (path, folder):
             for name, place in index.items():
                 with files.replacing(folder, name, mode=mode) as out:
-                    out.writelines(proc_snapshot.content(made.answers, *place))
+                    out.writelines(proc_snapshot.content(made.snapshot, *place))
         with writing_core(core, mode) as out, os.fdopen(os.dup(made.dump), "rb") as dump:
             dump.seek(0)
             rearrange(dump, out)
-    except proc_snapshot.NoAnswersError:
-        raise _lost(guest, "the kernel's own answers are missing") from None
+    except proc_snapshot.NoSnapshotError:
+        raise _lost(guest, "the kernel's own files are missing") from None
     except FlattenedError as error:
         raise _lost(guest, f"the dump {error}") from None
     return path
@@ -164,7 +164,7 @@ def _wait(process: GuestProcess, guest: Guest, made: Disks) -> int:
     seen, since = _written(guest, made), time.monotonic()
     while True:
         try:
-            return process.wait(_LOOK_S)
+            return process.wait(_POLL_S)
         except GuestTimeoutError:
             now = time.monotonic()
             if now > end:
@@ -183,7 +183,7 @@ def _wait(process: GuestProcess, guest: Guest, made: Disks) -> int:
 
 def _written(guest: Guest, made: Disks) -> tuple[int, ...]:
     """Return when the guest last wrote to its console and to its disks, as times of their files."""
-    disks = (os.fstat(disk) for disk in (made.dump, made.answers))
+    disks = (os.fstat(disk) for disk in (made.dump, made.snapshot))
     return (guest.log.stat().st_mtime_ns, *(disk.st_mtime_ns for disk in disks))
 
 

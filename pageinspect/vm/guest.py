@@ -39,8 +39,8 @@ _DUMP = "dump"
 """QEMU's name of the descriptor that it dumps to."""
 
 # From the agent's silence to QEMU's end: a panic and a power-off take milliseconds.
-_LAST_BREATH_S = 10.0
-_LOOK_S = 0.05
+_EXIT_TIMEOUT_S = 10.0
+_POLL_S = 0.05
 
 # A panic's registers and backtrace may follow the line that says so.
 _PANIC_LINES = 200
@@ -54,7 +54,7 @@ class Guest:
     """A running guest, as a context manager.
 
     `kernel` is a name of the catalogue, built if it is not, or a BuiltKernel. `memory` is in bytes
-    or written as "2G", shared evenly by the NUMA nodes; `room` bytes more can be plugged in
+    or written as "2G", shared evenly by the NUMA nodes; `hotplug_memory` bytes more can be plugged in
     (`plug`, `unplug`). `cpu` is QEMU's -cpu, as in "max,la57=on,cx16=off". `scratch` are files to
     be disks that the guest may write: a descriptor for each serial; at most `write_limit` bytes a
     second where that is not 0. `packages` are Debian packages that its root is to have besides.
@@ -68,7 +68,7 @@ class Guest:
         *,
         memory: int | str = "2G",
         nodes: int = 1,
-        room: int = 0,
+        hotplug_memory: int = 0,
         cpus: int = 2,
         possible_cpus: int = 0,
         cpu: str = "",
@@ -87,7 +87,7 @@ class Guest:
         )
         self._root = root(progress, packages)
         self._base = initrd.base(progress)
-        self._nodes, self._room = nodes, room
+        self._nodes, self._hotplug_memory = nodes, hotplug_memory
         self._cpus, self._possible_cpus, self._cpu = cpus, possible_cpus, cpu
         self._append = append
         self._accelerator, self._qmp_socket = accelerator, qmp_socket
@@ -99,7 +99,7 @@ class Guest:
 
     def __enter__(self) -> Self:
         try:
-            self._boot_twice()
+            self._boot_with_retry()
         except BaseException:
             self._exit.close()
             raise
@@ -236,7 +236,7 @@ class Guest:
         number = sum(1 for _ in logs.glob(f"{self.kernel.name}-{stamp}-{os.getpid()}*"))
         return logs / f"{self.kernel.name}-{stamp}-{os.getpid()}-{number}.log"
 
-    def _boot_twice(self) -> None:
+    def _boot_with_retry(self) -> None:
         """Boot, and once more when that fails before the guest says anything.
 
         On a busy host QEMU's emulation now and then runs a CPU into the breakpoint by which the
@@ -269,7 +269,7 @@ class Guest:
             console=self.log,
             memory=self.memory,
             nodes=self._nodes,
-            room=self._room,
+            hotplug_memory=self._hotplug_memory,
             cpus=self._cpus,
             possible_cpus=self._possible_cpus,
             cpu=self._cpu,
@@ -284,9 +284,9 @@ class Guest:
         )
         if self._qmp_socket is not None:
             qemu.clear_socket(self._qmp_socket)
-            forget = partial(_forget, self._qmp_socket)
-            orphaned = partial(forget, _LAST_BREATH_S)
-            self._exit.enter_context(even_if_killed(forget, orphaned=orphaned))
+            remove = partial(_remove_qmp_socket, self._qmp_socket)
+            orphaned = partial(remove, _EXIT_TIMEOUT_S)
+            self._exit.enter_context(even_if_killed(remove, orphaned=orphaned))
         self._qemu = qemu.Qemu(machine)
         self._exit.callback(self._qemu.close)
         for end in theirs:
@@ -305,20 +305,20 @@ class Guest:
 
     def _why(self) -> str:
         """Say why the guest is gone: QEMU's own error, a panic, or that it shut down."""
-        status = self._qemu.wait(_LAST_BREATH_S)
+        status = self._qemu.wait(_EXIT_TIMEOUT_S)
         if status is None:
             return "its agent ended"
         if status < 0:
             return f"QEMU was killed by {signal.Signals(-status).name}"
         if status > 0:
-            return f"QEMU failed: {self._qemu.said or f'status {status}'}"
+            return f"QEMU failed: {self._qemu.last_output or f'status {status}'}"
         for line in qemu.last_lines(self.log, _PANIC_LINES):
             if "Kernel panic" in line:
                 return line[line.index("Kernel panic") :]
         return "it shut down"
 
 
-def _forget(qmp_socket: Path, patience: float = 0) -> None:
+def _remove_qmp_socket(qmp_socket: Path, patience: float = 0) -> None:
     """Remove the socket of a QEMU that has ended, or does so within `patience` seconds.
 
     It stays where another process listens at it by then.
@@ -330,7 +330,7 @@ def _forget(qmp_socket: Path, patience: float = 0) -> None:
         except (PageInspectError, OSError):
             if time.monotonic() >= end:
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         else:
             return
 

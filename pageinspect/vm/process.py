@@ -16,7 +16,7 @@ from .framing import STDIN_WINDOW, Decoder, Message, encode
 if TYPE_CHECKING:
     import signal
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 Output = Callable[[str, bytes], None]
 """Called with "stdout" or "stderr" and a chunk, in the connection's thread, in order."""
@@ -91,7 +91,7 @@ class Connection:
                 if left is not None and left <= 0:
                     raise self._explain(GuestTimeoutError, f"{what} within {timeout:g} s")
                 # In pieces: a signal that comes just before a wait is not noticed before its end.
-                self.changed.wait(_LOOK_S if left is None else min(left, _LOOK_S))
+                self.changed.wait(_POLL_S if left is None else min(left, _POLL_S))
             done = condition()
         if not done:
             raise self._explain(GuestLostError, what)

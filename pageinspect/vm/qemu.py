@@ -37,7 +37,7 @@ _SANDBOX = (
 _TRIAL = ("-nodefaults", "-no-user-config", "-display", "none", "-machine", "none")
 _TRIAL_S = 10.0
 
-_MOST_SAID = 1 << 16
+_MOST_OUTPUT = 1 << 16
 
 _SLOTS = 4
 """For modules of memory that are plugged in later."""
@@ -57,7 +57,7 @@ class Machine:
     """bytes"""
     nodes: int = 1
     """NUMA nodes, which share the memory evenly."""
-    room: int = 0
+    hotplug_memory: int = 0
     """bytes of memory that can be plugged in later"""
     cpus: int = 2
     possible_cpus: int = 0
@@ -141,7 +141,11 @@ def sandbox() -> tuple[str, ...]:
 
 def _memory(machine: Machine) -> list[str]:
     """Return the options for the machine and its memory, a backend a node."""
-    slots = f",slots={_SLOTS},maxmem={machine.memory + machine.room}B" if machine.room else ""
+    slots = (
+        f",slots={_SLOTS},maxmem={machine.memory + machine.hotplug_memory}B"
+        if machine.hotplug_memory
+        else ""
+    )
     argv = ["-m", f"{machine.memory}B{slots}"]
     size, names = machine.memory // machine.nodes, [f"memory{n}" for n in range(machine.nodes)]
     for name in names:
@@ -167,13 +171,13 @@ class Qemu:
 
     def __init__(self, machine: Machine) -> None:
         tools.require(tools.RUN_PROGRAMS)
-        self._said = os.memfd_create("qemu-stderr")
+        self._output = os.memfd_create("qemu-stderr")
         sockets = [fd for fd in (machine.agent, machine.monitor) if fd is not None]
         self._process = subprocess.Popen(
             ending_with_this(command_line(machine)),
             stdin=subprocess.DEVNULL,
-            stdout=self._said,
-            stderr=self._said,
+            stdout=self._output,
+            stderr=self._output,
             pass_fds=(*sockets, *machine.descriptors),
             # Ctrl-C on the terminal is for the command in the guest, not for QEMU.
             start_new_session=True,
@@ -185,9 +189,9 @@ class Qemu:
         return self._process.pid
 
     @property
-    def said(self) -> str:
+    def last_output(self) -> str:
         """The last lines it wrote to its standard streams."""
-        text = os.pread(self._said, _MOST_SAID, 0).decode(errors="replace")
+        text = os.pread(self._output, _MOST_OUTPUT, 0).decode(errors="replace")
         return "; ".join(text.strip().splitlines()[-2:])
 
     def wait(self, timeout: float) -> int | None:
@@ -205,7 +209,7 @@ class Qemu:
         """End it if it still runs, and forget what it said."""
         self._process.kill()
         self._process.wait()
-        os.close(self._said)
+        os.close(self._output)
 
 
 def clear_socket(path: Path) -> None:

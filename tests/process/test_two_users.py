@@ -18,7 +18,7 @@ from drgn import Program
 from two_users import OTHER, as_other, plant, takes_root
 
 from pageinspect.cli.commands import vm_dump
-from pageinspect.cli.options import keep_answers
+from pageinspect.cli.options import save_symbol_cache
 from pageinspect.cli.output import check_output, open_output
 from pageinspect.cli.trace_output import open_stream
 from pageinspect.errors import PageInspectError
@@ -369,7 +369,7 @@ def test_a_cache_that_another_user_can_change_is_not_used(
     kept.learn(kept.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (kept, kept))
     with contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target, None))
+        ends.push(partial(save_symbol_cache, target, None))
     assert [path.name for path in (home / "answers").iterdir()] == ["build-0.1.0-1.json"]
     said = capsys.readouterr().err
     assert said.startswith("pageinspect: ")
@@ -474,7 +474,7 @@ def test_nothing_is_kept_of_a_core_that_another_user_may_change(home: Path, shar
         learnt.learn(learnt.types, "4 page", [7])
         target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (learnt,))
         with contextlib.ExitStack() as ends:
-            ends.push(partial(keep_answers, target, core))
+            ends.push(partial(save_symbol_cache, target, core))
         return load_answers(f"{owner}{mode}").types
 
     assert kept(0o644, 0)

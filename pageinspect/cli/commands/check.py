@@ -11,7 +11,7 @@ import argparse
 from functools import partial
 
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_pfn_argument, folded
+from ..walking import add_jobs_argument, add_pfn_argument, fold_pieces
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
     from ...inspector.inspector import inspect
 
     target = open_target(args)
-    report = check(target, partial(inspect, target), args.pfn, fold=partial(folded, args))
+    report = check(target, partial(inspect, target), args.pfn, fold=partial(fold_pieces, args))
     write_report(args, report)
     return report.status

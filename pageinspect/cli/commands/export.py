@@ -17,7 +17,7 @@ from ...host.terminal import write_line
 from ...units import counted
 from ..options import add_mode_argument, add_target_arguments, open_target, read_errors
 from ..output import check_output, is_same_output, open_output
-from ..walking import add_jobs_argument, folded
+from ..walking import add_jobs_argument, fold_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _write(
     from ...host.progress import paced
     from ...kernel.kpageflags_rules import build_rules, check_length, find_online
     from ...model.ranges import count, intersect
-    from ..sparse import check_room, end_sparse, write_sparse
+    from ..sparse_files import check_room, end_sparse, write_sparse
 
     prog, memory_map = opened.target.prog, opened.memory_map
     rules = build_rules(prog, opened.layout)
@@ -103,7 +103,7 @@ def _write(
     files = [stream for stream in (flags, counts) if stream is not None]
     filled = [end if stream is flags and rules.hole else count(wanted) for stream in files]
     check_room(files, [8 * entries for entries in filled])
-    parts = itertools.chain.from_iterable(folded(args, opened, wanted, work))
+    parts = itertools.chain.from_iterable(fold_pieces(args, opened, wanted, work))
     for piece in paced(read_errors(kpageflags.pieces(rules, end, parts))):
         if flags is not None:
             write_sparse(flags, piece.flags.tobytes())

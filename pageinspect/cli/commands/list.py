@@ -8,7 +8,7 @@ import argparse
 from functools import partial
 
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_walking_arguments, folded, status
+from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         args.type,
         args.use,
         freeing=args.freeing,
-        fold=partial(folded, args),
+        fold=partial(fold_pieces, args),
     )
     write_report(args, report)
     return status(report.coverage)

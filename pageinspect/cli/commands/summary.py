@@ -12,7 +12,7 @@ from functools import partial
 
 from ..arguments import names_of
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_walking_arguments, folded, status
+from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
 
 _KEYS = ("type", "use", "zone", "node", "order")
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         args.pfn,
         args.type,
         args.use,
-        fold=partial(folded, args),
+        fold=partial(fold_pieces, args),
     )
     write_report(args, report)
     return status(report.coverage)

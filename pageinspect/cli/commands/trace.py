@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from ...errors import Exit, PageInspectError, UsageError, no_such_name
 from ...host.terminal import say
 from ..arguments import seconds
-from ..options import add_output_arguments, keep_answers
+from ..options import add_output_arguments, save_symbol_cache
 from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
-from ..trace_output import Output, Watch, is_redrawn, open_stream, to_reader
+from ..trace_output import Output, Watch, is_redrawn, open_stream, until_reader_leaves
 
 if TYPE_CHECKING:
     from ...model.layout import PageLayout
@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
 
     # What VMCOREINFO alone tells is too little to trace with.
     target = open_target(given=Given(only="btf"))
-    args.ends.push(partial(keep_answers, target, None))
+    args.ends.push(partial(save_symbol_cache, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
     say("compiling the BPF program; tracing has not begun")
@@ -205,7 +205,7 @@ def run(args: argparse.Namespace) -> int:
             program, args.duration, args.interval, args.command, partial(_announce, args), on_events
         )
         lost = 0
-        with to_reader(stream), contextlib.closing(session.readings()) as readings:
+        with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:
                 report = TraceReport.of(subject, reading)
                 lost += report.lost.total

@@ -11,7 +11,7 @@ import pytest
 from btf_builder import small
 from drgn import Program
 
-from pageinspect.cli.options import keep_answers
+from pageinspect.cli.options import save_symbol_cache
 from pageinspect.errors import PageInspectError
 from pageinspect.model.provenance import Provenance
 from pageinspect.target.open import Target
@@ -150,9 +150,9 @@ def test_a_command_that_fails_keeps_nothing(cache: Path) -> None:
     answers.learn(answers.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (answers,))
     with contextlib.suppress(PageInspectError), contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target, None))
+        ends.push(partial(save_symbol_cache, target, None))
         raise PageInspectError("no", "hint")
     assert not cache.exists()
     with contextlib.ExitStack() as ends:
-        ends.push(partial(keep_answers, target, None))
+        ends.push(partial(save_symbol_cache, target, None))
     assert load_answers(BUILD_ID).types == {"4 page": [7]}

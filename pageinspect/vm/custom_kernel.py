@@ -23,7 +23,7 @@ _KEPT = 3
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
 
-def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent) -> BuiltKernel:
+def custom_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent) -> BuiltKernel:
     """Return a BuiltKernel for your own files; modules are packed again when they changed.
 
     `modules` is a folder lib/modules/RELEASE or one that contains lib/modules/RELEASE, as

@@ -9,7 +9,7 @@ from timing import Timing, process
 
 from pageinspect.analysis.totals import Tally, TypeTally, UseTally
 from pageinspect.classify.details import Detail
-from pageinspect.cli.walking import folded
+from pageinspect.cli.walking import fold_pieces
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.model import ranges
 from pageinspect.model.ranges import Range
@@ -55,7 +55,7 @@ def walk(
         ), tally
 
     total, tally = Counts(), tally_of(asked.layout)
-    for part, tallied in folded(argparse.Namespace(jobs=n), asked, spanned, work):
+    for part, tallied in fold_pieces(argparse.Namespace(jobs=n), asked, spanned, work):
         total.add(part)
         tally.merge(tallied)
 
