@@ -29,8 +29,7 @@ def kind_name(layout: PageLayout, kind: int) -> str:
 
 
 def kinds_of(layout: PageLayout, names: Iterable[str]) -> frozenset[int]:
-    """Return the kinds that these names select; a slot of several types is selected by each of
-    them."""
+    """Return the kinds that these names select; a slot of several types has several names."""
     wanted = frozenset(names)
     slots = {s for s in TYPED if not wanted.isdisjoint(layout.scheme.slot_name(s).split("+"))}
     return frozenset(slots | {kind for name, kind in OTHER_NAMES.items() if name in wanted})

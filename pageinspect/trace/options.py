@@ -51,7 +51,7 @@ class Filters:
         return found
 
     def ranges(self, layout: PageLayout) -> npt.NDArray[np.void]:
-        """Return the content of the map `ranges`, padded with empty ranges to a power of two.
+        """Return the content of the map `ranges`, padded to a power of two.
 
         Raises UsageError when there are too many.
         """
