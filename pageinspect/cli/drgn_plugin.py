@@ -1,9 +1,9 @@
 """Plugin of drgn: types and symbols of a kernel without debug information, and %pageinspect.
 
 drgn loads it by the entry point `pageinspect` of the group drgn.plugins, in every process that
-makes a drgn Program; PAGEINSPECT_DRGN_PLUGIN=0 leaves it out. Only the Program of drgn's command
-line is served, and only while drgn has no debug information of the kernel. BTF and kallsyms are
-looked for when a name is first asked for that drgn does not know.
+makes a drgn Program; PAGEINSPECT_DRGN_PLUGIN=0 disables it. It serves only the Program of drgn's
+command line, and only while drgn has no debug information of the kernel. It searches for BTF and
+kallsyms at the first lookup of a name that drgn does not know.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def _is_on(prog: Program) -> bool:
 
 
 def drgn_prog_set(prog: Program) -> None:
-    """Let the Program ask for what drgn does not know; drgn calls it for a kernel just opened."""
+    """Register finders for names that drgn does not know; drgn calls this for a new kernel."""
     if not _is_on(prog) or has_debug_info(prog):
         return
     lazy = _LazyFinders()
@@ -58,7 +58,7 @@ def drgn_prog_set(prog: Program) -> None:
 
 
 class _LazyFinders:
-    """Finders that look for BTF and kallsyms when they are first needed. They raise nothing."""
+    """Finders that load BTF and kallsyms when they are first used. They do not raise."""
 
     def __init__(self) -> None:
         self._finders: Finders | None = None
@@ -93,20 +93,20 @@ class _LazyFinders:
             if self._finders is None or has_debug_info(prog):
                 return otherwise
             return ask(self._finders)
-        except Exception as error:  # noqa: BLE001 - of a damaged core anything may come
+        except Exception as error:  # noqa: BLE001 - a damaged core can raise anything
             self._say(error)
             return otherwise
 
     def _search(self, prog: Program) -> None:
         """Find BTF and kallsyms, once drgn has started and if it has nothing itself."""
-        # While drgn looks for debug information it asks for types of modules.
+        # drgn itself asks for types of modules while it loads debug information.
         if not _is_default(prog) or has_debug_info(prog):
             return
         from ..target import vmcoreinfo
         from ..target.platform import ARCHITECTURE
         from ..target.symbols import finders
 
-        # What asks meanwhile gets nothing.
+        # Lookups during this one return nothing.
         self._searched = True
         if finders.CONFIG in prog.config or prog.platform is None:
             return
@@ -130,7 +130,7 @@ def _is_default(prog: Program) -> bool:
 
 
 class _PromptParser(CommandParser):
-    """A parser without options for which kernel it is: drgn has opened one."""
+    """A parser without target options: drgn has opened the kernel."""
 
     has_kernel = True
 
@@ -153,7 +153,7 @@ def _cmd_pageinspect(prog: Program, _name: str, words: Sequence[str], **_: objec
         args.program = prog
         _run(args)
     except SystemExit:
-        # --help has written what was asked for.
+        # --help has printed its text.
         return
     except PageInspectError as error:
         text = f"{printable(error.message)}\n  hint: {printable(error.hint)}"
@@ -161,7 +161,7 @@ def _cmd_pageinspect(prog: Program, _name: str, words: Sequence[str], **_: objec
 
 
 def _run(args: argparse.Namespace) -> None:
-    # A core that is cut off meanwhile would end a process that has mapped it: drgn's.
+    # With one job the core is not mapped: if it were truncated, SIGBUS would end drgn's process.
     if getattr(args, "jobs", None) is None:
         args.jobs = 1
     with ExitStack() as args.ends:

@@ -21,7 +21,7 @@ def _run(argv: list[str] | None) -> int:
     from .parser import build_parser
 
     for stream in (sys.stdout, sys.stderr):
-        # On a terminal that knows ASCII only, other characters are escaped.
+        # Escape characters that the encoding of the terminal lacks.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args: Namespace | None = None
@@ -52,7 +52,7 @@ def _run(argv: list[str] | None) -> int:
 
 
 def _run_command(args: "Namespace") -> int:
-    """Run a command, and then what it pushed on `args.ends`."""
+    """Run a command, and then the callbacks that it pushed on `args.ends`."""
     from contextlib import ExitStack
 
     with ExitStack() as args.ends:
@@ -64,7 +64,7 @@ def _run_command(args: "Namespace") -> int:
 
 
 def _reporting(task: "Callable[[], int]") -> int:
-    """Return the status of a task, with a report of what it raises on stderr."""
+    """Run a task and return its exit status; report its errors on stderr."""
     from ..errors import Exit, PageInspectError
 
     try:
@@ -74,7 +74,7 @@ def _reporting(task: "Callable[[], int]") -> int:
         _say(error.message, error.hint)
         return int(error.exit_code)
     except (KeyboardInterrupt, SystemExit):
-        # A reader who does not read must not delay the end.
+        # Unwritten output must not block the exit.
         _discard_stdout()
         raise
     except BrokenPipeError:
@@ -126,8 +126,8 @@ def entry() -> None:
     """Console script: as `python -m pageinspect`."""
     import signal
 
-    # Ctrl-C ends this process at once, as other signals do (host/processes.py says what is then
-    # done). Commands that do more at it ask for that themselves.
+    # Ctrl-C ends this process at once, as other signals do; host/processes.py describes the
+    # clean-up. Commands that handle Ctrl-C install their own handler.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_streams()

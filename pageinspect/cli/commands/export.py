@@ -1,9 +1,9 @@
-"""Write what /proc/kpageflags and /proc/kpagecount would say, from a core or this kernel.
+"""Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel.
 
 The files have the bytes, and the length, that the kernel itself would give: an unsigned 64-bit
-number for each pfn from 0 on. That is the form that the kernel's page-types -F FILE takes.
-What is 0 where there is no page takes no room on disk.
-Struct pages that cannot be read have KPF_NOPAGE and count 0; they are counted on stderr.
+number for each pfn from 0 on. That is the form that the kernel's page-types -F FILE takes. Zeros
+for pfns without a page are holes in the file. Struct pages that cannot be read have KPF_NOPAGE and
+count 0; they are counted on stderr.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _KSM = {"exact": "merged ones", "any-anon": "all anonymous ones"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add_target_arguments(parser)
-    group = parser.add_argument_group("files (one at least; written whole or not at all)")
+    group = parser.add_argument_group("files (at least one; written completely or not at all)")
     group.add_argument(
         "--kpageflags", type=Path, metavar="FILE", help="write FILE as /proc/kpageflags has it"
     )
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     for path in named:
         check_output(path, args.mode)
     if len(named) == 2 and is_same_output(*named):
-        raise UsageError("both files have one name", "give each of them a name of its own")
+        raise UsageError("both files have the same name", "give two different names")
     opened = inspect(open_target(args))
     with contextlib.ExitStack() as stack:
         flags, counts = (
