@@ -98,8 +98,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """What a trace records besides counts by kind and order. An option that is off costs
-    nothing."""
+    """What a trace records besides counts by kind and order; options that are off cost nothing."""
 
     filters: Filters = Filters()
     kinds: frozenset[int] = TYPED

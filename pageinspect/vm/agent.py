@@ -226,7 +226,7 @@ class Agent:
         except BlockingIOError:
             return
         if not data:
-            sys.exit("the host went away")
+            sys.exit("the host disconnected")
         for message, payload in self._decoder.feed(data):
             self._obey(message, payload)
 

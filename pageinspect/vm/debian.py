@@ -133,8 +133,7 @@ class Archive:
         return tools.run(argv, why=why, hint=_NETWORK_HINT, env=self._env, cwd=cwd)
 
     def _configure(self, url: str) -> None:
-        """Write an apt configuration that takes only the network settings (Acquire) from the
-        host's."""
+        """Write an apt configuration with only the network settings (Acquire) of the host's."""
         home = self._home
         for words in ("state", "lists", "partial"), ("cache", "archives", "partial"):
             cache.folder("apt", home.name, *words)
@@ -159,7 +158,7 @@ class Archive:
             # The cache folder may be one that apt's own user cannot enter.
             "APT::Sandbox::User": "",
             "Acquire::Languages": "none",
-            # Backports expire after a week and mirrors lag; signatures are checked all the same.
+            # Backports expire after a week and mirrors lag; signatures are still checked.
             "Acquire::Check-Valid-Until": "false",
         }
         lines = network + [f'{key} "{value}";' for key, value in settings.items()]

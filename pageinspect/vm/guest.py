@@ -214,8 +214,7 @@ class Guest:
         self.qmp("device_add", driver="pc-dimm", id=name, memdev=backend, node=node)
 
     def unplug(self, name: str) -> None:
-        """Ask the kernel to release plugged memory, which it does if it can migrate all of its
-        pages."""
+        """Ask the kernel to release plugged memory; it must be able to migrate all of its pages."""
         self.qmp("device_del", id=name)
 
     def dump(self, path: Path, mode: int | None = None) -> None:

@@ -68,9 +68,9 @@ class Machine:
     disks: tuple[tuple[str, str], ...] = ()
     """(serial, path) of read-only disks; the init script knows them by their serial."""
     scratch: tuple[tuple[str, str], ...] = ()
-    """(serial, path) of disks that the guest writes; not flushed, so a crash of the host loses data."""
+    """(serial, path) of disks that the guest writes, without flushes to the host's disk."""
     write_limit: int = 0
-    """bytes per second that the guest may write to each disk of `scratch`; 0 for no limit"""
+    """bytes per second that the guest may write to each disk of `scratch`; 0: no limit"""
     agent: int | None = None
     """Descriptor of a connected socket."""
     monitor: int | None = None

@@ -46,7 +46,7 @@ def test_the_status_of_the_task_is_passed_on(status: int) -> None:
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (fault_in_c, "some core made the libraries that read it crash (SIGSEGV)"),
+        (fault_in_c, "the libraries that read some core crashed (SIGSEGV)"),
         (partial(end_by, signal.SIGABRT), "crash (SIGABRT)"),
         (partial(end_by, signal.SIGBUS), "crash (SIGBUS)"),
         (partial(end_by, signal.SIGKILL), "was killed"),
@@ -238,7 +238,8 @@ def test_an_error_has_a_line_of_its_own() -> None:
 import os, sys
 from pageinspect.cli import isolation
 from pageinspect.cli.main import _reporting
-sys.exit(_reporting(lambda: isolation.run_isolated(lambda: exec({child!r}), isolation.Path("core"))))
+run = lambda: exec({child!r})
+sys.exit(_reporting(lambda: isolation.run_isolated(run, isolation.Path("core"))))
 """
     with subprocess.Popen([sys.executable, "-c", program], stderr=slave) as process:
         assert process.wait(20) == 1
@@ -256,4 +257,4 @@ def test_files_that_were_given_are_blamed_with_what_is_read() -> None:
         with pytest.raises(PageInspectError) as caught:
             isolation.explain_errors(fail, core, [Path("my.btf")])
         assert caught.value.message.startswith(f"{what} with my.btf cannot be decoded: member")
-        assert "is my.btf whole, and of the very same build?" in caught.value.hint
+        assert "check that my.btf is complete and of the same build" in caught.value.hint
