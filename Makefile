@@ -1,17 +1,17 @@
 # sudo make install     pageinspect for all users: PREFIX is its folder, BINDIR has the command,
 #                       SHAREDIR the man page and completion for bash and zsh
 # sudo make uninstall   removes all of it
-# make demo   what pageinspect does, on a real kernel in a guest
-# make test   the tests, guests included; make test-all adds cases that others stand for,
+# make demo   shows pageinspect on a real kernel in a guest
+# make test   the tests, guests included; make test-all adds cases that others represent,
 #             make test-unit runs those that start no process
 # make lint   ruff, mypy, and the layers of packages
-# make fuzz   a core damaged in 2000 ways, and what commands say of it
-# make bench  speed beside the peers
+# make fuzz   damages a core in 2000 ways, and checks what commands report
+# make bench  speed, compared with other tools
 # make large-cores   cores of large machines, for make bench: 8 GiB of memory, some fifteen minutes
-# make soak   many starts of the tracer, and a long run of it
+# make soak   starts the tracer many times beside one that runs for long
 #
-# All of them install what is missing: Debian packages after printing the command, Python packages
-# into PREFIX (install) or .venv, where tools for development come only with what needs them.
+# All of them install missing packages: Debian packages after printing the command, Python packages
+# into PREFIX (install) or .venv; development tools only for the targets that need them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,7 +22,7 @@ BINDIR ?= /usr/local/bin
 SHAREDIR ?= $(patsubst %/,%,$(dir $(patsubst %/,%,$(BINDIR))))/share
 SHARED := man/man1/pageinspect.1 bash-completion/completions/pageinspect \
           zsh/site-functions/_pageinspect
-# Only install writes it; uninstall removes the folder that has it, and no other.
+# Written only by install; uninstall removes only a folder that has it.
 MARK = $(PREFIX)/.pageinspect
 NOT_OWN = $(or $(if $(PREFIX),,empty),$(word 2,$(PREFIX)),$(filter-out $(abspath $(PREFIX)),$(PREFIX)),\
           $(filter /,$(dir $(PREFIX))),$(filter $(HOME),$(PREFIX)),$(filter $(PREFIX)/%,$(BINDIR)/))

@@ -3,7 +3,7 @@
 A guest of the newest kernel gets SIZE of memory (128G), of which the host gives only what the guest
 touches: the struct pages, 1/64 of it. A quarter of the memory becomes huge pages; a quarter becomes
 single pages of tmpfs, of files that two writers grow in turn and of which every fourth is then
-removed. Neither is cleared before it is used, so that struct pages are all that there is of them.
+removed. Neither is cleared by the guest, so the host allocates memory only for their struct pages.
 
 QEMU writes kdump-zlib, which makedumpfile turns into LZO with nothing left out (-d 0). It takes
 8 GiB of memory, and 4 GiB of disk beside the core, for a few minutes.
@@ -51,7 +51,7 @@ def dump(memory: str, core: Path) -> None:
 
 
 def to_lzo(core: Path, target: Path) -> None:
-    """Write a core in the form that most distributions' kdump has."""
+    """Write a core in the format of most distributions' kdump."""
     # makedumpfile takes neither QEMU's flattened form nor its header.
     source = core_formats.prepare(core).source
     place = f"/dev/fd/{source}" if isinstance(source, int) else str(source)

@@ -1,6 +1,6 @@
-"""Run in a guest, by walking_live.py: our walk of this kernel beside page-types. Prints json.
+"""Run in a guest, by walking_live.py: times our walk of this kernel and page-types. Prints json.
 
-page-types without options reads all of /proc/kpageflags, where the kernel works out 64 bits a
+page-types without options reads all of /proc/kpageflags, where the kernel computes 64 bits per
 page, and adds up the sets of flags; it reads neither kpagecount nor any pagemap.
 """
 
@@ -9,7 +9,7 @@ import json
 import sys
 
 from timing import best, here, process
-from works import pageinspect, walk
+from workloads import pageinspect, walk
 
 from pageinspect.inspector.inspector import inspect
 from pageinspect.target.open import open_target

@@ -13,7 +13,7 @@ from pageinspect.vm.packages import series_of
 from pageinspect.vm.progress import Progress, silent
 
 _FOLDERS = (("tools", "mm"), ("tools", "vm"), ("tools", "lib"), ("tools", "include"), ("include",))
-"""Of the source: page-types (in tools/vm before 6.3) and what it includes."""
+"""Folders of the source with page-types (in tools/vm before 6.3) and what it includes."""
 
 
 def page_types(kernel: Kernel, ready: BuiltKernel, progress: Progress = silent) -> Path:

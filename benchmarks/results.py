@@ -1,4 +1,4 @@
-"""How benchmarks tell what they found: a table for people, json for machines."""
+"""Output of benchmarks: a table for people, json for programs."""
 
 import json
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Whether the tracer leaves anything behind: many starts and stops beside one that runs for long.
+"""Checks that the tracer leaks nothing: many starts and stops beside one that runs for long.
 
 All in one guest of the newest kernel, while pages are freed. Fails unless the kernel has as many
 BPF programs, maps and links afterwards as before, and the resident memory of the tracer that ran
-through is flat. Frees that it lost to interrupts of its own program are told, as it tells them.
+through is flat. Frees that it lost to interrupts of its own program are printed.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from pageinspect.vm.guest import Guest
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/soak.py"
 GROWTH_KIB = 1024
-"""What the resident memory may grow by from its second quarter to its last: what Python's allocator
-takes and gives, not what a report or a map keeps."""
+"""Allowed growth of resident memory from the second quarter of the run to the last, for noise of
+Python's allocator."""
 
 
 def soak(guest: Guest, starts: int, seconds: float) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def soak(guest: Guest, starts: int, seconds: float) -> dict[str, Any]:
 def growth_kib(result: dict[str, Any]) -> int:
     """Return by how much resident memory grew from the second quarter to the last, in KiB.
 
-    In the first is what it takes until all has run once.
+    The first quarter includes one-time allocations.
     """
     values = [kib for _, kib in result["memory_kib"]]
     quarter = max(len(values) // 4, 1)
@@ -40,16 +40,16 @@ def growth_kib(result: dict[str, Any]) -> int:
 
 
 def problems(result: dict[str, Any]) -> list[str]:
-    """Return what is not as it should be, in words."""
+    """Return the checks that failed, as text."""
     objects = result["objects"]
     grown = growth_kib(result)
-    told = {
+    failed = {
         "programs, maps or links stayed behind": objects["after"] != objects["before"],
         "tracers left some beside another": objects["beside"] != objects["alone"],
         "the tracer failed": result["status"] != (3 if result["lost"] else 0),
         f"resident memory grew by {grown} KiB": grown > GROWTH_KIB,
     }
-    return [problem for problem, is_so in told.items() if is_so]
+    return [problem for problem, is_so in failed.items() if is_so]
 
 
 def main() -> None:

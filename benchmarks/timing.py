@@ -1,4 +1,4 @@
-"""Times of calls and of whole processes, and ratios of them with what is asked of these."""
+"""Times of calls and of whole processes, and their ratios with targets."""
 
 import resource
 import subprocess
@@ -15,7 +15,7 @@ RUNS = 5
 _START = """
 import os, sys, time
 start = time.perf_counter()
-# As where it is installed: the first start writes bytecode.
+# As in an installation: the first start writes bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet)
@@ -24,12 +24,12 @@ wall = time.perf_counter() - start
 print(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-"""Starts the process that is timed: the peak of one counts from that of what started it."""
+"""Starts the timed process: its peak memory includes that of the process that started it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds by the wall's clock and of all processors, and bytes of the largest process."""
+    """Seconds of wall time and of CPU time, and peak bytes of the largest process."""
 
     wall: float
     cpu: float
@@ -68,7 +68,7 @@ class Line:
 
 def here(work: Callable[[], object]) -> Timing:
     """Time a call in this process and those it starts; its peak is that of this process."""
-    # From here on the kernel counts the most memory anew.
+    # Reset the kernel's peak of resident memory.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     wall, cpu = time.perf_counter(), _cpu()
     work()
@@ -95,7 +95,7 @@ def process(*command: object) -> Timing:
 
 
 def best(*works: Callable[[], Timing], runs: int = RUNS) -> list[Timing]:
-    """Run these in turn a few times, so that what disturbs one disturbs all; return the best."""
+    """Run these in turn a few times, so that disturbances affect all; return the best times."""
     taken = [[work() for work in works] for _ in range(runs)]
     return [
         Timing(min(t.wall for t in of), min(t.cpu for t in of), max(t.peak for t in of))

@@ -1,8 +1,8 @@
-"""What counting a page free costs, beside bpftrace and bcc, in one guest and one run.
+"""Measures what counting a page free costs, compared with bpftrace and bcc, in one guest.
 
-Nanoseconds an event are the kernel's own (kernel.bpf_stats_enabled, run_time_ns / run_cnt of the
-program); the slow-down is that of a load which does little more than allocate, touch and free
-pages. All figures are medians.
+Nanoseconds per event are the kernel's own (kernel.bpf_stats_enabled, run_time_ns / run_cnt of the
+program). The slow-down is that of a load that does little but allocate, touch and free pages. All
+figures are medians.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
     print(f"Linux {release} under {under}\n{TIMES} times {MEBIBYTES} MiB freed page by page\n")
     alone, ours = medians[NOTHING]["seconds"], medians[OURS]["ns"]
     print_table(
-        ("tracer", "ns an event", "ours / its", "load", "slow-down"),
+        ("tracer", "ns per event", "ours / its", "load", "slow-down"),
         [
             (
                 name,

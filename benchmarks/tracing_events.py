@@ -1,8 +1,8 @@
-"""Run in a guest: what a free costs under each tracer, as JSON. The part of tracing.py in there.
+"""Run in a guest by tracing.py: prints what a free costs under each tracer, as JSON.
 
 A tracer runs by itself, and pages are freed under it: first with the kernel's own accounting of BPF
 programs, which gives the time of each run of the tracer's program, then without, for the time that
-the load takes. Rounds go through all tracers in turn, so that a host that slows down slows all.
+the load takes. Each round runs all tracers in turn, so that a slower host affects all of them.
 """
 
 import contextlib
@@ -79,7 +79,7 @@ def _runs(program: int) -> Runs:
 
 
 def _free(mebibytes: int, times: int) -> float:
-    """Have pages freed; return the seconds it took."""
+    """Run the load that frees pages; return its seconds."""
     start = time.monotonic()
     command = [sys.executable, str(_LOAD), str(mebibytes), str(times)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -113,7 +113,7 @@ def _total(programs: set[int]) -> Runs:
 
 
 def measure(argv: list[str], loads: int, mebibytes: int, times: int) -> dict[str, list[float]]:
-    """Measure one tracer in one round: ns an event, and seconds of the load, `loads` of each."""
+    """Measure one tracer in one round: ns per event, and seconds of the load, `loads` of each."""
     found: dict[str, list[float]] = {"ns": [], "seconds": []}
     _STATISTICS.write_text("1", encoding="ascii")
     with _running(argv) as programs:

@@ -1,8 +1,9 @@
-"""How fast pageinspect is beside its peers, in one run, as ratios: `make bench`.
+"""Compares the speed of pageinspect with other tools, as ratios: `make bench`.
 
-Has a guest of the newest kernel walk itself, dumps it, and times what docs/performance.md lists,
-peers in turn with ours, the best of a few runs each, on warm files. --large FILE adds the core of a
-large machine, and how time grows from the one to the other; large_core.py makes one.
+Boots a guest of the newest kernel, times the walk in it, dumps it, and times what
+docs/performance.md lists: other tools in turn with ours, the best of a few runs each, files in the
+page cache. --large FILE adds the core of a large machine, made by large_core.py, and how time grows
+with memory.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from results import write_json
 from timing import RUNS, Line, as_json, best, here, process, show
 from walking_large import large_cores
 from walking_live import live
-from works import READ_ALL, drgn_loop, pageinspect, python, read_once, vmemmap, walk
+from workloads import READ_ALL, drgn_loop, pageinspect, python, read_once, vmemmap, walk
 
 from pageinspect.cli import parallel
 from pageinspect.inspector.inspector import Inspector, inspect
@@ -27,7 +28,7 @@ from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import built
 
 CRASH_READS = "6.1"
-"""A kernel that the crash of Debian 12 and 13 reads: they refuse the newest."""
+"""A kernel that crash of Debian 12 and 13 can read; it cannot read the newest."""
 MEMORY = "4G"
 FILL = """
 modprobe zram && echo 64M > /sys/block/zram0/disksize
@@ -61,7 +62,7 @@ def whole_processes(core: Path, asked: Inspector, runs: int) -> list[Line]:
     places = chain.from_iterable(vmemmap(asked))
     summary = pageinspect("summary", "--by", "use", "-c", core)
     with tempfile.TemporaryDirectory() as folder:
-        summary()  # What it learns of the kernel is kept for the next.
+        summary()  # Fills the cache of types and symbols.
         ours, reading, listing, plain_help, parser = best(
             summary,
             python("-c", READ_ALL, core, *places),
@@ -138,17 +139,22 @@ def compare(core: Path, larger: list[Path], lines: list[Line], args: argparse.Na
 def main() -> None:
     """Compare on the cores of the command line, or on one made for it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("core", nargs="?", type=Path, help="instead of a new guest's; none is live")
+    parser.add_argument(
+        "core",
+        nargs="?",
+        type=Path,
+        help="a core to use instead of a new guest; without live timings",
+    )
     parser.add_argument(
         "--large",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="a core of a large machine as well; more than one tell how the walk grows",
+        help="also a core of a large machine; several show how time grows with memory",
     )
     parser.add_argument(
-        "--runs", type=int, default=RUNS, metavar="N", help="of each, the best counts"
+        "--runs", type=int, default=RUNS, metavar="N", help="runs of each; the best counts"
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write json there")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Cores of large machines: the whole command beside reading, and how the walk grows with memory."""
+"""Cores of large machines: times the command and plain reads, and how the walk grows."""
 
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
@@ -6,15 +6,15 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from timing import Line, Timing, best, here
-from works import READ_ALL, pageinspect, python, vmemmap, walk
+from workloads import READ_ALL, pageinspect, python, vmemmap, walk
 
 from pageinspect.inspector.inspector import inspect
 from pageinspect.target.open import open_target
 
 MOST = Timing(0, 0, 400e6)
-"""What each process may take."""
+"""Peak memory allowed for each process."""
 LARGE = 128 << 18
-"""Pages from which reading and working are to take no longer than one process reading."""
+"""From this many pages on, the command must take no longer than one process that only reads."""
 
 
 def large_cores(cores: list[Path], runs: int) -> list[Line]:
@@ -36,7 +36,7 @@ def large_cores(cores: list[Path], runs: int) -> list[Line]:
 
 
 def _alone(core: Path, runs: int) -> tuple[int, list[int], Timing]:
-    """Walk a core in a process of its own, whose memory nothing else has taken."""
+    """Walk a core in its own process, so that its peak memory is that of the walk."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
         return apart.submit(_walk, core, runs).result()
 
@@ -48,14 +48,14 @@ def _walk(core: Path, runs: int) -> tuple[int, list[int], Timing]:
 
 
 def growth(grown: dict[int, Timing]) -> list[Line]:
-    """Compare the walk of the most pages with that of fewer: time a page, and memory in all."""
+    """Compare the walk of the most pages with that of fewer: time per page, and total memory."""
     lines = []
     for pages in sorted(grown)[:-1]:
         most = max(grown)
         whole, part = (
             Timing(grown[n].wall / n, grown[n].cpu / n, grown[n].peak) for n in (most, pages)
         )
-        work, peer = f"walk, a page of {most:,}", f"a page of {pages:,}"
+        work, peer = f"walk, per page of {most:,}", f"per page of {pages:,}"
         lines += [
             Line(f"{work}, CPU", peer, whole, part, "at most", 1.15, "cpu"),
             Line(

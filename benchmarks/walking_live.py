@@ -1,4 +1,4 @@
-"""In a guest, on its own kernel: our walk beside the kernel's page-types tool."""
+"""In a guest, on its own kernel: compares our walk with the kernel's page-types tool."""
 
 import json
 
@@ -16,7 +16,7 @@ _PUT = f"cat > {_TOOL} && chmod +x {_TOOL}"
 
 
 def live(guest: Guest, runs: int) -> list[Line]:
-    """Compare in a guest of the newest kernel, which has done what it is to do."""
+    """Compare in a guest of the newest kernel, whose memory is filled."""
     newest = kernel("newest")
     tool = page_types(newest, build(newest))
     guest.run(["sh", "-c", _PUT], input=tool.read_bytes())

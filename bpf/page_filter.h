@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which frees are looked at. Each filter is compiled in when its -D is there:
+ * Filters of frees. Each is compiled in if its -D is given:
  *
  *   ONLY_ORDERS      mask of orders
  *   ONLY_PAGES       number of entries of the map `ranges`, a power of two (see in_ranges())
  *   ONLY_PID         process id
  *   ONLY_COMM        the two 64-bit words of a task's name
  *
- * and what is kept of those that pass: sets of kinds, as five 64-bit masks (see in_set()).
+ * Also the test for sets of kinds, which are five 64-bit masks (see in_set()).
  */
 #ifndef PAGEINSPECT_PAGE_FILTER_H
 #define PAGEINSPECT_PAGE_FILTER_H
@@ -15,13 +15,13 @@
 #include "page_free.h"
 
 #ifdef ONLY_PAGES
-/* Defined with the map; NULL for none. */
+/* Defined with the map; NULL for a number outside of it. */
 static inline __attribute__((always_inline)) const struct range *range_at(u32 number);
 
 /*
- * Whether any page of the free is in one of the ranges, which are sorted and disjoint: of those that
- * begin before its end only the last can reach it. Halving begins at a number that comes out of the
- * map, always 0: the verifier would follow each of the ways that numbers it knows can go.
+ * Whether any page of the free is in one of the ranges. They are sorted and disjoint, so only the last
+ * one that begins before the end of the free can contain it. The binary search starts at a number read
+ * from the map, which is always 0: for a constant, the verifier would follow each path separately.
  */
 static inline __attribute__((always_inline)) int in_ranges(u64 page, u32 order)
 {

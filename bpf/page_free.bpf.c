@@ -3,16 +3,16 @@
  * Counts the frees of pages by the page type that is still set.
  *
  * mm_page_free fires at the start of free_pages_prepare(), wherever that is inlined, before anything
- * of the page is reset. Nothing of a kernel's headers is needed: offsets in struct page come as -D
- * like the numbers of page_type.h. What costs more than one read and one look-up is compiled in only
- * when its -D is there:
+ * of the page is reset. Kernel headers are not needed: offsets in struct page are passed as -D, like
+ * the numbers of page_type.h. Code that costs more than one read and one look-up is compiled in only
+ * if its -D is given:
  *
  *   PAGE_POOL_MASK   pages with the signature of page_pool are a kind of their own
- *   COUNT_TAILS      types on the tails of frees that are no compound page
- *   WHO_SET          the kinds of which `who` counts who freed them
- *   EVENT_SET        the kinds of which each free is an event
- *   STACK_SET        the kinds of which each free has its kernel stack taken
- *   BY_*             what `who` tells apart
+ *   COUNT_TAILS      count types on the tails of frees that are not compound pages
+ *   WHO_SET          the kinds that `who` counts by who freed them
+ *   EVENT_SET        the kinds whose frees are events
+ *   STACK_SET        the kinds whose frees have their kernel stack recorded
+ *   BY_*             the members of struct who that are set
  *   BAD_PAGES        the second program, which counts calls of bad_page()
  */
 #include "page_filter.h"
@@ -37,7 +37,7 @@ static inline __attribute__((always_inline)) const struct range *range_at(u32 nu
 #if defined(WHO_SET) || defined(EVENT_SET)
 BPF_PERCPU_ARRAY(lost, u64, LOSSES);
 
-static inline __attribute__((always_inline)) void lose(int what)
+static inline __attribute__((always_inline)) void count_lost(int what)
 {
 	u64 *times = lost.lookup(&what);
 
@@ -60,8 +60,8 @@ BPF_PERCPU_ARRAY(tails, u64, PAGE_TYPE_SLOTS);
 #endif
 
 #if PAGE_WORDS == 1
-/* The page_type word alone, by a plain load: the verifier knows that `page` is a struct page. In
- * assembly, for bcc would make a call of bpf_probe_read_kernel() of what it takes for a pointer. */
+/* Reads only the page_type word, by a plain load: the verifier knows that `page` is a struct page. In
+ * assembly, because bcc would rewrite a dereference in C as a call of bpf_probe_read_kernel(). */
 static inline __attribute__((always_inline)) int kind_of(const char *page, u32 order, u64 *words)
 {
 	u64 type;
@@ -70,7 +70,7 @@ static inline __attribute__((always_inline)) int kind_of(const char *page, u32 o
 	return page_type_typed(type) ? page_type_slot(type) : KIND_UNTYPED;
 }
 #else
-/* All from the start of struct page to the page_type word, in one read. */
+/* Reads from the start of struct page to the page_type word, in one call. */
 static inline __attribute__((always_inline)) int kind_of(const char *page, u32 order, u64 *words)
 {
 	u32 type;
@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) int kind_of(const char *page, u32 o
 	if (bpf_probe_read_kernel(words, PAGE_WORDS * sizeof(u64), page))
 		return KIND_UNREAD;
 #ifdef HWPOISON_BIT
-	/* free_pages_prepare() keeps such a page from the buddy, if it is one alone. */
+	/* free_pages_prepare() does not give a poisoned page of order 0 to the buddy. */
 	if (!order && words[FLAGS_OFFSET / 8] >> HWPOISON_BIT & 1)
 		return KIND_HWPOISON;
 #endif
@@ -117,7 +117,7 @@ static inline __attribute__((always_inline)) void count_tails(const char *page, 
 #endif
 
 #if defined(WHO_SET) || defined(EVENT_SET)
-static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint_args *ctx, u32 kind,
+static inline __attribute__((always_inline)) void record_free(struct bpf_raw_tracepoint_args *ctx, u32 kind,
 						       u32 order, u64 *words)
 {
 	struct who freed = { .kind = kind, .order = order, .stack = -1 };
@@ -126,13 +126,13 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 #ifdef STACK_SET
 	if (in_set(kind, STACK_SET)) {
 		stack = stacks.get_stackid(ctx, 0);
-		/* Another stack may have the place that the hash gives. Without the innermost frame,
-		 * which is this program, the hash is another. */
+		/* Another stack may occupy the bucket of this hash. Without the innermost frame, which is
+		 * this program, the stack has a different hash. */
 		if (stack < 0)
 			stack = stacks.get_stackid(ctx, 1);
 		if (stack < 0) {
 			stack = -1;
-			lose(LOST_STACKS);
+			count_lost(LOST_STACKS);
 		}
 	}
 #endif
@@ -159,7 +159,7 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 		if (times)
 			lock_xadd(times, 1);
 		else
-			lose(LOST_WHO);
+			count_lost(LOST_WHO);
 	}
 #endif
 #ifdef EVENT_SET
@@ -167,7 +167,7 @@ static inline __attribute__((always_inline)) void tell(struct bpf_raw_tracepoint
 		struct event *event = events.ringbuf_reserve(sizeof(*event));
 
 		if (!event) {
-			lose(LOST_EVENTS);
+			count_lost(LOST_EVENTS);
 			return;
 		}
 		event->time_ns = bpf_ktime_get_ns();
@@ -194,15 +194,15 @@ int count_page_free(struct bpf_raw_tracepoint_args *ctx)
 	int kind;
 
 #ifdef ONLY_PAGES
-	/* The same as a number: the verifier forbids most arithmetic with a pointer. */
+	/* Read the pointer as a number: the verifier forbids most arithmetic on pointers. */
 	bpf_probe_read_kernel(&address, sizeof(address), &ctx->args[0]);
 #endif
 	if (!passes(address, order))
 		return 0;
 	kind = kind_of(page, order, words);
 	of_kind = frees.lookup(&kind);
-	/* An interrupt may free pages in the middle of an addition, and run this program again where
-	 * the kernel lets it (up to v6.1): the addition is atomic so that neither is forgotten. */
+	/* Up to v6.1 an interrupt that frees pages runs this program again in the middle of an
+	 * addition: the addition is atomic, so that neither is lost. */
 	if (of_kind)
 		lock_xadd(&of_kind->of_order[order], 1);
 #ifdef COUNT_TAILS
@@ -211,13 +211,13 @@ int count_page_free(struct bpf_raw_tracepoint_args *ctx)
 #endif
 #if defined(WHO_SET) && defined(EVENT_SET)
 	if (in_set(kind, WHO_SET) || in_set(kind, EVENT_SET))
-		tell(ctx, kind, order, words);
+		record_free(ctx, kind, order, words);
 #elif defined(WHO_SET)
 	if (in_set(kind, WHO_SET))
-		tell(ctx, kind, order, words);
+		record_free(ctx, kind, order, words);
 #elif defined(EVENT_SET)
 	if (in_set(kind, EVENT_SET))
-		tell(ctx, kind, order, words);
+		record_free(ctx, kind, order, words);
 #endif
 	return 0;
 }

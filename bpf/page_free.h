@@ -5,17 +5,17 @@
 
 #include "page_type.h"
 
-/* What a free is counted as: the slot of the type that is set, or one of these. */
+/* Kinds of frees: the slot of the type that is set, or one of these. */
 #define KIND_UNTYPED PAGE_TYPE_SLOTS
 #define KIND_PAGE_POOL (PAGE_TYPE_SLOTS + 1)
 #define KIND_UNREAD (PAGE_TYPE_SLOTS + 2)
 #define KIND_HWPOISON (PAGE_TYPE_SLOTS + 3)
 #define KINDS (PAGE_TYPE_SLOTS + 4)
 
-/* Orders that are told apart; a power of two, above MAX_PAGE_ORDER of every x86_64 kernel. */
+/* Orders that are counted; a power of two, above MAX_PAGE_ORDER of every x86_64 kernel. */
 #define ORDERS 16
 
-/* Addresses of struct pages: from the first to before the end. */
+/* Addresses of struct pages, `end` exclusive; `zero` is 0 (see in_ranges()). */
 struct range {
 	u64 first;
 	u64 end;
@@ -26,18 +26,18 @@ struct frees {
 	u64 of_order[ORDERS];
 };
 
-/* Who freed: what was not asked for is 0, and so makes no difference. */
+/* The key that frees are grouped by. Members of options that are not given are 0. */
 struct who {
 	u32 kind;
 	u32 order;
-	s32 stack; /* in the map `stacks`; -1: not asked for, or lost */
+	s32 stack; /* in the map `stacks`; -1: not recorded, or lost */
 	u32 pid;
 	u32 cpu;
-	u32 place; /* zone and node, as ZONE_NODE_SHIFT cuts them out of the page's flags */
+	u32 place; /* zone and node: the page's flags >> ZONE_NODE_SHIFT */
 	char comm[16];
 };
 
-/* One free, as it happened. */
+/* One free. */
 struct event {
 	u64 time_ns; /* CLOCK_MONOTONIC */
 	u64 page; /* address of its struct page */
@@ -48,7 +48,7 @@ struct event {
 #define MOST_STACKS 16384
 #define EVENT_PAGES 1024 /* of 4 KiB, a power of two */
 
-/* What did not fit, in the map `lost`. */
+/* Keys of the map `lost`: what did not fit. */
 #define LOST_WHO 0
 #define LOST_STACKS 1
 #define LOST_EVENTS 2

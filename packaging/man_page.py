@@ -21,7 +21,7 @@ EXIT_STATUSES = {
 }
 ENVIRONMENT = {
     "PAGEINSPECT_CACHE": "The cache folder. Default: pageinspect/ in XDG_CACHE_HOME or ~/.cache.",
-    "PAGEINSPECT_DRGN_PLUGIN": "0: the plugin of drgn does nothing.",
+    "PAGEINSPECT_DRGN_PLUGIN": "0 disables the plugin of drgn.",
     "PAGEINSPECT_ACCEL": "The default of --accel: auto, kvm or tcg.",
     "PAGEINSPECT_DEBIAN_MIRROR": "The mirror that vm build takes packages from. Default: the one "
     "in apt's configuration.",
@@ -34,12 +34,12 @@ FILES = {
     "made.",
 }
 PLAIN = ("options", "positional arguments")
-"""Titles of argparse that say nothing."""
+"""Default titles of argparse, which are left out."""
 SEE_ALSO = "drgn(1), crash(8), makedumpfile(8)"
 EXAMPLES = {
     "Page types of this kernel:": "sudo pageinspect summary",
-    "Who has the memory of a dump, in which zone:": "pageinspect summary -c vmcore --by use,zone",
-    "Contradictions in a dump, and totals beside the kernel's counters:": "pageinspect check -c "
+    "Memory of a dump by use and zone:": "pageinspect summary -c vmcore --by use,zone",
+    "Contradictions in a dump, and totals that differ from counters:": "pageinspect check -c "
     "vmcore",
     "One page, with the rule for each field:": "pageinspect page -c vmcore 0x1222 --explain",
     "Frees of pages whose type is still set, every five seconds:": "sudo pageinspect trace -i 5",

@@ -1,4 +1,4 @@
-"""Types of option values. Each says what it wants in an ArgumentTypeError."""
+"""Types of option values. Each raises ArgumentTypeError that says what it expects."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from ..errors import did_you_mean
 
 
 def whole_number(what: str, low: int, high: int) -> Callable[[str], int]:
-    """Return the type of a whole number within two bounds; `what` is it, in words."""
+    """Return the type of an integer from `low` to `high`; `what` names it in errors."""
 
     def number(text: str) -> int:
         try:
@@ -22,7 +22,7 @@ def whole_number(what: str, low: int, high: int) -> Callable[[str], int]:
 
 
 _LEAST_S, _MOST_S = 0.01, 1e8
-"""What can be waited for; the most is three years."""
+"""Bounds of a time in seconds; the upper one is about three years."""
 
 
 def seconds(text: str) -> float:

@@ -1,9 +1,9 @@
 """Plugin of drgn: types and symbols of a kernel without debug information, and %pageinspect.
 
 drgn loads it by the entry point `pageinspect` of the group drgn.plugins, in every process that
-makes a drgn Program; PAGEINSPECT_DRGN_PLUGIN=0 leaves it out. Only the Program of drgn's command
-line is served, and only while drgn has no debug information of the kernel. BTF and kallsyms are
-looked for when a name is first asked for that drgn does not know.
+makes a drgn Program; PAGEINSPECT_DRGN_PLUGIN=0 disables it. It serves only the Program of drgn's
+command line, and only while drgn has no debug information of the kernel. It searches for BTF and
+kallsyms at the first lookup of a name that drgn does not know.
 """
 
 import argparse
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..target.symbols.finders import Finders
 
 _NAME = "pageinspect plugin"
-NOT_HERE = ("trace", "doctor", "vm")
+EXCLUDED_COMMANDS = ("trace", "doctor", "vm")
 """Commands that are not about the kernel that drgn has open."""
 
 Found = TypeVar("Found")
@@ -47,34 +47,34 @@ def _is_on(prog: Program) -> bool:
 
 
 def drgn_prog_set(prog: Program) -> None:
-    """Let the Program ask for what drgn does not know; drgn calls it for a kernel just opened."""
+    """Register finders for names that drgn does not know; drgn calls this for a new kernel."""
     if not _is_on(prog) or has_debug_info(prog):
         return
-    waiting = _Waiting()
+    lazy = _LazyFinders()
     last = -1
-    prog.register_symbol_finder(_NAME, waiting.symbol, enable_index=last)
-    prog.register_type_finder(_NAME, waiting.type, enable_index=last)
-    prog.register_object_finder(_NAME, waiting.object, enable_index=last)
+    prog.register_symbol_finder(_NAME, lazy.symbol, enable_index=last)
+    prog.register_type_finder(_NAME, lazy.type, enable_index=last)
+    prog.register_object_finder(_NAME, lazy.object, enable_index=last)
 
 
-class _Waiting:
-    """Finders that look for BTF and kallsyms when they are first needed. They raise nothing."""
+class _LazyFinders:
+    """Finders that load BTF and kallsyms when they are first used. They do not raise."""
 
     def __init__(self) -> None:
         self._finders: Finders | None = None
-        self._looked = False
+        self._searched = False
 
     def type(
         self, prog: Program, kinds: set[TypeKind], name: str, filename: str | None
     ) -> Type | None:
         """Return a type that drgn does not know."""
-        return self._asked(prog, lambda finders: finders.type(prog, kinds, name, filename), None)
+        return self._find(prog, lambda finders: finders.type(prog, kinds, name, filename), None)
 
     def object(
         self, prog: Program, name: str, flags: FindObjectFlags, filename: str | None
     ) -> Object | None:
         """Return a constant or a variable that drgn does not know."""
-        return self._asked(prog, lambda finders: finders.object(prog, name, flags, filename), None)
+        return self._find(prog, lambda finders: finders.object(prog, name, flags, filename), None)
 
     def symbol(
         self,
@@ -84,30 +84,30 @@ class _Waiting:
         one: bool,  # noqa: FBT001 - as drgn calls it
     ) -> Sequence[Symbol]:
         """Return symbols that drgn does not know."""
-        return self._asked(prog, lambda finders: finders.symbols(prog, name, address, one), ())
+        return self._find(prog, lambda finders: finders.symbols(prog, name, address, one), ())
 
-    def _asked(self, prog: Program, ask: "Callable[[Finders], Found]", otherwise: Found) -> Found:
+    def _find(self, prog: Program, ask: "Callable[[Finders], Found]", otherwise: Found) -> Found:
         try:
-            if not self._looked:
-                self._look(prog)
+            if not self._searched:
+                self._search(prog)
             if self._finders is None or has_debug_info(prog):
                 return otherwise
             return ask(self._finders)
-        except Exception as error:  # noqa: BLE001 - of a damaged core anything may come
+        except Exception as error:  # noqa: BLE001 - a damaged core can raise anything
             self._say(error)
             return otherwise
 
-    def _look(self, prog: Program) -> None:
+    def _search(self, prog: Program) -> None:
         """Find BTF and kallsyms, once drgn has started and if it has nothing itself."""
-        # While drgn looks for debug information it asks for types of modules.
+        # drgn itself asks for types of modules while it loads debug information.
         if not _is_default(prog) or has_debug_info(prog):
             return
         from ..target import vmcoreinfo
         from ..target.platform import ARCHITECTURE
         from ..target.symbols import finders
 
-        # What asks meanwhile gets nothing.
-        self._looked = True
+        # Lookups during this one return nothing.
+        self._searched = True
         if finders.CONFIG in prog.config or prog.platform is None:
             return
         if prog.platform.arch == ARCHITECTURE:
@@ -130,7 +130,7 @@ def _is_default(prog: Program) -> bool:
 
 
 class _PromptParser(CommandParser):
-    """A parser without options for which kernel it is: drgn has opened one."""
+    """A parser without target options: drgn has opened the kernel."""
 
     has_kernel = True
 
@@ -149,11 +149,11 @@ def _cmd_pageinspect(prog: Program, _name: str, words: Sequence[str], **_: objec
     from ..units import printable
 
     try:
-        args = build_parser(_PromptParser, "%pageinspect", NOT_HERE).parse_args([*words])
+        args = build_parser(_PromptParser, "%pageinspect", EXCLUDED_COMMANDS).parse_args([*words])
         args.program = prog
         _run(args)
     except SystemExit:
-        # --help has written what was asked for.
+        # --help has printed its text.
         return
     except PageInspectError as error:
         text = f"{printable(error.message)}\n  hint: {printable(error.hint)}"
@@ -161,7 +161,7 @@ def _cmd_pageinspect(prog: Program, _name: str, words: Sequence[str], **_: objec
 
 
 def _run(args: argparse.Namespace) -> None:
-    # A core that is cut off meanwhile would end a process that has mapped it: drgn's.
+    # With one job the core is not mapped: if it were truncated, SIGBUS would end drgn's process.
     if getattr(args, "jobs", None) is None:
         args.jobs = 1
     with ExitStack() as args.ends:

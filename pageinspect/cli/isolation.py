@@ -1,11 +1,11 @@
-"""Reads a core in a child process, because a core can bring down whoever reads it.
+"""Reads a core in a child process, because a damaged core can crash its reader.
 
-drgn, libelf and libkdumpfile are C, and a file that is damaged or made to harm may crash them, keep
-them computing, or have them ask for all memory. So a command on a core runs in a child with limits:
-of memory, and of CPU time without progress. What ends the child becomes one line and a hint here.
-The child is forked before drgn and numpy are imported, so nothing is done twice; subprocess and
-multiprocessing would start Python anew. Signals end parent
-and child at once: the kernel kills the child when its parent ends, even in the middle of C code.
+drgn, libelf and libkdumpfile are C: a damaged or malicious file can make them crash, loop or
+allocate all memory. So a command on a core runs in a child with limits on memory and on CPU time
+without progress. The parent reports the end of the child as one line and a hint. The child is
+forked before drgn and numpy are imported, so nothing is done twice; subprocess and multiprocessing
+would start a new Python. Signals end parent and child: the kernel kills the child when its parent
+ends, even inside C code.
 """
 
 import gc
@@ -36,15 +36,15 @@ _WRITERS = ("render/", "cli/")
 T = TypeVar("T")
 
 
-def apart(task: Callable[[], int], core: Path) -> int:
+def run_isolated(task: Callable[[], int], core: Path) -> int:
     """Run `task`, which reads `core` (or a guest), in a limited child; return its status.
 
-    Raises PageInspectError when the child ends in another way.
+    Raises PageInspectError when a crash or a limit ends the child.
     """
-    # If the parent of this process ignored it, waitpid() would fail.
+    # waitpid() fails if SIGCHLD is ignored, which is inherited from the parent.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     parent = os.getpid()
-    # Neither process needs to search the objects that exist now for garbage.
+    # Exclude the objects that exist now from garbage collection in both processes.
     gc.freeze()
     child = os.fork()
     if child == 0:
@@ -61,7 +61,7 @@ def apart(task: Callable[[], int], core: Path) -> int:
     if sys.stderr is not None and sys.stderr.isatty():
         # The child may have left a progress bar.
         write("\r\x1b[K")
-    raise _end(signal.Signals(-status), core)
+    raise _error_of_signal(signal.Signals(-status), core)
 
 
 def _run_child(task: Callable[[], int], parent: int) -> NoReturn:
@@ -99,12 +99,10 @@ def _hint(core: Path | None) -> str:
     return _CHANGED if core.is_socket() else _DAMAGED
 
 
-def _end(by: signal.Signals, core: Path) -> PageInspectError:
+def _error_of_signal(by: signal.Signals, core: Path) -> PageInspectError:
     """Return the error for a child that a signal ended."""
     if by in _CRASHES:
-        return PageInspectError(
-            f"{core} made the libraries that read it crash ({by.name})", _hint(core)
-        )
+        return PageInspectError(f"the libraries that read {core} crashed ({by.name})", _hint(core))
     if by == signal.SIGPROF:
         return PageInspectError(
             f"no progress for {progress.STALL_TIMEOUT_S} s of CPU time while reading {core}",
@@ -118,11 +116,11 @@ def _end(by: signal.Signals, core: Path) -> PageInspectError:
     raise SystemExit(128 + by)
 
 
-def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = ()) -> T:
-    """Return task(); raise what a damaged core makes of it as a PageInspectError.
+def explain_errors(task: Callable[[], T], core: Path | None, given: Sequence[Path] = ()) -> T:
+    """Return task(), and turn any exception into a PageInspectError.
 
-    A damaged core can hold anything, so reading it, or the files with types and symbols that are
-    `given`, can raise any error. `core` is None for this kernel.
+    A damaged core can contain anything, so reading it, or the `given` files with types and symbols,
+    can raise anything. `core` is None for this kernel.
     """
     try:
         return task()
@@ -141,7 +139,10 @@ def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = 
         what, hint = str(core or "this kernel"), _hint(core)
         if given:
             files = " and ".join(map(str, given))
-            what, hint = f"{what} with {files}", f"is {files} whole, and of the very same build?"
+            what, hint = (
+                f"{what} with {files}",
+                f"check that {files} is complete and of the same build",
+            )
         raise PageInspectError(
             f"{what} cannot be decoded: {said} ({type(error).__name__}, {place})",
             f"{hint}; otherwise please report this line",
@@ -149,7 +150,7 @@ def explained(task: Callable[[], T], core: Path | None, given: Sequence[Path] = 
 
 
 def _place(error: BaseException) -> str:
-    """Return where in this package an error was raised, or passed through last."""
+    """Return the innermost FILE:LINE of this package that an error passed through."""
     place, step, package = "", error.__traceback__, Path(__file__).parent.parent
     while step is not None:
         file = Path(step.tb_frame.f_code.co_filename)

@@ -21,7 +21,7 @@ def _run(argv: list[str] | None) -> int:
     from .parser import build_parser
 
     for stream in (sys.stdout, sys.stderr):
-        # On a terminal that knows ASCII only, other characters are escaped.
+        # Escape characters that the encoding of the terminal lacks.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args: Namespace | None = None
@@ -45,14 +45,14 @@ def _run(argv: list[str] | None) -> int:
     if source is not None or given:
         from . import isolation
 
-        task = partial(isolation.explained, task, source, given)
+        task = partial(isolation.explain_errors, task, source, given)
         if source is not None:
-            task = partial(isolation.apart, partial(_reporting, task), source)
+            task = partial(isolation.run_isolated, partial(_reporting, task), source)
     return _reporting(task)
 
 
 def _run_command(args: "Namespace") -> int:
-    """Run a command, and then what it pushed on `args.ends`."""
+    """Run a command, and then the callbacks that it pushed on `args.ends`."""
     from contextlib import ExitStack
 
     with ExitStack() as args.ends:
@@ -64,7 +64,7 @@ def _run_command(args: "Namespace") -> int:
 
 
 def _reporting(task: "Callable[[], int]") -> int:
-    """Return the status of a task, with a report of what it raises on stderr."""
+    """Run a task and return its exit status; report its errors on stderr."""
     from ..errors import Exit, PageInspectError
 
     try:
@@ -74,15 +74,15 @@ def _reporting(task: "Callable[[], int]") -> int:
         _say(error.message, error.hint)
         return int(error.exit_code)
     except (KeyboardInterrupt, SystemExit):
-        # A reader who does not read must not delay the end.
-        _forget_stdout()
+        # Unwritten output must not block the exit.
+        _discard_stdout()
         raise
     except BrokenPipeError:
         # The reader left (`| head`).
-        _forget_stdout()
+        _discard_stdout()
         return int(Exit.COMPLETE)
     except OSError as error:
-        _forget_stdout()
+        _discard_stdout()
         from ..errors import system_error
 
         reported = system_error(error)
@@ -102,14 +102,14 @@ def _flush() -> None:
     except OSError as error:
         from .output import cannot_write_report
 
-        _forget_stdout()
+        _discard_stdout()
         raise cannot_write_report(error) from None
 
 
-def _forget_stdout() -> None:
-    from .output import forget
+def _discard_stdout() -> None:
+    from .output import discard_buffer
 
-    forget(sys.stdout)
+    discard_buffer(sys.stdout)
 
 
 def _say(message: str, hint: str) -> None:
@@ -126,8 +126,8 @@ def entry() -> None:
     """Console script: as `python -m pageinspect`."""
     import signal
 
-    # Ctrl-C ends this process at once, as other signals do (host/processes.py says what is then
-    # done). Commands that do more at it ask for that themselves.
+    # Ctrl-C ends this process at once, as other signals do; host/processes.py describes the
+    # clean-up. Commands that handle Ctrl-C install their own handler.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_streams()

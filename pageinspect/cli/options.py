@@ -1,4 +1,4 @@
-"""Options that commands share, and what they do."""
+"""Options that several commands share, and their implementation."""
 
 import argparse
 import contextlib
@@ -22,9 +22,9 @@ Item = TypeVar("Item")
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add -c, --qemu, -s and their like: which kernel it is, and where its types come from.
+    """Add the target options: which kernel to read, and where its types come from.
 
-    At a prompt that has a kernel open there is nothing to choose.
+    Adds nothing at drgn's prompt, where a kernel is already open.
     """
     if getattr(parser, "has_kernel", False):
         return
@@ -42,7 +42,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pause",
         action="store_true",
-        help="with --qemu, stop a guest that runs while it is read, for an exact answer",
+        help="with --qemu, pause a running guest while it is read, for consistent results",
     )
     group.add_argument(
         "-s",
@@ -80,7 +80,7 @@ def names_target(args: argparse.Namespace) -> bool:
 
 
 def open_target(args: argparse.Namespace) -> "Target":
-    """Open what add_target_arguments() asked for, after a look at where the report is to go."""
+    """Open the target of the options, after checking that the report can be written."""
     if hasattr(args, "output"):
         check_output(args.output, args.mode)
     if "program" in args:
@@ -108,7 +108,7 @@ def open_target(args: argparse.Namespace) -> "Target":
 
 
 def _adopt(args: argparse.Namespace) -> "Target":
-    """Return the kernel that drgn has open, whose command this is."""
+    """Return the kernel that drgn has open, for a command at drgn's prompt."""
     from ..target.open import core_path, target_from_program
 
     adopted = target_from_program(args.program)
@@ -121,7 +121,7 @@ def _adopt(args: argparse.Namespace) -> "Target":
 def save_symbol_caches(
     opened: "Target", source: Path | None, error: type[BaseException] | None, *_: object
 ) -> None:
-    """Keep what was learnt of the kernel, unless the command ended with an error."""
+    """Save types and symbols of the kernel in the cache, unless the command failed."""
     refused = next((cache.refused for cache in opened.symbol_caches if cache.refused), None)
     if refused is not None and sys.stderr is not None:
         say(f"{refused.message}; {refused.hint}")
@@ -132,24 +132,24 @@ def save_symbol_caches(
 def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "") -> None:
     """Add --format and -o: how and where the report is written.
 
-    `except_with` names the options with which the file grows.
+    `except_with` names the options with which the file is written as it grows.
     """
-    exception = f" ({except_with}: it grows)" if except_with else ""
+    exception = f" (with {except_with}: as it grows)" if except_with else ""
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format",
         choices=FORMATS,
         default="table",
         help="form of the report (default: table); table and markdown are for people, the others "
-        "for programs. csv has names as they are: a spreadsheet may take one that begins with = "
-        "for a formula",
+        "for programs. csv does not escape names: a spreadsheet may evaluate one that begins "
+        "with = as a formula",
     )
     group.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="FILE",
-        help=f"write the report to FILE, whole or not at all{exception}, instead of stdout",
+        help=f"write the report to FILE instead of stdout, completely or not at all{exception}",
     )
     add_mode_argument(group)
 
@@ -160,7 +160,7 @@ def add_mode_argument(group: argparse._ActionsContainer, default: str = "by the 
         "--mode",
         type=_mode,
         metavar="OCTAL",
-        help=f"permissions of the file, as chmod takes them: 640 (default: {default})",
+        help=f"permissions of the file in octal, such as 640 (default: {default})",
     )
 
 
@@ -179,7 +179,7 @@ def write_report(args: argparse.Namespace, report: "Report") -> None:
 
 
 def write_text(args: argparse.Namespace, text: str) -> None:
-    """Write text that is a form of its own where add_output_arguments() asked for."""
+    """Write text, in a format of its own, to the output that the options name."""
     with _output(args) as stream:
         stream.write(text)
 
@@ -195,14 +195,14 @@ def _output(args: argparse.Namespace) -> Iterator[TextIO]:
 
 
 def read_errors(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items; what the system refuses meanwhile was asked to make them, not to write."""
+    """Yield the items; report an OSError of their iterator as one of reading, not of writing."""
     with _reading():
         yield from items
 
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Distinguish what fails while a report is read from what fails while it is written."""
+    """Report an OSError in this context as one of reading, not of writing the report."""
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Where -o writes: a regular file atomically, a device or FIFO directly."""
+"""Writes the output of -o: a regular file atomically, a device or FIFO directly."""
 
 import contextlib
 import io
@@ -113,13 +113,13 @@ def is_same_output(left: Path, right: Path) -> bool:
 
 
 def _is_replaced(place: files.Place) -> bool:
-    """Whether a new file takes the place: not that of a device, a FIFO or an open file."""
+    """Whether a new file replaces this one; not for a device, a FIFO or an open file."""
     return place.found is None or (stat.S_ISREG(place.found.st_mode) and not place.is_descriptor)
 
 
-def forget(stream: TextIO | None) -> None:
-    """Discard what a stream still buffers, which its reader does not take."""
-    # Scripts may have put a stream without a descriptor in the place of stdout.
+def discard_buffer(stream: TextIO | None) -> None:
+    """Discard what a stream still buffers, because its reader does not read it."""
+    # sys.stdout may have been replaced by a stream without a descriptor.
     with contextlib.suppress(io.UnsupportedOperation):
         if stream is not None:
             descriptor = stream.fileno()
@@ -156,7 +156,7 @@ def open_output(output: Path, *, binary: bool = False, mode: int | None = None) 
                 raw = stack.enter_context(os.fdopen(place.open_in_place(os.O_WRONLY), "wb"))
             yield raw if binary else stack.enter_context(_as_text(raw))
     except BrokenPipeError:
-        # The reader of a FIFO left, or that of standard output under its name in /dev.
+        # The reader of a FIFO, or of /dev/stdout, left.
         raise
     except OSError as error:
         raise cannot_write(output, error.strerror) from None

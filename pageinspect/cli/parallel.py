@@ -1,8 +1,8 @@
 """Runs work in several processes and yields the results in order.
 
 Each process is a fork of this one, made after the kernel was opened and its memory map read. It
-takes every n-th piece and sends the result back over a pipe, where it blocks while the results are
-not wanted yet. A worker that dies is an error of the whole; no worker outlives this process.
+takes every n-th piece and sends the result back over a pipe, which blocks until the result is
+needed. If a worker dies, the whole operation fails; no worker outlives this process.
 multiprocessing.Pool would hang when a worker is killed, and concurrent.futures does not stop
 workers that are ahead.
 """
@@ -85,7 +85,7 @@ def _start(
 def _serve(
     work: Callable[[Piece], Result], pieces: Sequence[Piece], write_end: int, parent: int
 ) -> NoReturn:
-    """Do the work of a process of its own, and end it."""
+    """Run the worker process, and exit."""
     status = 1
     try:
         gc.freeze()

@@ -1,8 +1,8 @@
-"""The command line: one module a subcommand, in an explicit list.
+"""The command line: one module per subcommand, in an explicit list.
 
 A command module has a docstring (first line: the command's summary below; all of it: its
-description), `add_arguments(parser)` and `run(args) -> int`. It is imported when its command is
-asked for; even then that must stay cheap: drgn, bcc and numpy are imported inside `run`.
+description), `add_arguments(parser)` and `run(args) -> int`. It is imported only for its own
+command, and the import must stay cheap: drgn, bcc and numpy are imported inside `run`.
 """
 
 import argparse
@@ -19,21 +19,19 @@ if TYPE_CHECKING:
 COMMANDS = {
     "summary": "How many pages, folios and bytes of each type, use, zone, node or order",
     "list": "Runs of pages of one use, type and order, by pfn range",
-    "page": "Everything about single pages, as dump_page() and more",
-    "check": "Where memory contradicts itself, and whether the totals agree with the kernel's "
-    "counters",
-    "export": "Write what /proc/kpageflags and /proc/kpagecount would say, "
-    "from a core or this kernel",
+    "page": "Everything about single pages: what dump_page() prints, and more",
+    "check": "Find contradictions in memory, and compare totals with the kernel's counters",
+    "export": "Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",
-    "trace": "Count the pages that are freed with a page type still set, while they are freed",
+    "trace": "Count pages that are freed with a page type still set, as they are freed",
     "doctor": "Check what this machine provides, and how to fix what is missing",
-    "vm": "QEMU guests with real kernels to try all this on",
+    "vm": "QEMU guests with real kernels, to try pageinspect on",
 }
 """Each command, the module of that name, and its summary."""
 
 
 class _Paragraphs(argparse.HelpFormatter):
-    """Keeps the paragraphs of a description apart, and the names of options whole."""
+    """Keeps paragraphs of a description separate, and does not break names of options."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = (self._split_lines(paragraph, width) for paragraph in text.split("\n\n"))
@@ -46,12 +44,12 @@ class _Paragraphs(argparse.HelpFormatter):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that knows its options when it has work to do; its errors are UsageErrors."""
+    """A parser that loads its options when it is first used; its errors are UsageErrors."""
 
     module = ""
-    """The command's module in this package; none once it is loaded."""
+    """Name of the command's module; empty once it is loaded."""
     has_kernel = False
-    """Whether which kernel it is has been said elsewhere."""
+    """Whether the kernel is already open, as at drgn's prompt."""
     commands: "Mapping[str, str] | None" = None
     """The commands that it has, and their summaries; None for a command without."""
 
@@ -90,7 +88,7 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: "Sequence[str] | None" = None, namespace: "Any" = None
     ) -> "tuple[argparse.Namespace, list[str]]":
-        """Load the command and parse its words; none may be left over."""
+        """Load the command and parse its arguments; an unknown one is a UsageError."""
         self.load()
         words = sys.argv[1:] if args is None else [*args]
         if self.commands and not words:
@@ -134,7 +132,7 @@ class CommandParser(argparse.ArgumentParser):
         return f"{self.prog} --help shows {what}"
 
     def error(self, message: str) -> "NoReturn":
-        """Raise what is wrong with the command line as the UsageError that other errors are."""
+        """Raise a UsageError instead of exiting, as for all other errors."""
         from ..errors import UsageError
 
         raise UsageError(message.removeprefix("argument "), self._advice())
@@ -148,7 +146,7 @@ def build_parser(
     """Return the parser of the command line, of all commands or `without` some."""
     parser = parser_class(
         prog=prog,
-        description="What every page of a Linux kernel is, and which pages were freed still typed.",
+        description="Show what every page of a Linux kernel is, and count pages freed still typed.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pageinspect {__version__}")

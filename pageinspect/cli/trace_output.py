@@ -1,4 +1,4 @@
-"""Where the reports and events of trace go, as they come."""
+"""Writes the reports and events of trace as they come."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..host.terminal import say, write, write_line
 from .options import write_report, write_text
-from .output import forget, open_growing, report_stream
+from .output import discard_buffer, open_growing, report_stream
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _CLEAR = "\x1b[H\x1b[2J"
 _REPORTED_EACH = 10
-"""Disallowed frees of one stack."""
+"""Disallowed frees of one stack that get a line each."""
 
 
 def is_redrawn(args: argparse.Namespace) -> bool:
-    """Return whether each interval's table takes the place of the last: on a terminal."""
+    """Return whether each interval's table replaces the last one, as on a terminal."""
     return (
         args.interval is not None
         and not args.disallow
@@ -43,7 +43,7 @@ def is_redrawn(args: argparse.Namespace) -> bool:
 
 @contextlib.contextmanager
 def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
-    """Open what grows while the run goes on, so that a reader can follow it."""
+    """Open the stream that is written during the trace, so that a reader can follow it."""
     if args.output is None:
         yield report_stream(sys.stdout)
         return
@@ -55,21 +55,21 @@ def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def to_reader(stream: TextIO) -> Iterator[None]:
-    """End in peace when the reader left; hang on one who does not read no longer than wanted."""
+def until_reader_leaves(stream: TextIO) -> Iterator[None]:
+    """End quietly when the reader leaves; on a signal, discard output that would block."""
     try:
         yield
     except BrokenPipeError:
-        forget(stream)
+        discard_buffer(stream)
     except (KeyboardInterrupt, SystemExit):
-        # Signals ended the run: what is still buffered would block the end of the process.
+        # A signal ended the trace: buffered output could block the exit.
         for each in (stream, sys.stdout, sys.stderr):
-            forget(each)
+            discard_buffer(each)
         raise
 
 
 class Output:
-    """The reports of a run as its arguments want them: one at the end, or many on a stream."""
+    """Writes the reports of a trace by its options: one at the end, or many on a stream."""
 
     def __init__(self, args: argparse.Namespace, lines: "EventLines", stream: TextIO) -> None:
         from ..render import load
@@ -99,7 +99,7 @@ class Output:
         from ..report.trace_words import lost_remark
 
         if report.lost.total and (self._args.folded or self._is_events_alone()):
-            # These forms have no place for it.
+            # These formats have no field for it.
             write_line(lost_remark(report.lost))
         if self._args.folded:
             write_text(self._args, "".join(report.folded()))
@@ -122,7 +122,7 @@ class Output:
             return
         text = self._rendered(report)
         if report.subject.redrawn:
-            # What is longer than the screen would scroll its first lines away.
+            # Cut to the screen, so that the first lines do not scroll away.
             lines = text.splitlines(keepends=True)
             text = "".join([_CLEAR, *lines[: shutil.get_terminal_size().lines - 1]])
         self._stream.write(text)
@@ -146,7 +146,7 @@ class Output:
 
 
 class Watch:
-    """Reports frees that must not be, at once, and runs a program on the first."""
+    """Reports disallowed frees at once, and runs a program at the first."""
 
     def __init__(
         self,
@@ -160,9 +160,9 @@ class Watch:
         self._argv = argv
         self._clock = clock
         self._numbers: dict[int, int] = {}
-        """What stacks are called, by the kernel's number."""
+        """Number of each stack in the output, by the kernel's stack id."""
         self._seen: Counter[int] = Counter()
-        """Frees by the kernel's number of their stack."""
+        """Frees by the kernel's stack id."""
         self._more: Counter[tuple[int, int]] = Counter()
         """Those not yet reported, by stack and kind."""
         self._since = 0.0
@@ -171,10 +171,10 @@ class Watch:
         """Whether there was any."""
 
     def see(self, events: "Sequence[Event]") -> None:
-        """Write what the disallowed among these events were to stderr.
+        """Report the disallowed frees among these events on stderr.
 
-        Of each stack the first _REPORTED_EACH frees have a line, and the others one each second.
-        To be called when there are no events as well.
+        The first _REPORTED_EACH frees of each stack get a line each, the others one per second.
+        Must also be called when there are no events.
         """
         alarms = [e for e in events if e.who.kind in self._disallowed]
         for event in alarms:
@@ -200,7 +200,7 @@ class Watch:
         self._more.clear()
 
     def fire(self) -> None:
-        """Run the program, unless it ran."""
+        """Run the program, unless it has already run."""
         import subprocess
 
         self.fired = True
@@ -210,7 +210,7 @@ class Watch:
                     self._argv,
                     stdin=subprocess.DEVNULL,
                     stdout=sys.stderr,
-                    # The Ctrl-C that ends the run is not for it.
+                    # Ctrl-C, which ends the trace, must not reach it.
                     process_group=0,
                 )
             except OSError as error:

@@ -1,4 +1,4 @@
-"""What the commands about guests share: their options, and how they say what goes on."""
+"""Options that the commands about guests share."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ _MOST_CPUS = 255
 
 
 class DashesParser(CommandParser):
-    """A parser that leaves what follows the first `--` alone, as `command`.
+    """A parser that stores the words after the first `--` in `command`.
 
     argparse by itself gives the words after `--` to the positional arguments before it.
     """
@@ -42,24 +42,22 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which kernel to boot, and how."""
     parser.usage = f"{parser.prog} [KERNEL | --kernel FILE] [options] [-- COMMAND...]"
     parser.add_argument("name", metavar="KERNEL", nargs="?", help="a kernel of `vm list`")
-    parser.add_argument(
-        "--kernel", metavar="FILE", type=Path, help="boot a kernel of your own (a bzImage)"
-    )
+    parser.add_argument("--kernel", metavar="FILE", type=Path, help="boot this kernel (a bzImage)")
     parser.add_argument(
         "--modules",
         metavar="DIR",
         type=Path,
-        help="its modules: lib/modules/RELEASE, or what INSTALL_MOD_PATH was",
+        help="its modules: lib/modules/RELEASE, or the INSTALL_MOD_PATH with it",
     )
     parser.add_argument(
-        "--memory", type=_memory, default="2G", metavar="SIZE", help="default: %(default)s"
+        "--memory", type=_memory, default="2G", metavar="SIZE", help="memory (default: %(default)s)"
     )
     parser.add_argument(
         "--cpus",
         type=whole_number("a number of CPUs", 1, _MOST_CPUS),
         default=2,
         metavar="N",
-        help="default: %(default)s",
+        help="number of CPUs (default: %(default)s)",
     )
     parser.add_argument(
         "--cpu",
@@ -75,11 +73,13 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accel",
         choices=("auto", "kvm", "tcg"),
-        help="default: $PAGEINSPECT_ACCEL, else auto: KVM where a guest really starts under it",
+        help="default: $PAGEINSPECT_ACCEL, else auto: KVM if a guest starts under it, else TCG",
     )
-    parser.add_argument("--append", default="", metavar="CMDLINE", help="more for its command line")
     parser.add_argument(
-        "--qmp", metavar="SOCKET", type=Path, help="have QEMU's monitor listen there as well"
+        "--append", default="", metavar="CMDLINE", help="text to add to the kernel command line"
+    )
+    parser.add_argument(
+        "--qmp", metavar="SOCKET", type=Path, help="also let QEMU's monitor listen on this socket"
     )
 
 
@@ -98,14 +98,14 @@ def _memory(text: str) -> int:
 def kernel_of(args: argparse.Namespace, progress: Callable[[str], None]) -> "BuiltKernel":
     """Return the kernel that the arguments name, built if it is not. Raises UsageError."""
     from ..vm import catalogue
+    from ..vm.custom_kernel import custom_kernel
     from ..vm.kernel import build
-    from ..vm.own_kernel import own_kernel
 
     if args.kernel is not None and args.name is None:
-        return own_kernel(args.kernel, args.modules, progress)
+        return custom_kernel(args.kernel, args.modules, progress)
     if args.name is None or args.kernel is not None or args.modules is not None:
         raise UsageError(
-            "which kernel: one of the catalogue or one of your own?",
+            "name one kernel: one of the catalogue, or a file",
             f"give KERNEL ({', '.join(catalogue.kernels())}), or --kernel and --modules",
         )
     return build(catalogue.kernel(args.name), progress)
@@ -117,7 +117,7 @@ def guest_of(args: argparse.Namespace, disks: "Disks | None" = None) -> "Guest":
     from ..vm.guest import Guest
     from ..vm.kernel import built
 
-    # All that is missing in one message, before the long part of the work.
+    # Report all missing programs in one message, before the long part of the work.
     is_built = args.name is not None and built(catalogue.kernel(args.name)) is not None
     tools.require(tools.RUN_PROGRAMS if is_built else tools.PACKAGE_OF)
     return Guest(

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 _MOST_JOBS = 1024
 _MOST_SECTIONS = 16
-"""In a piece of the work: where every page differs, what is listed of one takes 20 MB."""
+"""Per piece of work: the listing of a piece whose pages all differ takes 20 MB."""
 _WORTH_A_PROCESS = 1 << 20
-"""Fewer pages of a compressed core are walked before more processes have begun; twice as many of
-what needs no decompression."""
+"""With fewer pages of a compressed core, one process is faster than starting more; without
+decompression the limit is twice as high."""
 
 Result = TypeVar("Result")
 
 
 def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
-    """Add the target, --pfn and the output options; returns the group of what selects pages."""
+    """Add the target, --pfn and the output options; return the group that selects pages."""
     add_target_arguments(parser)
     group = parser.add_argument_group("which pages (default: all)")
     add_output_arguments(parser)
@@ -38,8 +38,8 @@ def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGrou
         default=[],
         metavar="RANGE",
         help="only these pfns: START-END or START,END (end exclusive), START+COUNT, or one pfn; "
-        "after phys: the same of physical addresses, which may end in K, M, G or T "
-        "(phys:0x40000000+2M); zone:NAME or node:N, the pfns that it spans. May be repeated.",
+        "phys: before it takes physical addresses, which may end in K, M, G or T "
+        "(phys:0x40000000+2M); zone:NAME or node:N takes all pfns that it spans. May be repeated.",
     )
     return group
 
@@ -70,12 +70,12 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=whole_number("a number of processes", 1, _MOST_JOBS),
         metavar="N",
-        help="processes that read pages (default: one a processor, or one where memory is small; "
-        "1 reads through drgn alone; a guest's monitor always serves one)",
+        help="processes that read pages (default: one per processor, or one if memory is small; "
+        "1 reads only through drgn; a guest's monitor always serves one)",
     )
 
 
-def folded(
+def fold_pieces(
     args: argparse.Namespace,
     inspector: "Inspector",
     wanted: "Sequence[Range]",
@@ -83,9 +83,9 @@ def folded(
     *,
     streamed: bool = False,
 ) -> "Iterator[Result]":
-    """Yield what `work` gives for the wanted pfns: the Fold of the commands.
+    """Yield the results of `work` for pieces of the wanted pfns, in order.
 
-    Large memory is shared out to the processes of -j, which work on copies of `inspector`.
+    Large memory is divided among the processes of -j, which work on copies of `inspector`.
     """
     from ..inspector import fold
     from ..model import ranges
@@ -97,14 +97,14 @@ def folded(
     alone = guest is not None and guest.denied
     n = 1 if alone else args.jobs or parallel.available()
     total = ranges.count(wanted)
-    # The plain way stays there to be asked for: it is the one that the others are held to.
+    # -j 1 reads only through drgn: the reference that the faster ways are tested against.
     copy = inspector if args.jobs == 1 else inspector.mapping()
     packed = copy.mapped is None and inspector.target.provenance.source == "core"
     worth = _WORTH_A_PROCESS if packed else 2 * _WORTH_A_PROCESS
     if args.jobs is None and total < worth:
         n = 1
     if n == 1:
-        # Small enough for a bar that moves while something slow is read.
+        # Small pieces, so that the progress bar moves while a slow target is read.
         sections = fold.SECTIONS_READ if copy.mapped is None else _MOST_SECTIONS
     else:
         sections = min(max(total // SECTION_PFNS // (4 * n), 1), _MOST_SECTIONS)
@@ -120,7 +120,7 @@ def folded(
 
 
 def _on_terminal(args: argparse.Namespace) -> bool:
-    """Return whether the report goes where a person reads it at once."""
+    """Return whether the report is written to a terminal."""
     return args.output is None and sys.stdout is not None and sys.stdout.isatty()
 
 
@@ -129,8 +129,8 @@ def _with_bar(
 ) -> "Iterator[Result]":
     """Yield the results of parts, which are (pages, result).
 
-    A terminal sees after a second how many pages there are, their rate and the time left. The bar
-    makes way for what is written on it `between` results.
+    On a terminal, a bar shows after a second how many pages there are, their rate and the time
+    left. It is cleared for text that is written `between` results.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         yield from (result for _, result in parts)
@@ -139,7 +139,7 @@ def _with_bar(
 
     from ..model.ranges import count
 
-    # Its thread, for bars that stand still, would be there when processes are forked.
+    # Disable its monitor thread: processes are forked while the bar exists.
     tqdm.monitor_interval = 0
     with tqdm(
         total=count(wanted),

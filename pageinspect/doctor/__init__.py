@@ -1,4 +1,4 @@
-"""What this machine offers of what walking, tracing and guests need, found out by trying.
+"""Checks what this machine provides for walking, tracing and guests, by trying it.
 
-probes.py and bpf_probes.py try one thing each, items.py is the table of them.
+probes.py and bpf_probes.py have one function per requirement; items.py is the table of them.
 """

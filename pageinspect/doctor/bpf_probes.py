@@ -1,20 +1,20 @@
-"""Probes of what tracing alone needs of the kernel; each tries it and says what it found."""
+"""Probes of what only tracing needs from the kernel; each tries one requirement."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import PageInspectError
 from ..host import capabilities as held
-from ..trace.bpf_calls import NEEDED, VerifierError
+from ..trace.bpf_calls import KERNEL_REQUIREMENT, VerifierError
 from . import syscalls
+from .error_findings import error_finding
 from .finding import Finding
-from .refusals import failed
 
 _KPROBES = (held.BPF, held.KPROBES)
 
 
 def capabilities(root: Path) -> Finding:
-    """Look for the capabilities that BPF programs take."""
+    """Check the capabilities that BPF programs need."""
     lacks = held.lacking(held.BPF, root)
     if lacks:
         fix = held.advice(held.BPF, root=root)
@@ -36,7 +36,7 @@ def reads(root: Path) -> Finding:
 
 
 def raw_tracepoints(root: Path) -> Finding:
-    """Load a program of the sort that trace attaches to the raw tracepoint mm_page_free."""
+    """Load a program like the one that trace attaches to the raw tracepoint mm_page_free."""
     try:
         return _try(root, syscalls.try_typed_tracepoint, "may be at mm_page_free")
     except ImportError:
@@ -46,11 +46,11 @@ def raw_tracepoints(root: Path) -> Finding:
 
 
 def kprobes(root: Path) -> Finding:
-    """Look whether the kernel would take a kprobe."""
+    """Check whether the kernel would accept a kprobe, without placing one."""
     try:
         syscalls.try_kprobe(root / "sys/bus/event_source/devices/kprobe/type")
     except OSError as error:
-        return failed(error, root, "a kernel with CONFIG_KPROBE_EVENTS", *_KPROBES)
+        return error_finding(error, root, "a kernel with CONFIG_KPROBE_EVENTS", *_KPROBES)
     return Finding(ok=True, found="would be placed")
 
 
@@ -58,7 +58,7 @@ def _try(root: Path, attempt: Callable[[], None], found: str) -> Finding:
     try:
         attempt()
     except VerifierError as error:
-        return failed(error, root, f"the verifier says: {error.line}", held.BPF)
+        return error_finding(error, root, f"the verifier says: {error.line}", held.BPF)
     except OSError as error:
-        return failed(error, root, NEEDED, held.BPF, held.MAPS)
+        return error_finding(error, root, KERNEL_REQUIREMENT, held.BPF, held.MAPS)
     return Finding(ok=True, found=found)

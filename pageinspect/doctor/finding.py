@@ -1,4 +1,4 @@
-"""What is probed for, and what a probe found."""
+"""A requirement, and what its probe found."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from pathlib import Path
 
 WALKING, TRACING, GUESTS = "walking", "tracing", "guests"
 KERNEL = (WALKING, TRACING)
-"""What is done with this kernel; doctor is content when these work."""
+"""Uses of this kernel; doctor exits with 0 when these work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether something is there and works, in a few words, and what would fix it."""
+    """Whether a requirement is met, what was found in a few words, and what would fix it."""
 
     ok: bool
     found: str
     fix: str = ""
-    """What to do; empty when it is there, or nothing can be done."""
+    """What to do; empty when nothing is missing or nothing can be done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something that this machine may offer, what it is needed for, and how that is found out."""
+    """A requirement: its name, what needs it, and the function that probes it."""
 
     name: str
     needed_for: tuple[str, ...]
@@ -29,13 +29,13 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class CheckedItem:
     """An item and what was found."""
 
     item: Item
     finding: Finding
 
 
-def works(examined: Sequence[Examined], what: str) -> bool:
-    """Return whether all that `what` needs is there."""
+def works(examined: Sequence[CheckedItem], what: str) -> bool:
+    """Return whether everything that `what` needs was found."""
     return all(each.finding.ok for each in examined if what in each.item.needed_for)

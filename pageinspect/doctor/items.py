@@ -1,10 +1,10 @@
-"""The table of what is needed, and for what."""
+"""Table of the requirements, and what needs each of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import bpf_probes, probes
-from .finding import GUESTS, KERNEL, TRACING, Examined, Item
+from .finding import GUESTS, KERNEL, TRACING, CheckedItem, Item
 
 ITEMS = (
     Item("root or capabilities", KERNEL, probes.privilege),
@@ -25,6 +25,6 @@ ITEMS = (
 )
 
 
-def examine(items: Sequence[Item] = ITEMS, root: Path = Path("/")) -> tuple[Examined, ...]:
-    """Try every item; `root` is where the files are that are looked at."""
-    return tuple(Examined(item, item.probe(root)) for item in items)
+def examine(items: Sequence[Item] = ITEMS, root: Path = Path("/")) -> tuple[CheckedItem, ...]:
+    """Probe every item, with /proc, /sys and /dev below `root`."""
+    return tuple(CheckedItem(item, item.probe(root)) for item in items)

@@ -13,8 +13,8 @@ from ..model import elf
 from ..model.arch import PAGE_SIZE
 from ..units import counted
 from ..vm import accel, catalogue, initrd, kernel, qemu, tools
+from .error_findings import error_finding
 from .finding import Finding
-from .refusals import failed
 
 _BTF_MAGIC = b"\x9f\xeb"
 _MOST_SEGMENTS = 1 << 16
@@ -33,7 +33,7 @@ def privilege(root: Path) -> Finding:
 
 
 def lockdown(root: Path) -> Finding:
-    """Read the lockdown level: confidentiality forbids to read the kernel's memory."""
+    """Read the lockdown level: confidentiality forbids reading kernel memory."""
     level = capabilities.lockdown(root)
     if level == "confidentiality":
         fix = "boot without lockdown=confidentiality; a running kernel cannot lower the level"
@@ -50,29 +50,31 @@ def kcore(root: Path) -> Finding:
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        return failed(
+        return error_finding(
             error, root, "a kernel with CONFIG_PROC_KCORE; not needed for a core: -c FILE"
         )
     except OSError as error:
-        return failed(error, root, "not needed for a core: -c FILE", capabilities.kcore(root))
+        return error_finding(
+            error, root, "not needed for a core: -c FILE", capabilities.kcore(root)
+        )
     except (ValueError, StopIteration):
         return Finding(ok=False, found="is not an ELF core", fix="not needed for a core: -c FILE")
     return Finding(ok=size == PAGE_SIZE, found=f"read {size} bytes of it")
 
 
 def _first_segment(descriptor: int) -> int:
-    """Return the offset of the first segment with memory in it."""
+    """Return the file offset of the first segment with memory."""
     segments = elf.program_headers(partial(os.pread, descriptor), _MOST_SEGMENTS)
     return next(segment.offset for segment in segments if segment.type == elf.LOAD)
 
 
 def btf(root: Path) -> Finding:
-    """Read the kernel's description of its own types."""
+    """Read the kernel's BTF."""
     try:
         data = (root / "sys/kernel/btf/vmlinux").read_bytes()
     except OSError as error:
         fix = "a kernel with CONFIG_DEBUG_INFO_BTF, or its vmlinux with DWARF: -s VMLINUX"
-        return failed(error, root, fix)
+        return error_finding(error, root, fix)
     ok = data.startswith(_BTF_MAGIC)
     return Finding(ok=ok, found=f"{len(data) / 1e6:.1f} MB" if ok else "is not BTF")
 
@@ -82,7 +84,7 @@ def kallsyms(root: Path) -> Finding:
     try:
         symbols = (root / "proc/kallsyms").read_bytes()
     except OSError as error:
-        return failed(error, root, "a kernel with CONFIG_KALLSYMS_ALL")
+        return error_finding(error, root, "a kernel with CONFIG_KALLSYMS_ALL")
     if _AN_ADDRESS.search(symbols):
         return Finding(ok=True, found=counted(symbols.count(b"\n"), "symbol"))
     fix = "sysctl kernel.kptr_restrict=1"
@@ -127,7 +129,7 @@ def _module(name: str) -> Finding:
 
 
 def emulator(_root: Path) -> Finding:
-    """Start QEMU, as far as its version."""
+    """Run QEMU with --version."""
     try:
         tools.require(tools.RUN_PROGRAMS)
         done = subprocess.run(
@@ -160,7 +162,7 @@ def kvm(root: Path) -> Finding:
         return Finding(ok=False, found="not tried: no kernel is built", fix=fix)
     try:
         tools.require(tools.RUN_PROGRAMS)
-        # The init script says that it started before it needs more than the common initrd.
+        # The common initrd is enough: its init script reports its start before it loads modules.
         works = accel.choose(accel.AUTO, built.vmlinuz, str(initrd.base())) == qemu.KVM
     except PageInspectError as error:
         return Finding(ok=False, found="could not be tried", fix=f"{error.message}; {error.hint}")

@@ -1,7 +1,7 @@
-"""The system calls that tracing depends on, tried so that nothing is ever traced.
+"""Tries the system calls that tracing needs, without tracing anything.
 
-A program that is loaded and never attached does not run. To place a kprobe is tried with an address
-that is none: the kernel looks whether it is allowed before it looks for that.
+Programs are loaded but never attached, so they do not run. The kprobe is requested at an invalid
+address: the kernel checks permissions before it checks the address.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _PERF_ATTR_SIZE = 112
 _INSTRUCTION = struct.Struct("<BBhi")
 _BPF_PROBE_READ_KERNEL = 113
 _COUNTERS, _COUNTER_BYTES = 260, 128
-"""Of the map `frees` in bpf/page_free.h."""
+"""Keys of the map `frees` in bpf/page_free.h, and bytes per key."""
 
 NOTHING = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
 """r0 = 0; exit"""
@@ -48,7 +48,7 @@ _NO_KERNEL_ADDRESS = 1
 
 @contextlib.contextmanager
 def bpf_program(kind: int, instructions: bytes) -> Iterator[int]:
-    """Load a BPF program and give its descriptor; it is gone with the context. Raises OSError."""
+    """Load a BPF program until the context ends; gives its descriptor. Raises OSError."""
     descriptor = bpf_calls.load(kind, instructions)
     try:
         yield descriptor
@@ -63,8 +63,8 @@ def try_program() -> None:
 
 
 def try_map() -> None:
-    """Raise OSError unless a map can be made that is as large as what trace counts in."""
-    # As bcc does it: kernels up to v5.10 count maps against this limit.
+    """Raise OSError unless a map of the size of trace's counters can be created."""
+    # As bcc does: kernels up to v5.10 count maps against this limit.
     with contextlib.suppress(OSError, ValueError):
         limit = resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
@@ -78,7 +78,7 @@ def try_reading() -> None:
 
 
 def try_typed_tracepoint() -> None:
-    """Raise OSError unless a program of the sort that trace attaches can be loaded.
+    """Raise OSError unless a program like the one that trace attaches can be loaded.
 
     Raises ImportError without drgn, and PageInspectError where the kernel's types cannot be read.
     """
@@ -105,6 +105,6 @@ def try_kprobe(pmu: Path) -> None:
     try:
         os.close(bpf_calls.system_call(SYS_PERF_EVENT_OPEN, attr, *where, _PERF_FLAG_FD_CLOEXEC))
     except OSError as error:
-        # No such place: which of the two depends on the kernel.
+        # The address was rejected, so kprobes are allowed; the errno depends on the kernel.
         if error.errno not in {errno.ENOENT, errno.EINVAL}:
             raise

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..doctor.finding import GUESTS, KERNEL, Examined, works
+from ..doctor.finding import GUESTS, KERNEL, CheckedItem, works
 from ..model.table import Absent, Column, Table
 from ..units import printable
 from .base import SCHEMA, Report, View
@@ -23,7 +23,7 @@ class DoctorReport(Report):
     """The items that were examined; `release` is that of the running kernel."""
 
     release: str
-    examined: Sequence[Examined]
+    examined: Sequence[CheckedItem]
 
     @property
     def well(self) -> bool:

@@ -1,7 +1,7 @@
-"""The bpf() system call, for what bcc's library does not do. All of it raises OSError.
+"""Calls of bpf() that bcc's library does not offer. All functions raise OSError.
 
-What the kernel's verifier refuses is a VerifierError, with what the verifier said: the kernel tells
-that by the same few numbers as much else.
+A program that the verifier rejects raises VerifierError with the verifier's reason: errno alone
+does not identify a rejection.
 """
 
 import ctypes
@@ -24,17 +24,17 @@ INSTRUCTION_BYTES = 8
 _NAME_BYTES = 15
 
 _LOG_BYTES = (1 << 24) - 1
-"""The most that every kernel takes. One that is too small would cut off the end, up to v6.3."""
+"""Largest log buffer that every kernel accepts; up to v6.3 a log that does not fit is cut off."""
 
-_MAYBE_VERIFIER = frozenset({errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC})
-"""What a kernel answers when its verifier refuses a program; missing rights are EPERM."""
+_VERIFIER_ERRNOS = frozenset({errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC})
+"""Errors of BPF_PROG_LOAD when the verifier rejects a program; a missing capability is EPERM."""
 
-NEEDED = "it takes Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
-"""What to tell who has a kernel that refuses all this."""
+KERNEL_REQUIREMENT = "it takes Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
+"""Hint for a kernel that lacks these calls."""
 
 
 class VerifierError(OSError):
-    """The kernel's verifier refuses a program; `line` is what it says last."""
+    """The verifier rejected a program; `line` is the reason from its log."""
 
     def __init__(self, number: int, line: str) -> None:
         super().__init__(number, os.strerror(number))
@@ -81,7 +81,7 @@ class Create(ctypes.Structure):
 
 
 def system_call(number: int, *arguments: object) -> int:
-    """Return what a system call returns."""
+    """Make a system call and return its result. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     result = int(libc.syscall(ctypes.c_long(number), *arguments))
     if result < 0:
@@ -100,7 +100,7 @@ def load(
     expected_attach_type: int = 0,
     attach_btf_id: int = 0,
 ) -> int:
-    """Return the descriptor of a program of these instructions, loaded and not attached."""
+    """Load a program without attaching it, and return its descriptor."""
     code = ctypes.create_string_buffer(instructions, len(instructions))
     license_ = ctypes.create_string_buffer(b"GPL")
     attr = Load(
@@ -115,35 +115,35 @@ def load(
     try:
         return _bpf(_PROG_LOAD, attr)
     except OSError as error:
-        if error.errno not in _MAYBE_VERIFIER:
+        if error.errno not in _VERIFIER_ERRNOS:
             raise
         refused = error
-    # To keep a log takes time, so it is kept only once there is something to tell.
+    # A log slows down loading, so it is requested only for a program that was rejected.
     log = ctypes.create_string_buffer(_LOG_BYTES)
     attr.log_level, attr.log_size, attr.log_buf = 1, _LOG_BYTES, ctypes.addressof(log)
     try:
         return _bpf(_PROG_LOAD, attr)
     except OSError:
-        line = telling_line(ctypes.string_at(log).decode("utf-8", "replace"))
+        line = rejection_line(ctypes.string_at(log).decode("utf-8", "replace"))
         if not line:
             raise refused from None
         raise VerifierError(refused.errno or errno.EINVAL, line) from None
 
 
-def telling_line(log: str) -> str:
-    """Return the last line of a verifier's log that says why; empty when there is none."""
-    # Below it newer kernels explain it at length.
+def rejection_line(log: str) -> str:
+    """Return the line of a verifier's log with the reason; empty when there is none."""
+    # Newer kernels add a long explanation after the reason.
     log = log.partition("\nVerification failed:")[0]
-    # Counts of what was looked at follow it: "processed 3 insns (limit 1000000) ...".
+    # Statistics follow the reason: "processed 3 insns (limit 1000000) ...".
     counts = ("processed ", "verification time ", "stack depth ")
     lines = (line.strip() for line in reversed(log.splitlines()))
     return next((line for line in lines if line and not line.startswith(counts)), "")
 
 
 def open_raw_tracepoint(program: int, name: str | None = None) -> int:
-    """Return the descriptor by which a program is attached to a raw tracepoint, until it is closed.
+    """Attach a program to a raw tracepoint and return a descriptor; closing it detaches.
 
-    Without a name the program itself says which.
+    Without a name, the tracepoint is the one that the program was loaded for.
     """
     text = None if name is None else ctypes.create_string_buffer(name.encode())
     address = 0 if text is None else ctypes.addressof(text)
@@ -151,7 +151,7 @@ def open_raw_tracepoint(program: int, name: str | None = None) -> int:
 
 
 def create_map(map_type: int, value_size: int, max_entries: int) -> int:
-    """Return the descriptor of a map with integers for keys."""
+    """Create a map with 4-byte keys and return its descriptor."""
     return _bpf(
         _MAP_CREATE,
         Create(map_type=map_type, key_size=4, value_size=value_size, max_entries=max_entries),

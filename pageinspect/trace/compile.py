@@ -1,7 +1,7 @@
-"""Has bcc compile a program of bpf/, and says why when it or the kernel refuses.
+"""Compiles a program of bpf/ with bcc, and reports why bcc or the kernel rejected it.
 
-Nothing here needs kernel headers: the programs include none, and bcc's own preamble gets the few
-files of bpf/include.
+Kernel headers are not needed: the programs include none, and bpf/include has the few files that
+bcc's preamble includes.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import PageInspectError
 from ..host import capabilities
-from .bpf_calls import NEEDED, VerifierError
+from .bpf_calls import KERNEL_REQUIREMENT, VerifierError
 
 TRACEPOINT = "mm_page_free"
 
@@ -36,7 +36,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _captured(descriptors: tuple[int, ...] = (1, 2)) -> Iterator[list[str]]:
-    """Keep what C code writes to these descriptors; the list that is yielded gets its lines."""
+    """Capture what C code writes to these descriptors; the yielded list gets its lines."""
     lines: list[str] = []
     kept = [os.dup(descriptor) for descriptor in descriptors]
     with tempfile.TemporaryFile() as capture:
@@ -45,7 +45,7 @@ def _captured(descriptors: tuple[int, ...] = (1, 2)) -> Iterator[list[str]]:
         try:
             yield lines
         finally:
-            # bcc's C++ streams are those of C, which keep what they have not written yet.
+            # bcc's C++ streams share the buffers of C stdio, which may hold unwritten text.
             ctypes.CDLL(None).fflush(None)
             for descriptor, copy in zip(descriptors, kept, strict=True):
                 os.dup2(copy, descriptor)
@@ -56,7 +56,7 @@ def _captured(descriptors: tuple[int, ...] = (1, 2)) -> Iterator[list[str]]:
 
 
 def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -> Any:
-    """Return the bcc.BPF of this source. Raises PageInspectError when clang refuses it."""
+    """Compile this source and return its bcc.BPF. Raises PageInspectError."""
     flags = [f"-I{source.parent}"]
     flags += [f"-D{name}={value}" for name, value in defines.items()]
     output: list[str] = []
@@ -69,7 +69,7 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
         refused = next((line for line in output if "could not open bpf map" in line), None)
         if refused is not None:
             known = (n for n in errno.errorcode if refused.endswith(os.strerror(n)))
-            raise refusal(next(known, errno.EINVAL), "a map of the BPF program") from None
+            raise kernel_error(next(known, errno.EINVAL), "a map of the BPF program") from None
         complaint = next((line for line in output if "error" in line), str(error))
         raise PageInspectError(
             f"bcc cannot compile {source.name}: {complaint}",
@@ -77,25 +77,25 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
         ) from None
 
 
-def refusal(number: int, what: str, root: Path = Path("/")) -> PageInspectError:
-    """Return the error for a kernel that refused `what`, by errno and what the system says."""
+def kernel_error(number: int, what: str, root: Path = Path("/")) -> PageInspectError:
+    """Return the error for an operation `what` that the kernel refused with this errno."""
     reason = os.strerror(number)
     if capabilities.lockdown(root) == "confidentiality":
         hint = "the kernel is locked down for confidentiality, which forbids BPF to read its memory"
     elif number in {errno.EPERM, errno.EACCES}:
         hint = capabilities.advice(capabilities.BPF, capabilities.MAPS, root=root)
     elif number == errno.ENOMEM:
-        hint = "free memory, or trace with fewer options: maps are made whole at the start"
+        hint = "free memory, or trace with fewer options: all maps are allocated at the start"
     elif number == errno.ENOENT:
         hint = f"this kernel has no tracepoint {TRACEPOINT} (CONFIG_TRACEPOINTS)"
     else:
-        hint = NEEDED
+        hint = KERNEL_REQUIREMENT
     return PageInspectError(f"the kernel refuses {what}: {reason}", hint)
 
 
 @contextlib.contextmanager
-def kernel_may_refuse(what: str) -> Iterator[None]:
-    """Turn whatever is raised in this context into the error for a kernel that refused `what`."""
+def kernel_errors(what: str) -> Iterator[None]:
+    """Turn any exception in this context into the error for a refused operation `what`."""
     ctypes.set_errno(0)
     try:
         with _captured():
@@ -103,10 +103,10 @@ def kernel_may_refuse(what: str) -> Iterator[None]:
     except VerifierError as error:
         raise PageInspectError(
             f"the kernel's verifier refuses {what}: {error.line}",
-            f"this is a defect, please report it: this line, and Linux {os.uname().release}",
+            f"this is a defect: please report this line and the kernel, Linux {os.uname().release}",
         ) from None
     except PageInspectError:
         raise
     except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
         number = error.errno if isinstance(error, OSError) else None
-        raise refusal(number or ctypes.get_errno(), what) from None
+        raise kernel_error(number or ctypes.get_errno(), what) from None

@@ -1,8 +1,8 @@
-"""Finds and loads bcc, which distributions package and the Python package index does not.
+"""Finds and loads bcc, which comes from the distribution, not from the Python package index.
 
-The index has another package named bcc, so that name alone proves nothing. The distribution's is
-pure Python over ctypes: any Python loads it by its path. The folder it is in never gets onto
-sys.path, for it holds other numpys.
+The index has an unrelated package named bcc, so the name alone does not identify it. The
+distribution's bcc is pure Python over ctypes, so any Python can load it by its path. Its folder is
+not added to sys.path, because it may hold another numpy.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from types import ModuleType
 
 from ..errors import PageInspectError
 
-# Loaded under a name of our own: a program may hold the other bcc as `bcc`.
+# Loaded under a private name: the program may have imported the other bcc as `bcc`.
 _MODULE = "_pageinspect_bcc"
 
 # Debian and Ubuntu; Fedora, Arch and SUSE; built from source.
@@ -44,7 +44,7 @@ def is_bcc(package: Path) -> bool:
 
 def _packages(root: Path) -> Iterable[Path]:
     for pattern in _FOLDERS:
-        # The newest Python's first: 3.9 sorts before 3.13 as text.
+        # The newest Python first: shorter paths sort first, because as text 3.9 is above 3.13.
         yield from sorted(
             root.glob(f"{pattern}/bcc"), key=lambda path: (len(str(path)), path), reverse=True
         )
@@ -79,8 +79,8 @@ def _os_release(root: Path) -> str:
 def find_bcc(root: Path = Path("/"), imported: Callable[[], Path | None] = _imported) -> Path:
     """Return the folder of the distribution's bcc package.
 
-    `root` is where the distribution is, `imported` tells what `import bcc` would load. Raises
-    PageInspectError with the package to install.
+    `root` is the distribution's root folder; `imported` returns what `import bcc` would load.
+    Raises PageInspectError with the package to install.
     """
     own = imported()
     if own is not None and is_bcc(own):
@@ -95,9 +95,9 @@ def find_bcc(root: Path = Path("/"), imported: Callable[[], Path | None] = _impo
 
 
 def preload() -> None:
-    """Begin to load bcc's C library, in a thread: LLVM is in it, and that takes a while.
+    """Start loading bcc's C library in a thread: it contains LLVM, which takes a while.
 
-    Whether that works shows when bcc itself is loaded.
+    Errors are ignored here; load_bcc() reports them.
     """
 
     def load() -> None:
@@ -124,7 +124,7 @@ def load_bcc(package: Path) -> ModuleType:
     sys.modules[_MODULE] = module
     keep_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        # Releases older than this Python have escapes in them that it warns of.
+        # Older releases have invalid escape sequences, which a newer Python warns about.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             spec.loader.exec_module(module)

@@ -1,3 +1,3 @@
-"""What --by of trace tells apart; apart from what needs numpy, for the command line."""
+"""Keys of trace --by; in a module without numpy, so that --help stays fast."""
 
 KEYS = ("comm", "pid", "cpu", "order", "zone", "node", "caller")

@@ -1,4 +1,4 @@
-"""What a free is counted as: its type slot, or one of four other kinds. As in bpf/page_free.h."""
+"""Kinds of frees: the slot of the page type, or one of four others, as in bpf/page_free.h."""
 
 from collections.abc import Iterable
 
@@ -10,15 +10,15 @@ UNTYPED = SLOTS
 PAGE_POOL = SLOTS + 1
 UNREAD = SLOTS + 2
 HWPOISON = SLOTS + 3
-"""A poisoned page, which free_pages_prepare() keeps from the buddy."""
+"""A poisoned page, which free_pages_prepare() does not give to the buddy allocator."""
 KINDS = SLOTS + 4
 
 TYPED = frozenset(range(SLOTS))
 OTHER_NAMES = {"untyped": UNTYPED, "page_pool": PAGE_POOL}
-"""Kinds that are no page types, as the command line and reports name them."""
+"""Kinds that are not page types, by their names on the command line and in reports."""
 
 UNEXPECTED = "unexpected"
-"""For --disallow: whatever no owner's habit explains."""
+"""For --disallow: all kinds that owners do not normally leave set."""
 
 
 def kind_name(layout: PageLayout, kind: int) -> str:
@@ -29,14 +29,14 @@ def kind_name(layout: PageLayout, kind: int) -> str:
 
 
 def kinds_of(layout: PageLayout, names: Iterable[str]) -> frozenset[int]:
-    """Return the kinds that any of these names covers: a set of types has several."""
+    """Return the kinds that these names select; a slot of several types has several names."""
     wanted = frozenset(names)
     slots = {s for s in TYPED if not wanted.isdisjoint(layout.scheme.slot_name(s).split("+"))}
     return frozenset(slots | {kind for name, kind in OTHER_NAMES.items() if name in wanted})
 
 
 def unexpected(layout: PageLayout) -> frozenset[int]:
-    """Return the kinds whose frees no owner's habit explains; of page_pool where it is known."""
+    """Return the kinds that owners do not normally leave set, with page_pool if it is detected."""
     kinds = {s for s in TYPED if not layout.is_sticky(layout.scheme.slot_name(s))}
     return frozenset(kinds | ({PAGE_POOL} if layout.page_pool else set()))
 
@@ -44,9 +44,7 @@ def unexpected(layout: PageLayout) -> frozenset[int]:
 def check_page_pool(layout: PageLayout) -> None:
     """Raise UsageError where page_pool leaves no signature in struct page."""
     if layout.page_pool is None:
-        raise UsageError(
-            "this kernel has no page_pool that could be told", "leave page_pool out of the list"
-        )
+        raise UsageError("page_pool pages cannot be recognised on this kernel", "omit page_pool")
 
 
 def mask(kinds: Iterable[int]) -> str:

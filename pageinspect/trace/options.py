@@ -1,4 +1,4 @@
-"""What a run is to look at and to keep, and the -D that compile it into bpf/page_free.bpf.c."""
+"""Options of a trace, and the -D that compile them into bpf/page_free.bpf.c."""
 
 import os
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from ..units import counted, number
 from .kinds import TYPED, mask
 
 _COMM_BYTES = 16
-"""TASK_COMM_LEN: a task's name, with the NUL that ends it."""
+"""TASK_COMM_LEN: a task's name with its terminating NUL."""
 
 RANGE = np.dtype([("first", np.uint64), ("end", np.uint64), ("zero", np.uint64)])
 """struct range of bpf/page_free.h."""
 MOST_RANGES = 1 << 16
 _MOST_SHOWN = 8
-"""Ranges that people read."""
+"""Ranges listed by describe(); the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which frees are looked at, in the kernel; a free that is left out is in no count."""
+    """Filters that run in the kernel. A free that does not pass is not counted at all."""
 
     orders: tuple[int, ...] = ()
     pfns: tuple[Range, ...] = ()
-    """A free of which any page is in one of the ranges."""
+    """Pass frees with at least one page in one of these ranges."""
     pid: int | None = None
     comm: str | None = None
 
@@ -51,16 +51,15 @@ class Filters:
         return found
 
     def ranges(self, layout: PageLayout) -> npt.NDArray[np.void]:
-        """Return what the map `ranges` is to hold: a power of two of entries, the last ones empty.
+        """Return the content of the map `ranges`, padded to a power of two.
 
         Raises UsageError when there are too many.
         """
         n = len(self.pfns)
         if n > MOST_RANGES:
             raise UsageError(
-                f"--pfn selects {number(n)} ranges that do not touch, and a trace takes "
-                f"{number(MOST_RANGES)}",
-                "give fewer and larger ones",
+                f"--pfn selects {number(n)} separate ranges; the limit is {number(MOST_RANGES)}",
+                "use fewer, larger ranges",
             )
         entries = np.zeros(1 << max(n - 1, 0).bit_length(), RANGE)
         entries["first"][n:] = entries["end"][n:] = (1 << 64) - 1
@@ -70,7 +69,7 @@ class Filters:
         return entries
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form: those that are set."""
+        """Return the JSON form: only the filters that are set."""
         found = {
             "order": sorted(set(self.orders)),
             "pfn": [list(pfns) for pfns in self.pfns],
@@ -80,7 +79,7 @@ class Filters:
         return {name: value for name, value in found.items() if value not in (None, [])}
 
     def describe(self) -> str:
-        """Return them as words for people, empty when there are none."""
+        """Return the filters as text; empty when there are none."""
         words = []
         if self.orders:
             words.append("order " + ", ".join(map(str, sorted(set(self.orders)))))
@@ -99,18 +98,18 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """What a run keeps beside the counts by kind and order; all of it costs only when asked for."""
+    """What a trace records besides counts by kind and order; options that are off cost nothing."""
 
     filters: Filters = Filters()
     kinds: frozenset[int] = TYPED
-    """Of which frees to keep more than their number."""
+    """Kinds whose frees are recorded in detail, not only counted."""
     by: tuple[str, ...] = ()
-    """What to tell apart, of keys.KEYS."""
+    """Keys to group frees by, from keys.KEYS."""
     stacks: bool = False
     events: bool = False
     disallowed: frozenset[int] = frozenset()
     page_pool: bool = False
-    """Tell pages with the signature of page_pool."""
+    """Count pages with the signature of page_pool as a kind of their own."""
     tails: bool = False
 
     @property
@@ -130,16 +129,16 @@ class TraceOptions:
 
     @property
     def _counts_stacks(self) -> bool:
-        """Whether frees are told apart by stack, or by the caller that is on it."""
+        """Whether frees are grouped by stack, or by the caller found on it."""
         return self.stacks or "caller" in self.by
 
     @property
     def _stack_kinds(self) -> frozenset[int]:
-        """The kinds of which each free has its stack taken: an alarm has one in any case."""
+        """The kinds whose frees have their stack recorded; disallowed ones always do."""
         return self.disallowed | (self.kinds if self._counts_stacks else frozenset())
 
     def defines(self, layout: PageLayout) -> dict[str, str]:
-        """Return the -D of bpf/page_free.bpf.c, all but those of the kernel's own numbers."""
+        """Return the -D of bpf/page_free.bpf.c, except those of layout_defines()."""
         found = self.filters.defines(layout)
         if self.page_pool and layout.page_pool is not None:
             page_pool_mask, value = layout.page_pool
@@ -165,11 +164,11 @@ class TraceOptions:
 
 
 def layout_defines(layout: PageLayout) -> dict[str, str]:
-    """Return the numbers of this kernel that the programs of bpf/ are compiled with."""
+    """Return the -D with the offsets and constants of this kernel."""
     scheme = layout.scheme
     if not isinstance(scheme, WordScheme):
         raise PageInspectError(
-            f"tracing knows no page types of the scheme {scheme.name}",
+            f"tracing does not support page types of the scheme {scheme.name}",
             "this kernel is newer than pageinspect: update it",
         )
     numbers = {

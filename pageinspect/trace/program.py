@@ -1,4 +1,4 @@
-"""bpf/page_free.bpf.c in this kernel: attached, its maps read."""
+"""Loads bpf/page_free.bpf.c into this kernel, attaches it and reads its maps."""
 
 import contextlib
 import ctypes
@@ -13,17 +13,17 @@ from ..errors import PageInspectError
 from ..model.layout import PageLayout
 from ..model.page_types import SLOTS
 from ..paths import data_folder
-from .compile import TRACEPOINT, compile_program, kernel_may_refuse, refusal
+from .compile import TRACEPOINT, compile_program, kernel_error, kernel_errors
 from .kinds import KINDS, UNREAD
 from .options import TraceOptions, layout_defines
 from .records import LOSSES, MOST_WHO, ORDERS, WHO, Counts, Event, Lost, events_of
 from .tracepoint import TypedTracepoint
 
 _STACK_DEPTH = 127
-"""Frames of a stack that the kernel keeps at most: PERF_MAX_STACK_DEPTH."""
+"""Maximum frames per stack: PERF_MAX_STACK_DEPTH."""
 
 _MOST_EVENTS = 1 << 16
-"""Events of a round: more than the ring buffer holds, so that one round empties it."""
+"""Events per ring_buffer_consume(): more than the buffer holds, so that one call empties it."""
 
 _FUNCTION = "count_page_free"
 _BAD_PAGE = b"bad_page"
@@ -32,8 +32,8 @@ _BAD_PAGE = b"bad_page"
 class PageFreeProgram:
     """bpf/page_free.bpf.c, loaded into this kernel; counts while attached.
 
-    Detached at the latest when the process ends, however it ends: the kernel drops the program and
-    its maps with the last descriptor.
+    The kernel frees the program and its maps with their last descriptor, so they are gone when the
+    process ends, however it ends.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class PageFreeProgram:
         self._records: list[bytes] = []
         self._counts_bad_pages = False
         self.events_fd: int | None = None
-        """Readable while there are events to take; None without events."""
+        """Descriptor that is readable while there are events to take; None when events are off."""
         with contextlib.ExitStack() as given_back:
             self._bpf = compile_program(bcc, source, layout_defines(layout) | self._defines)
             given_back.callback(self._bpf.cleanup)
             if options.filters.pfns:
                 self._fill(b"ranges", options.filters.ranges(layout))
-            with kernel_may_refuse("the BPF program"):
+            with kernel_errors("the BPF program"):
                 instructions = self._bpf.dump_func(_FUNCTION.encode())
                 self._tracepoint = TypedTracepoint(bcc, TRACEPOINT, _FUNCTION, instructions)
             given_back.callback(self._tracepoint.close)
@@ -65,19 +65,19 @@ class PageFreeProgram:
             self._given_back = given_back.pop_all()
 
     def _take(self, _context: object, data: Any, size: int) -> int:
-        # In a callback of C, which cannot pass on what is raised: no more than this.
+        # A callback from C cannot raise, so it only copies the record.
         self._records.append(ctypes.string_at(data, size))
-        # A negative number ends the round, which a flood of events would keep going for ever.
+        # A negative result ends the call, which otherwise would not end under a flood of events.
         return -1 if len(self._records) >= _MOST_EVENTS else 0
 
     def attach(self) -> None:
         """Start counting. Raises PageInspectError."""
         if "BAD_PAGES" in self._defines:
-            # A kernel may forbid the probe; the counts by type are worth having all the same.
-            with contextlib.suppress(PageInspectError), kernel_may_refuse("a kprobe"):
+            # The kprobe is optional: without it only calls of bad_page() are not counted.
+            with contextlib.suppress(PageInspectError), kernel_errors("a kprobe"):
                 self._bpf.attach_kprobe(event=_BAD_PAGE, fn_name=b"count_bad_page")
                 self._counts_bad_pages = True
-        with kernel_may_refuse(f"to attach to the raw tracepoint {TRACEPOINT}"):
+        with kernel_errors(f"to attach to the raw tracepoint {TRACEPOINT}"):
             self._tracepoint.attach()
 
     def detach(self) -> None:
@@ -119,24 +119,25 @@ class PageFreeProgram:
         )
 
     def _fill(self, table: bytes, values: np.ndarray) -> None:
-        """Write the rows of an array into a map, by their numbers."""
+        """Write row i of an array as the value of key i of a map."""
         fd = int(self._bpf[table].map_fd)
         start, step = values.ctypes.data, values.strides[0]
         for row in range(len(values)):
             key, place = ctypes.byref(ctypes.c_int(row)), ctypes.c_void_p(start + row * step)
             if self._lib.bpf_update_elem(fd, key, place, 0) < 0:
-                raise refusal(ctypes.get_errno(), f"to write the map {table.decode()}")
+                raise kernel_error(ctypes.get_errno(), f"to write the map {table.decode()}")
 
     def _look_up(self, table: bytes, keys: Iterable[int], into: np.ndarray) -> None:
         """Read the values of these keys into the rows of an array."""
-        # bcc's own tables build Python objects for each CPU and order. What numpy makes of an array
-        # for ctypes refers to itself: memory of a long run grows with what waits for collection.
+        # bcc's own tables build a Python object per CPU and order. The result of
+        # ndarray.ctypes.data_as() is a reference cycle, so memory would grow between garbage
+        # collections of a long trace.
         fd = int(self._bpf[table].map_fd)
         start, step = into.ctypes.data, into.strides[0]
         for row, key in enumerate(keys):
             place = ctypes.c_void_p(start + row * step)
             if self._lib.bpf_lookup_elem(fd, ctypes.byref(ctypes.c_int(key)), place) < 0:
-                raise refusal(ctypes.get_errno(), f"to read the map {table.decode()}")
+                raise kernel_error(ctypes.get_errno(), f"to read the map {table.decode()}")
 
     def _read_percpu(self, table: bytes, keys: int, words: int = 1) -> np.ndarray:
         """Return a per-CPU array summed over the CPUs, (keys, words) uint64."""
@@ -155,9 +156,9 @@ class PageFreeProgram:
             values.ctypes.data_as(ctypes.c_void_p),
             ctypes.byref(n),
         )
-        # It says so when the map has no more than was asked for.
+        # ENOENT: the batch reached the end of the map.
         if result < 0 and ctypes.get_errno() != errno.ENOENT:
-            raise refusal(ctypes.get_errno(), "to read the map who")
+            raise kernel_error(ctypes.get_errno(), "to read the map who")
         found = keys[: n.value]
         return dict(zip((key.tobytes() for key in found), values[: n.value].tolist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""What the maps of bpf/page_free.h hold, as numpy and as plain values."""
+"""Content of the maps of bpf/page_free.h, as numpy dtypes and as plain values."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from ..model.page_types import SLOTS
 from .kinds import HWPOISON, KINDS, PAGE_POOL, UNTYPED
 
 ORDERS = 16
-"""As in bpf/page_free.h, like the shapes below."""
+"""Orders that are counted, as in bpf/page_free.h; so are the dtypes below."""
 
 WHO = np.dtype(
     [
@@ -32,14 +32,14 @@ LOSSES = 3
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who freed; what was not asked for is 0 or empty."""
+    """The key that frees are grouped by; unused fields are 0 or empty."""
 
     kind: int
     order: int
     stack: int
-    """Number of the stack, -1 for none."""
+    """Id of the stack in the map `stacks`, -1 for none."""
     pid: int
-    """Of the process."""
+    """Process id (tgid)."""
     cpu: int
     zone: int
     node: int
@@ -64,19 +64,19 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One free as it happened."""
+    """One free."""
 
     time_ns: int
-    """Since tracing began."""
+    """Nanoseconds since tracing began."""
     pfn: int
-    """Of its first page."""
+    """pfn of its first page."""
     who: Who
 
 
 def events_of(layout: PageLayout, records: Sequence[bytes], start_ns: int) -> list[Event]:
     """Return the events in records of the ring buffer, oldest first.
 
-    `start_ns` is when tracing began, of the monotonic clock.
+    `start_ns` is the CLOCK_MONOTONIC time at which tracing began.
     """
     found = np.frombuffer(b"".join(records), EVENT)
     return [
@@ -91,23 +91,23 @@ def events_of(layout: PageLayout, records: Sequence[bytes], start_ns: int) -> li
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What happened but is not in the report."""
+    """Counts of what is missing from the report, by cause."""
 
     unread: int = 0
     """Frees whose page could not be read."""
     missed: int = 0
-    """Frees while the program ran already on that CPU, in the interrupted task: the kernel does not
-    run it then, but counts the times."""
+    """Frees in an interrupt of the program itself: the kernel skips the program then, and counts
+    the skips."""
     who: int = 0
-    """Frees of which only the number is known: there were too many different ones."""
+    """Frees without a key, because the map `who` was full."""
     stacks: int = 0
-    """Stacks that did not fit."""
+    """Stacks that did not fit into the map `stacks`."""
     events: int = 0
-    """Events that nobody took in time."""
+    """Events that did not fit into the ring buffer."""
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Sum over all causes."""
         return sum(self.to_json().values())
 
     def to_json(self) -> dict[str, int]:
@@ -134,7 +134,7 @@ class Counts:
     who: dict[bytes, int]
     """Frees of each record of WHO."""
     tails: npt.NDArray[np.uint64]
-    """(SLOTS,) pages with a type that are tails of a free which is no compound page."""
+    """(SLOTS,) typed pages among the tails of frees that are not compound pages."""
     bad_pages: int | None
     """Calls of bad_page(); None where they are not counted."""
 
@@ -145,7 +145,7 @@ class Counts:
 
     @property
     def untyped(self) -> npt.NDArray[np.uint64]:
-        """(ORDERS,) frees of pages that are nothing else."""
+        """(ORDERS,) frees of pages of no other kind."""
         return self.frees[UNTYPED]
 
     @property
@@ -155,7 +155,7 @@ class Counts:
 
     @property
     def hwpoison(self) -> npt.NDArray[np.uint64]:
-        """(ORDERS,) frees of poisoned pages, which never reach the buddy."""
+        """(ORDERS,) frees of poisoned pages, which do not reach the buddy allocator."""
         return self.frees[HWPOISON]
 
     def __sub__(self, earlier: "Counts") -> "Counts":
@@ -185,10 +185,11 @@ def who_counted(layout: PageLayout, who: dict[bytes, int]) -> list[tuple[Who, in
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Counts of one stretch of a run; times are nanoseconds of the monotonic clock since attach."""
+    """Counts of one interval of a trace; times are nanoseconds since the program was attached."""
 
     counts: Counts
     start_ns: int
     end_ns: int
     command_status: int | None = None
-    """Of the last stretch, as a shell tells it: 128 + N for signal N. None without a command."""
+    """Exit status of the command, in the last reading only; 128 + N for signal N. None without
+    one."""

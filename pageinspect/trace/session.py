@@ -1,7 +1,7 @@
-"""One run of the tracer: from attach to the end, whichever of its ends comes first.
+"""One trace, from attaching the program to detaching it.
 
-A run ends with its command, after its seconds, or by a signal; all are clean ends with a report. A
-second signal ends it without a report, wherever it is: for example in a write that blocks.
+A trace ends when its command ends, when its time is over, or on a signal; each gives a report. A
+second signal ends it at once without a report, even in a write that blocks.
 """
 
 import contextlib
@@ -26,20 +26,20 @@ from .program import PageFreeProgram
 from .records import Event, Reading, no_counts
 
 SETTLE_SECONDS = 0.2
-"""How long counting goes on after the command ended and an RCU grace period was over: callbacks and
-delayed work free pages only then. Pages in per-CPU LRU batches may stay longer: no wait is sure."""
+"""How long counting continues after the command ended and an RCU grace period passed, because
+callbacks and delayed work free pages only then. Pages in per-CPU LRU batches may stay longer."""
 
 _MEMBARRIER_GLOBAL = 1
-"""The command that is over after an RCU grace period."""
+"""MEMBARRIER_CMD_GLOBAL, which returns after an RCU grace period."""
 
 _GRACE_SECONDS = 5.0
-"""How long a command that outlives the run may take to end by SIGTERM."""
+"""Time from SIGTERM to SIGKILL for a command that outlives the trace."""
 
 _SHORT_GRACE_SECONDS = 0.5
-"""The same, once a second signal wants the run to end at once."""
+"""The same after a second signal."""
 
-_LOOK_SECONDS = 1.0
-"""How long a run with events waits for one before it says that there is none."""
+_POLL_SECONDS = 1.0
+"""Longest time between two calls of `on_events`."""
 
 _PID = struct.Struct("=i")
 
@@ -47,10 +47,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Command:
-    """The command whose end ends the run."""
+    """The traced command: the trace ends when it ends."""
 
     def __init__(self, argv: Sequence[str]) -> None:
-        # Started first, so that no kill of this process comes before it; it learns the pid here.
+        # The watcher starts before the command, so that it runs whenever this process is killed. It
+        # reads the command's pid from this shared page.
         self._noted = mmap.mmap(-1, mmap.PAGESIZE)
         self._watcher = Watcher(self._end_orphaned, [])
         try:
@@ -61,8 +62,9 @@ class _Command:
 
     def _start(self, argv: Sequence[str]) -> None:
         try:
-            # stdout is for the report alone. A group of its own, so that its children end with it;
-            # but on a terminal only this process's group may read, and Ctrl-C reaches all of that.
+            # stdout is for the report only. The command gets its own process group, so that its
+            # children end with it. With a terminal as stdin it does not: only the foreground group
+            # may read it, and Ctrl-C reaches that whole group.
             group = None if sys.stdin is not None and sys.stdin.isatty() else 0
             self._own_group = group is not None
             self._process = subprocess.Popen(argv, stdout=sys.stderr, process_group=group)
@@ -79,8 +81,8 @@ class _Command:
             self._process.wait()
             raise PageInspectError(
                 f"the kernel refuses pidfd_open(): {error.strerror}",
-                "a filter of system calls (seccomp) forbids it, as in some containers: trace "
-                "without COMMAND, or outside",
+                "a seccomp filter forbids it, as in some containers: trace without COMMAND, or "
+                "outside the container",
             ) from None
 
     def _end_orphaned(self) -> None:
@@ -95,7 +97,7 @@ class _Command:
                 os.kill(pid, signal.SIGKILL)
 
     def end(self, grace: float) -> int:
-        """Have it ended, by SIGTERM, by SIGKILL after `grace` seconds; return its status."""
+        """End the command by SIGTERM, then by SIGKILL after `grace` seconds; return its status."""
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
             try:
@@ -103,7 +105,7 @@ class _Command:
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
             except BaseException:
-                # A signal that ends the wait does not spare the command.
+                # The command is killed even if a signal interrupts the wait.
                 self._signal(signal.SIGKILL)
                 raise
         code = self._process.wait()
@@ -114,7 +116,7 @@ class _Command:
         return 128 - code if code < 0 else code
 
     def _signal(self, number: int) -> None:
-        """Signal the command and its children: they are a process group of their own."""
+        """Signal the command, and its children if it has its own process group."""
         with contextlib.suppress(ProcessLookupError):
             if self._own_group:
                 os.killpg(self._process.pid, number)
@@ -126,7 +128,7 @@ class _Signals:
     """Signals that end the run, as a descriptor that becomes readable."""
 
     def __enter__(self) -> Self:
-        self.impatient = False
+        self.signalled_twice = False
         self._noted = False
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
@@ -147,19 +149,19 @@ class _Signals:
         os.close(self._write)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """Leave the first to be found in the pipe, where Python wrote it; raise at the second.
+        """Do nothing on the first signal, which the wake-up pipe reports; raise on the second.
 
-        Another would only disturb the end that the second has begun: of the command, above all.
+        Later signals are ignored: they would interrupt the clean-up that the second one began.
         """
-        if self._noted and not self.impatient:
-            self.impatient = True
+        if self._noted and not self.signalled_twice:
+            self.signalled_twice = True
             raise SystemExit(128 + number)
         self._noted = True
 
     @property
     def grace(self) -> float:
         """How long a command may take to end, in seconds."""
-        return _SHORT_GRACE_SECONDS if self.impatient else _GRACE_SECONDS
+        return _SHORT_GRACE_SECONDS if self.signalled_twice else _GRACE_SECONDS
 
     def fileno(self) -> int:
         return self._read
@@ -171,7 +173,7 @@ def _rcu_grace_period() -> None:
 
 
 class Session:
-    """One run: `readings()` yields what was counted, interval by interval."""
+    """One trace: `readings()` yields the counts of each interval."""
 
     def __init__(
         self,
@@ -182,10 +184,10 @@ class Session:
         started: Callable[[], None] = lambda: None,
         on_events: Callable[[list[Event]], None] = lambda _events: None,
     ) -> None:
-        """Prepare to count for `seconds` at most, and to give a reading each `interval` seconds.
+        """Prepare to count for `seconds` at most, with a reading every `interval` seconds.
 
-        `started` is called once counting has begun, `on_events` with events soon after they
-        happened, and without any each second.
+        `started` is called when counting has begun. `on_events` is called with events soon after
+        they happened, and at least once per second, possibly with none.
         """
         self._program = program
         self._seconds = seconds
@@ -200,10 +202,10 @@ class Session:
         self._ticks = 0
 
     def readings(self) -> Generator[Reading, None, None]:
-        """Run; yield each interval's counts, and at the end what is left.
+        """Trace; yield the counts of each interval, and at the end those since the last one.
 
-        Ends the command as well, when it outlives the run. Raises PageInspectError, and SystemExit
-        for a second signal; that may be raised in whoever takes the readings, too.
+        Ends a command that outlives the trace. Raises PageInspectError, and SystemExit on a second
+        signal, which may also be raised in the consumer of this generator.
         """
         with _Signals() as signals, contextlib.ExitStack() as stack:
             stack.callback(self._program.detach)
@@ -229,7 +231,7 @@ class Session:
         end = self._seconds if self._seconds is not None else float("inf")
         tick = float("inf")
         if self._interval is not None:
-            # A tick that passed while the report could not be written is left out, not made up for.
+            # Ticks that passed while a report was written are skipped.
             self._ticks = max(self._ticks, int(self._elapsed() / self._interval)) + 1
             tick = self._ticks * self._interval
         watched: list[int] = [signals.fileno()]
@@ -244,15 +246,15 @@ class Session:
         return False
 
     def _select(self, watched: Sequence[int], until: float) -> list[int]:
-        """Return which of these descriptors is readable, none when it is `until`; pass events on.
+        """Return which of these descriptors are readable, none at `until`; pass events on.
 
-        Both times are seconds since counting began.
+        `until` is in seconds since counting began.
         """
         events = [] if self._program.events_fd is None else [self._program.events_fd]
         while True:
             left = None if until == float("inf") else max(until - self._elapsed(), 0)
             if events:
-                left = _LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)
+                left = _POLL_SECONDS if left is None else min(left, _POLL_SECONDS)
             ready, _, _ = select.select([*watched, *events], [], [], left)
             if self._program.events_fd in ready:
                 ready.remove(self._program.events_fd)

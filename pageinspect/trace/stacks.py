@@ -1,17 +1,17 @@
-"""Kernel stacks as names: without what tracing itself put on them, and who it was that freed."""
+"""Kernel stacks as function names, without the frames of tracing, and the caller that freed."""
 
 import itertools
 import re
 from collections.abc import Callable, Sequence
 
-_MACHINERY = re.compile(
+_TRACING_FRAMES = re.compile(
     r"(bpf_prog_[0-9a-f]{16}(_|$)|bpf_trace_run|__bpf_trace_|__traceiter_|trace_call_bpf|bpf_get_stack|bpf_raw_tp_"
     r"|____?bpf_|bpf_trampoline|trace_mm_page_free)"
 )
-"""Names of what stands between the tracepoint and the program, innermost on each stack."""
+"""Functions between the tracepoint and the BPF program: the innermost frames of each stack."""
 
-_MACHINERY_DEPTH = 8
-"""It is among so many frames; what is further out was there before."""
+_TRACING_DEPTH = 8
+"""The frames of tracing are among this many innermost frames."""
 
 _FREEING_PATH = {
     "the page allocator": (
@@ -22,12 +22,12 @@ _FREEING_PATH = {
         "free_pages_bulk free_pages_exact free_contig_range __free_contig_range "
         "__free_contig_range_common free_contig_frozen_range"
     ),
-    "the last reference to a page or folio goes": (
+    "release of the last reference to a page or folio": (
         "put_page __put_page __put_single_page __put_compound_page __folio_put __folio_put_small "
         "__folio_put_large folio_put free_compound_page free_transhuge_page destroy_large_folio "
         "free_zone_device_page put_pages_list"
     ),
-    "many at once: batches, the LRU lists, page tables that are torn down": (
+    "batches, LRU lists, page table teardown": (
         "release_pages folios_put folios_put_refs __pagevec_release __folio_batch_release "
         "free_page_and_swap_cache free_folio_and_swap_cache free_pages_and_swap_cache "
         "folio_batch_move_lru pagevec_lru_move_fn lru_add_drain lru_add_drain_cpu "
@@ -37,39 +37,39 @@ _FREEING_PATH = {
     ),
 }
 FREEING_PATH = frozenset(name for names in _FREEING_PATH.values() for name in names.split())
-"""mm's freeing path: functions that free for whoever called them. No caller is among them."""
+"""Functions of mm that free on behalf of a caller; they are not reported as the caller."""
 
 LOST = ("[stack lost]",)
 """The frames of a stack that did not fit into the map."""
 
 
-def plain(frame: str) -> str:
+def function_name(frame: str) -> str:
     """Return the function of a frame, without its module and without the compiler's suffixes."""
     return frame.split(" ", 1)[0].split(".", 1)[0]
 
 
-def without_machinery(frames: Sequence[str]) -> tuple[str, ...]:
-    """Return the frames outside of the tracing machinery's own, innermost first."""
+def without_tracing_frames(frames: Sequence[str]) -> tuple[str, ...]:
+    """Return the frames without those of tracing itself, innermost first."""
     last = max(
-        (i for i, frame in enumerate(frames[:_MACHINERY_DEPTH]) if _MACHINERY.match(frame)),
+        (i for i, frame in enumerate(frames[:_TRACING_DEPTH]) if _TRACING_FRAMES.match(frame)),
         default=-1,
     )
     return tuple(frames[last + 1 :])
 
 
 def caller(frames: Sequence[str]) -> str:
-    """Return the first function outside of mm's freeing path, or the outermost there is."""
-    outside = itertools.dropwhile(lambda frame: plain(frame) in FREEING_PATH, frames)
+    """Return the innermost function outside of mm's freeing path, else the outermost function."""
+    outside = itertools.dropwhile(lambda frame: function_name(frame) in FREEING_PATH, frames)
     return next(outside, frames[-1] if frames else "")
 
 
 class Stacks:
-    """The stacks of a run by number: frames innermost first, the tracing machinery's left out."""
+    """The stacks of a trace by id: frames innermost first, without those of tracing itself."""
 
     def __init__(
         self, addresses: Callable[[int], Sequence[int]], name: Callable[[int], str]
     ) -> None:
-        """`addresses` gives a stack by its number, `name` the function of an address."""
+        """`addresses` returns a stack by its id, `name` the function at an address."""
         self._addresses = addresses
         self._name = name
         self._frames: dict[int, tuple[str, ...]] = {-1: LOST}
@@ -78,9 +78,9 @@ class Stacks:
         """Return the frames of a stack."""
         if number not in self._frames:
             names = [self._name(address) for address in self._addresses(number)]
-            self._frames[number] = without_machinery(names)
+            self._frames[number] = without_tracing_frames(names)
         return self._frames[number]
 
     def caller(self, number: int) -> str:
-        """Return who freed, of a stack."""
+        """Return the function that freed, for a stack."""
         return caller(self.frames(number))

@@ -15,13 +15,13 @@ _MODULE = re.compile(r"^(\S+) (\d+) .* 0x([0-9a-f]+)\b", re.MULTILINE)
 """Name, size and address."""
 
 _LONGEST_FUNCTION = 1 << 16
-"""Of what is in no module's range: BPF programs, and what a module runs once, when it is loaded."""
+"""Assumed size of functions outside of all modules: BPF programs, and init code of modules."""
 
 
 class _Modules:
-    """The functions of modules, in order of address, as /proc/kallsyms has and had them.
+    """Functions of modules, sorted by address, from /proc/kallsyms.
 
-    A command may unload the module that freed, so what was there at the start is kept.
+    Functions of unloaded modules are kept: the command may unload the module that freed.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class _Modules:
         self._look()
 
     def name(self, address: int) -> str | None:
-        """Return the function that the address is in, or None where no known module is."""
+        """Return the function at the address; None outside of all known modules."""
         self._look()
         i = bisect.bisect_right(self._addresses, address) - 1
         if i < 0:
@@ -40,11 +40,11 @@ class _Modules:
         return name if address < end else None
 
     def _look(self) -> None:
-        """Read the symbols, if modules came or went since the last look."""
+        """Read the symbols, if modules came or went since the last call."""
         try:
             loaded = _MODULE.findall(_MODULES.read_text("ascii", "replace"))
         except FileNotFoundError:
-            # Without CONFIG_MODULES there are the functions of BPF programs alone.
+            # Without CONFIG_MODULES only BPF programs add functions.
             loaded = []
         if loaded == self._loaded:
             return
@@ -61,7 +61,7 @@ class _Modules:
 
 
 class Symbolizer:
-    """Names of kernel addresses, of functions that came with a module as well."""
+    """Function names of kernel addresses, those of modules and BPF programs included."""
 
     def __init__(self, prog: Program) -> None:
         self._prog = prog
@@ -70,7 +70,7 @@ class Symbolizer:
         self._names: dict[int, str] = {}
 
     def name(self, address: int) -> str:
-        """Return the function that the call before this return address is in."""
+        """Return the function that contains the call which returns to this address."""
         if address not in self._names:
             self._names[address] = printable(self._look_up(address - 1))
         return self._names[address]

@@ -1,8 +1,8 @@
-"""The program at a raw tracepoint whose arguments have their types in BTF, which bcc cannot load.
+"""Programs on a raw tracepoint with BTF-typed arguments, which bcc cannot load.
 
-The verifier then knows that the first argument is a struct page, and lets the program load from it:
-without a helper's call, which is most of what a free costs otherwise. All kernels that have what
-else tracing needs can do it.
+The verifier then knows that the first argument is a struct page, so the program reads it with a
+plain load instead of a helper call, which would be most of the cost of a free. Every kernel that
+meets the other requirements of tracing supports this.
 """
 
 import errno
@@ -21,7 +21,7 @@ def _type_id(bcc: ModuleType | None, tracepoint: str) -> int:
     find = None if bcc is None else getattr(bcc.lib, "libbpf_find_vmlinux_btf_id", None)
     type_id = 0 if find is None else int(find(tracepoint.encode(), bpf_calls.TRACE_RAW_TP))
     if type_id <= 0:
-        # An old libbpf does not know all kinds of a new kernel's types.
+        # An old libbpf may not know all BTF kinds of a new kernel.
         type_id = read_btf(LIVE_BTF).find(Kind.TYPEDEF, f"btf_trace_{tracepoint}") or 0
     if type_id <= 0:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -29,12 +29,12 @@ def _type_id(bcc: ModuleType | None, tracepoint: str) -> int:
 
 
 class TypedTracepoint:
-    """A program at a raw tracepoint. Raises OSError when the kernel refuses it."""
+    """A program on a raw tracepoint. Raises OSError when the kernel refuses it."""
 
     def __init__(
         self, bcc: ModuleType | None, tracepoint: str, name: str, instructions: bytes
     ) -> None:
-        """Load the instructions of one of bcc's functions; without bcc, those of any."""
+        """Load these instructions. `bcc` is optional: its libbpf finds the BTF id faster."""
         self.fd = bpf_calls.load(
             bpf_calls.TRACING,
             instructions,
@@ -45,17 +45,17 @@ class TypedTracepoint:
         self._link: int | None = None
 
     def attach(self) -> None:
-        """Have it run from now on."""
+        """Attach the program. Raises OSError."""
         self._link = bpf_calls.open_raw_tracepoint(self.fd)
 
     def detach(self) -> None:
-        """Have it run no more; does nothing when it is not attached."""
+        """Detach the program; does nothing when it is not attached."""
         if self._link is not None:
             os.close(self._link)
             self._link = None
 
     def missed(self) -> int:
-        """Return how often the kernel did not run it, because it ran already on that CPU."""
+        """Return how often the kernel skipped the program because it already ran on that CPU."""
         # Since Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was
         # prevented") (in v5.12); raw tracepoints are guarded since Linux kernel commit
         # 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw tracepoint probes") (in v6.2).
@@ -64,7 +64,7 @@ class TypedTracepoint:
         return int(fields.get("recursion_misses", "0"))
 
     def close(self) -> None:
-        """Detach, and give the program back to the kernel."""
+        """Detach and unload the program."""
         self.detach()
         if self.fd >= 0:
             os.close(self.fd)

@@ -1,4 +1,4 @@
-"""Which accelerator guests get: KVM only where a guest really starts under it."""
+"""Chooses the accelerator of guests: KVM only if a guest starts under it."""
 
 import json
 import os
@@ -15,14 +15,14 @@ VARIABLE = "PAGEINSPECT_ACCEL"
 CHOICES = (AUTO, qemu.KVM, qemu.TCG)
 
 _DEVICE = Path("/dev/kvm")
-_PROOF = b"pageinspect-init: started"
-_PATIENCE_S = 10.0
+_STARTED = b"pageinspect-init: started"
+_TIMEOUT_S = 10.0
 
 
 def choose(asked: str | None, kernel: Path, initrd: str, progress: Progress = silent) -> str:
-    """Return "kvm" or "tcg" for what was asked: None is the environment's choice, else "auto".
+    """Return "kvm" or "tcg"; `asked` None means $PAGEINSPECT_ACCEL, else "auto".
 
-    `kernel` and `initrd` are what "auto" tries KVM with, once per boot of the host.
+    "auto" boots `kernel` with `initrd` under KVM, once per boot of the host.
     """
     asked = asked or os.environ.get(VARIABLE) or AUTO
     if asked not in CHOICES:
@@ -51,17 +51,17 @@ def choose(asked: str | None, kernel: Path, initrd: str, progress: Progress = si
 def _starts(kernel: Path, initrd: str) -> bool:
     """Return whether the init script of a guest starts under KVM.
 
-    That /dev/kvm opens proves nothing: on some nested hosts a guest dies of an internal error or
+    An accessible /dev/kvm is not enough: on some nested hosts a guest dies of an internal error or
     hangs at once.
     """
     console = cache.folder("logs") / f"kvm-probe-{os.getpid()}.log"
     machine = qemu.Machine(qemu.KVM, kernel, initrd, console, memory=512 << 20, cpus=1)
     process = qemu.Qemu(machine)
     try:
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < end:
             ended = process.wait(0.05) is not None
-            if console.exists() and _PROOF in console.read_bytes():
+            if console.exists() and _STARTED in console.read_bytes():
                 return True
             if ended:
                 break

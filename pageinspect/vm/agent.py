@@ -1,8 +1,7 @@
 """The agent in the guest: starts processes for the host. Standard library only.
 
-It is the guest's first process, so it forks: the parent adopts and reaps orphans and powers off
-when the child, the agent proper, ends. The agent is one loop over the port to the host, and each
-process's streams and pidfd.
+It runs as process 1 and forks: the parent reaps orphans, and powers off when the child ends. The
+child is the agent: one loop over the port to the host, and over each process's streams and pidfd.
 """
 
 import contextlib
@@ -24,13 +23,13 @@ from .framing import STDIN_WINDOW, Decoder, Message, encode
 
 PORT_NAME = "pageinspect.agent"
 
-# Output is read from processes only while less than this waits for the host, so a host that does
-# not read stops them as a full pipe would, and the agent still hears signals.
+# Output of processes is read only while less than this is pending for the host. So a host that does
+# not read blocks them like a full pipe, and the agent still receives signals.
 _MOST_PENDING = 1 << 20
 _CHUNK = 1 << 16
 _PORT_TIMEOUT_S = 10
 
-# What a pipe may still hold when its process ended; others may go on writing into it.
+# Most that is read from a pipe after its process ended: other processes may still write to it.
 _MOST_LEFT = 1 << 20
 
 
@@ -50,7 +49,7 @@ class Process:
             self._on_pipes(message["argv"], env, cwd)
         else:
             self._on_terminal(message["argv"], env, cwd, size)
-        # The agent is the last to be killed when memory runs out; what it starts is not.
+        # The agent has the lowest OOM score; the processes that it starts must not inherit it.
         Path(f"/proc/{self.popen.pid}/oom_score_adj").write_text("0")
         for descriptor in (self._input, *self._outputs):
             os.set_blocking(descriptor, False)
@@ -86,7 +85,7 @@ class Process:
         master, slave = os.openpty()
         self._terminal = master
         self.resize(size)
-        # setsid makes it the controlling terminal, where Ctrl-C comes from, and keeps its pid.
+        # setsid makes it the controlling terminal, so that Ctrl-C works, and keeps the pid.
         self.popen = subprocess.Popen(
             ["setsid", "--ctty", *argv], env=env, cwd=cwd, stdin=slave, stdout=slave, stderr=slave
         )
@@ -106,7 +105,7 @@ class Process:
             os.killpg(self.popen.pid, number)
 
     def stdin(self, data: bytes) -> None:
-        """Pass bytes on to standard input; no bytes is its end."""
+        """Pass bytes to standard input; empty bytes close it."""
         if not data:
             self._input_ended = True
         self._pending += data
@@ -121,7 +120,7 @@ class Process:
         except BlockingIOError:
             pass
         except OSError:
-            # Nobody reads any more: what comes is dropped, as a shell's pipe would end the writer.
+            # The process closed its standard input: drop the data.
             self._take(len(self._pending))
             self._close_input()
             return
@@ -158,9 +157,9 @@ class Process:
         return True
 
     def _ended(self) -> None:
-        """Send what is left of the output and the status.
+        """Send the remaining output and the status.
 
-        Its streams are not waited for: a process that it left behind may hold them open for ever.
+        Does not wait for the end of its streams: a process that it left behind may hold them open.
         """
         status = self.popen.wait()
         for descriptor in self._outputs:
@@ -177,7 +176,7 @@ class Process:
 
 
 class Agent:
-    """The loop."""
+    """The event loop of the agent."""
 
     def __init__(self, port: int) -> None:
         os.set_blocking(port, False)
@@ -188,7 +187,7 @@ class Agent:
         self.processes: dict[int, Process] = {}
 
     def run(self) -> None:
-        """Serve the host until it goes away."""
+        """Serve the host until it disconnects."""
         self.send({"event": "ready", "release": os.uname().release})
         while True:
             crowded = len(self._pending) > _MOST_PENDING
@@ -211,7 +210,7 @@ class Agent:
             self._selector.unregister(descriptor)
 
     def send(self, message: Message, payload: bytes = b"") -> None:
-        """Send a message to the host, now as far as the port takes it."""
+        """Queue a message for the host, and write as much as the port accepts now."""
         self._pending += encode(message, payload)
         self._flush()
 
@@ -227,7 +226,7 @@ class Agent:
         except BlockingIOError:
             return
         if not data:
-            sys.exit("the host went away")
+            sys.exit("the host disconnected")
         for message, payload in self._decoder.feed(data):
             self._obey(message, payload)
 
@@ -247,7 +246,7 @@ class Agent:
         try:
             self.processes[message["id"]] = process = Process(self, message)
         except OSError as error:
-            # As a shell says it: 127 for a command that is not there, 126 for one that cannot run.
+            # As in a shell: 127 for a command that does not exist, 126 for one that cannot run.
             name = error.filename or message["argv"][0]
             text = f"pageinspect: cannot run {name} in the guest: {error.strerror}\n"
             self.send({"event": "stderr", "id": message["id"]}, text.encode())
@@ -263,7 +262,7 @@ def _close(descriptors: list[int]) -> None:
 
 
 def find_port() -> int:
-    """Open the virtio-serial port of the agent, once the host is on its other side."""
+    """Open the agent's virtio-serial port, and wait until the host has connected."""
     end = time.monotonic() + _PORT_TIMEOUT_S
     while time.monotonic() < end:
         for name in Path("/sys/class/virtio-ports").glob("*/name"):
@@ -276,7 +275,7 @@ def find_port() -> int:
 
 
 def _wait_for_host(port: int) -> None:
-    """Wait until the driver knows that the port is connected: reads see an end until then."""
+    """Wait until the driver reports the port as connected; until then reads return end of file."""
     poll = select.poll()
     poll.register(port, select.POLLOUT)
     while any(events & select.POLLHUP for _, events in poll.poll(1000)):
@@ -284,7 +283,7 @@ def _wait_for_host(port: int) -> None:
 
 
 def main() -> None:
-    """Be the guest's first process."""
+    """Run as the guest's first process."""
     os.setsid()
     child = os.fork()
     if child == 0:

@@ -1,12 +1,13 @@
 """The user's cache folder, and building things in it once.
 
-Nobody but this user and root may change it, or any folder above it: what is in it is booted, and
-read by apt and mmdebstrap as root. So a path in it stays what it was when it was looked at.
+Only this user and root may be able to change it or any folder above it, because its content is
+booted, and read by apt and mmdebstrap as root. So a path in it does not change between check and
+use.
 
 An artefact is a file or a folder. It is built beside its final name and renamed when complete,
-under a lock of its own: an interrupted build leaves nothing under the final name, and two builds at
-once do the work once. A process that outlives an interrupted build removes what it left; after a
-power cut, the next build does.
+under its own lock: an interrupted build leaves nothing under the final name, and of two concurrent
+builds only one does the work. A watcher process removes what a killed build left; after a power
+cut, the next build does.
 """
 
 import fcntl
@@ -43,19 +44,19 @@ def folder(*parts: str) -> Path:
 
 
 _WORK = ".building"
-_PATIENCE_S = 20.0
+_TIMEOUT_S = 20.0
 """How long the programs of a build may take to end, as in tools.py."""
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 FOLDER_MODE = 0o755
-"""Of folders in the cache whose files are read again, whatever the umask is."""
+"""Mode of folders in the cache, whatever the umask is, so that their files can be read again."""
 
 
 @contextmanager
 def locked(target: Path, progress: Progress = silent) -> Iterator[int]:
     """Hold the lock of an artefact, waiting for another process that builds it.
 
-    Gives the descriptor of the lock file: the lock is held until no process has it open.
+    Gives the descriptor of the lock file; the lock is held until every process has closed it.
     """
     with files.lock_file(target.parent / f".{target.name}.lock") as lock:
         try:
@@ -90,13 +91,13 @@ def build_once(target: Path, build: Callable[[Path], Path], progress: Progress =
 
 
 def _remove_orphaned(work: Path) -> None:
-    """Remove the folder of a build that was killed, whose programs are about to end."""
-    end = time.monotonic() + _PATIENCE_S
+    """Remove the folder of a killed build, once its programs have ended."""
+    end = time.monotonic() + _TIMEOUT_S
     while work.exists() and time.monotonic() < end:
         with suppress(OSError):
             remove(work)
             return
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _sweep(where: Path) -> None:

@@ -30,7 +30,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class InitrdRecipe:
-    """Modules of the initrd: those it cannot do without, and those it takes if they are there."""
+    """Modules of the initrd: required ones, and ones that are included if the kernel has them."""
 
     required: tuple[str, ...]
     wanted: tuple[str, ...]
@@ -68,7 +68,7 @@ def kernels() -> dict[str, Kernel]:
 def kernel(name: str) -> Kernel:
     """Return the kernel of that name: one of the catalogue, or SUITE-SERIES for any other.
 
-    Raises UsageError, naming those of the catalogue.
+    Raises UsageError that lists the catalogue.
     """
     if name in kernels():
         return kernels()[name]

@@ -1,4 +1,4 @@
-"""Writes a core of a guest, and the folder beside it, where -o says."""
+"""Writes the core of a guest and the folder beside it, for -o."""
 
 import contextlib
 import errno
@@ -29,11 +29,11 @@ def writing_core(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
 
 def _check_file(path: Path, place: files.Place) -> None:
     if place.found is not None and not stat.S_ISREG(place.found.st_mode):
-        raise PageInspectError(f"cannot write {path}: it is there, and not a file", _HINT)
+        raise PageInspectError(f"cannot write {path}: it exists and is not a regular file", _HINT)
 
 
 def folder_of_kdump(core: Path) -> Path:
-    """Return the folder that a kdump will be in: the one that the path leads to.
+    """Return the folder that a kdump will be written to, with links in its path followed.
 
     Raises PageInspectError when the core or the folder beside it cannot be written.
     """
@@ -48,8 +48,8 @@ def folder_of_kdump(core: Path) -> Path:
 def folder_beside(core: Path) -> Iterator[tuple[Path, int]]:
     """Give the path and a descriptor of the folder CORE.kernel, made if it is not there.
 
-    It is beside the file that the path leads to. Raises OSError, and UntrustedError for one that
-    another user could change.
+    It is beside the file that the path resolves to. Raises OSError, and UntrustedError for a folder
+    that another user could change.
     """
     with files.place_of(core) as place:
         path = _beside(place)

@@ -28,7 +28,7 @@ FORMS = {"elf": "-E", "zlib": "-c", "lzo": "-l", "zstd": "-z"}
 """makedumpfile's option for each form of a dump. Debian builds it without snappy."""
 
 RESERVE = "crashkernel=192M"
-"""For the guest's command line."""
+"""Kernel command line option that reserves memory for the capture kernel."""
 
 _DUMP = "dump"
 _CMDLINE = "console=ttyS0 panic=-1 loglevel=5 nr_cpus=1 irqpoll reset_devices"
@@ -47,31 +47,30 @@ _TIMEOUT_S = 600.0
 _TIMEOUT_PER_GIB_S = 600.0
 _SILENCE_S = 90.0
 _SILENCE_PER_GIB_S = 15.0
-"""How long the guest may write nothing before it is taken to hang. It reads /proc/kpageflags, boots
-the capture kernel and looks through its memory in silence, a few seconds each."""
-_LOOK_S = 2.0
+"""How long the guest may write nothing before it counts as hung. While it reads /proc/kpageflags,
+boots the capture kernel or scans its memory it writes nothing, for a few seconds each."""
+_POLL_S = 2.0
 _CONSOLE_LINES = 20
 
 
 @dataclass(frozen=True)
 class Disks:
-    """The disks that a guest writes before and after its panic: files without a name."""
+    """Disks that a guest writes before and after its panic: descriptors of unnamed files."""
 
     dump: int
-    answers: int
-    """Descriptors."""
+    snapshot: int
 
     @property
     def descriptors(self) -> dict[str, int]:
         """By serial, as Guest takes them."""
-        return {_DUMP: self.dump, proc_snapshot.ANSWERS: self.answers}
+        return {_DUMP: self.dump, proc_snapshot.DISK_SERIAL: self.snapshot}
 
 
 @contextmanager
 def disks(folder: Path, memory: int) -> Iterator[Disks]:
-    """Make the disks of a guest with `memory` bytes. They are sparse, and in `folder`."""
-    # Memory that cannot be compressed, and 24 bytes or so a page; four readings of 8 bytes a page,
-    # with the hole below 4 GiB.
+    """Create the disks of a guest with `memory` bytes, as sparse unnamed files in `folder`."""
+    # Dump: incompressible memory and about 24 bytes per page. Snapshot: four files of 8 bytes per
+    # pfn, those of the hole below 4 GiB included.
     sizes = memory + memory // 8 + (256 << 20), (memory + (4 << 30)) // 128 + (64 << 20)
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in sizes]
@@ -90,28 +89,28 @@ def crash(
     mode: int | None = None,
     progress: Progress = silent,
 ) -> Path:
-    """Panic the guest, and write its kdump to `core` when the guest is gone.
+    """Panic the guest, and write its kdump to `core` after the guest ended.
 
-    The kernel's own answers from right before the panic become files in the folder that is
-    returned, beside the core. The guest must have RESERVE on its command line and `made` as its
-    disks. Only this user may read the core, unless `mode` says otherwise, for those files as well.
-    Raises GuestLostError when no dump comes of it, GuestSilentError when the guest hangs.
+    The kernel's /proc files from right before the panic are saved in the returned folder, beside
+    the core. The guest must have RESERVE on its command line and `made` as its disks. Only this
+    user may read the core and those files, unless `mode` is given. Raises GuestLostError when there
+    is no dump, GuestSilentError when the guest hangs.
     """
     _load(guest, made, f"PAGEINSPECT_CAPTURE={FORMS[form]},-d,{level}", progress)
-    progress("taking the kernel's own answers; then it panics, and its capture kernel dumps it")
+    progress("saving /proc files; then the guest panics and its capture kernel writes the dump")
     _panic(guest, made)
-    progress("putting the core together")
+    progress("assembling the core")
     try:
-        index = proc_snapshot.read_index(made.answers)
+        index = proc_snapshot.read_index(made.snapshot)
         with cannot_write(core), folder_beside(core) as (path, folder):
             for name, place in index.items():
                 with files.replacing(folder, name, mode=mode) as out:
-                    out.writelines(proc_snapshot.content(made.answers, *place))
+                    out.writelines(proc_snapshot.content(made.snapshot, *place))
         with writing_core(core, mode) as out, os.fdopen(os.dup(made.dump), "rb") as dump:
             dump.seek(0)
             rearrange(dump, out)
-    except proc_snapshot.NoAnswersError:
-        raise _lost(guest, "the kernel's own answers are missing") from None
+    except proc_snapshot.NoSnapshotError:
+        raise _lost(guest, "the snapshot of /proc is missing") from None
     except FlattenedError as error:
         raise _lost(guest, f"the dump {error}") from None
     return path
@@ -119,7 +118,7 @@ def crash(
 
 def _load(guest: Guest, made: Disks, capture: str, progress: Progress) -> None:
     progress("loading the capture kernel")
-    # It comes on the disk that the dump overwrites.
+    # The capture kernel is passed on the disk that the dump overwrites later.
     with (
         os.fdopen(os.dup(made.dump), "wb") as disk,
         tarfile.open(fileobj=disk, mode="w") as tar,
@@ -144,7 +143,7 @@ def _panic(guest: Guest, made: Disks) -> None:
     except GuestTimeoutError:
         raise
     except GuestLostError as error:
-        # It always is: what counts is when.
+        # The guest is always lost here; its console shows how far it came.
         said = [line for line in qemu.last_lines(guest.log, _CONSOLE_LINES) if _SAID in line]
         if said and _DUMPED in said[-1]:
             return
@@ -158,13 +157,13 @@ def _panic(guest: Guest, made: Disks) -> None:
 
 
 def _wait(process: GuestProcess, guest: Guest, made: Disks) -> int:
-    """Wait for the end of a process, as long as the guest gives signs of life."""
+    """Wait for the end of a process, as long as the guest keeps writing."""
     end = time.monotonic() + _TIMEOUT_S + _TIMEOUT_PER_GIB_S * guest.memory / (1 << 30)
     patience = _SILENCE_S + _SILENCE_PER_GIB_S * guest.memory / (1 << 30)
     seen, since = _written(guest, made), time.monotonic()
     while True:
         try:
-            return process.wait(_LOOK_S)
+            return process.wait(_POLL_S)
         except GuestTimeoutError:
             now = time.monotonic()
             if now > end:
@@ -174,8 +173,7 @@ def _wait(process: GuestProcess, guest: Guest, made: Disks) -> int:
             elif now - since > patience:
                 lines = qemu.last_lines(guest.log, _CONSOLE_LINES)
                 raise GuestSilentError(
-                    f"the guest hangs: it wrote nothing for {patience:.0f} s while it was to dump "
-                    "itself",
+                    f"the guest hangs: it wrote nothing for {patience:.0f} s while dumping itself",
                     console=lines,
                     log=guest.log,
                 ) from None
@@ -183,7 +181,7 @@ def _wait(process: GuestProcess, guest: Guest, made: Disks) -> int:
 
 def _written(guest: Guest, made: Disks) -> tuple[int, ...]:
     """Return when the guest last wrote to its console and to its disks, as times of their files."""
-    disks = (os.fstat(disk) for disk in (made.dump, made.answers))
+    disks = (os.fstat(disk) for disk in (made.dump, made.snapshot))
     return (guest.log.stat().st_mtime_ns, *(disk.st_mtime_ns for disk in disks))
 
 

@@ -1,4 +1,4 @@
-"""Debian's archive through apt, with a state of its own: any user may ask for any suite."""
+"""Debian's archive, read by apt with a private state folder: any user can use any suite."""
 
 import os
 import re
@@ -16,8 +16,8 @@ MIRROR_VARIABLE = "PAGEINSPECT_DEBIAN_MIRROR"
 
 _KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
 
-# Other vendors' archives also call a suite "bookworm", but have no component of Debian's name there
-# or lie beside these words ("bookworm-pgdg").
+# Other vendors also have a suite "bookworm", but without the component "main", or with a suffix
+# ("bookworm-pgdg").
 _DEBIAN_SUITE = re.compile(
     r"(bookworm|trixie|forky|sid|stable|testing|unstable)(-updates|-backports)?"
 )
@@ -133,7 +133,7 @@ class Archive:
         return tools.run(argv, why=why, hint=_NETWORK_HINT, env=self._env, cwd=cwd)
 
     def _configure(self, url: str) -> None:
-        """Write a configuration that takes only the way to the network from the host's."""
+        """Write an apt configuration with only the network settings (Acquire) of the host's."""
         home = self._home
         for words in ("state", "lists", "partial"), ("cache", "archives", "partial"):
             cache.folder("apt", home.name, *words)
@@ -158,7 +158,7 @@ class Archive:
             # The cache folder may be one that apt's own user cannot enter.
             "APT::Sandbox::User": "",
             "Acquire::Languages": "none",
-            # Backports expire after a week and mirrors lag; signatures are checked all the same.
+            # Backports expire after a week and mirrors lag; signatures are still checked.
             "Acquire::Check-Valid-Until": "false",
         }
         lines = network + [f'{key} "{value}";' for key, value in settings.items()]

@@ -17,9 +17,9 @@ class BuildError(PageInspectError):
 
 
 class GuestLostError(PageInspectError):
-    """The guest is gone, so nothing more can be known of what ran in it.
+    """The guest is gone, with everything that ran in it.
 
-    `console` has the last lines of its console, `log` the whole of it.
+    `console` has the last lines of its console; `log` is the file with all of it.
     """
 
     exit_code = Exit.GUEST_LOST

@@ -1,4 +1,4 @@
-"""The wire between host and guest: one JSON object a line, some followed by bytes.
+"""The protocol between host and guest: one JSON object per line, some followed by bytes.
 
 A message is a dict; with `size` in it, that many bytes follow the line. Both ends use this module.
 Host to guest: start, stdin, signal, resize. Guest to host: ready, started, stdout, stderr, taken,
@@ -12,7 +12,7 @@ from typing import Any
 Message = dict[str, Any]
 
 STDIN_WINDOW = 1 << 18
-"""Bytes of standard input that may be under way to one process before it `taken` some."""
+"""Most bytes of standard input sent to a process and not yet acknowledged by `taken`."""
 
 _LONGEST_LINE = 1 << 20
 
@@ -25,7 +25,7 @@ def encode(message: Message, payload: bytes = b"") -> bytes:
 
 
 class Decoder:
-    """Takes bytes as they come and yields (message, payload) as they are complete."""
+    """Decodes a stream of bytes into complete (message, payload) pairs."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

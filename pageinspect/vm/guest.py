@@ -29,7 +29,7 @@ from .root import root
 BOOT_TIMEOUT_S = 120.0
 """How long a guest may take to boot; it takes three to six seconds."""
 
-# After which it is more likely stuck than slow.
+# After this long the first boot is more likely stuck than slow.
 _FIRST_BOOT_S = 60.0
 
 _CONSOLE_LINES = 20
@@ -38,28 +38,28 @@ _DUMP_TIMEOUT_S = 600.0
 _DUMP = "dump"
 """QEMU's name of the descriptor that it dumps to."""
 
-# From the agent's silence to QEMU's end: a panic and a power-off take milliseconds.
-_LAST_BREATH_S = 10.0
-_LOOK_S = 0.05
+# How long QEMU may take to exit after the agent disconnected; normally milliseconds.
+_EXIT_TIMEOUT_S = 10.0
+_POLL_S = 0.05
 
 # A panic's registers and backtrace may follow the line that says so.
 _PANIC_LINES = 200
 
 
 class GuestCommandError(PageInspectError):
-    """A command in the guest failed where it was to succeed (`check`)."""
+    """A command in the guest failed, and `check` required success."""
 
 
 class Guest:
     """A running guest, as a context manager.
 
-    `kernel` is a name of the catalogue, built if it is not, or a BuiltKernel. `memory` is in bytes
-    or written as "2G", shared evenly by the NUMA nodes; `room` bytes more can be plugged in
-    (`plug`, `unplug`). `cpu` is QEMU's -cpu, as in "max,la57=on,cx16=off". `scratch` are files to
-    be disks that the guest may write: a descriptor for each serial; at most `write_limit` bytes a
-    second where that is not 0. `packages` are Debian packages that its root is to have besides.
-    QEMU ends when the thread that enters the context ends. Methods raise GuestLostError when the
-    guest is gone.
+    `kernel` is a BuiltKernel, or a name of the catalogue, which is built if necessary. `memory` is
+    in bytes or text such as "2G", divided evenly among the NUMA nodes; `hotplug_memory` more bytes
+    can be plugged in (`plug`, `unplug`). `cpu` is QEMU's -cpu, as in "max,la57=on,cx16=off".
+    `scratch` maps serials of writable disks to descriptors of their files; the guest writes at most
+    `write_limit` bytes per second to each, 0 for no limit. `packages` are Debian packages to add to
+    its root. QEMU ends when the thread that enters the context ends. Methods raise GuestLostError
+    when the guest is gone.
     """
 
     def __init__(  # noqa: PLR0913 - all but the kernel by name
@@ -68,7 +68,7 @@ class Guest:
         *,
         memory: int | str = "2G",
         nodes: int = 1,
-        room: int = 0,
+        hotplug_memory: int = 0,
         cpus: int = 2,
         possible_cpus: int = 0,
         cpu: str = "",
@@ -87,7 +87,7 @@ class Guest:
         )
         self._root = root(progress, packages)
         self._base = initrd.base(progress)
-        self._nodes, self._room = nodes, room
+        self._nodes, self._hotplug_memory = nodes, hotplug_memory
         self._cpus, self._possible_cpus, self._cpu = cpus, possible_cpus, cpu
         self._append = append
         self._accelerator, self._qmp_socket = accelerator, qmp_socket
@@ -99,7 +99,7 @@ class Guest:
 
     def __enter__(self) -> Self:
         try:
-            self._boot_twice()
+            self._boot_with_retry()
         except BaseException:
             self._exit.close()
             raise
@@ -114,11 +114,11 @@ class Guest:
         self.close()
 
     def close(self) -> None:
-        """End the guest, at once and without its doing."""
+        """End the guest at once, without a shutdown."""
         self._exit.close()
 
     def quit(self) -> None:
-        """End QEMU but leave the object open; for another thread than the guest's owner."""
+        """Kill QEMU but leave the object open; may be called from any thread."""
         self._qemu.kill()
 
     @property
@@ -160,7 +160,7 @@ class Guest:
         """Run a command to its end and return its status and output.
 
         Raises GuestCommandError when `check` and the status is not 0, GuestTimeoutError after
-        `timeout` seconds; the guest is not lost then, but the command goes on in it.
+        `timeout` seconds; the guest still runs then, and the command continues in it.
         """
         process = self.start(argv, env=env)
         if input:
@@ -193,10 +193,10 @@ class Guest:
         self.qmp("cont")
 
     def balloon(self, size: int, timeout: float = 60.0) -> None:
-        """Change the memory that the guest has to `size` bytes and wait until it is so.
+        """Set the guest's memory to `size` bytes by its balloon, and wait until that is reached.
 
-        Below `memory` the balloon in the guest inflates, back at `memory` it deflates. Raises
-        GuestTimeoutError when the guest does not get there.
+        A size below `memory` inflates the balloon, `memory` deflates it. Raises GuestTimeoutError
+        when the guest does not reach the size.
         """
         self.qmp("balloon", value=size)
         end = time.monotonic() + timeout
@@ -214,14 +214,14 @@ class Guest:
         self.qmp("device_add", driver="pc-dimm", id=name, memdev=backend, node=node)
 
     def unplug(self, name: str) -> None:
-        """Ask the kernel to give memory back; it does when it can move all that is there."""
+        """Ask the kernel to release plugged memory; it must be able to migrate all of its pages."""
         self.qmp("device_del", id=name)
 
     def dump(self, path: Path, mode: int | None = None) -> None:
         """Pause the guest and write its memory to an ELF core; it stays paused.
 
-        The file appears under its name when it is whole. Only this user may read it, unless `mode`
-        says otherwise. QEMU gets a descriptor of it, no name.
+        The file gets its name when it is complete. Only this user may read it, unless `mode` is
+        given. QEMU gets a descriptor, not a name.
         """
         self.pause()
         with writing_core(path, mode) as core:
@@ -236,11 +236,11 @@ class Guest:
         number = sum(1 for _ in logs.glob(f"{self.kernel.name}-{stamp}-{os.getpid()}*"))
         return logs / f"{self.kernel.name}-{stamp}-{os.getpid()}-{number}.log"
 
-    def _boot_twice(self) -> None:
-        """Boot, and once more when that fails before the guest says anything.
+    def _boot_with_retry(self) -> None:
+        """Boot, and boot once more if the guest is lost before its agent is ready.
 
-        On a busy host QEMU's emulation now and then runs a CPU into the breakpoint by which the
-        kernel is just then patching its code, and the guest panics; or it hangs.
+        On a busy host QEMU's emulation sometimes executes the breakpoint that the kernel sets while
+        it patches its code, and the guest panics or hangs.
         """
         try:
             self._boot(_FIRST_BOOT_S)
@@ -269,7 +269,7 @@ class Guest:
             console=self.log,
             memory=self.memory,
             nodes=self._nodes,
-            room=self._room,
+            hotplug_memory=self._hotplug_memory,
             cpus=self._cpus,
             possible_cpus=self._possible_cpus,
             cpu=self._cpu,
@@ -284,9 +284,9 @@ class Guest:
         )
         if self._qmp_socket is not None:
             qemu.clear_socket(self._qmp_socket)
-            forget = partial(_forget, self._qmp_socket)
-            orphaned = partial(forget, _LAST_BREATH_S)
-            self._exit.enter_context(cleanup_even_if_killed(forget, orphaned=orphaned))
+            remove = partial(_remove_qmp_socket, self._qmp_socket)
+            orphaned = partial(remove, _EXIT_TIMEOUT_S)
+            self._exit.enter_context(cleanup_even_if_killed(remove, orphaned=orphaned))
         self._qemu = qemu.Qemu(machine)
         self._exit.callback(self._qemu.close)
         for end in theirs:
@@ -298,30 +298,30 @@ class Guest:
         self._exit.callback(self._monitor.close)
 
     def _explain(self, kind: type[GuestLostError], what: str) -> GuestLostError:
-        """Make the error for what could not be done, with why and the console's last lines."""
+        """Return the error for `what` failed, with the reason and the last lines of the console."""
         late = issubclass(kind, GuestTimeoutError)
         message = what if late else f"{what}: {self._why()}"
         return kind(message, console=qemu.last_lines(self.log, _CONSOLE_LINES), log=self.log)
 
     def _why(self) -> str:
         """Say why the guest is gone: QEMU's own error, a panic, or that it shut down."""
-        status = self._qemu.wait(_LAST_BREATH_S)
+        status = self._qemu.wait(_EXIT_TIMEOUT_S)
         if status is None:
             return "its agent ended"
         if status < 0:
             return f"QEMU was killed by {signal.Signals(-status).name}"
         if status > 0:
-            return f"QEMU failed: {self._qemu.said or f'status {status}'}"
+            return f"QEMU failed: {self._qemu.last_output or f'status {status}'}"
         for line in qemu.last_lines(self.log, _PANIC_LINES):
             if "Kernel panic" in line:
                 return line[line.index("Kernel panic") :]
         return "it shut down"
 
 
-def _forget(qmp_socket: Path, patience: float = 0) -> None:
-    """Remove the socket of a QEMU that has ended, or does so within `patience` seconds.
+def _remove_qmp_socket(qmp_socket: Path, patience: float = 0) -> None:
+    """Remove the socket of a QEMU that has ended, or ends within `patience` seconds.
 
-    It stays where another process listens at it by then.
+    The socket stays if another process listens on it by then.
     """
     end = time.monotonic() + patience
     while True:
@@ -330,7 +330,7 @@ def _forget(qmp_socket: Path, patience: float = 0) -> None:
         except (PageInspectError, OSError):
             if time.monotonic() >= end:
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         else:
             return
 

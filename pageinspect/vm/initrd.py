@@ -1,7 +1,7 @@
 """The initrd: busybox and the init script, common to all kernels, and a kernel's own modules.
 
-The kernel unpacks archives that follow each other, so the two parts are made apart and joined at
-boot: a changed init script rebuilds no kernel.
+The kernel unpacks concatenated archives, so the two parts are built separately and joined at boot:
+a changed init script does not rebuild any kernel.
 """
 
 import gzip
@@ -40,8 +40,8 @@ def base(progress: Progress = silent) -> Path:
 def pack_modules(modules: Path, work: Path, target: Path) -> None:
     """Write an archive `target` with the modules that a guest needs before it has its root.
 
-    `modules` is a folder lib/modules/RELEASE with its modules.dep, `work` one to work in. Raises
-    BuildError when the kernel has a required module in no form.
+    `modules` is a folder lib/modules/RELEASE with its modules.dep, `work` a scratch folder. Raises
+    BuildError when a required module is neither built in nor a module.
     """
     stage = work / "initrd"
     (stage / "modules").mkdir(parents=True)
@@ -78,7 +78,7 @@ def load_order(modules: Path, recipe: catalogue.InitrdRecipe) -> list[Path]:
 
 
 _OPTION = {"overlay": "OVERLAY_FS"}
-"""Configuration option of a module whose name says it otherwise."""
+"""Configuration options whose name differs from the module's."""
 
 
 def module_name(path: str) -> str:

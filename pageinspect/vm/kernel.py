@@ -18,7 +18,7 @@ from .root import SQUASHFS_OPTIONS
 
 _METADATA = "kernel.json"
 
-# Part of the key of what is built: raised when this module builds something else.
+# Part of the cache key: incremented when the output of this module changes.
 _FORMAT = 1
 
 
@@ -31,7 +31,7 @@ class BuiltKernel:
     vmlinuz: Path
     modules_cpio: Path | None
     disk: Path | None
-    """squashfs with /usr/lib/modules/RELEASE and, with `has_headers`, what `build` there needs."""
+    """squashfs with /usr/lib/modules/RELEASE, and the headers for its `build` if `has_headers`."""
     has_headers: bool = False
     vmlinux: Path | None = None
     """vmlinux with DWARF, where debug information was asked for."""
@@ -158,7 +158,7 @@ def _build(kernel: catalogue.Kernel, progress: Progress) -> BuiltKernel:
     ready = built(kernel)
     if ready is None:
         raise BuildError(
-            f"{kernel.name} vanished from the cache", "do not clean the cache meanwhile"
+            f"{kernel.name} vanished from the cache", "do not clean the cache during a build"
         )
     return ready
 

@@ -11,7 +11,7 @@ from .errors import BuildError
 
 
 class Index(Protocol):
-    """What resolution asks of a suite; `Archive` is one."""
+    """Queries that resolve() makes; `Archive` implements them."""
 
     suite: str
 
@@ -38,7 +38,7 @@ _PARTS = re.compile(r"linux-(image|binary|modules|base|headers|kbuild)-\d.*")
 
 
 def releases(names: Iterable[str], flavour: str) -> list[str]:
-    """Return the kernel releases that the names of image packages speak of, oldest first."""
+    """Return the kernel releases in the names of image packages, oldest first."""
     image = re.compile(rf"linux-image-(\d.*-{re.escape(flavour)})(-unsigned)?")
     matches = (image.fullmatch(name) for name in names)
     return sorted({match[1] for match in matches if match}, key=_order)
@@ -53,7 +53,7 @@ def resolve(kernel: Kernel, index: Index) -> Resolved:
     known = releases(names, kernel.flavour)
     fitting = [each for each in known if kernel.series in (NEWEST, series_of(each))]
     if not fitting:
-        have = ", ".join(dict.fromkeys(map(series_of, known))) or "none at all"
+        have = ", ".join(dict.fromkeys(map(series_of, known))) or "none"
         raise BuildError(
             f"{kernel.suite} has no {kernel.flavour} kernel {kernel.series}; it has {have}",
             f"build one that it has: pageinspect vm build --suite {kernel.suite} --series X.Y",
@@ -94,8 +94,8 @@ def _closure(name: str, index: Index) -> dict[str, Package] | None:
     wanted = [name]
     while wanted:
         fetched = index.packages(wanted)
-        # What linux-base-RELEASE has (the configuration) no guest needs, and of old releases the
-        # archive drops it first.
+        # linux-base-RELEASE (the configuration) is optional: guests do not need it, and the archive
+        # drops it first.
         if any(not part.startswith("linux-base-") for part in set(wanted) - set(fetched)):
             return None
         found |= fetched

@@ -1,9 +1,9 @@
-"""The kernel's own answers, taken right before it is made to panic. Standard library only.
+"""Files of /proc, saved right before the kernel is made to panic. Standard library only.
 
-Run in the guest as a program, it reads the files of NAMES, writes them to the disk ANSWERS and
-panics the kernel; the host takes them from that disk. What it needs is in memory before: between
-the last read and the panic next to no page changes, so that the dump is of the same moment. The
-disk starts with a block of JSON, {name: [offset, bytes]}.
+Run in the guest as a program, it reads the files of NAMES, writes them to the disk with the serial
+DISK_SERIAL and panics the kernel; the host reads them from that disk. All memory is allocated
+before, so almost no page changes between the last read and the panic, and the dump shows the same
+state. The disk starts with a block of JSON, {name: [offset, bytes]}.
 """
 
 import json
@@ -24,58 +24,59 @@ NAMES = (
     "kpagecount",
     "kpageflags.again",
 )
-"""Files below /proc in the order they are read, the second reading of one with `.again`."""
+"""Files below /proc in the order they are read; `.again` marks the second reading of a file."""
 
-ANSWERS = "answers"
+DISK_SERIAL = "snapshot"
 """Serial of the disk."""
 
 _BLOCK = 4096
-_PIECE = 1 << 20
+_CHUNK = 1 << 20
 _SETTLE_S = 2.5
 _LARGEST_DISK = 1 << 48
 
 
-class _Answer:
-    """One file, open, and memory for its content."""
+class _ProcFile:
+    """An open file of /proc, and memory for its content."""
 
     def __init__(self, name: str) -> None:
         self._file = os.open(f"/proc/{name.removesuffix('.again')}", os.O_RDONLY)
-        self._buffer = memoryview(bytearray(_PIECE))
+        self._buffer = memoryview(bytearray(_CHUNK))
         length = 0
         while count := os.readv(self._file, [self._buffer]):
             length += count
         # Twice as much, for text that grows.
-        self._buffer = _touched(2 * length + _BLOCK)
+        self._buffer = _populated(2 * length + _BLOCK)
 
     def read(self) -> int:
-        """Read the file anew and return its size in bytes."""
+        """Read the file from its start and return its size in bytes."""
         os.lseek(self._file, 0, os.SEEK_SET)
         at = 0
-        while count := os.readv(self._file, [self._buffer[at : at + _PIECE]]):
+        while count := os.readv(self._file, [self._buffer[at : at + _CHUNK]]):
             at += count
         return at
 
     def write(self, disk: int, offset: int, length: int) -> int:
-        """Write so much of it to the disk, and return where the next may start."""
+        """Write `length` bytes to the disk at `offset`, and return the offset after them."""
         end = -(-length // _BLOCK) * _BLOCK
-        for at in range(0, end, _PIECE):
-            os.pwrite(disk, self._buffer[at : min(at + _PIECE, end)], offset + at)
+        for at in range(0, end, _CHUNK):
+            os.pwrite(disk, self._buffer[at : min(at + _CHUNK, end)], offset + at)
         return offset + end
 
 
-def _touched(size: int) -> memoryview:
-    """Return memory that has its pages."""
+def _populated(size: int) -> memoryview:
+    """Return memory whose pages are already allocated."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
     return memoryview(mmap.mmap(-1, -(-size // _BLOCK) * _BLOCK, flags=flags))
 
 
-def _take(answers: list[_Answer], header: memoryview, disk: int) -> None:
+def _write_snapshot(files: list[_ProcFile], header: memoryview, disk: int) -> None:
     at, index = _BLOCK, {}
-    # Each is written before the next is read: the last says what changed, and is nearest the end.
-    for name, answer in zip(NAMES, answers, strict=True):
-        length = answer.read()
+    # Each file is written before the next is read, so that the last one is read shortly before the
+    # panic and shows what changed.
+    for name, file in zip(NAMES, files, strict=True):
+        length = file.read()
         index[name] = [at, length]
-        at = answer.write(disk, at, length)
+        at = file.write(disk, at, length)
     text = json.dumps(index).encode()
     header[: len(text)] = text
     header[len(text) :] = b" " * (_BLOCK - len(text))
@@ -90,42 +91,42 @@ def _find(serial: str) -> str:
 
 
 def main() -> None:
-    """Take the answers and panic."""
-    # Past the page cache, which would take thousands of pages.
-    disk = os.open(_find(ANSWERS), os.O_RDWR | os.O_DIRECT)
+    """Save the files and panic the kernel."""
+    # O_DIRECT: the page cache would allocate thousands of pages.
+    disk = os.open(_find(DISK_SERIAL), os.O_RDWR | os.O_DIRECT)
     panic = os.open("/proc/sysrq-trigger", os.O_WRONLY)
-    header = _touched(_BLOCK)
-    answers = [_Answer(name) for name in NAMES]
-    # A rehearsal: what only the first reading and writing sets off is over afterwards, and each CPU
-    # has given back what its free lists need no longer, as it does a second later.
-    _take(answers, header, disk)
+    header = _populated(_BLOCK)
+    files = [_ProcFile(name) for name in NAMES]
+    # A first pass, so that one-time allocations of reading and writing are over. After the delay
+    # each CPU has also returned surplus pages of its free lists.
+    _write_snapshot(files, header, disk)
     time.sleep(_SETTLE_S)
-    _take(answers, header, disk)
+    _write_snapshot(files, header, disk)
     os.write(panic, b"c")
 
 
-class NoAnswersError(ValueError):
-    """The guest left nothing on its disk."""
+class NoSnapshotError(ValueError):
+    """The disk has no complete snapshot."""
 
 
 def read_index(disk: int) -> dict[str, tuple[int, int]]:
     """Return where on the guest's disk the files of NAMES are, as (offset, bytes).
 
-    `disk` is a descriptor of the disk's file. Raises NoAnswersError and OSError.
+    `disk` is a descriptor of the disk's file. Raises NoSnapshotError and OSError.
     """
     try:
         index = json.loads(os.pread(disk, _BLOCK, 0))
         places = {name: (int(index[name][0]), int(index[name][1])) for name in NAMES}
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
-        raise NoAnswersError from None
+        raise NoSnapshotError from None
     if any(not 0 <= number < _LARGEST_DISK for place in places.values() for number in place):
-        raise NoAnswersError
+        raise NoSnapshotError
     return places
 
 
 def content(disk: int, offset: int, length: int) -> Iterator[bytes]:
     """Yield the content of one file, in pieces."""
-    while length and (data := os.pread(disk, min(length, _PIECE), offset)):
+    while length and (data := os.pread(disk, min(length, _CHUNK), offset)):
         yield data
         offset, length = offset + len(data), length - len(data)
 

@@ -16,14 +16,14 @@ from .framing import STDIN_WINDOW, Decoder, Message, encode
 if TYPE_CHECKING:
     import signal
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 Output = Callable[[str, bytes], None]
 """Called with "stdout" or "stderr" and a chunk, in the connection's thread, in order."""
 
 
 Explain = Callable[[type[GuestLostError], str], GuestLostError]
-"""Makes the error to raise from its kind and what could not be done; it knows the console."""
+"""Returns the error of this class for what failed, with the guest's console."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Connection:
         return process
 
     def wait(self, condition: Callable[[], bool], timeout: float | None, what: str) -> None:
-        """Wait for a condition on what the agent said, `timeout` seconds or for ever (None).
+        """Wait for a condition on the agent's messages, `timeout` seconds or without limit (None).
 
         Raises GuestLostError when it can no longer come true, GuestTimeoutError when it did not in
         time; `what` says in the error what did not happen.
@@ -90,8 +90,9 @@ class Connection:
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     raise self._explain(GuestTimeoutError, f"{what} within {timeout:g} s")
-                # In pieces: a signal that comes just before a wait is not noticed before its end.
-                self.changed.wait(_LOOK_S if left is None else min(left, _LOOK_S))
+                # In short waits: Python handles a signal that comes just before a wait only after
+                # it.
+                self.changed.wait(_POLL_S if left is None else min(left, _POLL_S))
             done = condition()
         if not done:
             raise self._explain(GuestLostError, what)
@@ -110,7 +111,7 @@ class Connection:
                 for message, payload in decoder.feed(data):
                     self._take(message, payload)
         except (OSError, ValueError):
-            pass  # what came before counts; the rest is lost, as below
+            pass  # messages received before stay valid; the connection is lost
         with self.changed:
             self.lost = True
             self.changed.notify_all()
@@ -200,14 +201,14 @@ class GuestProcess:
         return Completed(self.argv, self.status, self.stdout, self.stderr)
 
     def take(self, message: Message, payload: bytes) -> None:
-        """Take what the agent says of this process; called by the connection's thread."""
+        """Handle a message of the agent about this process; called by the connection's thread."""
         match message["event"]:
             case "stdout" | "stderr" as stream:
                 if self._on_output is None:
                     with self._connection.changed:
                         self._output[stream] += payload
                 else:
-                    # Not under the lock: it may block on a reader that is slow.
+                    # Not under the lock: it may block on a slow reader.
                     self._on_output(stream, payload)
             case "started":
                 self.pid = message["pid"]
@@ -222,6 +223,6 @@ class GuestProcess:
         self._connection.wait(condition, timeout, f"{self.argv[0]} in the guest did not end")
 
     def _send(self, what: str, payload: bytes = b"", **more: Any) -> None:
-        # To a process that has ended nothing is sent, which is not an error.
+        # Messages to a process that has ended are dropped.
         if self.status is None:
             self._connection.send({"do": what, "id": self._number, **more}, payload)

@@ -1,4 +1,4 @@
-"""How long work says what it is doing: a callback, so that nothing here prints."""
+"""Progress of long operations: a callback, so that this package does not print."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,4 @@ Progress = Callable[[str], None]
 
 
 def silent(_step: str) -> None:
-    """Say nothing: the progress of library callers that do not care."""
+    """Report nothing; the default for callers of the library."""

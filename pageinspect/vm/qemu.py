@@ -21,15 +21,15 @@ KVM, TCG = "kvm", "tcg"
 # allocator of a 6.12 kernel panics on that in one boot out of five.
 _CPU = {KVM: "host,la57=off", TCG: "max,la57=off,cx16=off"}
 
-# One thread emulates all CPUs in turn. With a thread each, a CPU may run what another has just
-# patched, and a 7.3 kernel on a busy host panics on a breakpoint that it patched away (an int3) in
-# one boot out of fifty. A guest is not slower: little of its work is parallel.
+# One thread emulates all CPUs in turn. With a thread per CPU, a CPU may execute code that another
+# has just patched, and a 7.3 kernel on a busy host panics on a breakpoint that it patched away (an
+# int3) in one boot out of fifty. A guest is not slower: little of its work is parallel.
 _ACCELERATOR = {KVM: "kvm", TCG: "tcg,thread=single"}
 
 # panic=-1 reboots at once, which -no-reboot turns into QEMU's end: a panic is noticed at once.
 _CMDLINE = "console=ttyS0 panic=-1 loglevel=5"
 
-# A guest that breaks out of QEMU finds no way to start a program or to gain rights.
+# A guest that breaks out of QEMU cannot start programs or gain privileges.
 _SANDBOX = (
     "-sandbox",
     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
@@ -37,10 +37,10 @@ _SANDBOX = (
 _TRIAL = ("-nodefaults", "-no-user-config", "-display", "none", "-machine", "none")
 _TRIAL_S = 10.0
 
-_MOST_SAID = 1 << 16
+_MOST_OUTPUT = 1 << 16
 
 _SLOTS = 4
-"""For modules of memory that are plugged in later."""
+"""Slots for memory modules that are plugged in later."""
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -57,26 +57,26 @@ class Machine:
     """bytes"""
     nodes: int = 1
     """NUMA nodes, which share the memory evenly."""
-    room: int = 0
+    hotplug_memory: int = 0
     """bytes of memory that can be plugged in later"""
     cpus: int = 2
     possible_cpus: int = 0
-    """CPUs that may be plugged in later included; 0: those that are there"""
+    """most CPUs, those that may be plugged in later included; 0: as `cpus`"""
     cpu: str = ""
-    """QEMU's -cpu; "" is what guests are known to run well with"""
+    """QEMU's -cpu; "" is the default for the accelerator"""
     append: str = ""
     disks: tuple[tuple[str, str], ...] = ()
     """(serial, path) of read-only disks; the init script knows them by their serial."""
     scratch: tuple[tuple[str, str], ...] = ()
-    """(serial, path) of disks that the guest writes; their content need not outlive QEMU's host."""
+    """(serial, path) of disks that the guest writes, without flushes to the host's disk."""
     write_limit: int = 0
-    """bytes a second that the guest may write to each disk of `scratch`; 0 for any"""
+    """bytes per second that the guest may write to each disk of `scratch`; 0: no limit"""
     agent: int | None = None
     """Descriptor of a connected socket."""
     monitor: int | None = None
     """Descriptor of a connected socket."""
     qmp_socket: Path | None = None
-    """A second monitor, listening, for others."""
+    """Path of a second monitor socket, on which QEMU listens for other programs."""
     descriptors: tuple[int, ...] = field(default=())
     """Descriptors to hand on besides `agent` and `monitor`."""
 
@@ -124,10 +124,10 @@ def command_line(machine: Machine) -> list[str]:
 
 @functools.cache
 def sandbox() -> tuple[str, ...]:
-    """Return the options that forbid QEMU what it does not need, none where it cannot.
+    """Return QEMU's sandbox options; none where they are unsupported.
 
-    A QEMU without seccomp refuses them, as does the kernel of some containers: QEMU is asked, with
-    a machine that has nothing, which takes less than a tenth of a second.
+    A QEMU without seccomp rejects them, and so do some containers. This is tried with an empty
+    machine, which takes less than 0.1 s.
     """
     command = ["qemu-system-x86_64", *_TRIAL, *_SANDBOX, "-monitor", "stdio"]
     try:
@@ -140,8 +140,12 @@ def sandbox() -> tuple[str, ...]:
 
 
 def _memory(machine: Machine) -> list[str]:
-    """Return the options for the machine and its memory, a backend a node."""
-    slots = f",slots={_SLOTS},maxmem={machine.memory + machine.room}B" if machine.room else ""
+    """Return the options for the machine and its memory, one backend per node."""
+    slots = (
+        f",slots={_SLOTS},maxmem={machine.memory + machine.hotplug_memory}B"
+        if machine.hotplug_memory
+        else ""
+    )
     argv = ["-m", f"{machine.memory}B{slots}"]
     size, names = machine.memory // machine.nodes, [f"memory{n}" for n in range(machine.nodes)]
     for name in names:
@@ -167,13 +171,13 @@ class Qemu:
 
     def __init__(self, machine: Machine) -> None:
         tools.require(tools.RUN_PROGRAMS)
-        self._said = os.memfd_create("qemu-stderr")
+        self._output = os.memfd_create("qemu-stderr")
         sockets = [fd for fd in (machine.agent, machine.monitor) if fd is not None]
         self._process = subprocess.Popen(
             command_ending_with_parent(command_line(machine)),
             stdin=subprocess.DEVNULL,
-            stdout=self._said,
-            stderr=self._said,
+            stdout=self._output,
+            stderr=self._output,
             pass_fds=(*sockets, *machine.descriptors),
             # Ctrl-C on the terminal is for the command in the guest, not for QEMU.
             start_new_session=True,
@@ -185,9 +189,9 @@ class Qemu:
         return self._process.pid
 
     @property
-    def said(self) -> str:
+    def last_output(self) -> str:
         """The last lines it wrote to its standard streams."""
-        text = os.pread(self._said, _MOST_SAID, 0).decode(errors="replace")
+        text = os.pread(self._output, _MOST_OUTPUT, 0).decode(errors="replace")
         return "; ".join(text.strip().splitlines()[-2:])
 
     def wait(self, timeout: float) -> int | None:
@@ -202,14 +206,14 @@ class Qemu:
         self._process.kill()
 
     def close(self) -> None:
-        """End it if it still runs, and forget what it said."""
+        """End QEMU if it still runs, and discard its output."""
         self._process.kill()
         self._process.wait()
-        os.close(self._said)
+        os.close(self._output)
 
 
 def clear_socket(path: Path) -> None:
-    """Remove a socket at which no process listens, as a killed QEMU leaves it.
+    """Remove a socket on which no process listens, as a killed QEMU leaves it.
 
     Raises UsageError for a socket in use, and for any other file: QEMU would replace it.
     """
@@ -229,7 +233,7 @@ def clear_socket(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        # BlockingIOError: its queue is full.
+        # BlockingIOError: the queue of a listening process is full.
         if not isinstance(error, BlockingIOError):
             raise UsageError(f"{path}: {error.strerror or error}", "choose another path") from None
     raise UsageError(f"another process listens at {path}", "choose another path for this guest")

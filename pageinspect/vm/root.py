@@ -23,20 +23,19 @@ SQUASHFS_OPTIONS = (
     "-Xcompression-level",
     "3",
 )
-"""How every squashfs is packed: quickly rather than small."""
+"""Options of every squashfs: fast rather than small."""
 
-# As many as there may be source trees in use side by side.
+# Roots to keep, as source trees used side by side may have different recipes.
 _KEPT = 2
 
-# Oldest first: pip takes any of them, and a wheel carries one.
+# pip accepts a wheel for any of these platforms.
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
 
 
 def root(progress: Progress = silent, packages: Sequence[str] = ()) -> Path:
     """Return the squashfs of the guest root, made if it is not there (about a minute).
 
-    `packages` are more Debian packages than the recipe has: such a root is another file, which
-    takes no other's place.
+    `packages` are Debian packages to add to the recipe's; such a root is a separate file.
     """
     recipe = catalogue.root_recipe()
     recipe = replace(recipe, packages=(*recipe.packages, *packages))
@@ -58,7 +57,7 @@ def _build(recipe: catalogue.RootRecipe, work: Path, progress: Progress) -> Path
     progress(f"guest root: installing {recipe.suite} with {', '.join(recipe.packages)}")
     _bootstrap(recipe, work, wheels, tar)
     progress("guest root: packing")
-    # From a tar archive, so that owners are right whoever builds.
+    # From a tar archive, so that file owners do not depend on who builds.
     tools.run(
         ["mksquashfs", "-", result, "-tar", *SQUASHFS_OPTIONS],
         why="cannot pack the guest root",
@@ -98,11 +97,12 @@ def _bootstrap(recipe: catalogue.RootRecipe, work: Path, wheels: Path, tar: Path
     command += ['--aptopt=APT::Install-Recommends "false"']
     command += ['--aptopt=Acquire::Check-Valid-Until "false"']
     command += ['--setup-hook=mkdir -p "$1/opt/pageinspect"']
-    # mmdebstrap takes words apart as a shell does.
+    # mmdebstrap splits words as a shell does.
     command += [f"--customize-hook=copy-in {shlex.quote(str(wheels))} /opt/pageinspect"]
-    # As text: what runs inside another user's namespace cannot read a private home.
+    # As text: in a user namespace mmdebstrap may not be able to read files of the home folder.
     command += [f"--customize-hook={(data_folder('vm-images') / _HOOK).read_text()}"]
-    # Where an interrupted build is swept from. A namespace of another user could not enter it.
+    # In the work folder, which is removed after an interrupted build. Only for root: the user
+    # namespace of another user cannot enter it.
     temporary = {"TMPDIR": str(work)} if os.geteuid() == 0 else {}
     tools.run(
         [*command, recipe.suite, tar, debian.mirror()],

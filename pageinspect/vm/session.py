@@ -1,4 +1,4 @@
-"""A command in a guest on behalf of this process: its streams, signals and terminal."""
+"""Runs a command in a guest with this process's streams, signals and terminal."""
 
 import functools
 import os
@@ -25,11 +25,11 @@ _STREAMS = {"stdout": 1, "stderr": 2}
 _CHUNK = 1 << 16
 
 ESCAPE = b"\x1d"
-"""Ctrl-] ends the guest in a shell: Ctrl-C is the shell's."""
+"""Ctrl-] ends the guest from a shell; Ctrl-C goes to the shell."""
 
 
 class _Session:
-    """State that the output of a command and the input of this process share."""
+    """State shared by the threads that forward output and input."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -38,7 +38,7 @@ class _Session:
         self.process: GuestProcess
 
     def output(self, stream: str, data: bytes) -> None:
-        """Write a chunk of output where it belongs, blocking as the reader does."""
+        """Write a chunk to this process's stream; blocks if the reader does not read."""
         if self.broken is not None:
             return
         try:
@@ -115,7 +115,7 @@ def _shell_status(status: int) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt, where it would end this process."""
+    """Make Ctrl-C raise KeyboardInterrupt instead of ending this process."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)

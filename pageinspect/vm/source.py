@@ -8,10 +8,10 @@ from ..paths import SOURCE_TREE
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
-# Of a source tree; an installed package has only itself, its data inside it.
+# Parts of a source tree. An installed package is archived whole, its data inside it.
 _TAKEN = ("pyproject.toml", "pageinspect", "bpf", "vm-images", "tests", "benchmarks")
 
-# A core or an image that lies about in the tree must not fill the guest's memory.
+# Larger files, such as cores, are left out: they would fill the guest's memory.
 _LARGEST_FILE = 4 << 20
 
 

@@ -1,4 +1,4 @@
-"""The host's programs: which are missing, what installs them, and running one."""
+"""Programs of the host: finds missing ones and their packages, and runs programs."""
 
 import contextlib
 import os
@@ -30,12 +30,12 @@ PACKAGE_OF = {
 """Debian package of every program that this package runs."""
 
 BUILD_PROGRAMS = tuple(program for program in PACKAGE_OF if program != "qemu-system-x86_64")
-"""What building kernels and the guest root takes, asked for as one."""
+"""Programs needed to build kernels and the guest root; checked together."""
 
 RUN_PROGRAMS = ("qemu-system-x86_64", "setpriv")
-"""What running a guest takes."""
+"""Programs needed to run a guest."""
 
-# Debian keeps some of them where only root's PATH looks.
+# Debian keeps some of them in folders that only root's PATH has.
 _SEARCH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 _LAST_LINES = 5
@@ -82,9 +82,9 @@ def run(
 
     `stdin` is a file or bytes to give it; nothing is the default. Raises BuildError when it fails:
     `why` says what could not be done, the last lines of its standard error follow, and `hint` says
-    what to do. The program gets a signal when this process ends, however that ends. `contained` is
-    for one that mounts things and does not always undo it: its mounts and processes end with it.
-    Only root can contain, so other users' programs are not.
+    what to do. The program gets a signal when this process ends, however that ends. `contained`
+    gives it its own mount and PID namespaces, so that its mounts and processes end with it; it has
+    no effect for users other than root.
     """
     name = str(argv[0])
     require(program for program in (name, "setpriv") if "/" not in program)
@@ -118,7 +118,7 @@ def run(
 
 
 def _end(process: "subprocess.Popen[bytes]", grace_s: float) -> None:
-    """End a program, giving it the time to remove what it made."""
+    """End a program, and give it time to clean up."""
     process.terminate()
     try:
         process.communicate(timeout=grace_s)

@@ -40,13 +40,13 @@ def fault_in_c() -> int:
 
 @pytest.mark.parametrize("status", [0, 3, 4])
 def test_the_status_of_the_task_is_passed_on(status: int) -> None:
-    assert isolation.apart(lambda: status, CORE) == status
+    assert isolation.run_isolated(lambda: status, CORE) == status
 
 
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (fault_in_c, "some core made the libraries that read it crash (SIGSEGV)"),
+        (fault_in_c, "the libraries that read some core crashed (SIGSEGV)"),
         (partial(end_by, signal.SIGABRT), "crash (SIGABRT)"),
         (partial(end_by, signal.SIGBUS), "crash (SIGBUS)"),
         (partial(end_by, signal.SIGKILL), "was killed"),
@@ -58,7 +58,7 @@ def test_what_ends_the_child_is_an_error(
 ) -> None:
     monkeypatch.setattr(progress, "STALL_TIMEOUT_S", 1)
     with pytest.raises(PageInspectError) as error:
-        isolation.apart(task, CORE)
+        isolation.run_isolated(task, CORE)
     assert message in error.value.message
     assert error.value.hint
 
@@ -80,7 +80,7 @@ def test_a_task_that_gets_on_is_not_ended(every: int, monkeypatch: pytest.Monkey
         ]
         return 3 + len(steps) - 6 * (every - 1)
 
-    assert isolation.apart(work, CORE) == 3
+    assert isolation.run_isolated(work, CORE) == 3
 
 
 def test_what_other_processes_did_is_progress(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_what_other_processes_did_is_progress(monkeypatch: pytest.MonkeyPatch) -
             compute()
         return 3
 
-    assert isolation.apart(put_together, CORE) == 3
+    assert isolation.run_isolated(put_together, CORE) == 3
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -117,7 +117,7 @@ def test_rows_that_are_written_are_progress(form: str, monkeypatch: pytest.Monke
         render(Listing(), form, stream)
         return 3 if "49151" in stream.getvalue() else 1
 
-    assert isolation.apart(write, CORE) == 3
+    assert isolation.run_isolated(write, CORE) == 3
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
@@ -125,19 +125,19 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 
     def ask() -> int:
         try:
-            isolation.explained(lambda: len(bytearray(1 << 30)), CORE)
+            isolation.explain_errors(lambda: len(bytearray(1 << 30)), CORE)
         except PageInspectError as error:
             sys.stderr.write(error.message)
             return 1
         return 0
 
-    assert isolation.apart(ask, CORE) == 1
+    assert isolation.run_isolated(ask, CORE) == 1
     assert capfd.readouterr().err == "reading some core takes more than 512 MiB of memory"
 
 
 def test_an_error_that_nobody_expected_says_where_it_was() -> None:
     with pytest.raises(PageInspectError) as error:
-        isolation.explained(lambda: list(progress.paced(iter([][0:1] or {}["x"]))), CORE)
+        isolation.explain_errors(lambda: list(progress.paced(iter([][0:1] or {}["x"]))), CORE)
     assert "some core cannot be decoded: 'x' (KeyError" in error.value.message
     assert "damaged" in error.value.hint
 
@@ -154,7 +154,7 @@ def task():
     # In C, where Python's handlers of signals do not run.
     return sum(itertools.repeat(1))
 
-sys.exit(isolation.apart(task, Path("core")))
+sys.exit(isolation.run_isolated(task, Path("core")))
 """
 
 
@@ -182,7 +182,7 @@ def task():
     return sum(itertools.repeat(1))
 
 try:
-    isolation.apart(task, Path("core"))
+    isolation.run_isolated(task, Path("core"))
 except KeyboardInterrupt:
     os.waitpid(-1, 0)
 """
@@ -202,7 +202,7 @@ def test_a_script_that_is_interrupted_has_no_child_left(tmp_path: Path) -> None:
 def test_an_error_of_the_child_itself_is_reported() -> None:
     program = (
         "import sys; from pageinspect.cli import isolation; "
-        "sys.exit(isolation.apart(lambda: 1 // 0, 'core'))"
+        "sys.exit(isolation.run_isolated(lambda: 1 // 0, 'core'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -238,7 +238,8 @@ def test_an_error_has_a_line_of_its_own() -> None:
 import os, sys
 from pageinspect.cli import isolation
 from pageinspect.cli.main import _reporting
-sys.exit(_reporting(lambda: isolation.apart(lambda: exec({child!r}), isolation.Path("core"))))
+run = lambda: exec({child!r})
+sys.exit(_reporting(lambda: isolation.run_isolated(run, isolation.Path("core"))))
 """
     with subprocess.Popen([sys.executable, "-c", program], stderr=slave) as process:
         assert process.wait(20) == 1
@@ -254,6 +255,6 @@ def test_files_that_were_given_are_blamed_with_what_is_read() -> None:
 
     for core, what in ((Path("core"), "core"), (None, "this kernel")):
         with pytest.raises(PageInspectError) as caught:
-            isolation.explained(fail, core, [Path("my.btf")])
+            isolation.explain_errors(fail, core, [Path("my.btf")])
         assert caught.value.message.startswith(f"{what} with my.btf cannot be decoded: member")
-        assert "is my.btf whole, and of the very same build?" in caught.value.hint
+        assert "check that my.btf is complete and of the same build" in caught.value.hint

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pageinspect.cli import parallel
-from pageinspect.cli.walking import folded
+from pageinspect.cli.walking import fold_pieces
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.model.provenance import Guest, Provenance
 
@@ -168,6 +168,6 @@ def test_how_many_processes_walk(
     inspector: Any = SimpleNamespace(mapped=None, target=SimpleNamespace(provenance=provenance))
     inspector.mapping = lambda: inspector
     memory = [(0, gib << 18)]
-    pids = set(folded(Namespace(jobs=jobs), inspector, memory, lambda *_: os.getpid()))
+    pids = set(fold_pieces(Namespace(jobs=jobs), inspector, memory, lambda *_: os.getpid()))
     assert len(pids) == n
     assert (os.getpid() in pids) == (n == 1)

@@ -110,7 +110,7 @@ def test_many_ranges_are_a_table_and_too_many_are_refused() -> None:
     assert len(most.describe()) < 300
     assert most.describe().endswith(" and 65,528 ranges more")
     assert len(most.to_json()["pfn"]) == MOST_RANGES
-    with pytest.raises(UsageError, match="selects 65,537 ranges that do not touch"):
+    with pytest.raises(UsageError, match="selects 65,537 separate ranges"):
         Filters(pfns=ranges).defines(MODERN)
 
 

@@ -37,11 +37,11 @@ def test_a_program_that_cannot_start_is_reported(capfd: pytest.CaptureFixture[st
 BLOCKED = """
 import sys
 from fake_program import FakeProgram
-from pageinspect.cli.trace_output import to_reader
+from pageinspect.cli.trace_output import until_reader_leaves
 from pageinspect.trace.session import Session
 import contextlib
 session = Session(FakeProgram(), None, 0.01)
-with to_reader(sys.stdout), contextlib.closing(session.readings()) as readings:
+with until_reader_leaves(sys.stdout), contextlib.closing(session.readings()) as readings:
     for _ in readings:
         sys.stdout.write("x" * (1 << 26))
         sys.stdout.flush()

@@ -55,5 +55,5 @@ def test_output_of_qemu_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     _qemu_that("echo first; echo cannot >&2; exit 3", tmp_path, monkeypatch)
     process = qemu.Qemu(replace(PLAIN_GUEST, agent=None, monitor=None))
     assert process.wait(20) == 3
-    assert process.said == "first; cannot"
+    assert process.last_output == "first; cannot"
     process.close()

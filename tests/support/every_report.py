@@ -10,7 +10,7 @@ from trace_reports import report as traced
 from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.analysis.page_facts import describe_page
 from pageinspect.classify import Pages
-from pageinspect.doctor.finding import Examined, Finding
+from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
 from pageinspect.model.provenance import Provenance
 from pageinspect.report import Coverage, Report
@@ -56,7 +56,7 @@ def trace(**options: bool) -> Report:
 
 def doctor() -> Report:
     findings = (Finding(ok=False, found=HOSTILE, fix="install it"), Finding(ok=True, found="yes"))
-    return DoctorReport("7.3.4", [Examined(i, f) for i, f in zip(ITEMS, findings, strict=False)])
+    return DoctorReport("7.3.4", [CheckedItem(i, f) for i, f in zip(ITEMS, findings, strict=False)])
 
 
 def kernels() -> Report:

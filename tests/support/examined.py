@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pageinspect.doctor.finding import Examined, Finding
+from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
 
 
@@ -29,10 +29,10 @@ def refuse(number: int) -> object:
     return refusing
 
 
-def examined(**missing: str) -> tuple[Examined, ...]:
+def examined(**missing: str) -> tuple[CheckedItem, ...]:
     """Every item as found, but for those named with what fixes them."""
     return tuple(
-        Examined(
+        CheckedItem(
             item, Finding(item.name not in missing, "what was found", missing.get(item.name, ""))
         )
         for item in ITEMS

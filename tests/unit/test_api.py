@@ -102,7 +102,9 @@ def test_the_api_page_has_the_columns_as_they_are() -> None:
 
 def test_the_api_page_has_the_commands_of_drgns_prompt() -> None:
     (sentence,) = re.findall(r"`%pageinspect` has the commands (.*?) with", PAGE, re.DOTALL)
-    assert set(re.findall(r"`(\w+)`", sentence)) == set(COMMANDS) - set(drgn_plugin.NOT_HERE)
+    assert set(re.findall(r"`(\w+)`", sentence)) == set(COMMANDS) - set(
+        drgn_plugin.EXCLUDED_COMMANDS
+    )
     assert "PAGEINSPECT_DRGN_PLUGIN=0" in PAGE
 
 

@@ -184,7 +184,7 @@ def dump(kernel: BuiltKernel, core: Path) -> None:
         *("--", "sh", "-c", f"{BUSY}{QUIET}exit 3"),
     )
     assert done.returncode == 3, done.stderr
-    assert "putting the core together" in done.stderr
+    assert "assembling the core" in done.stderr
 
 
 @pytest.fixture(scope="module")

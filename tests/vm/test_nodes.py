@@ -46,7 +46,9 @@ HOLD = "/opt/pageinspect/src/tests/vm/programs/hold_on_node.py"
     ],
 )
 def guest(request: pytest.FixtureRequest, ready: Callable[[str], BuiltKernel]) -> Iterator[Guest]:
-    with Guest(ready(request.param), memory="3G", nodes=2, room=PLUGGED, append=APPEND) as running:
+    with Guest(
+        ready(request.param), memory="3G", nodes=2, hotplug_memory=PLUGGED, append=APPEND
+    ) as running:
         running.run(["sh", "-c", PREPARE])
         before = set(states(running))
         running.plug("extra", PLUGGED)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* bcc rounds the size of some maps; only constants come here. */
+/* bcc rounds the size of some maps; the argument is always a constant. */
 #ifndef _LINUX_LOG2_H
 #define _LINUX_LOG2_H
 

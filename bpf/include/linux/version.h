@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The programs here ask for no version. bcc asks for one, to refuse what came after it: this is the
- * oldest that has all they use.
+ * The programs here do not depend on the version, but bcc does: it rejects features that are newer.
+ * This is the oldest version with all features that they use.
  */
 #ifndef _LINUX_VERSION_H
 #define _LINUX_VERSION_H

@@ -1,17 +1,17 @@
-"""Where memory contradicts itself, and whether the totals agree with the kernel's counters.
+"""Find contradictions in memory, and compare totals with the kernel's counters.
 
-Every struct page is held against the rules of docs/check.md, and every total that the kernel counts
-too against its counter: verified, explained (off in a way and by no more than a rule allows), or
-differs. On a running kernel, what looks broken is read again: only what is broken twice is a
-violation. With --pfn no total is compared: the counters cover all pages. The status is 4 when
-there is a violation or a total that differs.
+Every struct page is checked against the rules of docs/check.md, and every total that the kernel
+counts too is compared with its counter: verified, explained (the difference is within a documented
+tolerance), or differs. On a running kernel, a page that looks wrong is read again; only if it is
+wrong twice it is a violation. With --pfn totals are not compared, because the counters cover all
+pages. The status is 4 when there is a violation or a total that differs.
 """
 
 import argparse
 from functools import partial
 
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_pfn_argument, folded
+from ..walking import add_jobs_argument, add_pfn_argument, fold_pieces
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
     from ...inspector.inspector import inspect
 
     target = open_target(args)
-    report = check(target, partial(inspect, target), args.pfn, fold=partial(folded, args))
+    report = check(target, partial(inspect, target), args.pfn, fold=partial(fold_pieces, args))
     write_report(args, report)
     return report.status

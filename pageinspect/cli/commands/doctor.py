@@ -2,7 +2,7 @@
 
 Everything is tried, not guessed: a page of /proc/kcore is read, BPF programs are loaded and closed,
 bcc is loaded, a guest is started under KVM (once for each boot of the machine). Nothing is attached
-to this kernel and nothing of it is changed. Ends with status 1 when walking or tracing this kernel
+to this kernel, and nothing in it is changed. Ends with status 1 when walking or tracing this kernel
 cannot work.
 """
 

@@ -1,9 +1,9 @@
-"""Write what /proc/kpageflags and /proc/kpagecount would say, from a core or this kernel.
+"""Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel.
 
 The files have the bytes, and the length, that the kernel itself would give: an unsigned 64-bit
-number for each pfn from 0 on. That is the form that the kernel's page-types -F FILE takes.
-What is 0 where there is no page takes no room on disk.
-Struct pages that cannot be read have KPF_NOPAGE and count 0; they are counted on stderr.
+number for each pfn from 0 on. That is the form that the kernel's page-types -F FILE takes. Zeros
+for pfns without a page are holes in the file. Struct pages that cannot be read have KPF_NOPAGE and
+count 0; they are counted on stderr.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from ...host.terminal import write_line
 from ...units import counted
 from ..options import add_mode_argument, add_target_arguments, open_target, read_errors
 from ..output import check_output, is_same_output, open_output
-from ..walking import add_jobs_argument, folded
+from ..walking import add_jobs_argument, fold_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ _KSM = {"exact": "merged ones", "any-anon": "all anonymous ones"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add_target_arguments(parser)
-    group = parser.add_argument_group("files (one at least; written whole or not at all)")
+    group = parser.add_argument_group("files (at least one; written completely or not at all)")
     group.add_argument(
         "--kpageflags", type=Path, metavar="FILE", help="write FILE as /proc/kpageflags has it"
     )
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     for path in named:
         check_output(path, args.mode)
     if len(named) == 2 and is_same_output(*named):
-        raise UsageError("both files have one name", "give each of them a name of its own")
+        raise UsageError("both files have the same name", "give two different names")
     opened = inspect(open_target(args))
     with contextlib.ExitStack() as stack:
         flags, counts = (
@@ -81,7 +81,7 @@ def _write(
     from ...host.progress import paced
     from ...kernel.kpageflags_rules import build_rules, check_length, find_online
     from ...model.ranges import count, intersect
-    from ..sparse import check_room, end_sparse, write_sparse
+    from ..sparse_files import check_room, end_sparse, write_sparse
 
     prog, memory_map = opened.target.prog, opened.memory_map
     rules = build_rules(prog, opened.layout)
@@ -103,7 +103,7 @@ def _write(
     files = [stream for stream in (flags, counts) if stream is not None]
     filled = [end if stream is flags and rules.hole else count(wanted) for stream in files]
     check_room(files, [8 * entries for entries in filled])
-    parts = itertools.chain.from_iterable(folded(args, opened, wanted, work))
+    parts = itertools.chain.from_iterable(fold_pieces(args, opened, wanted, work))
     for piece in paced(read_errors(kpageflags.pieces(rules, end, parts))):
         if flags is not None:
             write_sparse(flags, piece.flags.tobytes())

@@ -1,14 +1,14 @@
 """Runs of pages of one use, type and order, by pfn range.
 
-A run is consecutive pfns whose folios or free blocks have the same use, type and order. A range
-that cuts a folio shows the pfns inside it, typed by their head outside.
+A run is consecutive pfns whose folios or free blocks have the same use, type and order. Of a folio
+that the range cuts, only the pfns inside the range are shown, with the type of its head.
 """
 
 import argparse
 from functools import partial
 
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_walking_arguments, folded, status
+from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,14 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--freeing",
         action="store_true",
-        help="only pages that are typed while being freed: without references, of a type whose "
-        "pages have some",
+        help="only pages that are being freed with their type set: without references, of a type "
+        "whose pages normally have some",
     )
     parser.add_argument(
         "--each",
         action="store_true",
-        help="every page on a line of its own, with its word, reference count and flags, however "
-        "long that line gets; one process walks",
+        help="one line per page, of any length, with its page_type word, reference count and "
+        "flags; uses one process",
     )
 
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from ...report.listing import PagesListing, RunsListing
 
     if args.each:
-        # Rows a page are read and written by one process.
+        # Listing single pages uses one process.
         args.jobs = 1
     report = list_pages(
         inspect(open_target(args)),
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         args.type,
         args.use,
         freeing=args.freeing,
-        fold=partial(folded, args),
+        fold=partial(fold_pieces, args),
     )
     write_report(args, report)
     return status(report.coverage)

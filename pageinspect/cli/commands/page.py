@@ -1,8 +1,8 @@
-"""Everything about single pages, as dump_page() and more.
+"""Everything about single pages: what dump_page() prints, and more.
 
 ADDR is a pfn, or an address after phys: (physical), virt: (kernel virtual: direct map, image,
-vmalloc) or page: (a struct page); decimal or 0x, an address also with K, M, G or T: phys:16M.
---dump-text asks no kernel: it decodes the reports of dump_page() in a log.
+vmalloc) or page: (a struct page). Numbers are decimal or begin with 0x; an address may end in K, M,
+G or T: phys:16M. --dump-text reads no kernel: it decodes the reports of dump_page() in a log.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explain",
         action="store_true",
-        help="add what stands in memory and the rule by which it is read, with its kernel commit",
+        help="add the words in memory and the rule that decodes each, with its kernel commit",
     )
     parser.add_argument(
         "--dump-text",
@@ -61,7 +61,7 @@ def _decode_text(args: argparse.Namespace) -> int:
     from ...report.page import DumpTextReport
 
     if names_target(args):
-        raise UsageError("--dump-text asks no kernel", "leave -c, -s and their like away")
+        raise UsageError("--dump-text reads no kernel", "omit -c, -s and the other target options")
     write_report(args, DumpTextReport(_decode(args.dump_text), args.explain))
     return Exit.COMPLETE
 

@@ -2,9 +2,9 @@
 
 Every pfn that has a struct page in use counts once: with the type of its folio's head, or of the
 free block it lies in. Untyped pages are split by their own page_type word: mapped (a mapcount),
-reset (-1), movable_ops (known by their mapping, before types told), odd (anything else). --by use
-gives each page exactly one use, so the rows add up; two --by make a cross table. Of a whole
-machine, the totals that the kernel counts too are followed by what it says of them.
+reset (-1), movable_ops (recognised by their mapping, where no type marks them), odd (anything
+else). --by use gives each page exactly one use, so the rows add up; two --by make a cross table. A
+summary of all memory also compares the totals that the kernel counts with its counters.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from functools import partial
 
 from ..arguments import names_of
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_walking_arguments, folded, status
+from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
 
 _KEYS = ("type", "use", "zone", "node", "order")
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         args.pfn,
         args.type,
         args.use,
-        fold=partial(folded, args),
+        fold=partial(fold_pieces, args),
     )
     write_report(args, report)
     return status(report.coverage)

@@ -1,9 +1,9 @@
-"""Count the pages that are freed with a page type still set, while they are freed.
+"""Count pages that are freed with a page type still set, as they are freed.
 
 Counts this kernel's frees of pages by the page type that is set when they reach the buddy
-allocator, until COMMAND ends, SECONDS are over or Ctrl-C; each of them ends it with the report.
-COMMAND's stdout is sent to stderr, and its exit status is in the report. A COMMAND that outlives
-the run is ended.
+allocator, until COMMAND ends, SECONDS are over or Ctrl-C; each of these ends the trace with a
+report. COMMAND's stdout is sent to stderr, and its exit status is in the report. A COMMAND that
+outlives the trace is ended.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from ..arguments import seconds
 from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
-from ..trace_output import Output, Watch, is_redrawn, open_stream, to_reader
+from ..trace_output import Output, Watch, is_redrawn, open_stream, until_reader_leaves
 
 if TYPE_CHECKING:
     from ...model.layout import PageLayout
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
-    add_watch(parser.add_argument_group("frees that must not be"))
+    add_watch(parser.add_argument_group("disallowed frees"))
     add_output_arguments(parser, except_with="-i, --events")
     refuse_targets(parser)
     parser.add_argument(
@@ -59,26 +59,26 @@ def check_command(command: list[str]) -> None:
     if command and shutil.which(command[0]) is None:
         raise PageInspectError(
             f"{command[0]}: command not found, or not executable",
-            "check its name; a shell's own words need one: -- sh -c '…'",
+            "check its name; shell syntax needs a shell: -- sh -c '…'",
         )
 
 
 def check_together(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if args.events and args.interval is not None:
-        raise UsageError("--events and -i are two ways to follow a run", "choose one of them")
+        raise UsageError("--events and -i cannot be combined", "choose one of them")
     if args.folded and (args.events or args.interval is not None or args.format != "table"):
         raise UsageError(
-            "--folded is a form of its own, written at the end", "leave --format, --events, -i away"
+            "--folded is a format of its own, written at the end", "omit --format, --events and -i"
         )
     if args.folded and args.by:
-        raise UsageError("--folded has stacks, and no --by", "leave --by away, or take --stacks")
+        raise UsageError("--folded and --by cannot be combined", "omit --by, or use --stacks")
     if args.exec == []:
         raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
     if args.exec and not args.disallow:
-        raise UsageError("--exec has nothing to wait for", "say which frees: --disallow T,…")
+        raise UsageError("--exec needs --disallow", "name the frees to wait for: --disallow T,…")
     if args.top is not None and not (args.by or args.stacks or args.folded):
-        raise UsageError("--top has nothing to choose from", "add --by or --stacks")
+        raise UsageError("--top needs groups to choose from", "add --by or --stacks")
 
 
 def check_types(names: tuple[str, ...] | None, layout: "PageLayout", *others: str) -> None:
@@ -96,7 +96,7 @@ def check_types(names: tuple[str, ...] | None, layout: "PageLayout", *others: st
 def trace_options(
     args: argparse.Namespace, layout: "PageLayout", filters: "Filters"
 ) -> "TraceOptions":
-    """Return what the run is to keep. Raises UsageError for types that this kernel lacks."""
+    """Return the options of the trace. Raises UsageError for types that this kernel lacks."""
     from ...trace import kinds
     from ...trace.options import TraceOptions
 
@@ -172,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
     from ...trace.stacks import Stacks
     from ...trace.symbolizer import Symbolizer
 
-    # What VMCOREINFO alone tells is too little to trace with.
+    # VMCOREINFO alone is not enough for tracing.
     target = open_target(options=SymbolOptions(only="btf"))
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
@@ -205,12 +205,12 @@ def run(args: argparse.Namespace) -> int:
             program, args.duration, args.interval, args.command, partial(_announce, args), on_events
         )
         lost = 0
-        with to_reader(stream), contextlib.closing(session.readings()) as readings:
+        with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:
                 report = TraceReport.of(subject, reading)
                 lost += report.lost.total
                 if report.disallowed.frees:
-                    # An event that was lost told nobody.
+                    # Their events may have been lost.
                     watch.fire()
                 output.report(report)
         watch.finish()

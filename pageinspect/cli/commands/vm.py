@@ -1,4 +1,4 @@
-"""QEMU guests with real kernels to try all this on.
+"""QEMU guests with real kernels, to try pageinspect on.
 
 The kernels come from Debian's archive by the recipes in vm-images/; what is built stays in the
 cache folder ($PAGEINSPECT_CACHE, else pageinspect/ in the XDG cache home).

@@ -1,6 +1,7 @@
 """Build kernels and the guest root from Debian's archive.
 
-Without KERNEL: all of the catalogue. What is built already stays as it is, unless --refresh.
+Without KERNEL: the whole catalogue. A kernel that is already built stays as it is, unless
+--refresh.
 """
 
 import argparse
@@ -12,9 +13,9 @@ from ...host.terminal import say
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("names", metavar="KERNEL", nargs="*", help="kernels of `vm list`")
-    parser.add_argument("--suite", help="another kernel: the Debian suite it is in")
-    parser.add_argument("--series", metavar="X.Y", help='and its series, or "newest"')
-    parser.add_argument("--debuginfo", action="store_true", help="vmlinux with DWARF too")
+    parser.add_argument("--suite", help="another kernel, from this Debian suite")
+    parser.add_argument("--series", metavar="X.Y", help='its series, or "newest"')
+    parser.add_argument("--debuginfo", action="store_true", help="also fetch vmlinux with DWARF")
     parser.add_argument(
         "--refresh", action="store_true", help="take the newest version the archive has now"
     )

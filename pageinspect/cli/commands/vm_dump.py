@@ -1,11 +1,11 @@
 """Run a command in a guest, then write the guest's memory to a core.
 
-The core is ELF, of the paused guest; with --kdump it is a real kdump: the guest panics, and its
-capture kernel writes the core with makedumpfile. What the kernel itself said right before the
-panic (meminfo, zoneinfo, buddyinfo, vmstat, slabinfo, kpageflags, kpagecount, and kpageflags
-again) is then in the folder FILE.kernel. A guest that hangs while it dumps itself is booted once
-more, and the command run again. The core is written whatever the command's status is, and that
-status is the exit status.
+The guest is paused and the core is ELF. With --kdump it is a real kdump: the guest panics, and its
+capture kernel writes the core with makedumpfile. The kernel's own files of /proc from right before
+the panic (meminfo, zoneinfo, buddyinfo, vmstat, slabinfo, kpageflags, kpagecount, and kpageflags
+again) are then in the folder FILE.kernel. If the guest hangs while dumping, it is booted once more
+and the command runs again. The core is written even if the command fails; the exit status is that
+of the command.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output)
     if args.kdump is None:
         if args.dump_level is not None:
-            raise UsageError("--dump-level is of a kdump", "add --kdump, or leave it away")
+            raise UsageError("--dump-level needs --kdump", "add --kdump, or omit --dump-level")
         with in_guest(args) as guest:
             status = _command(guest, args)
             guest.dump(args.output, mode=args.mode)
@@ -67,7 +67,7 @@ def _kdump(args: argparse.Namespace) -> int:
     from ...vm.errors import GuestSilentError
 
     if args.memory < _LEAST_MEMORY:
-        raise UsageError("a guest of less than 512M has no room to dump itself", "--memory 512M")
+        raise UsageError("a guest needs 512M of memory or more for a kdump", "--memory 512M")
     try:
         return _crash(args)
     except GuestSilentError as error:
@@ -94,7 +94,7 @@ def _crash(args: argparse.Namespace) -> int:
             mode=args.mode,
             progress=say,
         )
-    say(f"what the kernel said right before is in {folder}")
+    say(f"the files of /proc from before the panic are in {folder}")
     return status
 
 
@@ -103,7 +103,7 @@ def _command(guest: "Guest", args: argparse.Namespace) -> int:
 
     status = run_command(guest, args.command, args.timeout, say) if args.command else 0
     if status != 0:
-        say(f"the command ended with status {status}; dumping all the same")
+        say(f"the command ended with status {status}; dumping anyway")
     return status
 
 

@@ -97,7 +97,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("pageinspect.vm.tools._SEARCH", (str(tmp_path),))
-    monkeypatch.setattr("pageinspect.cli.isolation.apart", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     monkeypatch.setattr("pageinspect.target.open._open_live", refuse)
     (tmp_path / "loop").symlink_to("loop")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from trace_reports import EVENTS, STACKS, ZSWAP, broken_down, watch
 
-from pageinspect.cli.trace_output import Output, Watch, is_redrawn, to_reader
+from pageinspect.cli.trace_output import Output, Watch, is_redrawn, until_reader_leaves
 from pageinspect.report.event import EventLines
 from pageinspect.trace.records import Event, Lost
 
@@ -178,7 +178,7 @@ def test_no_program_runs_for_what_is_allowed(
 def test_a_closed_pipe_ends_the_report_without_an_error() -> None:
     read, write = os.pipe()
     os.close(read)
-    with os.fdopen(write, "w") as stream, to_reader(stream):
+    with os.fdopen(write, "w") as stream, until_reader_leaves(stream):
         stream.write("report")
         stream.flush()
 

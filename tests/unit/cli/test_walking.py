@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pageinspect.cli.walking import folded
+from pageinspect.cli.walking import fold_pieces
 from pageinspect.inspector.fold import SECTIONS_READ
 from pageinspect.model import ranges
 from pageinspect.model.arch import SECTION_PFNS
@@ -35,7 +35,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, pause: float, stdout: bool) -> 
         def work(*_: object) -> None:
             time.sleep(pause)
 
-        for number, _ in enumerate(folded(args, inspector, WANTED, work, streamed=True)):
+        for number, _ in enumerate(fold_pieces(args, inspector, WANTED, work, streamed=True)):
             sys.stdout.write(f"row {number}\n")
             sys.stdout.flush()
         got = "" if stdout else sys.stdout.getvalue()  # type: ignore[attr-defined]
@@ -82,6 +82,8 @@ def test_a_slow_target_is_walked_in_small_pieces() -> None:
     inspector: Any = SimpleNamespace(mapped=None, target=target)
     memory = [(0, 32 * SECTION_PFNS)]
     args = Namespace(jobs=1, output=None)
-    pieces = list(folded(args, inspector, memory, lambda _inspector, piece: ranges.count(piece)))
+    pieces = list(
+        fold_pieces(args, inspector, memory, lambda _inspector, piece: ranges.count(piece))
+    )
     assert sum(pieces) == ranges.count(memory)
     assert len(pieces) == 8

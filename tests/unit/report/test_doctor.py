@@ -6,12 +6,12 @@ import json
 import pytest
 from examined import examined
 
-from pageinspect.doctor.finding import Examined, works
+from pageinspect.doctor.finding import CheckedItem, works
 from pageinspect.render import render
 from pageinspect.report.doctor import DoctorReport
 
 
-def text(of: tuple[Examined, ...], form: str = "table") -> str:
+def text(of: tuple[CheckedItem, ...], form: str = "table") -> str:
     stream = io.StringIO()
     render(DoctorReport("7.3.4-test", of), form, stream)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""What is given to bpf(), against the kernel's own header, and what a refusal is taken for."""
+"""What is given to bpf(), against the kernel's own header, and how an error of it is reported."""
 
 import ctypes
 import errno
@@ -10,8 +10,8 @@ import pytest
 from pageinspect.doctor import syscalls
 from pageinspect.errors import PageInspectError
 from pageinspect.trace import bpf_calls as module
-from pageinspect.trace.bpf_calls import VerifierError, telling_line
-from pageinspect.trace.compile import kernel_may_refuse
+from pageinspect.trace.bpf_calls import VerifierError, rejection_line
+from pageinspect.trace.compile import kernel_errors
 from pageinspect.trace.kinds import KINDS
 from pageinspect.trace.records import ORDERS
 
@@ -52,7 +52,7 @@ processed 1 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
     ],
 )
 def test_the_line_that_tells_is_the_last_that_counts_nothing(log: str, line: str) -> None:
-    assert telling_line(log) == line
+    assert rejection_line(log) == line
 
 
 def kernel(number: int, log: str) -> Callable[..., int]:
@@ -72,7 +72,7 @@ def test_a_refusal_of_the_verifier_is_reported_as_one(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(module, "_bpf", kernel(number, LOG))
-    with pytest.raises(PageInspectError) as caught, kernel_may_refuse("the BPF program"):
+    with pytest.raises(PageInspectError) as caught, kernel_errors("the BPF program"):
         module.load(module.TRACING, syscalls.NOTHING)
     assert caught.value.message == "the kernel's verifier refuses the BPF program: R2 !read_ok"
     assert "defect" in caught.value.hint

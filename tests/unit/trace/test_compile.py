@@ -9,7 +9,7 @@ import pytest
 
 from pageinspect.errors import PageInspectError
 from pageinspect.host import capabilities
-from pageinspect.trace.compile import compile_program, refusal
+from pageinspect.trace.compile import compile_program, kernel_error
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,7 +34,7 @@ def test_a_kernel_that_refuses_says_what_to_do(
         file = tmp_path / "sys/kernel/security/lockdown"
         file.parent.mkdir(parents=True)
         file.write_text(lockdown, encoding="ascii")
-    error = refusal(number, "the BPF program", tmp_path)
+    error = kernel_error(number, "the BPF program", tmp_path)
     assert error.message.startswith("the kernel refuses the BPF program: ")
     assert hint in error.hint
 

@@ -112,7 +112,7 @@ def test_events_up_to_the_detachment_are_reported(program: FakeProgram) -> None:
 def test_the_watcher_is_called_each_second_without_events(
     program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
     program.events_fd, ring = os.pipe()
     asked: list[int] = []
     run(program, 0.2, on_events=lambda events: asked.append(len(events)))

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from pageinspect.trace import symbolizer as symbolizer_module
-from pageinspect.trace.stacks import LOST, Stacks, caller, without_machinery
+from pageinspect.trace.stacks import LOST, Stacks, caller, without_tracing_frames
 from pageinspect.trace.symbolizer import Symbolizer
 
 BALLOON = (
@@ -33,17 +33,17 @@ BALLOON = (
     ],
 )
 def test_the_tracing_machinery_is_left_out(machinery: tuple[str, ...]) -> None:
-    assert without_machinery((*machinery, *BALLOON)) == BALLOON
+    assert without_tracing_frames((*machinery, *BALLOON)) == BALLOON
 
 
 def test_bpf_further_out_is_who_freed() -> None:
     outer = ("kfree",) * 9 + ("bpf_prog_0123456789abcde0_other [bpf]",)
-    assert without_machinery(("bpf_trace_run2", *outer)) == outer
+    assert without_tracing_frames(("bpf_trace_run2", *outer)) == outer
 
 
 def test_the_kernel_loading_a_program_is_who_freed() -> None:
     loading = ("free_frozen_pages", "vfree", "bpf_prog_realloc", "bpf_prog_load", "__sys_bpf")
-    assert without_machinery(("bpf_trace_run2", *loading)) == loading
+    assert without_tracing_frames(("bpf_trace_run2", *loading)) == loading
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pageinspect.vm.errors import GuestSilentError, GuestTimeoutError
 
 @pytest.fixture
 def disks(tmp_path: Path) -> Iterator[crash_dump.Disks]:
-    files = [os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in ("dump", "answers")]
+    files = [os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in ("dump", "snapshot")]
     yield crash_dump.Disks(*files)
     for file in files:
         os.close(file)
@@ -50,7 +50,7 @@ def test_a_guest_that_writes_nothing_hangs(guest: Any, disks: crash_dump.Disks) 
     assert str(guest.log) in raised.value.hint
 
 
-@pytest.mark.parametrize("place", ["console", "dump", "answers"])
+@pytest.mark.parametrize("place", ["console", "dump", "snapshot"])
 def test_any_sign_of_life_is_waited_for(guest: Any, disks: crash_dump.Disks, place: str) -> None:
     def write() -> None:
         if place == "console":

@@ -7,8 +7,8 @@ import pytest
 from pageinspect.errors import UsageError
 from pageinspect.vm import initrd, source
 from pageinspect.vm.catalogue import InitrdRecipe
+from pageinspect.vm.custom_kernel import find_modules
 from pageinspect.vm.errors import BuildError
-from pageinspect.vm.own_kernel import find_modules
 
 _DEP = """\
 kernel/drivers/block/virtio_blk.ko.xz: kernel/drivers/virtio/virtio_ring.ko kernel/virtio.ko

@@ -42,6 +42,6 @@ def test_what_the_guest_left_becomes_files_of_its_length(tmp_path: Path) -> None
 )
 def test_a_disk_that_the_guest_did_not_write_as_it_should(tmp_path: Path, content: bytes) -> None:
     disk = disk_of(tmp_path, content.ljust(8192))
-    with pytest.raises(proc_snapshot.NoAnswersError):
+    with pytest.raises(proc_snapshot.NoSnapshotError):
         proc_snapshot.read_index(disk)
     os.close(disk)

@@ -38,7 +38,7 @@ def test_memory_is_in_bytes_and_not_reserved() -> None:
 
 
 def test_nodes_share_the_memory_and_there_is_room_for_more() -> None:
-    argv = command_line(replace(PLAIN_GUEST, nodes=2, room=1 << 30))
+    argv = command_line(replace(PLAIN_GUEST, nodes=2, hotplug_memory=1 << 30))
     assert value_of(argv, "-m") == "2147483648B,slots=4,maxmem=3221225472B"
     assert value_of(argv, "-machine") == "q35"
     nodes = [argv[i + 1] for i, option in enumerate(argv) if option == "-numa"]

@@ -1,2 +1,2 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Empty: bcc includes it for programs that look at packets. */
+/* Empty: bcc includes it for programs that read packets. */

@@ -35,13 +35,13 @@ def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--events", "-i", "1"], "two ways to follow"),
-        (["--folded", "--format", "json"], "a form of its own"),
-        (["--folded", "--events"], "a form of its own"),
-        (["--folded", "--by", "comm"], "has stacks, and no --by"),
-        (["--exec", "true"], "nothing to wait for"),
+        (["--events", "-i", "1"], "cannot be combined"),
+        (["--folded", "--format", "json"], "a format of its own"),
+        (["--folded", "--events"], "a format of its own"),
+        (["--folded", "--by", "comm"], "--folded and --by cannot be combined"),
+        (["--exec", "true"], "--exec needs --disallow"),
         (["--disallow", "table", "--exec"], "names no program"),
-        (["--top", "3"], "nothing to choose from"),
+        (["--top", "3"], "needs groups to choose from"),
         (["--top", "0", "--stacks"], "not a positive number"),
         (["--order", str(MAX_ORDER + 1)], "not an order (0 to 10)"),
         (["--order", "1,x"], "'x' is not an order (0 to 10)"),
@@ -122,7 +122,7 @@ def test_known_types_pass() -> None:
     check_types(None, MODERN)
     check_types(("zsmalloc", "table"), MODERN)
     check_types(("untyped", "page_pool"), MODERN, "untyped", "page_pool")
-    with pytest.raises(UsageError, match="no page_pool that could be told"):
+    with pytest.raises(UsageError, match="page_pool pages cannot be recognised"):
         check_types(("page_pool",), replace(MODERN, page_pool=None), "page_pool")
 
 

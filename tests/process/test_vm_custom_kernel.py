@@ -10,7 +10,7 @@ import pytest
 from two_users import OTHER, takes_root
 
 from pageinspect.errors import PageInspectError
-from pageinspect.vm import own_kernel, tools
+from pageinspect.vm import custom_kernel, tools
 
 SECRET = b"root's secret"
 
@@ -25,7 +25,7 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         found.update({str(p.relative_to(tree)): p.read_bytes() for p in tree.rglob("*.ko")})
 
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(own_kernel, "pack_disk", pack)
+    monkeypatch.setattr(custom_kernel, "pack_disk", pack)
     monkeypatch.setattr(tools, "require", lambda _programs: None)
     return found
 
@@ -41,7 +41,7 @@ def _kernel(place: Path) -> None:
 
 
 def take(place: Path) -> None:
-    own_kernel.own_kernel(place / "bzImage", place)
+    custom_kernel.custom_kernel(place / "bzImage", place)
 
 
 def test_a_link_within_the_modules_is_kept_and_build_left_out(

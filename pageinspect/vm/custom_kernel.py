@@ -1,7 +1,7 @@
-"""A kernel of your own: a bzImage and, if it has any, its modules.
+"""Packs a developer's own kernel: a bzImage and, optionally, its modules.
 
-The modules are copied before any program reads them: files are opened below the folder that was
-checked, links are not followed. Root takes only what no other user can change.
+The modules are copied before any program reads them: files are opened relative to the folder that
+was checked, and links are not followed. Root accepts only files that no other user can change.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ _KEPT = 3
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
 
-def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent) -> BuiltKernel:
-    """Return a BuiltKernel for your own files; modules are packed again when they changed.
+def custom_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent) -> BuiltKernel:
+    """Return a BuiltKernel for these files; modules are packed again when they changed.
 
-    `modules` is a folder lib/modules/RELEASE or one that contains lib/modules/RELEASE, as
-    INSTALL_MOD_PATH does. Raises UsageError when a path is not what it should be.
+    `modules` is lib/modules/RELEASE, or a folder that contains it, such as INSTALL_MOD_PATH. Raises
+    UsageError for paths without a kernel or modules.
     """
     if not vmlinuz.is_file():
         raise UsageError(f"{vmlinuz} is not a kernel", "give the bzImage, arch/x86/boot/bzImage")
@@ -63,7 +63,7 @@ def own_kernel(vmlinuz: Path, modules: Path | None, progress: Progress = silent)
 
 
 def find_modules(modules: Path) -> Path:
-    """Return the folder lib/modules/RELEASE that a path is or has, without links in its path.
+    """Return the folder lib/modules/RELEASE at or below a path, with links resolved.
 
     Raises UsageError, and UntrustedError for the link of another user.
     """
@@ -74,7 +74,7 @@ def find_modules(modules: Path) -> Path:
     if not found:
         raise UsageError(
             f"{modules} has no modules",
-            "give what INSTALL_MOD_PATH was for `make modules_install`, or its lib/modules/RELEASE",
+            "name the INSTALL_MOD_PATH of `make modules_install`, or its lib/modules/RELEASE",
         )
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
@@ -88,12 +88,12 @@ def _is_release(path: Path) -> bool:
 
 
 class _Entry(NamedTuple):
-    """What a folder of modules has: a file, a folder or a link."""
+    """A file, folder or link in a folder of modules."""
 
     path: str
     """Below the folder of modules."""
     parent: int
-    """Descriptor of the folder that it is in, until the next entry is taken."""
+    """Descriptor of the folder that contains it; valid until the next entry."""
     name: str
     found: os.stat_result
 
@@ -137,7 +137,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
-    """Raise UntrustedError for what another user could have made, if this one is root."""
+    """As root, raise UntrustedError for a file that another user could have made."""
     # The mode of a link is 0777, but a link cannot be written.
     is_link = stat.S_ISLNK(found.st_mode)
     loose = not files.is_ours(found) if is_link else files.writable_by_others(found)
@@ -164,7 +164,7 @@ def _copy(folder: Path, target: Path) -> None:
             source = os.open(entry.name, flags, dir_fd=entry.parent)
             with os.fdopen(source, "rb") as read, copy.open("wb") as write:
                 shutil.copyfileobj(read, write, 1 << 20)
-    # The copy is this user's own: where its links lead does not change any more.
+    # Only this user can change the copy, so where its links lead can be checked now.
     inside = os.path.realpath(target)
     for path in links:
         if not Path(os.path.realpath(target / path)).is_relative_to(inside):
@@ -175,7 +175,7 @@ def _copy(folder: Path, target: Path) -> None:
 
 
 def _state(folder: Path) -> str:
-    """Describe all that a folder has by name, size and time: enough to notice a new build."""
+    """Return the names, sizes and times of all files in a folder, to detect a new build."""
     return json.dumps(
         [
             (entry.path, entry.found.st_size, entry.found.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Why the kernel refused something, and what fixes that."""
+"""Turns the OSError of a probe into a finding."""
 
 import errno
 from pathlib import Path
@@ -8,10 +8,11 @@ from ..trace.bpf_calls import VerifierError
 from .finding import Finding
 
 
-def failed(error: OSError, root: Path, otherwise: str, *needs: tuple[str, ...]) -> Finding:
-    """Return the finding for what was refused.
+def error_finding(error: OSError, root: Path, otherwise: str, *needs: tuple[str, ...]) -> Finding:
+    """Return the finding for an operation that failed with `error`.
 
-    `needs` are capabilities that it takes, `otherwise` fixes what no rule forbids.
+    `needs` are the capabilities that it needs; `otherwise` is the fix for an error that is neither
+    lockdown nor a missing capability.
     """
     fix = otherwise
     if capabilities.lockdown(root) == "confidentiality":

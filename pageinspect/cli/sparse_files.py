@@ -1,4 +1,4 @@
-"""Files with long runs of zeros: in regular files these become holes."""
+"""Writes sparse files: long runs of zeros become holes in regular files."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ def _is_regular(stream: IO[bytes]) -> bool:
 
 
 def check_room(streams: Sequence[IO[bytes]], needed: Sequence[int]) -> None:
-    """Raise PageInspectError when the disks have less room than the streams need."""
+    """Raise PageInspectError when a file system has less free space than the streams need."""
     wanted: dict[int, int] = {}
     for stream, n in zip(streams, needed, strict=True):
         if not _is_regular(stream):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pageinspect.cli.sparse import check_room, end_sparse, write_sparse
+from pageinspect.cli.sparse_files import check_room, end_sparse, write_sparse
 from pageinspect.errors import PageInspectError
 from pageinspect.kernel.kpageflags_rules import check_length
 from pageinspect.model.arch import SECTION_PFNS

@@ -1,4 +1,4 @@
-"""What is timed: our walk and commands, and the least that has to be done instead."""
+"""Workloads that are timed: our walk and commands, and the least work to compare them with."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from timing import Timing, process
 
 from pageinspect.analysis.totals import Tally, TypeTally, UseTally
 from pageinspect.classify.details import Detail
-from pageinspect.cli.walking import folded
+from pageinspect.cli.walking import fold_pieces
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.model import ranges
 from pageinspect.model.ranges import Range
@@ -27,16 +27,16 @@ for start, end in zip(places[::2], places[1::2]):
     for address in range(start, end, 1 << 21):
         prog.read(address, min(1 << 21, end - address))
 """
-"""What a process does that only reads the vmemmap: argv is the core, and where that is."""
+"""Program that only reads the vmemmap: argv is the core, and the address ranges."""
 
 
 def pageinspect(*arguments: object) -> Callable[[], Timing]:
-    """Return what times a command of ours."""
+    """Return a function that times a command of pageinspect."""
     return lambda: process(sys.executable, "-m", "pageinspect", *arguments)
 
 
 def python(*arguments: object) -> Callable[[], Timing]:
-    """Return what times another Python program."""
+    """Return a function that times another Python program."""
     return lambda: process(sys.executable, *arguments)
 
 
@@ -55,7 +55,7 @@ def walk(
         ), tally
 
     total, tally = Counts(), tally_of(asked.layout)
-    for part, tallied in folded(argparse.Namespace(jobs=n), asked, spanned, work):
+    for part, tallied in fold_pieces(argparse.Namespace(jobs=n), asked, spanned, work):
         total.add(part)
         tally.merge(tallied)
 
@@ -74,6 +74,6 @@ def read_once(asked: Inspector) -> None:
 
 
 def drgn_loop(asked: Inspector) -> None:
-    """Do what a drgn script does: one object a page, one member read."""
+    """Do what a drgn script does: one object per page, one member read."""
     for page in for_each_page(asked.target.prog):
         page.page_type.value_()

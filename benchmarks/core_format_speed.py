@@ -1,7 +1,7 @@
-"""How fast each form of a core is read, of the files named: one core in many forms.
+"""Measures how fast each format of a core is read: core_format_speed.py FILE...
 
-All are forms of one core; the first is what the others are compared with. Each is opened anew for
-every round, so that nothing that was decompressed is left, and the best round counts.
+The files are one core in several formats; the first is the reference of the ratios. Each is opened
+again for every round, so that no decompressed data is reused. The best round counts.
 """
 
 import sys
@@ -18,7 +18,7 @@ ROUNDS = 7
 
 
 def measure(core: Path) -> tuple[float, float, int]:
-    """Return seconds to open a core and to read all its struct pages, and how many those are."""
+    """Return the seconds to open a core, those to read all its struct pages, and their number."""
     prog = Program()
     prog.set_enabled_debug_info_finders([])
     start = time.perf_counter()
