@@ -47,8 +47,8 @@ def test_the_status_of_the_task_is_passed_on(status: int) -> None:
     ("task", "message"),
     [
         (fault_in_c, "the libraries that read some core crashed (SIGSEGV)"),
-        (partial(end_by, signal.SIGABRT), "crash (SIGABRT)"),
-        (partial(end_by, signal.SIGBUS), "crash (SIGBUS)"),
+        (partial(end_by, signal.SIGABRT), "crashed (SIGABRT)"),
+        (partial(end_by, signal.SIGBUS), "crashed (SIGBUS)"),
         (partial(end_by, signal.SIGKILL), "was killed"),
         (compute_for_ever, "no progress for 1 s of CPU time while reading some core"),
     ],
