@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # sudo make install     pageinspect for all users: PREFIX is its folder, BINDIR has the command,
 #                       SHAREDIR the man page and completion for bash and zsh
 # sudo make uninstall   removes all of it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Measures how fast each format of a core is read: core_format_speed.py FILE...
 
 The files are one core in several formats; the first is the reference of the ratios. Each is opened

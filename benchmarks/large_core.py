@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Make the core of a machine with much memory, half of it filled: large_core.py FILE [SIZE].
 
 A guest of the newest kernel gets SIZE of memory (128G), of which the host gives only what the guest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest, by walking_live.py: times our walk of this kernel and page-types. Prints json.
 
 page-types without options reads all of /proc/kpageflags, where the kernel computes 64 bits per

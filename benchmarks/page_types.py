@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's own page-types tool, built from the distribution's source of a kernel."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Output of benchmarks: a table for people, json for programs."""
 
 import json

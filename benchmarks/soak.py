@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Checks that the tracer leaks nothing: many starts and stops beside one that runs for long.
 
 All in one guest of the newest kernel, while pages are freed. Fails unless the kernel has as many

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Times of calls and of whole processes, and their ratios with targets."""
 
 import resource

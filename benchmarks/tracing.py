@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Measures what counting a page free costs, compared with bpftrace and bcc, in one guest.
 
 Nanoseconds per event are the kernel's own (kernel.bpf_stats_enabled, run_time_ns / run_cnt of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest by tracing.py: prints what a free costs under each tracer, as JSON.
 
 A tracer runs by itself, and pages are freed under it: first with the kernel's own accounting of BPF

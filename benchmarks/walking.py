@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Compares the speed of pageinspect with other tools, as ratios: `make bench`.
 
 Boots a guest of the newest kernel, times the walk in it, dumps it, and times what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cores of large machines: times the command and plain reads, and how the walk grows."""
 
 from concurrent.futures import ProcessPoolExecutor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """In a guest, on its own kernel: compares our walk with the kernel's page-types tool."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Workloads that are timed: our walk and commands, and the least work to compare them with."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Draw docs/struct-page.svg: the words of struct page that pageinspect reads.
 
 python docs/make_struct_page_svg.py

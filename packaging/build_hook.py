@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Adds the man page and the completion scripts to the wheel, made from this source's parsers."""
 
 import subprocess

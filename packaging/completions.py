@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Completion for bash and zsh, from the parsers, written by shtab."""
 
 import argparse

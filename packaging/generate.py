@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Write the man page and the completion scripts below a folder: generate.py FOLDER."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The man page, from the parsers: each command, and once the options that several share."""
 
 import argparse

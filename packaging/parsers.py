@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The parsers of the command line with all commands loaded, for what is generated from them."""
 
 import argparse

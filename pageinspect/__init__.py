@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Decodes the struct pages of a Linux kernel, and traces pages that are freed with a type."""
 
 from .version import __version__

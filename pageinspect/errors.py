@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Errors that are reported to the user, and exit codes of the command line.
 
 PageInspectError          exit 1: something is missing, unreadable or impossible

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Paths of the data folders bpf/ and vm-images/, and of the user's cache folder."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Formats numbers and untrusted text for people."""
 
 _PREFIXES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Of all tests: their options, and PAGEINSPECT_REQUIRE_ALL=1, which makes a skip a failure.
 
 Only what the archive has no longer may still be skipped.

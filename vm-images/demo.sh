@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # What `make demo` runs in a guest: pages of a type, freed while they are traced, then reported.
 set -eu
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The ten largest runs of pages of one use: python3 largest_runs.py CORE [USE]."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Page types by pfn range: python3 types_by_range.py CORE [RANGE…], ranges as for --pfn."""
 
 import sys

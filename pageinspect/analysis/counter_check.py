@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Compares page totals with the kernel's own counters.
 
 A total is verified if it lies between the kernel's counter before the walk and the one after it; in

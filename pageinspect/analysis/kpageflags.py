@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Computes the entries of /proc/kpageflags and /proc/kpagecount that the kernel would return.
 
 This reproduces fs/proc/page.c with its quirks; the use of a page is a different question, see

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Computes the memory use of each process from page tables, as /proc/PID/smaps_rollup counts it.
 
 Page-table entries come in parts. Two passes are made over them: the first counts the mappings of

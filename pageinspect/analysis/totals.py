@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Sums pages by use, with the finer totals that comparisons with the kernel's counters need."""
 
 from abc import ABC, abstractmethod

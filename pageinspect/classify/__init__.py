@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Classifies struct pages: turns their words into columns, one entry per pfn, without I/O."""
 
 from .codes import CODES, UNTYPED, Code, code_name, codes_of, type_names

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The input of the columns: struct pages of consecutive pfns, one row per page or per run."""
 
 from collections.abc import Iterator, Sequence

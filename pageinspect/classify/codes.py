@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The codes of the type column, and their names."""
 
 from functools import cache

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The columns of a PageBatch: one entry per pfn, computed when a column is first read.
 
 Columns are pure functions of the layout, the memory map and the words that were read. Columns

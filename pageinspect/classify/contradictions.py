@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Contradictions: states of struct pages that cannot occur in an intact kernel, as rules.
 
 A page that breaks a rule has the use `conflict`, and `check` lists it with the rule's sentence. A

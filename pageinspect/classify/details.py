@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The details of runs: for each, the columns in which all pages of a run agree."""
 
 from typing import Literal

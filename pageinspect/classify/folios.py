@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds the head of the folio of each page, and the order of each folio."""
 
 import numpy as np

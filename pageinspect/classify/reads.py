@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Declares what rules and columns read of struct page, and refuses other reads.
 
 A Read is some bits of one word of struct page. A rule or a column declares its Reads and the other

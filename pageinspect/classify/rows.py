@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads declared values from struct pages: the page's own, or that of its folio's head."""
 
 from abc import ABC, abstractmethod

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cuts memory into runs of pages with equal columns, which are decoded once per run.
 
 The struct pages of a run agree in every bit that the requested columns declare to read

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The columns that scripts get: those of the wanted pages only.
 
 A batch is decoded with all pages of its memory section, because free blocks and folios may extend

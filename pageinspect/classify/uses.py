@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The uses of pages: an ordered table of rules. The first rule that holds gives the page its use.
 
 Classification, `page --explain` and docs/uses.md are made from this table.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The Reads of struct page that rules and columns may declare, by name."""
 
 from collections.abc import Callable

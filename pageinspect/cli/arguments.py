@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Types of option values. Each raises ArgumentTypeError that says what it expects."""
 
 import argparse

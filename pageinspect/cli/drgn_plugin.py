@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Plugin of drgn: types and symbols of a kernel without debug information, and %pageinspect.
 
 drgn loads it by the entry point `pageinspect` of the group drgn.plugins, in every process that

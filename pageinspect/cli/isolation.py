@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads a core in a child process, because a damaged core can crash its reader.
 
 drgn, libelf and libkdumpfile are C: a damaged or malicious file can make them crash, loop or

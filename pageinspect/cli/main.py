@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The entry point: parses, runs one command, and prints an error as one line and a hint."""
 
 import sys

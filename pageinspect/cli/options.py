@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Options that several commands share, and their implementation."""
 
 import argparse

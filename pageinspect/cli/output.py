@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes the output of -o: a regular file atomically, a device or FIFO directly."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Runs work in several processes and yields the results in order.
 
 Each process is a fork of this one, made after the kernel was opened and its memory map read. It

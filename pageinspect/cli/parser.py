@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command line: one module per subcommand, in an explicit list.
 
 A command module has a docstring (first line: the command's summary below; all of it: its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes sparse files: long runs of zeros become holes in regular files."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes the reports and events of trace as they come."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the commands that walk pages share: options, selection, progress and exit status."""
 
 import argparse

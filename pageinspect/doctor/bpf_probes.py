@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Probes of what only tracing needs from the kernel; each tries one requirement."""
 
 from collections.abc import Callable

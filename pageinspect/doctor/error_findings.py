@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Turns the OSError of a probe into a finding."""
 
 import errno

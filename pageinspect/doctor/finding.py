@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A requirement, and what its probe found."""
 
 from collections.abc import Callable, Sequence

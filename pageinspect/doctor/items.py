@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Table of the requirements, and what needs each of them."""
 
 from collections.abc import Sequence

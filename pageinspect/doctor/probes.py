@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One function per requirement: each tries it and returns what it found."""
 
 import importlib

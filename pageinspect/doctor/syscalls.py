@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tries the system calls that tracing needs, without tracing anything.
 
 Programs are loaded but never attached, so they do not run. The kprobe is requested at an invalid

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Capabilities of this process, and those that pageinspect needs."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Opens, creates and replaces files safely in folders where another user may have planted links.
 
 pageinspect runs as root, also in folders of other users. A path is therefore followed one component

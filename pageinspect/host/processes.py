@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Forks processes, and cleans up when a process ends, also by SIGKILL.
 
 Signals that end a process keep their default disposition. Python's handlers are not used, because C

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A watchdog that ends a process which makes no progress while it reads a core."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Configures drgn and numpy for the command line: no plugins, no threads, less garbage collection.
 
 The Python API does not do this: a script controls its own process.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes to standard error. Text with names from a kernel or file goes through say()."""
 
 import contextlib

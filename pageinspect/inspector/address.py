@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Resolves a pfn or an address, given as text, to the pfn of a page."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Converts arguments of Python scripts to the texts that the command line takes."""
 
 from collections.abc import Sequence

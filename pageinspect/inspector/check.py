@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds contradictions in struct pages, and compares totals with the kernel's counters."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Describes single pages of an opened kernel."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Walks pages piece by piece: in this process, or as the caller provides."""
 
 from collections.abc import Callable, Iterator, Sequence

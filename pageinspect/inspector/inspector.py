@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The Inspector: an opened kernel, its pages as columns, and the commands as methods."""
 
 import contextlib

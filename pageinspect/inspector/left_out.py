@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds memory that is missing from a dump although every dump should have it.
 
 makedumpfile -d leaves out zero pages, page cache, user memory and free pages. At every level it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Lists runs of equal pages, or every page, by pfn."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Opens a kernel as an Inspector: a core, this kernel, a QEMU guest, a drgn Program."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The results of the methods of an Inspector: reports with repr(), HTML and data frames."""
 
 import io

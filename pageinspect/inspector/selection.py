@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Turns names and ranges into a Selection of pages, and checks the names."""
 
 from collections.abc import Callable, Sequence

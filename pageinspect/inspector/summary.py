@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Counts the pages of a kernel, and compares the totals with the kernel's own counters."""
 
 from collections.abc import Sequence

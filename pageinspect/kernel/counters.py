@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the kernel's own page counters.
 
 vm_stat of a zone or node excludes per-CPU deltas that are not folded into it yet. They are added

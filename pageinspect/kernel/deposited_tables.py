@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds deposited page tables: those that the kernel keeps for splitting a huge page later.
 
 Each mapping of an anonymous huge page or of the huge zero page has one. No entry refers to it: it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Detects how this kernel computes /proc/kpageflags, and which pages it treats as online."""
 
 from drgn import FaultError, Program, offsetof

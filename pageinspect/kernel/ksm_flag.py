@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Detects in the kernel's code whether KPF_KSM marks KSM pages only, or all anonymous pages."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds tasks that are inside functions which mark pages and count them, on a stopped machine.
 
 The kernel marks a page (type or mapping) and updates a counter in two steps. If a CPU stopped or a

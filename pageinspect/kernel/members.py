@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads several members of a kernel structure with one read of memory."""
 
 import struct

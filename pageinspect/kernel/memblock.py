@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads memblock.reserved: memory that was allocated at boot, before the buddy allocator."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds the pages that contain struct pages, by the kernel's page tables.
 
 With hugetlb vmemmap optimization (HVO), several virtual pages of the vmemmap share one page. It is

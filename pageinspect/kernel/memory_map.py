@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the memory map: zones, online pfn ranges, per-CPU free lists, zero pages."""
 
 from drgn import FaultError, Object, Program

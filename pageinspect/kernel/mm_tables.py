@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Walks the page tables of many mms at once, level by level.
 
 Tables are read by physical address, adjacent ones at once, and decoded as (k, 512) arrays. Only the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the address ranges of modules, and names code addresses."""
 
 import contextlib

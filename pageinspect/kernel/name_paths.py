@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Builds paths of cgroups and files from chains of names up to the root.
 
 Names are untrusted text. The length of a chain is limited. Unreadable memory raises FaultError.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds the struct pages in use: those of online memory and of device memory.
 
 Offline memory may have struct pages too, but the kernel does not maintain them: their contents are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Names the owner of a page, by following the kernel's structures.
 
 Each function raises one of UNREADABLE if the owner no longer exists, or a dump lacks its memory.

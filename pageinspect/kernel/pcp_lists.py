@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the per-CPU free lists, and the trylock lists of zones."""
 
 import struct

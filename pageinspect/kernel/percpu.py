@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds the pages of percpu memory.
 
 A chunk has one unit per CPU, at pcpu_unit_offsets, and the same pages are populated in each unit.

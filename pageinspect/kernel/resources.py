@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the resources of physical memory, as in /proc/iomem."""
 
 from drgn import FaultError, Object, Program

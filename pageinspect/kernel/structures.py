@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Helpers for readers of kernel structures.
 
 A reader raises MissingStructureError if this kernel lacks a variable, type or member that it needs.

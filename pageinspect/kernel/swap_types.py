@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Detects which types of swap entries a kernel uses for entries that are not swap.
 
 A page table entry that is neither present nor empty is a swap entry. Its type is the number of a

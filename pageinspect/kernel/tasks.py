@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads all processes with their mms and cgroups, and the kernel stacks of all threads.
 
 Each struct task_struct is read once. A list that cannot be followed forwards to its end is followed

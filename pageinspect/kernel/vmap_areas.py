@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the vmalloc areas with their callers and the pages they own."""
 
 from collections.abc import Iterator

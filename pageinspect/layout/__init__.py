@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Builds the PageLayout: how to read struct page of one kernel, as plain integers.
 
 This package is the only place that knows the history of struct page. It detects features of the

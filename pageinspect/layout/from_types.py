@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Builds the PageLayout from the kernel's types, which drgn has from DWARF or BTF.
 
 Features are detected by a member, an enumerator or a symbol, never by the release.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Builds the PageLayout of a kernel from VMCOREINFO alone.
 
 VMCOREINFO has what makedumpfile needs to exclude pages: offsets of some members, a few flags, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Constants of the architecture, x86_64. Support for another one begins here.
 
 Sources in arch/x86: include/asm/page_types.h and pgtable_64_types.h for pages and page tables,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Raw struct pages: 64-bit words, one row per page."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's own page counters, as plain numbers."""
 
 from collections.abc import Mapping

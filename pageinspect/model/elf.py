@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Headers of 64-bit little-endian ELF files, and a reader that does not need numpy."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kernel structures that describe memory: vmalloc areas, percpu chunks, resources, modules.
 
 Common fields: `whole` is False if a list was not followed to its end; `unreadable` counts items

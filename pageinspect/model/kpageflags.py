@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Bits of /proc/kpageflags, and how a kernel computes them."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """PageLayout: how to read struct page of one kernel, as plain integers."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Entries of the page tables of processes, as columns: one row per entry."""
 
 from dataclasses import dataclass

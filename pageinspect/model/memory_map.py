@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Memory as the kernel sees it: zones, pfns with struct pages, per-CPU free lists."""
 
 from dataclasses import dataclass, field

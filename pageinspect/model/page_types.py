@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Schemes: how a kernel encodes page types in the page_type word.
 
 The word overlays `_mapcount`. In every scheme, -1 means no type and not mapped. Since Linux kernel

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Processes, their address spaces, and the kernel stacks of their threads."""
 
 from dataclasses import dataclass

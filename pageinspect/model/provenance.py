@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The source of a report: the kernel, how it was read, and the source of types."""
 
 from dataclasses import dataclass

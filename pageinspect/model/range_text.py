@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Parses pfn ranges of users: numbers, physical addresses, zones and nodes."""
 
 import re

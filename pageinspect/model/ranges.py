@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """pfn ranges as sorted disjoint (start, end) pairs, end exclusive."""
 
 from collections.abc import Iterable, Sequence

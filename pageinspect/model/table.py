@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Typed tables: the description of rows from which all output formats are made."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Renderers: write a report to a stream as text, without computing anything."""
 
 from .format import FORMATS, Format, load, render

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The interface of output formats, and their lookup: each is one module of formats/."""
 
 import importlib

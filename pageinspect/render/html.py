@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """HTML for notebooks: the table of a report, with the lines before and after it."""
 
 import html

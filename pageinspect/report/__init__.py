@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reports: results of a command as typed tables and a JSON document. They write no output."""
 
 from ..model.table import Absent, Column, Table

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The base class of reports, and the parts that several reports have."""
 
 from abc import ABC, abstractmethod

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Typed frees by the keys of --by and by stack."""
 
 from collections.abc import Callable, Iterable, Sequence

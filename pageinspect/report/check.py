@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report of `check`: contradictions in struct pages, and the counter checks."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Counter checks as a table."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The dimensions of `summary --by`: each maps pages to small integers, and these to names."""
 
 from collections.abc import Callable

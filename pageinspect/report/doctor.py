@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report of `doctor`: what this machine provides, and how to fix what is missing."""
 
 from collections.abc import Sequence

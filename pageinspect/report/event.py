@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Single typed frees as rows, and the alarm lines for disallowed frees."""
 
 from collections.abc import Iterable

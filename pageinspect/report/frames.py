@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The rows of a report as columns, for pyarrow and pandas."""
 
 from dataclasses import dataclass

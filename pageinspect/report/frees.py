@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Numbers of frees: by order, and by type."""
 
 from dataclasses import dataclass

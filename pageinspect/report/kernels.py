@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report of `vm list`: the kernels that guests can run."""
 
 from dataclasses import dataclass

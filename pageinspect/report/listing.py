@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Listings by pfn: runs of equal pages, or every page. Rows are produced while pages are read."""
 
 from abc import abstractmethod

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The reports of `page`: facts about pages of a kernel, or from the text of dump_page()."""
 
 from collections.abc import Iterable, Iterator, Sequence

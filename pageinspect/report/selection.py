@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Selects the pages of a report: by pfn range, type, use, and whether they are being freed."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report of `summary`: pages, folios and bytes by one or more dimensions."""
 
 from collections.abc import Iterable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report of the tracer: pages that reached the buddy allocator with a page type set."""
 
 from collections.abc import Iterable, Iterator, Sequence

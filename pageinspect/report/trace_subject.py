@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The properties that all reports of one run of the tracer have in common."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The sentences in reports of the tracer."""
 
 from ..model.layout import PageLayout

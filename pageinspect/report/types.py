@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report of `types`: the page types of a kernel."""
 
 from dataclasses import dataclass

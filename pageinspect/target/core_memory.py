@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Memory segments that correct how drgn reads the memory of a core.
 
 They take precedence over the segments that drgn makes from the file. They are added to:

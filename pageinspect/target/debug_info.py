@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds out whether drgn has loaded debug information of the kernel."""
 
 from drgn import ModuleFileStatus, Program

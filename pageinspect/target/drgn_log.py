@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Filters drgn's log, which goes to standard error."""
 
 import logging

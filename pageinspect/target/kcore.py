@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """/proc/kcore, the running kernel's memory as a file."""
 
 from pathlib import Path

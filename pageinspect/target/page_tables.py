@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Translates virtual to physical addresses by the kernel's own page tables of 4 or 5 levels.
 
 On a machine with memory encryption one bit of each entry marks the page as encrypted, and is not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """drgn's objects for the architecture of model.arch."""
 
 from drgn import Architecture, Platform

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads VMCOREINFO: facts that a kernel exports for tools that read its memory from outside.
 
 It has lines of KEY=VALUE, which the kernel's Documentation/admin-guide/kdump/vmcoreinfo.rst

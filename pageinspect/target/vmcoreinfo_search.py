@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Searches the memory of an ELF core without the VMCOREINFO note for its text.
 
 The kernel keeps the text in a page. Memory may contain other such texts: of an earlier boot, of the

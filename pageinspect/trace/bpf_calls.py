@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Calls of bpf() that bcc's library does not offer. All functions raise OSError.
 
 A program that the verifier rejects raises VerifierError with the verifier's reason: errno alone

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Compiles a program of bpf/ with bcc, and reports why bcc or the kernel rejected it.
 
 Kernel headers are not needed: the programs include none, and bpf/include has the few files that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds and loads bcc, which comes from the distribution, not from the Python package index.
 
 The index has an unrelated package named bcc, so the name alone does not identify it. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kinds of frees: the slot of the page type, or one of four others, as in bpf/page_free.h."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Options of a trace, and the -D that compile them into bpf/page_free.bpf.c."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Loads bpf/page_free.bpf.c into this kernel, attaches it and reads its maps."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Content of the maps of bpf/page_free.h, as numpy dtypes and as plain values."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One trace, from attaching the program to detaching it.
 
 A trace ends when its command ends, when its time is over, or on a signal; each gives a report. A

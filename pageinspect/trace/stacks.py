@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kernel stacks as function names, without the frames of tracing, and the caller that freed."""
 
 import itertools

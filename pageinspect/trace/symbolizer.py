@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Names of kernel addresses: symbols of the image by drgn, those of modules by /proc/kallsyms."""
 
 import bisect

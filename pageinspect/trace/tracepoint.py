@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Programs on a raw tracepoint with BTF-typed arguments, which bcc cannot load.
 
 The verifier then knows that the first argument is a struct page, so the program reads it with a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Chooses the accelerator of guests: KVM only if a guest starts under it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The agent in the guest: starts processes for the host. Standard library only.
 
 It runs as process 1 and forks: the parent reaps orphans, and powers off when the child ends. The

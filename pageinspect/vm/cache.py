@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The user's cache folder, and building things in it once.
 
 Only this user and root may be able to change it or any folder above it, because its content is

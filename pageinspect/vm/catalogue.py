@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The recipes of vm-images/ as data: which kernels, and what a guest is made of."""
 
 import hashlib

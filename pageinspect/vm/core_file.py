@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes the core of a guest and the folder beside it, for -o."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A real kdump: the guest panics, and a capture kernel dumps it with makedumpfile.
 
 The capture kernel is the guest's own, with the same initrd; the guest's root has makedumpfile.

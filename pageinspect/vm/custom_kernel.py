@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Packs a developer's own kernel: a bzImage and, optionally, its modules.
 
 The modules are copied before any program reads them: files are opened relative to the folder that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Debian's archive, read by apt with a private state folder: any user can use any suite."""
 
 import os

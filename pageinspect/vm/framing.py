@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The protocol between host and guest: one JSON object per line, some followed by bytes.
 
 A message is a dict; with `size` in it, that many bytes follow the line. Both ends use this module.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A guest: boot a kernel, run commands in it, drive QEMU, dump it.
 
 with Guest("6.12") as guest:

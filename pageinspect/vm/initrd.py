@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The initrd: busybox and the init script, common to all kernels, and a kernel's own modules.
 
 The kernel unpacks concatenated archives, so the two parts are built separately and joined at boot:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kernels ready to boot: built from the archive's packages, or from a developer's own files."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which packages of a suite make up a kernel: its image, modules and, where they exist, headers."""
 
 import re

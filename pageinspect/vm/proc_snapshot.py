@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Files of /proc, saved right before the kernel is made to panic. Standard library only.
 
 Run in the guest as a program, it reads the files of NAMES, writes them to the disk with the serial

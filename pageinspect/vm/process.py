@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The host's end of the agent: one connection, and the processes started over it."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Progress of long operations: a callback, so that this package does not print."""
 
 from collections.abc import Callable

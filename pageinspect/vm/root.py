@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The guest root: one read-only Debian with Python, bcc and drgn, for all kernels."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Runs a command in a guest with this process's streams, signals and terminal."""
 
 import functools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """pageinspect itself as a tar archive: what is installed in every guest."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Programs of the host: finds missing ones and their packages, and runs programs."""
 
 import contextlib

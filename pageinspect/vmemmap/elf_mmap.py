@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Maps the vmemmap of a plain ELF core: numpy views of the file, without a copy.
 
 The kernel's page tables give the physical address of each page of the vmemmap, and the program

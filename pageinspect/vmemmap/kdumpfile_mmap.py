@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Unmaps pages of a core that libkdumpfile has mapped, during a walk.
 
 libkdumpfile reads compressed dumps through up to 16 mappings of 4 MiB. Touched pages are page

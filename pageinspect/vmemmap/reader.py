@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the vmemmap, one memory section at a time. Struct pages are not interpreted here."""
 
 from collections.abc import Iterator, Sequence

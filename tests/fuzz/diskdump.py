@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes an ELF core of a guest anew in the kdump format, and a kdump core in the flattened form.
 
 Written by the formats' description (makedumpfile's IMPLEMENTATION and diskdump_mod.h), so that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The forms of one core that are damaged, and where in their files what matters lies."""
 
 import struct

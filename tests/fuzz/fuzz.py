@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Damages a core in many ways, and sees that every command says so in a line or reads on.
 
     python tests/fuzz/fuzz.py CORE [--count N] [--seed S] [--only I] [--verbose]

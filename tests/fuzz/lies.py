@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Lies that a core can tell of how much there is: written into a copy of an ELF core of a guest.
 
 python tests/fuzz/lies.py CORE LIE OUT

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A file's name with an escape and a line feed in it: no command writes these to a terminal."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is given as a core and is none, or is one of another machine: a line and a hint each."""
 
 import os

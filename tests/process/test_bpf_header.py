@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is given to bpf(), against the kernel's own header as the compiler reads it."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command line without a kernel: help, exit codes, bad input, quiet ends."""
 
 import errno

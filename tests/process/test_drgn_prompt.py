@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """drgn's own command line with the plugin, on a terminal."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """page --dump-text as a command: where it reads from, and what it prints."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The files that packaging/generate.py writes, as bash and groff take them."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reading a core in a process apart: whatever ends it is one line here."""
 
 import ctypes

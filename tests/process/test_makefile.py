@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`make install` and `make uninstall` in folders of this test, with a stand-in for Python."""
 
 import re

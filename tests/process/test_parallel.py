@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Work in several processes: in order, with its errors, and none is left behind."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reports do not depend on how a walk is cut up: processes, size of pieces, mapped or read."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Programs that end with the process that started them, and what a watcher process does."""
 
 import socket

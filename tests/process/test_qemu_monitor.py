@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A monitor of another user: what root reads for it; and signals that end the wait for one."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What signals leave behind: no part of a file, no process, no paused guest."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command line starts drgn and numpy without plugins and threads."""
 
 import subprocess

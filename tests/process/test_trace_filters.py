@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The filters and sets of bpf/page_filter.h, compiled for this machine, against plain Python."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Alarms that run a program, and a report that nobody reads."""
 
 import fcntl

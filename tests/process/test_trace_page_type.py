@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The formula of bpf/page_type.h, compiled for this machine, against that of Scheme."""
 
 import ctypes

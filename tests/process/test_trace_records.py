@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The shapes of bpf/page_free.h as this machine's compiler sees them."""
 
 import shutil

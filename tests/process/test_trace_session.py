@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A run of the tracer beside a command of its own, over a fake program."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Root, beside a user who prepares links and folders: cores, the cache, guests, modes."""
 
 import contextlib

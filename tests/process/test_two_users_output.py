@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Root, beside a user who prepares links where -o writes: nothing is written through them."""
 
 import os

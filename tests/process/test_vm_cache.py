@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Builds of several processes at once, and what a killed one leaves."""
 
 import multiprocessing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A kernel of one's own: root takes it only if nobody else could change it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The modules in an initrd, unpacked by cpio."""
 
 import gzip

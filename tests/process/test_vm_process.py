@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The host's end of the agent, without a guest."""
 
 import subprocess

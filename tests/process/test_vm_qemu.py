@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """QEMU as it starts: a program in its place says what it was asked for, or ends at once."""
 
 from collections.abc import Iterator

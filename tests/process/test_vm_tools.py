@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How the host's programs are run: input, output, failures and their end."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Scripts are checked by mypy against the wheel, as those of a user are."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is decided from arrays works where drgn and bcc are not installed."""
 
 import json

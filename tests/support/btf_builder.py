@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes small BTF sections, after Documentation/bpf/btf.rst."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The dump of a busy guest: how it is filled, and what is known of it beside the core."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Builds of things of the cache, which also run in processes of their own."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Totals and counters that agree."""
 
 from pageinspect.model.counters import Counters

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Damaged memory in three islands, and what stands for a Program that reads it."""
 
 from dataclasses import dataclass

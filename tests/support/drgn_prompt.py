@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """drgn's prompt on a terminal."""
 
 import os

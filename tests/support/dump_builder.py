@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Small kdumps made by hand: each page's contents where a test wants them."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reports of dump_page() as kernels print them, and what they say."""
 
 import sys

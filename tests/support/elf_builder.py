@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ELF cores made by hand, and the layout of their headers."""
 
 import struct

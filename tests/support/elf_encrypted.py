@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A core as of a machine that encrypts memory (SME): made of another in place, and put back.
 
 Every entry of the kernel's page tables gets the encryption bit, and NUMBER(sme_mask) names it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cores that lack a part: what a core's program headers say is changed in place, and put back."""
 
 import contextlib

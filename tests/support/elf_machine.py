@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A machine of a few page tables made by hand, and an ELF core of it."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One report of each kind, made by hand, with absent values and text that needs escaping."""
 
 from collections.abc import Callable

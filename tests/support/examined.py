@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A machine that doctor examines: files in a folder, rights, system calls that are refused."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Fixtures of all tests: the folders in which two users meet, and a program that counts frees."""
 
 import os

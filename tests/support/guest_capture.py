@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A dump between two readings of /proc/kpageflags and kpagecount, beside what export says of it."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A dump of a busy guest, from a moment when its free lists and their counters agree."""
 
 from pathlib import Path

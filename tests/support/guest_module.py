@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The test module of programs/module, built for kernels against their own headers.
 
 It is built on the host, in a throw-away root of the guests' suite: that has compilers that know the

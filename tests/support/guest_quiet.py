@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a kernel does to pages at times of its own, stopped, so that two looks see the same ones."""
 
 NO_DAMON = """

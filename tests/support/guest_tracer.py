@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`pageinspect trace` in a guest, started and ended by a test."""
 
 import json

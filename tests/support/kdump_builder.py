@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """kdumps and flattened cores made by hand."""
 
 import struct

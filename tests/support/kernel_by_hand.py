@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A kernel's memory made by hand: structs, variables, symbols and page tables, for drgn to read."""
 
 import itertools

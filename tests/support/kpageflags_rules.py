@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The rules of the newest kernel."""
 
 from pageinspect.model.kpageflags import Kpf, Rules

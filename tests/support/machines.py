@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Machines that each kernel of the catalogue is tried on, and the table of docs/kernels.md."""
 
 from dataclasses import dataclass, field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A kernel made by hand, with kallsyms and BTF in its memory, as a Program and as an ELF core."""
 
 import struct

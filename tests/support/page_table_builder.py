@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Page tables made by hand, in the physical memory of a drgn Program, and a slow reader of them."""
 
 from collections.abc import Iterator

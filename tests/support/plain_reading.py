@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A second reading of docs/uses.md: plain Python, one page at a time, nothing of pageinspect's own.
 
 It knows the sentences there and what the kernel keeps where; a layout's numbers are given to it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A guest as QEMU is started for it, and its command line."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A QMP server as another user may run one: python3 -c … SOCKET FOLDER CHANGE PROGRAM.
 
 It writes down in FOLDER/log what it is asked. Having answered the command CHANGE, it becomes

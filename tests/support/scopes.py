@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which tests run one after the other in one process: those that share a guest or a dump."""
 
 import re

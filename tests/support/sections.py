@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Sections of struct pages made by hand, sound and damaged."""
 
 from collections.abc import Iterator

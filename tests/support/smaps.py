@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How much of a file this process has in memory, as the kernel counts it."""
 
 from pathlib import Path

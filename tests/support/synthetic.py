@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Struct pages made by hand: a PageLayout of each scheme, and batches with the words one sets."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Servers that speak QMP, or anything else, to whoever connects."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tasks made by hand, in the memory of a drgn Program that knows their types."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Counts of traces made by hand."""
 
 from typing import Any

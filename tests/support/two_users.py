@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What another user would do, for tests that run as root."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A file of root's that no other user's link may reach, and writing where -o says."""
 
 from collections.abc import Iterator

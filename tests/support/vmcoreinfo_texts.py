@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """VMCOREINFO of real kernels, and a Program with the sections that it leads to."""
 
 import struct

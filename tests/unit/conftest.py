@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Of unit tests: none starts a process; those that do are in tests/process/."""
 
 import multiprocessing.process

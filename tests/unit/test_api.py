@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The public surface, and docs made from the code."""
 
 import inspect

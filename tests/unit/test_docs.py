@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """README and docs say what the code does."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The man page and the completion scripts say what the parsers say."""
 
 import argparse
@@ -95,3 +96,21 @@ def test_the_license_is_that_of_the_metadata() -> None:
     assert text.rstrip().endswith("Public License instead of this License.")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert (project["license"], project["license-files"]) == ("GPL-2.0-only", ["LICENSE"])
+
+
+def test_every_source_file_begins_with_its_licence() -> None:
+    """An SPDX line is the first line, or the second one of a script."""
+    folders = ("pageinspect", "packaging", "benchmarks", "docs", "tests", "bpf", "vm-images", ".ci")
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    names = {"Makefile", "Kbuild", "init", "root-hook", "run"}
+    sources = [
+        path
+        for path in [*found, ROOT / "Makefile"]
+        if (path.suffix in {".py", ".c", ".h", ".sh"} and not path.name.endswith(".mod.c"))
+        or path.name in names
+    ]
+    assert len(sources) > 300
+    for path in sources:
+        lines = path.read_text(encoding="utf-8").split("\n", 2)
+        line = lines[1] if lines[0].startswith("#!") else lines[0]
+        assert "SPDX-License-Identifier: GPL-2.0-only" in line, path.relative_to(ROOT)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tests that share a guest run in one process, and others do not wait for them."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Guests for tests, and what happens where there can be none.
 
 A test that takes `guest` runs once for each kernel of the catalogue, in a guest that the tests of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A kernel for which there are no debug packages and no headers: BTF is all there is of it.
 
 Backports of older series are such kernels. The archive drops them in time: one that has none left

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """check on cores of guests: nothing on an idle one, each rule where it was broken, and totals.
 
 A broken struct page is a segment of 64 bytes laid over the core in drgn's view of it: the core

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`pageinspect doctor` in guests, and whether tracing and walking do there what it says."""
 
 import json

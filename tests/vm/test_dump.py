@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Dumps of busy guests: BTF against DWARF, and counts against the kernel's own counters."""
 
 import contextlib

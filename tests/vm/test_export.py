@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What export says of a dump, against what the guest's kernel said before it and after."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The fast ways of reading give what the plain one does, on cores of real kernels."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A core of a small guest damaged in 200 ways, and the forms that are damaged read alike."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The guests themselves: commands in them, the balloon, the monitor and dumps."""
 
 import os

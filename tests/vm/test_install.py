@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`sudo make install`, as README has it, in bare roots of Debian: no guest, but minutes of apt."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Real kdumps: what the kernel said right before it panicked, and every form of the same core.
 
 One dump of each kernel is converted, by makedumpfile on this host, into the forms of FORMS. All of

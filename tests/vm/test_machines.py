@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Machines unlike the default guest: the answers are the kernel's own on each of them."""
 
 import json

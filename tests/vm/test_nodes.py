@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A machine of two NUMA nodes with movable, device and hot-added memory, and some that is offline.
 
 The kernel's own word is /proc/zoneinfo, the state of its memory blocks, and numa_maps.

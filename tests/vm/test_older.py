@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A kernel older than those of the catalogue: 5.10, when BPF had just got what tracing needs.
 
 Its BTF tells of no per-CPU variables, its per-CPU lists and counters are in one structure, and it

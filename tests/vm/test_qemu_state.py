@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A guest looked at from outside is left as it was; a socket that does not serve says so."""
 
 import os

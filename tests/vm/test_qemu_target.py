@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Guests looked at from outside, through QEMU's monitor, against their dumps."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tracers that start and stop beside one that runs: `make soak` in short."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The swap cache of a guest that swaps to a slow disk, against the kernel's own NR_SWAPCACHE."""
 
 import json

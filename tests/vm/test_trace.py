@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`pageinspect trace` in guests, against loads whose typed frees are known exactly.
 
 A tracer takes seconds to start where a guest is emulated, so tests share runs, and start together

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`pageinspect trace` without kernel headers, on a kernel that the archive is about to drop.
 
 Backports keep the images of older kernels for a while, but not their headers and debug packages.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The options of `pageinspect trace` in guests, against processes that know what they free.
 
 Each knows its pid, name and CPU, how many pages it holds and which. What it holds is in a zone of

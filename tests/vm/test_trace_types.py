@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`pageinspect trace` of frees that only a kernel bug makes: a module makes them in the guest.
 
 Three tracers run side by side: two that are to tell what must not be, and one with the shortest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Pages made on purpose have the use that they were made for, by the guest's own pagemap.
 
 Of some, `page` names the cgroup, the file and the slab cache.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """vm run and vm dump as commands: streams, statuses, signals, terminals, and what stays behind."""
 
 import contextlib

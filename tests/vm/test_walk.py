@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The live walk in a guest, against what its own kernel says of the same pages."""
 
 import json

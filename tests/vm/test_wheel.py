@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The wheel, installed in an empty environment, away from the source tree."""
 
 import json

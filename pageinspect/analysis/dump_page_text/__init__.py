@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Decodes reports of dump_page() in a log, without access to the kernel that printed them.
 
 The text has less information than memory: flags are names, pointers may be hashed, and types that

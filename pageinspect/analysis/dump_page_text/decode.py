@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Turns each report of dump_page() in a log into facts."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 r"""The forms of the lines that dump_page() and bad_page() have printed since v4.18, as data.
 
 Each form has a pattern whose named groups are its fields, and the releases that print it. types.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the lines of a log, with limits on the length of a line and of the log."""
 
 from collections.abc import Iterator

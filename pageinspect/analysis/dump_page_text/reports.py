@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds reports of dump_page() in a log, with prefixes, wrapped lines or mixed lines of CPUs."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds the page type in a report, by the scheme of the releases that print such lines."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds the use of a page from a report, which has no free lists and no neighbouring pages."""
 
 from .reports import Report

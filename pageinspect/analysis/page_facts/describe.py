@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Describes a page from its columns and from the kernel structures that they point to."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The facts about a page: one Fact per field."""
 
 from dataclasses import dataclass

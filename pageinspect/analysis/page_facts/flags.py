@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Names of page flags, and the meaning of flag bits that the page's use redefines."""
 
 from ...model.layout import PageLayout

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The interface for kernel structures that page facts need besides struct pages."""
 
 from typing import Protocol

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The page_type word and the mapcounts of one page, as facts."""
 
 from collections.abc import Callable, Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Find contradictions in memory, and compare totals with the kernel's counters.
 
 Every struct page is checked against the rules of docs/check.md, and every total that the kernel

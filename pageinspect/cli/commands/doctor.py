@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Check what this machine provides, and how to fix what is missing.
 
 Everything is tried, not guessed: a page of /proc/kcore is read, BPF programs are loaded and closed,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel.
 
 The files have the bytes, and the length, that the kernel itself would give: an unsigned 64-bit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Runs of pages of one use, type and order, by pfn range.
 
 A run is consecutive pfns whose folios or free blocks have the same use, type and order. Of a folio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Everything about single pages: what dump_page() prints, and more.
 
 ADDR is a pfn, or an address after phys: (physical), virt: (kernel virtual: direct map, image,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How many pages, folios and bytes of each type, use, zone, node or order.
 
 Every pfn that has a struct page in use counts once: with the type of its folio's head, or of the

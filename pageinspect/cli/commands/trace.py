@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Count pages that are freed with a page type still set, as they are freed.
 
 Counts this kernel's frees of pages by the page type that is set when they reach the buddy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The page types this kernel knows, and whether its buddy allocator resets them."""
 
 import argparse

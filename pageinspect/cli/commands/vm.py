@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """QEMU guests with real kernels, to try pageinspect on.
 
 The kernels come from Debian's archive by the recipes in vm-images/; what is built stays in the

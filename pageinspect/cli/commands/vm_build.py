@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Build kernels and the guest root from Debian's archive.
 
 Without KERNEL: the whole catalogue. A kernel that is already built stays as it is, unless

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run a command in a guest, then write the guest's memory to a core.
 
 The guest is paused and the core is ELF. With --kdump it is a real kdump: the guest panics, and its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """List the kernels of the catalogue and those that are built."""
 
 import argparse

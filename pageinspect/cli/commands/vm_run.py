@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Boot a kernel and run a command in the guest, or a shell on this terminal.
 
 pageinspect itself is installed in the guest. The exit status is that of COMMAND (128 and the number

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """csv: one table of plain values; several tables are joined, with a first column `table`."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """JSON: one document, with the rows of a table as an array of objects."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """JSON Lines: one object per row, with every column, and `table` if there are several tables."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Markdown: the table for people as a pipe table, with the lines before and after it."""
 
 import re

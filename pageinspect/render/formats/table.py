@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tables for people: aligned columns, within the width of the terminal but at least 80."""
 
 import shutil

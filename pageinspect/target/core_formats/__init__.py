@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Checks the format of a core before drgn opens it; repairs it in a copy, or refuses it.
 
 Only headers are examined. drgn gets a file of an unknown format as it is.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Temporary copies of cores that drgn refuses to open. The core itself is never changed."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the headers of ELF cores of 64-bit little-endian kernels: segments and notes."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """makedumpfile's flattened format: a dump as a stream of pieces, each with its offset in the dump.
 
 The stream starts with a block of 4096 bytes: signature, type and version. Each piece is a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Recognizes files that are not kernel cores, by their first bytes, with advice for each kind."""
 
 from ...model import arch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the headers of a compressed kdump (makedumpfile, QEMU) of a 64-bit x86 kernel.
 
 Block 0 is struct disk_dump_header: signature, version, struct new_utsname, sizes. Block 1 is struct

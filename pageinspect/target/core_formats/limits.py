@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Size limits for the notes of a core: the libraries that read notes copy them several times."""
 
 from ...units import number, size

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads a guest's memory through its monitor, where the memory of the QEMU process is not readable.
 
 QEMU's dump-guest-memory writes any part of the guest's memory as a small ELF core to a descriptor,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A client of QEMU's monitor (QMP), with limits on time and data against a hostile server.
 
 The library `qemu.qmp` needs an event loop, has no timeouts, and does not report which process sent

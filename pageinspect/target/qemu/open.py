@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Opens a QEMU guest from outside, through its monitor. Nothing is run in the guest.
 
 drgn's own set_qemu_qmp() is not used: it has no timeout, and reads the memory of whatever process

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads a guest's memory in its QEMU process, with the rights of that process's user.
 
 The process that serves the socket may be hostile: it can execute a set-user-ID program, whose

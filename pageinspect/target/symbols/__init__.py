@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Types, constants, variables and symbols of a kernel without its debug information.
 
 btf.py reads the BTF format, btf_types.py makes drgn types from it, find.py locates BTF and kallsyms

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the BTF format: looks up types by name and by id.
 
 The kernel's Documentation/bpf/btf.rst describes the format. A kernel has 95,000 to 125,000 types:

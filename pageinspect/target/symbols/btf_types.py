@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Makes drgn types from BTF, each when it is first requested."""
 
 from collections.abc import Callable

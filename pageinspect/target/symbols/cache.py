@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A cache file of lookups in a kernel's BTF and symbols, in the user's cache folder.
 
 Parsing BTF and kallsyms takes most of the time of a short command, and every run looks up the same

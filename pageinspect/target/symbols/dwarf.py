@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Types and symbols from a vmlinux with debug information."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Locates a kernel's own BTF and symbol tables, and looks up symbols through the cache."""
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Registers a kernel's BTF and kallsyms with a drgn Program.
 
 After attach_btf(), `prog.type("struct page")`, `prog["PG_head"]`, `prog["mem_section"]` and drgn's

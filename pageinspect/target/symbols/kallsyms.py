@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads symbols from a file: a copy of /proc/kallsyms, or a System.map."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Keys of the symbol caches: the kernel's build id, and a digest of the data that is parsed.
 
 The build id alone is not enough, because a damaged core has the same one as the intact core. The

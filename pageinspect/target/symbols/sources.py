@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Selects the source of types and symbols: a given vmlinux, else the kernel's BTF, else VMCOREINFO.
 
 There are no other sources: no folder is searched and no server is contacted.

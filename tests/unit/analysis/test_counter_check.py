@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The counter checks: what is verified, what a rule explains and how far, and what differs."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """/proc/kpageflags and /proc/kpagecount of struct pages made by hand, by each kernel's rules."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What processes use, from entries of page tables, and against a count page by page."""
 
 from collections import Counter

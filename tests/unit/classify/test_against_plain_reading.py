@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Any struct page among any neighbours: one use, and the rule that a second reading finds too."""
 
 from dataclasses import dataclass, replace

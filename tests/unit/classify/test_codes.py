@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What numpy is given are plain ints: the reason is at `page_types.Reading`."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Types of pfns from struct pages made by hand."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which contradictions are found on struct pages made by hand."""
 
 import numpy as np

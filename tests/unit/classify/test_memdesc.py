@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The scheme of tomorrow: the type in the low bits of a 64-bit word, on words by hand."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What rules declare to read: nothing else can be read, and runs follow from it."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Runs say of every page what its own columns say, of sound memory and of memory gone wrong."""
 
 import tracemalloc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a script gets of the pages that it asks for: those, and no others of their section."""
 
 from dataclasses import replace

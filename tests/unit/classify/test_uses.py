@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The use of every page, and the contradictions, on struct pages made by hand."""
 
 from dataclasses import replace

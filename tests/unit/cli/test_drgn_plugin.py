@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The plugin of drgn: whom it serves, with what, and that nothing comes out of it but answers."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every option of every command, with values that make no sense: one line, a hint, no traceback."""
 
 import argparse

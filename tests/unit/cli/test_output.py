@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where -o writes: files whole or not at all; links, devices and FIFOs as they are."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Files that are zeros for the most part, and disks without room."""
 
 import os

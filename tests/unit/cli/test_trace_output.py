@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where reports, events and alarms of a run go."""
 
 import io

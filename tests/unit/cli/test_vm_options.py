@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which kernel and which command vm run and vm dump are asked for."""
 
 import argparse

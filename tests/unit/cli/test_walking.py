@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How a walk is shared out, and the progress bar as a terminal shows it."""
 
 import io

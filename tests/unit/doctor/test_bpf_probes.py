@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the kernel's answers to bpf() and perf_event_open() are taken for."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The items that doctor examines."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What doctor makes of the files and rights that it finds."""
 
 import struct

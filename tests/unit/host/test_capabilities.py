@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which rights a process has, by the files in which the kernel tells them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is said on standard error, where that takes nothing."""
 
 from places import PACKAGE

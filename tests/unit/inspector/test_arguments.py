@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What scripts may write for names, pfns and addresses."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """An Inspector answers what the commands answer, and lets go of what it holds."""
 
 import json

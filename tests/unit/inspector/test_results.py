@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Results as text, HTML and frames."""
 
 import importlib

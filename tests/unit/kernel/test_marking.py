@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which tasks are in the code that marks pages, on stacks made by hand."""
 
 import numpy as np

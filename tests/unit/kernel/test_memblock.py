@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What memblock has as reserved, made by hand."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The pages that hold struct pages, read from page tables made by hand."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The memory map where VMCOREINFO alone is known."""
 
 from synthetic import VMEMMAP

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The walk of many mms' page tables, against tables made by hand and a slow reader."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How many memory sections a core can have."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Free lists, followed in memory made by hand."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Pages behind percpu memory, read from chunks and page tables made by hand."""
 
 from dataclasses import dataclass, field

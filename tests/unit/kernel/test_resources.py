@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The tree of /proc/iomem, made by hand."""
 
 from typing import Any

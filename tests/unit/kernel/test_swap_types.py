@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which types of swap entries are none of swap, by what a kernel has."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Processes, mms and kernel stacks, followed in memory made by hand."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """vmalloc areas, read from trees made by hand."""
 
 from dataclasses import dataclass, field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The PageLayout made from the features of kernels that no guest here runs.
 
 Each kernel is a drgn Program with just the types that its sources have; what those say was read in

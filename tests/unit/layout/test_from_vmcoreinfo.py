@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Layouts from VMCOREINFO alone: of three real texts, and of what other releases print."""
 
 from dataclasses import replace

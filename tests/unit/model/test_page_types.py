@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """page_type words, read as each scheme's kernel reads them.
 
 The expected values are the kernel's own macros evaluated by hand for 4.18 to 7.3.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """pfn ranges as users write them."""
 
 import contextlib

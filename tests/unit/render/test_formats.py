@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Rendering: what people see lines up and is safe, and what machines get is the plain value."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every table with the largest numbers and the longest names: 80 columns, and they line up."""
 
 import io

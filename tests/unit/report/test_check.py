@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The check on struct pages made by hand: what it lists, keeps, confirms, shows and exits with."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report of doctor: what works follows from what is there."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every report in every format, and its cells as their columns declare them."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Columns of a report for libraries: each of the type that its column declares."""
 
 from collections.abc import Sequence

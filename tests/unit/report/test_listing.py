@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Listings: runs joined across batches, filters, and rows that stream."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A kernel with struct pages of 32 bytes and typed memdescs goes through every report."""
 
 import io

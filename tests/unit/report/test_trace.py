@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the report of a trace says, in each of its forms."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """VMCOREINFO as a file, and the memory sections that it leads to."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """VMCOREINFO found in the memory of a core, where several kernels left theirs."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is given to bpf(), against the kernel's own header, and how an error of it is reported."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is said of a program or a map that the kernel refuses."""
 
 import errno

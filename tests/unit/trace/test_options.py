@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What options of a trace compile into the BPF program."""
 
 from synthetic import MODERN

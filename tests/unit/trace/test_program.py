@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is loaded is given back, whatever goes wrong, over a bcc that loads nothing."""
 
 import ctypes

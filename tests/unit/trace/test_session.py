@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A run of the tracer from start to end, with real signals over a fake program."""
 
 import itertools

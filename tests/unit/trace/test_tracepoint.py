@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How the type of a tracepoint's arguments is found; no kernel is asked for anything."""
 
 import errno

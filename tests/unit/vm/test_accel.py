@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How it is decided between KVM and emulation."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """When a guest that is to dump itself is taken to hang."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What goes into guests comes from where it should: wheels by their hashes, modules from no cwd."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Struct pages out of a mapped ELF file, on page tables made by hand."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a process has mapped of a core's file is given back, and nothing else is."""
 
 import mmap

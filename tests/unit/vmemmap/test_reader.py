@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Struct pages and heads of folios, read from memory with holes."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: print how many BPF programs, maps and links the kernel has, as a JSON list."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: /proc/kpageflags and kpagecount before the host dumps it, and both again after.
 
 Reads them into memory that was touched before, says "captured" on stdout and spins, which changes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: pageinspect's live walk against /proc/kpageflags, pfn by pfn.
 
 Reads kpageflags, walks, reads kpageflags again, and compares where the two reads agree. Prints one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: hold pages that are known, and free them when told to.
 
 argv: a name for this task in hexadecimal, the CPU to run on, how many pages to hold, how many huge

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: have argv[1] MiB of memory freed argv[2] times, page by page.
 
 Prints by how much the kernel's own count of freed pages, pgfree of /proc/vmstat, grew meanwhile.

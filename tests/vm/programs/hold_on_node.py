@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: touches pages that are bound to a node, and says how many it has there.
 
 Arguments: the node and the number of pages. Prints what /proc/self/numa_maps has of that node, but

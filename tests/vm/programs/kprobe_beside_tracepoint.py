@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: count page frees twice over the same load, by the tracepoint and by a kprobe.
 
 Prints {"tracepoint": N, "kprobe": N or null}; null where free_pages_prepare is no symbol, or none

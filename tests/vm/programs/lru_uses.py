@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What /proc/kpageflags says of the use of a page on an LRU list, in a guest or outside."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: make pages of every use that a process can make, and say which they are.
 
 Prints one JSON object {"pfns": {use: [pfn, …]}, "tables": [before, after], "pipes": number,

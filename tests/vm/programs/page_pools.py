@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Pages of a page_pool, held in flight.
 
 Frames that a BPF test run makes come from a page_pool of its own, as those of a driver do. They are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: have argv[1] pages of a packet ring poisoned, of twice as many, and free all.
 
 The pages of the ring are the kernel's own, each allocated alone; memory_failure() marks them and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: have pages of shared memory in the swap cache, where no file has them.
 
 A memory cgroup allows a part of what is written; the rest goes to the swap that there is, a disk.

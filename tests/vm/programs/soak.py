@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: one tracer runs for argv[2] seconds and longer, argv[1] others beside it.
 
 While it reports every half second, pages are freed, and the others start and stop one after the

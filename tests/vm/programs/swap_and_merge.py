@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: have anonymous memory in swap and in the swap cache, and some merged by KSM.
 
 A memory cgroup allows a third of what is touched; the rest goes to the swap that there is. A child

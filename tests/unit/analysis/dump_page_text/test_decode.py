@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reports of dump_page() in logs, in the forms of many kernels."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Each form of the lines of dump_page(), as kernels print it, and what its fields are."""
 
 import re

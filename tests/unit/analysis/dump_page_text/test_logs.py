@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What logs, mails and screens do to reports of dump_page(), and texts without an end."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command line of vm dump."""
 
 from pageinspect.cli.commands import vm_dump

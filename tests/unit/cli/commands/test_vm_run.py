@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command line of vm run, and its errors before a guest boots."""
 
 from argparse import Namespace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Files that people take for cores: each is named, with what to do about it."""
 
 import gzip

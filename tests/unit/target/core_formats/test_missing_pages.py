@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cores that are cut off or incomplete: what they lack is known, and never read as anything."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Notes and files that are longer than they can be: refused before anyone copies them."""
 
 from pathlib import Path

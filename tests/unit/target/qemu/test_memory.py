@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A guest's memory as dump-guest-memory gives it."""
 
 import os

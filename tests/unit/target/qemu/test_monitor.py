@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A monitor may be anyone's: what root reads for it, and how long it is waited for."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where the memory of QEMU has that of its guest."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """BTF read into drgn types: every kind, and bytes that are no BTF."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What was asked before is answered without parsing, and from no file but one's own."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A saved /proc/kallsyms beside a core."""
 
 from pathlib import Path

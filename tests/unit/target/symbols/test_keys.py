@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kept answers are used for the very bytes that they came from, and for no others."""
 
 import contextlib
