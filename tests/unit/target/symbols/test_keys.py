@@ -1,4 +1,4 @@
-"""Kept symbol_cache are used for the very bytes that they came from, and for no others."""
+"""Cached lookups are used for the same bytes that they came from, and for no others."""
 
 import contextlib
 import json
