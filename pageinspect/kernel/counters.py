@@ -126,7 +126,7 @@ def read_hugetlb(prog: Program) -> tuple[int | None, str]:
         return None, ""
     flaws, pages, most = [], 0, len(pools)
     if not 0 <= n <= most:
-        flaws.append(f"hugetlb_max_hstate is {n}, more than the {most} possible pools")
+        flaws.append(f"hugetlb_max_hstate is {n}, outside of 0 to {most}")
     for pool in pools[: min(max(n, 0), most)]:
         order = pool.order.value_()
         if order > GIGANTIC_ORDER:

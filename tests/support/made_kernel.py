@@ -120,10 +120,10 @@ class Kernel:
     def run(self) -> bool:
         """Do the same and save; returns whether anything had to be parsed for."""
         _, answers = self.attach()
-        learnt = any(each.learnt for each in answers)
+        changed = any(each.changed for each in answers)
         for each in answers:
             each.save()
-        return learnt
+        return changed
 
     def write_core(self, path: Path) -> None:
         """Write an ELF core of this memory, with VMCOREINFO."""
