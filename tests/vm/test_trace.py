@@ -370,7 +370,7 @@ with kernel_errors("the BPF program"):
 @of_one_kernel
 def test_a_refusal_of_the_verifier_quotes_the_verifier(guest: Guest) -> None:
     done = guest.run(["sh", "-c", f"{PYTHON} -c '{UNSAFE}'"], check=False)
-    error = done.stderr.decode().splitlines()[-1]
+    (error,) = (line for line in done.stderr.decode().splitlines() if "Error: " in line)
     assert error.endswith("Error: the kernel's verifier refuses the BPF program: R2 !read_ok")
 
 
