@@ -189,7 +189,7 @@ def test_a_cache_that_another_user_can_change_is_not_used(
     assert loosen is give or f"chmod go-w {home / 'answers'}," in caught.value.hint
     (home / "answers/build-0.1.0-1.json").write_text("{}")
     kept = load_cache("build")
-    kept.learn(kept.types, "4 page", [7])
+    kept.add(kept.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (kept, kept))
     with contextlib.ExitStack() as ends:
         ends.push(partial(save_symbol_caches, target, None))
@@ -233,7 +233,7 @@ def test_answers_as_a_link_delete_nothing(home: Path, tmp_path: Path) -> None:
         (elsewhere / f"{number}.json").write_text("{}")
     plant(home / "answers", elsewhere)
     kept = load_cache("build")
-    kept.learn(kept.types, "4 page", [7])
+    kept.add(kept.types, "4 page", [7])
     kept.save()
     assert len(list(elsewhere.iterdir())) == 70
 
@@ -245,7 +245,7 @@ def test_a_user_other_than_root_has_a_cache_too(
 
     def use() -> None:
         kept = load_cache("build")
-        kept.learn(kept.types, "4 page", [7])
+        kept.add(kept.types, "4 page", [7])
         kept.save()
         assert load_cache("build").types == {"4 page": [7]}
         with cache.locked(cache.folder("things") / "thing"):
@@ -262,7 +262,7 @@ def test_the_link_of_root_to_a_cache_is_followed(
     (place / "cache").symlink_to(tmp_path)
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(place / "cache"))
     kept = load_cache("build")
-    kept.learn(kept.types, "4 page", [7])
+    kept.add(kept.types, "4 page", [7])
     kept.save()
     assert load_cache("build").types == {"4 page": [7]}
     (written,) = (tmp_path / "answers").iterdir()
@@ -294,7 +294,7 @@ def test_nothing_is_kept_of_a_core_that_another_user_may_change(home: Path, shar
         core.chmod(mode)
         os.chown(core, owner, owner)
         learnt: SymbolCache = load_cache(f"{owner}{mode}")
-        learnt.learn(learnt.types, "4 page", [7])
+        learnt.add(learnt.types, "4 page", [7])
         target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (learnt,))
         with contextlib.ExitStack() as ends:
             ends.push(partial(save_symbol_caches, target, core))
@@ -353,7 +353,7 @@ def test_modes_of_all_that_is_written(
         Guest.dump(fake_guest(), out / "elf", mode=mode)
         folder = crash(out / "kdump", tmp_path, monkeypatch, **({"mode": mode} if mode else {}))
         kept = load_cache("build")
-        kept.learn(kept.types, "4 page", [7])
+        kept.add(kept.types, "4 page", [7])
         kept.save()
     finally:
         os.umask(before)

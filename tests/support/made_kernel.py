@@ -120,7 +120,7 @@ class Kernel:
     def run(self) -> bool:
         """Do the same and save; returns whether anything had to be parsed for."""
         _, answers = self.attach()
-        learnt = any(each.learnt for each in answers)
+        learnt = any(each.changed for each in answers)
         for each in answers:
             each.save()
         return learnt

@@ -87,7 +87,7 @@ class Kernel:
         self.write(address + 24, signal)
         for name, at in (("mm", 16), ("stack", 80), ("cgroups", 88)):
             self.write(address + at, words.pop(name, 0))
-        self.write(address + 96, struct.pack("<5i", 0, *words.pop("kept_back", [0] * 4)))
+        self.write(address + 96, struct.pack("<5i", 0, *words.pop("rss_deltas", [0] * 4)))
         self.link(signal, [address + 48])
         assert not words
         return address

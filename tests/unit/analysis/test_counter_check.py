@@ -316,8 +316,13 @@ def hstates(n: int, *pools: tuple[int, int]) -> Any:
         (2, [(9, 2), (18, 1)], 1024 + (1 << 18), ""),
         (2, [(20000, 7), (9, 2)], 1024, "a pool of huge pages of order 20000 is left out"),
         (2, [(19, 1), (9, 2)], 1024, "a pool of huge pages of order 19 is left out"),
-        (2_000_000_000, [(9, 2), (9, 0)], 1024, "hugetlb_max_hstate is 2000000000, of 2 pools"),
-        (-1, [(9, 2), (9, 0)], 0, "hugetlb_max_hstate is -1, of 2 pools"),
+        (
+            2_000_000_000,
+            [(9, 2), (9, 0)],
+            1024,
+            "hugetlb_max_hstate is 2000000000, more than the 2 possible pools",
+        ),
+        (-1, [(9, 2), (9, 0)], 0, "hugetlb_max_hstate is -1, more than the 2 possible pools"),
     ],
 )
 def test_pools_of_huge_pages_that_cannot_be(

@@ -72,7 +72,7 @@ def test_an_inspector_of_it_takes_its_types_for_what_they_are(tmp_path: Path) ->
     for _ in range(2):
         target = target_from_program(prog)
         assert target.provenance.symbols == "btf"
-        assert len(target.answers) == 2
+        assert len(target.symbol_caches) == 2
 
 
 def test_a_second_inspector_of_a_program_knows_what_the_first_gave_it(

@@ -70,5 +70,5 @@ def test_a_list_that_cannot_be_read(count: int, at: int | None) -> None:
 
 
 def test_a_kernel_without_memblock() -> None:
-    with pytest.raises(MissingStructureError, match="no memblock"):
+    with pytest.raises(MissingStructureError, match="no known memblock"):
         read_boot_reserved(Kernel().prog)

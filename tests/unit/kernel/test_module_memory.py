@@ -124,7 +124,7 @@ def test_a_list_that_leads_round_or_astray_is_not_whole(monkeypatch: pytest.Monk
 
 
 def test_a_kernel_without_modules() -> None:
-    with pytest.raises(MissingStructureError, match="no list of modules"):
+    with pytest.raises(MissingStructureError, match="no known list of modules"):
         read_modules(Kernel().prog)
 
 

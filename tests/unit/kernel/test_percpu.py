@@ -185,5 +185,5 @@ def test_what_cannot_be_read_at_all() -> None:
 
 def test_a_kernel_without_such_chunks() -> None:
     kernel = Kernel()
-    with pytest.raises(MissingStructureError, match="no percpu chunks"):
+    with pytest.raises(MissingStructureError, match="no known percpu chunks"):
         read_percpu(kernel.prog, PageTables(kernel.prog, {}, kernel.root))

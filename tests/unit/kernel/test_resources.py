@@ -93,5 +93,5 @@ def test_resources_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_empty_tree_and_a_kernel_without() -> None:
     assert Tree().read() == Resources()
-    with pytest.raises(MissingStructureError, match="no iomem_resource"):
+    with pytest.raises(MissingStructureError, match="no known iomem_resource"):
         read_resources(Kernel().prog)

@@ -209,6 +209,6 @@ def test_nodes_that_cannot_be_read() -> None:
 
 def test_a_kernel_without_such_a_tree() -> None:
     kernel = Kernel()
-    with pytest.raises(MissingStructureError, match="no tree of vmalloc areas") as caught:
+    with pytest.raises(MissingStructureError, match="no known tree of vmalloc areas") as caught:
         read_vmap_areas(kernel.prog, MODERN)
     assert caught.value.hint

@@ -260,7 +260,7 @@ def test_a_struct_page_of_32_bytes_has_its_type_in_the_memdesc() -> None:
     assert len(layout.frozen) == 15
     smallest = Kernel(page={"flags": 0, "memdesc": 8}, size=32, flags=flags, memdesc=MEMDESCS)
     assert (smallest.layout().private, smallest.layout().refcount) == (None, None)
-    with pytest.raises(PageInspectError, match="no MEMDESC_TYPE_BUDDY"):
+    with pytest.raises(PageInspectError, match="types lack MEMDESC_TYPE_BUDDY"):
         Kernel(page=SHRUNK, size=32, flags=flags).layout()
 
 

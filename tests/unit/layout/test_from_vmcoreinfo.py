@@ -129,7 +129,7 @@ def test_6_9_to_6_11_have_a_type_of_hugetlb_and_then_of_slab() -> None:
 
 
 def test_a_word_of_no_known_scheme() -> None:
-    with pytest.raises(PageInspectError, match="0xefffffff, which is of no scheme"):
+    with pytest.raises(PageInspectError, match="0xefffffff, which is in no known scheme"):
         layout_of(vmcoreinfo_of("6.1") | {"NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)": str(~0x10000000)})
 
 

@@ -71,7 +71,9 @@ def test_windows_of_other_files_stay_and_none_are_looked_for_once(
     noted = KdumpfileMappings(core.with_name("another"))
     noted.note_read(kdumpfile_mmap._EVERY)
     assert resident(core) == before
-    monkeypatch.setattr(KdumpfileMappings, "_give_back", lambda _: pytest.fail("looked for again"))
+    monkeypatch.setattr(
+        KdumpfileMappings, "_drop_cached_pages", lambda _: pytest.fail("looked for again")
+    )
     noted.note_read(kdumpfile_mmap._EVERY)
 
 
@@ -89,7 +91,7 @@ class Passed:
     def drop_cached_pages(self) -> None:
         self.held = 0
 
-    def passed(self, size: int) -> None:
+    def note_read(self, size: int) -> None:
         self.held += size
 
 

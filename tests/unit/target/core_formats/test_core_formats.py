@@ -150,7 +150,9 @@ def test_pieces_that_are_scattered_are_refused(monkeypatch: pytest.MonkeyPatch) 
     # Each of 9 bytes, in a block of its own, later ones before earlier ones.
     scattered = flat(*((4096 * (1000 - i), b"scattered") for i in range(1000)))
     out = io.BytesIO()
-    with pytest.raises(flattened.FlattenedError, match="scattered over more room than they fill"):
+    with pytest.raises(
+        flattened.FlattenedError, match="scattered over far more space than they fill"
+    ):
         flattened.rearrange(io.BytesIO(scattered), out)
     far = flat((0, b"head"), (1 << 40, b"far"))
     with pytest.raises(flattened.FlattenedError, match="scattered"):

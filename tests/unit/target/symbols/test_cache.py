@@ -51,11 +51,11 @@ def test_the_second_time_nothing_is_parsed() -> None:
     again = Btf(data, known)
     assert asked(again) == first == asked(Btf(data))
     assert "_index" not in vars(again)
-    assert not known.learnt
+    assert not known.changed
     # What was not asked before is found all the same, and learnt.
     assert again.find(Kind.TYPEDEF, "page_t") == Btf(data).find(Kind.TYPEDEF, "page_t")
     assert "_index" in vars(again)
-    assert known.learnt
+    assert known.changed
 
 
 def test_an_offset_beyond_the_types_is_not_believed() -> None:
@@ -69,7 +69,7 @@ def test_an_offset_beyond_the_types_is_not_believed() -> None:
 
 def saved(cache: Path) -> Path:
     answers = load_cache(BUILD_ID)
-    answers.learn(answers.types, "4 page", [7])
+    answers.add(answers.types, "4 page", [7])
     answers.save()
     (path,) = cache.iterdir()
     assert load_cache(BUILD_ID).types == {"4 page": [7]}
@@ -129,7 +129,7 @@ def test_each_key_has_its_own(cache: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_not_used(cache: Path) -> None:
     cache.write_bytes(b"")
     answers = load_cache(BUILD_ID)
-    answers.learn(answers.types, "4 page", [7])
+    answers.add(answers.types, "4 page", [7])
     answers.save()
     assert cache.read_bytes() == b""
 
@@ -137,7 +137,7 @@ def test_a_cache_that_cannot_be_written_is_not_used(cache: Path) -> None:
 def test_old_files_are_removed(cache: Path) -> None:
     for i in range(70):
         answers = load_cache(f"{BUILD_ID}{i}")
-        answers.learn(answers.types, "4 page", [i])
+        answers.add(answers.types, "4 page", [i])
         answers.save()
         assert answers.path is not None
         os.utime(answers.path, (i, i))
@@ -148,7 +148,7 @@ def test_old_files_are_removed(cache: Path) -> None:
 
 def test_a_command_that_fails_keeps_nothing(cache: Path) -> None:
     answers = load_cache(BUILD_ID)
-    answers.learn(answers.types, "4 page", [7])
+    answers.add(answers.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (answers,))
     with contextlib.suppress(PageInspectError), contextlib.ExitStack() as ends:
         ends.push(partial(save_symbol_caches, target, None))

@@ -52,7 +52,7 @@ def test_symbols_move_with_the_kernel(tmp_path: Path, by: int) -> None:
         (MAP, moved(0) | {"SYMBOL(init_uts_ns)": f"{UTS + 64:x}"}, "init_uts_ns is not where"),
         (MAP, moved(0x1000), "_stext is not where"),
         (MAP.replace("_stext", "_etext"), moved(0), "is not where"),
-        ("0000000000000000 T _stext\n", moved(0), "has_hidden_bytes the addresses"),
+        ("0000000000000000 T _stext\n", moved(0), "hides the addresses"),
         ("", moved(0), "has no symbols"),
         ("\x7fELF" * 9, moved(0), "has no symbols"),
     ],
