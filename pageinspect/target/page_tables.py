@@ -52,8 +52,8 @@ class PageTables:
     def frames(self, first: int, end: int) -> Places:
         """Return the physical address of each virtual page, (end - first,) int64; -1 if unmapped.
 
-        `first` and `end` (exclusive) are virtual page numbers. Raises FaultError when a table cannot
-        be read.
+        `first` and `end` (exclusive) are virtual page numbers. Raises FaultError when a table
+        cannot be read.
         """
         frames = np.empty(end - first, np.int64)
         for leaf in range(first // _PER_LEAF, -(-end // _PER_LEAF)):

@@ -25,7 +25,7 @@ BUILD_ID = "1fe9968467f2"
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
-    return tmp_path / "answers"
+    return tmp_path / "symbols"
 
 
 def asked(btf: Btf) -> list[Any]:
@@ -44,9 +44,9 @@ def asked(btf: Btf) -> list[Any]:
 
 def test_the_second_time_nothing_is_parsed() -> None:
     data = small().build()
-    answers = load_cache(BUILD_ID)
-    first = asked(Btf(data, answers))
-    answers.save()
+    kept = load_cache(BUILD_ID)
+    first = asked(Btf(data, kept))
+    kept.save()
     known = load_cache(BUILD_ID)
     again = Btf(data, known)
     assert asked(again) == first == asked(Btf(data))
@@ -68,9 +68,9 @@ def test_an_offset_beyond_the_types_is_not_believed() -> None:
 
 
 def saved(cache: Path) -> Path:
-    answers = load_cache(BUILD_ID)
-    answers.add(answers.types, "4 page", [7])
-    answers.save()
+    kept = load_cache(BUILD_ID)
+    kept.add(kept.types, "4 page", [7])
+    kept.save()
     (path,) = cache.iterdir()
     assert load_cache(BUILD_ID).types == {"4 page": [7]}
     return path
@@ -128,28 +128,28 @@ def test_each_key_has_its_own(cache: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_not_used(cache: Path) -> None:
     cache.write_bytes(b"")
-    answers = load_cache(BUILD_ID)
-    answers.add(answers.types, "4 page", [7])
-    answers.save()
+    kept = load_cache(BUILD_ID)
+    kept.add(kept.types, "4 page", [7])
+    kept.save()
     assert cache.read_bytes() == b""
 
 
 def test_old_files_are_removed(cache: Path) -> None:
     for i in range(70):
-        answers = load_cache(f"{BUILD_ID}{i}")
-        answers.add(answers.types, "4 page", [i])
-        answers.save()
-        assert answers.path is not None
-        os.utime(answers.path, (i, i))
+        kept = load_cache(f"{BUILD_ID}{i}")
+        kept.add(kept.types, "4 page", [i])
+        kept.save()
+        assert kept.path is not None
+        os.utime(kept.path, (i, i))
     assert len(list(cache.iterdir())) == 64
     assert load_cache(f"{BUILD_ID}5").types == {}
     assert load_cache(f"{BUILD_ID}69").types == {"4 page": [69]}
 
 
 def test_a_command_that_fails_keeps_nothing(cache: Path) -> None:
-    answers = load_cache(BUILD_ID)
-    answers.add(answers.types, "4 page", [7])
-    target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (answers,))
+    kept = load_cache(BUILD_ID)
+    kept.add(kept.types, "4 page", [7])
+    target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (kept,))
     with contextlib.suppress(PageInspectError), contextlib.ExitStack() as ends:
         ends.push(partial(save_symbol_caches, target, None))
         raise PageInspectError("no", "hint")

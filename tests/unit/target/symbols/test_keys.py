@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kept answers are used for the very bytes that they came from, and for no others."""
+"""Cached symbols are used for the very bytes that they came from, and for no others."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ from pageinspect.target.symbols.keys import kaslr_offset, live_symbols_key, read
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
-    return tmp_path / "answers"
+    return tmp_path / "symbols"
 
 
 def contents(cache: Path) -> dict[str, bytes]:
@@ -69,11 +69,11 @@ def test_a_damaged_core_neither_uses_nor_changes_what_is_kept(cache: Path, place
     damaged = Kernel()
     damaged.memory[place] ^= 1
     try:
-        _, answers = damaged.attach()
+        _, caches = damaged.attach()
     except Exception:  # noqa: BLE001 - whatever damage makes of it
-        answers = ()
-    assert any(each.changed for each in answers) or not answers
-    for each in answers:
+        caches = ()
+    assert any(each.changed for each in caches) or not caches
+    for each in caches:
         each.save()
     assert {name: contents(cache)[name] for name in sound} == sound
     assert not Kernel().run()
@@ -86,7 +86,7 @@ def test_a_symbol_that_is_moved_is_read_anew() -> None:
     assert not Kernel().run()
 
 
-def test_another_build_has_answers_of_its_own(cache: Path) -> None:
+def test_another_build_has_a_cache_of_its_own(cache: Path) -> None:
     assert Kernel().run()
     assert Kernel(build_id="2fe9968467f2").run()
     assert len(contents(cache)) == 4
@@ -123,8 +123,8 @@ def test_this_kernel_has_a_key_of_its_own() -> None:
 
 
 def test_per_cpu_offsets_stay_where_kaslr_moves_the_image() -> None:
-    answers = SymbolCache(symbols={"runqueues": [0x31980, 8, 1, 1], "_stext": [IMAGE, 0, 1, 1]})
-    symbols = CachedSymbols(answers, SymbolIndex, 0x7000, 0)
+    kept = SymbolCache(symbols={"runqueues": [0x31980, 8, 1, 1], "_stext": [IMAGE, 0, 1, 1]})
+    symbols = CachedSymbols(kept, SymbolIndex, 0x7000, 0)
     found = [symbols(Program(), name, None, True)[0].address for name in ("runqueues", "_stext")]
     assert found == [0x31980, IMAGE + 0x7000]
 
@@ -153,8 +153,8 @@ class Changing(Kernel):
 @pytest.mark.parametrize("crafted", [Changing(), Kernel(kaslr=-(1 << 63))], ids=["changes", "far"])
 def test_a_crafted_core_does_not_poison_what_is_kept_for_the_sound_one(crafted: Kernel) -> None:
     with contextlib.suppress(PageInspectError):
-        _, answers = crafted.ask()
-        for each in answers:
+        _, caches = crafted.ask()
+        for each in caches:
             each.save()
     # Looks where mem_section is.
     Kernel().attach()
@@ -215,9 +215,9 @@ def test_this_kernels_symbols_are_checked_too(cache: Path, monkeypatch: pytest.M
     monkeypatch.setattr(find, "find_symbols", lambda _prog, **_: moved)
 
     def place() -> int:
-        symbols, answers = find.cached_symbols(kernel.program(), kernel.info(), live=True)
+        symbols, kept = find.cached_symbols(kernel.program(), kernel.info(), live=True)
         address = find.address_of(kernel.program(), symbols, "mem_section")
-        answers.save()
+        kept.save()
         assert address is not None
         return address
 
