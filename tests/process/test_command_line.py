@@ -234,7 +234,7 @@ def test_a_broken_description_of_a_kernel(
     [
         (["-s", "FILE", "--btf", "FILE"], "-s provides all types and symbols"),
         (["-s", "FILE", "--symbols-from", "vmcoreinfo"], "-s provides all types and symbols"),
-        (["--symbols-from", "vmcoreinfo", "--kallsyms", "FILE"], "takes nothing else"),
+        (["--symbols-from", "vmcoreinfo", "--kallsyms", "FILE"], "uses no other source"),
         (["--symbols-from", "dwarf"], "choose from btf, vmcoreinfo"),
         (["--vmcoreinfo", "FILE"], "is for cores"),
     ],

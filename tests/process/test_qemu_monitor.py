@@ -161,7 +161,7 @@ def test_what_is_opened_stays_the_same_memory(python: str, sleeper: Path) -> Non
 def test_who_answers_must_be_who_listens() -> None:
     me = module.Peer(os.getpid(), 0, 0)
     other = module.Peer(os.getpid(), NOBODY, NOBODY)
-    assert outcome(me, other) == "the socket was made by another user than the one that answers"
+    assert outcome(me, other) == "the socket was created by another user than the one that answers"
     assert outcome(me, me._replace(pid=1)) == "QEMU belongs to another user"
     assert outcome(me._replace(pid=0), me) == "QEMU is in another PID namespace"
 

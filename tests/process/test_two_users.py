@@ -70,7 +70,7 @@ def test_a_dump_is_not_written_through_a_link(theirs: Path, victim: Path) -> Non
 def test_a_core_takes_the_place_of_files_alone(tmp_path: Path, make: Any) -> None:
     # As /dev/null would be one.
     make(tmp_path / "core")
-    with pytest.raises(PageInspectError, match="not a file"):
+    with pytest.raises(PageInspectError, match="not a regular file"):
         Guest.dump(fake_guest(), tmp_path / "core")
     assert not (tmp_path / "core").is_file()
 
