@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Decodes the struct pages of a Linux kernel, and traces pages that are freed with a type."""
 
+from typing import TYPE_CHECKING
+
 from .version import __version__
 
-TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
 if TYPE_CHECKING:
     from .classify.selected import SelectedPages
     from .errors import PageInspectError, UsageError
@@ -58,4 +59,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    hidden = {"TYPE_CHECKING", "_MODULES", "_RESULTS"}
+    return sorted({*globals(), *__all__} - hidden)

@@ -9,8 +9,8 @@ other exception that reaches the user is a defect.
 """
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

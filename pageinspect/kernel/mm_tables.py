@@ -13,7 +13,8 @@ import numpy.typing as npt
 from drgn import FaultError, Program
 
 from ..host.progress import paced
-from ..model.arch import PAGE_SHIFT, PAGE_SIZE, TABLE_ENTRIES
+from ..model import arch
+from ..model.arch import LEVELS, PAGE_SHIFT, PAGE_SIZE, TABLE_ENTRIES
 from ..model.layout import PageLayout
 from ..model.mappings import Entries, Kind, Pfns, Tables
 from ..target.page_tables import encryption_mask
@@ -23,9 +24,6 @@ from .deposited_tables import read_deposited_tables
 Words = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
-LEVELS = {"pgd": 39, "pud": 30, "pmd": 21, "pte": 12}
-"""log2 of the bytes that one entry of each level covers, with four levels."""
-_LEVELS_OF_5 = {"pgd": 48, "p4d": 39, "pud": 30, "pmd": 21, "pte": 12}
 _FIRST = ("pgd", "p4d")
 """Levels that the kernel does not count, and whose entries always refer to tables."""
 _DEPOSITED = "deposited"
@@ -37,15 +35,14 @@ _AT_ONCE = 1024
 _USER = TABLE_ENTRIES // 2
 """Number of PGD entries that map user memory."""
 
-_PRESENT = np.uint64(1)
-_EMPTY = np.uint64(~(1 << 5 | 1 << 6) & (1 << 64) - 1)
+_PRESENT = np.uint64(arch.ENTRY_PRESENT)
+_EMPTY = ~np.uint64(arch.ENTRY_ACCESSED | arch.ENTRY_DIRTY)
 """Bits that are clear in an empty entry. An erratum may set the accessed and dirty bits."""
-_HUGE = np.uint64(1 << 7)
-_PROTNONE = np.uint64(1 << 8)
-_SPECIAL = np.uint64(1 << 9)
-_ADDRESS = 0x000FFFFFFFFFF000
-_TYPE_SHIFT = np.uint64(59)
-_TYPE_BITS, _OFFSET_SHIFT = np.uint64(5), np.uint64(14)
+_HUGE = np.uint64(arch.ENTRY_HUGE)
+_PROTNONE = np.uint64(arch.ENTRY_PROTNONE)
+_SPECIAL = np.uint64(arch.ENTRY_SPECIAL)
+_TYPE_SHIFT = np.uint64(arch.SWAP_TYPE_SHIFT)
+_TYPE_BITS, _OFFSET_SHIFT = np.uint64(arch.SWAP_TYPE_BITS), np.uint64(arch.SWAP_OFFSET_SHIFT)
 
 
 class MmTables:
@@ -68,11 +65,11 @@ class MmTables:
         """
         self._prog = prog
         self._kinds = swap_types
-        self._address = np.uint64(_ADDRESS & ~encryption_mask(vmcoreinfo))
+        self._address = np.uint64(arch.ENTRY_ADDRESS & ~encryption_mask(vmcoreinfo))
         bits = int(vmcoreinfo.get("NUMBER(MAX_PHYSMEM_BITS)", "52"), 0)
         self._pfn_of_swap = np.uint64((1 << (bits - PAGE_SHIFT)) - 1)
         self._mms = len(roots)
-        self._shifts = _LEVELS_OF_5 if page_table_levels(vmcoreinfo) == 5 else LEVELS
+        self._shifts = LEVELS[page_table_levels(vmcoreinfo) or 4]
         self.levels: dict[str, Tables] = {}
         """The tables of each level, sorted by mm and address, and those of "deposited"."""
         self._missing: dict[str, Mask] = {}
@@ -249,6 +246,6 @@ class MmTables:
 
 def _places(tables: Tables, at: Pfns, shift: int) -> tuple[npt.NDArray[np.int32], Pfns]:
     """Return mm and virtual page number of entries, by their indices in the flattened words."""
-    rows = at >> 9
+    rows = at // TABLE_ENTRIES
     vpn = tables.vpn[rows] + ((at & (TABLE_ENTRIES - 1)) << (shift - PAGE_SHIFT))
     return tables.mm[rows], vpn

@@ -2,6 +2,7 @@
 """Headers of 64-bit little-endian ELF files, and a reader that does not need numpy."""
 
 import struct
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ def program_headers(read: Callable[[int, int], bytes], most: int) -> list[Progra
         raise ValueError("is not an ELF file")
     _, _, _, _, _, offset, _, _, _, width, count, *_ = HEADER.unpack(start)
     wanted = min(count, most) * PROGRAM_HEADER.size
-    table = read(wanted, offset) if offset < 1 << 63 else b""
+    table = read(wanted, offset) if offset <= sys.maxsize else b""
     if width != PROGRAM_HEADER.size or len(table) < wanted:
         raise ValueError("has headers that are cut off or invalid")
     return [ProgramHeader(*fields) for fields in PROGRAM_HEADER.iter_unpack(table)]

@@ -12,7 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from drgn import FaultError, Program
 
-from ..model.arch import LARGE_PAGE_SIZE, PAGE_SIZE, TABLE_ENTRIES
+from ..model.arch import (
+    ENTRY_ADDRESS,
+    ENTRY_HUGE,
+    ENTRY_PRESENT,
+    IMAGE_START,
+    LARGE_PAGE_SIZE,
+    LEVELS,
+    PAGE_SIZE,
+    TABLE_ENTRIES,
+)
 from .vmcoreinfo import page_table_levels
 
 Table = npt.NDArray[np.uint64]
@@ -20,10 +29,6 @@ Places = npt.NDArray[np.int64]
 
 _PER_LEAF = LARGE_PAGE_SIZE // PAGE_SIZE
 _MAX_TABLES = 16
-_PRESENT, _HUGE = 1, 1 << 7
-_ADDRESS = 0x000FFFFFFFFFF000
-_IMAGE = 0xFFFFFFFF80000000
-"""Virtual address of the kernel image mapping; its first byte is at physical address phys_base."""
 
 
 def encryption_mask(vmcoreinfo: Mapping[str, str]) -> int:
@@ -41,14 +46,14 @@ class PageTables:
         self._prog = prog
         self._root, self._root_is_physical = _root(vmcoreinfo) if root is None else (root, True)
         self._levels = page_table_levels(vmcoreinfo) or 4
-        self._address = _ADDRESS & ~encryption_mask(vmcoreinfo)
+        self._address = ENTRY_ADDRESS & ~encryption_mask(vmcoreinfo)
         self._tables: dict[int, Table] = {}
 
     def frames(self, first: int, end: int) -> Places:
         """Return the physical address of each virtual page, (end - first,) int64; -1 if unmapped.
 
-        `first` and `end` (exclusive) are virtual page numbers: address / 4096. Raises FaultError
-        when a table cannot be read.
+        `first` and `end` (exclusive) are virtual page numbers. Raises FaultError when a table
+        cannot be read.
         """
         frames = np.empty(end - first, np.int64)
         for leaf in range(first // _PER_LEAF, -(-end // _PER_LEAF)):
@@ -86,29 +91,28 @@ class PageTables:
     def _leaf(self, leaf: int, low: int, high: int) -> int | Places:
         """Return frames() of pages low to high of the 2 MiB number `leaf` of virtual memory."""
         entry = self._entry(leaf * LARGE_PAGE_SIZE)
-        if not entry & _PRESENT:
+        if not entry & ENTRY_PRESENT:
             return -1
-        if entry & _HUGE:
+        if entry & ENTRY_HUGE:
             # _entry() has added the offset within a 1 GiB page.
             start = entry & self._address & ~(LARGE_PAGE_SIZE - 1)
             return np.arange(start + low * PAGE_SIZE, start + high * PAGE_SIZE, PAGE_SIZE)
         table = self._table(entry & self._address, physical=True)[low:high]
         frames = (table & np.uint64(self._address)).astype(np.int64)
-        frames[table & np.uint64(_PRESENT) == 0] = -1
+        frames[table & np.uint64(ENTRY_PRESENT) == 0] = -1
         return frames
 
     def _entry(self, address: int) -> int:
         """Return the PMD entry for a virtual address; a 1 GiB entry is converted to a PMD entry."""
         table = self._table(self._root, physical=self._root_is_physical)
-        shift = 39 + 9 * (self._levels - 4)
-        while True:
+        for level, shift in LEVELS[self._levels].items():
             entry = int(table[address >> shift & (TABLE_ENTRIES - 1)])
-            if shift == 21 or not entry & _PRESENT:
-                return entry
-            if entry & _HUGE and shift == 30:
+            if level == "pmd" or not entry & ENTRY_PRESENT:
+                break
+            if entry & ENTRY_HUGE and level == "pud":
                 return entry | (address & ((1 << shift) - 1) & ~(LARGE_PAGE_SIZE - 1))
             table = self._table(entry & self._address, physical=True)
-            shift -= 9
+        return entry
 
     def _table(self, address: int, *, physical: bool) -> Table:
         """Return a page table, (512,) uint64. The last few tables are cached."""
@@ -125,6 +129,6 @@ def _root(vmcoreinfo: Mapping[str, str]) -> tuple[int, bool]:
     """Return the address of swapper_pg_dir, and whether this is a physical address."""
     root = int(vmcoreinfo["SYMBOL(swapper_pg_dir)"], 16)
     base = vmcoreinfo.get("NUMBER(phys_base)")
-    if base is None or root < _IMAGE:
+    if base is None or root < IMAGE_START:
         return root, False
-    return root - _IMAGE + int(base, 0), True
+    return root - IMAGE_START + int(base, 0), True

@@ -16,7 +16,7 @@ from drgn import BadDataError, FaultError, Program
 
 from ..errors import PageInspectError
 from ..host.progress import note_progress
-from ..model.arch import PAGE_SIZE
+from ..model.arch import PAGE_SIZE, ROOT_ADDRESS, ROOT_IN_QEMU_NOTE
 from . import vmcoreinfo
 from .core_formats import elf
 from .page_tables import PageTables, encryption_mask
@@ -27,10 +27,6 @@ _PIECE = 256 << 20
 _MAX_TEXTS = 256
 _NAME_BYTES = 65
 _QEMU = b"QEMU"
-_CR3_AT = 416
-"""Offset of CR3 in QEMU's note of a CPU: CR0 to CR4 follow two words, 18 registers, 10 segments."""
-_ROOT = 0x000FFFFFFFFFE000
-"""Address bits of CR3 without bit 12, which page table isolation sets for the user page table."""
 _GIVE = "give the note of the same boot: --vmcoreinfo FILE"
 
 
@@ -43,9 +39,9 @@ def find(
     several kernels are accepted.
     """
     roots = [
-        struct.unpack_from("<Q", note, _CR3_AT)[0]
+        struct.unpack_from("<Q", note, ROOT_IN_QEMU_NOTE)[0]
         for name, _, note in elf.notes(headers.notes)
-        if name == _QEMU and len(note) >= _CR3_AT + 8
+        if name == _QEMU and len(note) >= ROOT_IN_QEMU_NOTE + 8
     ]
     texts = list(dict.fromkeys(_texts(path)))
     there, running = [], []
@@ -119,7 +115,7 @@ def _maps_alike(
 ) -> bool:
     """Return whether the page table in a CPU's CR3 (`root`) maps `address` to `physical`."""
     mask = ~encryption_mask(info)
-    for table in (root & _ROOT & mask, root & (_ROOT | PAGE_SIZE) & mask):
+    for table in (root & ROOT_ADDRESS & mask, root & (ROOT_ADDRESS | PAGE_SIZE) & mask):
         try:
             if PageTables(prog, info, table).physical(address) == physical:
                 return True

@@ -11,7 +11,7 @@ from elf_machine import PFNS, Machine
 from kdump_builder import FULL, core, flat
 
 from pageinspect.cli import parallel
-from pageinspect.cli.isolation import apart
+from pageinspect.cli.isolation import run_isolated
 from pageinspect.cli.main import main
 from pageinspect.errors import PageInspectError
 
@@ -61,7 +61,7 @@ def test_a_core_that_the_user_may_not_read(tmp_path: Path, capfd: pytest.Capture
         os.setuid(65534)
         return main(["types", "-c", str(core)])
 
-    assert apart(as_nobody, core) == 1
+    assert run_isolated(as_nobody, core) == 1
     message, hint = capfd.readouterr().err.splitlines()
     assert "permission denied" in message
     assert "run as" in hint

@@ -12,7 +12,7 @@ import pytest
 from waiting import has_ended, until
 
 from pageinspect.host.processes import cleanup_even_if_killed, command_ending_with_parent
-from pageinspect.vm.guest import _forget
+from pageinspect.vm.guest import _remove_qmp_socket
 
 STARTER = """
 import subprocess, sys
@@ -68,14 +68,14 @@ def test_a_socket_is_removed_once_nobody_listens(tmp_path: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
-    _forget(path)
+    _remove_qmp_socket(path)
     assert path.exists()
     # As a QEMU that is about to end.
     threading.Timer(0.2, listener.close).start()
-    _forget(path, 20)
+    _remove_qmp_socket(path, 20)
     assert not path.exists()
     started = time.monotonic()
-    _forget(path, 20)
+    _remove_qmp_socket(path, 20)
     assert time.monotonic() - started < 10
 
 

@@ -70,7 +70,7 @@ def test_a_dump_is_not_written_through_a_link(theirs: Path, victim: Path) -> Non
 def test_a_core_takes_the_place_of_files_alone(tmp_path: Path, make: Any) -> None:
     # As /dev/null would be one.
     make(tmp_path / "core")
-    with pytest.raises(PageInspectError, match="not a file"):
+    with pytest.raises(PageInspectError, match="not a regular file"):
         Guest.dump(fake_guest(), tmp_path / "core")
     assert not (tmp_path / "core").is_file()
 
@@ -81,7 +81,7 @@ def crash(core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **mode: i
         monkeypatch.setattr(crash_dump, name, lambda *_: None)
     monkeypatch.setattr(crash_dump, "rearrange", lambda dump, out: out.write(dump.read()))
     index = {name: [4096, 5] for name in proc_snapshot.NAMES}
-    disk = tmp_path / "answers"
+    disk = tmp_path / "symbols"
     disk.write_bytes(json.dumps(index).encode().ljust(4096) + b"again")
     (tmp_path / "dump").write_bytes(b"memory")
     guest: Any = SimpleNamespace(log=tmp_path / "log", memory=1 << 30)
@@ -181,19 +181,19 @@ def stick(folder: Path) -> None:
 def test_a_cache_that_another_user_can_change_is_not_used(
     home: Path, loosen: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loosen(home / "answers")
+    loosen(home / "symbols")
     with pytest.raises(PageInspectError, match="is not used") as caught:
-        cache.folder("answers")
+        cache.folder("symbols")
     assert "PAGEINSPECT_CACHE" in caught.value.hint
-    assert str(home / "answers") in caught.value.message.partition("is not used")[2]
-    assert loosen is give or f"chmod go-w {home / 'answers'}," in caught.value.hint
-    (home / "answers/build-0.1.0-1.json").write_text("{}")
+    assert str(home / "symbols") in caught.value.message.partition("is not used")[2]
+    assert loosen is give or f"chmod go-w {home / 'symbols'}," in caught.value.hint
+    (home / "symbols/build-0.1.0-1.json").write_text("{}")
     kept = load_cache("build")
     kept.add(kept.types, "4 page", [7])
     target = Target(Program(), Provenance("6.12", "core", "btf"), {}, (kept, kept))
     with contextlib.ExitStack() as ends:
         ends.push(partial(save_symbol_caches, target, None))
-    assert [path.name for path in (home / "answers").iterdir()] == ["build-0.1.0-1.json"]
+    assert [path.name for path in (home / "symbols").iterdir()] == ["build-0.1.0-1.json"]
     said = capsys.readouterr().err
     assert said.startswith("pageinspect: ")
     assert said.count("\n") == said.count("is not used") == 1
@@ -225,13 +225,13 @@ def test_a_cache_in_a_sticky_folder_is_used_if_it_is_ones_own(
         cache.folder("things")
 
 
-def test_answers_as_a_link_delete_nothing(home: Path, tmp_path: Path) -> None:
+def test_a_cache_as_a_link_delete_nothing(home: Path, tmp_path: Path) -> None:
     give(home)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for number in range(70):
         (elsewhere / f"{number}.json").write_text("{}")
-    plant(home / "answers", elsewhere)
+    plant(home / "symbols", elsewhere)
     kept = load_cache("build")
     kept.add(kept.types, "4 page", [7])
     kept.save()
@@ -252,7 +252,7 @@ def test_a_user_other_than_root_has_a_cache_too(
             pass
 
     as_other(use)
-    (written,) = (theirs / "home/cache/answers").iterdir()
+    (written,) = (theirs / "home/cache/symbols").iterdir()
     assert written.stat().st_uid == OTHER
 
 
@@ -265,7 +265,7 @@ def test_the_link_of_root_to_a_cache_is_followed(
     kept.add(kept.types, "4 page", [7])
     kept.save()
     assert load_cache("build").types == {"4 page": [7]}
-    (written,) = (tmp_path / "answers").iterdir()
+    (written,) = (tmp_path / "symbols").iterdir()
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
 
 
@@ -368,5 +368,5 @@ def test_modes_of_all_that_is_written(
         "kdump.kernel": 0o755 & ~umask,
     }
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {usual}
-    (written,) = (home / "answers").iterdir()
+    (written,) = (home / "symbols").iterdir()
     assert stat.S_IMODE(written.stat().st_mode) == 0o600

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from drgn import FaultError
-from sections import FIRST, N, census_of, sound, wounds
+from sections import FIRST, N, memory_map_of, sound, wounds
 from synthetic import MODERN, SIZE, Memory
 
 from pageinspect.model.arch import SECTION_PFNS
@@ -57,5 +57,5 @@ def damaged(seed: int) -> tuple[Reads, MemoryMap]:
         place = slice(first - START, first - START + N)
         words[place], there[place] = memory.words, True
     there[ISLANDS[1] - START + 1024 :][:64] = False
-    some = census_of(rng)
+    some = memory_map_of(rng)
     return Reads(words, there, None), MemoryMap(SPANNED, some.zones, pcp=some.pcp, max_pfn=END)

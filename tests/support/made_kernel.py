@@ -92,14 +92,14 @@ class Kernel:
 
     def attach(self) -> tuple[Program, tuple[SymbolCache, ...]]:
         """Return a Program that has asked what a command would, and what is to be saved."""
-        prog, answers = self.ask()
+        prog, caches = self.ask()
         assert sizeof(prog.type("struct mem_section")) == 16
         assert prog["PG_head"].value_() == 6
         assert prog["mem_section"].address_ == IMAGE + self.kaslr + self.symbols["mem_section"]
-        return prog, answers
+        return prog, caches
 
     def ask(self) -> tuple[Program, tuple[SymbolCache, ...]]:
-        """Do so, whatever the answers are."""
+        """Do so, whatever is cached."""
         info = self.info()
         text = "".join(f"{key}={value}\n" for key, value in info.items()).encode()
         prog = self.program()
@@ -111,17 +111,15 @@ class Kernel:
             return Object(prog, kind, text) if name == "VMCOREINFO" else None
 
         prog.register_object_finder("VMCOREINFO", vmcoreinfo, enable_index=0)
-        answers = attach_btf(
-            prog, {k: v for k, v in info.items() if k != self.left_out}, live=False
-        )
+        caches = attach_btf(prog, {k: v for k, v in info.items() if k != self.left_out}, live=False)
         prog.type("struct mem_section"), prog["PG_head"], prog["mem_section"]
-        return prog, answers
+        return prog, caches
 
     def run(self) -> bool:
         """Do the same and save; returns whether anything had to be parsed for."""
-        _, answers = self.attach()
-        changed = any(each.changed for each in answers)
-        for each in answers:
+        _, caches = self.attach()
+        changed = any(each.changed for each in caches)
+        for each in caches:
             each.save()
         return changed
 

@@ -73,7 +73,7 @@ def wounds(memory: Memory, rng: np.random.Generator) -> None:
     memory.set(N // 2, layout.order.offset - SIZE, order)
 
 
-def census_of(rng: np.random.Generator) -> MemoryMap:
+def memory_map_of(rng: np.random.Generator) -> MemoryMap:
     pfns = np.unique(rng.integers(FIRST, FIRST + N, 30))
     lists = PcpLists(
         pfns.astype(np.int64),

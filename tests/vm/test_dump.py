@@ -69,7 +69,7 @@ def from_btf(core: Core) -> Inspector:
     return inspect(open_target(core.path))
 
 
-def test_btf_and_dwarf_give_the_same_layout_and_census(core: Core, from_btf: Inspector) -> None:
+def test_btf_and_dwarf_give_the_same_layout_and_memory_map(core: Core, from_btf: Inspector) -> None:
     from_dwarf = inspect(open_target(core.path, core.vmlinux))
     assert from_dwarf.target.provenance.symbols == "dwarf"
     assert from_btf.target.provenance.symbols == "btf"

@@ -126,12 +126,12 @@ def test_runs_are_what_pages_are(core: Path) -> None:
             assert np.array_equal(np.concatenate(spread), plain), name
 
 
-def test_kept_answers_change_nothing(
+def test_cached_symbols_change_nothing(
     core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
     first = output("page", "0x4000", "0x8001", "-c", core)
-    kept = sorted((tmp_path / "answers").iterdir())
+    kept = sorted((tmp_path / "symbols").iterdir())
     assert len(kept) == 2
     before = [file.stat().st_mtime_ns for file in kept]
     assert output("page", "0x4000", "0x8001", "-c", core) == first

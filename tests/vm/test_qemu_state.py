@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pageinspect.cli.isolation import apart
+from pageinspect.cli.isolation import run_isolated
 from pageinspect.cli.main import main
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
@@ -162,7 +162,7 @@ def test_a_socket_of_someone_else(guest: Guest, capfd: pytest.CaptureFixture) ->
         os.setuid(65534)
         return main(["types", "--qemu", str(guest.socket)])
 
-    assert apart(as_nobody, guest.socket) == 1
+    assert run_isolated(as_nobody, guest.socket) == 1
     message, hint = capfd.readouterr().err.splitlines()
     assert "permission denied" in message
     assert "as the user that QEMU runs as" in hint

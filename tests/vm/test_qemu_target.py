@@ -19,7 +19,7 @@ from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
 FILL = "head -c 40000000 /dev/urandom > /tmp/file; echo 3 > /proc/sys/vm/nr_hugepages; sleep 900 &"
-BARRED = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
+DENIED = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 """As this user, but without the right to look into QEMU's memory, which has more capabilities."""
 
 REGISTERS = """
@@ -59,7 +59,7 @@ def test_a_paused_guest_reads_as_its_dump(guest: Guest, tmp_path: Path) -> None:
         for command in (["summary", "--by", "use"], ["list"], ["list", "-j", "3"]):
             dumped = report(*command, "-c", core)
             assert dumped["kernel"].pop("source") == "core"
-            for before, reading in (((), "memory"), (BARRED, "monitor")):
+            for before, reading in (((), "memory"), (DENIED, "monitor")):
                 outside = report(*command, "--qemu", guest.socket, "--pause", before=before)
                 assert outside["kernel"].pop("source") == "qemu"
                 assert outside["kernel"].pop("state") == "paused"
@@ -94,7 +94,7 @@ def test_the_api_pauses_a_guest_until_it_is_closed(guest: Guest) -> None:
 
 
 def test_a_guest_that_runs_balances_its_checks(guest: Guest) -> None:
-    for before in ((), BARRED):
+    for before in ((), DENIED):
         answer = report("check", "--qemu", guest.socket, before=before)
         assert answer["kernel"]["state"] == "running"
         assert answer["violations"] == []

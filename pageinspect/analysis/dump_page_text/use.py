@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Finds the use of a page from a report, which has no free lists and no neighbouring pages."""
 
+from ...model import arch
 from .reports import Report
 from .types import head_words
 
-KERNEL_HALF = 0xFF << 56
+KERNEL_HALF = arch.KERNEL_HALF[5]
 """The lowest kernel address, with 4-level or 5-level paging; 0xdead... poison is below it."""
 _MAPPING_WORD = 3
 _LIST_WORD = 1

@@ -3,6 +3,7 @@
 
 import itertools
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -14,7 +15,8 @@ from ...model import arch
 from ...model.elf import HEADER, LOAD, MAGIC, NOTE, ProgramHeader
 from .limits import excess
 
-CORE, X86_64 = 4, 62
+CORE = 4
+"""e_type: ET_CORE."""
 MACHINES = {
     3: "i386",
     8: "mips",
@@ -122,7 +124,7 @@ def read_headers(file: IO[bytes]) -> Headers | None:
     """Return the headers of an x86_64 core; None for other files. Raises ElfError."""
     file.seek(0)
     start = file.read(HEADER.size)
-    if not start.startswith(_WIDE_AND_LITTLE) or identify(start) != (CORE, X86_64):
+    if not start.startswith(_WIDE_AND_LITTLE) or identify(start) != (CORE, arch.ELF_MACHINE):
         return None
     if len(start) < HEADER.size:
         raise CutOffError("is cut off in its headers")
@@ -145,7 +147,7 @@ def read_headers(file: IO[bytes]) -> Headers | None:
 
 
 def _at(file: IO[bytes], offset: int, size: int) -> bytes:
-    if size > _MAX_AT_ONCE or offset >= 1 << 63:
+    if size > _MAX_AT_ONCE or offset > sys.maxsize:
         raise ElfError("has a header that makes no sense")
     file.seek(offset)
     data = file.read(size)

@@ -127,7 +127,7 @@ def _elf(start: bytes) -> tuple[str, str] | None:
     if kind != elf.CORE:
         what = _KINDS.get(kind, "an ELF file of an unknown kind")
         return f"is {what}, not a core", f"a vmlinux is given with -s; {_KERNEL}"
-    if machine != elf.X86_64:
+    if machine != arch.ELF_MACHINE:
         return f"is of {elf.MACHINES.get(machine, f'ELF machine {machine}')}", _ARCHITECTURE
     return None
 

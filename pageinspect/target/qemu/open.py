@@ -21,6 +21,7 @@ from .memory import MonitorMemory, read_vmcoreinfo
 from .monitor import Monitor, monitor_at
 from .process import add_memory
 
+_REGISTERS = arch.PC_REGISTER, arch.SP_REGISTER
 _OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
 
 
@@ -64,7 +65,7 @@ def _registers(monitor: Monitor) -> dict[int, tuple[int, int]]:
     text = monitor.human_command("info registers -a")
     found: dict[int, tuple[int, int]] = {}
     for cpu, said in _OF_CPU.findall(text):
-        pc, sp = (re.search(rf"\b{name}=([0-9a-f]+)", said) for name in ("RIP", "RSP"))
+        pc, sp = (re.search(rf"\b{name}=([0-9a-f]+)", said) for name in _REGISTERS)
         if pc is not None and sp is not None:
             found[int(cpu)] = (int(pc[1], 16), int(sp[1], 16))
     return found

@@ -80,7 +80,7 @@ def load_cache(key: str | None) -> SymbolCache:
     if key is None:
         return SymbolCache()
     try:
-        path = cache_folder() / "answers" / f"{key}-{__version__}-{FORM}.json"
+        path = cache_folder() / "symbols" / f"{key}-{__version__}-{FORM}.json"
         with trusted_folder(path.parent):
             pass
     except UntrustedError as error:

@@ -18,16 +18,13 @@ from drgn import (
 
 from ...errors import MISSING_MEMORY_HINT, PageInspectError
 from ...host.files import read_whole
-from ...model.arch import ADDRESSES_OF_KERNEL
+from ...model.arch import ADDRESSES_OF_KERNEL, IMAGE_START
 from .btf import BTF_MAGIC, Btf, BtfError
 from .cache import SymbolCache, load_cache
 from .keys import Tables, kaslr_offset, live_symbols_key, read_tables
 
 SymbolFinder = Callable[[Program, str | None, int | None, bool], Sequence[Symbol]]
 
-# Symbols below this address are not addresses in the image: before v6.15, per-CPU variables are
-# offsets. For pointers below it, VMCOREINFO has the value of the variable instead of its address.
-_IMAGE_START = 0xFFFFFFFF80000000
 LIVE_BTF = Path("/sys/kernel/btf/vmlinux")
 _KALLSYMS_HINT = (
     "give this boot's /proc/kallsyms or the build's System.map (--kallsyms FILE), or -s VMLINUX"
@@ -161,7 +158,9 @@ def _match_kernel(
     banner = address_of(prog, symbols, "linux_banner")
     btf = None if live else address_of(prog, symbols, "__start_BTF")
     wanted = f"Linux version {info.get('OSRELEASE')} ".encode()
-    told = {f"SYMBOL({name})": name for name in ("_stext", *cache.symbols)}
+    # Below IMAGE_START, VMCOREINFO has the value of a pointer variable instead of its address, and
+    # before v6.15 per-CPU variables are offsets.
+    listed = {f"SYMBOL({name})": name for name in ("_stext", *cache.symbols)}
     try:
         return (
             banner is not None
@@ -169,8 +168,8 @@ def _match_kernel(
             and (btf is None or prog.read(btf, len(BTF_MAGIC)) == BTF_MAGIC)
             and all(
                 address_of(prog, symbols, name) == value
-                for key, name in told.items()
-                if (value := int(info.get(key, "0"), 16)) >= _IMAGE_START
+                for key, name in listed.items()
+                if (value := int(info.get(key, "0"), 16)) >= IMAGE_START
             )
         )
     except (FaultError, ValueError):

@@ -9,11 +9,10 @@ from drgn import Symbol, SymbolBinding, SymbolIndex, SymbolKind
 
 from ...errors import PageInspectError
 from ...host.files import read_whole
-from ...model.arch import KASLR_STEP
+from ...model.arch import IMAGE_START, KASLR_STEP
 
 _LINE = re.compile(r"^([0-9a-fA-F]{1,16}) \S (\S+)$", re.MULTILINE)
 _VMCOREINFO_SYMBOL = re.compile(r"SYMBOL\((\w+)\)")
-_IMAGE = 0xFFFFFFFF80000000
 _LARGEST = 256 << 20
 """Maximum file size in bytes; real files have 10 to 20 MB."""
 _SAME_BOOT = "give a copy of /proc/kallsyms from the same boot, or System.map of the same build"
@@ -51,10 +50,10 @@ def _move(path: Path, found: dict[str, int], vmcoreinfo: Mapping[str, str]) -> d
         if (match := _VMCOREINFO_SYMBOL.fullmatch(key))
     }
     shift = known.get("_stext", 0) - found.get("_stext", 0)
-    moved = {n: (a + shift) % (1 << 64) if a >= _IMAGE else a for n, a in found.items()}
+    moved = {n: (a + shift) % (1 << 64) if a >= IMAGE_START else a for n, a in found.items()}
     # For pointers to memory outside of the image, VMCOREINFO has the value of the variable instead
     # of its address.
-    wrong = [n for n, a in known.items() if a >= _IMAGE and moved.get(n, a) != a]
+    wrong = [n for n, a in known.items() if a >= IMAGE_START and moved.get(n, a) != a]
     if wrong or shift % KASLR_STEP:
         name = wrong[0] if wrong else "_stext"
         raise PageInspectError(

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 import drgn
 from drgn import FaultError, FindObjectFlags, Object, Program
 
-from ...model.arch import KASLR_STEP, PAGE_SIZE
+from ...model.arch import IMAGE_SIZE, IMAGE_START, KASLR_STEP, PAGE_SIZE
 from ..platform import PLATFORM
 
 _LARGEST = 64 << 20
 _ALL = (1 << 64) - 1
-_IMAGE = 0xFFFFFFFF80000000
-_IMAGE_SIZE = 1 << 30
 
 
 def kaslr_offset(info: Mapping[str, str]) -> int | None:
@@ -33,7 +31,7 @@ def kaslr_offset(info: Mapping[str, str]) -> int | None:
         offset = int(info["KERNELOFFSET"], 16)
     except (KeyError, ValueError):
         return None
-    return offset if 0 <= offset < _IMAGE_SIZE and offset % KASLR_STEP == 0 else None
+    return offset if 0 <= offset < IMAGE_SIZE and offset % KASLR_STEP == 0 else None
 
 
 def types_key(info: Mapping[str, str], data: bytes) -> str | None:
@@ -105,7 +103,7 @@ def read_tables(prog: Program, info: Mapping[str, str]) -> Tables | None:
             "PAGESIZE": str(PAGE_SIZE),
             "KERNELOFFSET": "0",
             # drgn requires this line, but does not use page tables here.
-            "SYMBOL(swapper_pg_dir)": f"{_IMAGE:x}",
+            "SYMBOL(swapper_pg_dir)": f"{IMAGE_START:x}",
             **{f"SYMBOL({name})": f"{place:x}" for name, place in sorted(places.items())},
         }
     except (FaultError, OSError, KeyError, ValueError, OverflowError, struct.error):
@@ -119,7 +117,7 @@ def _read(prog: Program, places: dict[str, int], offset: int) -> tuple[int, byte
     Raises KeyError or ValueError if the location is not known.
     """
     tables = {name: place for name, place in places.items() if name != "_stext"}
-    if "kallsyms_offsets" not in tables or min(places.values()) < _IMAGE:
+    if "kallsyms_offsets" not in tables or min(places.values()) < IMAGE_START:
         raise ValueError
     start, last = min(tables.values()), max(tables, key=lambda name: tables[name])
     at = tables["kallsyms_num_syms"] - start

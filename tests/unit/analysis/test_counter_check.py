@@ -291,7 +291,7 @@ def test_types_alone_do_not_tell_large_kmalloc_of_older_kernels() -> None:
     assert checks == {"buddy": 0, "table": 0, "movable_ops": 1, "hugetlb": 0, "offline": 0}
 
 
-def test_a_page_with_two_types_is_in_the_book_of_either() -> None:
+def test_a_page_with_two_types_is_counted_with_either() -> None:
     layout = replace(OLD, scheme=SCHEMES["5.0"])
     memory = Memory(2, layout).word(0, 0xFFFFF9FF, 1).word(1, 0xFFFFFBFF, 1)
     for tally in (UseTally(layout), TypeTally(layout)):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sections import FIRST, N, by_section, census_of, columns, said, sound, wounds
+from sections import FIRST, N, by_section, columns, memory_map_of, said, sound, wounds
 from synthetic import HEAD, MODERN, OLD, SIZE, Memory
 
 from pageinspect.classify import Pages, uses
@@ -176,7 +176,7 @@ def memories() -> Iterator[tuple[Memory, MemoryMap]]:
             memory.readable = np.ones(N, np.bool_)
             memory.readable[1000:1064] = False
             memory.words[1000:1064] = 0
-            yield memory, census_of(rng)
+            yield memory, memory_map_of(rng)
 
 
 def recorded(memory: Memory, memory_map: MemoryMap) -> tuple[Pages, Recorder]:

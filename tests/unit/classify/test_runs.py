@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sections import FIRST, N, by_section, census_of, columns, said, sound, wounds
+from sections import FIRST, N, by_section, columns, memory_map_of, said, sound, wounds
 from synthetic import HEAD, MODERN, OLD, SCHEMES, SIZE, Memory
 
 from pageinspect.classify import Pages, head_pfns, runs
@@ -52,7 +52,7 @@ def test_runs_say_what_pages_say(
         wanted[123:3210] = True
     memory.readable = readable
     whole = PageBatch(FIRST, memory.words, readable, wanted)
-    memory_map = census_of(rng)
+    memory_map = memory_map_of(rng)
     for detail in ("type", "use", "all"):
         asked = {"rules": detail == "all", "uses": detail != "type"}
         plain = [said(columns(memory, memory_map, b), **asked) for b in by_section(whole)]

@@ -39,7 +39,7 @@ JUNK = (
     "None",
     "loop",
 )
-CENSUS = MemoryMap(((0x1000, 0x1004), (0x8000, 0x9000)), ())
+MEMORY_MAP = MemoryMap(((0x1000, 0x1004), (0x8000, 0x9000)), ())
 CORE = ["-c", "core"]
 BEFORE = {
     "page": [*CORE, "0x1000"],
@@ -151,11 +151,11 @@ def test_the_form_of_a_range_is_looked_at_before_bcc(
 @pytest.mark.parametrize("text", JUNK)
 def test_junk_where_a_kernel_is_at_hand(text: str) -> None:
     for ask in (
-        lambda: resolve([text], CENSUS, 12),
-        lambda: resolve([f"phys:{text}+{text}"], CENSUS, 12),
+        lambda: resolve([text], MEMORY_MAP, 12),
+        lambda: resolve([f"phys:{text}+{text}"], MEMORY_MAP, 12),
         lambda: check_types((text,), MODERN),
-        lambda: address.resolve_addresses([text], None, MODERN, CENSUS),
-        lambda: address.resolve_addresses([f"page:{text}"], None, MODERN, CENSUS),
+        lambda: address.resolve_addresses([text], None, MODERN, MEMORY_MAP),
+        lambda: address.resolve_addresses([f"page:{text}"], None, MODERN, MEMORY_MAP),
     ):
         with pytest.raises(UsageError) as caught:
             ask()

@@ -12,7 +12,7 @@ from pageinspect.model.memory_map import MemoryMap, Zone
 from pageinspect.model.range_text import resolve
 from pageinspect.model.ranges import cut, intersect, merge
 
-CENSUS = MemoryMap(
+MEMORY_MAP = MemoryMap(
     spanned=((0, 0x8000), (0x10000, 0x20000)),
     zones=(
         Zone(0, "DMA", 1, 0x1000),
@@ -26,7 +26,7 @@ CENSUS = MemoryMap(
 
 def test_an_address_is_not_a_pfn() -> None:
     with pytest.raises(UsageError, match="is an address, not a pfn") as error:
-        resolve(["0xffffea0000123440+1"], CENSUS, 12)
+        resolve(["0xffffea0000123440+1"], MEMORY_MAP, 12)
     assert "page:ADDRESS" in error.value.hint
 
 
@@ -56,7 +56,7 @@ def test_an_address_is_not_a_pfn() -> None:
     ],
 )
 def test_resolve(texts: list[str], expected: list[tuple[int, int]]) -> None:
-    assert resolve(texts, CENSUS, 12) == expected
+    assert resolve(texts, MEMORY_MAP, 12) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_resolve(texts: list[str], expected: list[tuple[int, int]]) -> None:
 )
 def test_bad_ranges(text: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        resolve([text], CENSUS, 12)
+        resolve([text], MEMORY_MAP, 12)
     assert message in caught.value.message
     assert hint in caught.value.hint
     assert caught.value.exit_code == 2
@@ -98,7 +98,7 @@ def test_merge_and_intersect() -> None:
 @given(st.text(alphabet="0123456789abcdefxX+-,:_ physzonede", max_size=30))
 def test_any_text_is_a_range_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
-        for start, end in resolve([text], CENSUS, 12):
+        for start, end in resolve([text], MEMORY_MAP, 12):
             assert 0 <= start < end
 
 

@@ -23,15 +23,15 @@ from pageinspect.report.page import PageReport
 
 FLAGS = (*MODERN.flag_bits, ("referenced", 2), ("uptodate", 3), ("workingset", 9), ("private", 14))
 LAYOUT = replace(MODERN, flag_bits=tuple(sorted(FLAGS, key=lambda f: f[1])))
-CENSUS = MemoryMap(((0x1000, 0x1004), (0x8000, 0x9000)), ())
+MEMORY_MAP = MemoryMap(((0x1000, 0x1004), (0x8000, 0x9000)), ())
 
 
 def test_a_physical_address_is_written_as_in_a_range() -> None:
     texts = ["phys:16M", "phys:0x1000000", "0x1000", "phys:16388K"]
-    found = resolve_addresses(texts, None, LAYOUT, CENSUS)  # type: ignore[arg-type]
+    found = resolve_addresses(texts, None, LAYOUT, MEMORY_MAP)  # type: ignore[arg-type]
     assert found == [0x1000, 0x1000, 0x1000, 0x1001]
     with pytest.raises(UsageError, match="has a unit, but pfns"):
-        resolve_addresses(["16M"], None, LAYOUT, CENSUS)  # type: ignore[arg-type]
+        resolve_addresses(["16M"], None, LAYOUT, MEMORY_MAP)  # type: ignore[arg-type]
 
 
 def describe(memory: Memory, i: int) -> PageFacts:
@@ -181,7 +181,7 @@ def test_no_text_is_cut_however_wide_it_is_shown() -> None:
     ],
 )
 def test_addresses(text: str, pfn: int) -> None:
-    assert resolve_addresses([text], Program(), LAYOUT, CENSUS) == [pfn]
+    assert resolve_addresses([text], Program(), LAYOUT, MEMORY_MAP) == [pfn]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_addresses(text: str, pfn: int) -> None:
 )
 def test_addresses_that_are_none(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        resolve_addresses([text], Program(), LAYOUT, CENSUS)
+        resolve_addresses([text], Program(), LAYOUT, MEMORY_MAP)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_addresses_that_are_none(text: str, message: str) -> None:
 )
 def test_an_address_that_is_given_as_a_pfn(address: int, hint: str) -> None:
     with pytest.raises(UsageError) as error:
-        resolve_addresses([f"{address:#x}"], Program(), LAYOUT, CENSUS)
+        resolve_addresses([f"{address:#x}"], Program(), LAYOUT, MEMORY_MAP)
     assert error.value.hint.startswith(hint)
     assert f"page:{address:#x}" in error.value.hint
 

@@ -25,7 +25,7 @@ BUILD_ID = "1fe9968467f2"
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
-    return tmp_path / "answers"
+    return tmp_path / "symbols"
 
 
 def asked(btf: Btf) -> list[Any]:

@@ -34,7 +34,7 @@ from pageinspect.target.symbols.keys import kaslr_offset, live_symbols_key, read
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
-    return tmp_path / "answers"
+    return tmp_path / "symbols"
 
 
 def contents(cache: Path) -> dict[str, bytes]:
@@ -86,7 +86,7 @@ def test_a_symbol_that_is_moved_is_read_anew() -> None:
     assert not Kernel().run()
 
 
-def test_another_build_has_answers_of_its_own(cache: Path) -> None:
+def test_another_build_has_a_cache_of_its_own(cache: Path) -> None:
     assert Kernel().run()
     assert Kernel(build_id="2fe9968467f2").run()
     assert len(contents(cache)) == 4
