@@ -59,7 +59,7 @@ def summarise(
         inspector.target.provenance, inspector.layout, inspector.memory_map, selection, by, counts
     )
     if before is not None and report.coverage.complete:
-        report = replace(report, checks=_compared(inspector, tally, before))
+        report = replace(report, counters=_compared(inspector, tally, before))
     return report
 
 

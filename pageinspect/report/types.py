@@ -24,7 +24,7 @@ _RESETS = {
 _COLUMNS = (
     Column("type", key="name"),
     Column("value", absent=(Absent.NOT_APPLICABLE,)),
-    Column("source", key="from", show=_SOURCES.__getitem__),
+    Column("source", show=_SOURCES.__getitem__),
     Column("sticky", "bool", absent=(Absent.UNAVAILABLE,), blank="unavailable"),
 )
 

@@ -16,8 +16,9 @@ from pageinspect.classify.reads import Column, reads_of
 from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
 from pageinspect.cli.parser import COMMANDS
-from pageinspect.report.check import Findings
-from pageinspect.report.summary import SummaryRow
+from pageinspect.report.base import Coverage
+from pageinspect.report.check import CheckReport, Findings
+from pageinspect.report.summary import SummaryReport, SummaryRow
 
 PUBLIC = (
     "CheckResult",
@@ -115,7 +116,7 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
     parts = {
         "rows": SummaryRow,
         "findings": Findings,
-        "checks": CounterCheck,
+        "counters": CounterCheck,
         "pages": PageFacts,
     }
     for name, other, attributes in rows:
@@ -130,6 +131,14 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
     for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
         assert callable(getattr(pageinspect.Result, name))
         assert name.startswith("_") or f"`{name}()`" in PAGE
+
+
+def test_an_attribute_has_the_name_of_its_json_key() -> None:
+    for kind in (SummaryReport, CheckReport):
+        assert "counters" in {field.name for field in fields(kind)}
+    assert {"violations", "found"} <= {field.name for field in fields(Findings)}
+    coverage = Coverage(8, 1, ("pcp",))
+    assert coverage.to_json()["unsupported"] == list(coverage.unsupported) == ["pcp"]
 
 
 def uses_page() -> str:

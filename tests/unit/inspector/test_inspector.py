@@ -85,9 +85,9 @@ def test_counters_are_left_alone_when_nobody_asks(
     whole = MemoryMap(((ISLANDS[0], ISLANDS[0] + 0x1000),), kernel.memory_map.zones)
     monkeypatch.setattr(summary_module, "marking_of", lambda _target: None)
     sound = replace(kernel, memory_map=whole)
-    assert sound.summary().checks
+    assert sound.summary().counters
     monkeypatch.delattr(summary_module, "read_counters")
-    assert not sound.summary(counters=False).checks
+    assert not sound.summary(counters=False).counters
 
 
 @pytest.mark.parametrize(
