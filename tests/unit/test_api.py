@@ -16,6 +16,7 @@ from pageinspect.classify.reads import Column, reads_of
 from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
 from pageinspect.cli.parser import COMMANDS
+from pageinspect.inspector.results import PageRow, RunRow
 from pageinspect.report.base import Coverage
 from pageinspect.report.check import CheckReport, Findings
 from pageinspect.report.summary import SummaryReport, SummaryRow
@@ -131,6 +132,13 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
     for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
         assert callable(getattr(pageinspect.Result, name))
         assert name.startswith("_") or f"`{name}()`" in PAGE
+
+
+def test_the_api_page_has_the_fields_of_rows() -> None:
+    rows = dict(re.findall(r"^\| `(\w+Row)` \| ([^;|]*)", PAGE, re.MULTILINE))
+    for kind in (RunRow, PageRow):
+        assert re.findall(r"`(\w+)`", rows.pop(kind.__name__)) == [*kind._fields]
+    assert not rows
 
 
 def test_an_attribute_has_the_name_of_its_json_key() -> None:

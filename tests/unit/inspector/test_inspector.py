@@ -203,6 +203,47 @@ def test_a_listing_is_read_when_it_is_shown_and_once_alone(
     assert reads == every
 
 
+def test_a_listing_yields_typed_rows_while_it_is_read_and_again(
+    kernel: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold, "SECTIONS_READ", 1)
+    reads = 0
+    read = Reads.read
+
+    def counted(prog: Reads, address: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return read(prog, address, size)
+
+    monkeypatch.setattr(Reads, "read", counted)
+    listing = kernel.list()
+    rows = iter(listing)
+    first = next(rows)
+    some = reads
+    whole = [first, *rows]
+    assert some < reads
+    assert sum(run.pages for run in whole) == kernel.memory_map.spanned_pages
+    assert all(run.bytes == 4096 * (run.end - run.start) == 4096 * run.pages for run in whole)
+    # Iterating does not change what a rendering counts.
+    shown = str(listing)
+    remarks = listing._remarks
+    monkeypatch.setattr(listing, "_remarks", lambda: (*listing, *remarks())[len(whole) :])
+    assert str(listing) == shown
+    assert list(listing) == whole
+
+
+def test_rows_of_listings_are_those_of_their_tables(kernel: Inspector) -> None:
+    for listing in (kernel.list(pfn=SOME), kernel.list(pfn=SOME, each=True)):
+        (table,) = listing.tables()
+        records = list(table.records())
+        rows: list[Any] = list(listing)
+        assert [{**row._asdict()} for row in rows] == [
+            {key: tuple(cell) if key == "flags" else cell for key, cell in record.items()}
+            for record in records
+        ]
+    assert {row.order for row in rows} > {None}
+
+
 def test_coverage_of_a_listing_is_of_all_of_it(kernel: Inspector) -> None:
     assert kernel.list().coverage.unreadable == 64
     assert kernel.list(each=True, pfn=SOME).coverage.unreadable == 64
