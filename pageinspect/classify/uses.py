@@ -298,7 +298,7 @@ def uses_of(layout: PageLayout, name: str) -> Mask:
 def use_names(layout: PageLayout) -> list[str]:
     """Return the names of the uses that pages of this kernel can have, in the order of rules."""
     types = [t.name for t in layout.scheme.types if t.name != "buddy"]
-    types += [n for n, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)) if marker]
+    types += layout.markers
     names: list[str] = []
     for rule in RULES:
         names += types if rule.use == "type" else [rule.use]

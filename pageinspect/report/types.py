@@ -50,8 +50,7 @@ class TypesReport(Report):
         ]
         rows += [
             (name, Absent.NOT_APPLICABLE, marker.kind, False)
-            for name, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb))
-            if marker is not None
+            for name, marker in layout.markers.items()
         ]
         return Table("types", _COLUMNS, rows)
 
