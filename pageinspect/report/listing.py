@@ -113,7 +113,8 @@ class Listing(Report):
         return View(self._table(), before=before, after=self._remarks)
 
     def _remarks(self) -> tuple[str, ...]:
-        return ("", self._summary(), *self.coverage.remarks())
+        below = ("",) if self._rows else ()
+        return (*below, self._summary(), *self.coverage.remarks())
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,13 @@ def test_a_listing_yields_typed_rows_while_it_is_read_and_again(
     assert list(listing) == whole
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_an_empty_listing_is_three_lines(kernel: Inspector, each: bool) -> None:
+    pfn = kernel.memory_map.spanned[0][0]
+    lines = str(kernel.list(pfn=pfn, use="zone_device", each=each)).split("\n")
+    assert lines[1:] == ["", "No page matches."]
+
+
 def test_rows_of_listings_are_those_of_their_tables(kernel: Inspector) -> None:
     for listing in (kernel.list(pfn=SOME), kernel.list(pfn=SOME, each=True)):
         (table,) = listing.tables()
