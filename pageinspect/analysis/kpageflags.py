@@ -17,9 +17,10 @@ from ..model.arch import PAGEBLOCK_PFNS, SECTION_PFNS
 from ..model.batch import Words
 from ..model.kpageflags import Kpf, Online, Rules
 from ..model.memory_map import MemoryMap
+from ..model.page_words import MAPPING_ANON, MAPPING_KSM
 
 Mask = npt.NDArray[np.bool_]
-_ANON, _KSM = np.uint64(1), np.uint64(3)
+_ANON, _KSM = np.uint64(MAPPING_ANON), np.uint64(MAPPING_KSM)
 
 
 def length(memory_map: MemoryMap) -> int:

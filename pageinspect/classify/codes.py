@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..model.layout import PageLayout
+from ..model.layout import Marker, PageLayout
 from ..model.page_types import SLOTS, Scheme
 
 
@@ -48,8 +48,12 @@ def code_name(scheme: Scheme, code: int) -> str:
 def type_names(layout: PageLayout) -> list[str]:
     """Return the names of all types that pages of this kernel can have, "untyped" last."""
     names = [page_type.name for page_type in layout.scheme.types]
-    names += [n for n, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)) if marker]
-    return [*names, "unreadable", "untyped"]
+    return [*names, *layout.markers, "unreadable", "untyped"]
+
+
+def marker_of(layout: PageLayout, code: int) -> Marker | None:
+    """Return the mark of pages with this code; None if it is not that of a marker."""
+    return layout.markers.get(_NAMES.get(int(code), ""))
 
 
 @cache

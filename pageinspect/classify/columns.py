@@ -13,6 +13,7 @@ from ..model.arch import MAX_ORDER, SECTION_PFNS
 from ..model.batch import FolioHeads, Words
 from ..model.memory_map import TRYLOCK
 from ..model.page_types import READINGS, SLOTS, Reading
+from ..model.page_words import MAPPING_MOVABLE
 from .batches import Batch, Mask, Pfns
 from .codes import CODES, Code, codes_of
 from .reads import column
@@ -147,7 +148,9 @@ class PageColumns(Rows):
         types = np.flatnonzero(readings == Reading.TYPE)
         codes[types] = scheme.slots(words[types])
         if self.layout.movable_tag:
-            tagged = (self._of(source, MOVABLE_TAG) == 2) & (self._of(source, LINK) == 0)
+            tagged = (self._of(source, MOVABLE_TAG) == MAPPING_MOVABLE) & (
+                self._of(source, LINK) == 0
+            )
             tagged[types] = False
             codes[tagged] = Code.MOVABLE_OPS
         if self.layout.slab is not None:

@@ -5,11 +5,13 @@ A batch is decoded with all pages of its memory section, because free blocks and
 beyond the wanted pages.
 """
 
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import UsageError
 from ..model.batch import Words
 from .batches import Mask
 from .uses import Pages
@@ -64,12 +66,28 @@ class SelectedPages:
         return None if readable is None else self.select(readable)
 
     def own(self, offset: int) -> Words:
-        """Return the 64-bit words at byte `offset` of each page's own struct page."""
-        return self.select(self.decoded.own(offset))
+        """Return the 64-bit words at byte `offset`, a multiple of 8, of each page's struct page.
+
+        Raises UsageError for another offset.
+        """
+        return self.select(self.decoded.own(self._word_at(offset, 1)))
 
     def of_head(self, offset: int) -> Words:
-        """Return the 64-bit words at byte `offset` from the head of each page's folio."""
-        return self.select(self.decoded.of_head(offset))
+        """Return the 64-bit words at byte `offset` from the head of each page's folio.
+
+        The offset is a multiple of 8; it may be in the first tail. Raises UsageError for another.
+        """
+        return self.select(self.decoded.of_head(self._word_at(offset, 2)))
+
+    def _word_at(self, offset: object, pages: int) -> int:
+        """Return the offset of a word in the first struct pages; raises UsageError without one."""
+        end = pages * self.decoded.layout.struct_size
+        if isinstance(offset, SupportsIndex) and index(offset) in range(0, end, 8):
+            return index(offset)
+        raise UsageError(
+            f"there is no 64-bit word at the offset {offset!r}",
+            f"give a multiple of 8, from 0 to {end - 8}",
+        )
 
     def flag(self, name: str) -> Mask:
         """Return where a flag is set in the page's own flags; nowhere if this kernel lacks it."""

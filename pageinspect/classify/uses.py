@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..model.layout import PageLayout
 from ..model.page_types import SLOTS
+from ..model.page_words import MAPPING_ANON, MAPPING_KSM
 from .batches import Mask
 from .codes import CODES, Code, code_name, codes_of
 from .contradictions import CheckedColumns
@@ -19,8 +20,6 @@ from .reads import Declared, Declaring, column_of
 from .words import HEAD_POOL, NO_MAPPING, flag_bit
 
 Uses = npt.NDArray[np.uint16]
-
-_ANON, _KSM = 1, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def _reserved(pages: CheckedColumns) -> Mask:
 
 
 def _ksm(pages: CheckedColumns) -> Mask:
-    return _mapping_points(pages, _KSM)
+    return _mapping_points(pages, MAPPING_KSM)
 
 
 def _mapping_points(pages: CheckedColumns, tag: int) -> Mask:
@@ -91,7 +90,7 @@ def _mapping_points(pages: CheckedColumns, tag: int) -> Mask:
 
 
 def _anon(pages: CheckedColumns) -> Mask:
-    return _mapping_points(pages, _ANON)
+    return _mapping_points(pages, MAPPING_ANON)
 
 
 def _swapcache(pages: CheckedColumns) -> Mask:
@@ -298,7 +297,7 @@ def uses_of(layout: PageLayout, name: str) -> Mask:
 def use_names(layout: PageLayout) -> list[str]:
     """Return the names of the uses that pages of this kernel can have, in the order of rules."""
     types = [t.name for t in layout.scheme.types if t.name != "buddy"]
-    types += [n for n, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb)) if marker]
+    types += layout.markers
     names: list[str] = []
     for rule in RULES:
         names += types if rule.use == "type" else [rule.use]

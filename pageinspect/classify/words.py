@@ -3,8 +3,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from typing import Any
+from functools import cache, wraps
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,22 @@ from .folios import orders_from
 from .reads import ALL, NOWHERE, Bits, Of, Read
 
 Integers = npt.NDArray[np.int32]
+T = TypeVar("T")
+
+
+class _Named(Protocol[T]):
+    def __call__(self, word: str, of: Of = "page") -> Read[T]: ...
+
+
+def _one_each(make: Callable[[str, Of], Read[T]]) -> _Named[T]:
+    """Make a function return the same Read for the same arguments: Reads compare by identity."""
+    known = cache(make)
+
+    @wraps(make)
+    def read(word: str, of: Of = "page") -> Read[T]:
+        return known(word, of)
+
+    return read
 
 
 def bits(word: str, what: str, find: Callable[[PageLayout], Bits], of: Of = "page") -> Read[Words]:
@@ -37,6 +53,7 @@ def equal(word: str, what: str, find: Callable[[PageLayout], Bits], of: Of = "pa
     return Read(word, what, lambda layout: (find(layout),), value, of)
 
 
+@_one_each
 def int32(word: str, of: Of = "page") -> Read[Integers]:
     """Return the Read of a signed 32-bit count; 0 if this kernel lacks the word."""
 
@@ -69,17 +86,19 @@ def _at(layout: PageLayout, word: str, mask: int, equals: int | None = None) -> 
     return Bits(offset - offset % 8, mask << 8 * (offset % 8) & ALL, equals)
 
 
+@_one_each
 def whole(word: str, of: Of = "page") -> Read[Words]:
     """Return the Read of a 64-bit word."""
     return bits(word, "", lambda layout: _at(layout, word, ALL), of)
 
 
-@cache
+@_one_each
 def flag_bit(name: str, of: Of = "page") -> Read[Words]:
     """Return the Read of a flag; 0 if this kernel has no flag of this name."""
     return flag_bits(name, (name,), of)
 
 
+@cache
 def flag_bits(what: str, names: tuple[str, ...], of: Of = "page") -> Read[Words]:
     """Return the Read of several flags; those that this kernel lacks read 0."""
 
@@ -90,6 +109,7 @@ def flag_bits(what: str, names: tuple[str, ...], of: Of = "page") -> Read[Words]
     return bits("flags", what, find, of)
 
 
+@_one_each
 def _zero(word: str, of: Of = "page") -> Read[Mask]:
     return equal(word, "whether it is 0", lambda layout: _at(layout, word, ALL, 0), of)
 

@@ -47,7 +47,7 @@ def check(
     if reduced:
         left_out = "VMCOREINFO alone does not provide the addresses of the counters"
     elif before is None:
-        left_out = "the counters cover all pages, and --pfn selects only some"
+        left_out = "the counters cover all pages, and only some were selected"
     elif not coverage.complete:
         left_out = "some struct pages could not be read, so the totals are incomplete"
     else:

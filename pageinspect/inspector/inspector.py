@@ -14,7 +14,7 @@ from ..classify.batches import Batch
 from ..classify.details import Detail
 from ..classify.runs import in_runs
 from ..classify.selected import SelectedPages
-from ..errors import PageInspectError
+from ..errors import PageInspectError, UsageError
 from ..host.progress import paced
 from ..kernel.memory_map import read_memory_map
 from ..kernel.online import max_sections
@@ -29,7 +29,17 @@ from ..target.page_tables import PageTables
 from ..vmemmap import reader
 from ..vmemmap.elf_mmap import MappedVmemmap, map_vmemmap
 from ..vmemmap.kdumpfile_mmap import KdumpfileMappings
-from .arguments import Address, Names, Pfns, address_text, names, pfn_texts
+from .arguments import (
+    Address,
+    Names,
+    Pfns,
+    address_text,
+    all_texts,
+    known_detail,
+    names,
+    pfn_texts,
+    wanted_ranges,
+)
 from .fold import fold_here
 
 if TYPE_CHECKING:
@@ -159,8 +169,10 @@ class Inspector:
         from .describe import describe_addresses
         from .results import PageResult, result_of
 
-        texts = [address_text(address) for address in addresses]
-        return result_of(PageResult, describe_addresses(self._current(), texts, explain=explain))
+        if not addresses:
+            raise UsageError("no page was given", "give a pfn or an address: page(0x1000)")
+        given = [address_text(address) for address in addresses]
+        return result_of(PageResult, describe_addresses(self._current(), given, explain=explain))
 
     @overload
     def list(
@@ -215,14 +227,17 @@ class Inspector:
 
         The result is sorted, disjoint (start, end), end exclusive. Raises UsageError.
         """
-        return resolve(texts, self.memory_map, self.layout.page_shift)
+        hint = "give texts as for --pfn, such as zone:DMA32"
+        wanted = all_texts(texts, "a text for a range of pfns", hint)
+        return resolve(wanted, self.memory_map, self.layout.page_shift)
 
     def pages(self, wanted: Sequence[Range] | None = None) -> Iterator[SelectedPages]:
         """Yield the columns of the wanted pages in pfn order, one memory section at a time.
 
-        `wanted` is what ranges() returns; None is every pfn that has a struct page.
+        `wanted` is what ranges() returns, or other (start, end) pairs; None is every pfn that has a
+        struct page. Raises UsageError.
         """
-        return map(SelectedPages, self.sections(wanted))
+        return map(SelectedPages, self.sections(_checked(wanted)))
 
     def runs(
         self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
@@ -230,9 +245,9 @@ class Inspector:
         """Yield the same as pages() with a row per run, whose pages agree in what `detail` has.
 
         `pages.lengths` has the number of pages of each row. One item may have several memory
-        sections.
+        sections. Raises UsageError.
         """
-        return map(SelectedPages, self.sections_in_runs(wanted, detail))
+        return map(SelectedPages, self.sections_in_runs(_checked(wanted), known_detail(detail)))
 
     def sections(self, wanted: Sequence[Range] | None = None) -> Iterator[Pages]:
         """Yield the columns of the memory sections that hold the wanted pfns, in pfn order.
@@ -292,6 +307,10 @@ class Inspector:
     def type_name(self, code: int) -> str:
         """Return the name of a value of the column `code`."""
         return code_name(self.layout.scheme, code)
+
+
+def _checked(wanted: Sequence[Range] | None) -> Sequence[Range] | None:
+    return None if wanted is None else wanted_ranges(wanted)
 
 
 def inspect(target: Target) -> Inspector:

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Opens a kernel as an Inspector: a core, this kernel, a QEMU guest, a drgn Program."""
 
-import os
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, get_args
 
 from drgn import Program
 
+from ..errors import UsageError
 from ..target.open import Target, core_path, open_target, target_from_program
 from ..target.qemu import open as qemu
 from ..target.symbols.sources import SymbolOptions
+from .arguments import FilePath, file_path, one_of
 from .inspector import Inspector, Session, inspect
 
-FilePath = str | os.PathLike[str]
 Only = Literal["btf", "vmcoreinfo"]
 
 
@@ -33,7 +33,7 @@ def open_core(
     Types and symbols come from the core itself, or from files: `symbols` is a vmlinux with debug
     information. `symbols_from` allows only one source, and there is no fallback.
     """
-    core = Path(path)
+    core = file_path(path)
     options = _symbol_options(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
     return _opened(nullcontext(open_target(core, options)), core)
 
@@ -66,7 +66,8 @@ def open_guest(
     PageInspectError.
     """
     options = _symbol_options(symbols, btf, kallsyms, vmcoreinfo, symbols_from)
-    return _opened(qemu.open_guest(Path(socket), options, pause=pause), Path(socket))
+    path = file_path(socket)
+    return _opened(qemu.open_guest(path, options, pause=pause), path)
 
 
 def from_program(prog: Program) -> Inspector:
@@ -74,6 +75,11 @@ def from_program(prog: Program) -> Inspector:
 
     A Program without debug information gets types from the kernel's own BTF.
     """
+    if not isinstance(prog, Program):
+        raise UsageError(
+            f"an object of type {type(prog).__name__} is not a drgn Program",
+            "give the prog of drgn's prompt, or a drgn.Program",
+        )
     target = target_from_program(prog)
     source = core_path(target)
     known = source is not None or target.provenance.source == "live"
@@ -88,7 +94,9 @@ def _symbol_options(
     only: Only | None,
 ) -> SymbolOptions:
     files = (symbols, btf, kallsyms, vmcoreinfo)
-    vmlinux, types, table, info = (None if file is None else Path(file) for file in files)
+    vmlinux, types, table, info = (None if file is None else file_path(file) for file in files)
+    if only is not None:
+        one_of(only, "source of symbols", get_args(Only))
     return SymbolOptions(vmlinux, types, table, info, only)
 
 

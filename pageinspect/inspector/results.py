@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from importlib import import_module
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..errors import PageInspectError
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
+from ..model.table import Absent
 from ..render import render
 from ..render.html import write_html
 from ..report import Coverage, Report
@@ -197,9 +198,42 @@ class ListResult(Result, Listing):
         return coverage_of(self.provenance, self.layout, self.selection.spanned, unreadable)
 
 
+class RunRow(NamedTuple):
+    """A run of pages of one use, type and order; the end is exclusive."""
+
+    start: int
+    end: int
+    use: str
+    type: str
+    order: int
+    pages: int
+    bytes: int
+
+
+class PageRow(NamedTuple):
+    """One page. What could not be read, or is unavailable, is None."""
+
+    pfn: int
+    use: str
+    type: str
+    word: str | None
+    refcount: int | None
+    order: int | None
+    flags: tuple[str, ...]
+
+
 class RunsResult(ListResult, RunsListing):
     """Runs of pages of one use, type and order."""
+
+    def __iter__(self) -> Iterator[RunRow]:
+        """Yield the rows; pages are read meanwhile, the first time."""
+        return map(RunRow._make, self._items(self._parts))
 
 
 class PagesResult(ListResult, PagesListing):
     """Every selected page, one row each."""
+
+    def __iter__(self) -> Iterator[PageRow]:
+        """Yield the rows; pages are read meanwhile, the first time."""
+        for row in self._items(self._parts):
+            yield PageRow._make(None if isinstance(cell, Absent) else cell for cell in row)

@@ -59,7 +59,7 @@ def summarise(
         inspector.target.provenance, inspector.layout, inspector.memory_map, selection, by, counts
     )
     if before is not None and report.coverage.complete:
-        report = replace(report, checks=_compared(inspector, tally, before))
+        report = replace(report, counters=_compared(inspector, tally, before))
     return report
 
 
@@ -73,7 +73,7 @@ def _check_dimensions(by: Sequence[str]) -> None:
         raise UsageError("no dimension to count by was given", f"choose from {choices}")
     if len(set(by)) != len(by):
         raise UsageError(
-            "--by has the same dimension twice", "give each of type, use, zone, … once"
+            "the same dimension was given twice", "give each of type, use, zone, … once"
         )
 
 

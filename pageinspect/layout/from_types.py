@@ -12,6 +12,7 @@ from ..errors import PageInspectError
 from ..model import page_types
 from ..model.layout import BitField, Marker, OrderField, PageLayout, check_size
 from ..model.page_types import Scheme
+from ..model.page_words import PAGE_POOL_SIGNATURE, page_pool_mask
 from ..target.vmcoreinfo import kernel_half
 
 
@@ -220,15 +221,11 @@ def zone_names(prog: Program) -> tuple[str, ...]:
 def _page_pool(prog: Program, page: Type) -> tuple[int, int] | None:
     if not _has(page, "pp_magic"):
         return None
-    # PP_SIGNATURE is 0x40 + POISON_POINTER_DELTA, without the two low bits. Since Linux kernel
-    # commit ee62ce7a1d90 ("page_pool: Track DMA-mapped pages and unmap them when destroying the
-    # pool") (in v6.16, and in stable releases), 32 bits from bit 7 up are an index.
     try:
         indexed = _has(prog.type("struct page_pool"), "dma_mapped")
     except LookupError:
         return None
-    mask = 0xFFFFFFFFFFFFFFFC & ~(((1 << 32) - 1) << 7 if indexed else 0)
-    return mask, 0xDEAD000000000040
+    return page_pool_mask(indexed=indexed), PAGE_POOL_SIGNATURE
 
 
 def _swapcache(flags: Mapping[str, int]) -> int | None:

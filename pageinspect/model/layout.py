@@ -142,6 +142,12 @@ class PageLayout:
         """
         return self.order is not None and self.order.offset == self.struct_size + self.flags
 
+    @property
+    def markers(self) -> dict[str, Marker]:
+        """The marks of pages that have no page type for it in this kernel, by type name."""
+        named = (("slab", self.slab), ("hugetlb", self.hugetlb))
+        return {name: marker for name, marker in named if marker is not None}
+
     def flag(self, name: str) -> int | None:
         """Return the bit number of a page flag such as "head", or None without that flag."""
         return next((bit for n, bit in self.flag_bits if n == name), None)

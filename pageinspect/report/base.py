@@ -82,13 +82,13 @@ class Report(ABC):
 class Coverage:
     """How many of the requested pfns have a struct page, and how many of these could be read.
 
-    `unavailable` names what VMCOREINFO alone does not provide; `because` is why the kernel's own
+    `unsupported` names what VMCOREINFO alone does not provide; `because` is why the kernel's own
     types were not used.
     """
 
     spanned: int
     unreadable: int
-    unavailable: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
     because: str = ""
     of_whole: bool = True
     """False if the core is cut off."""
@@ -98,7 +98,7 @@ class Coverage:
     @property
     def complete(self) -> bool:
         """Whether every struct page could be read, and nothing is unavailable or missing."""
-        return self.unreadable == 0 and not (self.unavailable or self.missing) and self.of_whole
+        return self.unreadable == 0 and not (self.unsupported or self.missing) and self.of_whole
 
     def remarks(self) -> tuple[str, ...]:
         """Return lines for people about unreadable, missing and unavailable data."""
@@ -109,8 +109,8 @@ class Coverage:
             lines += ("", "The core is incomplete: this report may lack pages of the missing part.")
         for sentence in self.missing:
             lines += ("", *wrapped(sentence, _WIDTH))
-        if self.unavailable:
-            lines += ("", *unavailable_remarks(self.unavailable, self.because))
+        if self.unsupported:
+            lines += ("", *unavailable_remarks(self.unsupported, self.because))
         return tuple(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Coverage:
             "spanned": self.spanned,
             "read": self.spanned - self.unreadable,
             "unreadable": self.unreadable,
-            "unsupported": list(self.unavailable),
+            "unsupported": list(self.unsupported),
         }
         if self.missing:
             fields["missing"] = list(self.missing)

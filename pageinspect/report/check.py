@@ -41,7 +41,7 @@ class Violation:
 class Findings:
     """The violations of a walk: the first MOST_KEPT of each rule, and the number of all."""
 
-    kept: list[Violation] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
     found: dict[str, int] = field(default_factory=dict)
     """The number of pages that break each rule, by name; rules without violations are missing."""
     unreadable: int = 0
@@ -50,10 +50,10 @@ class Findings:
         """Add the findings of later pfns."""
         for rule, n in later.found.items():
             before = self.found.get(rule, 0)
-            kept = [violation for violation in later.kept if violation.rule == rule]
-            self.kept += kept[: max(MOST_KEPT - before, 0)]
+            kept = [violation for violation in later.violations if violation.rule == rule]
+            self.violations += kept[: max(MOST_KEPT - before, 0)]
             self.found[rule] = before + n
-        self.kept.sort(key=_place)
+        self.violations.sort(key=_place)
         self.unreadable += later.unreadable
 
     def confirmed(self, again: "Findings") -> "Findings":
@@ -61,8 +61,8 @@ class Findings:
 
         Violations that were not kept were not read again, and are not counted.
         """
-        second = {(violation.rule, violation.pfn) for violation in again.kept}
-        kept = [v for v in self.kept if (v.rule, v.pfn) in second]
+        second = {(violation.rule, violation.pfn) for violation in again.violations}
+        kept = [v for v in self.violations if (v.rule, v.pfn) in second]
         found: dict[str, int] = {}
         for violation in kept:
             found[violation.rule] = found.get(violation.rule, 0) + 1
@@ -82,7 +82,7 @@ def find(columns: Iterable[Pages], *, live: bool) -> Findings:
                     broken = broken[among[broken]]
             if len(broken):
                 _keep(findings, rule, pages, broken)
-    findings.kept.sort(key=_place)
+    findings.violations.sort(key=_place)
     return findings
 
 
@@ -97,7 +97,7 @@ def _keep(findings: Findings, rule: Contradiction, pages: Pages, broken: Pfns) -
     findings.found[rule.name] = before + int(lengths.sum())
     rows = np.repeat(broken, lengths)[: max(MOST_KEPT - before, 0)]
     pfns = (np.repeat(pages.pfns[broken], lengths) + ramp(lengths))[: len(rows)]
-    findings.kept += [
+    findings.violations += [
         Violation(rule.name, pfn, _detail(pages, row))
         for pfn, row in zip(pfns.tolist(), rows.tolist(), strict=True)
     ]
@@ -141,19 +141,19 @@ _SHOWN = ("name", "counted", "before", "kernel", "verdict", "why")
 
 @dataclass(frozen=True, slots=True)
 class CheckReport(Report):
-    """The result of `check`. If `checks` is None, `left_out` is the reason."""
+    """The result of `check`. If `counters` is None, `left_out` is the reason."""
 
     provenance: Provenance
     layout: PageLayout
     coverage: Coverage
     findings: Findings
-    checks: tuple[CounterCheck, ...] | None
+    counters: tuple[CounterCheck, ...] | None
     left_out: str = ""
 
     @property
     def status(self) -> Exit:
         """The exit status; a finding takes precedence over unreadable pages."""
-        if self.findings.found or any(b.verdict == "differs" for b in self.checks or ()):
+        if self.findings.found or any(b.verdict == "differs" for b in self.counters or ()):
             return Exit.FINDING
         return Exit.COMPLETE if self.coverage.complete else Exit.INCOMPLETE
 
@@ -165,20 +165,20 @@ class CheckReport(Report):
             "coverage": self.coverage.to_json(),
             "violations": self._violations_table(),
             "found": {rule.name: self.findings.found[rule.name] for rule in self._broken()},
-            "counters": counters_table(self.checks or ()),
+            "counters": counters_table(self.counters or ()),
             "left_out": self.left_out or None,
         }
 
     def tables(self) -> tuple[Table, ...]:
         """Return the tables of broken rules, of violations, and of counter checks."""
-        return self._rules_table(), self._violations_table(), counters_table(self.checks or ())
+        return self._rules_table(), self._violations_table(), counters_table(self.counters or ())
 
     def _rules_table(self) -> Table:
         rows = [(r.name, self.findings.found[r.name], r.sentence) for r in self._broken()]
         return Table("rules", _RULES, rows)
 
     def _violations_table(self) -> Table:
-        rows = [(v.rule, v.pfn, v.detail) for v in self.findings.kept]
+        rows = [(v.rule, v.pfn, v.detail) for v in self.findings.violations]
         return Table("violations", _VIOLATIONS, rows)
 
     def view(self) -> View:
@@ -188,12 +188,12 @@ class CheckReport(Report):
             (rule, pages, none, none, "violation", sentence)
             for rule, pages, sentence in self._rules_table().rows
         ]
-        checks = counters_table(self.checks or ()).only(*_SHOWN)
+        checks = counters_table(self.counters or ()).only(*_SHOWN)
         rows += checks.rows
         notes = {why: f"[{i}]" for i, why in enumerate(self._reasons(), 1)}
         columns = {column.key: column for column in checks.columns}
         # The counters of a stopped kernel do not change: show one column.
-        moved = any(check.before != check.kernel for check in self.checks or ())
+        moved = any(check.before != check.kernel for check in self.counters or ())
         changes: dict[str, dict[str, Any]] = {
             "before": {"absent": (none,), "machines": not moved},
             "kernel": {"absent": (none,), "name": "kernel after" if moved else "kernel"},
@@ -210,12 +210,12 @@ class CheckReport(Report):
         return (rule for rule in CONTRADICTIONS if rule.name in self.findings.found)
 
     def _reasons(self) -> list[str]:
-        return list(dict.fromkeys(check.why for check in self.checks or () if check.why))
+        return list(dict.fromkeys(check.why for check in self.counters or () if check.why))
 
     def _verdict(self) -> Iterator[str]:
         n = sum(self.findings.found.values())
         found = counted(n, "violation") if n else "No violation"
-        if self.findings.found or self.checks:
+        if self.findings.found or self.counters:
             yield ""
         pages = counted(self.coverage.spanned, "page")
         rules = sum(rule.needs not in self.layout.unavailable for rule in CONTRADICTIONS)
@@ -227,7 +227,7 @@ class CheckReport(Report):
     def _notes(self, notes: dict[str, str]) -> Iterator[str]:
         if notes:
             yield ""
-        for check in self.checks or ():
+        for check in self.counters or ():
             if check.why:
                 yield f"{notes[check.why]} {check.name} ({check.counter}): {check.why}."
 
@@ -235,7 +235,7 @@ class CheckReport(Report):
         for rule in self._broken():
             yield ""
             yield f"{rule.name}: {rule.sentence} Likely cause: {rule.cause}"
-            kept = [v for v in self.findings.kept if v.rule == rule.name]
+            kept = [v for v in self.findings.violations if v.rule == rule.name]
             yield from (f"- {v.pfn:#x}: {v.detail}" for v in kept[:_MOST_SHOWN])
             more = self.findings.found[rule.name] - min(len(kept), _MOST_SHOWN)
             if more:
@@ -244,4 +244,4 @@ class CheckReport(Report):
 
 def pages_to_reread(findings: Findings) -> list[tuple[int, int]]:
     """Return the pages to read again, as (start, end) pfns, end exclusive, not merged."""
-    return [(pfn, pfn + 1) for pfn in np.unique([v.pfn for v in findings.kept]).tolist()]
+    return [(pfn, pfn + 1) for pfn in np.unique([v.pfn for v in findings.violations]).tolist()]

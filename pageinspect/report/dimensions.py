@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..classify import CODES, UNTYPED, USE_CODES, Code, Pages, code_name, use_name, use_rank
+from ..classify import CODES, UNTYPED, USE_CODES, Pages, code_name, marker_of, use_name, use_rank
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.page_types import SLOTS
@@ -94,5 +94,5 @@ def type_value(layout: PageLayout, code: int) -> str | None:
     """Return the kernel's value of a type; "flag" or "dtor" if it is not a page type."""
     if code < SLOTS:
         return layout.scheme.slot_value(code)
-    marker = {Code.SLAB: layout.slab, Code.HUGETLB: layout.hugetlb}.get(code)
+    marker = marker_of(layout, code)
     return marker.kind if marker else None

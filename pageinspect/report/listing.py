@@ -2,7 +2,7 @@
 """Listings by pfn: runs of equal pages, or every page. Rows are produced while pages are read."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -72,6 +72,10 @@ class Listing(Report):
         """Yield the cells of each row."""
 
     @abstractmethod
+    def _pages_of(self, row: Row) -> int:
+        """Return the number of pages of a row."""
+
+    @abstractmethod
     def _summary(self) -> str:
         """Return a line with the number of rows and pages."""
 
@@ -84,6 +88,7 @@ class Listing(Report):
         self._rows = self._pages = self._unreadable = 0
         for item in self._items(self._counting()):
             self._rows += 1
+            self._pages += self._pages_of(item)
             yield item
 
     def _table(self) -> Table:
@@ -108,7 +113,8 @@ class Listing(Report):
         return View(self._table(), before=before, after=self._remarks)
 
     def _remarks(self) -> tuple[str, ...]:
-        return ("", self._summary(), *self.coverage.remarks())
+        below = ("",) if self._rows else ()
+        return (*below, self._summary(), *self.coverage.remarks())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +148,12 @@ class RunsListing(Listing):
         page_size = self.layout.page_size
         for start, end, use, code, order in _joined(parts):
             pages = end - start
-            self._pages += pages
             names = self._use_name(use), self._type_name(code)
             yield start, end, *names, order, pages, pages * page_size
+
+    def _pages_of(self, row: Sequence[Any]) -> int:
+        start, end, *_ = row
+        return int(end - start)
 
     def _summary(self) -> str:
         if not self._rows:
@@ -212,8 +221,11 @@ class PagesListing(Listing):
     def _flag_names(self, flags: int) -> tuple[str, ...]:
         return tuple(name for name, bit in self.layout.flag_bits if flags >> bit & 1)
 
+    def _pages_of(self, _row: Row) -> int:
+        return 1
+
     def _summary(self) -> str:
-        return counted(self._rows, "page") if self._rows else "No page matches."
+        return counted(self._pages, "page") if self._pages else "No page matches."
 
 
 def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integers:

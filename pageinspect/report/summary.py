@@ -77,7 +77,7 @@ class SummaryReport(Report):
     rows: tuple[SummaryRow, ...]
     freeing: int | None
     """Pages that are being freed with a type set; None if this is unavailable."""
-    checks: tuple[CounterCheck, ...] = ()
+    counters: tuple[CounterCheck, ...] = ()
     """Comparisons of totals with the kernel's counters."""
     remarks: tuple[str, ...] = ()
     """Sentences that explain rows."""
@@ -97,7 +97,7 @@ class SummaryReport(Report):
             "rows": self._table(),
             "total": {"pages": self.pages, "bytes": self.pages * self.layout.page_size},
             "freeing": self.freeing,
-            "counters": counters_table(self.checks),
+            "counters": counters_table(self.counters),
             "remarks": list(self.remarks),
         }
 
@@ -130,21 +130,21 @@ class SummaryReport(Report):
             after=(
                 *(("", *self.remarks) if self.remarks else ()),
                 *self._freeing_remark(),
-                *self._checks_remark(),
+                *self._counters_remark(),
                 *self.coverage.remarks(),
                 *self._differs_remark(),
             ),
         )
 
     def _differs_remark(self) -> tuple[str, ...]:
-        n = sum(check.verdict == "differs" for check in self.checks)
+        n = sum(check.verdict == "differs" for check in self.counters)
         if not n:
             return ()
         differ = "A total differs from the kernel's counter" if n == 1 else f"{n} totals differ"
         return ("", f"{differ}: run `pageinspect check` on the same kernel.")
 
-    def _checks_remark(self) -> tuple[str, ...]:
-        return ("", *lines_of(self.checks)) if self.checks else ()
+    def _counters_remark(self) -> tuple[str, ...]:
+        return ("", *lines_of(self.counters)) if self.counters else ()
 
     def _freeing_remark(self) -> tuple[str, ...]:
         if not self.freeing:

@@ -24,7 +24,7 @@ _RESETS = {
 _COLUMNS = (
     Column("type", key="name"),
     Column("value", absent=(Absent.NOT_APPLICABLE,)),
-    Column("source", key="from", show=_SOURCES.__getitem__),
+    Column("source", show=_SOURCES.__getitem__),
     Column("sticky", "bool", absent=(Absent.UNAVAILABLE,), blank="unavailable"),
 )
 
@@ -50,8 +50,7 @@ class TypesReport(Report):
         ]
         rows += [
             (name, Absent.NOT_APPLICABLE, marker.kind, False)
-            for name, marker in (("slab", layout.slab), ("hugetlb", layout.hugetlb))
-            if marker is not None
+            for name, marker in layout.markers.items()
         ]
         return Table("types", _COLUMNS, rows)
 

@@ -16,8 +16,10 @@ from pageinspect.classify.reads import Column, reads_of
 from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
 from pageinspect.cli.parser import COMMANDS
-from pageinspect.report.check import Findings
-from pageinspect.report.summary import SummaryRow
+from pageinspect.inspector.results import PageRow, RunRow
+from pageinspect.report.base import Coverage
+from pageinspect.report.check import CheckReport, Findings
+from pageinspect.report.summary import SummaryReport, SummaryRow
 
 PUBLIC = (
     "CheckResult",
@@ -118,7 +120,7 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
     parts = {
         "rows": SummaryRow,
         "findings": Findings,
-        "checks": CounterCheck,
+        "counters": CounterCheck,
         "pages": PageFacts,
     }
     for name, other, attributes in rows:
@@ -133,6 +135,21 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
     for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
         assert callable(getattr(pageinspect.Result, name))
         assert name.startswith("_") or f"`{name}()`" in PAGE
+
+
+def test_the_api_page_has_the_fields_of_rows() -> None:
+    rows = dict(re.findall(r"^\| `(\w+Row)` \| ([^;|]*)", PAGE, re.MULTILINE))
+    for kind in (RunRow, PageRow):
+        assert re.findall(r"`(\w+)`", rows.pop(kind.__name__)) == [*kind._fields]
+    assert not rows
+
+
+def test_an_attribute_has_the_name_of_its_json_key() -> None:
+    for kind in (SummaryReport, CheckReport):
+        assert "counters" in {field.name for field in fields(kind)}
+    assert {"violations", "found"} <= {field.name for field in fields(Findings)}
+    coverage = Coverage(8, 1, ("pcp",))
+    assert coverage.to_json()["unsupported"] == list(coverage.unsupported) == ["pcp"]
 
 
 def uses_page() -> str:

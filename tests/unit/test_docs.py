@@ -134,6 +134,8 @@ def test_the_drawing_of_layers_is_the_contract() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = (c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
     assert drawn == contract["layers"]
+    # A package that is in no layer is refused.
+    assert contract["exhaustive"]
 
 
 def test_the_design_names_modules_that_there_are() -> None:

@@ -164,7 +164,7 @@ class Surgeon:
         self.batches = list(self.inspector.sections())
 
     def find(self) -> list[Violation]:
-        return find(self.inspector.sections_in_runs(), live=False).kept
+        return find(self.inspector.sections_in_runs(), live=False).violations
 
     def broken(self, wound: Wound) -> list[Violation]:
         """Return what check lists while pages are broken; page says the same of this one."""

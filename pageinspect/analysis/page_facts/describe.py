@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...classify import Code, Pages, code_name, use_name
+from ...classify import Code, Pages, code_name, marker_of, use_name
 from ...classify.contradictions import CONTRADICTIONS, Contradiction
 from ...classify.uses import Rule, rule_of
 from ...model.arch import SECTION_PFNS
@@ -167,7 +167,7 @@ class _Page:
 
     def _type_origin(self) -> tuple[str, str]:
         """Return where the type was read, and the rule."""
-        marker = {Code.SLAB: self.layout.slab, Code.HUGETLB: self.layout.hugetlb}.get(self.code)
+        marker = marker_of(self.layout, self.code)
         if marker is not None:
             kind = "page flag" if marker.kind == "flag" else "compound destructor"
             return (

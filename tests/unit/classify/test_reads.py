@@ -14,8 +14,9 @@ from synthetic import HEAD, MODERN, OLD, SIZE, Memory
 
 from pageinspect.classify import Pages, uses
 from pageinspect.classify.contradictions import CONTRADICTIONS
-from pageinspect.classify.details import Detail
+from pageinspect.classify.details import DETAILS, Detail
 from pageinspect.classify.reads import (
+    Bits,
     Column,
     Declared,
     Declaring,
@@ -26,7 +27,7 @@ from pageinspect.classify.reads import (
 from pageinspect.classify.runs import in_runs
 from pageinspect.classify.selected import SelectedPages
 from pageinspect.classify.uses import RULES, Rule
-from pageinspect.classify.words import FLAGS, whole
+from pageinspect.classify.words import FLAGS, bits, flag_bit, flag_bits, int32, whole
 from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.model.batch import PageBatch
 from pageinspect.model.layout import PageLayout
@@ -37,13 +38,32 @@ LAYOUTS = {
     "old": OLD,
     "masks": replace(MODERN, compound_mask=True, fake_heads=False),
 }
-DETAILS: tuple[Detail, ...] = ("type", "use", "all")
-INDEX = whole("index", "folio")
-OWN_INDEX = whole("index")
+COLUMNS = [
+    each for kind in Pages.__mro__ for each in vars(kind).values() if isinstance(each, Column)
+]
+DECLARED = tuple(dict.fromkeys((*COLUMNS, *(each for kept in DETAILS.values() for each in kept))))
+
+
+def unread() -> int:
+    """Return the offset of a word of struct page that nothing declares in any layout."""
+    read = {
+        part.offset % SIZE
+        for layout in LAYOUTS.values()
+        for read in reads_of(
+            (*DECLARED, *(r for what in (*RULES, *CONTRADICTIONS) for r in what.reads))
+        )
+        for part in Places(layout)[read]
+    }
+    return max({*range(0, SIZE, 8)} - read)
+
+
+UNREAD = unread()
+OF_HEAD = bits("unread", "", lambda _layout: Bits(UNREAD), "folio")
+OWN = bits("unread", "", lambda _layout: Bits(UNREAD))
 
 
 def fifth(pages: Any) -> Any:
-    return pages.read(INDEX) == 5
+    return pages.read(OF_HEAD) == 5
 
 
 def rule(reads: tuple[Declared, ...]) -> Rule:
@@ -70,7 +90,7 @@ def by_runs(
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-# --- a rule on a word that no other reads
+# --- a rule on a word that nothing else reads
 
 
 def files() -> tuple[Memory, MemoryMap]:
@@ -78,19 +98,19 @@ def files() -> tuple[Memory, MemoryMap]:
     memory = Memory(64, MODERN, FIRST)
     for i in range(32):
         memory.word(i, 0xFFFFFFFF, 1).set(i, MODERN.mapping, 0xFFFF888000000040)
-    memory.set(9, 32, 5).set(20, 32, 6)
-    memory.compound(32, 3).set(32, 32, 5).set(34, 32, 7)
+    memory.set(9, UNREAD, 5).set(20, UNREAD, 6)
+    memory.compound(32, 3).set(32, UNREAD, 5).set(34, UNREAD, 7)
     return memory, MemoryMap(((FIRST, FIRST + 64),), ())
 
 
 @pytest.mark.parametrize("detail", ["use", "all"])
-def test_a_rule_that_reads_the_index_holds_of_runs_as_of_pages(
+def test_a_rule_that_reads_one_more_word_holds_of_runs_as_of_pages(
     detail: Detail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory, memory_map = files()
     before = by_runs(memory, memory_map, detail, rules=False, uses=True)["use"]
     assert (before[:32] == before[9]).all()
-    add(monkeypatch, rule((INDEX,)))
+    add(monkeypatch, rule((OF_HEAD,)))
     pages = by_pages(memory, memory_map, rules=False, uses=True)["use"]
     assert np.flatnonzero(pages == 4000).tolist() == [9, *range(32, 40)]
     assert (by_runs(memory, memory_map, detail, rules=False, uses=True)["use"] == pages).all()
@@ -99,18 +119,18 @@ def test_a_rule_that_reads_the_index_holds_of_runs_as_of_pages(
 def test_a_rule_gets_nothing_that_it_does_not_declare(monkeypatch: pytest.MonkeyPatch) -> None:
     memory, memory_map = files()
     add(monkeypatch, rule(()))
-    with pytest.raises(UndeclaredError, match=r"the rule fifth reads index of the head, which it"):
+    with pytest.raises(UndeclaredError, match=r"the rule fifth reads unread of the head, which it"):
         by_pages(memory, memory_map, rules=False, uses=True)
     pages = memory.pages()
     for read in (
-        lambda pages: pages.own(32),
-        lambda pages: pages.of_head(32),
+        lambda pages: pages.own(UNREAD),
+        lambda pages: pages.of_head(UNREAD),
         lambda pages: pages.index,
         lambda pages: pages.code,
-        lambda pages: pages.read(OWN_INDEX),
+        lambda pages: pages.read(OWN),
         lambda pages: pages.flag("lru"),
     ):
-        undeclared = Rule("x", "", "", read, (INDEX, FLAGS))
+        undeclared = Rule("x", "", "", read, (OF_HEAD, FLAGS))
         with pytest.raises((UndeclaredError, AttributeError)):
             undeclared.holds(pages)
     # What was computed before is not given either.
@@ -137,11 +157,20 @@ def test_a_run_gives_only_what_all_its_pages_agree_in() -> None:
                     getattr(pages, name)
             else:
                 assert len(getattr(pages, name)) == len(pages)
-        with pytest.raises(UndeclaredError, match="the word 32 bytes into struct page"):
-            pages.own(32)
+        with pytest.raises(UndeclaredError, match=f"the word {UNREAD} bytes into struct page"):
+            pages.own(UNREAD)
         if detail == "all":
             assert len(pages.own(MODERN.mapping)) == len(pages)
             assert pages.flag("owner_priv_1").sum() == 0
+
+
+def test_the_same_declaration_is_the_same_read() -> None:
+    assert whole("index", "folio") is whole("index", of="folio")
+    assert whole("index") is whole("index", "page")
+    assert whole("index") is not whole("index", "folio")
+    assert int32("refcount") is int32("refcount")
+    assert flag_bit("lru") is flag_bit("lru", "page")
+    assert flag_bits("x", ("lru", "head")) is flag_bits("x", ("lru", "head"))
 
 
 # --- what is declared is what is read
@@ -201,15 +230,15 @@ def undeclared(what: Declaring, memory: Memory, memory_map: MemoryMap) -> set[in
     return recorder.offsets - declared
 
 
-def test_every_rule_declares_the_words_that_it_reads() -> None:
-    behind = Rule("x", "", "", lambda pages: pages.batch.word(32) == 5, ())
+def test_every_rule_and_column_declares_the_words_that_it_reads() -> None:
+    behind = Rule("x", "", "", lambda pages: pages.batch.word(UNREAD) == 5, ())
     for memory, memory_map in memories():
-        for what in (*RULES, *CONTRADICTIONS):
+        for what in (*RULES, *CONTRADICTIONS, *COLUMNS):
             assert undeclared(what, memory, memory_map) == set(), str(what)
-        assert undeclared(behind, memory, memory_map) == {32}
+        assert undeclared(behind, memory, memory_map) == {UNREAD}
 
 
-def test_every_rule_reads_what_it_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_rule_and_column_reads_what_it_declares(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: set[tuple[Any, Any]] = set()
     check = Declaring.check
 
@@ -218,7 +247,8 @@ def test_every_rule_reads_what_it_declares(monkeypatch: pytest.MonkeyPatch) -> N
         check(self, read)
 
     monkeypatch.setattr(Declaring, "check", noted)
-    seen: list[Declaring] = [*RULES, *CONTRADICTIONS]
+    own = [each for each in COLUMNS if type(each) is Column]
+    seen: list[Declaring] = [*RULES, *CONTRADICTIONS, *own]
     for memory, memory_map in memories():
         pages, _ = recorded(memory, memory_map)
         for what in seen:
@@ -280,7 +310,11 @@ def made(layout: PageLayout, first: int, todo: Iterable[tuple[Any, ...]]) -> Mem
 @example(
     "modern",
     0x1000,
-    [("alike", 0, 60, 6, 1 << 32), ("alike", 0, 60, 3, 0xFFFF888000001000), ("set", 7, 4, 5)],
+    [
+        ("alike", 0, 60, 6, 1 << 32),
+        ("alike", 0, 60, 3, 0xFFFF888000001000),
+        ("set", 7, UNREAD // 8, 5),
+    ],
     set(),
     False,
 )
@@ -293,7 +327,7 @@ def test_any_word_of_any_page(
     lists = PcpLists(starts, np.arange(len(starts)).astype(np.uint8), np.zeros(len(starts), "u2"))
     memory_map = MemoryMap(((first, first + 160),), zones, pcp=lists, changing=changing)
     with pytest.MonkeyPatch.context() as patch:
-        add(patch, rule((INDEX,)))
+        add(patch, rule((OF_HEAD,)))
         for detail in DETAILS:
             asked = {"rules": detail == "all", "uses": detail != "type"}
             pages = by_pages(memory, memory_map, **asked)

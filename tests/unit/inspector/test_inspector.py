@@ -85,9 +85,9 @@ def test_counters_are_left_alone_when_nobody_asks(
     whole = MemoryMap(((ISLANDS[0], ISLANDS[0] + 0x1000),), kernel.memory_map.zones)
     monkeypatch.setattr(summary_module, "marking_of", lambda _target: None)
     sound = replace(kernel, memory_map=whole)
-    assert sound.summary().checks
+    assert sound.summary().counters
     monkeypatch.delattr(summary_module, "read_counters")
-    assert not sound.summary(counters=False).checks
+    assert not sound.summary(counters=False).counters
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_counters_are_left_alone_when_nobody_asks(
     [
         (lambda k: k.summary("colour"), "pages cannot be counted by 'colour'"),
         (lambda k: k.summary(()), "no dimension to count by"),
-        (lambda k: k.summary(("use", "use")), "has the same dimension twice"),
+        (lambda k: k.summary(("use", "use")), "the same dimension was given twice"),
         (lambda k: k.summary(type="slap"), "no page type 'slap'"),
         (lambda k: k.list(use="anom"), "no use 'anom'"),
         (lambda k: k.check(pfn="12-"), "not a pfn range"),
@@ -107,6 +107,72 @@ def test_what_is_wrong_is_an_error_with_a_hint(
     with pytest.raises(pageinspect.UsageError, match=message) as raised:
         ask(kernel)
     assert raised.value.__notes__ == [f"hint: {raised.value.hint}"]
+
+
+WRONG: list[Callable[[Inspector], object]] = [
+    lambda k: k.page(),
+    lambda k: k.page(1.5),
+    lambda k: k.page(None),
+    lambda k: k.page([1, 2]),
+    lambda k: k.runs(detail="zz"),
+    lambda k: k.runs(detail=["use"]),
+    lambda k: k.runs("zone:DMA"),
+    lambda k: k.pages("zone:DMA"),
+    lambda k: k.pages(5),
+    lambda k: k.pages([5]),
+    lambda k: k.pages((5, 8)),
+    lambda k: k.pages([(1.5, 8)]),
+    lambda k: k.pages([(5, 8, 9)]),
+    lambda k: k.pages([(8, 5)]),
+    lambda k: k.pages([(-8, 5)]),
+    lambda k: k.ranges(5),
+    lambda k: k.ranges(None),
+    lambda k: k.list(pfn=1.5),
+    lambda k: k.list(pfn=None),
+    lambda k: k.list(pfn=[(1, 2, 3)]),
+    lambda k: k.list(pfn=[b"5"]),
+    lambda k: k.list(type=5),
+    lambda k: k.list(use=[5]),
+    lambda k: k.summary(None),
+    lambda k: k.summary(("use", "use")),
+    lambda k: next(k.pages()).own(999),
+    lambda k: next(k.pages()).own(-8),
+    lambda k: next(k.pages()).own(4),
+    lambda k: next(k.pages()).own(64),
+    lambda k: next(k.pages()).own("flags"),
+    lambda k: next(k.pages()).of_head(128),
+    lambda _: pageinspect.from_program(3),
+    lambda _: pageinspect.open_core(b"core"),
+    lambda _: pageinspect.open_core(None),
+    lambda _: pageinspect.open_core("a\0b"),
+    lambda _: pageinspect.open_core("core", symbols_from="dwarf"),
+    lambda _: pageinspect.open_core("core", symbols=b"vmlinux"),
+    lambda _: pageinspect.open_live(btf=5),
+    lambda _: pageinspect.open_guest("a\0b"),
+]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ask", WRONG, ids=range(len(WRONG)))
+def test_wrong_arguments_are_usage_errors(
+    kernel: Inspector, ask: Callable[[Inspector], object]
+) -> None:
+    with pytest.raises(pageinspect.UsageError) as raised:
+        ask(kernel)
+    message, hint = raised.value.message, raised.value.hint
+    assert message
+    assert hint
+    assert "--" not in message
+    assert "\n" not in message + hint
+
+
+def test_wanted_ranges_are_sorted_and_joined(kernel: Inspector) -> None:
+    first = ISLANDS[0]
+    ranges = [(first + 100, first + 40000), (first + 5, first + 8), (first + 90, first + 120)]
+    found = [pfn for pages in kernel.pages(ranges) for pfn in pages.pfns.tolist()]
+    spanned = {pfn for start, end in kernel.memory_map.spanned for pfn in range(start, end)}
+    asked = {pfn for start, end in ranges for pfn in range(start, end)}
+    assert found == sorted(spanned & asked)
+    assert sum(pages.lengths.sum() for pages in kernel.runs(ranges)) == len(found)
 
 
 def test_a_listing_is_read_when_it_is_shown_and_once_alone(
@@ -135,6 +201,54 @@ def test_a_listing_is_read_when_it_is_shown_and_once_alone(
     assert sum(run["pages"] for run in document["runs"]) == kernel.memory_map.spanned_pages
     assert document["coverage"]["unreadable"] == listing.coverage.unreadable == 64
     assert reads == every
+
+
+def test_a_listing_yields_typed_rows_while_it_is_read_and_again(
+    kernel: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold, "SECTIONS_READ", 1)
+    reads = 0
+    read = Reads.read
+
+    def counted(prog: Reads, address: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return read(prog, address, size)
+
+    monkeypatch.setattr(Reads, "read", counted)
+    listing = kernel.list()
+    rows = iter(listing)
+    first = next(rows)
+    some = reads
+    whole = [first, *rows]
+    assert some < reads
+    assert sum(run.pages for run in whole) == kernel.memory_map.spanned_pages
+    assert all(run.bytes == 4096 * (run.end - run.start) == 4096 * run.pages for run in whole)
+    # Iterating does not change what a rendering counts.
+    shown = str(listing)
+    remarks = listing._remarks
+    monkeypatch.setattr(listing, "_remarks", lambda: (*listing, *remarks())[len(whole) :])
+    assert str(listing) == shown
+    assert list(listing) == whole
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_an_empty_listing_is_three_lines(kernel: Inspector, each: bool) -> None:
+    pfn = kernel.memory_map.spanned[0][0]
+    lines = str(kernel.list(pfn=pfn, use="zone_device", each=each)).split("\n")
+    assert lines[1:] == ["", "No page matches."]
+
+
+def test_rows_of_listings_are_those_of_their_tables(kernel: Inspector) -> None:
+    for listing in (kernel.list(pfn=SOME), kernel.list(pfn=SOME, each=True)):
+        (table,) = listing.tables()
+        records = list(table.records())
+        rows: list[Any] = list(listing)
+        assert [{**row._asdict()} for row in rows] == [
+            {key: tuple(cell) if key == "flags" else cell for key, cell in record.items()}
+            for record in records
+        ]
+    assert {row.order for row in rows} > {None}
 
 
 def test_coverage_of_a_listing_is_of_all_of_it(kernel: Inspector) -> None:

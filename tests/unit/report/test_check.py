@@ -30,7 +30,7 @@ LAYOUTS = [MODERN, OLD]
 
 def found(pages: Pages, *, live: bool = False) -> dict[str, list[int]]:
     where: dict[str, list[int]] = {}
-    for violation in find([pages], live=live).kept:
+    for violation in find([pages], live=live).violations:
         where.setdefault(violation.rule, []).append(violation.pfn - pages.batch.first)
     return where
 
@@ -161,7 +161,7 @@ def test_no_more_than_a_cap_is_kept_but_all_are_counted(monkeypatch: pytest.Monk
     for i in range(5):
         memory.word(i, 0xFFFFFFF0, 1)
     findings = find([memory.pages(), memory.pages()], live=False)
-    assert len(findings.kept) == 3
+    assert len(findings.violations) == 3
     assert findings.found == {"odd-word": 10}
 
 
@@ -173,7 +173,7 @@ def test_findings_of_parts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
         memory.word(1, 0xFFFFFFF0, 1).word(2, 0xFFFFFFF0, 1).free_block(4, 2, 0xF0000001)
         memory.readable = np.array([True] * 7 + [False])
         findings.add(find([memory.pages()], live=False))
-    kept = [(v.rule, v.pfn) for v in findings.kept]
+    kept = [(v.rule, v.pfn) for v in findings.violations]
     odd, low = "odd-word", "low-bits"
     assert kept == [(odd, 0x1001), (odd, 0x1002), (low, 0x1004), (odd, 0x2001), (low, 0x2004)]
     assert findings.found == {odd: 4, low: 2}
@@ -185,7 +185,7 @@ def test_only_what_is_broken_twice_is_a_violation() -> None:
     once.found = {"a": 2, "b": 1}
     again = Findings([Violation("a", 2, "now"), Violation("b", 1, "")], {"a": 1, "b": 1})
     both = once.confirmed(again)
-    assert [(v.rule, v.pfn) for v in both.kept] == [("a", 2)]
+    assert [(v.rule, v.pfn) for v in both.violations] == [("a", 2)]
     assert both.found == {"a": 1}
     assert pages_to_reread(once) == [(1, 2), (2, 3)]
 
@@ -193,7 +193,7 @@ def test_only_what_is_broken_twice_is_a_violation() -> None:
 def test_details_say_what_the_struct_page_says() -> None:
     memory = Memory(32).free_block(0, 3).set(5, 0, 1 << 5 | 1 << 51).compound(16, 2)
     memory.word(17, 0xF5000000)
-    details = {v.pfn: v.detail for v in find([memory.pages()], live=False).kept}
+    details = {v.pfn: v.detail for v in find([memory.pages()], live=False).violations}
     assert details[0x1005] == (
         "page_type 0xffffffff, refcount 0, mapping 0x0, compound 0x0, memcg 0x0, flags lru, "
         "node 0, zone 1, in the free block 0x1000 of order 3"
@@ -304,7 +304,7 @@ def test_csv_has_what_json_has() -> None:
 
 
 def test_why_no_checks() -> None:
-    checked = replace(report(Findings()), checks=None, left_out="some reason")
+    checked = replace(report(Findings()), counters=None, left_out="some reason")
     assert "Totals were not compared with the kernel's counters: some reason." in rendered(
         checked, "table"
     )

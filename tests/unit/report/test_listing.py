@@ -199,8 +199,8 @@ def test_the_last_line_of_a_summary_leads_to_check_where_a_total_differs() -> No
     plain = summarise(FROM, MODERN, Memory(1).pages().memory_map, ALL, ["use"], counts)
     sound = CounterCheck("table", ("table",), "NR_PAGETABLE", 8, 8, 8, "verified", "")
     wrong = replace(sound, counted=7, verdict="differs")
-    assert "check" not in "".join(replace(plain, checks=(sound,)).view().lines_after())
-    last = replace(plain, checks=(sound, wrong)).view().lines_after()[-1]
+    assert "check" not in "".join(replace(plain, counters=(sound,)).view().lines_after())
+    last = replace(plain, counters=(sound, wrong)).view().lines_after()[-1]
     assert last == (
         "A total differs from the kernel's counter: run `pageinspect check` on the same kernel."
     )

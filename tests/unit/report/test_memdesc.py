@@ -168,8 +168,8 @@ def test_list_of_pages_has_words_of_64_bits() -> None:
 def test_check() -> None:
     (pages,) = in_detail(memory(), "all")
     findings = find([pages], live=False)
-    assert [(v.rule, v.pfn - FIRST) for v in findings.kept] == [("odd-word", 24)]
-    assert findings.kept[0].detail == (
+    assert [(v.rule, v.pfn - FIRST) for v in findings.violations] == [("odd-word", 24)]
+    assert findings.violations[0].detail == (
         "memdesc 0xffff888100000080, refcount 0, flags none, node 0, zone Normal"
     )
 
