@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """README and docs say what the code does."""
 
+import io
 import re
 import runpy
 import shlex
@@ -10,6 +11,7 @@ from argparse import SUPPRESS
 from pathlib import Path
 
 import pytest
+from every_report import REPORTS
 from machines import table
 from places import DOCS, PACKAGE, ROOT
 from synthetic import MODERN
@@ -17,6 +19,7 @@ from synthetic import MODERN
 from pageinspect.cli.parser import COMMANDS, build_parser
 from pageinspect.errors import Exit
 from pageinspect.paths import data_folder
+from pageinspect.render import render
 from pageinspect.vm import catalogue, tools
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -125,6 +128,17 @@ def test_examples_are_command_lines() -> None:
     assert len(examples) > 30
     for example in examples:
         build_parser().parse_args(shlex.split(example))
+
+
+def test_examples_of_types_are_what_it_prints() -> None:
+    stream = io.StringIO()
+    render(REPORTS["types"](), "table", stream)
+    printed = [line for line in stream.getvalue().splitlines()[2:] if "zsmalloc" not in line]
+    headings = re.compile(r"^type  .*sticky$|^Sticky: .*", re.MULTILINE)
+    shown = [line for page in PAGES for line in headings.findall(page.read_text(encoding="utf-8"))]
+    assert len(shown) >= 3
+    for line in shown:
+        assert line in printed
 
 
 def test_the_drawing_of_layers_is_the_contract() -> None:
