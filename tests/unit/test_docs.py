@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """README and docs say what the code does."""
 
+import ast
 import io
 import re
 import runpy
@@ -157,6 +158,34 @@ def test_the_design_names_modules_that_there_are() -> None:
         for path in re.findall(r"`([^`]+)`", first):
             folder = (PACKAGE / path).parent if "/" in path else folder
             assert (folder / Path(path).name).exists(), path
+
+
+def imported_by(module: Path) -> set[Path]:
+    """Return the files of the package that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = module.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            paths = [folder, *(folder / alias.name for alias in node.names)]
+            found |= {path.with_suffix(".py") for path in paths}
+    return {path for path in found if path.is_file()}
+
+
+def test_the_design_names_the_readers_that_no_command_uses() -> None:
+    reached: set[Path] = set()
+    new = {p for p in PACKAGE.rglob("*.py") if p.parent.name not in ("kernel", "analysis")}
+    while new:
+        reached |= new
+        new = {other for path in new for other in imported_by(path)} - reached
+    unused = {
+        f"{folder}/{path.name}"
+        for folder in ("kernel", "analysis")
+        for path in (PACKAGE / folder).glob("[!_]*.py")
+        if path not in reached
+    }
+    text = (DOCS / "design.md").read_text(encoding="utf-8")
+    sentence = text.partition("No command uses these readers yet:")[2].partition("\n\n")[0]
+    assert set(re.findall("`(.*?)`", sentence)) == unused
 
 
 def test_the_picture_of_struct_page() -> None:
