@@ -213,8 +213,18 @@ def test_the_picture_of_struct_page() -> None:
     assert [word.offset for word in drawn["PAGE"]] == [0, *ends[:-1]]
     assert ends[-1] == MODERN.struct_size
     assert drawn["TAIL"][0].offset == MODERN.order.offset
-    # Text stays text, and each box lies within the picture.
     svg = ET.fromstring(drawn["picture"]())  # noqa: S314 - our own
+    # Readable without CSS and on a dark page: each element has its colours, on a background.
+    for kind in ("text", "rect"):
+        for element in svg.findall(f".//{{*}}{kind}"):
+            assert {"fill", "font-size" if kind == "text" else "stroke"} <= set(element.attrib)
+    background = svg.find("{*}rect")
+    assert background is not None
+    assert [background.attrib[side] for side in ("x", "y", "width", "height")] == [
+        *("0", "0"),
+        *(svg.attrib[side] for side in ("width", "height")),
+    ]
+    # Text stays text, and each box lies within the picture.
     assert not svg.findall(".//{*}path")
     width, height = float(svg.attrib["width"]), float(svg.attrib["height"])
     for box in svg.findall(".//{*}rect"):
