@@ -6,7 +6,7 @@ import argparse
 from ..errors import UsageError
 from ..model.arch import MAX_ORDER
 from ..trace.keys import KEYS
-from .arguments import names, names_of, whole_number
+from .arguments import NamesOf, names, whole_number
 
 _MOST = (1 << 32) - 1
 
@@ -87,7 +87,7 @@ def add_details(group: "argparse._ArgumentGroup") -> None:
         "--by",
         action="extend",
         default=[],
-        type=names_of(KEYS),
+        type=NamesOf(KEYS),
         metavar="K,…",
         help=f"group typed frees by these: {', '.join(KEYS)}; may be repeated",
     )

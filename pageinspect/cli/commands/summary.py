@@ -11,7 +11,7 @@ summary of all memory also compares the totals that the kernel counts with its c
 import argparse
 from functools import partial
 
-from ..arguments import names_of
+from ..arguments import NamesOf
 from ..options import open_target, write_report
 from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         action="extend",
-        type=names_of(_KEYS),
+        type=NamesOf(_KEYS),
         metavar="K,…",
         help=f"what to count by: {', '.join(_KEYS)} (default: type); may be repeated",
     )
