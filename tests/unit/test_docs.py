@@ -118,6 +118,19 @@ def test_documents_have_the_words_of_the_field(document: Path) -> None:
     assert not re.findall(rf"\b(?:{words})\b", text, re.IGNORECASE)
 
 
+SPOKEN = re.compile(
+    r"\b(?:told|untold|tells|census|barred|(?<!there )(?:is|are) no(?! longer)\b)", re.IGNORECASE
+)
+
+
+def test_strings_and_docstrings_have_the_words_of_the_field() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = " ".join(node.value.split())
+                assert not SPOKEN.search(text), (path.name, node.lineno)
+
+
 def commands_of(document: Path) -> list[str]:
     """Return the command lines of pageinspect in a document's blocks of code."""
     text = document.read_text(encoding="utf-8")

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explain",
         action="store_true",
-        help="also show the words in memory, and the rule and kernel commit by which each is decoded",
+        help="also show the words in memory, and the rule and kernel commit that decode each",
     )
     parser.add_argument(
         "--dump-text",

@@ -161,7 +161,7 @@ def _match_kernel(
     banner = address_of(prog, symbols, "linux_banner")
     btf = None if live else address_of(prog, symbols, "__start_BTF")
     wanted = f"Linux version {info.get('OSRELEASE')} ".encode()
-    told = {f"SYMBOL({name})": name for name in ("_stext", *cache.symbols)}
+    known = {f"SYMBOL({name})": name for name in ("_stext", *cache.symbols)}
     try:
         return (
             banner is not None
@@ -169,7 +169,7 @@ def _match_kernel(
             and (btf is None or prog.read(btf, len(BTF_MAGIC)) == BTF_MAGIC)
             and all(
                 address_of(prog, symbols, name) == value
-                for key, name in told.items()
+                for key, name in known.items()
                 if (value := int(info.get(key, "0"), 16)) >= _IMAGE_START
             )
         )
