@@ -84,27 +84,43 @@ STYLE = """
   rect { fill: #ddf4ff; stroke: #0969da; }
   rect.unread { fill: none; stroke: #8c959f; stroke-dasharray: 3 3; }
   rect.bits { fill: #fff8c5; stroke: #9a6700; }
+  rect.background { fill: #ffffff; stroke: none; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3; }
     .small { fill: #9198a1; }
     rect { fill: #0c2d4d; stroke: #4493f8; }
     rect.unread { fill: none; stroke: #656c76; }
     rect.bits { fill: #3b2e04; stroke: #d29922; }
+    rect.background { fill: #0d1117; stroke: none; }
   }
 """
+TEXT = {
+    "": 'font-family="sans-serif" font-size="13" fill="#1f2328"',
+    "name": 'font-family="monospace" font-size="13" fill="#1f2328"',
+    "small": 'font-family="sans-serif" font-size="11" fill="#59636e"',
+    "title": 'font-family="sans-serif" font-size="13" font-weight="600" fill="#1f2328"',
+}
+"""Attributes of text by kind, for renderers that ignore STYLE. STYLE has precedence over them."""
+RECT = {
+    "": 'fill="#ddf4ff" stroke="#0969da"',
+    "unread": 'fill="none" stroke="#8c959f" stroke-dasharray="3 3"',
+    "bits": 'fill="#fff8c5" stroke="#9a6700"',
+    "background": 'fill="#ffffff" stroke="none"',
+}
+"""The same for boxes."""
 
 
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
     """Return a line of text."""
     class_ = f' class="{kind}"' if kind else ""
     place = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{x:g}" y="{y:g}"{class_}{place}>{escape(words)}</text>'
+    return f'<text x="{x:g}" y="{y:g}"{class_}{place} {TEXT[kind]}>{escape(words)}</text>'
 
 
 def rect(x: float, y: float, width: float, height: float, kind: str = "") -> str:
     """Return a box."""
     class_ = f' class="{kind}"' if kind else ""
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"{class_}/>'
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"{class_} {RECT[kind]}/>'
 
 
 def height(word: Word) -> int:
@@ -162,6 +178,7 @@ def picture() -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
             "<title>How pageinspect reads struct page</title>",
             f"<style>{STYLE}</style>",
+            rect(0, 0, WIDTH, y + 8, "background"),
             *parts,
             "</svg>",
             "",

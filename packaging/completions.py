@@ -9,10 +9,20 @@ from parsers import commands
 
 
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
-    """Return the completion script for a shell: "bash" or "zsh"."""
+    """Return the completion script for a shell: "bash" or "zsh".
+
+    The parser cannot parse afterwards: lists of names and kernels get their names as choices.
+    """
+    from pageinspect.cli.arguments import NamesOf
+    from pageinspect.vm import catalogue
+
     for command in commands(parser):
         command.description = (command.description or "").partition("\n")[0]
         for action in command._actions:
             if action.type is Path or action.metavar in ("FILE", "PROGRAM ARG"):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif isinstance(action.type, NamesOf):
+                action.choices = action.type.choices
+            elif action.metavar == "KERNEL":
+                action.choices = tuple(catalogue.kernels())
     return shtab.complete(parser, shell=shell)

@@ -9,16 +9,22 @@ from collections.abc import Iterable, Iterator
 from parsers import commands, shown
 
 EXIT_STATUSES = {
-    "COMPLETE": "The report is complete.",
-    "ERROR": "An error: one line and a hint on standard error.",
-    "USAGE": "The command line is wrong, or has no command.",
+    "COMPLETE": "The report is complete. check: no violation, and no total differs.",
+    "ERROR": "An error: one line and a hint on standard error. doctor: walking or tracing this "
+    "kernel cannot work.",
+    "USAGE": "The command line is wrong (an option, a range or a name), or has no command.",
     "INCOMPLETE": "The report is incomplete: pages could not be read, events were lost, or types "
     "are not available.",
     "FINDING": "check found a violation or a total that differs, or trace saw a free that "
-    "--disallow names.",
-    "GUEST_LOST": "vm run and vm dump: the guest was lost or could not start. Any other status is "
-    "that of COMMAND.",
-    "INTERRUPTED": "Ended by Ctrl-C; 143 after SIGTERM, 129 after SIGHUP.",
+    "--disallow names. 4 is returned even if the report is also incomplete.",
+    "GUEST_LOST": "vm run and vm dump: the guest was lost (a panic, the end of QEMU, --timeout), "
+    "did not boot, or could not be built. Any other status than 2 and 125 is that of COMMAND: 128 "
+    "and the signal's number when a signal ended it, 127 when the guest has no such command.",
+    "HUNG_UP": "Ended by SIGHUP: the terminal was closed.",
+    "INTERRUPTED": "Ended by Ctrl-C (SIGINT). trace ends with its report and the report's status "
+    "at the first SIGINT, SIGTERM or SIGHUP, and with this kind of status at a second one. vm run: "
+    "the first Ctrl-C interrupts COMMAND, a second one ends the guest.",
+    "TERMINATED": "Ended by SIGTERM.",
 }
 ENVIRONMENT = {
     "PAGEINSPECT_CACHE": "The cache folder. Default: pageinspect/ in XDG_CACHE_HOME or ~/.cache.",

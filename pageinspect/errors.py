@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """Exit status of all commands except `vm run`, which returns the status of its command."""
+    """Exit status of all commands; `vm run` and `vm dump` return that of their command, or these.
+
+    A process that a signal ends has 128 and the number of the signal.
+    """
 
     COMPLETE = 0
     ERROR = 1
@@ -24,7 +27,9 @@ class Exit(IntEnum):
     INCOMPLETE = 3
     FINDING = 4
     GUEST_LOST = 125
+    HUNG_UP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 MISSING_MEMORY_HINT = (

@@ -47,15 +47,17 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
-def names_of(choices: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    """Return the type of options such as --by K,…, whose names are known."""
+class NamesOf:
+    """Type of options such as --by K,…, whose names are known; completion offers `choices`."""
 
-    def listed(text: str) -> tuple[str, ...]:
+    def __init__(self, choices: Sequence[str]) -> None:
+        self.choices = choices
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        """Return the names."""
         found = names(text)
         for name in found:
-            if name not in choices:
-                advice = did_you_mean(name, choices, f"choose from {', '.join(choices)}")
+            if name not in self.choices:
+                advice = did_you_mean(name, self.choices, f"choose from {', '.join(self.choices)}")
                 raise argparse.ArgumentTypeError(f"there is no {name!r}; {advice}")
         return found
-
-    return listed

@@ -31,14 +31,12 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         return
     group = parser.add_argument_group("target (default: this kernel)")
     instead = group.add_mutually_exclusive_group()
-    instead.add_argument(
-        "-c", "--core", type=_core, metavar="FILE", help="a kernel core instead of this kernel"
-    )
+    instead.add_argument("-c", "--core", type=_core, metavar="FILE", help="read this kernel core")
     instead.add_argument(
         "--qemu",
         type=Path,
         metavar="QMP_SOCKET",
-        help="a QEMU guest instead, from outside, through the QMP socket of its monitor",
+        help="read a QEMU guest from outside, through the QMP socket of its monitor",
     )
     group.add_argument(
         "--pause",
@@ -61,8 +59,8 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--symbols-from",
         choices=["btf", "vmcoreinfo"],
-        help="btf: fail if there is none; vmcoreinfo: use VMCOREINFO alone (default: btf, and "
-        "vmcoreinfo where there is none)",
+        help="btf: fail if there is no BTF; vmcoreinfo: use only VMCOREINFO (default: BTF, or "
+        "VMCOREINFO if there is no BTF)",
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from ..errors import UsageError
 from ..model.arch import MAX_ORDER
 from ..trace.keys import KEYS
-from .arguments import names, names_of, whole_number
+from .arguments import NamesOf, names, whole_number
 
 _MOST = (1 << 32) - 1
 
@@ -50,7 +50,7 @@ def add_filters(group: "argparse._ArgumentGroup") -> None:
         "--type",
         type=names,
         metavar="T,…",
-        help="show only these page types; also untyped, and page_pool",
+        help="show only these page types; untyped and page_pool are also accepted",
     )
     group.add_argument(
         "--order", type=_orders, default=(), metavar="N,…", help="only frees of these orders"
@@ -72,12 +72,12 @@ def add_filters(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--page-pool",
         action="store_true",
-        help="report pages that page_pool still owns, by its signature (a longer read per free)",
+        help="report pages that page_pool still owns (by its signature); reads more per free",
     )
     group.add_argument(
         "--tails",
         action="store_true",
-        help="also count types on tail pages of frees that are not compound pages",
+        help="also count types on tail pages, in frees that are not compound pages",
     )
 
 
@@ -87,11 +87,11 @@ def add_details(group: "argparse._ArgumentGroup") -> None:
         "--by",
         action="extend",
         default=[],
-        type=names_of(KEYS),
+        type=NamesOf(KEYS),
         metavar="K,…",
         help=f"group typed frees by these: {', '.join(KEYS)}; may be repeated",
     )
-    group.add_argument("--stacks", action="store_true", help="group them by kernel stack")
+    group.add_argument("--stacks", action="store_true", help="group typed frees by kernel stack")
     group.add_argument(
         "--top",
         type=whole_number("a positive number", 1, _MOST),
@@ -115,9 +115,9 @@ def add_watch(group: "argparse._ArgumentGroup") -> None:
         type=names,
         default=(),
         metavar="T,…",
-        help="report frees of these types on stderr at once, with their stacks: the first ten of "
-        "each stack, then a count each second; exit with 4. Also page_pool, and unexpected for all "
-        "types that owners do not normally leave set",
+        help="report frees of these types on stderr at once, and exit with 4: the first ten frees "
+        "with the same stack, then one line per second with their number. page_pool is also "
+        "accepted, and unexpected: all types that owners do not normally leave set",
     )
     group.add_argument(
         "--exec",

@@ -48,10 +48,14 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
         "--modules",
         metavar="DIR",
         type=Path,
-        help="its modules: lib/modules/RELEASE, or the INSTALL_MOD_PATH with it",
+        help="modules of that kernel: lib/modules/RELEASE, or the INSTALL_MOD_PATH that has it",
     )
     parser.add_argument(
-        "--memory", type=_memory, default="2G", metavar="SIZE", help="memory (default: %(default)s)"
+        "--memory",
+        type=_memory,
+        default="2G",
+        metavar="SIZE",
+        help="memory of the guest (default: %(default)s)",
     )
     parser.add_argument(
         "--cpus",
@@ -63,7 +67,7 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpu",
         metavar="MODEL",
-        help="QEMU's -cpu; default: max,la57=off,cx16=off, under KVM host,la57=off",
+        help="QEMU's -cpu (default: max,la57=off,cx16=off, or host,la57=off under KVM)",
     )
     parser.add_argument(
         "--timeout",
@@ -74,7 +78,8 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accel",
         choices=("auto", "kvm", "tcg"),
-        help="default: $PAGEINSPECT_ACCEL, else auto: KVM if a guest starts under it, else TCG",
+        help="accelerator (default: $PAGEINSPECT_ACCEL, else auto: KVM if a guest starts under it, "
+        "otherwise TCG)",
     )
     parser.add_argument(
         "--append", default="", metavar="CMDLINE", help="text to add to the kernel command line"

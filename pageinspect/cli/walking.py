@@ -38,9 +38,10 @@ def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGrou
         action="append",
         default=[],
         metavar="RANGE",
-        help="only these pfns: START-END or START,END (end exclusive), START+COUNT, or one pfn; "
-        "phys: before it takes physical addresses, which may end in K, M, G or T "
-        "(phys:0x40000000+2M); zone:NAME or node:N takes all pfns that it spans. May be repeated.",
+        help="only these pfns: START-END or START,END (without END), START+COUNT, or one pfn. With "
+        "phys: the numbers are physical addresses, and may end in K, M, G or T "
+        "(phys:0x40000000+2M). zone:NAME and node:N are the pfns that a zone or node spans. May be "
+        "repeated",
     )
     return group
 
@@ -71,8 +72,9 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=whole_number("a number of processes", 1, _MOST_JOBS),
         metavar="N",
-        help="processes that read pages (default: one per processor, or one if memory is small; "
-        "1 reads only through drgn; a guest's monitor always serves one)",
+        help="number of processes that read pages (default: one per processor, or one if memory is "
+        "small). With 1, pages are read only through drgn. A guest that is read through its "
+        "monitor always has one",
     )
 
 

@@ -46,7 +46,7 @@ def max_sections(core: Path) -> int:
 
 
 def check_sections(claimed: int, most: int | None) -> None:
-    """Raise PageInspectError if there are more than `most` memory sections; None is no limit."""
+    """Raise PageInspectError if there are more than `most` memory sections; None: without limit."""
     if most is not None and claimed > most:
         raise PageInspectError(
             f"this kernel claims {number(claimed)} memory sections, but a core of this size has "

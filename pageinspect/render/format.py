@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from ..model.table import Row, Table
     from ..report import Report
 
-ROWS_OF_PROGRESS = 4096
-"""Rows that are written between two updates of progress."""
-
 
 class Format(ABC):
     """One output format. Its module is imported when it is used."""
@@ -30,7 +27,10 @@ class Format(ABC):
 
     @abstractmethod
     def write(self, report: "Report", stream: TextIO) -> None:
-        """Write a report, its rows one by one as they are read."""
+        """Write a report, its rows one by one as they are read.
+
+        Reading a row restarts the watchdog of progress: render() sees to it, for every format.
+        """
 
     @abstractmethod
     def begin(self, table: "Table", stream: TextIO) -> "Callable[[Iterable[Row]], None]":
@@ -54,4 +54,6 @@ def load(form: str) -> Format:
 
 def render(report: "Report", form: str, stream: TextIO) -> None:
     """Write the report to the stream in the format `form`, one of FORMATS."""
-    load(form).write(report, stream)
+    from .reporting_progress import ReportingProgress  # reports import numpy
+
+    load(form).write(ReportingProgress(report), stream)

@@ -3,6 +3,9 @@
 
 It runs as process 1 and forks: the parent reaps orphans, and powers off when the child ends. The
 child is the agent: one loop over the port to the host, and over each process's streams and pidfd.
+
+No library does this: sshd needs a network, and the QEMU guest agent returns the output of a process
+only when it has ended.
 """
 
 import contextlib

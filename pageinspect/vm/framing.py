@@ -4,6 +4,9 @@
 A message is a dict; with `size` in it, that many bytes follow the line. Both ends use this module.
 Host to guest: start, stdin, signal, resize. Guest to host: ready, started, stdout, stderr, taken,
 exit. All but `ready` carry the `id` that the host gave a process.
+
+No library does this for a virtio-serial port: those for sockets and HTTP need a network in the
+guest.
 """
 
 import json

@@ -6,6 +6,9 @@ headers its place in the file. Ranges that are missing or incomplete in the file
 reader.py, which reads through drgn. If the file is truncated while it is mapped, the process gets
 SIGBUS: therefore only worker processes use this, whose parent reports their end as an error
 (cli/parallel.py, cli/isolation.py).
+
+No library does this: drgn copies the memory that it reads, and numpy.memmap maps a file by its
+offsets, not by page tables.
 """
 
 import mmap

@@ -48,6 +48,10 @@ def test_bash_completes_commands_options_and_choices(folder: Path) -> None:
     assert completed(script, "pageinspect", "check", "--qe") == ["--qemu"]
     assert "json" in completed(script, "pageinspect", "list", "--format", "j")
     assert completed(script, "pageinspect", "vm", "run", "--accel", "k") == ["kvm"]
+    assert completed(script, "pageinspect", "summary", "--by", "z") == ["zone"]
+    assert completed(script, "pageinspect", "trace", "--by", "ca") == ["caller"]
+    assert completed(script, "pageinspect", "vm", "run", "6.1") == ["6.1", "6.12"]
+    assert completed(script, "pageinspect", "vm", "dump", "n") == ["newest"]
 
 
 def test_bash_completes_names_of_files(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pageinspect.doctor.items import ITEMS
 from pageinspect.model.provenance import Provenance
 from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
+from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
 from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
@@ -23,6 +24,7 @@ from pageinspect.report.page import DumpTextReport, PageReport
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import count, summarise
 from pageinspect.report.types import TypesReport
+from pageinspect.trace.keys import KEYS
 from pageinspect.trace.options import TraceOptions
 
 FROM = Provenance("7.3.4-test", "core", "btf")
@@ -68,6 +70,7 @@ def kernels() -> Report:
 REPORTS: dict[str, Callable[[], Report]] = {
     "summary": lambda: summary("type"),
     "summary of two": lambda: summary("use", "zone"),
+    "summary by every dimension": lambda: summary(*DIMENSIONS),
     "list": lambda: RunsListing(FROM, MODERN, ALL, [runs_of(ALL, [pages()])]),
     "list of pages": lambda: PagesListing(FROM, MODERN, ALL, [entries_of(ALL, [pages()])]),
     "page": lambda: PageReport(
@@ -77,6 +80,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "check": check,
     "trace": lambda: trace(tails=True),
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
+    "trace by every key": lambda: broken_down(*KEYS, stacks=True),
     "trace of an interval": lambda: broken_down("order", interval=True, start_ns=5),
     "types": lambda: TypesReport(FROM, MODERN),
     "doctor": doctor,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """README and docs say what the code does."""
 
+import ast
+import io
 import re
 import runpy
 import shlex
@@ -10,13 +12,16 @@ from argparse import SUPPRESS
 from pathlib import Path
 
 import pytest
+from every_report import REPORTS
 from machines import table
+from man_page import EXIT_STATUSES
 from places import DOCS, PACKAGE, ROOT
 from synthetic import MODERN
 
 from pageinspect.cli.parser import COMMANDS, build_parser
 from pageinspect.errors import Exit
 from pageinspect.paths import data_folder
+from pageinspect.render import render
 from pageinspect.vm import catalogue, tools
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,11 +42,19 @@ def test_readme_lists_the_kernels_of_the_catalogue() -> None:
     assert rows[-len(kernels) :] == [(k.name, k.suite, k.proves) for k in kernels]
 
 
-def test_the_table_of_exit_statuses_is_complete() -> None:
-    text = (DOCS / "commands.md").read_text(encoding="utf-8").partition("## Exit status")[2]
-    statuses = re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE)
-    named = {int(status) for row in statuses for status in row.split(",")}
-    assert named == {*map(int, Exit), 128 + 15, 128 + 1}
+def test_one_table_has_every_exit_status(request: pytest.FixtureRequest) -> None:
+    path = DOCS / "commands.md"
+    before, begin, rest = path.read_text(encoding="utf-8").partition("<!-- exit statuses -->\n")
+    shown, end, after = rest.partition("<!-- end of exit statuses -->")
+    rows = [f"| {int(status)} | {EXIT_STATUSES[status.name]} |\n" for status in Exit]
+    expected = "".join(["| status | means |\n", "|---|---|\n", *rows])
+    if request.config.getoption("--update-golden"):
+        path.write_text(f"{before}{begin}{expected}{end}{after}", encoding="utf-8")
+        return
+    assert shown == expected, "run pytest with --update-golden"
+    elsewhere = [page for page in DOCUMENTS if page != path]
+    tables = re.compile(r"^\| (?:exit )?status \|", re.MULTILINE)
+    assert not [page.name for page in elsewhere if tables.search(page.read_text(encoding="utf-8"))]
 
 
 def test_the_makefile_installs_what_the_harness_asks_for() -> None:
@@ -105,6 +118,19 @@ def test_documents_have_the_words_of_the_field(document: Path) -> None:
     assert not re.findall(rf"\b(?:{words})\b", text, re.IGNORECASE)
 
 
+SPOKEN = re.compile(
+    r"\b(?:told|untold|tells|census|barred|(?<!there )(?:is|are) no(?! longer)\b)", re.IGNORECASE
+)
+
+
+def test_strings_and_docstrings_have_the_words_of_the_field() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = " ".join(node.value.split())
+                assert not SPOKEN.search(text), (path.name, node.lineno)
+
+
 def commands_of(document: Path) -> list[str]:
     """Return the command lines of pageinspect in a document's blocks of code."""
     text = document.read_text(encoding="utf-8")
@@ -127,6 +153,17 @@ def test_examples_are_command_lines() -> None:
         build_parser().parse_args(shlex.split(example))
 
 
+def test_examples_of_types_are_what_it_prints() -> None:
+    stream = io.StringIO()
+    render(REPORTS["types"](), "table", stream)
+    printed = [line for line in stream.getvalue().splitlines()[2:] if "zsmalloc" not in line]
+    headings = re.compile(r"^type  .*sticky$|^Sticky: .*", re.MULTILINE)
+    shown = [line for page in PAGES for line in headings.findall(page.read_text(encoding="utf-8"))]
+    assert len(shown) >= 3
+    for line in shown:
+        assert line in printed
+
+
 def test_the_drawing_of_layers_is_the_contract() -> None:
     text = (DOCS / "design.md").read_text(encoding="utf-8")
     drawing = text.partition("## Layers")[2].split("```\n")[1]
@@ -147,6 +184,34 @@ def test_the_design_names_modules_that_there_are() -> None:
             assert (folder / Path(path).name).exists(), path
 
 
+def imported_by(module: Path) -> set[Path]:
+    """Return the files of the package that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = module.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            paths = [folder, *(folder / alias.name for alias in node.names)]
+            found |= {path.with_suffix(".py") for path in paths}
+    return {path for path in found if path.is_file()}
+
+
+def test_the_design_names_the_readers_that_no_command_uses() -> None:
+    reached: set[Path] = set()
+    new = {p for p in PACKAGE.rglob("*.py") if p.parent.name not in ("kernel", "analysis")}
+    while new:
+        reached |= new
+        new = {other for path in new for other in imported_by(path)} - reached
+    unused = {
+        f"{folder}/{path.name}"
+        for folder in ("kernel", "analysis")
+        for path in (PACKAGE / folder).glob("[!_]*.py")
+        if path not in reached
+    }
+    text = (DOCS / "design.md").read_text(encoding="utf-8")
+    sentence = text.partition("No command uses these readers yet:")[2].partition("\n\n")[0]
+    assert set(re.findall("`(.*?)`", sentence)) == unused
+
+
 def test_the_picture_of_struct_page() -> None:
     drawn = runpy.run_path(str(DOCS / "make_struct_page_svg.py"))
     assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["picture"](), "run the script"
@@ -163,8 +228,18 @@ def test_the_picture_of_struct_page() -> None:
     assert [word.offset for word in drawn["PAGE"]] == [0, *ends[:-1]]
     assert ends[-1] == MODERN.struct_size
     assert drawn["TAIL"][0].offset == MODERN.order.offset
-    # Text stays text, and each box lies within the picture.
     svg = ET.fromstring(drawn["picture"]())  # noqa: S314 - our own
+    # Readable without CSS and on a dark page: each element has its colours, on a background.
+    for kind in ("text", "rect"):
+        for element in svg.findall(f".//{{*}}{kind}"):
+            assert {"fill", "font-size" if kind == "text" else "stroke"} <= set(element.attrib)
+    background = svg.find("{*}rect")
+    assert background is not None
+    assert [background.attrib[side] for side in ("x", "y", "width", "height")] == [
+        *("0", "0"),
+        *(svg.attrib[side] for side in ("width", "height")),
+    ]
+    # Text stays text, and each box lies within the picture.
     assert not svg.findall(".//{*}path")
     width, height = float(svg.attrib["width"]), float(svg.attrib["height"])
     for box in svg.findall(".//{*}rect"):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Find contradictions in memory, and compare totals with the kernel's counters.
 
-Every struct page is checked against the rules of docs/check.md, and every total that the kernel
-counts too is compared with its counter: verified, explained (the difference is within a documented
-tolerance), or differs. On a running kernel, a page that looks wrong is read again; only if it is
-wrong twice it is a violation. With --pfn totals are not compared, because the counters cover all
-pages. The status is 4 when there is a violation or a total that differs.
+Each struct page is checked against the rules in docs/check.md. Each total that the kernel also
+counts is compared with the kernel's counter: it is verified, explained (the difference is within a
+documented tolerance), or differs. On a running kernel, a page that breaks a rule is read again; it
+is a violation only if it breaks the rule twice. With --pfn, totals are not compared, because the
+counters are about all pages. The exit status is 4 if there is a violation or a total that differs.
 """
 
 import argparse

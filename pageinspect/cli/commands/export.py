@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel.
 
-The files have the bytes, and the length, that the kernel itself would give: an unsigned 64-bit
-number for each pfn from 0 on. That is the form that the kernel's page-types -F FILE takes. Zeros
-for pfns without a page are holes in the file. Struct pages that cannot be read have KPF_NOPAGE and
-count 0; they are counted on stderr.
+The files have the same bytes and the same length as those of the kernel: one unsigned 64-bit number
+for each pfn from 0 on. The kernel's tool page-types reads them with -F FILE. The zeros of pfns
+without a page are holes in the file. Struct pages that cannot be read get KPF_NOPAGE and count 0,
+and their number is reported on stderr.
 """
 
 import argparse

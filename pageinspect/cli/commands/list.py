@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs of pages of one use, type and order, by pfn range.
 
-A run is consecutive pfns whose folios or free blocks have the same use, type and order. Of a folio
-that the range cuts, only the pfns inside the range are shown, with the type of its head.
+A run is consecutive pfns whose folios or free blocks have the same use, type and order. If a range
+contains only a part of a folio, that part is shown, with the type of the folio's head.
 """
 
 import argparse
@@ -19,14 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--freeing",
         action="store_true",
-        help="only pages that are being freed with their type set: without references, of a type "
-        "whose pages normally have some",
+        help="only pages that are being freed with their type set: pages without references, of a "
+        "type whose pages normally have references",
     )
     parser.add_argument(
         "--each",
         action="store_true",
-        help="one line per page, of any length, with its page_type word, reference count and "
-        "flags; uses one process",
+        help="one line per page instead of one per run, with its page_type word, reference count "
+        "and flags; uses one process",
     )
 
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explain",
         action="store_true",
-        help="add the words in memory and the rule that decodes each, with its kernel commit",
+        help="also show the words in memory, and the rule and kernel commit that decode each",
     )
     parser.add_argument(
         "--dump-text",

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How many pages, folios and bytes of each type, use, zone, node or order.
 
-Every pfn that has a struct page in use counts once: with the type of its folio's head, or of the
-free block it lies in. Untyped pages are split by their own page_type word: mapped (a mapcount),
-reset (-1), movable_ops (recognised by their mapping, where no type marks them), odd (anything
-else). --by use gives each page exactly one use, so the rows add up; two --by make a cross table. A
-summary of all memory also compares the totals that the kernel counts with its counters.
+Each pfn that has a struct page in use counts once, with the type of its folio's head or of the free
+block that contains it. Untyped pages are divided by their own page_type word: mapped (a mapcount),
+reset (-1), movable_ops (recognized by their mapping, in kernels where they have no type), odd
+(anything else). With --by use each page has exactly one use, so the rows add up. Several keys of
+--by make a cross table. A summary of all memory also compares totals with the kernel's counters.
 """
 
 import argparse
 from functools import partial
 
-from ..arguments import names_of
+from ..arguments import NamesOf
 from ..options import open_target, write_report
 from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         action="extend",
-        type=names_of(_KEYS),
+        type=NamesOf(_KEYS),
         metavar="K,…",
         help=f"what to count by: {', '.join(_KEYS)} (default: type); may be repeated",
     )

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Count pages that are freed with a page type still set, as they are freed.
 
-Counts this kernel's frees of pages by the page type that is set when they reach the buddy
-allocator, until COMMAND ends, SECONDS are over or Ctrl-C; each of these ends the trace with a
+Counts the pages that this kernel frees, by the page type that is still set when they reach the
+buddy allocator. The trace ends when COMMAND ends, after SECONDS, or at Ctrl-C, and then writes its
 report. COMMAND's stdout is sent to stderr, and its exit status is in the report. A COMMAND that
-outlives the trace is ended.
+still runs when the trace ends is terminated.
 """
 
 import argparse
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval",
         type=seconds,
         metavar="SECONDS",
-        help="report every SECONDS what was freed since the last report: redrawn on a terminal, "
-        "one after the other elsewhere (json: a line each)",
+        help="write a report every SECONDS, about the frees since the last one. On a terminal the "
+        "table is redrawn; elsewhere reports follow each other (json: one per line)",
     )
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "command",
         nargs="*",
         metavar="COMMAND",
-        help="run it, and count from before its start until after its end",
+        help="command to run; frees are counted from before its start until after its end",
     )
 
 

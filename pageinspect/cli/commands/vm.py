@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """QEMU guests with real kernels, to try pageinspect on.
 
-The kernels come from Debian's archive by the recipes in vm-images/; what is built stays in the
+The kernels come from Debian's archive by the recipes in vm-images/. What was built is kept in the
 cache folder ($PAGEINSPECT_CACHE, else pageinspect/ in the XDG cache home).
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Build kernels and the guest root from Debian's archive.
 
-Without KERNEL: the whole catalogue. A kernel that is already built stays as it is, unless
---refresh.
+Without KERNEL, all kernels of the catalogue are built. A kernel that is already built is built
+again only with --refresh.
 """
 
 import argparse
@@ -14,11 +14,13 @@ from ...host.terminal import say
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("names", metavar="KERNEL", nargs="*", help="kernels of `vm list`")
-    parser.add_argument("--suite", help="another kernel, from this Debian suite")
-    parser.add_argument("--series", metavar="X.Y", help='its series, or "newest"')
+    parser.add_argument("--suite", help="build a kernel from this Debian suite")
+    parser.add_argument(
+        "--series", metavar="X.Y", help='with --suite: the series of the kernel, or "newest"'
+    )
     parser.add_argument("--debuginfo", action="store_true", help="also fetch vmlinux with DWARF")
     parser.add_argument(
-        "--refresh", action="store_true", help="take the newest version the archive has now"
+        "--refresh", action="store_true", help="build the newest version that the archive has now"
     )
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run a command in a guest, then write the guest's memory to a core.
 
-The guest is paused and the core is ELF. With --kdump it is a real kdump: the guest panics, and its
-capture kernel writes the core with makedumpfile. The kernel's own files of /proc from right before
-the panic (meminfo, zoneinfo, buddyinfo, vmstat, slabinfo, kpageflags, kpagecount, and kpageflags
-again) are then in the folder FILE.kernel. If the guest hangs while dumping, it is booted once more
-and the command runs again. The core is written even if the command fails; the exit status is that
-of the command.
+By default the guest is paused, and the core is ELF. With --kdump the guest panics, and its capture
+kernel writes the core with makedumpfile. The folder FILE.kernel then has files of /proc from right
+before the panic: meminfo, zoneinfo, buddyinfo, vmstat, slabinfo, kpageflags, kpagecount, and
+kpageflags again. If the guest hangs while it writes the kdump, it is booted once more and the
+command runs again. The core is written even if the command fails; the exit status is that of the
+command.
 """
 
 import argparse
@@ -32,20 +32,22 @@ _MOST_LEVEL = 31
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_guest_arguments(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the core")
-    add_mode_argument(parser, default="600, as a core holds all that is in memory")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, required=True, help="write the core to FILE"
+    )
+    add_mode_argument(parser, default="600, because a core contains all memory")
     parser.add_argument(
         "--kdump",
         nargs="?",
         const="lzo",
         choices=_FORMS,
-        help="panic, and have the capture kernel write the core (default: lzo)",
+        help="panic the guest; its capture kernel writes the core in this form (default: lzo)",
     )
     parser.add_argument(
         "--dump-level",
         type=whole_number("a dump level", 0, _MOST_LEVEL),
         metavar="N",
-        help="pages to leave out of a kdump, as makedumpfile -d: 0 none (the default) to 31",
+        help="pages to leave out of a kdump, as makedumpfile -d: from 0 (none, the default) to 31",
     )
 
 

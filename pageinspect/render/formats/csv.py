@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
-from ...host.progress import paced
 from ...model.table import Absent, Cell, Column, Row, Table, joined
 from ...report import Report
 from ...units import printable
-from ..format import ROWS_OF_PROGRESS, Format
+from ..format import Format
 
 
 def _json(cell: Any) -> str:
@@ -42,7 +41,7 @@ class _Csv(Format):
     def write(self, report: Report, stream: TextIO) -> None:
         tables = report.tables()
         table = tables[0] if len(tables) == 1 else joined(tables)
-        self.begin(table, stream)(paced(table.rows, ROWS_OF_PROGRESS))
+        self.begin(table, stream)(table.rows)
 
     def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:
         writer = csv.writer(stream, lineterminator="\n")

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TextIO
 
-from ...host.progress import paced
 from ...model.table import Row, Table
 from ...report import Report
-from ..format import ROWS_OF_PROGRESS, Format
+from ..format import Format
 
 _AT_ONCE = 256
 """Rows that are encoded in one call, which is faster than one call per row."""
@@ -37,7 +36,6 @@ class _Json(Format):
 
 def _write_array(items: Iterator[dict[str, Any]], stream: TextIO) -> None:
     separator = "["
-    items = paced(items, ROWS_OF_PROGRESS)
     while some := list(islice(items, _AT_ONCE)):
         stream.write(separator + json.dumps(some)[1:-1])
         separator = ", "

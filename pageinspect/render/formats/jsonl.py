@@ -5,10 +5,9 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from ...host.progress import paced
 from ...model.table import Row, Table, record_of
 from ...report import Report
-from ..format import ROWS_OF_PROGRESS, Format
+from ..format import Format
 
 
 class _JsonLines(Format):
@@ -18,7 +17,7 @@ class _JsonLines(Format):
         tables = report.tables()
         for table in tables:
             shown = table.named() if len(tables) > 1 else table
-            self.begin(shown, stream)(paced(shown.rows, ROWS_OF_PROGRESS))
+            self.begin(shown, stream)(shown.rows)
 
     def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:
         record, encode = record_of(table.columns), json.JSONEncoder().encode

@@ -5,11 +5,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
 
-from ...host.progress import paced
 from ...model.table import Row, Table
 from ...report import Report
 from ...units import printable
-from ..format import ROWS_OF_PROGRESS, Format
+from ..format import Format
 
 _MARKUP = re.compile(r"([\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_]))")
 """Matches markup characters; an underscore within a word is not markup."""
@@ -26,7 +25,7 @@ class _Markdown(Format):
     def write(self, report: Report, stream: TextIO) -> None:
         view = report.view()
         _prose(view.before, stream)
-        self.begin(view.table, stream)(paced(view.all_rows(), ROWS_OF_PROGRESS))
+        self.begin(view.table, stream)(view.all_rows())
         stream.write("\n")
         _prose(view.lines_after(), stream)
 

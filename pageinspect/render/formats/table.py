@@ -7,11 +7,10 @@ from dataclasses import replace
 from itertools import chain
 from typing import TextIO, cast
 
-from ...host.progress import paced
 from ...model.table import Cell, Column, Row, Table
 from ...report import Report, View
 from ...units import printable, wrapped
-from ..format import ROWS_OF_PROGRESS, Format
+from ..format import Format
 
 _GAP = 2
 """The number of spaces between columns."""
@@ -157,8 +156,7 @@ class _Table(Format):
             rows = iter(view.all_rows())
             # A table without rows has no header.
             if (first := next(rows, None)) is not None:
-                write = self.begin(view.table, stream)
-                write(paced(chain((first,), rows), ROWS_OF_PROGRESS))
+                self.begin(view.table, stream)(chain((first,), rows))
         else:
             stream.write(_laid_out(view))
         _prose(view.lines_after(), stream)

@@ -3,6 +3,9 @@
 
 The kernel's Documentation/bpf/btf.rst describes the format. A kernel has 95,000 to 125,000 types:
 one pass indexes only their offsets, and a type is decoded when it is requested.
+
+No library is used: drgn and pyelftools read DWARF but not BTF, and libbpf is C, which would need
+bindings and one more package to install.
 """
 
 import struct

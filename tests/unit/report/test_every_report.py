@@ -13,7 +13,6 @@ from every_report import HOSTILE, REPORTS
 from places import DOCS
 from trace_reports import broken_down
 
-from pageinspect.errors import Exit
 from pageinspect.model.table import Absent, Column, Table, Unit
 from pageinspect.render import FORMATS, render
 from pageinspect.report.event import EventLines
@@ -130,20 +129,43 @@ def test_nothing_that_a_terminal_obeys(name: str, form: str) -> None:
         assert HOSTILE not in shown
 
 
+def command_of(name: str) -> str:
+    return re.split(" (?:of|by) ", name, maxsplit=1)[0]
+
+
+def formats_of(name: str) -> dict[str, str]:
+    """Return the formats that have each table of a report."""
+    report = REPORTS[name]()
+    rows = {table.name for table in report.tables()}
+    document = {key for key, value in report.document().items() if isinstance(value, Table)}
+    return {
+        table: "all" if table in rows & document else "jsonl, csv" if table in rows else "json"
+        for table in rows | document
+    }
+
+
 def described() -> str:
-    """Return the tables of all reports as docs/output.md lists them, a row a column."""
-    lines = ["| command | table | key | dtype | unit | missing |", "|---|---|---|---|---|---|"]
+    """Return the tables of all reports as docs/output.md lists them, one row per column."""
+    events = EventLines(broken_down(stacks=True).subject).table()
+    formats = {("trace", events.name): "all"}
+    columns: dict[tuple[str, str], dict[str, list[Column]]] = {}
     tables = [
-        (name.split(" of ")[0].split(" by ")[0], t) for name in REPORTS for t in tables_of(name)
+        ("trace", events),
+        *((command_of(name), t) for name in REPORTS for t in tables_of(name)),
     ]
-    tables.append(("trace", EventLines(broken_down(stacks=True).subject).table()))
+    for name in REPORTS:
+        formats |= {(command_of(name), table): form for table, form in formats_of(name).items()}
     for command, table in tables:
         for column in table.columns:
-            missing = ", ".join(each.value for each in column.absent)
-            cells = (command, table.name, f"`{column.key}`", column.dtype, column.unit, missing)
-            line = f"| {' | '.join(cells)} |".replace("  ", " ")
-            if line not in lines:
-                lines.append(line)
+            columns.setdefault((command, table.name), {}).setdefault(column.key, []).append(column)
+    lines = ["| command | table | formats | key | dtype | unit | missing |", f"|{7 * '---|'}"]
+    for (command, table), keys in sorted(columns.items()):
+        for key, same in keys.items():
+            ((dtype, unit),) = {(column.dtype, column.unit) for column in same}
+            absent = {kind for column in same for kind in column.absent}
+            missing = ", ".join(kind.value for kind in Absent if kind in absent)
+            cells = (command, table, formats[command, table], f"`{key}`", dtype, unit, missing)
+            lines.append(f"| {' | '.join(cells)} |".replace("  ", " "))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -157,11 +179,9 @@ def test_the_documentation_has_every_column(request: pytest.FixtureRequest) -> N
     assert shown == described(), "run pytest with --update-golden"
 
 
-def test_the_documentation_has_every_format_absence_unit_and_exit_status() -> None:
+def test_the_documentation_has_every_format_absence_and_unit() -> None:
     text = (DOCS / "output.md").read_text(encoding="utf-8")
     for name in (*(f"`{form}`" for form in FORMATS), *(each.value for each in Absent)):
         assert f"\n| {name} |" in text, name
     for unit in set(get_args(Unit)) - {""}:
         assert f"\n| {unit} |" in text, unit
-    for status in set(Exit) - {Exit.INTERRUPTED}:
-        assert f"\n| {int(status)} |" in text, status
