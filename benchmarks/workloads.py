@@ -15,7 +15,7 @@ from pageinspect.inspector.inspector import Inspector
 from pageinspect.model import ranges
 from pageinspect.model.ranges import Range
 from pageinspect.report.selection import Selection
-from pageinspect.report.summary import Counts, count
+from pageinspect.report.summary import PageCounts, count
 
 READ_ALL = """
 import sys
@@ -49,13 +49,13 @@ def walk(
     selection = Selection(ranges.count(spanned))
     tally_of = TypeTally if by == "type" else UseTally
 
-    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Counts, Tally]:
+    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[PageCounts, Tally]:
         tally = tally_of(copy.layout)
         return count(
             copy.layout, selection, [by], tally.watch(copy.sections_in_runs(piece, by))
         ), tally
 
-    total, tally = Counts(), tally_of(asked.layout)
+    total, tally = PageCounts(), tally_of(asked.layout)
     for part, tallied in fold_pieces(argparse.Namespace(jobs=n), asked, spanned, work):
         total.add(part)
         tally.merge(tallied)

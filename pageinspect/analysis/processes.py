@@ -26,7 +26,7 @@ import numpy.typing as npt
 from ..classify.columns import ramp
 from ..classify.selected import SelectedPages
 from ..model.arch import PAGE_SHIFT, PAGE_SIZE, PAGEBLOCK_PFNS
-from ..model.mappings import Entries, Kind, Pfns
+from ..model.mappings import Entries, EntryKind, Pfns
 from ..model.memory_map import MemoryMap
 from ..model.processes import Process
 
@@ -117,7 +117,9 @@ def mapped_by(
             pids.setdefault(process.mm, []).append(process.pid)
     found: list[tuple[int, int]] = []
     for part in parts:
-        inside = (part.pfn <= pfn) & (pfn < part.pfn + part.pages) & (part.kind <= Kind.HWPOISON)
+        inside = (
+            (part.pfn <= pfn) & (pfn < part.pfn + part.pages) & (part.kind <= EntryKind.HWPOISON)
+        )
         rows = part.where(inside)
         addresses = (rows.vpn + pfn - rows.pfn) << PAGE_SHIFT
         for mm, address in zip(rows.mm.tolist(), addresses.tolist(), strict=True):
@@ -162,7 +164,11 @@ class _Sums:
         """First pass: add the pages by class, and count the mappings of each page."""
         classes, mm, pages = self._classes_of(part), part.mm, part.pages
         for other, rows in enumerate(
-            (classes == PageClass.HUGETLB, part.kind == Kind.HWPOISON, part.kind == Kind.SWAP)
+            (
+                classes == PageClass.HUGETLB,
+                part.kind == EntryKind.HWPOISON,
+                part.kind == EntryKind.SWAP,
+            )
         ):
             np.add.at(self._others[other], mm[rows], pages[rows])
         huge = (part.order > 0).astype(np.int64)
@@ -233,19 +239,19 @@ class _Sums:
         """Return the PageClass of each row; UNCOUNTED for entries without a page of the process."""
         classes = np.full(len(part), PageClass.UNCOUNTED, np.uint8)
         paged = (
-            (part.kind == Kind.MAPPED)
-            | (part.kind == Kind.MIGRATION)
-            | (part.kind == Kind.DEVICE_EXCLUSIVE)
+            (part.kind == EntryKind.MAPPED)
+            | (part.kind == EntryKind.MIGRATION)
+            | (part.kind == EntryKind.DEVICE_EXCLUSIVE)
         )
         paged &= part.pfn < len(self._classes)
         classes[paged] = self._classes[part.pfn[paged]]
-        classes[part.kind == Kind.DEVICE_PRIVATE] = PageClass.ANON
+        classes[part.kind == EntryKind.DEVICE_PRIVATE] = PageClass.ANON
         return classes
 
 
 def _present(part: Entries) -> npt.NDArray[np.bool_]:
     """Return which rows are mappings that the page itself counts."""
-    return (part.kind == Kind.MAPPED) | (part.kind == Kind.DEVICE_PRIVATE)
+    return (part.kind == EntryKind.MAPPED) | (part.kind == EntryKind.DEVICE_PRIVATE)
 
 
 def _blocks(huge: Entries) -> Iterator[tuple[npt.NDArray[np.int32], Pfns]]:

@@ -98,7 +98,7 @@ class Scoped:
     def __init__(self, scope: Scope | None) -> None:
         self.scope = scope
         """None: everything may be read."""
-        self.known: dict[Column[Any], Any] = {}
+        self.known: dict[DeclaredColumn[Any], Any] = {}
 
 
 class Declaring:
@@ -131,7 +131,7 @@ class Declaring:
         )
 
 
-class Column(Declaring, Generic[T]):
+class DeclaredColumn(Declaring, Generic[T]):
     """A column: computed when it is first read, then cached."""
 
     def __init__(self, compute: Callable[[Any], T], reads: "tuple[Declared, ...]") -> None:
@@ -144,10 +144,10 @@ class Column(Declaring, Generic[T]):
         return f"the column `{self.name}`"
 
     @overload
-    def __get__(self, pages: None, owner: type) -> "Column[T]": ...
+    def __get__(self, pages: None, owner: type) -> "DeclaredColumn[T]": ...
     @overload
     def __get__(self, pages: Scoped, owner: type) -> T: ...
-    def __get__(self, pages: Scoped | None, owner: type) -> "Column[T] | T":
+    def __get__(self, pages: Scoped | None, owner: type) -> "DeclaredColumn[T] | T":
         if pages is None:
             return self
         scope, known = pages.scope, pages.known
@@ -159,10 +159,10 @@ class Column(Declaring, Generic[T]):
         return value
 
 
-Declared = Read[Any] | Column[Any]
+Declared = Read[Any] | DeclaredColumn[Any]
 
 
-class _RuleColumn(Column[T]):
+class _RuleColumn(DeclaredColumn[T]):
     """A column that declares what its rules declare."""
 
     def __init__(
@@ -180,14 +180,14 @@ class _RuleColumn(Column[T]):
         """Do nothing: the reads are those of the rules."""
 
 
-def column(*reads: Declared) -> Callable[[Callable[[Any], T]], Column[T]]:
+def column(*reads: Declared) -> Callable[[Callable[[Any], T]], DeclaredColumn[T]]:
     """Return the decorator for a column with these declarations."""
-    return lambda compute: Column(compute, reads)
+    return lambda compute: DeclaredColumn(compute, reads)
 
 
 def column_of(
     rules: Callable[[], Iterable[Declaring]],
-) -> Callable[[Callable[[Any], T]], Column[T]]:
+) -> Callable[[Callable[[Any], T]], DeclaredColumn[T]]:
     """Return the decorator for a column that declares what these rules declare."""
     return lambda compute: _RuleColumn(compute, rules)
 

@@ -50,7 +50,7 @@ Ranges = list[Range]
 """An alias: within the class `list` is a method."""
 
 
-class Session:
+class OpenResources:
     """The open resources of an Inspector, shared with those made from it."""
 
     def __init__(self, stack: contextlib.ExitStack | None = None) -> None:
@@ -91,7 +91,7 @@ class Inspector:
     """Mappings that libkdumpfile made of the core's file; None without a core."""
     tables: PageTables | None = None
     """The kernel's page table; None without a core, or if VMCOREINFO lacks its address."""
-    session: Session = field(default_factory=Session, compare=False)
+    session: OpenResources = field(default_factory=OpenResources, compare=False)
 
     def __repr__(self) -> str:
         return f"<Inspector: {self.target.provenance.describe()}>"

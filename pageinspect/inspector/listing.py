@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from ..model.ranges import Range
-from ..report.listing import Entries, Listing, PagesListing, Runs, entries_of, runs_of
+from ..report.listing import Listing, PageEntries, PagesListing, Runs, entries_of, runs_of
 from .fold import Fold
 from .inspector import Inspector
 from .selection import select
@@ -26,7 +26,7 @@ def list_pages(
     """Return a listing of the selected pages; the pages are read while it is rendered."""
     wanted, selection = select(inspector, pfn, types, uses, freeing=freeing)
 
-    def entries(copy: Inspector, piece: Sequence[Range]) -> Entries:
+    def entries(copy: Inspector, piece: Sequence[Range]) -> PageEntries:
         return entries_of(selection, copy.sections(piece))
 
     def runs(copy: Inspector, piece: Sequence[Range]) -> Runs:

@@ -14,7 +14,7 @@ from ..target.open import Target, core_path, open_target, target_from_program
 from ..target.qemu import open as qemu
 from ..target.symbols.sources import SymbolOptions
 from .arguments import FilePath, file_path, one_of
-from .inspector import Inspector, Session, inspect
+from .inspector import Inspector, OpenResources, inspect
 
 Only = Literal["btf", "vmcoreinfo"]
 
@@ -123,5 +123,5 @@ def _opened(
                     opened.save_symbol_caches(source)
 
             stack.push(keep_more)
-        return replace(inspector, session=Session(stack.pop_all()))
+        return replace(inspector, session=OpenResources(stack.pop_all()))
     raise AssertionError

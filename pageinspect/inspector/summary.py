@@ -13,7 +13,7 @@ from ..model.counters import Counters
 from ..model.ranges import Range
 from ..report import summary
 from ..report.dimensions import DIMENSIONS
-from ..report.summary import Counts, SummaryReport, count
+from ..report.summary import PageCounts, SummaryReport, count
 from .fold import Fold
 from .inspector import Inspector, marking_of
 from .selection import check_available, select
@@ -43,7 +43,7 @@ def summarise(
     compared = counters and list(by) in (["type"], ["use"]) and selection.everything and not pfn
     detail: Detail = "use" if "use" in by or selection.uses is not None else "type"
 
-    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Counts, Tally]:
+    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[PageCounts, Tally]:
         columns = copy.sections_in_runs(piece, detail)
         tally = tally_of(copy.layout)
         if compared:
@@ -51,7 +51,7 @@ def summarise(
         return count(copy.layout, selection, by, columns), tally
 
     before = _counters(inspector) if compared else None
-    counts, tally = Counts(), tally_of(inspector.layout)
+    counts, tally = PageCounts(), tally_of(inspector.layout)
     for part, tallied in fold(inspector, wanted, work):
         counts.add(part)
         tally.merge(tallied)

@@ -16,7 +16,7 @@ from ..host.progress import paced
 from ..model import arch
 from ..model.arch import LEVELS, PAGE_SHIFT, PAGE_SIZE, TABLE_ENTRIES
 from ..model.layout import PageLayout
-from ..model.mappings import Entries, Kind, Pfns, Tables
+from ..model.mappings import Entries, EntryKind, Pfns, Tables
 from ..target.page_tables import encryption_mask
 from ..target.vmcoreinfo import page_table_levels
 from .deposited_tables import read_deposited_tables
@@ -212,7 +212,7 @@ class MmTables:
             at, found, present, leaf = at[kept], found[kept], present[kept], leaf[kept]
         mm, vpn = _places(tables, at, shift)
         pfn = self._frames(found, present, shift)
-        kind = np.where(found & _SPECIAL != 0, Kind.SPECIAL, Kind.MAPPED).astype(np.uint8)
+        kind = np.where(found & _SPECIAL != 0, EntryKind.SPECIAL, EntryKind.MAPPED).astype(np.uint8)
         swap_type = np.zeros(len(found), np.uint8)
         absent = np.flatnonzero(~leaf)
         if len(absent):
@@ -240,7 +240,7 @@ class MmTables:
         types = (entries >> _TYPE_SHIFT).astype(np.uint8)
         kinds = self._kinds[types]
         offsets = (~entries << _TYPE_BITS) >> _OFFSET_SHIFT
-        offsets[kinds <= Kind.HWPOISON] &= self._pfn_of_swap
+        offsets[kinds <= EntryKind.HWPOISON] &= self._pfn_of_swap
         return types, kinds, offsets.astype(np.int64)
 
 

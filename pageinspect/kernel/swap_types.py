@@ -11,25 +11,25 @@ import numpy as np
 import numpy.typing as npt
 from drgn import Program
 
-from ..model.mappings import Kind
+from ..model.mappings import EntryKind
 
 TYPES = 32
 
 
 def read_swap_types(prog: Program) -> npt.NDArray[np.uint8]:
-    """Return the Kind of each swap type of this kernel, (32,) uint8.
+    """Return the EntryKind of each swap type of this kernel, (32,) uint8.
 
     The order is: swap files, hwpoison, migration, device entries, markers. Device entries of
     kernels before v5.14 are not detected.
     """
-    kinds = np.full(TYPES, Kind.SWAP, np.uint8)
+    kinds = np.full(TYPES, EntryKind.SWAP, np.uint8)
     end = TYPES
     for kind, number in (
-        (Kind.MARKER, _markers(prog)),
-        (Kind.DEVICE_EXCLUSIVE, max(_device_types(prog) - 2, 0)),
-        (Kind.DEVICE_PRIVATE, min(_device_types(prog), 2)),
-        (Kind.MIGRATION, _migration_types(prog)),
-        (Kind.HWPOISON, int(_has_constant(prog, "PG_hwpoison"))),
+        (EntryKind.MARKER, _markers(prog)),
+        (EntryKind.DEVICE_EXCLUSIVE, max(_device_types(prog) - 2, 0)),
+        (EntryKind.DEVICE_PRIVATE, min(_device_types(prog), 2)),
+        (EntryKind.MIGRATION, _migration_types(prog)),
+        (EntryKind.HWPOISON, int(_has_constant(prog, "PG_hwpoison"))),
     ):
         kinds[end - number : end] = kind
         end -= number

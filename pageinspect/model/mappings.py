@@ -11,7 +11,7 @@ Pfns = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
 
-class Kind:
+class EntryKind:
     """Kinds of entries. Those up to HWPOISON have a pfn."""
 
     MAPPED: Final = 0
@@ -37,7 +37,7 @@ class Entries:
     vpn: Pfns
     """The first virtual page number."""
     pfn: Pfns
-    """The first pfn; for Kind.SWAP the offset in the swap file, for Kind.MARKER the marker."""
+    """The first pfn; for SWAP the offset in the swap file, for MARKER the marker."""
     order: Bytes
     """0, 9 or 18."""
     kind: Bytes

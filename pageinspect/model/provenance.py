@@ -8,7 +8,7 @@ Symbols = Literal["dwarf", "btf", "vmcoreinfo"]
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class GuestState:
     """How a QEMU guest is read from outside."""
 
     paused: bool
@@ -36,7 +36,7 @@ class Provenance:
     """Why types and symbols are from VMCOREINFO alone; "" if they are not."""
     notes: tuple[str, ...] = ()
     """Sentences for people about how the core was read."""
-    guest: Guest | None = None
+    guest: GuestState | None = None
     """Set for the source qemu."""
     is_whole: bool = True
     """Whether the core is complete."""

@@ -163,7 +163,7 @@ class RunsListing(Listing):
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
+class PageEntries:
     """Pages of a part of a walk, as columns: pfn, use, type code, word, refcount, order, flags."""
 
     columns: tuple[npt.NDArray[np.integer], ...]
@@ -177,7 +177,7 @@ class Entries:
 
 
 class PagesListing(Listing):
-    """Every page, one row each; `parts` are Entries, in order."""
+    """Every page, one row each; `parts` are PageEntries, in order."""
 
     name = "pages"
 
@@ -201,7 +201,7 @@ class PagesListing(Listing):
             Column("flags", "list[string]", width=0),
         )
 
-    def _items(self, parts: Iterable[Entries]) -> Iterator[Row]:
+    def _items(self, parts: Iterable[PageEntries]) -> Iterator[Row]:
         flag_names = cache(self._flag_names)
         unreadable = Absent.UNREADABLE
         counted = self.layout.refcount is not None
@@ -253,7 +253,7 @@ def runs_of(selection: Selection, batches: Iterable[Pages]) -> Runs:
     return Runs(np.concatenate(runs, axis=1), unreadable)
 
 
-def entries_of(selection: Selection, batches: Iterable[Pages]) -> Entries:
+def entries_of(selection: Selection, batches: Iterable[Pages]) -> PageEntries:
     """Return the selected pages of some batches, which have one row per page."""
     parts, unreadable = [], 0
     for pages in batches:
@@ -272,7 +272,7 @@ def entries_of(selection: Selection, batches: Iterable[Pages]) -> Entries:
             )
         )
         unreadable += pages.unreadable
-    return Entries(tuple(map(np.concatenate, zip(*parts, strict=True))), unreadable)
+    return PageEntries(tuple(map(np.concatenate, zip(*parts, strict=True))), unreadable)
 
 
 def _each(runs: Integers) -> Iterator[list[int]]:

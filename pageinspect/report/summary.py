@@ -163,14 +163,14 @@ class SummaryReport(Report):
 
 
 @dataclass(slots=True)
-class Counts:
+class PageCounts:
     """Counts of some pages: [pages, folios] by combined key, and two totals of pages."""
 
     by_key: dict[int, list[int]] = field(default_factory=dict)
     freeing: int = 0
     unreadable: int = 0
 
-    def add(self, other: "Counts") -> None:
+    def add(self, other: "PageCounts") -> None:
         """Add the counts of other pages."""
         for key, numbers in other.by_key.items():
             mine = self.by_key.setdefault(key, [0, 0])
@@ -186,7 +186,7 @@ class _KeyCounter:
     def __init__(self, dimensions: Sequence[Dimension], layout: PageLayout) -> None:
         self._dimensions = dimensions
         self._sizes = [dimension.size(layout) for dimension in dimensions]
-        self.counts = Counts()
+        self.counts = PageCounts()
 
     def add(self, pages: Pages, selected: Any) -> None:
         key = np.zeros(len(pages), np.int64)
@@ -215,7 +215,7 @@ class _KeyCounter:
 
 
 def _rows(
-    counts: Counts, by: Sequence[str], layout: PageLayout, memory_map: MemoryMap
+    counts: PageCounts, by: Sequence[str], layout: PageLayout, memory_map: MemoryMap
 ) -> tuple[SummaryRow, ...]:
     """Return the sorted rows; keys with the same name, as of untyped pages, are one row."""
     dimensions = [DIMENSIONS[name] for name in by]
@@ -238,7 +238,7 @@ def _rows(
 
 def count(
     layout: PageLayout, selection: Selection, by: Sequence[str], columns: Iterable[Pages]
-) -> Counts:
+) -> PageCounts:
     """Count the selected pages of the batches by the dimensions named in `by`."""
     counter = _KeyCounter([DIMENSIONS[name] for name in by], layout)
     for pages in columns:
@@ -256,7 +256,7 @@ def summarise(
     memory_map: MemoryMap,
     selection: Selection,
     by: Sequence[str],
-    counts: Counts,
+    counts: PageCounts,
 ) -> SummaryReport:
     """Return the report for the result of count() with the same arguments."""
     rows = _rows(counts, by, layout, memory_map)

@@ -11,7 +11,7 @@ import numpy as np
 from ..model.layout import PageLayout
 from ..model.table import Absent, Column, Row, Table
 from ..trace.kinds import PAGE_POOL
-from ..trace.records import Counts, Lost, who_counted
+from ..trace.records import FreeCounts, Lost, who_counted
 from ..units import counted, printable, seconds
 from .base import SCHEMA, Report, View, kernel_json
 from .breakdown import Breakdown, Naming, WhoFrees, break_down, key_columns, stack_lines
@@ -20,10 +20,10 @@ from .trace_subject import TraceSubject
 from .trace_words import bad_pages_remark, lost_remark, meaning, poisoned_remark
 
 if TYPE_CHECKING:
-    from ..trace.records import Reading
+    from ..trace.records import Interval
 
 
-def _type_frees(subject: TraceSubject, counts: Counts) -> tuple[tuple[TypeFrees, ...], Frees]:
+def _type_frees(subject: TraceSubject, counts: FreeCounts) -> tuple[tuple[TypeFrees, ...], Frees]:
     """Return the frees of the requested types, most pages first, and those of all others."""
     layout, chosen = subject.layout, subject.types
     by_name: dict[str, Frees] = {}
@@ -47,7 +47,7 @@ def _type_frees(subject: TraceSubject, counts: Counts) -> tuple[tuple[TypeFrees,
     return tuple(sorted(rows, key=lambda row: (-row.frees.pages, row.type_name))), rest
 
 
-def _tails(layout: PageLayout, counts: Counts) -> tuple[tuple[str, int], ...]:
+def _tails(layout: PageLayout, counts: FreeCounts) -> tuple[tuple[str, int], ...]:
     """Return (type, pages) of tails with a type."""
     pages: dict[str, int] = {}
     for slot in np.flatnonzero(counts.tails).tolist():
@@ -81,7 +81,7 @@ class TraceReport(Report):
     """Frees of hwpoison pages, which do not reach the buddy allocator; in no other count."""
 
     @classmethod
-    def of(cls, subject: TraceSubject, reading: "Reading") -> Self:
+    def of(cls, subject: TraceSubject, reading: "Interval") -> Self:
         """Return the report of a reading of the tracer's counts."""
         counts, options = reading.counts, subject.options
         typed, rest = _type_frees(subject, counts)

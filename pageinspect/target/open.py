@@ -14,7 +14,7 @@ from ..errors import PageInspectError, UsageError
 from ..host import capabilities
 from ..host.files import is_trusted
 from ..model import arch
-from ..model.provenance import Guest, Provenance, Symbols
+from ..model.provenance import GuestState, Provenance, Symbols
 from ..units import printable
 from . import core_formats, core_memory, kcore, vmcoreinfo, vmcoreinfo_search
 from .debug_info import has_debug_info
@@ -257,7 +257,7 @@ def open_target(core: Path | None = None, options: SymbolOptions | Path | None =
 def target_of(
     prog: Program,
     options: SymbolOptions,
-    source: Literal["live", "core"] | Guest,
+    source: Literal["live", "core"] | GuestState,
     notes: tuple[str, ...] = (),
 ) -> Target:
     """Find types and symbols for a drgn Program with a kernel's memory, and return its Target.
@@ -269,6 +269,6 @@ def target_of(
         _check_same_boot(prog, info, options.vmcoreinfo)
     symbols, because, caches = attach_symbols(prog, info, options, live=source == "live")
     release = info.get("OSRELEASE", "unknown")
-    guest = source if isinstance(source, Guest) else None
-    kind: Literal["live", "core", "qemu"] = "qemu" if isinstance(source, Guest) else source
+    guest = source if isinstance(source, GuestState) else None
+    kind: Literal["live", "core", "qemu"] = "qemu" if isinstance(source, GuestState) else source
     return Target(prog, Provenance(release, kind, symbols, because, notes, guest), info, caches)

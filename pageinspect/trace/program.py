@@ -17,7 +17,7 @@ from ..paths import data_folder
 from .compile import TRACEPOINT, compile_program, kernel_error, kernel_errors
 from .kinds import KINDS, UNREAD
 from .options import TraceOptions, layout_defines
-from .records import LOSSES, MOST_WHO, ORDERS, WHO, Counts, Event, Lost, events_of
+from .records import LOSSES, MOST_WHO, ORDERS, WHO, Event, FreeCounts, Lost, events_of
 from .tracepoint import TypedTracepoint
 
 _STACK_DEPTH = 127
@@ -101,7 +101,7 @@ class PageFreeProgram:
         self._look_up(b"stacks", [number], addresses)
         return addresses[0, : np.count_nonzero(addresses)].tolist()
 
-    def read(self) -> Counts:
+    def read(self) -> FreeCounts:
         """Return the counts since attach."""
         frees = self._read_percpu(b"frees", KINDS, ORDERS)
         who, tails, losses = {}, np.zeros(SLOTS, np.uint64), [0] * LOSSES
@@ -115,7 +115,7 @@ class PageFreeProgram:
         if self._counts_bad_pages:
             bad_pages = int(self._read_percpu(b"bad_pages", 1).sum())
         unread = int(frees[UNREAD].sum())
-        return Counts(
+        return FreeCounts(
             frees, Lost(unread, self._tracepoint.missed(), *losses), who, tails, bad_pages
         )
 

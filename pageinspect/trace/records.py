@@ -126,7 +126,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class FreeCounts:
     """Frees since the program was attached."""
 
     frees: npt.NDArray[np.uint64]
@@ -159,10 +159,10 @@ class Counts:
         """(ORDERS,) frees of poisoned pages, which do not reach the buddy allocator."""
         return self.frees[HWPOISON]
 
-    def __sub__(self, earlier: "Counts") -> "Counts":
+    def __sub__(self, earlier: "FreeCounts") -> "FreeCounts":
         who = {key: n - earlier.who.get(key, 0) for key, n in self.who.items()}
         bad_pages = None if self.bad_pages is None else self.bad_pages - (earlier.bad_pages or 0)
-        return Counts(
+        return FreeCounts(
             self.frees - earlier.frees,
             self.lost - earlier.lost,
             {key: n for key, n in who.items() if n},
@@ -171,24 +171,24 @@ class Counts:
         )
 
 
-def no_counts() -> Counts:
+def no_counts() -> FreeCounts:
     """Return the counts of a program that has just been attached."""
-    return Counts(
+    return FreeCounts(
         np.zeros((KINDS, ORDERS), np.uint64), Lost(), {}, np.zeros(SLOTS, np.uint64), None
     )
 
 
 def who_counted(layout: PageLayout, who: dict[bytes, int]) -> list[tuple[Who, int]]:
-    """Return the plain form of `Counts.who`."""
+    """Return the plain form of `FreeCounts.who`."""
     records = np.frombuffer(b"".join(who), WHO).tolist()
     return [(Who.of(layout, r), n) for r, n in zip(records, who.values(), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Interval:
     """Counts of one interval of a trace; times are nanoseconds since the program was attached."""
 
-    counts: Counts
+    counts: FreeCounts
     start_ns: int
     end_ns: int
     command_status: int | None = None

@@ -24,7 +24,7 @@ from ..errors import PageInspectError
 from ..host.processes import Watcher
 from ..model.arch import SYS_MEMBARRIER
 from .program import PageFreeProgram
-from .records import Event, Reading, no_counts
+from .records import Event, Interval, no_counts
 
 SETTLE_SECONDS = 0.2
 """How long counting continues after the command ended and an RCU grace period passed, because
@@ -202,7 +202,7 @@ class Session:
         self._read_ns = 0
         self._ticks = 0
 
-    def readings(self) -> Generator[Reading, None, None]:
+    def readings(self) -> Generator[Interval, None, None]:
         """Trace; yield the counts of each interval, and at the end those since the last one.
 
         Ends a command that outlives the trace. Raises PageInspectError, and SystemExit on a second
@@ -267,9 +267,9 @@ class Session:
     def _pass_events(self) -> None:
         self._on_events(self._program.take_events(self._start_ns))
 
-    def _reading(self) -> Reading:
+    def _reading(self) -> Interval:
         now_ns = time.monotonic_ns() - self._start_ns
         counts = self._program.read()
-        reading = Reading(counts - self._counts, self._read_ns, now_ns)
+        reading = Interval(counts - self._counts, self._read_ns, now_ns)
         self._counts, self._read_ns = counts, now_ns
         return reading

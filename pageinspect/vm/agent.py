@@ -37,7 +37,7 @@ _PORT_TIMEOUT_S = 10
 _MOST_LEFT = 1 << 20
 
 
-class Process:
+class AgentProcess:
     """One process that the host asked for."""
 
     def __init__(self, agent: "Agent", message: Message) -> None:
@@ -188,7 +188,7 @@ class Agent:
         self._selector = selectors.DefaultSelector()
         self._decoder = Decoder()
         self._pending = bytearray()
-        self.processes: dict[int, Process] = {}
+        self.processes: dict[int, AgentProcess] = {}
 
     def run(self) -> None:
         """Serve the host until it disconnects."""
@@ -248,7 +248,7 @@ class Agent:
 
     def _start(self, message: Message) -> None:
         try:
-            self.processes[message["id"]] = process = Process(self, message)
+            self.processes[message["id"]] = process = AgentProcess(self, message)
         except OSError as error:
             # As in a shell: 127 for a command that does not exist, 126 for one that cannot run.
             name = error.filename or message["argv"][0]

@@ -17,7 +17,7 @@ import pytest
 from pageinspect.cli import parallel
 from pageinspect.cli.walking import fold_pieces
 from pageinspect.errors import PageInspectError, UsageError
-from pageinspect.model.provenance import Guest, Provenance
+from pageinspect.model.provenance import GuestState, Provenance
 
 SOON = 10.0
 
@@ -146,7 +146,7 @@ def test_what_is_available_can_be_used() -> None:
     assert 1 <= parallel.available() <= (os.cpu_count() or 1)
 
 
-GUEST = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, denied="no rights"))
+GUEST = Provenance("7.0", "qemu", "btf", guest=GuestState(paused=True, denied="no rights"))
 
 
 @pytest.mark.parametrize(

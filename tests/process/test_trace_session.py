@@ -21,7 +21,7 @@ from waiting import has_ended, until
 
 from pageinspect.errors import PageInspectError
 from pageinspect.trace import session as module
-from pageinspect.trace.records import Reading
+from pageinspect.trace.records import Interval
 from pageinspect.trace.session import Session
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_a_command_that_cannot_start_leaves_nothing_attached(
     assert program.calls == ["attach", "detach"]
 
 
-def interrupted(readings: Generator[Reading, None, None], *numbers: signal.Signals) -> None:
+def interrupted(readings: Generator[Interval, None, None], *numbers: signal.Signals) -> None:
     """Take a reading, and close after these signals, of which one raises."""
     with contextlib.closing(readings):
         next(readings)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from pageinspect.trace.kinds import UNTYPED
-from pageinspect.trace.records import Counts, Event, Lost, Reading, Who, no_counts
+from pageinspect.trace.records import Event, FreeCounts, Interval, Lost, Who, no_counts
 from pageinspect.trace.session import Session
 
 EVENT = Who(0xF6, 0, -1, 1, 0, 1, 0, "sh")
@@ -32,7 +32,7 @@ class FakeProgram:
             self.calls.append("detach")
         self.attached = False
 
-    def read(self) -> Counts:
+    def read(self) -> FreeCounts:
         self._frees += 1
         nothing = no_counts()
         frees = nothing.frees.copy()
@@ -47,6 +47,6 @@ class FakeProgram:
         return [Event(0, pfn, EVENT) for pfn in os.read(self.events_fd, 100)]
 
 
-def run(program: FakeProgram, *args: Any, **kwargs: Any) -> list[Reading]:
+def run(program: FakeProgram, *args: Any, **kwargs: Any) -> list[Interval]:
     session = Session(cast("Any", program), *args, **kwargs)
     return list(session.readings())

@@ -14,7 +14,7 @@ from pageinspect.report.trace import TraceReport
 from pageinspect.report.trace_subject import TraceSubject
 from pageinspect.trace.kinds import UNTYPED
 from pageinspect.trace.options import TraceOptions
-from pageinspect.trace.records import WHO, Counts, Event, Lost, Reading, Who, no_counts
+from pageinspect.trace.records import WHO, Event, FreeCounts, Interval, Lost, Who, no_counts
 from pageinspect.trace.stacks import Stacks
 
 KERNEL = Provenance("7.3.4-test", "live", "btf")
@@ -27,7 +27,7 @@ def counts(
     who: dict[Who, int] | None = None,
     bad_pages: int | None = None,
     **lost: int,
-) -> Counts:
+) -> FreeCounts:
     """Make counts of {(kind, order): frees}, {order: frees} and {who: frees}."""
     nothing = no_counts()
     frees = nothing.frees.copy()
@@ -41,11 +41,11 @@ def counts(
         ).tobytes(): n
         for w, n in (who or {}).items()
     }
-    return Counts(frees, Lost(**lost), packed, nothing.tails.copy(), bad_pages)
+    return FreeCounts(frees, Lost(**lost), packed, nothing.tails.copy(), bad_pages)
 
 
 def report(
-    given: Counts,
+    given: FreeCounts,
     layout: PageLayout = MODERN,
     *,
     options: TraceOptions | None = None,
@@ -53,7 +53,7 @@ def report(
     status: int | None = None,
     **subject: Any,
 ) -> TraceReport:
-    reading = Reading(given, start_ns, start_ns + 1_500_000_000, command_status=status)
+    reading = Interval(given, start_ns, start_ns + 1_500_000_000, command_status=status)
     asked = TraceSubject(KERNEL, layout, options or TraceOptions(), **subject)
     return TraceReport.of(asked, reading)
 

@@ -12,7 +12,7 @@ import pageinspect
 from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.analysis.page_facts.facts import PageFacts
 from pageinspect.classify.contradictions import CONTRADICTIONS, Contradiction
-from pageinspect.classify.reads import Column, reads_of
+from pageinspect.classify.reads import DeclaredColumn, reads_of
 from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
 from pageinspect.cli.parser import COMMANDS
@@ -167,7 +167,7 @@ def uses_page() -> str:
         read
         for rule in (*RULES, *CONTRADICTIONS)
         for read in rule.reads
-        if isinstance(read, Column)
+        if isinstance(read, DeclaredColumn)
     )
     lines = [
         "# Uses of pages",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from ...errors import PageInspectError
 from ..page_facts.facts import Fact
-from .reports import Report, reports
+from .reports import DumpReport, reports
 from .types import Kernels, candidates, kernels, page_type, raw_word, read_word
 from .use import KERNEL_HALF, flag_names, use
 
@@ -32,7 +32,7 @@ def decode(log: Iterable[str]) -> tuple[tuple[Fact, ...], ...]:
     return pages
 
 
-def _facts(report: Report) -> Iterator[Fact]:
+def _facts(report: DumpReport) -> Iterator[Fact]:
     printed_by = kernels(report)
     name, how = page_type(report, printed_by)
     yield from _whereabouts(report)
@@ -70,7 +70,7 @@ def _facts(report: Report) -> Iterator[Fact]:
     yield from _owner(report)
 
 
-def _whereabouts(report: Report) -> Iterator[Fact]:
+def _whereabouts(report: DumpReport) -> Iterator[Fact]:
     pfn, bad = report.get("page", "pfn"), report.get("bad_page", "pfn")
     if number := pfn or bad:
         value = int(number, 16)
@@ -94,7 +94,7 @@ def _address(pointer: str) -> str:
     return f"{pointer}: hashed"
 
 
-def _text(report: Report, line: str, name: str, empty: str = "") -> Iterator[Fact]:
+def _text(report: DumpReport, line: str, name: str, empty: str = "") -> Iterator[Fact]:
     value = report.get(line, name)
     if value is not None:
         yield Fact(name, value, value or empty)
@@ -114,7 +114,7 @@ def _printed_by(printed_by: Kernels) -> Fact:
     )
 
 
-def _page_line(report: Report) -> Iterator[Fact]:
+def _page_line(report: DumpReport) -> Iterator[Fact]:
     for count in ("refcount", "mapcount"):
         value = report.get("page", count)
         if value is not None:
@@ -125,7 +125,7 @@ def _page_line(report: Report) -> Iterator[Fact]:
             yield Fact(name, value, value)
 
 
-def _word(report: Report, printed_by: Kernels, name: str | None) -> Iterator[Fact]:
+def _word(report: DumpReport, printed_by: Kernels, name: str | None) -> Iterator[Fact]:
     word = raw_word(report)
     if word is None or "poisoned" in report.lines:
         return
@@ -157,7 +157,7 @@ def _word(report: Report, printed_by: Kernels, name: str | None) -> Iterator[Fac
         yield Fact("first_object", low, f"{low:#x} bytes into the page")
 
 
-def _file(report: Report) -> Iterator[Fact]:
+def _file(report: DumpReport) -> Iterator[Fact]:
     inode, name = report.get("file", "inode"), report.get("file", "name")
     values: dict[str, int | str] = {}
     if inode is not None:
@@ -171,14 +171,14 @@ def _file(report: Report) -> Iterator[Fact]:
         yield Fact("mapping_error", value=True, text="the kernel could not read the mapping")
 
 
-def _flags(report: Report, line: str) -> Iterator[Fact]:
+def _flags(report: DumpReport, line: str) -> Iterator[Fact]:
     word = report.get(line, "flags")
     if word is not None:
         names = flag_names(report, line)
         yield Fact(line, names, ", ".join(names) or "none", word)
 
 
-def _owner(report: Report) -> Iterator[Fact]:
+def _owner(report: DumpReport) -> Iterator[Fact]:
     values: dict[str, int | str] = {}
     if state := report.get("tracked", "state"):
         values["state"] = state

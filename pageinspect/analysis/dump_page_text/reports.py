@@ -53,7 +53,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Report:
+class DumpReport:
     """The lines of one report."""
 
     lines: dict[str, Line] = field(default_factory=dict)
@@ -239,9 +239,9 @@ def _lines(log: Iterable[str]) -> Iterator[tuple[str, Line]]:
 class _Stream:
     """The lines that one CPU or task printed."""
 
-    def __init__(self, reports: list[Report]) -> None:
+    def __init__(self, reports: list[DumpReport]) -> None:
         self._reports = reports
-        self._report: Report | None = None
+        self._report: DumpReport | None = None
         self._before: dict[str, Line] = {}
         """Lines that precede the report that they belong to."""
 
@@ -257,7 +257,7 @@ class _Stream:
                     f"more than {number(MOST_REPORTS)} reports",
                     "give only the part of the log that matters",
                 )
-            self._report = Report(self._before)
+            self._report = DumpReport(self._before)
             self._before = {}
             self._report.add(line)
             self._reports.append(self._report)
@@ -272,9 +272,9 @@ class _Stream:
         return name in ("type", "raw") and "reason" in self._report.lines
 
 
-def reports(log: Iterable[str]) -> list[Report]:
+def reports(log: Iterable[str]) -> list[DumpReport]:
     """Return the reports of a log, in the order in which they begin."""
-    found: list[Report] = []
+    found: list[DumpReport] = []
     streams: dict[str, _Stream] = {}
     for caller, line in _lines(log):
         if len(streams) > _MOST_CALLERS:

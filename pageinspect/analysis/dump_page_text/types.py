@@ -7,7 +7,7 @@ from ...model import page_types
 from ...model.page_types import READINGS, Scheme, WordScheme
 from ..page_facts.words import reading_of
 from .forms import FIRST, Form, Release
-from .reports import COMPOUND_WORD, TYPE_WORD, Report
+from .reports import COMPOUND_WORD, TYPE_WORD, DumpReport
 
 _BYTE_NAMES = {
     0xF0: "buddy",
@@ -145,7 +145,7 @@ class _Evidence:
 _NAMES_OF_LINES = {"page": "first", "type": "page_type"}
 
 
-def kernels(report: Report) -> Kernels:
+def kernels(report: DumpReport) -> Kernels:
     """Return the releases that may have printed a report, from the forms of its lines."""
     evidence = _Evidence()
     for name, line in report.lines.items():
@@ -167,7 +167,7 @@ def kernels(report: Report) -> Kernels:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TypeReading:
     """A page_type word, as read by each possible scheme."""
 
     scheme: Scheme | None
@@ -178,7 +178,7 @@ class Reading:
     """The possible values, each with the names of the schemes that read it."""
 
 
-def read_word(word: int, schemes_: tuple[WordScheme, ...]) -> Reading:
+def read_word(word: int, schemes_: tuple[WordScheme, ...]) -> TypeReading:
     """Read a page_type word by several schemes; if they disagree, the scheme is None."""
     readings: dict[tuple[str, str | int], list[WordScheme]] = {}
     for scheme in schemes_:
@@ -191,18 +191,18 @@ def read_word(word: int, schemes_: tuple[WordScheme, ...]) -> Reading:
         for (reading, value), found in readings.items()
     }
     if len(readings) != 1:
-        return Reading(None, None, None, candidates)
+        return TypeReading(None, None, None, candidates)
     ((reading, value), found) = next(iter(readings.items()))
-    return Reading(found[-1], reading, value, candidates)
+    return TypeReading(found[-1], reading, value, candidates)
 
 
-def raw_word(report: Report) -> int | None:
+def raw_word(report: DumpReport) -> int | None:
     """Return the page's own page_type word; None if the raw lines do not contain it."""
     words = report.raw
     return words[TYPE_WORD] & 0xFFFFFFFF if len(words) > TYPE_WORD else None
 
 
-def head_words(report: Report) -> list[int]:
+def head_words(report: DumpReport) -> list[int]:
     """Return the words of the folio's head; empty unless the text has all of them."""
     words, head = report.raw, report.raw_head
     if len(words) <= TYPE_WORD or not words[COMPOUND_WORD] & 1:
@@ -213,7 +213,7 @@ def head_words(report: Report) -> list[int]:
     return head if len(head) == pages * len(words) else []
 
 
-def page_type(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
+def page_type(report: DumpReport, printed_by: Kernels) -> tuple[str | None, str]:
     """Return the name of the type, `untyped` or None (unknown), and the reason as text."""
     if "poisoned" in report.lines:
         return None, "the struct page was never initialized"
@@ -232,7 +232,7 @@ def page_type(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
     return name, how
 
 
-def _printed(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
+def _printed(report: DumpReport, printed_by: Kernels) -> tuple[str | None, str]:
     names = report.get("type", "names") or ""
     byte = report.get("type", "byte")
     if byte is not None:
@@ -260,7 +260,7 @@ def _printed_byte(value: int, printed: str) -> tuple[str | None, str]:
     return printed, said
 
 
-def _by_word(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
+def _by_word(report: DumpReport, printed_by: Kernels) -> tuple[str | None, str]:
     """Return the type from the raw words alone."""
     words = head_words(report)
     if not words:
@@ -285,6 +285,6 @@ def _by_word(report: Report, printed_by: Kernels) -> tuple[str | None, str]:
     return str(found.value), f"{reads}, by {printed_by.evidence}"
 
 
-def candidates(found: Reading) -> str:
+def candidates(found: TypeReading) -> str:
     """Return the possible values of a word as text, each with its schemes."""
     return ", ".join(f"{what} by {'/'.join(names)}" for what, names in found.candidates.items())

@@ -12,7 +12,7 @@ from ...model.page_words import (
     PAGE_POOL_SIGNATURE,
     page_pool_mask,
 )
-from .reports import Report
+from .reports import DumpReport
 from .types import head_words
 
 KERNEL_HALF = arch.KERNEL_HALF[5]
@@ -63,14 +63,14 @@ RULES: tuple[tuple[str, Callable[[_Page], bool]], ...] = (
 gives the use. `unknown` where it cannot."""
 
 
-def flag_names(report: Report, line: str = "flags") -> list[str]:
+def flag_names(report: DumpReport, line: str = "flags") -> list[str]:
     """Return the flags of a line by name."""
     names = (report.get(line, "names") or "").split("|")
     # Fields such as zone= and node= follow the names.
     return [name for name in names if name and "=" not in name]
 
 
-def use(report: Report, type_name: str | None) -> str:
+def use(report: DumpReport, type_name: str | None) -> str:
     """Return the name of the use, or `unknown`."""
     if "poisoned" in report.lines or report.mixed:
         return _UNKNOWN
@@ -79,7 +79,7 @@ def use(report: Report, type_name: str | None) -> str:
     return page.type_name or _UNKNOWN if name == "type" else name
 
 
-def _page(report: Report, type_name: str | None) -> _Page:
+def _page(report: DumpReport, type_name: str | None) -> _Page:
     flags, word = flag_names(report), _mapping(report)
     problem = report.get("file", "problem") is not None
     is_pointer = word is not None and word >= KERNEL_HALF and not problem
@@ -101,7 +101,7 @@ def _page(report: Report, type_name: str | None) -> _Page:
     )
 
 
-def _page_pool(report: Report) -> bool:
+def _page_pool(report: DumpReport) -> bool:
     """Whether the word that other pages use for lru has the page_pool signature.
 
     With the bits of an index masked, no list pointer equals the signature.
@@ -110,13 +110,13 @@ def _page_pool(report: Report) -> bool:
     return bool(words) and words[_LIST_WORD] & mask == PAGE_POOL_SIGNATURE & mask
 
 
-def _in_swap_cache(report: Report, flags: list[str]) -> bool:
+def _in_swap_cache(report: DumpReport, flags: list[str]) -> bool:
     """Whether it has the flags of the swap cache; PG_swapcache may be printed as owner_priv_1."""
     referenced = int(report.get("page", "refcount") or 0) > 0
     return referenced and "swapbacked" in flags and bool({"swapcache", "owner_priv_1"} & {*flags})
 
 
-def _mapping(report: Report) -> int | None:
+def _mapping(report: DumpReport) -> int | None:
     """Return the mapping of the folio: the raw word, or the one in the first line."""
     words = head_words(report)
     if words:

@@ -88,7 +88,7 @@ def _prepare(path: Path, file: IO[bytes]) -> PreparedCore:
 def _check_notes(file: IO[bytes]) -> None:
     """Raise ElfError for a flattened ELF core with too long notes, if its start contains them."""
     file.seek(0)
-    with contextlib.suppress(elf.CutOffError):
+    with contextlib.suppress(elf.CutOffElfError):
         elf.read_headers(io.BytesIO(flattened.start(file, _NOTES)))
 
 

@@ -54,7 +54,7 @@ def temporary_copy(path: Path, file: IO[bytes], what: str, *, is_flat: bool) -> 
             if is_flat:
                 try:
                     flattened.rearrange(file, copy, written)
-                except flattened.CutOffError:
+                except flattened.CutOffFlattenedError:
                     is_whole = False
             else:
                 for data in paced(iter(partial(file.read, 1 << 20), b"")):

@@ -49,7 +49,7 @@ class ElfError(ValueError):
     """Headers that are cut off or invalid."""
 
 
-class CutOffError(ElfError):
+class CutOffElfError(ElfError):
     """Headers that are cut off."""
 
 
@@ -127,7 +127,7 @@ def read_headers(file: IO[bytes]) -> Headers | None:
     if not start.startswith(_WIDE_AND_LITTLE) or identify(start) != (CORE, arch.ELF_MACHINE):
         return None
     if len(start) < HEADER.size:
-        raise CutOffError("is cut off in its headers")
+        raise CutOffElfError("is cut off in its headers")
     _, _, _, _, _, offset, sections, flags, _, width, count, *_ = HEADER.unpack(start)
     if count == _MANY:
         # PN_XNUM: sh_info of the first section header has the number.
@@ -152,7 +152,7 @@ def _at(file: IO[bytes], offset: int, size: int) -> bytes:
     file.seek(offset)
     data = file.read(size)
     if len(data) < size:
-        raise CutOffError("is cut off in its headers")
+        raise CutOffElfError("is cut off in its headers")
     return data
 
 

@@ -32,7 +32,7 @@ class FlattenedError(ValueError):
     """A file that is not a flattened dump, or an invalid one."""
 
 
-class CutOffError(FlattenedError):
+class CutOffFlattenedError(FlattenedError):
     """A flattened dump that is cut off."""
 
 
@@ -46,7 +46,7 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     while True:
         header = source.read(_PIECE.size)
         if len(header) < _PIECE.size:
-            raise CutOffError("is cut off")
+            raise CutOffFlattenedError("is cut off")
         offset, size = _PIECE.unpack(header)
         if offset == size == _END:
             return
@@ -55,7 +55,7 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         while size:
             data = source.read(min(size, _MAX_AT_ONCE))
             if not data:
-                raise CutOffError("is cut off")
+                raise CutOffFlattenedError("is cut off")
             yield offset, data
             offset, size = offset + len(data), size - len(data)
 
@@ -63,8 +63,8 @@ def pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 def start(source: IO[bytes], size: int) -> bytes:
     """Return the first `size` bytes of the dump, taken from the first pieces of the stream.
 
-    The header of the dump is among these pieces. Bytes in none of them are zero. Raises CutOffError
-    when none of them has any of these bytes.
+    The header of the dump is among these pieces. Bytes in none of them are zero. Raises
+    CutOffFlattenedError when none of them has any of these bytes.
     """
     content, any_ = bytearray(size), False
     with contextlib.suppress(FlattenedError):
@@ -74,7 +74,7 @@ def start(source: IO[bytes], size: int) -> bytes:
                 part = data[: size - offset]
                 content[offset : offset + len(part)] = part
     if not any_:
-        raise CutOffError("is flattened, and cut off in its headers")
+        raise CutOffFlattenedError("is flattened, and cut off in its headers")
     return bytes(content)
 
 

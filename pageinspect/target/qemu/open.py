@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...errors import PageInspectError
 from ...model import arch
-from ...model.provenance import Guest
+from ...model.provenance import GuestState
 from ..open import Target, create_program, target_of, unsupported_architecture
 from ..platform import PLATFORM
 from ..symbols.sources import SymbolOptions
@@ -51,7 +51,7 @@ def open_guest(
         denied = add_memory(prog, monitor, stack)
         if pause:
             stack.enter_context(monitor.pausing())
-        guest = Guest(paused=not monitor.is_running(), denied=denied)
+        guest = GuestState(paused=not monitor.is_running(), denied=denied)
         if denied:
             memory = MonitorMemory(monitor, paused=guest.paused)
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)

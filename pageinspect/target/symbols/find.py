@@ -21,7 +21,7 @@ from ...host.files import read_whole
 from ...model.arch import ADDRESSES_OF_KERNEL, IMAGE_START
 from .btf import BTF_MAGIC, Btf, BtfError
 from .cache import SymbolCache, load_cache
-from .keys import Tables, kaslr_offset, live_symbols_key, read_tables
+from .keys import SymbolTables, kaslr_offset, live_symbols_key, read_tables
 
 SymbolFinder = Callable[[Program, str | None, int | None, bool], Sequence[Symbol]]
 
@@ -39,7 +39,7 @@ def address_of(prog: Program, symbols: SymbolFinder, name: str) -> int | None:
     return found[0].address if found else None
 
 
-def find_symbols(prog: Program, *, live: bool, tables: Tables | None = None) -> SymbolIndex:
+def find_symbols(prog: Program, *, live: bool, tables: SymbolTables | None = None) -> SymbolIndex:
     """Return the kernel's own symbols: from /proc/kallsyms live, else from the tables in memory.
 
     With `tables`, which read_tables() returns, addresses are those without KASLR. Raises

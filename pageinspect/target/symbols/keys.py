@@ -47,7 +47,7 @@ def live_symbols_key(info: Mapping[str, str]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class SymbolTables:
     """The kallsyms tables of a kernel, with addresses as without KASLR."""
 
     start: int
@@ -86,7 +86,7 @@ class Tables:
         return prog
 
 
-def read_tables(prog: Program, info: Mapping[str, str]) -> Tables | None:
+def read_tables(prog: Program, info: Mapping[str, str]) -> SymbolTables | None:
     """Read the kallsyms tables from memory; None if VMCOREINFO does not locate known tables."""
     offset = kaslr_offset(info)
     if offset is None:
@@ -108,7 +108,7 @@ def read_tables(prog: Program, info: Mapping[str, str]) -> Tables | None:
         }
     except (FaultError, OSError, KeyError, ValueError, OverflowError, struct.error):
         return None
-    return Tables(start, data, "".join(f"{key}={value}\n" for key, value in lines.items()))
+    return SymbolTables(start, data, "".join(f"{key}={value}\n" for key, value in lines.items()))
 
 
 def _read(prog: Program, places: dict[str, int], offset: int) -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pageinspect.analysis import processes
 from pageinspect.analysis.processes import PageClass, Usage, mapped_by, page_classes, usage_of
-from pageinspect.model.mappings import Entries, Kind
+from pageinspect.model.mappings import Entries, EntryKind
 from pageinspect.model.memory_map import MemoryMap
 from pageinspect.model.processes import Process
 
@@ -26,7 +26,7 @@ class Row(NamedTuple):
     vpn: int
     pfn: int
     order: int = 0
-    kind: int = Kind.MAPPED
+    kind: int = EntryKind.MAPPED
 
 
 def part(*rows: Row) -> Entries:
@@ -77,7 +77,7 @@ def test_shares_are_rounded_once_as_the_kernel_does() -> None:
 def test_hugetlb_the_zero_page_and_what_has_no_struct_page_are_not_resident() -> None:
     entries = [
         part(Row(0, 512, 512, 9), Row(0, 1, 3), Row(0, 2, 4), Row(0, 3, SIZE + 5)),
-        part(Row(0, 4, 5, 0, Kind.SPECIAL), Row(0, 5, 6)),
+        part(Row(0, 4, 5, 0, EntryKind.SPECIAL), Row(0, 5, 6)),
     ]
     usage = usage_of(entries, classes(hugetlb=range(512, 1024), uncounted=[3, 4], shmem=[6]), 1)
     assert rows_of(usage, "rss", "shmem", "hugetlb", "uss", "pss") == [[1], [1], [512], [1], [1]]
@@ -111,13 +111,13 @@ def test_a_gigantic_entry_that_is_not_of_hugetlb(monkeypatch: pytest.MonkeyPatch
 def test_entries_that_are_not_present() -> None:
     entries = [
         part(
-            Row(0, 0, 7, 0, Kind.MIGRATION),
-            Row(1, 0, 7, 0, Kind.MIGRATION),
-            Row(0, 1, 9, 0, Kind.DEVICE_EXCLUSIVE),
-            Row(0, 2, 1 << 30, 0, Kind.DEVICE_PRIVATE),
-            Row(0, 3, 5, 0, Kind.HWPOISON),
-            Row(0, 4, 1 << 40, 0, Kind.SWAP),
-            Row(0, 512, 6, 9, Kind.MARKER),
+            Row(0, 0, 7, 0, EntryKind.MIGRATION),
+            Row(1, 0, 7, 0, EntryKind.MIGRATION),
+            Row(0, 1, 9, 0, EntryKind.DEVICE_EXCLUSIVE),
+            Row(0, 2, 1 << 30, 0, EntryKind.DEVICE_PRIVATE),
+            Row(0, 3, 5, 0, EntryKind.HWPOISON),
+            Row(0, 4, 1 << 40, 0, EntryKind.SWAP),
+            Row(0, 512, 6, 9, EntryKind.MARKER),
         )
     ]
     usage = usage_of(entries, classes(anon=[7]), 2)
@@ -134,8 +134,8 @@ def test_entries_that_are_not_present() -> None:
 
 def test_mapped_by() -> None:
     entries = [
-        part(Row(0, 512, 512, 9), Row(1, 7, 600, 0, Kind.SWAP)),
-        part(Row(2, 8, 600), Row(2, 9, 601), Row(1, 1, 600, 0, Kind.MIGRATION)),
+        part(Row(0, 512, 512, 9), Row(1, 7, 600, 0, EntryKind.SWAP)),
+        part(Row(2, 8, 600), Row(2, 9, 601), Row(1, 1, 600, 0, EntryKind.MIGRATION)),
     ]
     mms = {1: 2, 5: 0, 6: 0, 7: None, 9: 1}
     tasks = [Process(pid, "", mm, "") for pid, mm in mms.items()]
@@ -185,11 +185,11 @@ def plain(rows: list[Row], of: np.ndarray, mms: int) -> dict[str, list[int]]:
     pages = [
         (row, row.pfn + i)
         for row in rows
-        if row.kind <= Kind.DEVICE_EXCLUSIVE and row.kind != Kind.SPECIAL
+        if row.kind <= EntryKind.DEVICE_EXCLUSIVE and row.kind != EntryKind.SPECIAL
         for i in range(1 << row.order)
-        if of[row.pfn] < PageClass.HUGETLB or row.kind == Kind.DEVICE_PRIVATE
+        if of[row.pfn] < PageClass.HUGETLB or row.kind == EntryKind.DEVICE_PRIVATE
     ]
-    present = (Kind.MAPPED, Kind.DEVICE_PRIVATE)
+    present = (EntryKind.MAPPED, EntryKind.DEVICE_PRIVATE)
     mappings = Counter(pfn for row, pfn in pages if row.kind in present)
     for row, pfn in pages:
         n = mappings[pfn] if row.kind in present else 1
@@ -199,7 +199,7 @@ def plain(rows: list[Row], of: np.ndarray, mms: int) -> dict[str, list[int]]:
         found["huge"][row.mm] += PAGE * (row.order > 0)
     found["pss"] = [share >> 12 for share in found["pss"]]
     for row in rows:
-        if row.kind == Kind.SWAP:
+        if row.kind == EntryKind.SWAP:
             found["swap"][row.mm] += PAGE << row.order
     return found
 

@@ -17,8 +17,8 @@ from pageinspect.classify.contradictions import CONTRADICTIONS
 from pageinspect.classify.details import DETAILS, Detail
 from pageinspect.classify.reads import (
     Bits,
-    Column,
     Declared,
+    DeclaredColumn,
     Declaring,
     Places,
     UndeclaredError,
@@ -39,7 +39,10 @@ LAYOUTS = {
     "masks": replace(MODERN, compound_mask=True, fake_heads=False),
 }
 COLUMNS = [
-    each for kind in Pages.__mro__ for each in vars(kind).values() if isinstance(each, Column)
+    each
+    for kind in Pages.__mro__
+    for each in vars(kind).values()
+    if isinstance(each, DeclaredColumn)
 ]
 DECLARED = tuple(dict.fromkeys((*COLUMNS, *(each for kept in DETAILS.values() for each in kept))))
 
@@ -247,7 +250,7 @@ def test_every_rule_and_column_reads_what_it_declares(monkeypatch: pytest.Monkey
         check(self, read)
 
     monkeypatch.setattr(Declaring, "check", noted)
-    own = [each for each in COLUMNS if type(each) is Column]
+    own = [each for each in COLUMNS if type(each) is DeclaredColumn]
     seen: list[Declaring] = [*RULES, *CONTRADICTIONS, *own]
     for memory, memory_map in memories():
         pages, _ = recorded(memory, memory_map)
@@ -259,7 +262,7 @@ def test_every_rule_and_column_reads_what_it_declares(monkeypatch: pytest.Monkey
         for read in () if what in given else what.reads:
             assert (what, read) in asked, (str(what), str(read))
             # A column of rules reads what these do.
-            if type(read) is Column and read not in seen:
+            if type(read) is DeclaredColumn and read not in seen:
                 seen.append(read)
 
 

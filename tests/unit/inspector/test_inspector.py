@@ -24,7 +24,7 @@ from pageinspect.inspector import summary as summary_module
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.inspector.results import Result
 from pageinspect.model.memory_map import MemoryMap
-from pageinspect.model.provenance import Guest, Provenance
+from pageinspect.model.provenance import GuestState, Provenance
 from pageinspect.target.open import Target
 
 CORE = Provenance("7.0", "core", "btf")
@@ -317,7 +317,7 @@ class PreparedCore(AbstractContextManager[Target]):
 
 @pytest.fixture
 def guest(kernel: Inspector, monkeypatch: pytest.MonkeyPatch) -> PreparedCore:
-    provenance = Provenance("7.0", "qemu", "btf", guest=Guest(paused=True, denied=""))
+    provenance = Provenance("7.0", "qemu", "btf", guest=GuestState(paused=True, denied=""))
     opened = PreparedCore(replace(kernel.target, provenance=provenance))
     monkeypatch.setattr(opening.qemu, "open_guest", lambda *_args, **_options: opened)
     monkeypatch.setattr(opening, "inspect", lambda target: replace(kernel, target=target))

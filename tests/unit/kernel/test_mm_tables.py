@@ -22,16 +22,16 @@ from synthetic import MODERN, SIZE, VMEMMAP
 
 from pageinspect.kernel import mm_tables
 from pageinspect.kernel.mm_tables import MmTables
-from pageinspect.model.mappings import Kind
+from pageinspect.model.mappings import EntryKind
 
 ENCRYPTED = 1 << 51
 GIB, MIB2 = 1 << 30, 2 << 20
 
-SWAP_TYPES = np.full(32, Kind.SWAP, np.uint8)
-SWAP_TYPES[24] = Kind.HWPOISON
-SWAP_TYPES[25:28] = Kind.MIGRATION
-SWAP_TYPES[28:30] = Kind.DEVICE_PRIVATE
-SWAP_TYPES[30:] = Kind.DEVICE_EXCLUSIVE, Kind.MARKER
+SWAP_TYPES = np.full(32, EntryKind.SWAP, np.uint8)
+SWAP_TYPES[24] = EntryKind.HWPOISON
+SWAP_TYPES[25:28] = EntryKind.MIGRATION
+SWAP_TYPES[28:30] = EntryKind.DEVICE_PRIVATE
+SWAP_TYPES[30:] = EntryKind.DEVICE_EXCLUSIVE, EntryKind.MARKER
 HWPOISON, MIGRATION, PRIVATE, EXCLUSIVE, MARKER = 24, 26, 28, 30, 31
 
 
@@ -66,7 +66,7 @@ def test_a_page_is_found_at_its_address(levels: int, address: int, encrypted: in
     root = memory.table()
     way = memory.put(root, address, 0x12345 << 12 | PRESENT | encrypted | 1 << 63)
     tables = walk(memory, root)
-    assert leaves(tables) == [Leaf(0, address, 0x12345, 0, Kind.MAPPED, 0)]
+    assert leaves(tables) == [Leaf(0, address, 0x12345, 0, EntryKind.MAPPED, 0)]
     assert [level.pfn.tolist() for level in tables.levels.values()] == [[pfn] for pfn in way]
     assert tables.accounted_bytes.tolist() == [3 * 4096]
     assert tables.whole.tolist() == [True]
@@ -82,8 +82,8 @@ def test_huge_pages(levels: int, shift: int, order: int) -> None:
     memory.put(root, 6 << shift, 7 << shift | HUGE | PRESENT | SPECIAL, shift)
     pages = 1 << order
     assert leaves(walk(memory, root)) == [
-        Leaf(0, 5 << shift, 3 * pages, order, Kind.MAPPED, 0),
-        Leaf(0, 6 << shift, 7 * pages, order, Kind.SPECIAL, 0),
+        Leaf(0, 5 << shift, 3 * pages, order, EntryKind.MAPPED, 0),
+        Leaf(0, 6 << shift, 7 * pages, order, EntryKind.SPECIAL, 0),
     ]
 
 
@@ -98,25 +98,25 @@ def test_pages_that_nobody_may_access_are_mapped_and_inverted(encrypted: int) ->
     memory.put(root, GIB, prot_none(0x80000, encrypted) | HUGE, 30)
     memory.put(root, 0x3000, prot_none(0x4322, encrypted) | SPECIAL)
     assert sorted(leaves(walk(memory, root))) == [
-        Leaf(0, 0x1000, 0x4321, 0, Kind.MAPPED, 0),
-        Leaf(0, 0x3000, 0x4322, 0, Kind.SPECIAL, 0),
-        Leaf(0, MIB2, 0x4400, 9, Kind.MAPPED, 0),
-        Leaf(0, 2 * MIB2, 0x4600, 9, Kind.MAPPED, 0),
-        Leaf(0, GIB, 0x80000, 18, Kind.MAPPED, 0),
+        Leaf(0, 0x1000, 0x4321, 0, EntryKind.MAPPED, 0),
+        Leaf(0, 0x3000, 0x4322, 0, EntryKind.SPECIAL, 0),
+        Leaf(0, MIB2, 0x4400, 9, EntryKind.MAPPED, 0),
+        Leaf(0, 2 * MIB2, 0x4600, 9, EntryKind.MAPPED, 0),
+        Leaf(0, GIB, 0x80000, 18, EntryKind.MAPPED, 0),
     ]
 
 
 @pytest.mark.parametrize(
     ("swap_type", "kind"),
     [
-        (0, Kind.SWAP),
-        (23, Kind.SWAP),
-        (HWPOISON, Kind.HWPOISON),
-        (MIGRATION - 1, Kind.MIGRATION),
-        (MIGRATION, Kind.MIGRATION),
-        (PRIVATE, Kind.DEVICE_PRIVATE),
-        (EXCLUSIVE, Kind.DEVICE_EXCLUSIVE),
-        (MARKER, Kind.MARKER),
+        (0, EntryKind.SWAP),
+        (23, EntryKind.SWAP),
+        (HWPOISON, EntryKind.HWPOISON),
+        (MIGRATION - 1, EntryKind.MIGRATION),
+        (MIGRATION, EntryKind.MIGRATION),
+        (PRIVATE, EntryKind.DEVICE_PRIVATE),
+        (EXCLUSIVE, EntryKind.DEVICE_EXCLUSIVE),
+        (MARKER, EntryKind.MARKER),
     ],
 )
 @pytest.mark.parametrize(("shift", "order"), [(12, 0), (21, 9), (30, 18)])
@@ -281,12 +281,12 @@ def expected(memory: PhysicalMemory, mm: int, root: int, encrypted: int, bits: i
         if present or flags & (1 << 8) or (order and flags & HUGE):
             value = word if present else ~word
             frame = value & 0x000FFFFFFFFFF000 & ~encrypted & -(1 << shift)
-            kind = Kind.SPECIAL if flags & SPECIAL else Kind.MAPPED
+            kind = EntryKind.SPECIAL if flags & SPECIAL else EntryKind.MAPPED
             found.append(Leaf(mm, address, frame >> 12, order, kind, 0))
         elif word & ~0x60:
             swap_type, offset = word >> 59, (~word & (1 << 59) - 1) >> 9
             kind = int(SWAP_TYPES[swap_type])
-            if kind <= Kind.HWPOISON:
+            if kind <= EntryKind.HWPOISON:
                 offset &= (1 << bits) - 1
             found.append(Leaf(mm, address, offset, order, kind, swap_type))
     return found

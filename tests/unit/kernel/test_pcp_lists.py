@@ -13,7 +13,7 @@ from pageinspect.inspector import inspector as inspector_module
 from pageinspect.kernel import pcp_lists
 from pageinspect.model.layout import PageLayout
 from pageinspect.model.memory_map import TRYLOCK, MemoryMap, PcpLists
-from pageinspect.model.provenance import Guest, Provenance
+from pageinspect.model.provenance import GuestState, Provenance
 from pageinspect.target.open import Target
 
 ZONE = 0xFFFF888000001000
@@ -147,12 +147,12 @@ def test_a_list_that_leads_astray_or_round_is_not_whole(
     [
         ("live", None, True),
         ("core", None, False),
-        ("qemu", Guest(paused=True, denied=""), False),
-        ("qemu", Guest(paused=False, denied=""), True),
+        ("qemu", GuestState(paused=True, denied=""), False),
+        ("qemu", GuestState(paused=False, denied=""), True),
     ],
 )
 def test_it_is_known_whether_the_kernel_runs(
-    monkeypatch: pytest.MonkeyPatch, source: Any, guest: Guest | None, changing: bool
+    monkeypatch: pytest.MonkeyPatch, source: Any, guest: GuestState | None, changing: bool
 ) -> None:
     def take(*_args: object, changing: bool, max_sections: object) -> MemoryMap:
         return MemoryMap((), (), changing=changing)

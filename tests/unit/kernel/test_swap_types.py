@@ -4,7 +4,7 @@
 import pytest
 
 from pageinspect.kernel.swap_types import read_swap_types
-from pageinspect.model.mappings import Kind
+from pageinspect.model.mappings import EntryKind
 
 
 class Kernel:
@@ -43,15 +43,15 @@ V4_18 = ("migration_entry_wait", "PG_hwpoison", "struct mm_rss_stat")
 )
 def test_as_many_swap_files_as_the_kernel_has_room_for(names: tuple[str, ...], files: int) -> None:
     kinds = read_swap_types(Kernel(*names))  # type: ignore[arg-type]
-    assert (kinds == Kind.SWAP).tolist() == [True] * files + [False] * (32 - files)
+    assert (kinds == EntryKind.SWAP).tolist() == [True] * files + [False] * (32 - files)
 
 
 def test_the_order_is_that_of_the_kernel() -> None:
     kinds = read_swap_types(Kernel(*V6_12_DEVICE)).tolist()  # type: ignore[arg-type]
     assert kinds[23:] == [
-        Kind.HWPOISON,
-        *[Kind.MIGRATION] * 3,
-        *[Kind.DEVICE_PRIVATE] * 2,
-        *[Kind.DEVICE_EXCLUSIVE] * 2,
-        Kind.MARKER,
+        EntryKind.HWPOISON,
+        *[EntryKind.MIGRATION] * 3,
+        *[EntryKind.DEVICE_PRIVATE] * 2,
+        *[EntryKind.DEVICE_EXCLUSIVE] * 2,
+        EntryKind.MARKER,
     ]
