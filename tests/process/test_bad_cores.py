@@ -22,7 +22,7 @@ from pageinspect.errors import PageInspectError
         (elf_core(AARCH64), "is of aarch64", "x86_64 kernels only"),
         (elf_core(I386, bits=32), "is of i386", "64-bit"),
         (elf_core(X86_64, kernel=False), "lacks VMCOREINFO", "vmcoreinfo"),
-        (elf_core(X86_64), "memory sections that no", "SPARSEMEM"),
+        (elf_core(X86_64), "memory sections that x86_64 does not use", "SPARSEMEM"),
         (elf_core(X86_64)[:200], "is cut off in its headers", "copy it again"),
     ],
 )
