@@ -10,7 +10,7 @@ import time
 
 import pytest
 from dump_page_cases import CASES, WHOLE, values_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pageinspect.analysis.dump_page_text import decode, log_lines, reports
@@ -121,7 +121,6 @@ def test_a_text_without_a_report(text: str) -> None:
 PIECES = [line for text in CASES.values() for line in text.split("\n")]
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.one_of(st.sampled_from(PIECES), st.text(max_size=40)).flatmap(
