@@ -7,6 +7,7 @@ import quopri
 import re
 import textwrap
 import time
+from functools import cache
 
 import pytest
 from dump_page_cases import CASES, WHOLE, values_of
@@ -25,9 +26,14 @@ def test_a_screen_that_cuts_lines_off(name: str) -> None:
         no_new_claims(name, cut)
 
 
+@cache
+def values_of_whole(name: str) -> list[dict[str, Any]]:
+    return values_of(CASES[name])
+
+
 def no_new_claims(name: str, text: str) -> None:
     """Hold the types and uses of a damaged text to those of the whole one."""
-    whole = values_of(CASES[name])
+    whole = values_of_whole(name)
     try:
         damaged = values_of(text)
     except PageInspectError:
