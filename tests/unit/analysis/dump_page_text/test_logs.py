@@ -8,6 +8,7 @@ import re
 import textwrap
 import time
 from functools import cache
+from typing import Any
 
 import pytest
 from dump_page_cases import CASES, WHOLE, values_of
