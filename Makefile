@@ -91,7 +91,7 @@ test: packages $(VENV)/installed-dev lint
 
 test-all: packages $(VENV)/installed-dev lint
 	$(BIN)/pageinspect vm build --debuginfo
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --hypothesis-profile whole $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 test-unit: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/unit -n 2 $(PYTEST_ARGS)

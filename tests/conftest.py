@@ -37,10 +37,15 @@ __all__ = [
 ]
 
 # A slow host is no failure, and what one failed of can be tried again.
-settings.register_profile(
-    "slow host", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
-settings.load_profile("slow host")
+for name, examples in (("short", 50), ("whole", 300)):
+    settings.register_profile(
+        name,
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow],
+        print_blob=True,
+    )
+settings.load_profile("short")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

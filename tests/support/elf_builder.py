@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 
+from pageinspect.model.elf import HEADER, LOAD, NOTE, PROGRAM_HEADER
 from pageinspect.target.core_formats.limits import MAX_VMCOREINFO
 
 VMCOREINFO = b"""OSRELEASE=6.12.0
@@ -20,9 +21,6 @@ LONG_VMCOREINFO = b"OSRELEASE=6.12.0\nPAGESIZE=4096\n" + b"X=1\n" * (MAX_VMCOREI
 """Longer than it may be."""
 X86_64, I386, AARCH64 = 62, 3, 183
 CORE = 4
-LOAD, NOTE = 1, 4
-HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-SEGMENT = struct.Struct("<IIQQQQQQ")
 _HEADER_32 = struct.Struct("<16sHHIIIIIHHHHHH")
 _SEGMENT_32 = struct.Struct("<IIIIIIII")
 
@@ -32,14 +30,17 @@ def note(name: bytes, text: bytes, kind: int = 0) -> bytes:
     return struct.pack("<III", len(name) + 1, len(text), kind) + b"".join(padded)
 
 
-def segment(kind: int, offset: int, physical: int, held: int, size: int | None = None) -> bytes:
+def segment(
+    kind: int, offset: int, physical: int, held: int, size: int | None = None, virtual: int = 0
+) -> bytes:
     """Return a program header for `held` bytes of the file, and `size` bytes of memory."""
-    return SEGMENT.pack(kind, 7, offset, 0, physical, held, held if size is None else size, 4)
+    size = held if size is None else size
+    return PROGRAM_HEADER.pack(kind, 7, offset, virtual, physical, held, size, 4)
 
 
 def elf(*segments: bytes, machine: int = X86_64, flags: int = 0) -> bytes:
     """Return the header of a core, and these program headers behind it."""
-    sizes = (HEADER.size, SEGMENT.size, len(segments), 0, 0, 0)
+    sizes = (HEADER.size, PROGRAM_HEADER.size, len(segments), 0, 0, 0)
     ident = b"\x7fELF\2\1\1"
     header = HEADER.pack(ident, CORE, machine, 1, 0, HEADER.size, 0, flags, *sizes)
     return header + b"".join(segments)
@@ -51,7 +52,7 @@ def elf_core(
     """Return an ELF core with one page of memory, and VMCOREINFO when it is a kernel's."""
     notes = note(b"VMCOREINFO", vmcoreinfo) if kernel else note(b"CORE", bytes(336))
     if bits == 64:
-        at = HEADER.size + 2 * SEGMENT.size
+        at = HEADER.size + 2 * PROGRAM_HEADER.size
         of_notes = segment(NOTE, at, 0, len(notes))
         out = elf(of_notes, segment(LOAD, 4096, 0, 4096), machine=machine)
     else:

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from elf_builder import HEADER, LOAD, SEGMENT
+from pageinspect.model.elf import HEADER, LOAD, PROGRAM_HEADER
 
 _OFFSET, _PHYS, _IN_FILE, _IN_MEMORY = 2, 4, 5, 6
 
@@ -22,7 +22,9 @@ def without(core: Path, start: int, end: int, *, cut_off: bool = False) -> Itera
         file.seek(fields[5])
         size = file.seek(0, 2)
         file.seek(fields[5])
-        segments = [list(SEGMENT.unpack(file.read(SEGMENT.size))) for _ in range(fields[10])]
+        segments = [
+            list(PROGRAM_HEADER.unpack(file.read(PROGRAM_HEADER.size))) for _ in range(fields[10])
+        ]
         (whole,) = (s for s in segments if s[0] == LOAD and s[_PHYS] < start < end < _end(s))
         parts = [_part(whole, whole[_PHYS], start), _part(whole, end, _end(whole))]
         if cut_off:
@@ -30,7 +32,7 @@ def without(core: Path, start: int, end: int, *, cut_off: bool = False) -> Itera
             parts[-1][_OFFSET] += size
         changed = [s for s in segments if s is not whole] + parts
         file.seek(size)
-        file.write(b"".join(SEGMENT.pack(*segment) for segment in changed))
+        file.write(b"".join(PROGRAM_HEADER.pack(*segment) for segment in changed))
         fields[5], fields[10] = size, len(changed)
         file.seek(0)
         file.write(HEADER.pack(*fields))

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from drgn import FaultError
-from elf_builder import LOAD, elf, segment
+from elf_builder import elf, segment
 from synthetic import MODERN
 
+from pageinspect.model.elf import LOAD
 from pageinspect.vmemmap.elf_mmap import MappedVmemmap, map_vmemmap
 
 PAGE = 4096

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from btf_builder import Builder, small
 from drgn import Architecture, FindObjectFlags, Object, Platform, Program, sizeof
-from elf_builder import X86_64, note
+from elf_builder import elf, note, segment
 
+from pageinspect.model.elf import HEADER, LOAD, NOTE, PROGRAM_HEADER
 from pageinspect.target.symbols import attach_btf
 from pageinspect.target.symbols.cache import SymbolCache
 
@@ -127,13 +128,10 @@ class Kernel:
         """Write an ELF core of this memory, with VMCOREINFO."""
         text = "".join(f"{key}={value}\n" for key, value in self.info().items())
         notes = note(b"VMCOREINFO", text.encode())
-        at = 64 + 2 * 56
-        header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
-            "<HHIQQQIHHHHHH", 4, X86_64, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0
-        )
-        segments = struct.pack("<IIQQQQQQ", 4, 0, at, 0, 0, len(notes), len(notes), 4)
+        at = HEADER.size + 2 * PROGRAM_HEADER.size
         start, size = at + len(notes), len(self.memory)
-        segments += struct.pack(
-            "<IIQQQQQQ", 1, 7, start, IMAGE + self.kaslr, 0x1000000, size, size, 0
+        headers = elf(
+            segment(NOTE, at, 0, len(notes)),
+            segment(LOAD, start, 0x1000000, size, virtual=IMAGE + self.kaslr),
         )
-        path.write_bytes(header + segments + notes + self.memory)
+        path.write_bytes(headers + notes + self.memory)

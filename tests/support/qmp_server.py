@@ -65,8 +65,10 @@ def core() -> bytes:
     """Return an ELF core with VMCOREINFO and no memory, for FOLDER/core."""
     import elf_builder
 
+    from pageinspect.model.elf import NOTE
+
     note = elf_builder.note(b"VMCOREINFO", VMCOREINFO.encode())
-    return elf_builder.elf(elf_builder.segment(elf_builder.NOTE, 120, 0, len(note))) + note
+    return elf_builder.elf(elf_builder.segment(NOTE, 120, 0, len(note))) + note
 
 
 class Server:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pageinspect.analysis import processes
@@ -214,7 +214,6 @@ ROWS = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     parts=st.lists(st.lists(ROWS, max_size=20), max_size=3),
     of=st.lists(st.integers(0, 4), min_size=2, max_size=30),

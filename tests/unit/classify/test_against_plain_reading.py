@@ -4,7 +4,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from plain_reading import DEAD, KERNEL_HALF, REFUSED_AT_FREE, Kernel, Plain
 from synthetic import MODERN, OLD, SCHEMES, SIZE, VMEMMAP, Memory
@@ -212,7 +212,6 @@ def made(kernel: str, *steps: tuple[object, ...]) -> Case:
     return Case(kernel, list(steps), [], set(), False)
 
 
-@settings(max_examples=100)
 @given(cases)
 # A block inside the first, after another inside it; a signature behind the start of a block; a tail
 # with PG_head where HVO's copies of heads lie.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sections import FIRST, N, by_section, columns, memory_map_of, said, sound, wounds
 from synthetic import HEAD, MODERN, OLD, SIZE, Memory
@@ -301,7 +301,6 @@ def made(layout: PageLayout, first: int, todo: Iterable[tuple[Any, ...]]) -> Mem
     return memory
 
 
-@settings(max_examples=60)
 @given(
     st.sampled_from(sorted(LAYOUTS)),
     # The end of a memory section divides some.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import KERNEL_POINTER, MODERN, OLD, SCHEMES, SIZE, VMEMMAP, Memory, flag
 
@@ -182,7 +182,6 @@ INTERESTING = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
 @given(
     st.sampled_from(LAYOUTS),
     st.lists(

@@ -61,7 +61,8 @@ def parsers(parser: CommandParser, name: str = "") -> Iterator[tuple[str, Comman
         yield from parsers(child, f"{name} {word}".strip())
 
 
-COMMANDS = dict(parsers(build_parser()))
+PARSER = build_parser()
+COMMANDS = dict(parsers(PARSER))
 
 
 def command_lines(name: str) -> Iterator[list[str]]:
@@ -101,6 +102,8 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     monkeypatch.setattr("pageinspect.target.open._open_live", refuse)
+    # Building it takes longer than all else that is tested.
+    monkeypatch.setattr("pageinspect.cli.parser.build_parser", lambda: PARSER)
     (tmp_path / "loop").symlink_to("loop")
     monkeypatch.setattr("pageinspect.trace.find_bcc.find_bcc", lambda: None)
     monkeypatch.setattr("pageinspect.trace.find_bcc.preload", lambda: None)

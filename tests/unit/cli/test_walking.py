@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import termios
-import time
 from argparse import Namespace
 from types import SimpleNamespace
 from typing import Any
@@ -33,8 +32,11 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, pause: float, stdout: bool) -> 
         inspector: Any = SimpleNamespace(mapped=None, target=target)
         args = Namespace(jobs=1, output=None)
 
+        now = [1000.0]
+        monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+
         def work(*_: object) -> None:
-            time.sleep(pause)
+            now[0] += pause
 
         for number, _ in enumerate(fold_pieces(args, inspector, WANTED, work, streamed=True)):
             sys.stdout.write(f"row {number}\n")

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What doctor makes of the files and rights that it finds."""
 
-import struct
 from pathlib import Path
 
 import pytest
+from elf_builder import elf
+from elf_builder import segment as elf_segment
 from examined import BPF, PERFMON, SYS_RAWIO, SYSLOG, holds, put
 
 from pageinspect.doctor import bpf_probes, probes
 from pageinspect.doctor.finding import Finding
 from pageinspect.errors import PageInspectError
+from pageinspect.model.elf import LOAD, NOTE
 
 
 @pytest.mark.parametrize(
@@ -58,10 +60,8 @@ def test_the_fix_for_a_user_names_the_capability(tmp_path: Path) -> None:
 
 def kcore(segment: bytes) -> bytes:
     """A core file with a note and one loadable segment."""
-    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF", 4, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
-    note = struct.pack("<IIQQQQQQ", 4, 0, 0, 0, 0, 0, 0, 0)
-    load = struct.pack("<IIQQQQQQ", 1, 0, 8192, 0, 0, len(segment), len(segment), 0)
-    return (header + note + load).ljust(8192, b"\0") + segment
+    headers = elf(elf_segment(NOTE, 0, 0, 0), elf_segment(LOAD, 8192, 0, len(segment)))
+    return headers.ljust(8192, b"\0") + segment
 
 
 @pytest.mark.parametrize(("size", "ok"), [(4096, True), (100, False)])

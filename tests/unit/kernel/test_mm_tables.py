@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from drgn import Program, TypeMember
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from page_table_builder import (
     HUGE,
@@ -302,7 +302,6 @@ ENTRY = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     levels=st.sampled_from([4, 5]),
     encrypted=st.sampled_from([0, ENCRYPTED]),

@@ -13,7 +13,7 @@ ELSEWHERE = {
     ("target/core_formats/flattened.py", 4096): "the first block, and the unit of free space",
     ("vm/proc_snapshot.py", 4096): "bytes per read",
     ("report/listing.py", 4096): "rows per block",
-    ("render/format.py", 4096): "rows between updates of progress",
+    ("render/reporting_progress.py", 4096): "rows between updates of progress",
     ("analysis/dump_page_text/types.py", 4096): "a bit of a page type",
     ("kernel/ksm_flag.py", 4096): "KPF_ANON",
     ("kernel/marking.py", 32768): "tasks",

@@ -6,10 +6,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from elf_builder import LOAD, NOTE, elf, segment
+from elf_builder import elf, segment
 from places import DATA
 
 from pageinspect.errors import PageInspectError
+from pageinspect.model.elf import LOAD, NOTE
 from pageinspect.target.open import open_target
 from pageinspect.target.symbols.sources import SymbolOptions
 

@@ -7,10 +7,12 @@ import quopri
 import re
 import textwrap
 import time
+from functools import cache
+from typing import Any
 
 import pytest
 from dump_page_cases import CASES, WHOLE, values_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pageinspect.analysis.dump_page_text import decode, log_lines, reports
@@ -25,9 +27,14 @@ def test_a_screen_that_cuts_lines_off(name: str) -> None:
         no_new_claims(name, cut)
 
 
+@cache
+def values_of_whole(name: str) -> list[dict[str, Any]]:
+    return values_of(CASES[name])
+
+
 def no_new_claims(name: str, text: str) -> None:
     """Hold the types and uses of a damaged text to those of the whole one."""
-    whole = values_of(CASES[name])
+    whole = values_of_whole(name)
     try:
         damaged = values_of(text)
     except PageInspectError:
@@ -121,7 +128,6 @@ def test_a_text_without_a_report(text: str) -> None:
 PIECES = [line for text in CASES.values() for line in text.split("\n")]
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.one_of(st.sampled_from(PIECES), st.text(max_size=40)).flatmap(

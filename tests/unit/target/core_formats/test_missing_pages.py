@@ -11,6 +11,7 @@ from drgn import FaultError, Program
 from dump_builder import BLOCK, DESCRIPTOR, INCOMPLETE, VMCOREINFO, Kdump
 
 from pageinspect.errors import PageInspectError
+from pageinspect.model.elf import LOAD
 from pageinspect.target import core_formats
 from pageinspect.target.core_formats import kdump
 from pageinspect.target.core_formats.elf import held_segments
@@ -105,7 +106,7 @@ def test_what_a_kdump_lacks_cannot_be_read(tmp_path: Path) -> None:
 
 def elf(*segments: tuple[int, int, int, int], size: int = 4 * BLOCK) -> bytes:
     """Return an ELF core of x86_64: (offset, physical, bytes in the file, bytes in memory)."""
-    headers = elf_builder.elf(*(elf_builder.segment(elf_builder.LOAD, *part) for part in segments))
+    headers = elf_builder.elf(*(elf_builder.segment(LOAD, *part) for part in segments))
     body = b"".join(bytes([i]) * BLOCK for i in range(1, 5))
     return (headers.ljust(BLOCK, b"\0") + body)[: BLOCK + size]
 
