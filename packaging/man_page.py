@@ -18,8 +18,9 @@ EXIT_STATUSES = {
     "FINDING": "check found a violation or a total that differs, or trace saw a free that "
     "--disallow names. 4 is returned even if the report is also incomplete.",
     "GUEST_LOST": "vm run and vm dump: the guest was lost (a panic, the end of QEMU, --timeout), "
-    "did not boot, or could not be built. Any other status than 2 and 125 is that of COMMAND: 128 "
-    "and the signal's number when a signal ended it, 127 when the guest has no such command.",
+    "did not boot, or could not be built. Every status but 2 and 125 is that of COMMAND. A shell "
+    "reports 127 for a command that the guest lacks, and 128 plus the signal for one that a signal "
+    "ended.",
     "HUNG_UP": "Ended by SIGHUP: the terminal was closed.",
     "INTERRUPTED": "Ended by Ctrl-C (SIGINT). trace ends with its report and the report's status "
     "at the first SIGINT, SIGTERM or SIGHUP, and with this kind of status at a second one. vm run: "

@@ -78,9 +78,13 @@ def no_such_name(what: str, name: str, known: "Sequence[str]") -> UsageError:
     )
 
 
+_SIMILAR = 0.7
+"""How similar a suggested word must be, from 0 to 1: --pfm is to --pfn, --csv is not to --use."""
+
+
 def did_you_mean(word: str, known: "Iterable[str]", advice: str) -> str:
     """Return the advice, preceded by the closest known word if there is one."""
     import difflib
 
-    near = difflib.get_close_matches(word, [*known], 1)
+    near = difflib.get_close_matches(word, [*known], 1, _SIMILAR)
     return f"did you mean {near[0]}? {advice}" if near else advice

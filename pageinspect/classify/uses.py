@@ -152,10 +152,10 @@ RULES = (
     ),
     Rule(
         "type",
-        "Its folio has this page type. Instead of a type, slab is a flag up to v6.9, and hugetlb "
-        "is a compound destructor or a flag up to v6.8.",
+        "Its folio has this page type.",
         'Since Linux kernel commit 6e292b9be7f4 ("mm: split page_type out from _mapcount") '
-        "(in v4.18), types are in the page_type word",
+        "(in v4.18), types are in the page_type word. Instead, slab is a flag up to v6.9, and "
+        "hugetlb is a compound destructor or a flag up to v6.8",
         _typed,
         (CheckedColumns.code,),
     ),
@@ -222,21 +222,22 @@ RULES = (
     ),
     Rule(
         "mapped",
-        "It is referenced, its mapcount is above 0, and no rule above holds, as for driver memory.",
+        "It is referenced, its mapcount is above 0, and no earlier rule holds, as for memory of "
+        "drivers.",
         "",
         _mapped,
         (CheckedColumns.code, CheckedColumns.head_refcount),
     ),
     Rule(
         "kernel",
-        "It is referenced, and no rule above holds.",
+        "It is referenced, and no earlier rule holds.",
         "",
         _kernel,
         (CheckedColumns.head_refcount,),
     ),
     Rule(
         "idle",
-        "It has no references, and no rule above holds: a page after the first one of an "
+        "It has no references, and no earlier rule holds: a page after the first one of an "
         "allocation that is not compound, or a page between two owners.",
         "",
         lambda pages: np.ones(len(pages), np.bool_),

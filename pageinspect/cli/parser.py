@@ -95,6 +95,8 @@ class CommandParser(argparse.ArgumentParser):
         if self.commands and not words:
             self.print_help(sys.stderr)
             self.exit(2)
+        if self.commands:
+            self._check_order(words)
         parsed, unknown = super().parse_known_args(words, namespace)
         if unknown:
             self._refuse(unknown[0])
@@ -102,11 +104,26 @@ class CommandParser(argparse.ArgumentParser):
             self.error("no command is given")
         return parsed, unknown
 
+    def _check_order(self, words: "Sequence[str]") -> None:
+        """Raise UsageError for an option of a command that is given before the command."""
+        first = words[0] if words else ""
+        if first.startswith("-") and first.partition("=")[0] not in self._option_string_actions:
+            from ..errors import UsageError
+
+            raise UsageError(
+                f"{first} comes before the command",
+                f"options follow the command: {self.prog} COMMAND {first} …",
+            )
+
     def _refuse(self, word: str) -> "NoReturn":
         from ..errors import UsageError, did_you_mean
 
         if not word.startswith("-"):
-            raise UsageError(f"unexpected argument {word!r}", self._advice())
+            from pathlib import Path
+
+            takes_core = "-c" in self._option_string_actions and Path(word).is_file()
+            advice = f"did you mean -c {word}?" if takes_core else self._advice()
+            raise UsageError(f"unexpected argument {word!r}", advice)
         option = word.partition("=")[0]
         options = [name for action in self._actions for name in action.option_strings]
         raise UsageError(
@@ -148,6 +165,8 @@ def build_parser(
     parser = parser_class(
         prog=prog,
         description="Show what every page of a Linux kernel is, and count pages freed still typed.",
+        epilog=f"For example: {prog} summary -c vmcore. More: {prog} COMMAND --help, and man "
+        "pageinspect.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pageinspect {__version__}")

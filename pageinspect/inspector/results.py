@@ -2,6 +2,7 @@
 """The results of the methods of an Inspector: reports with repr(), HTML and data frames."""
 
 import io
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from importlib import import_module
@@ -119,7 +120,8 @@ def _library(name: str, extra: str) -> Any:
         return import_module(name)
     except ImportError:
         raise PageInspectError(
-            f"{name} is not installed", f"pip install 'pageinspect[{extra}]'"
+            f"{name} is not installed, which the extra {extra} has",
+            f"{sys.executable} -m pip install {name}",
         ) from None
 
 

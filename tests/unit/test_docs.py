@@ -291,3 +291,12 @@ def test_the_readme_of_bpf_lists_every_map_and_define() -> None:
     )
     for switch in switches:
         assert f"`{switch}`" in document, switch
+
+
+def test_the_page_of_page_has_every_field() -> None:
+    sources = (PACKAGE / "analysis/page_facts").glob("*.py")
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    names = set(re.findall(r'(?:Fact|_hex|from_kernel)\(\s*"(\w+)"', text))
+    assert len(names) > 25
+    document = (DOCS / "page.md").read_text(encoding="utf-8")
+    assert not [name for name in sorted(names) if f"`{name}`" not in document]

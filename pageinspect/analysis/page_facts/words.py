@@ -147,7 +147,7 @@ def _own_mapcount(layout: PageLayout, word: int, code: int) -> Fact:
     return Fact(
         "mapcount",
         Absent.NOT_APPLICABLE,
-        "none: the word holds something else",
+        "none: the word holds a type, or a value of its owner",
         f"{word:#010x}",
         "A word with a type, or with data of the owner, is not a mapcount.",
     )
