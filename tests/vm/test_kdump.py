@@ -409,7 +409,7 @@ def test_a_flattened_core_that_is_cut_off(dumped: Dumped, tmp_path: Path) -> Non
     core.write_bytes(whole[:-16])
     status, answer, error = asked(core, "summary", "--by", "use")
     assert status == 3
-    assert "is cut off, behind the last page of memory" in error
+    assert "is cut off, after the last page of memory" in error
     assert answer["rows"] == dumped.uses["rows"]
     core.write_bytes(whole[: len(whole) // 2])
     done = pageinspect("summary", "-c", core)
@@ -445,7 +445,7 @@ def test_qemus_own_kdump(
         assert uses(core) == expected
         assert core.read_bytes() == before
         (line,) = pageinspect("types", "-c", core).stderr.splitlines()
-        assert "temporary copy with the header completed" in line
+        assert "temporary copy with a completed header" in line
 
 
 def test_a_guest_that_cannot_dump_itself_is_one_line(
