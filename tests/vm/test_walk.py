@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -42,16 +43,25 @@ def filled(shared_guest: Guest) -> Iterator[Guest]:
     guest.balloon(guest.memory)
 
 
+def compared(guest: Guest) -> dict[str, Any]:
+    """Return how the walk compares with the kernel's files."""
+    result: dict[str, Any] = json.loads(guest.run(["python3", PROGRAM], timeout=300).stdout)
+    return result
+
+
 def test_every_pfn_is_what_kpageflags_says(filled: Guest) -> None:
-    done = filled.run(["python3", PROGRAM], timeout=300)
-    result = json.loads(done.stdout)
+    result = compared(filled)
     assert result["stable"] > 0.9 * result["spanned"]
     assert result["seen"]["buddy"] > 100_000
     assert result["seen"]["slab"] > 1000
     assert result["seen"]["hugetlb"] == 16 * 512
     assert result["seen"]["offline"] == (64 << 20) // 4096
     assert result["seen"]["table"] > 20
-    assert len(result["differ"]) <= MOST_DIFFERENCES, result["differ"]
+    differ = {pfn for pfn, *_ in result["differ"]}
+    if len(differ) > MOST_DIFFERENCES:
+        # Batches that move between a CPU's list and the buddy meanwhile do not do so twice.
+        differ &= {pfn for pfn, *_ in compared(filled)["differ"]}
+    assert len(differ) <= MOST_DIFFERENCES, result["differ"]
 
 
 def test_rows_add_up_and_count_what_was_made(filled: Guest) -> None:
