@@ -413,7 +413,7 @@ def test_a_flattened_core_that_is_cut_off(dumped: Dumped, tmp_path: Path) -> Non
     assert answer["rows"] == dumped.uses["rows"]
     core.write_bytes(whole[: len(whole) // 2])
     done = pageinspect("summary", "-c", core)
-    notes = [line for line in done.stderr.splitlines() if "is cut off: it lacks" in line]
+    notes = [line for line in done.stderr.splitlines() if "is cut off: the contents of" in line]
     assert (done.returncode, len(notes)) == (1, 1)
 
 
