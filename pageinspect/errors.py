@@ -78,7 +78,7 @@ def no_such_name(what: str, name: str, known: "Sequence[str]") -> UsageError:
     )
 
 
-_SIMILAR = 0.7
+_SIMILAR = 0.65
 """How similar a suggested word must be, from 0 to 1: --pfm is to --pfn, --csv is not to --use."""
 
 

@@ -95,7 +95,7 @@ class CommandParser(argparse.ArgumentParser):
         if self.commands and not words:
             self.print_help(sys.stderr)
             self.exit(2)
-        if self.commands:
+        if not {*words}.isdisjoint(self.commands or ()):
             self._check_order(words)
         parsed, unknown = super().parse_known_args(words, namespace)
         if unknown:
