@@ -15,7 +15,8 @@ from pageinspect.vm.guest import Guest
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/capture_kpageflags.py"
 FILES = ("/run/flags", "/run/counts", "/run/flags.after", "/run/counts.after")
-LEAST_STABLE = 0.98
+LEAST_STABLE = 0.95
+"""The least share of pages that both readings agree on: a slow guest changes some 2 % of 1 GiB."""
 # Pages may be taken, be in the dump so, and be given back: a few slabs', say. None was seen.
 MOST_DIFFERENCES = 32
 # But no page ceases to be one of these, some of them few, and becomes it again.
