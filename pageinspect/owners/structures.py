@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 
 from ..model.kernel_memory import (
     BootReserved,
-    BpfMemory,
-    KernelImage,
     MemmapPages,
     Modules,
-    PageTablePages,
     PercpuPages,
     Resources,
     VmapAreas,
 )
+from ..model.owner_memory import BootTables, BpfMemory, KernelImage, PageTablePages
 from ..model.processes import Tasks
 
 
@@ -32,6 +30,7 @@ class Structures:
     tables: PageTablePages | None = None
     bpf: BpfMemory | None = None
     image: KernelImage | None = None
+    boot_tables: BootTables | None = None
     callers: Mapping[int, str] = field(default_factory=dict)
     """The name of the function at each caller's address, such as "execmem_alloc" or
     "nf_tables:nft_chain_add"."""

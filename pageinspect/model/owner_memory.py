@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Memory that the kernel's structures assign to an owner: page tables, BPF, the kernel's image.
+
+Common fields: `whole` is False if a list was not followed to its end; `unreadable` counts items
+that could not be read or are invalid. Names are untrusted text of bounded length.
+"""
+
+from dataclasses import dataclass, field
+
+from .kernel_memory import Pfns, no_pfns
+from .ranges import Range
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageTablePages:
+    """Page tables, as arrays of pfns, int64."""
+
+    processes: tuple[tuple[str, Pfns], ...] = ()
+    """For each address space the name of its process, such as "bash[812]", and its tables."""
+    kernel: Pfns = field(default_factory=no_pfns)
+    """Tables of the kernel's own address space."""
+    whole: bool = True
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BpfPart:
+    """Virtual memory of BPF, end exclusive."""
+
+    name: str
+    """Such as "program packs", "program NAME" or "map NAME"."""
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class BpfMemory:
+    """The virtual memory of BPF programs and maps that is in vmalloc areas."""
+
+    parts: tuple[BpfPart, ...] = ()
+    whole: bool = True
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KernelImage:
+    """The kernel's own image in memory, as pfn ranges."""
+
+    sections: tuple[tuple[str, Range], ...] = ()
+    """("code", range), "rodata", "data", "bss", "init"; a page of two sections is in the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootTables:
+    """Tables that are allocated at boot and are never freed, such as hash tables."""
+
+    tables: tuple[tuple[str, Range], ...] = ()
+    """Name and pfn range."""
+    unreadable: int = 0
