@@ -4,7 +4,6 @@
 Names are untrusted text. Unreadable memory raises FaultError, and so do chains that do not end.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 

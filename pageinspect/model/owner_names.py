@@ -12,8 +12,16 @@ UNREADABLE = "unreadable"
 """The name of an owner whose structures cannot be read."""
 
 FileForm = Literal[
-    *("path", "deleted", "unmounted", "inode", "memfd", "sysv", "anonymous"),
-    *("device", "pseudo", "swapcache", "unreadable"),
+    "path",
+    "deleted",
+    "unmounted",
+    "inode",
+    "memfd",
+    "sysv",
+    "anonymous",
+    "device",
+    "pseudo",
+    "unreadable",
 ]
 
 
@@ -41,7 +49,6 @@ class FileName:
     - anonymous: memory that processes share without a file.
     - device: "block device NAME": blocks that are read through the device, such as metadata.
     - pseudo: a file of the kernel's own, by its name.
-    - swapcache: the swap cache.
     - unreadable: what can be read of it is in the other members.
     """
     shmem: bool

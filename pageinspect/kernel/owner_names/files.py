@@ -46,7 +46,7 @@ class FileNames:
     def __init__(self, prog: Program) -> None:
         self._prog = prog
         with require_structure("files"):
-            self._mapping = Members(prog, "struct address_space", "host", "a_ops")
+            self._mapping = Members(prog, "struct address_space", "host")
             self._inode = Members(prog, "struct inode", "i_sb", "i_ino", "i_dentry.first")
             self._super_block = Members(
                 prog, "struct super_block", *("s_type", "s_magic", "s_id", "s_root")
@@ -54,21 +54,17 @@ class FileNames:
             self._type = Members(prog, "struct file_system_type", "name")
             self._paths = DentryPaths(prog)
         self._device = _device_members(prog)
-        self._swap_operations = _symbol(prog, "swap_aops")
         self._file_systems: dict[int, _FileSystem] = {}
         self.unreadable = 0
 
     def names(self, words: Iterable[int]) -> list[FileName]:
-        """Return the file of each word; words without a file get the form unreadable."""
+        """Return the file of each word, in the same order."""
         return [self._file(int(word)) for word in paced(words, 256)]
 
     def _file(self, word: int) -> FileName:
         found = FileName(UNREADABLE, "", "", 0, "unreadable", shmem=False)
         try:
-            mapping = self._mapping.read(word)
-            host = self._mapping.of(mapping, "host")
-            if not host and self._mapping.of(mapping, "a_ops") == self._swap_operations:
-                return replace(found, path="swap cache", form="swapcache")
+            host = self._mapping.of(self._mapping.read(word), "host")
             data = self._inode.read(host)
             inode = _Inode(
                 host, self._inode.of(data, "i_ino"), self._inode.of(data, "i_dentry.first")
@@ -168,11 +164,3 @@ def _device_members(prog: Program) -> tuple[Members, int] | None:
         )
     except LookupError:
         return None
-
-
-def _symbol(prog: Program, name: str) -> int:
-    """Return the address of a symbol; -1 without it."""
-    try:
-        return int(prog.symbol(name).address)
-    except LookupError:
-        return -1
