@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Names of owners that words of struct page lead to.
+
+All texts are untrusted: they come from the kernel's memory, have a bounded length and may contain
+any character.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+UNREADABLE = "unreadable"
+"""The name of an owner whose structures cannot be read."""
+
+FileForm = Literal[
+    "path",
+    "deleted",
+    "unmounted",
+    "inode",
+    "memfd",
+    "sysv",
+    "anonymous",
+    "device",
+    "pseudo",
+    "unreadable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """The file that a struct address_space belongs to."""
+
+    path: str
+    """A path of the file or, without one, a text that identifies it."""
+    filesystem: str
+    """Type of the file system, such as ext4; empty if unknown."""
+    device: str
+    """The identifier of the file system, usually its device; empty if unknown."""
+    inode: int
+    """Inode number; 0 if unknown."""
+    form: FileForm
+    """The kind of `path`:
+
+    - path: a path below one mount of the file system. The file may have others.
+    - deleted: the same of a file without a directory entry, with " (deleted)" appended.
+    - unmounted: a path in a file system that no mount namespace shows.
+    - inode: "inode N of FILESYSTEM on DEVICE", for a file without a cached name.
+    - memfd: "memfd:NAME".
+    - sysv: "SYSV id N key 0xKEY", a segment of shmget().
+    - anonymous: memory that processes share without a file.
+    - device: "block device NAME": blocks that are read through the device, such as metadata.
+    - pseudo: a file of the kernel's own, by its name.
+    - unreadable: what can be read of it is in the other members.
+    """
+    shmem: bool
+    """Whether its pages are of shmem: they count as Shmem, and can be swapped."""
