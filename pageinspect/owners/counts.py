@@ -30,6 +30,10 @@ class OwnerPages:
     def __len__(self) -> int:
         return len(self.kinds)
 
+    def where(self, rows: npt.NDArray[np.bool_]) -> "OwnerPages":
+        """Return some of the rows."""
+        return OwnerPages(*(getattr(self, name)[rows] for name in self.__slots__))
+
     @property
     def total(self) -> int:
         """The number of pages of all rows."""

@@ -159,6 +159,9 @@ class _Table(Format):
                 self.begin(view.table, stream)(chain((first,), rows))
         else:
             stream.write(_laid_out(view))
+        for title, further in view.further():
+            _prose(("", title, ""), stream)
+            stream.write(_laid_out(further))
         _prose(view.lines_after(), stream)
 
     def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:
