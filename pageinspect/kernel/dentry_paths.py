@@ -7,7 +7,7 @@ Names are untrusted text. Unreadable memory raises FaultError, and so do chains 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from drgn import FaultError, Program
+from drgn import FaultError, Object, Program
 
 from .members import Members
 from .structures import add_offset, read_string
@@ -50,7 +50,7 @@ class DentryPaths:
     def __init__(self, prog: Program) -> None:
         """Look up the types; raises LookupError."""
         self._prog = prog
-        # Up to some kernels the union of d_alias has the name d_u; it has no other larger member.
+        # In older kernels the union with d_alias has the name d_u.
         alias = "d_u" if prog.type("struct dentry").has_member("d_u") else "d_alias"
         self._dentry = Members(
             prog, "struct dentry", *("d_hash.pprev", "d_parent", "d_name.name", "d_inode", alias)
@@ -62,7 +62,7 @@ class DentryPaths:
             *("mnt_parent", "mnt_mountpoint", "mnt.mnt_root", "mnt_ns"),
             optional=("mnt_instance", "mnt_next_for_sb"),
         )
-        self.vfsmount_at = Members(prog, "struct mount", "mnt").at["mnt"]
+        self._vfsmount_at = Members(prog, "struct mount", "mnt").at["mnt"]
         self._super_block = Members(prog, "struct super_block", "s_root", "s_mounts")
         self._namespace: int | None = None
         self._known: dict[int, tuple[Rank, str]] = {}
@@ -136,7 +136,7 @@ class DentryPaths:
                 root = self._mount.of(read, "mnt.mnt_root")
                 rank = (int(namespace != self._first_namespace()), int(root != whole), number)
                 if root not in roots or rank < roots[root][0]:
-                    path = self.mounted_path(root, mount)
+                    path = self._mounted_path(root, mount)
                     roots[root] = (rank, "" if path == "/" else path)
             except FaultError:
                 continue
@@ -169,11 +169,14 @@ class DentryPaths:
                 self._namespace = 0
         return self._namespace
 
-    def mounted_path(self, dentry: int, mount: int) -> str:
-        """Return the path of a dentry below a struct mount, in the namespace of the mount.
+    def of_file(self, file: Object) -> str:
+        """Return the path of a struct file * in the namespace of its mount. Raises FaultError."""
+        path = file.f_path.read_()
+        mount = add_offset(path.mnt.value_(), -self._vfsmount_at)
+        return self._mounted_path(path.dentry.value_(), mount)
 
-        Raises FaultError.
-        """
+    def _mounted_path(self, dentry: int, mount: int) -> str:
+        """Return the path of a dentry below a struct mount, in the namespace of the mount."""
         names: list[str] = []
         data = self._mount.read(mount)
         for _ in range(_MAX_STEPS):

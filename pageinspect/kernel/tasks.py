@@ -8,6 +8,7 @@ backwards from its head as well.
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,10 @@ from ..model.arch import PAGE_SHIFT, SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.processes import Mm, Pfns, Process, Stack, Tasks
 from ..target.vmcoreinfo import MAX_SECTIONS
+from .dentry_paths import DentryPaths
 from .members import Members
 from .mm_counters import OTHER_COUNTERS, RSS_COUNTERS, RSS_DELTAS, MmCounterReader
-from .name_paths import cgroup_path, file_path, memory_cgroup
+from .name_paths import CgroupPaths, memory_cgroup
 from .page_owners import UNREADABLE, page_offset_base
 
 _MAX_TASKS = 1 << 22
@@ -163,7 +165,7 @@ class _Reader:
 
         def read(address: int) -> str:
             css_set = Object(self._prog, "struct css_set *", address)
-            return cgroup_path(memory_cgroup(css_set))
+            return self._cgroup_paths.path(memory_cgroup(css_set).kn.value_())
 
         return self._path(self.task.of(task, "cgroups"), read)
 
@@ -172,9 +174,17 @@ class _Reader:
             return ""
 
         def read(address: int) -> str:
-            return file_path(Object(self._prog, "struct file *", address))
+            return self._file_paths.of_file(Object(self._prog, "struct file *", address))
 
         return self._path(self._mm.of(mm, "exe_file"), read)
+
+    @cached_property
+    def _cgroup_paths(self) -> CgroupPaths:
+        return CgroupPaths(self._prog)
+
+    @cached_property
+    def _file_paths(self) -> DentryPaths:
+        return DentryPaths(self._prog)
 
     def _path(self, address: int, read: Callable[[int], str]) -> str:
         """Return a path, cached by address; empty if there is none or it is unreadable."""

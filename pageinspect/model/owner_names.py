@@ -5,6 +5,7 @@ All texts are untrusted: they come from the kernel's memory, have a bounded leng
 any character.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,3 +54,38 @@ class FileName:
     """
     shmem: bool
     """Whether its pages are of shmem: they count as Shmem, and can be swapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnonOwner:
+    """The processes that may map anonymous pages: those that were forked from the one that made
+    them, and had not replaced their memory."""
+
+    mms: tuple[int, ...]
+    """Addresses of their struct mm_struct, each once; that of the process that made them first."""
+    cut: bool
+    """Whether there are more than `mms` has."""
+    form: Literal["anon", "ksm", "unreadable"]
+
+    def label(self, processes: Mapping[int, str]) -> str:
+        """Return "NAME" or "NAME and N more"; `processes` has a name for each address of an mm."""
+        if self.form != "anon":
+            return "KSM" if self.form == "ksm" else UNREADABLE
+        names = [processes[mm] for mm in self.mms if mm in processes]
+        if not names:
+            return "no process" if not self.mms else "ended processes"
+        more = len(names) - 1
+        if not more and not self.cut:
+            return names[0]
+        return f"{names[0]} and {more}{' or more' if self.cut else ''} more"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolName:
+    """A pool that has pages, of page_pool or of zsmalloc."""
+
+    address: int
+    """Address of its structure."""
+    name: str
+    pages: int | None
+    """The pages that it has by its own count; None if unreadable."""
