@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Finds the pages of page tables: those of each process, and the kernel's own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from drgn import FaultError, Program
 
-from ..model.arch import IMAGE_START, PAGE_SHIFT
+from ..model.arch import IMAGE_START, PAGE_SHIFT, SECTION_PFNS
 from ..model.kernel_memory import Pfns
 from ..model.layout import PageLayout
 from ..model.owner_memory import PageTablePages
 from ..model.processes import Tasks
+from ..target.vmcoreinfo import MAX_SECTIONS
 from .mm_tables import MmTables
+from .page_owners import page_offset_base
 from .structures import MissingStructureError
 
 _NO_SWAP = np.zeros(256, np.uint8)
@@ -73,6 +75,33 @@ def _kernel_root(prog: Program, vmcoreinfo: Mapping[str, str]) -> int:
 def _kernel_tables(
     prog: Program, vmcoreinfo: Mapping[str, str], root: int, *, isolated: bool
 ) -> tuple[Pfns, bool]:
-    roots = [root, root + 1] if isolated else [root]
-    tables = MmTables(prog, vmcoreinfo, roots, _NO_SWAP, kernel_half=True)
-    return tables.table_pfns()[0], bool(tables.whole.all())
+    """Return the pfns of the tables of the kernel's own address spaces, and whether all were read.
+
+    They are that of swapper_pg_dir, and those for patching code and for EFI, which also have
+    mappings at user addresses.
+    """
+    own = list(_own_pgds(prog))
+    roots = [root, *own]
+    if isolated:
+        roots += [pgd + 1 for pgd in roots]
+    halves = [
+        MmTables(prog, vmcoreinfo, roots, _NO_SWAP, kernel_half=True),
+        MmTables(prog, vmcoreinfo, own, _NO_SWAP),
+    ]
+    pfns = np.unique(np.concatenate([tables.table_pfns()[0] for tables in halves]))
+    return pfns, all(bool(tables.whole.all()) for tables in halves)
+
+
+def _own_pgds(prog: Program) -> Iterator[int]:
+    """Yield the pfns of the PGDs of mms that belong to no process.
+
+    Since Linux kernel commit HASH ("...") (in v6.16), poking_mm is text_poke_mm.
+    """
+    for name in ("text_poke_mm", "poking_mm", "efi_mm"):
+        try:
+            pgd, direct = prog[name].pgd.value_(), page_offset_base(prog)
+        except (LookupError, AttributeError, FaultError):
+            continue
+        pfn = (pgd - direct) >> PAGE_SHIFT
+        if 0 <= pfn < MAX_SECTIONS * SECTION_PFNS:
+            yield pfn

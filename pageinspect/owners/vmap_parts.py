@@ -26,7 +26,12 @@ STACK_CALLERS = (
     "vhost_task_create",
 )
 """Functions that are recorded as the caller of stacks, by kernel and compiler."""
-BPF_CALLERS = ("bpf_prog_alloc_no_stats", "bpf_prog_alloc", "bpf_prog_realloc")
+BPF_CALLERS = (
+    "bpf_prog_alloc_no_stats",
+    "bpf_prog_alloc",
+    "bpf_prog_realloc",
+    "bpf_dispatcher_change_prog",
+)
 
 
 class Piece(NamedTuple):
@@ -120,10 +125,13 @@ def _extents(structures: Structures) -> Iterator[_Extent]:
 
 
 def _disjoint(extents: Iterable[_Extent]) -> list[_Extent]:
-    """Return extents sorted and without overlaps: the one that starts first has the addresses."""
+    """Return extents sorted and without overlaps.
+
+    Of two that overlap, the one that starts first has the addresses, or else the longer one.
+    """
     kept: list[_Extent] = []
     end = 0
-    for extent in sorted(extents):
+    for extent in sorted(extents, key=lambda extent: (extent.start, -extent.end)):
         start = max(extent.start, end)
         if start < extent.end:
             kept.append(extent._replace(start=start))
