@@ -46,7 +46,7 @@ _TYPE_BITS, _OFFSET_SHIFT = np.uint64(arch.SWAP_TYPE_BITS), np.uint64(arch.SWAP_
 
 
 class MmTables:
-    """The page tables of some mms, user half only."""
+    """The page tables of some mms: the user half, or the kernel half."""
 
     def __init__(
         self,
@@ -56,12 +56,15 @@ class MmTables:
         swap_types: npt.NDArray[np.uint8],
         layout: PageLayout | None = None,
         most_tables: int = _MAX_TABLES,
+        *,
+        kernel_half: bool = False,
     ) -> None:
         """Read the tables of all levels except the entries of PTE tables.
 
         `roots` are the pfns of the PGDs; -1 is a PGD that cannot be read. Mms are numbered by their
         index in `roots`. `swap_types` is from read_swap_types(). With `layout`, deposited tables
-        are read as well. `most_tables` limits the references to tables of one level.
+        are read as well. `most_tables` limits the references to tables of one level. With
+        `kernel_half`, the tables of kernel addresses are read instead of those of user addresses.
         """
         self._prog = prog
         self._kinds = swap_types
@@ -69,6 +72,7 @@ class MmTables:
         bits = int(vmcoreinfo.get("NUMBER(MAX_PHYSMEM_BITS)", "52"), 0)
         self._pfn_of_swap = np.uint64((1 << (bits - PAGE_SHIFT)) - 1)
         self._mms = len(roots)
+        self._other_half = slice(_USER) if kernel_half else slice(_USER, None)
         self._shifts = LEVELS[page_table_levels(vmcoreinfo) or 4]
         self.levels: dict[str, Tables] = {}
         """The tables of each level, sorted by mm and address, and those of "deposited"."""
@@ -158,7 +162,7 @@ class MmTables:
             words, missing = self._read(tables.pfn)
             self._missing[name][rows] = missing
             if name == "pgd":
-                words[:, _USER:] = 0
+                words[:, self._other_half] = 0
             yield tables, words
 
     def _read(self, pfns: Pfns) -> tuple[Words, Mask]:

@@ -47,7 +47,10 @@ class KernelImage:
     """The kernel's own image in memory, as pfn ranges."""
 
     sections: tuple[tuple[str, Range], ...] = ()
-    """("code", range), "rodata", "data", "bss", "init"; a page of two sections is in the first."""
+    """("code", range), "rodata", "data", "init", "bss", "brk" in order of addresses.
+
+    A page with bytes of two sections is in the first. brk is memory that was allocated in early
+    boot from the end of the image."""
 
 
 @dataclass(frozen=True, slots=True)

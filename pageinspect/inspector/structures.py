@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reads the kernel structures that owners of pages are found in."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from drgn import FaultError
+
+from ..kernel.boot_tables import read_boot_tables
+from ..kernel.bpf_memory import read_bpf_memory
+from ..kernel.kernel_image import read_kernel_image
+from ..kernel.memblock import read_boot_reserved
+from ..kernel.memmap_pages import read_memmap_pages
+from ..kernel.module_memory import CodeNames, read_modules
+from ..kernel.page_table_pages import read_page_table_pages
+from ..kernel.percpu import read_percpu
+from ..kernel.resources import read_resources
+from ..kernel.structures import MissingStructureError
+from ..kernel.tasks import read_tasks
+from ..kernel.vmap_areas import read_vmap_areas
+from ..model.kernel_memory import (
+    BootReserved,
+    MemmapPages,
+    Modules,
+    PercpuPages,
+    Resources,
+    VmapAreas,
+)
+from ..model.owner_memory import BootTables, BpfMemory, KernelImage, PageTablePages
+from ..model.processes import Tasks
+from ..owners.structures import Structures
+from ..target.page_tables import PageTables
+from ..units import counted
+from .inspector import Inspector
+
+_TRIES = 3
+"""How often a list of a running kernel is read again if it changed while it was followed."""
+
+_WORDS = {
+    "vmap": "vmalloc areas",
+    "percpu": "percpu chunks",
+    "memmap": "page tables of struct pages",
+    "resources": "resources of physical memory",
+    "boot": "boot-time allocations",
+    "modules": "modules",
+    "tasks": "tasks",
+    "tables": "page tables",
+    "bpf": "BPF programs and maps",
+    "image": "kernel image",
+    "boot_tables": "tables allocated at boot",
+    "callers": "callers of vmalloc",
+}
+"""What each field of Structures has."""
+
+
+def read_structures(
+    inspector: Inspector, wanted: Iterable[str]
+) -> tuple[Structures, tuple[str, ...]]:
+    """Read the wanted fields of Structures; also return a sentence for each problem.
+
+    A field is None if this kernel lacks the structure. A list that changed while it was followed on
+    a running kernel is read again a few times.
+    """
+    reader = _Reader(inspector)
+    found = {name: reader.get(name) for name in _WORDS if name in frozenset(wanted)}
+    return Structures(**{k: v for k, v in found.items() if v is not None}), tuple(reader.problems)
+
+
+class _Reader:
+    def __init__(self, inspector: Inspector) -> None:
+        self._inspector = inspector
+        self._prog = inspector.target.prog
+        self._vmcoreinfo = inspector.target.vmcoreinfo
+        self._layout = inspector.layout
+        self._read: dict[str, Any] = {}
+        self.problems: list[str] = []
+
+    def get(self, name: str) -> Any:
+        """Return the value of a field, or None; each is read once."""
+        if name not in self._read:
+            self._read[name] = self._guarded(name)
+        return self._read[name]
+
+    def _guarded(self, name: str) -> Any:
+        find: Callable[[], Any] = getattr(self, f"_{name}")
+        tries = _TRIES if self._inspector.target.provenance.changing else 0
+        try:
+            found = find()
+            while tries and not getattr(found, "whole", True):
+                tries -= 1
+                found = find()
+        except (MissingStructureError, FaultError) as error:
+            self.problems.append(f"{_WORDS[name]}: {error}")
+            return None
+        self._report(_WORDS[name], found)
+        return found
+
+    def _report(self, what: str, found: Any) -> None:
+        self.problems += [
+            f"{what}: this kernel lacks {each}" for each in getattr(found, "lacks", ())
+        ]
+        unreadable = getattr(found, "unreadable", 0)
+        if unreadable:
+            items = counted(unreadable, "item")
+            self.problems.append(f"{what}: {items} could not be read or are invalid")
+        elif not getattr(found, "whole", True):
+            why = "damaged"
+            if self._inspector.target.provenance.changing:
+                why = f"damaged, or changed in each of {_TRIES + 1} readings"
+            self.problems.append(f"{what}: a list was not followed to its end: it is {why}")
+
+    def _page_tables(self) -> PageTables:
+        try:
+            return PageTables(self._prog, self._vmcoreinfo)
+        except KeyError as error:
+            raise MissingStructureError(
+                f"VMCOREINFO of this kernel has no {error.args[0]}"
+            ) from None
+
+    def _vmap(self) -> VmapAreas:
+        return read_vmap_areas(self._prog, self._layout)
+
+    def _percpu(self) -> PercpuPages:
+        return read_percpu(self._prog, self._page_tables())
+
+    def _memmap(self) -> MemmapPages:
+        spanned = self._inspector.memory_map.spanned
+        return read_memmap_pages(self._page_tables(), self._layout, spanned)
+
+    def _resources(self) -> Resources:
+        return read_resources(self._prog)
+
+    def _boot(self) -> BootReserved:
+        return read_boot_reserved(self._prog)
+
+    def _modules(self) -> Modules:
+        return read_modules(self._prog)
+
+    def _tasks(self) -> Tasks:
+        return read_tasks(self._prog, self._layout)
+
+    def _tables(self) -> PageTablePages:
+        tasks = self.get("tasks") or Tasks((), (), (), (), 0)
+        return read_page_table_pages(self._prog, self._vmcoreinfo, self._layout, tasks)
+
+    def _bpf(self) -> BpfMemory:
+        return read_bpf_memory(self._prog, self.get("vmap") or VmapAreas())
+
+    def _image(self) -> KernelImage:
+        return read_kernel_image(self._prog, self._vmcoreinfo)
+
+    def _boot_tables(self) -> BootTables:
+        return read_boot_tables(self._prog)
+
+    def _callers(self) -> dict[int, str]:
+        names = CodeNames(self._prog, self.get("modules") or Modules())
+        areas = self.get("vmap") or VmapAreas()
+        return {caller: names.name(caller) for caller in {a.caller for a in areas.areas} - {0}}

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Memory that is reserved for a crash kernel."""
+
+from .iomem import is_crash_kernel, ranges_of
+from .kind import Claims, Kind, Label, claims_of_ranges
+from .structures import Structures
+
+
+def _claims(structures: Structures) -> Claims:
+    assert structures.resources is not None
+    found = ranges_of(structures.resources, is_crash_kernel)
+    return claims_of_ranges((Label(name), ranges) for name, ranges in found.items())
+
+
+CRASHKERNEL = Kind(
+    "crashkernel",
+    "Memory that is reserved for a crash kernel.",
+    "The resources Crash kernel of iomem_resource, as in /proc/iomem.",
+    may_claim=("reserved", "kernel", "idle"),
+    claims=_claims,
+    needs=("resources",),
+)

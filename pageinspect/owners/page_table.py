@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Page tables."""
+
+from collections.abc import Iterator
+
+from ..model.kernel_memory import Pfns
+from .kind import Claims, Kind, Label, claims_of_pfns
+from .structures import Structures
+
+NO_PROCESS = "(no process)"
+"""The name of page tables that no known address space leads to."""
+
+
+def _claims(structures: Structures) -> Claims:
+    return claims_of_pfns(_parts(structures))
+
+
+def _parts(structures: Structures) -> Iterator[tuple[Label, Pfns]]:
+    tables = structures.tables
+    assert tables is not None
+    yield Label("kernel"), tables.kernel
+    for name, pfns in tables.processes:
+        yield Label(name), pfns
+
+
+TABLE = Kind(
+    "table",
+    "Page tables, by process (comm[pid]), or of the kernel.",
+    "The page type table, and for the names the page tables of each process from mm->pgd down, "
+    "those deposited for huge pages, and the kernel's from swapper_pg_dir down.",
+    owns=("table",),
+    may_claim=("kernel", "idle", "reserved"),
+    claims=_claims,
+    needs=("tables",),
+    group="task",
+    counter="NR_PAGETABLE",
+    limits="A table that several processes share has the name of the first. Tables of address "
+    "spaces without a process, and on kernels built for fewer than four CPUs deposited tables, "
+    "are (no process). Tables of the direct map that were made at boot have no page type, and "
+    "NR_PAGETABLE does not include them.",
+)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel stacks of tasks."""
+
+from .kind import Claims, Kind, claims_of_pfns
+from .structures import Structures
+from .vmap_parts import pieces_of
+
+
+def _claims(structures: Structures) -> Claims:
+    return claims_of_pfns(pieces_of(structures, "stack"))
+
+
+STACK = Kind(
+    "stack",
+    "Kernel stacks, by task: comm[tid]. Stacks that a CPU keeps for the next task are (cached).",
+    "The vmalloc areas that task->stack_vm_area or the per-CPU cached_stacks refer to, and other "
+    "areas that were allocated by the functions that create tasks, which are (no task).",
+    may_claim=("kernel",),
+    claims=_claims,
+    needs=("vmap", "tasks"),
+    exact=True,
+    group="task",
+    counter="NR_KERNEL_STACK_KB",
+    commits=(
+        'Since Linux kernel commit 1a03d3f13ffe ("fork: Move task stack accounting to do_exit()") '
+        "(in v5.18), a task that exits takes its stack from the counter, and cached stacks are "
+        "not counted",
+    ),
+    limits="The stack of the first CPU's idle task is in the kernel image. Kernels without "
+    "CONFIG_VMAP_STACK have stacks elsewhere: they are not found.",
+)
