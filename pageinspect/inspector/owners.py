@@ -30,7 +30,7 @@ from .fold import Fold
 from .inspector import Inspector, marking_of
 from .owner_names import OwnerName, OwnerNames
 from .selection import select
-from .structures import read_structures
+from .structures import STRUCTURE_NAMES, read_structures
 
 if TYPE_CHECKING:
     from ..analysis.counter_check import CounterCheck
@@ -66,7 +66,7 @@ def owner_finder(inspector: Inspector) -> OwnerFinder:
 
     Raises PageInspectError. Structures that are missing or damaged are reported in `problems`.
     """
-    structures, problems = read_structures(inspector)
+    structures, problems = read_structures(inspector, STRUCTURE_NAMES)
     claims = {
         kind.name: kind.claims(structures)
         for kind in KINDS

@@ -24,7 +24,7 @@ from .memmap import MEMMAP
 from .module import MODULE
 from .offline import OFFLINE
 from .page_pool import PAGE_POOL
-from .page_table import PAGE_TABLE
+from .page_table import TABLE
 from .percpu import PERCPU
 from .shmem import SHMEM
 from .slab import SLAB
@@ -47,7 +47,7 @@ KINDS: tuple[Kind, ...] = (
     HUGETLB,
     SLAB,
     LARGE_KMALLOC,
-    PAGE_TABLE,
+    TABLE,
     PAGE_POOL,
     ZSMALLOC,
     TYPED,

@@ -24,7 +24,8 @@ class View:
     """A report as text for people: a table, and the lines before and after it.
 
     `splits[i]` are rows shown below row number i, and `total` is shown as the last row; `more` are
-    further tables with their titles. Formats for programs have none of these. If `after` is a function, it is called after all rows were read.
+    further tables with their titles. Formats for programs have none of these. If `after` is a
+    function, it is called after all rows were read.
     """
 
     table: Table
