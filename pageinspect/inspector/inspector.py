@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 from ..analysis.counter_check import Marking
 from ..classify import Pages, code_name, head_pfns, outside_heads, use_name
 from ..classify.batches import Batch
+from ..classify.batches import Pfns as Edges
 from ..classify.details import Detail
 from ..classify.runs import in_runs
 from ..classify.selected import SelectedPages
@@ -259,13 +260,19 @@ class Inspector:
             self._give_back(batch.size)
 
     def sections_in_runs(
-        self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
+        self,
+        wanted: Sequence[Range] | None = None,
+        detail: Detail = "all",
+        edges: Edges | None = None,
     ) -> Iterator[Pages]:
-        """Yield the same as sections() with a row per run; one item may have several sections."""
+        """Yield the same as sections() with a row per run; one item may have several sections.
+
+        `edges` are sorted pfns at which runs begin in any case.
+        """
         # Sections of a mapped file are not copied, so more of them can be held.
         joined = 4 if self.mapped is None else 16
         batches = self._batches(wanted)
-        for batch in in_runs(self.layout, self.memory_map, batches, detail, joined):
+        for batch in in_runs(self.layout, self.memory_map, batches, detail, joined, edges):
             yield self._columns(batch)
             self._give_back(batch.size)
 

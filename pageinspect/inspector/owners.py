@@ -10,6 +10,7 @@ import numpy as np
 from ..analysis.totals import UseTally
 from ..classify import Pages
 from ..classify.batches import Pfns
+from ..classify.details import Detail
 from ..classify.words import HEAD_MEMCG
 from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
@@ -158,6 +159,7 @@ def _walked(
     cgroups: bool,
 ) -> _Counted:
     layout = finder.inspector.layout
+    detail: Detail = "cgroup" if cgroups else "owner"
 
     def fresh() -> _Counted:
         overlaps = np.zeros((len(KINDS), len(KINDS)), np.int64)
@@ -165,7 +167,7 @@ def _walked(
 
     def work(copy: Inspector, piece: Sequence[Range]) -> _Counted:
         found, assigner = fresh(), Assigner(layout, finder.claims)
-        for pages in copy.sections_in_runs(piece, "cgroup" if cgroups else "owner"):
+        for pages in copy.sections_in_runs(piece, detail, assigner.edges):
             found.tally.add(pages)
             found.unreadable += pages.unreadable
             pieces = finder.assigned(assigner, copy, pages)

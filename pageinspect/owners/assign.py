@@ -27,7 +27,7 @@ _HOLD_BLOCKS = ("kernel", "mapped", "reserved")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assigned:
-    """Owners of consecutive pages, one row per piece: pages of one run with one owner."""
+    """Owners of pages, one row per piece: pages of one run with one owner, in order of pfn."""
 
     starts: Pfns
     lengths: Pfns
@@ -55,36 +55,37 @@ class Assigner:
             if kind.name in claims
         ]
         edges = (edge for found in claims.values() for edge in (found.starts, found.ends))
-        self._edges = each_once(np.concatenate([np.empty(0, np.int64), *edges]))
+        self.edges = each_once(np.concatenate([np.empty(0, np.int64), *edges]))
+        """The pfns at which claims begin or end, sorted."""
         self.overlaps: Overlaps = np.zeros((len(KINDS), len(KINDS)), np.int64)
         """Pages by [kind that owns them, other kind that claims them]."""
 
+    def kinds(self, pages: Pages) -> Kinds:
+        """Return the kind of owner of each row of a batch, (n,) int16 indices into KINDS.
+
+        The rows are single pages, or runs that were cut at `edges`.
+        """
+        return self._assigned(pages).kinds
+
     def __call__(self, pages: Pages) -> Assigned:
-        """Return the owners of the wanted pages of a batch."""
+        """Return the owners of the wanted rows of such a batch."""
+        pieces = self._assigned(pages)
+        wanted = pages.batch.wanted
+        return pieces if wanted is None else pieces.where(wanted)
+
+    def _assigned(self, pages: Pages) -> Assigned:
         kinds = self._of_use[pages.use]
         keys = np.zeros(len(pages), np.uint64)
         for number, kind in _found_in_pages():
             rows = kinds == number
             if rows.any():
                 keys[rows] = kind.computed(pages)[rows]
-        pieces = self._pieces(pages, kinds, keys)
-        use = pages.use[pieces.rows]
-        found = self._claimed(pieces, use, pages.batch.wanted)
-        _follow(pages, pieces, use)
-        none = pieces.kinds == NOBODY
-        pieces.kinds[none] = _UNKNOWN
+        pieces = Assigned(pages.pfns, pages.lengths, np.arange(len(pages)), kinds, keys)
+        found = self._claimed(pieces, pages.use, pages.batch.wanted)
+        _follow(pages, pieces)
+        pieces.kinds[pieces.kinds == NOBODY] = _UNKNOWN
         self._count_overlaps(pieces, found)
-        wanted = pages.batch.wanted
-        return pieces if wanted is None else pieces.where(wanted[pieces.rows])
-
-    def _pieces(self, pages: Pages, kinds: Kinds, keys: Keys) -> Assigned:
-        """Return the rows of a batch, cut where claims begin and end."""
-        batch, starts = pages.batch, pages.pfns
-        end = batch.first + batch.size
-        low, high = np.searchsorted(self._edges, (batch.first + 1, end))
-        cut = each_once(np.concatenate((starts, self._edges[low:high])))
-        rows = np.searchsorted(starts, cut, "right") - 1
-        return Assigned(cut, np.diff(cut, append=end), rows, kinds[rows], keys[rows])
+        return pieces
 
     def _claimed(
         self, pieces: Assigned, use: npt.NDArray[np.uint16], wanted: Mask | None
@@ -110,7 +111,7 @@ class Assigner:
             pieces.keys[taken] = owners[taken].astype(np.uint64)
             counted = (claimed if kind.exact else allowed) & ~taken
             if wanted is not None:
-                counted &= wanted[pieces.rows]
+                counted &= wanted
             found.append((number, counted))
         return found
 
@@ -124,18 +125,19 @@ def _found_in_pages() -> Iterator[tuple[int, Kind]]:
     return ((number, kind) for number, kind in enumerate(KINDS) if kind.reads)
 
 
-def _follow(pages: Pages, pieces: Assigned, use: npt.NDArray[np.uint16]) -> None:
+def _follow(pages: Pages, pieces: Assigned) -> None:
     """Give idle pages after the first page of an allocation to the owner of that page.
 
     Only the first page of an allocation that is not compound has references. The pages after it
     have the use idle, up to the end of the aligned block that the allocation is.
     """
+    use = pages.use
     idle = (pieces.kinds == NOBODY) & (use == USE["idle"])
     begins = np.flatnonzero(idle & ~np.append(False, idle[:-1]))
     begins = begins[begins > 0]
     before = begins - 1
     holders = np.isin(use[before], [USE[name] for name in _HOLD_BLOCKS])
-    holders &= pages.folio_order[pieces.rows[before]] == 0
+    holders &= pages.folio_order[before] == 0
     begins, before = begins[holders], before[holders]
     if not len(begins):
         return

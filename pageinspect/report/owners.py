@@ -2,7 +2,7 @@
 """The report of `owners`: pages by kind of owner, by owner, or by cgroup."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ..analysis.counter_check import CounterCheck
@@ -108,6 +108,13 @@ class OwnersReport(Report):
         columns = (_KIND, _NAME, _FILE_SYSTEM, _PAGES, _SHARE, _SIZE)
         return Table(name, columns, [self._cells(row) for row in rows])
 
+    def _for_people(self, name: str, rows: Sequence[OwnerRow]) -> Table:
+        """Return the table without columns that no row has a value in."""
+        table = self._table(name, rows)
+        used = [any(row[i] is not _NONE for row in table.rows) for i in range(len(table.columns))]
+        hidden = (replace(c, machines=not u) for c, u in zip(table.columns, used, strict=True))
+        return replace(table, columns=tuple(hidden))
+
     def _cells(self, row: OwnerRow) -> Row:
         share = round(100 * row.pages / self.coverage.spanned, 4) if self.coverage.spanned else 0.0
         size = row.pages * self.layout.page_size
@@ -121,7 +128,8 @@ class OwnersReport(Report):
             rows, pages = self.more
             sums.append(OwnerRow("", f"({counted(rows, 'more row')})", pages))
         if self.others:
-            sums.append(OwnerRow("", "(other kinds)", self.others))
+            what = "(not charged)" if self.by == "cgroup" else "(other kinds)"
+            sums.append(OwnerRow("", what, self.others))
         if self.by == "kind":
             verdicts = self._verdicts()
             columns = (_KIND, _PAGES, _SHARE, _SIZE, _COUNTER)
@@ -132,8 +140,8 @@ class OwnersReport(Report):
             ]
             table, total = Table("rows", columns, cells[:-1]), cells[-1]
         else:
-            table = self._table("rows", (*self.rows, *sums))
-            total = self._cells(OwnerRow("total", "", self.pages))
+            table = self._for_people("rows", (*self.rows, *sums))
+            total = self._cells(OwnerRow("", "total", self.pages))
         return View(
             table,
             total=total,
@@ -146,7 +154,7 @@ class OwnersReport(Report):
         if not self.largest:
             return ()
         title = f"The {counted(len(self.largest), 'owner')} with most pages:"
-        return ((title, self._table("largest", self.largest)),)
+        return ((title, self._for_people("largest", self.largest)),)
 
     def _verdicts(self) -> dict[str, str]:
         """Return for each kind the worst verdict of the counter checks that it is part of."""

@@ -26,9 +26,7 @@ class MemoryCgroupNames:
     def __init__(self, prog: Program) -> None:
         self._prog = prog
         with require_structure("memory cgroups"):
-            self._memcg = Members(
-                prog, "struct mem_cgroup", "css.ss", "css.cgroup", "css.flags"
-            )
+            self._memcg = Members(prog, "struct mem_cgroup", "css.ss", "css.cgroup", "css.flags")
             self._cgroup = Members(prog, "struct cgroup", "kn")
             self._paths = CgroupPaths(prog)
             self._controller = int(prog.symbol("memory_cgrp_subsys").address)
