@@ -2,36 +2,31 @@
 """Counts the pages of each owner, and finds the pages of given owners."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..analysis.totals import UseTally
 from ..classify import Pages
-from ..classify.batches import Pfns
 from ..classify.details import Detail
 from ..classify.words import HEAD_MEMCG
 from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
-from ..model.batch import Words
 from ..model.counters import Counters
 from ..model.ranges import Range
 from ..owners.assign import Assigned, Assigner
 from ..owners.counters import compare_owners
 from ..owners.counts import OwnerPages, OwnerSums, count
-from ..owners.kind import Claims
-from ..owners.refine import refined
 from ..owners.table import KINDS
 from ..report.base import coverage_of
 from ..report.owners import BY, Overlap, OwnerRow, OwnersReport
 from ..report.selection import Selection
-from ..vmemmap import reader
 from .fold import Fold
 from .inspector import Inspector, marking_of
+from .owner_finder import OwnerFinder, owner_finder
 from .owner_names import OwnerName, OwnerNames
 from .selection import select
-from .structures import STRUCTURE_NAMES, read_structures
 
 if TYPE_CHECKING:
     from ..analysis.counter_check import CounterCheck
@@ -41,39 +36,6 @@ DEFAULT_TOP = 10
 VMALLOC_KINDS = ("vmalloc", "stack", "module", "bpf")
 LAZY = ("file", "shmem")
 """Kinds with many owners, each with a key of its own: only those that are shown are named."""
-
-
-@dataclass(frozen=True, slots=True)
-class OwnerFinder:
-    """Finds the owner of each page of one kernel."""
-
-    inspector: Inspector
-    claims: dict[str, Claims]
-    names: OwnerNames
-    problems: tuple[str, ...]
-    """Sentences about structures that are missing or could not be read."""
-
-    def assigned(self, assigner: Assigner, copy: Inspector, pages: Pages) -> Assigned:
-        """Return the owners of the wanted pages of a batch, with their keys."""
-
-        def read_words(starts: Pfns, ends: Pfns) -> Words:
-            return reader.read_words(copy.target.prog, copy.layout, starts, ends, copy.mapped)
-
-        return refined(pages, assigner(pages), read_words)
-
-
-def owner_finder(inspector: Inspector) -> OwnerFinder:
-    """Read the kernel's structures, and return what finds owners by them.
-
-    Raises PageInspectError. Structures that are missing or damaged are reported in `problems`.
-    """
-    structures, problems = read_structures(inspector, STRUCTURE_NAMES)
-    claims = {
-        kind.name: kind.claims(structures)
-        for kind in KINDS
-        if kind.claims and all(getattr(structures, name) is not None for name in kind.needs)
-    }
-    return OwnerFinder(inspector, claims, OwnerNames(inspector, structures, claims), problems)
 
 
 @dataclass(slots=True)
@@ -98,6 +60,7 @@ def count_owners(
     pfn: Sequence[str] = (),
     types: Sequence[str] = (),
     uses: Sequence[str] = (),
+    owners: Sequence[str] = (),
     *,
     fold: Fold,
     top: int | None = None,
@@ -112,18 +75,21 @@ def count_owners(
             f"owners cannot be counted by {by!r}",
             did_you_mean(by, BY, f"choose from {', '.join(BY)}"),
         )
-    wanted, selection = select(inspector, pfn, types, uses)
-    whole = selection.everything and not pfn
+    wanted, selection = select(inspector, pfn, types, uses, owners=owners, fold=fold)
+    whole = selection.everything and not (pfn or owners)
     before = _counters(inspector) if whole else None
     finder = owner_finder(inspector)
-    total = _walked(finder, wanted, selection, fold, cgroups=by == "cgroup")
+    total = _walked(inspector, finder, wanted, selection, fold, cgroups=by == "cgroup")
     pages = total.pages.counts()
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
     rows = _Rows(finder.names, by, top).of(pages)
     coverage = coverage_of(
-        inspector.target.provenance, inspector.layout, selection.spanned, total.unreadable
+        inspector.target.provenance,
+        inspector.layout,
+        selection.spanned,
+        total.unreadable,
+        (*selection.missing, *finder.problems),
     )
-    problems = (*finder.problems, *finder.names.problems)
     checks: tuple[CounterCheck, ...] = ()
     if before is not None and after is not None and not total.unreadable:
         by_kind = {KINDS[k].name: int(n) for k, n in _kind_sums(pages)}
@@ -132,7 +98,7 @@ def count_owners(
     return OwnersReport(
         inspector.target.provenance,
         inspector.layout,
-        replace(coverage, missing=tuple(f"{text}." for text in problems)),
+        coverage,
         by,
         rows.shown,
         rows.more,
@@ -151,6 +117,7 @@ def _counters(inspector: Inspector) -> Counters | None:
 
 
 def _walked(
+    inspector: Inspector,
     finder: OwnerFinder,
     wanted: Sequence[Range],
     selection: Selection,
@@ -158,7 +125,7 @@ def _walked(
     *,
     cgroups: bool,
 ) -> _Counted:
-    layout = finder.inspector.layout
+    layout = inspector.layout
     detail: Detail = "cgroup" if cgroups else "owner"
 
     def fresh() -> _Counted:
@@ -166,11 +133,10 @@ def _walked(
         return _Counted(OwnerSums(), overlaps, UseTally(layout))
 
     def work(copy: Inspector, piece: Sequence[Range]) -> _Counted:
-        found, assigner = fresh(), Assigner(layout, finder.claims)
-        for pages in copy.sections_in_runs(piece, detail, assigner.edges):
+        found, assigner = fresh(), finder.assigner(layout)
+        for pages, pieces in finder.walk(copy, piece, assigner, detail):
             found.tally.add(pages)
             found.unreadable += pages.unreadable
-            pieces = finder.assigned(assigner, copy, pages)
             mask = None if selection.everything else selection.of(pages)
             if mask is not None:
                 pieces = pieces.where(mask[pieces.rows])
@@ -180,7 +146,7 @@ def _walked(
         return found
 
     total = fresh()
-    for part in fold(finder.inspector, wanted, work):
+    for part in fold(inspector, wanted, work):
         total.merge(part)
     return total
 

@@ -197,7 +197,10 @@ class ListResult(Result, Listing):
     def coverage(self) -> Coverage:
         """The Coverage of the walk; pages that were not read yet are read now."""
         unreadable = sum(part.unreadable for part in self._parts)
-        return coverage_of(self.provenance, self.layout, self.selection.spanned, unreadable)
+        selection = self.selection
+        return coverage_of(
+            self.provenance, self.layout, selection.spanned, unreadable, selection.missing
+        )
 
 
 class RunRow(NamedTuple):

@@ -133,11 +133,15 @@ class Coverage:
 
 
 def coverage_of(
-    provenance: "Provenance", layout: "PageLayout", spanned: int, unreadable: int
+    provenance: "Provenance",
+    layout: "PageLayout",
+    spanned: int,
+    unreadable: int,
+    missing: tuple[str, ...] = (),
 ) -> Coverage:
-    """Return the Coverage of a walk: pages read, and what is unavailable on this kernel."""
+    """Return the Coverage of a walk: pages read, and what is missing or unavailable."""
     return Coverage(
-        spanned, unreadable, layout.unavailable, provenance.because, provenance.is_whole
+        spanned, unreadable, layout.unavailable, provenance.because, provenance.is_whole, missing
     )
 
 

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         args.pfn,
         args.type,
         args.use,
+        args.owner,
         fold=partial(fold_pieces, args),
         top=top or None,
     )
