@@ -176,8 +176,7 @@ def _mappings(
     distinct, counts = np.unique(mms, return_counts=True)
     of_mm = {mm: users[mm] for mm in distinct.tolist() if mm in users}
     total = sum(
-        len(of_mm.get(mm, ())) * n
-        for mm, n in zip(distinct.tolist(), counts.tolist(), strict=True)
+        len(of_mm.get(mm, ())) * n for mm, n in zip(distinct.tolist(), counts.tolist(), strict=True)
     )
     # The first mappings are those of the mms with the lowest pids.
     lowest = sorted(of_mm, key=lambda mm: of_mm[mm][0].pid)[:most]
@@ -205,7 +204,8 @@ def class_runs(batches: Iterable[Pages], name_of: Callable[[int], str]) -> Class
         rows = np.flatnonzero(classes != PageClass.FILE)
         runs.append((batch.pfns[rows], batch.lengths[rows], classes[rows]))
         unreadable += batch.unreadable
-    return ClassRuns(*map(np.concatenate, zip(*runs, strict=True)), unreadable)
+    pfns, lengths, of_runs = map(np.concatenate, zip(*runs, strict=True))
+    return ClassRuns(pfns, lengths, of_runs, unreadable)
 
 
 def page_classes(memory_map: MemoryMap, parts: Iterable[ClassRuns]) -> npt.NDArray[np.uint8]:

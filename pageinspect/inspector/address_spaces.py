@@ -37,8 +37,8 @@ class AddressSpaces:
             sentences.append(f"Processes could not be read: {printable(tasks.lacks[0])}.")
         elif unreadable := tasks.unreadable - tasks.unreadable_stacks:
             sentences.append(
-                f"{number(unreadable)} of the tasks, their address spaces, paths and lists could not be "
-                "read: processes may be missing."
+                f"{number(unreadable)} of the tasks, their address spaces, paths and lists could "
+                "not be read: processes may be missing."
             )
         incomplete = self.incomplete()
         if incomplete:

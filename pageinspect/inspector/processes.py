@@ -120,11 +120,7 @@ def _ended(inspector: Inspector, users: Sequence[Process], mms: Sequence[Mm]) ->
 def _uses(reading: _Reading) -> list[MmUse]:
     """Return the memory use of each mm."""
     tasks, tables, usage = reading.spaces.tasks, reading.spaces.tables, reading.usage
-    columns = {
-        name: getattr(usage, name).tolist()
-        for name in NUMBERS
-        if name != "tables"
-    }
+    columns = {name: getattr(usage, name).tolist() for name in NUMBERS if name != "tables"}
     columns["tables"] = tables.accounted_bytes.tolist()
     whole = tables.whole.tolist()
     return [

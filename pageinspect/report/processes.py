@@ -132,7 +132,7 @@ class ProcessesReport(Report):
         """Return the processes that use most, and the total."""
         table = self._table(_SHOWN if self.top is None else self.top)
         none = Absent.NOT_APPLICABLE
-        total = (none, "total", none, *self.total.values(), none, none, none)
+        total: Row = (none, "total", none, *self.total.values(), none, none, none)
         return View(
             table,
             total=total if self.processes else None,
