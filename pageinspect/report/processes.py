@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report of `processes`: the memory use of every process that has an address space."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,11 @@ from .base import SCHEMA, Coverage, Report, View, kernel_json
 
 NUMBERS = ("rss", "pss", "uss", "anon", "file", "shmem", "swap", "huge", "tables", "hugetlb")
 """Columns with bytes."""
+COUNTERS = ("anon", "file", "shmem", "swap", "tables", "hugetlb")
+"""Columns that the kernel counts as well."""
 _NAMES = ("pid", "comm", "cgroup")
 SORT_KEYS = (*NUMBERS, *_NAMES[:2])
+_UNKNOWN = (Absent.NOT_APPLICABLE, Absent.UNAVAILABLE)
 _SHOWN = 10
 """Rows of a table for people, unless it is said how many."""
 _DROPPED_FIRST = ("rss", "pss", "uss", "swap", "anon", "file", "shmem", "huge", "tables", "cgroup")
@@ -43,6 +46,7 @@ class MmUse:
     whole: bool = True
     """False if some of its page tables cannot be read, so that numbers are too small."""
     counters: MmCounters | None = None
+    """The kernel's own counters; None if they cannot be read."""
 
     def cells(self) -> list[Cell]:
         """Return the cells of NUMBERS."""
@@ -50,20 +54,20 @@ class MmUse:
             return [Absent.UNREADABLE] * len(NUMBERS)
         return [getattr(self, name) for name in NUMBERS]
 
-    def counters_json(self) -> dict[str, int | None]:
-        """Return the kernel's own counters in bytes; None for those that are unknown."""
+    def counted(self) -> dict[str, int | None]:
+        """Return the kernel's own counters in bytes, by COUNTERS; None for those not known."""
         counters = self.counters
         if counters is None:
-            return dict.fromkeys(("file", "anon", "shmem", "swap", "tables", "hugetlb"))
-        pages = {
-            "file": counters.file,
-            "anon": counters.anon,
-            "shmem": counters.shmem,
-            "swap": counters.swap,
-            "hugetlb": counters.hugetlb_pages,
+            return dict.fromkeys(COUNTERS)
+        hugetlb = counters.hugetlb_pages
+        return {
+            "anon": counters.anon * PAGE_SIZE,
+            "file": counters.file * PAGE_SIZE,
+            "shmem": counters.shmem * PAGE_SIZE,
+            "swap": counters.swap * PAGE_SIZE,
+            "tables": counters.table_bytes,
+            "hugetlb": None if hugetlb is None else hugetlb * PAGE_SIZE,
         }
-        in_bytes = {name: None if n is None else n * PAGE_SIZE for name, n in pages.items()}
-        return {**in_bytes, "tables": counters.table_bytes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ class ProcessesReport(Report):
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
             "sort": self.sort,
-            "rows": self._table(self.top or 0),
+            "rows": self._table(self.top or 0, in_document=True),
             "total": self.total,
             "processes": len(self.processes),
             "without_memory": self.without_memory,
@@ -131,8 +135,7 @@ class ProcessesReport(Report):
     def view(self) -> View:
         """Return the processes that use most, and the total."""
         table = self._table(_SHOWN if self.top is None else self.top)
-        none = Absent.NOT_APPLICABLE
-        total: Row = (none, "total", none, *self.total.values(), none, none, none)
+        total = _cells_of_sums("total", self.total)
         return View(
             table,
             total=total if self.processes else None,
@@ -140,8 +143,11 @@ class ProcessesReport(Report):
             after=(*self._remarks(), *self.coverage.remarks()),
         )
 
-    def _table(self, most: int) -> Table:
-        """Return the first rows, 0 for all, and one row with the sums of those left out."""
+    def _table(self, most: int, *, in_document: bool = False) -> Table:
+        """Return the first rows, 0 for all, and one row with the sums of those left out.
+
+        The kernel's counters are one column in a document, and several in rows.
+        """
         rows = self.rows
         shown = rows[:most] if most else rows
         cells: list[Row] = [self._cells(row) for row in shown]
@@ -149,9 +155,13 @@ class ProcessesReport(Report):
         if left:
             there = {row.mm for row in shown}
             sums = _sums(row for row in left if row.mm not in there)
-            none = Absent.NOT_APPLICABLE
-            cells.append((none, none, none, *sums.values(), none, none, none))
-        return Table("rows", self._columns(len(left)), cells)
+            cells.append(_cells_of_sums(Absent.NOT_APPLICABLE, sums))
+        columns = self._columns(len(left))
+        if in_document:
+            of_counters = Column("counters", "json", absent=(Absent.NOT_APPLICABLE,))
+            columns = (*columns[: -len(COUNTERS)], of_counters)
+            cells = [(*row[: -len(COUNTERS)], _joined(row[-len(COUNTERS) :])) for row in cells]
+        return Table("rows", columns, cells)
 
     def _columns(self, left_out: int) -> tuple[Column, ...]:
         none = (Absent.NOT_APPLICABLE,)
@@ -178,16 +188,16 @@ class ProcessesReport(Report):
             *numbers,
             Column("mm", "int64", absent=none, machines=True),
             Column("complete", "bool", absent=none, machines=True),
-            Column("counters", "json", absent=none, machines=True),
+            *(
+                Column(f"counter_{name}", "int64", "bytes", absent=_UNKNOWN, machines=True)
+                for name in COUNTERS
+            ),
         )
 
     def _cells(self, row: ProcessRow) -> Row:
         use = row.use
-        return (
-            *(row.pid, row.comm, row.cgroup),
-            *use.cells(),
-            *(row.mm, use.whole, use.counters_json()),
-        )
+        counted = (Absent.UNAVAILABLE if n is None else n for n in use.counted().values())
+        return (row.pid, row.comm, row.cgroup, *use.cells(), row.mm, use.whole, *counted)
 
     def _remarks(self) -> tuple[str, ...]:
         shared = len(self.processes) - len({row.mm for row in self.processes})
@@ -197,11 +207,25 @@ class ProcessesReport(Report):
             f"{number(self.without_memory)} in all.": self.without_memory,
             "Not shown: processes that ended while they were read, "
             f"{number(self.ended)} in all.": self.ended,
-            f"Address spaces that a process shares with another one: {number(shared)}. The total "
-            "has each once.": shared,
+            f"Processes with the address space of another process: {number(shared)}. The total has "
+            "it once.": shared,
             f"Mapped huge pages of hugetlb, which are not in rss: {size(hugetlb)}.": hugetlb,
         }
         return ("", *(sentence for sentence, n in remarks.items() if n))
+
+
+def _joined(counters: Row) -> Cell:
+    """Return the cells of COUNTERS as one cell."""
+    if Absent.NOT_APPLICABLE in counters:
+        return Absent.NOT_APPLICABLE
+    known = (None if isinstance(cell, Absent) else cell for cell in counters)
+    return dict(zip(COUNTERS, known, strict=True))
+
+
+def _cells_of_sums(name: Cell, sums: Mapping[str, int]) -> Row:
+    """Return the cells of a row that is about several processes."""
+    none = Absent.NOT_APPLICABLE
+    return (none, name, none, *sums.values(), none, none, *[none] * len(COUNTERS))
 
 
 def check_sort(key: str) -> None:
