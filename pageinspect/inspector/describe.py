@@ -2,17 +2,28 @@
 """Describes single pages of an opened kernel."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from drgn import FaultError, Program
 
-from ..analysis.page_facts import PageFacts, UnreadableError, describe_page
+from ..analysis.page_facts import (
+    MOST_SHOWN,
+    PageFacts,
+    UnreadableError,
+    can_be_mapped,
+    describe_page,
+    facts_of_mappings,
+    is_mapped,
+)
+from ..analysis.processes import Mappings, mapped_by
 from ..kernel import page_owners
 from ..model.ranges import merge
 from ..report.page import PageReport
 from . import left_out
 from .address import resolve_addresses
+from .address_spaces import read_address_spaces
 from .inspector import Inspector
 
 T = TypeVar("T")
@@ -25,9 +36,9 @@ def describe_addresses(
     pfns = resolve_addresses(
         addresses, inspector.target.prog, inspector.layout, inspector.memory_map
     )
-    described = tuple(describe(inspector, pfns))
+    described, problems = _with_mappings(inspector, describe(inspector, pfns))
     faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
-    missing = left_out.missing(inspector, faults)
+    missing = (*problems, *left_out.missing(inspector, faults))
     return PageReport(inspector.target.provenance, inspector.layout, described, explain, missing)
 
 
@@ -42,6 +53,33 @@ def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
             if first <= pfn < first + len(pages) and pfn not in known:
                 known[pfn] = describe_page(pages, pfn - first, kernel)
     return [known[pfn] for pfn in pfns]
+
+
+def _with_mappings(
+    inspector: Inspector, pages: Sequence[PageFacts]
+) -> tuple[tuple[PageFacts, ...], tuple[str, ...]]:
+    """Return the pages with the processes that map them, and sentences on unreadable tables.
+
+    The page tables are walked once, and only if one of the pages is mapped.
+    """
+    users = {page.pfn: is_mapped(page) for page in pages if can_be_mapped(page)}
+    found: dict[int, Mappings | None] = dict.fromkeys(users, Mappings(0, ()))
+    wanted = [pfn for pfn, mapped in users.items() if mapped]
+    problems: tuple[str, ...] = ()
+    if inspector.layout.unavailable:
+        found |= dict.fromkeys(wanted)
+    elif wanted:
+        spaces = read_address_spaces(inspector)
+        processes = spaces.tasks.processes
+        found |= mapped_by(spaces.tables, processes, wanted, MOST_SHOWN)
+        problems = spaces.problems()
+    described = tuple(
+        replace(page, facts=(*page.facts, *facts_of_mappings(found[page.pfn])))
+        if page.pfn in found
+        else page
+        for page in pages
+    )
+    return described, problems
 
 
 class _Reader:

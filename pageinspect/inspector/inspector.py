@@ -38,13 +38,22 @@ from .arguments import (
     all_texts,
     known_detail,
     names,
+    not_negative,
     pfn_texts,
     wanted_ranges,
 )
 from .fold import fold_here
 
 if TYPE_CHECKING:
-    from .results import CheckResult, ListResult, PageResult, PagesResult, RunsResult, SummaryResult
+    from .results import (
+        CheckResult,
+        ListResult,
+        PageResult,
+        PagesResult,
+        ProcessesResult,
+        RunsResult,
+        SummaryResult,
+    )
 
 
 Ranges = list[Range]
@@ -174,6 +183,20 @@ class Inspector:
             raise UsageError("no page was given", "give a pfn or an address: page(0x1000)")
         given = [address_text(address) for address in addresses]
         return result_of(PageResult, describe_addresses(self._current(), given, explain=explain))
+
+    def processes(self, *, sort: str = "pss", top: int | None = None) -> "ProcessesResult":
+        """Compute the memory use of each process from its page tables.
+
+        Tables for people have `top` processes, 10 without it, and other forms all of them; 0 is
+        all. Raises PageInspectError.
+        """
+        from .processes import list_processes
+        from .results import ProcessesResult, result_of
+
+        self.session.check_open()
+        most = None if top is None else not_negative(top, "a number of processes")
+        report = list_processes(self._current, sort, most, fold=fold_here)
+        return result_of(ProcessesResult, report)
 
     @overload
     def list(

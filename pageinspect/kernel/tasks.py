@@ -47,7 +47,7 @@ def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
     try:
         reader = _Reader(prog, layout)
     except (LookupError, FaultError) as error:
-        return Tasks((), (), (), (), 1, (f"list of tasks: {error}",))
+        return Tasks((), (), (), (), 1, lacks=(f"list of tasks: {error}",))
     reader.follow()
     lacks = []
     cached: list[Stack] = []
@@ -64,7 +64,8 @@ def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
         mms=reader.mms(),
         stacks=tuple(reader.stacks),
         cached_stacks=tuple(cached),
-        unreadable=reader.unreadable,
+        unreadable=reader.unreadable + reader.unreadable_stacks,
+        unreadable_stacks=reader.unreadable_stacks,
         lacks=tuple(lacks),
     )
 
@@ -94,7 +95,7 @@ class _Reader:
         self._areas: set[int] = set()
         self.processes: list[Process] = []
         self.stacks: list[Stack] = []
-        self.unreadable = 0
+        self.unreadable = self.unreadable_stacks = 0
 
     def follow(self) -> None:
         """Read all processes and their threads."""
@@ -224,14 +225,14 @@ class _Reader:
             if task:
                 self._add_stack(self.task.read(task), cpu)
         except FaultError:
-            self.unreadable += 1
+            self.unreadable_stacks += 1
 
     def cached_stacks(self, cpu: int) -> list[Stack]:
         """Return the stacks of ended threads that a CPU caches for new threads."""
         try:
             areas = [area.value_() for area in per_cpu(self._prog["cached_stacks"], cpu)]
         except FaultError:
-            self.unreadable += 1
+            self.unreadable_stacks += 1
             return []
         stacks = (self._stack(area, -1, -1, "", cpu) for area in areas)
         return [stack for stack in stacks if stack is not None]
@@ -255,7 +256,7 @@ class _Reader:
             number = min(self._area.of(data, "nr_pages"), _MAX_STACK_PAGES)
             pages = self._prog.read(self._area.of(data, "pages"), 8 * number)
         except FaultError:
-            self.unreadable += 1
+            self.unreadable_stacks += 1
             return Stack(tid, pid, comm, cpu, area, np.empty(0, np.int64))
         return Stack(tid, pid, comm, cpu, area, self._pfns(np.frombuffer(pages, np.uint64)))
 
@@ -264,6 +265,6 @@ class _Reader:
         offsets = pages - np.uint64(self._layout.vmemmap)
         pfns, rest = np.divmod(offsets, np.uint64(self._layout.struct_size))
         sound = (rest == 0) & (pfns < np.uint64(_MAX_PFNS))
-        self.unreadable += int(np.count_nonzero(~sound))
+        self.unreadable_stacks += int(np.count_nonzero(~sound))
         found: Pfns = pfns[sound].astype(np.int64)
         return found

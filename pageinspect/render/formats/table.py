@@ -50,7 +50,7 @@ def _shown_columns(
     """
     chosen = [i for i, c in enumerate(columns) if not (c.machines or c.below)]
     spare = sorted((i for i in chosen if columns[i].spare), key=lambda i: -columns[i].spare)
-    for i in dict.fromkeys([*empty, *spare]):
+    for i in dict.fromkeys([*(i for i in empty if i in chosen), *spare]):
         if _width([widths[k] for k in chosen]) <= _terminal():
             break
         chosen.remove(i)
