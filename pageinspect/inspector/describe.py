@@ -10,6 +10,7 @@ from drgn import FaultError, Program
 
 from ..analysis.page_facts import (
     MOST_SHOWN,
+    Fact,
     PageFacts,
     UnreadableError,
     can_be_mapped,
@@ -25,6 +26,7 @@ from . import left_out
 from .address import resolve_addresses
 from .address_spaces import read_address_spaces
 from .inspector import Inspector
+from .page_owners import owner_facts
 
 T = TypeVar("T")
 
@@ -36,9 +38,10 @@ def describe_addresses(
     pfns = resolve_addresses(
         addresses, inspector.target.prog, inspector.layout, inspector.memory_map
     )
-    described, problems = _with_mappings(inspector, describe(inspector, pfns))
+    owned, of_owners = _with_owners(inspector, describe(inspector, pfns))
+    described, of_tables = _with_mappings(inspector, owned)
     faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
-    missing = (*problems, *left_out.missing(inspector, faults))
+    missing = (*of_owners, *of_tables, *left_out.missing(inspector, faults))
     return PageReport(inspector.target.provenance, inspector.layout, described, explain, missing)
 
 
@@ -53,6 +56,24 @@ def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
             if first <= pfn < first + len(pages) and pfn not in known:
                 known[pfn] = describe_page(pages, pfn - first, kernel)
     return [known[pfn] for pfn in pfns]
+
+
+def _with_owners(
+    inspector: Inspector, pages: Sequence[PageFacts]
+) -> tuple[list[PageFacts], tuple[str, ...]]:
+    """Return the pages with their owners after `use`, and sentences about what is missing."""
+    readable = [page.pfn for page in pages if page.readable]
+    if inspector.layout.unavailable or not readable:
+        return [*pages], ()
+    owners, problems = owner_facts(inspector, readable)
+    return [_inserted(page, owners.get(page.pfn)) for page in pages], problems
+
+
+def _inserted(page: PageFacts, owner: Fact | None) -> PageFacts:
+    if owner is None:
+        return page
+    at = 1 + next(i for i, fact in enumerate(page.facts) if fact.name == "use")
+    return replace(page, facts=(*page.facts[:at], owner, *page.facts[at:]))
 
 
 def _with_mappings(

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from ..errors import no_such_name
+from ..errors import UsageError, did_you_mean, no_such_name
 from ..model.ranges import Range
 from ..owners.assign import Assigned
 from ..owners.counts import OwnerRanges, ranges_of
@@ -58,7 +58,10 @@ def _matching(
     for text in wanted:
         matches = np.array([_matches(name, text) for name in names], np.bool_)
         if not matches.any():
-            raise no_such_name(f"owner of kind {kind}", text, sorted(set(names)))
+            raise UsageError(
+                f"this kernel has no owner of kind {kind} {text!r}",
+                did_you_mean(text, names, "pageinspect owners --by name shows the names"),
+            )
         chosen |= matches
     return of_kind & np.isin(found.keys, keys[chosen])
 

@@ -13,11 +13,17 @@ from ..model.ranges import Range
 from ..owners.assign import Assigned, Assigner
 from ..owners.kind import Claims
 from ..owners.refine import refined
+from ..owners.structures import Structures
 from ..owners.table import KINDS
 from ..vmemmap import reader
 from .inspector import Inspector
 from .owner_names import OwnerNames
 from .structures import STRUCTURE_NAMES, read_structures
+
+_NO_STRUCTURES = (
+    "VMCOREINFO alone does not provide the structures that lead to owners: owners have no names, "
+    "and pages that are found by these structures are unknown"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +57,22 @@ class OwnerFinder:
             return reader.read_words(copy.target.prog, copy.layout, starts, ends, copy.mapped)
 
         for pages in copy.sections_in_runs(wanted, detail, assigner.edges):
-            yield pages, refined(pages, assigner(pages), read_words)
+            pieces, mask = refined(pages, assigner(pages), read_words), pages.batch.wanted
+            yield pages, pieces if mask is None else pieces.where(mask[pieces.rows])
 
 
-def owner_finder(inspector: Inspector) -> OwnerFinder:
+def owner_finder(
+    inspector: Inspector, fields: Sequence[str] = STRUCTURE_NAMES
+) -> OwnerFinder:
     """Read the kernel's structures, and return what finds owners by them.
 
-    Raises PageInspectError. Structures that are missing or damaged are reported in `problems`.
+    `fields` are those of Structures. Raises PageInspectError. Structures that are missing or
+    damaged are reported in `problems`.
     """
-    structures, problems = read_structures(inspector, STRUCTURE_NAMES)
+    if inspector.layout.unavailable:
+        structures, problems = Structures(), (_NO_STRUCTURES,)
+    else:
+        structures, problems = read_structures(inspector, fields)
     claims = {
         kind.name: kind.claims(structures)
         for kind in KINDS

@@ -18,7 +18,7 @@ from ..model.ranges import Range
 from ..owners.assign import Assigned, Assigner
 from ..owners.counters import compare_owners
 from ..owners.counts import OwnerPages, OwnerSums, count
-from ..owners.table import KINDS
+from ..owners.table import KINDS, NUMBER
 from ..report.base import coverage_of
 from ..report.owners import BY, Overlap, OwnerRow, OwnersReport
 from ..report.selection import Selection
@@ -88,7 +88,7 @@ def count_owners(
         inspector.layout,
         selection.spanned,
         total.unreadable,
-        (*selection.missing, *finder.problems),
+        tuple(dict.fromkeys((*selection.missing, *finder.problems))),
     )
     checks: tuple[CounterCheck, ...] = ()
     if before is not None and after is not None and not total.unreadable:
@@ -177,7 +177,8 @@ class _Rows:
         """Set the rows for these counts."""
         if self.by == "kind":
             self.shown = _sorted(OwnerRow(KINDS[k].name, "", n) for k, n in _kind_sums(pages))
-            self.largest = self._named(pages, DEFAULT_TOP if self.top is None else self.top)[0]
+            used = pages.where(pages.kinds != NUMBER["free"])
+            self.largest = self._named(used, DEFAULT_TOP if self.top is None else self.top)[0]
         elif self.by == "cgroup":
             self._by_cgroup(pages)
         else:

@@ -65,15 +65,10 @@ class Assigner:
 
         The rows are single pages, or runs that were cut at `edges`.
         """
-        return self._assigned(pages).kinds
+        return self(pages).kinds
 
     def __call__(self, pages: Pages) -> Assigned:
-        """Return the owners of the wanted rows of such a batch."""
-        pieces = self._assigned(pages)
-        wanted = pages.batch.wanted
-        return pieces if wanted is None else pieces.where(wanted)
-
-    def _assigned(self, pages: Pages) -> Assigned:
+        """Return the owners of all rows of such a batch, wanted or not."""
         kinds = self._of_use[pages.use]
         keys = np.zeros(len(pages), np.uint64)
         for number, kind in _found_in_pages():

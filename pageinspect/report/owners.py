@@ -25,7 +25,7 @@ _FILE_SYSTEM = Column("file system", key="filesystem", absent=(_NONE,), optional
 _PAGES = Column("pages", "int64", "pages")
 _SHARE = Column("%", "float64", "percent", "percent", document=None, spare=1)
 _SIZE = Column("size", "int64", "bytes", "bytes")
-_COUNTER = Column("counter", document=None, absent=(_NONE,), machines=False, spare=2)
+_COUNTER = Column("counter", document=None, absent=(_NONE,), spare=2)
 _OVERLAPS = (
     Column("kind"),
     Column("other"),
@@ -132,7 +132,8 @@ class OwnersReport(Report):
             sums.append(OwnerRow("", what, self.others))
         if self.by == "kind":
             verdicts = self._verdicts()
-            columns = (_KIND, _PAGES, _SHARE, _SIZE, _COUNTER)
+            counter = replace(_COUNTER, machines=not verdicts)
+            columns = (_KIND, _PAGES, _SHARE, _SIZE, counter)
             pick = [self._cells(row) for row in (*self.rows, OwnerRow("total", "", self.pages))]
             cells = [
                 (kind, *numbers, verdicts.get(str(kind), _NONE))
@@ -153,8 +154,7 @@ class OwnersReport(Report):
     def _largest_owners(self) -> tuple[tuple[str, Table], ...]:
         if not self.largest:
             return ()
-        title = f"The {counted(len(self.largest), 'owner')} with most pages:"
-        return ((title, self._for_people("largest", self.largest)),)
+        return (("Owners with most pages:", self._for_people("largest", self.largest)),)
 
     def _verdicts(self) -> dict[str, str]:
         """Return for each kind the worst verdict of the counter checks that it is part of."""
@@ -166,13 +166,9 @@ class OwnersReport(Report):
         return found
 
     def _remarks(self) -> Iterable[str]:
-        if self.counters:
+        if self.counters and self.by == "kind":
             yield ""
             yield from lines_of(self.counters)
-        if self.overlaps:
-            yield ""
-            for kind, other, pages in self.overlaps:
-                yield f"{counted(pages, 'page')} of {kind}: claimed by {other} as well."
         yield from self.coverage.remarks()
 
 
