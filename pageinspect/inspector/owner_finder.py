@@ -13,13 +13,14 @@ from ..model.ranges import Range
 from ..owners.assign import Assigned, Assigner
 from ..owners.kind import Claims
 from ..owners.refine import refined
-from ..owners.structures import Structures
 from ..owners.table import KINDS
 from ..vmemmap import reader
 from .inspector import Inspector
 from .owner_names import OwnerNames
 from .structures import STRUCTURE_NAMES, read_structures
 
+_FROM_VMCOREINFO = ("memmap",)
+"""Fields of Structures that VMCOREINFO alone provides."""
 _NO_STRUCTURES = (
     "VMCOREINFO alone does not provide the structures that lead to owners: owners have no names, "
     "and pages that are found by these structures are unknown"
@@ -70,7 +71,8 @@ def owner_finder(
     damaged are reported in `problems`.
     """
     if inspector.layout.unavailable:
-        structures, problems = Structures(), (_NO_STRUCTURES,)
+        structures, problems = read_structures(inspector, _FROM_VMCOREINFO)
+        problems = (*problems, _NO_STRUCTURES)
     else:
         structures, problems = read_structures(inspector, fields)
     claims = {
