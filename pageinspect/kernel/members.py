@@ -45,7 +45,7 @@ class Members:
         Raises FaultError, and for addresses that are not the kernel's: in some cores, address 0
         can be read.
         """
-        if address < ADDRESSES_OF_KERNEL:
+        if not ADDRESSES_OF_KERNEL <= address <= (1 << 64) - self._end:
             raise FaultError("not an address of the kernel", address)
         data = self._prog.read(address + self._start, self._end - self._start)
         return bytes(self._start) + data

@@ -33,7 +33,7 @@ class XarrayWalk:
         except FaultError:
             self.whole = False
             return
-        pending = [(head, 64)]
+        pending = [(head, 64)] if head else []
         while pending:
             entry, above = pending.pop()
             if entry & 3 != _INTERNAL:

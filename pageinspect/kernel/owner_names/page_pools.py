@@ -67,7 +67,9 @@ class PagePoolNames:
         held = pool.of(data, "pages_state_hold_cnt") - pool.of(data, "pages_state_release_cnt")
         order = min(pool.of(data, "p.order"), _MAX_ORDER)
         number = f"pool {pool.of(data, _ID)}" if _ID in pool else f"pool at {word:#x}"
-        return PoolName(word, f"{self._device_of(data)} {number}".lstrip(), (held & 0xFFFFFFFF) << order)
+        return PoolName(
+            word, f"{self._device_of(data)} {number}".lstrip(), (held & 0xFFFFFFFF) << order
+        )
 
     def _device_of(self, pool: bytes) -> str:
         """Return the name of a pool's device; "" for one without, or whose device was removed."""
