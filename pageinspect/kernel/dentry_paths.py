@@ -4,7 +4,6 @@
 Names are untrusted text. Unreadable memory raises FaultError, and so do chains that do not end.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from drgn import FaultError, Object, Program
@@ -127,7 +126,7 @@ class DentryPaths:
         data = self._super_block.read(super_block)
         whole = self._super_block.of(data, "s_root")
         roots: dict[int, tuple[Rank, str]] = {}
-        for number, mount in enumerate(self._mounts(super_block, data)):
+        for number, mount in enumerate(self._mounts_oldest_first(super_block, data)):
             try:
                 read = self._mount.read(mount)
                 namespace = self._mount.of(read, "mnt_ns")
@@ -142,22 +141,24 @@ class DentryPaths:
                 continue
         return roots
 
-    def _mounts(self, super_block: int, data: bytes) -> Iterator[int]:
-        """Yield the mounts of a file system."""
+    def _mounts_oldest_first(self, super_block: int, data: bytes) -> list[int]:
+        """Return the mounts of a file system: of a list, or in newer kernels of a chain.
+
+        A new mount is the last of the list, and the first of the chain.
+        """
         is_list = "mnt_instance" in self._mount
         link = self._mount.at["mnt_instance" if is_list else "mnt_next_for_sb"]
         end = add_offset(super_block, self._super_block.at["s_mounts"]) if is_list else 0
-        back = link if is_list else 0
         node = self._super_block.of(data, "s_mounts")
-        for _ in range(_MAX_MOUNTS):
-            if node == end:
-                return
-            mount = add_offset(node, -back)
-            yield mount
+        mounts: list[int] = []
+        while node != end and len(mounts) < _MAX_MOUNTS:
+            mount = add_offset(node, -link) if is_list else node
+            mounts.append(mount)
             try:
                 node = self._prog.read_u64(add_offset(mount, link))
             except FaultError:
-                return
+                break
+        return mounts if is_list else mounts[::-1]
 
     def _first_namespace(self) -> int:
         """Return the address of the mount namespace of the first process; 0 if it is unreadable."""

@@ -3,7 +3,9 @@
 
 import struct
 
-from drgn import Program, Type, sizeof
+from drgn import FaultError, Program, Type, sizeof
+
+from ..model.arch import ADDRESSES_OF_KERNEL
 
 _FORMATS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 
@@ -40,8 +42,11 @@ class Members:
         """Return the bytes of the structure at an address, up to the end of the last member.
 
         Bytes before the first member are not read, because a dump may lack them: they are zeros.
-        Raises FaultError.
+        Raises FaultError, and for addresses that are not the kernel's: in some cores, address 0
+        can be read.
         """
+        if not ADDRESSES_OF_KERNEL <= address <= (1 << 64) - self._end:
+            raise FaultError("not an address of the kernel", address)
         data = self._prog.read(address + self._start, self._end - self._start)
         return bytes(self._start) + data
 

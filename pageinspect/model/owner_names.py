@@ -7,6 +7,7 @@ any character.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal
 
 UNREADABLE = "unreadable"
@@ -58,8 +59,10 @@ class FileName:
 
 @dataclass(frozen=True, slots=True)
 class AnonOwner:
-    """The processes that may map anonymous pages: those that were forked from the one that made
-    them, and had not replaced their memory."""
+    """The processes that may map anonymous pages.
+
+    They are the one that made the pages, and those forked from it that still have the memory area.
+    """
 
     mms: tuple[int, ...]
     """Addresses of their struct mm_struct, each once; that of the process that made them first."""
@@ -77,7 +80,7 @@ class AnonOwner:
         more = len(names) - 1
         if not more and not self.cut:
             return names[0]
-        return f"{names[0]} and {more}{' or more' if self.cut else ''} more"
+        return f"{names[0]} and {more}{'+' if self.cut else ''} more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +92,29 @@ class PoolName:
     name: str
     pages: int | None
     """The pages that it has by its own count; None if unreadable."""
+
+
+class HugetlbState(IntEnum):
+    """What a page of a hugetlb pool is used for."""
+
+    FREE = 0
+    FILE = 1
+    """It is in a file of hugetlbfs: also of memfds, SysV segments and shared anonymous memory."""
+    ANON = 2
+    """It is private memory of processes."""
+    OTHER = 3
+    """It is between two states, or isolated."""
+
+
+@dataclass(frozen=True, slots=True)
+class HugetlbPool:
+    """A pool of huge pages of one size, by the counters of its struct hstate."""
+
+    order: int
+    pages: int
+    """Huge pages, as the three below."""
+    free: int
+    reserved: int
+    """Promised to mappings that have not touched them yet: a part of `free`."""
+    surplus: int
+    """Allocated beyond the configured number."""

@@ -136,7 +136,7 @@ class Files:
             places = chain
         else:
             link = offsetof(self.mount_type, "mnt_next_for_sb")
-            chain = [head, *mounts, 0]
-            places = [head, *(mount + link for mount in mounts)]
+            chain = [head, *reversed(mounts), 0]
+            places = [head, *(mount + link for mount in reversed(mounts))]
         for place, after in zip(places, chain[1:], strict=False):
             k.write(place, after.to_bytes(8, "little"))

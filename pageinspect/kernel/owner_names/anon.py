@@ -10,7 +10,7 @@ from drgn import FaultError, Program
 
 from ...host.progress import paced
 from ...model.owner_names import AnonOwner
-from ...model.page_words import MAPPING_ANON, MAPPING_KSM
+from ...model.page_words import MAPPING_KSM
 from ..members import Members
 from ..structures import require_structure
 

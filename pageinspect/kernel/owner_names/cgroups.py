@@ -16,8 +16,6 @@ from ..structures import require_structure
 
 _FLAGS = 7
 """The bits of the word that are flags: enum page_memcg_data_flags and enum objext_flags."""
-_CSS_ONLINE = 1 << 1
-"""Of an enumeration without a name, since its first version."""
 
 
 class MemoryCgroupNames:
@@ -29,6 +27,7 @@ class MemoryCgroupNames:
             self._memcg = Members(prog, "struct mem_cgroup", "css.ss", "css.cgroup", "css.flags")
             self._cgroup = Members(prog, "struct cgroup", "kn")
             self._paths = CgroupPaths(prog)
+            self._online = int(prog.constant("CSS_ONLINE").value_())
             self._controller = int(prog.symbol("memory_cgrp_subsys").address)
         try:
             self._of_objects: Members | None = Members(prog, "struct obj_cgroup", "memcg")
@@ -48,15 +47,27 @@ class MemoryCgroupNames:
         if not address:
             return ""
         try:
-            memcg = self._memcg_at(address) or self._memcg_of_objects(address)
-            if memcg is None:
-                raise FaultError("it leads to no memory cgroup", address)
+            memcg = self._read(address)
             node = self._cgroup.of(self._cgroup.read(self._memcg.of(memcg, "css.cgroup")), "kn")
             path = self._paths.path(node)
         except FaultError:
             self.unreadable += 1
             return UNREADABLE
-        return path if self._memcg.of(memcg, "css.flags") & _CSS_ONLINE else f"{path} (removed)"
+        return path if self._memcg.of(memcg, "css.flags") & self._online else f"{path} (removed)"
+
+    def _read(self, address: int) -> bytes:
+        """Return the bytes of the struct mem_cgroup that an address leads to.
+
+        Kernel memory that is not in slabs points to a struct obj_cgroup, which has a pointer. In
+        newer kernels, all folios do.
+        """
+        memcg = self._memcg_at(address)
+        if memcg is None and self._of_objects is not None:
+            objects = self._of_objects.read(address)
+            memcg = self._memcg_at(self._of_objects.of(objects, "memcg"))
+        if memcg is None:
+            raise FaultError("it leads to no memory cgroup", address)
+        return memcg
 
     def _memcg_at(self, address: int) -> bytes | None:
         """Return the bytes of the struct mem_cgroup at an address; None if there is another."""
@@ -65,12 +76,3 @@ class MemoryCgroupNames:
         except FaultError:
             return None
         return data if self._memcg.of(data, "css.ss") == self._controller else None
-
-    def _memcg_of_objects(self, address: int) -> bytes | None:
-        """Return the bytes of the struct mem_cgroup that a struct obj_cgroup points to, or None.
-
-        Kernel memory that is not in slabs points to one, and in newer kernels all folios do.
-        """
-        if self._of_objects is None:
-            return None
-        return self._memcg_at(self._of_objects.of(self._of_objects.read(address), "memcg"))

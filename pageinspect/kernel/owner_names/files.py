@@ -101,28 +101,19 @@ class FileNames:
     def _path(self, inode: _Inode, file_system: _FileSystem) -> tuple[str, FileForm]:
         if file_system.type == "bdev" and self._device is not None:
             return f"block device {self._device_name(inode.address, self._device)}", "device"
-        dentry = self._alias(inode)
-        if dentry is None:
+        # A file that was opened by its number has the name "/" until its own is known.
+        names = [n for n in self._aliases(inode) if not (n.is_root and n.name == "/")]
+        if not names:
             where = f"{file_system.type} on {file_system.device}"
             return f"inode {inode.number} of {where}", "inode"
-        if dentry.is_root:
-            return _kernel_file(dentry.name, inode.number)
-        path, mounted = self._paths.path(dentry, file_system.address)
-        if not dentry.hashed:
+        name = next((name for name in names if name.hashed), names[0])
+        if name.is_root:
+            shared = len({name.name for name in names}) > 1
+            return _kernel_file(file_system.type if shared else name.name, inode.number)
+        path, mounted = self._paths.path(name, file_system.address)
+        if not name.hashed:
             return f"{path} (deleted)", "deleted"
         return path, "path" if mounted else "unmounted"
-
-    def _alias(self, inode: _Inode) -> Dentry | None:
-        """Return a name of an inode, preferably one that was not deleted; None without a name."""
-        first: Dentry | None = None
-        for dentry in self._aliases(inode):
-            if dentry.is_root and dentry.name == "/":
-                # It was opened by its number, and has no name yet.
-                continue
-            if dentry.hashed:
-                return dentry
-            first = first or dentry
-        return first
 
     def _aliases(self, inode: _Inode) -> Iterator[Dentry]:
         address = self._paths.alias(inode.aliases)

@@ -126,6 +126,16 @@ def test_files_of_the_kernel_own(files: Files, dentry: str, path: str, form: str
     assert name(files, mapping) == FileName(path, "tmpfs", "tmpfs", 9, form, shmem=True)  # type: ignore[arg-type]
 
 
+def test_an_inode_that_files_of_several_names_share(files: Files) -> None:
+    sb = files.file_system("anon_inodefs", "anon_inodefs")
+    mapping = files.file(sb, 9)
+    files.name(mapping, "[perf_event]", hashed=False)
+    files.name(mapping, "[perf_event]", hashed=False)
+    assert name(files, mapping).path == "[perf_event]"
+    files.name(mapping, "bpf-prog", hashed=False)
+    assert (name(files, mapping).path, name(files, mapping).form) == ("anon_inodefs", "pseudo")
+
+
 def test_a_user_file_with_the_name_of_a_memfd(files: Files) -> None:
     sb = files.file_system("tmpfs", "tmpfs", TMPFS_MAGIC)
     files.mount(sb, files.root(sb))
