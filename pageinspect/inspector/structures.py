@@ -6,7 +6,6 @@ from typing import Any
 
 from drgn import FaultError
 
-from ..kernel.boot_tables import read_boot_tables
 from ..kernel.bpf_memory import read_bpf_memory
 from ..kernel.kernel_image import read_kernel_image
 from ..kernel.memblock import read_boot_reserved
@@ -15,6 +14,7 @@ from ..kernel.module_memory import CodeNames, read_modules
 from ..kernel.page_table_pages import read_page_table_pages
 from ..kernel.percpu import read_percpu
 from ..kernel.resources import read_resources
+from ..kernel.static_memory import read_static_memory
 from ..kernel.structures import MissingStructureError
 from ..kernel.tasks import read_tasks
 from ..kernel.vmap_areas import read_vmap_areas
@@ -26,7 +26,7 @@ from ..model.kernel_memory import (
     Resources,
     VmapAreas,
 )
-from ..model.owner_memory import BootTables, BpfMemory, KernelImage, PageTablePages
+from ..model.owner_memory import BpfMemory, KernelImage, PageTablePages, StaticMemory
 from ..model.processes import Tasks
 from ..owners.structures import Structures
 from ..target.page_tables import PageTables
@@ -47,7 +47,7 @@ _WORDS = {
     "tables": "page tables",
     "bpf": "BPF programs and maps",
     "image": "kernel image",
-    "boot_tables": "tables allocated at boot",
+    "static": "memory of variables",
     "callers": "callers of vmalloc",
 }
 """What each field of Structures has."""
@@ -149,8 +149,8 @@ class _Reader:
     def _image(self) -> KernelImage:
         return read_kernel_image(self._prog, self._vmcoreinfo)
 
-    def _boot_tables(self) -> BootTables:
-        return read_boot_tables(self._prog)
+    def _static(self) -> StaticMemory:
+        return read_static_memory(self._prog, self._layout)
 
     def _callers(self) -> dict[int, str]:
         names = CodeNames(self._prog, self.get("modules") or Modules())

@@ -54,9 +54,9 @@ class KernelImage:
 
 
 @dataclass(frozen=True, slots=True)
-class BootTables:
-    """Tables that are allocated at boot and are never freed, such as hash tables."""
+class StaticMemory:
+    """Memory that a variable of the kernel refers to, such as hash tables."""
 
-    tables: tuple[tuple[str, Range], ...] = ()
+    parts: tuple[tuple[str, Range], ...] = ()
     """Name and pfn range."""
     unreadable: int = 0
