@@ -17,6 +17,7 @@ from ..kernel.resources import read_resources
 from ..kernel.static_memory import read_static_memory
 from ..kernel.structures import MissingStructureError
 from ..kernel.tasks import read_tasks
+from ..kernel.trace_memory import read_trace_memory
 from ..kernel.vmap_areas import read_vmap_areas
 from ..model.kernel_memory import (
     BootReserved,
@@ -26,7 +27,7 @@ from ..model.kernel_memory import (
     Resources,
     VmapAreas,
 )
-from ..model.owner_memory import BpfMemory, KernelImage, PageTablePages, StaticMemory
+from ..model.owner_memory import BpfMemory, KernelImage, PageTablePages, StaticMemory, TraceMemory
 from ..model.processes import Tasks
 from ..owners.structures import Structures
 from ..target.page_tables import PageTables
@@ -48,6 +49,7 @@ _WORDS = {
     "bpf": "BPF programs and maps",
     "image": "kernel image",
     "static": "memory of variables",
+    "trace": "ring buffers of tracing",
     "callers": "callers of vmalloc",
 }
 """What each field of Structures has."""
@@ -151,6 +153,9 @@ class _Reader:
 
     def _static(self) -> StaticMemory:
         return read_static_memory(self._prog, self._layout)
+
+    def _trace(self) -> TraceMemory:
+        return read_trace_memory(self._prog)
 
     def _callers(self) -> dict[int, str]:
         names = CodeNames(self._prog, self.get("modules") or Modules())

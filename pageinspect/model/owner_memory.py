@@ -60,3 +60,13 @@ class StaticMemory:
     parts: tuple[tuple[str, Range], ...] = ()
     """Name and pfn range."""
     unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TraceMemory:
+    """Memory of tracing, as pfn ranges."""
+
+    parts: tuple[tuple[str, Range], ...] = ()
+    """Name, such as "ring buffer (global)", and pfn range; one for each allocation."""
+    whole: bool = True
+    unreadable: int = 0

@@ -68,6 +68,8 @@ _VARIABLES = {
     "d_hash_shift": "unsigned int",
     "dentry_hashtable": "struct hlist_bl_head *",
     "efi_mm": "struct mm_struct",
+    "ftrace_pages_start": "struct ftrace_page *",
+    "ftrace_trace_arrays": "struct list_head",
     "huge_zero_folio": "struct folio *",
     "huge_zero_page": "struct page *",
     "i_hash_mask": "unsigned int",
