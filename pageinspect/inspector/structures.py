@@ -6,7 +6,6 @@ from typing import Any
 
 from drgn import FaultError
 
-from ..kernel.boot_tables import read_boot_tables
 from ..kernel.bpf_memory import read_bpf_memory
 from ..kernel.kernel_image import read_kernel_image
 from ..kernel.memblock import read_boot_reserved
@@ -15,8 +14,10 @@ from ..kernel.module_memory import CodeNames, read_modules
 from ..kernel.page_table_pages import read_page_table_pages
 from ..kernel.percpu import read_percpu
 from ..kernel.resources import read_resources
+from ..kernel.static_memory import read_static_memory
 from ..kernel.structures import MissingStructureError
 from ..kernel.tasks import read_tasks
+from ..kernel.trace_memory import read_trace_memory
 from ..kernel.vmap_areas import read_vmap_areas
 from ..model.kernel_memory import (
     BootReserved,
@@ -26,7 +27,7 @@ from ..model.kernel_memory import (
     Resources,
     VmapAreas,
 )
-from ..model.owner_memory import BootTables, BpfMemory, KernelImage, PageTablePages
+from ..model.owner_memory import BpfMemory, KernelImage, PageTablePages, StaticMemory, TraceMemory
 from ..model.processes import Tasks
 from ..owners.structures import Structures
 from ..target.page_tables import PageTables
@@ -47,7 +48,8 @@ _WORDS = {
     "tables": "page tables",
     "bpf": "BPF programs and maps",
     "image": "kernel image",
-    "boot_tables": "tables allocated at boot",
+    "static": "memory of variables",
+    "trace": "ring buffers of tracing",
     "callers": "callers of vmalloc",
 }
 """What each field of Structures has."""
@@ -150,8 +152,11 @@ class _Reader:
     def _image(self) -> KernelImage:
         return read_kernel_image(self._prog, self._vmcoreinfo)
 
-    def _boot_tables(self) -> BootTables:
-        return read_boot_tables(self._prog)
+    def _static(self) -> StaticMemory:
+        return read_static_memory(self._prog, self._layout)
+
+    def _trace(self) -> TraceMemory:
+        return read_trace_memory(self._prog)
 
     def _callers(self) -> dict[int, str]:
         names = CodeNames(self._prog, self.get("modules") or Modules())

@@ -54,9 +54,19 @@ class KernelImage:
 
 
 @dataclass(frozen=True, slots=True)
-class BootTables:
-    """Tables that are allocated at boot and are never freed, such as hash tables."""
+class StaticMemory:
+    """Memory that a variable of the kernel refers to, such as hash tables."""
 
-    tables: tuple[tuple[str, Range], ...] = ()
+    parts: tuple[tuple[str, Range], ...] = ()
     """Name and pfn range."""
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TraceMemory:
+    """Memory of tracing, as pfn ranges."""
+
+    parts: tuple[tuple[str, Range], ...] = ()
+    """Name, such as "ring buffer (global)", and pfn range; one for each allocation."""
+    whole: bool = True
     unreadable: int = 0

@@ -1,30 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Memory that was allocated at boot, before the page allocator."""
 
-from collections.abc import Iterable, Iterator
-
-from ..model.ranges import Range
 from .kind import Claims, Kind, Label, claims_of_ranges
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
-    return claims_of_ranges(_parts(structures))
-
-
-def _parts(structures: Structures) -> Iterator[tuple[Label, Iterable[Range]]]:
-    if structures.boot_tables is not None:
-        for name, table in structures.boot_tables.tables:
-            yield Label(name), (table,)
     assert structures.boot is not None
-    yield Label("memblock"), structures.boot.ranges
+    return claims_of_ranges(((Label("memblock"), structures.boot.ranges),))
 
 
 BOOT = Kind(
     "boot",
-    "Memory that was allocated at boot, by memblock: hash tables by name, and the rest as "
-    "memblock.",
-    "memblock.reserved, and the variables that refer to tables allocated at boot.",
+    "Memory that was allocated at boot, before the page allocator.",
+    "memblock.reserved.",
     may_claim=("reserved",),
     claims=_claims,
     needs=("boot",),

@@ -12,7 +12,7 @@ from ..model.kernel_memory import (
     Resources,
     VmapAreas,
 )
-from ..model.owner_memory import BootTables, BpfMemory, KernelImage, PageTablePages
+from ..model.owner_memory import BpfMemory, KernelImage, PageTablePages, StaticMemory, TraceMemory
 from ..model.processes import Tasks
 
 
@@ -30,7 +30,8 @@ class Structures:
     tables: PageTablePages | None = None
     bpf: BpfMemory | None = None
     image: KernelImage | None = None
-    boot_tables: BootTables | None = None
+    static: StaticMemory | None = None
+    trace: TraceMemory | None = None
     callers: Mapping[int, str] = field(default_factory=dict)
     """The name of the function at each caller's address, such as "execmem_alloc" or
     "nf_tables:nft_chain_add"."""

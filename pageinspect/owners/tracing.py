@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The memory of tracing."""
+
+import numpy as np
+
+from .kind import Claims, Kind, Label, claims_of_pfns
+from .structures import Structures
+
+
+def _claims(structures: Structures) -> Claims:
+    assert structures.trace is not None
+    parts: dict[str, list[range]] = {}
+    for name, (start, end) in structures.trace.parts:
+        parts.setdefault(name, []).append(range(start, end))
+    return claims_of_pfns(
+        (Label(name), np.concatenate([np.array(each, np.int64) for each in ranges]))
+        for name, ranges in parts.items()
+    )
+
+
+TRACING = Kind(
+    "trace",
+    "Memory of tracing: the pages of ring buffers, by trace array, and the records of the "
+    "functions that can be traced.",
+    "ftrace_trace_arrays, with the ring buffer of each CPU, and ftrace_pages_start.",
+    may_claim=("kernel", "idle", "mapped", "reserved"),
+    claims=_claims,
+    needs=("trace",),
+    exact=True,
+    limits="Ring buffers of perf events are not found.",
+)
