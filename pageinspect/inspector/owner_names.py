@@ -5,13 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
+
 from ..classify import use_name
 from ..kernel.owner_names.anon import AnonOwners
 from ..kernel.owner_names.cgroups import MemoryCgroupNames
 from ..kernel.owner_names.files import FileNames
+from ..kernel.owner_names.page_pools import PagePoolNames
 from ..kernel.owner_names.slab_caches import SlabCacheNames
+from ..kernel.owner_names.zsmalloc import ZsmallocPools
 from ..kernel.structures import MissingStructureError
-from ..model.owner_names import UNREADABLE, AnonOwner, FileName
+from ..model.owner_names import UNREADABLE, FileName
 from ..model.page_words import MAPPING_ANON
 from ..owners.anon import KSM, SWAP_CACHE
 from ..owners.assign import NO_LABEL
@@ -94,6 +98,8 @@ class OwnerNames:
             "shmem": self._files,
             "anon": self._processes,
             "hugetlb": self._hugetlb,
+            "page_pool": self._page_pools,
+            "zsmalloc": self._zsmalloc_pools,
         }
 
     @staticmethod
@@ -119,14 +125,10 @@ class OwnerNames:
         special = {SWAP_CACHE: "(swap cache)", KSM: "(KSM)"}
         words = [key for key in keys if key not in special]
         anon = AnonOwners(self._prog)
-        texts = dict(zip(words, map(self._anon_text, anon.owners(words)), strict=True))
+        names = [owner.label(self._process_names) for owner in anon.owners(words)]
+        texts = dict(zip(words, names, strict=True))
         self._report("anonymous memory", anon.unreadable)
         return [OwnerName(special.get(key) or texts[key]) for key in keys]
-
-    def _anon_text(self, owner: AnonOwner) -> str:
-        if owner.form != "anon":
-            return UNREADABLE if owner.form == "unreadable" else f"({owner.form.upper()})"
-        return process_text(owner.mms, self._process_names, cut=owner.cut)
 
     @cached_property
     def _process_names(self) -> dict[int, str]:
@@ -151,19 +153,22 @@ class OwnerNames:
             found.append(file._replace(name=f"{size(page_size << order)}, {file.name}"))
         return found
 
+    def _page_pools(self, keys: Sequence[int]) -> list[OwnerName]:
+        pools = PagePoolNames(self._prog)
+        found = [OwnerName(pool.name) for pool in pools.names(keys)]
+        self._report("page pools", pools.unreadable)
+        return found
+
+    def _zsmalloc_pools(self, keys: Sequence[int]) -> list[OwnerName]:
+        pools = ZsmallocPools(self._prog)
+        addresses, at = np.unique(pools.pools(np.array(keys, np.uint64)), return_inverse=True)
+        names = [OwnerName(pool.name) for pool in pools.names(addresses)]
+        self._report("zsmalloc pools", pools.unreadable)
+        return [names[i] for i in at.tolist()]
+
     def _report(self, what: str, unreadable: int) -> None:
         if unreadable:
             self.problems.append(f"names of {what}: {number(unreadable)} could not be read")
-
-
-def process_text(mms: Sequence[int], names: Mapping[int, str], *, cut: bool) -> str:
-    """Return the name of the first process of some mms, and the number of the others."""
-    known = [names[mm] for mm in mms if mm in names]
-    if not known:
-        return "(no process)"
-    others = len(known) - 1
-    more = "more" if not cut else "more at least"
-    return f"{known[0]} and {others} {more}" if others else known[0]
 
 
 def _file_system(file: FileName) -> str:

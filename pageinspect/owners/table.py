@@ -29,6 +29,8 @@ from .percpu import PERCPU
 from .shmem import SHMEM
 from .slab import SLAB
 from .stack import STACK
+from .static import STATIC
+from .tracing import TRACING
 from .typed import TYPED
 from .unknown import UNKNOWN
 from .unreadable import UNREADABLE
@@ -60,6 +62,8 @@ KINDS: tuple[Kind, ...] = (
     KERNEL_IMAGE,
     CRASHKERNEL,
     FIRMWARE,
+    STATIC,
+    TRACING,
     BOOT,
     UNKNOWN,
 )
