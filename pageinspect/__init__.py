@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .inspector.results import (
         CheckResult,
         ListResult,
+        OwnersResult,
         PageResult,
         PagesResult,
         ProcessesResult,
@@ -25,6 +26,7 @@ __all__ = [
     "CheckResult",
     "Inspector",
     "ListResult",
+    "OwnersResult",
     "PageInspectError",
     "PageResult",
     "PagesResult",

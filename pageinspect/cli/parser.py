@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "summary": "How many pages, folios and bytes of each type, use, zone, node or order",
     "list": "Runs of pages of one use, type and order, by pfn range",
-    "owners": "Who owns the pages: files, slab caches, processes, vmalloc callers, the kernel, …",
+    "owners": "Who owns the pages: files, slab caches, processes, callers of vmalloc and others",
     "page": "Everything about single pages: what dump_page() prints, and more",
     "processes": "What each process uses: RSS, PSS, USS and swap, from its page tables",
     "check": "Find contradictions in memory, and compare totals with the kernel's counters",

@@ -41,6 +41,11 @@ def names(given: Names) -> tuple[str, ...]:
     return all_texts(given, "a name", _NAMES_HINT)
 
 
+def owner_texts(given: Names) -> tuple[str, ...]:
+    """Return owners as a tuple: one text is one owner, whose name may have commas in it."""
+    return (given,) if isinstance(given, str) else names(given)
+
+
 def pfn_texts(given: Pfns) -> list[str]:
     """Return the ranges as texts of --pfn; raises UsageError for other objects."""
     if isinstance(given, str | SupportsIndex) or _is_range(given):

@@ -2,17 +2,21 @@
 """Finds contradictions in struct pages, and compares totals with the kernel's counters."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ..analysis import counter_check
 from ..analysis.totals import UseTally
 from ..kernel.counters import read_counters
 from ..model import ranges
 from ..model.ranges import Range, intersect, merge
+from ..owners.assign import Assigner, Overlaps, no_overlaps
 from ..report.base import coverage_of
 from ..report.check import CheckReport, Findings, find, pages_to_reread
+from ..report.overlaps import overlaps_of
 from ..target.open import Target
 from .fold import Fold
 from .inspector import Inspector, marking_of
+from .owner_finder import owner_finder
 
 
 def check(
@@ -30,18 +34,25 @@ def check(
     inspector = opened()
     wanted = inspector.ranges(*pfn)
     totals = before is not None
+    finder = None if reduced else owner_finder(inspector)
 
-    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Findings, UseTally]:
+    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Findings, UseTally, Overlaps]:
         tally = UseTally(copy.layout)
-        columns = copy.sections_in_runs(piece)
-        return find(tally.watch(columns) if totals else columns, live=live), tally
+        assigner = Assigner(copy.layout, {} if finder is None else finder.claims)
+        columns = copy.sections_in_runs(piece, "all", assigner.edges)
+        watched = assigner.watch(tally.watch(columns) if totals else columns)
+        return find(watched, live=live), tally, assigner.overlaps
 
-    tally, findings = UseTally(inspector.layout), Findings()
-    for part, tallied in fold(inspector, wanted, work):
+    tally, findings, overlaps = UseTally(inspector.layout), Findings(), no_overlaps()
+    for part, tallied, shared in fold(inspector, wanted, work):
         findings.add(part)
         tally.merge(tallied)
+        overlaps += shared
     coverage = coverage_of(
-        target.provenance, inspector.layout, ranges.count(wanted), findings.unreadable
+        target.provenance,
+        inspector.layout,
+        ranges.count(wanted),
+        findings.unreadable,
     )
     checks, left_out = None, ""
     if reduced:
@@ -55,7 +66,16 @@ def check(
         checks = counter_check.compare_counters(tally.totals(), before, after, marking_of(target))
     if live and findings.found:
         findings = _confirmed(opened(), findings)
-    return CheckReport(target.provenance, inspector.layout, coverage, findings, checks, left_out)
+    missing = () if finder is None else finder.problems
+    return CheckReport(
+        target.provenance,
+        inspector.layout,
+        replace(coverage, missing=missing),
+        findings,
+        checks,
+        left_out,
+        overlaps_of(overlaps),
+    )
 
 
 def _confirmed(again: Inspector, findings: Findings) -> Findings:

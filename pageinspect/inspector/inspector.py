@@ -39,6 +39,7 @@ from .arguments import (
     known_detail,
     names,
     not_negative,
+    owner_texts,
     pfn_texts,
     wanted_ranges,
 )
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .results import (
         CheckResult,
         ListResult,
+        OwnersResult,
         PageResult,
         PagesResult,
         ProcessesResult,
@@ -137,11 +139,12 @@ class Inspector:
         pfn: Pfns = (),
         type: Names = (),  # noqa: A002 - the option's name
         use: Names = (),
+        owner: Names = (),
         counters: bool = True,
     ) -> "SummaryResult":
-        """Count pages, folios and bytes by type, use, zone, node or order, or by several of them.
+        """Count pages, folios and bytes by type, use, zone, node, order or owner, or by several.
 
-        With `counters`, totals of all pages by type or by use are compared with the kernel's
+        `owner` selects the pages of owners, as --owner does. With `counters`, totals of all pages by type or by use are compared with the kernel's
         counters. Raises PageInspectError.
         """
         from .results import SummaryResult, result_of
@@ -155,6 +158,7 @@ class Inspector:
             names(use),
             fold=fold_here,
             counters=counters,
+            owners=owner_texts(owner),
         )
         return result_of(SummaryResult, report)
 
@@ -184,6 +188,36 @@ class Inspector:
         given = [address_text(address) for address in addresses]
         return result_of(PageResult, describe_addresses(self._current(), given, explain=explain))
 
+    def owners(
+        self,
+        by: str = "kind",
+        *,
+        pfn: Pfns = (),
+        type: Names = (),  # noqa: A002
+        use: Names = (),
+        owner: Names = (),
+        top: int | None = None,
+    ) -> "OwnersResult":
+        """Count pages by owner: by kind, name, cache, file, cgroup, caller, task or module.
+
+        Tables for people have the `top` owners with most pages, 10 without it, and other forms all
+        of them; 0 is all. Raises PageInspectError.
+        """
+        from .owners import count_owners
+        from .results import OwnersResult, result_of
+
+        report = count_owners(
+            self._current(),
+            by,
+            pfn_texts(pfn),
+            names(type),
+            names(use),
+            owner_texts(owner),
+            fold=fold_here,
+            top=None if top is None else not_negative(top, "a number of owners"),
+        )
+        return result_of(OwnersResult, report)
+
     def processes(self, *, sort: str = "pss", top: int | None = None) -> "ProcessesResult":
         """Compute the memory use of each process from its page tables.
 
@@ -205,6 +239,7 @@ class Inspector:
         pfn: Pfns = (),
         type: Names = (),
         use: Names = (),
+        owner: Names = (),
         freeing: bool = False,
         each: Literal[False] = False,
     ) -> "RunsResult": ...
@@ -216,6 +251,7 @@ class Inspector:
         pfn: Pfns = (),
         type: Names = (),
         use: Names = (),
+        owner: Names = (),
         freeing: bool = False,
         each: Literal[True],
     ) -> "PagesResult": ...
@@ -226,6 +262,7 @@ class Inspector:
         pfn: Pfns = (),
         type: Names = (),  # noqa: A002
         use: Names = (),
+        owner: Names = (),
         freeing: bool = False,
         each: bool = False,
     ) -> "ListResult":
@@ -244,6 +281,7 @@ class Inspector:
             names(use),
             freeing=freeing,
             fold=fold_here,
+            owners=owner_texts(owner),
         )
 
     def ranges(self, *texts: str) -> Ranges:

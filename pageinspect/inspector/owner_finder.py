@@ -62,9 +62,7 @@ class OwnerFinder:
             yield pages, pieces if mask is None else pieces.where(mask[pieces.rows])
 
 
-def owner_finder(
-    inspector: Inspector, fields: Sequence[str] = STRUCTURE_NAMES
-) -> OwnerFinder:
+def owner_finder(inspector: Inspector, fields: Sequence[str] = STRUCTURE_NAMES) -> OwnerFinder:
     """Read the kernel's structures, and return what finds owners by them.
 
     `fields` are those of Structures. Raises PageInspectError. Structures that are missing or

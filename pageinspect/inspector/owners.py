@@ -16,11 +16,14 @@ from ..kernel.counters import read_counters
 from ..model.counters import Counters
 from ..model.ranges import Range
 from ..owners.assign import Assigned, Assigner
+from ..owners.assign import Overlaps, no_overlaps
 from ..owners.counters import compare_owners
 from ..owners.counts import OwnerPages, OwnerSums, count
+from ..owners.kind import Kind
 from ..owners.table import KINDS, NUMBER
 from ..report.base import coverage_of
-from ..report.owners import BY, Overlap, OwnerRow, OwnersReport
+from ..report.overlaps import overlaps_of
+from ..report.owners import BY, DEFAULT_TOP, OwnerRow, OwnersReport
 from ..report.selection import Selection
 from .fold import Fold
 from .inspector import Inspector, marking_of
@@ -31,8 +34,6 @@ from .selection import select
 if TYPE_CHECKING:
     from ..analysis.counter_check import CounterCheck
 
-DEFAULT_TOP = 10
-"""The number of rows of tables, and of largest owners."""
 VMALLOC_KINDS = ("vmalloc", "stack", "module", "bpf")
 LAZY = ("file", "shmem")
 """Kinds with many owners, each with a key of its own: only those that are shown are named."""
@@ -43,7 +44,7 @@ class _Counted:
     """What one piece of a walk, or all of them, has counted."""
 
     pages: OwnerSums
-    overlaps: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    overlaps: Overlaps
     tally: UseTally
     unreadable: int = 0
 
@@ -64,11 +65,12 @@ def count_owners(
     *,
     fold: Fold,
     top: int | None = None,
+    name_all: bool = True,
 ) -> OwnersReport:
     """Count the selected pages by owner; raises PageInspectError.
 
-    `by` is one of BY. At most `top` rows are named, those with most pages; None is all. With
-    by="kind" all kinds are rows, and the largest owners are named.
+    `by` is one of BY, `top` the number of owners to show: see OwnersReport. Without `name_all`, of
+    kinds with many owners only those with most pages are named, which is faster.
     """
     if by not in BY:
         raise UsageError(
@@ -82,7 +84,8 @@ def count_owners(
     total = _walked(inspector, finder, wanted, selection, fold, cgroups=by == "cgroup")
     pages = total.pages.counts()
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
-    rows = _Rows(finder.names, by, top).of(pages)
+    most = DEFAULT_TOP if top is None else top
+    rows = _Rows(finder.names, by, None if name_all or not most else most).of(pages)
     coverage = coverage_of(
         inspector.target.provenance,
         inspector.layout,
@@ -100,12 +103,13 @@ def count_owners(
         inspector.layout,
         coverage,
         by,
-        rows.shown,
-        rows.more,
+        rows.rows,
+        rows.unnamed,
         rows.others,
         rows.largest,
         checks,
-        tuple(_overlaps(total.overlaps)),
+        overlaps_of(total.overlaps),
+        top,
     )
 
 
@@ -129,8 +133,7 @@ def _walked(
     detail: Detail = "cgroup" if cgroups else "owner"
 
     def fresh() -> _Counted:
-        overlaps = np.zeros((len(KINDS), len(KINDS)), np.int64)
-        return _Counted(OwnerSums(), overlaps, UseTally(layout))
+        return _Counted(OwnerSums(), no_overlaps(), UseTally(layout))
 
     def work(copy: Inspector, piece: Sequence[Range]) -> _Counted:
         found, assigner = fresh(), finder.assigner(layout)
@@ -156,82 +159,74 @@ def _kind_sums(pages: OwnerPages) -> Iterator[tuple[int, int]]:
     return ((number, int(sums[number])) for number in np.flatnonzero(sums).tolist())
 
 
-def _overlaps(overlaps: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Iterator[Overlap]:
-    for kind, other in np.argwhere(overlaps).tolist():
-        yield Overlap(KINDS[kind].name, KINDS[other].name, int(overlaps[kind, other]))
-
-
 @dataclass(slots=True)
 class _Rows:
     """Makes the rows of a report from counts."""
 
     names: OwnerNames
     by: str
-    top: int | None
-    shown: tuple[OwnerRow, ...] = ()
-    more: tuple[int, int] = (0, 0)
+    most: int | None
+    """The number of owners of each kind in LAZY that are named; None is all."""
+    rows: tuple[OwnerRow, ...] = ()
+    unnamed: tuple[int, int] = (0, 0)
     others: int = 0
     largest: tuple[OwnerRow, ...] = ()
 
     def of(self, pages: OwnerPages) -> "_Rows":
         """Set the rows for these counts."""
         if self.by == "kind":
-            self.shown = _sorted(OwnerRow(KINDS[k].name, "", n) for k, n in _kind_sums(pages))
+            self.rows = _sorted(OwnerRow(KINDS[k].name, "", n) for k, n in _kind_sums(pages))
             used = pages.where(pages.kinds != NUMBER["free"])
-            self.largest = self._named(used, DEFAULT_TOP if self.top is None else self.top)[0]
+            self.most = DEFAULT_TOP if self.most is None else self.most
+            self.largest = self._named(used)
+            self.unnamed = (0, 0)
         elif self.by == "cgroup":
-            self._by_cgroup(pages)
+            charged = pages.where(pages.groups != 0)
+            self.others = pages.total - charged.total
+            self.rows = self._by_cgroup(charged)
         else:
-            wanted = [self.by in ("name", kind.group) for kind in KINDS]
-            if self.by == "caller":
-                wanted = [kind.name in VMALLOC_KINDS for kind in KINDS]
-            mask = np.array(wanted)[pages.kinds]
+            mask = np.array([_has_names(kind, self.by) for kind in KINDS])[pages.kinds]
             self.others = int(pages.pages[~mask].sum())
-            self.shown, self.more = self._named(pages.where(mask), self.top)
+            self.rows = self._named(pages.where(mask))
         return self
 
-    def _named(
-        self, pages: OwnerPages, top: int | None
-    ) -> tuple[tuple[OwnerRow, ...], tuple[int, int]]:
-        """Return the rows of the owners with most pages, and the number and pages of others."""
+    def _named(self, pages: OwnerPages) -> tuple[OwnerRow, ...]:
+        """Return the rows of the owners; set `unnamed` for those that are not named."""
         rows: dict[OwnerRow, int] = {}
-        unnamed = [0, 0]
         for number in np.unique(pages.kinds).tolist():
-            kind = KINDS[number]
-            of_kind = pages.where(pages.kinds == number)
-            order = np.argsort(-of_kind.pages, kind="stable")
-            if top is not None and kind.name in LAZY:
-                unnamed[0] += len(order[top:])
-                unnamed[1] += int(of_kind.pages[order[top:]].sum())
-                order = order[:top]
-            names = self.names.names(kind.name, of_kind.keys[order].tolist())
-            for name, n in zip(names, of_kind.pages[order].tolist(), strict=True):
-                row = self._row(kind.name, name)
+            of_kind = pages.where(pages.kinds == number).largest_first()
+            kind = KINDS[number].name
+            if self.most is not None and kind in LAZY:
+                rest = of_kind.pages[self.most :]
+                self.unnamed = self.unnamed[0] + len(rest), self.unnamed[1] + int(rest.sum())
+                of_kind = of_kind.where(slice(self.most))
+            names = self.names.names(kind, of_kind.keys.tolist())
+            for name, n in zip(names, of_kind.pages.tolist(), strict=True):
+                row = self._row(kind, name)
                 rows[row] = rows.get(row, 0) + n
-        every = _sorted(row._replace(pages=n) for row, n in rows.items())
-        cut = every[top:] if top is not None else ()
-        more = unnamed[0] + len(cut), unnamed[1] + sum(row.pages for row in cut)
-        return every[:top], more
+        return _sorted(row._replace(pages=n) for row, n in rows.items())
 
     def _row(self, kind: str, name: OwnerName) -> OwnerRow:
         if self.by == "caller":
             return OwnerRow("", name.caller or "(no caller)", 0)
         return OwnerRow(kind, name.name, 0, name.file_system)
 
-    def _by_cgroup(self, pages: OwnerPages) -> None:
-        charged = pages.where(pages.groups != 0)
-        self.others = pages.total - charged.total
-        words = np.unique(charged.groups)
-        names = dict(zip(words.tolist(), self.names.cgroups(words.tolist()), strict=True))
+    def _by_cgroup(self, pages: OwnerPages) -> tuple[OwnerRow, ...]:
+        words = np.unique(pages.groups).tolist()
+        names = dict(zip(words, self.names.cgroups(words), strict=True))
         rows: dict[OwnerRow, int] = {}
-        for kind, word, n in zip(
-            charged.kinds.tolist(), charged.groups.tolist(), charged.pages.tolist(), strict=True
-        ):
+        columns = pages.kinds.tolist(), pages.groups.tolist(), pages.pages.tolist()
+        for kind, word, n in zip(*columns, strict=True):
             row = OwnerRow(KINDS[kind].name, names[word], 0)
             rows[row] = rows.get(row, 0) + n
-        every = _sorted(row._replace(pages=n) for row, n in rows.items())
-        cut = every[self.top :] if self.top is not None else ()
-        self.shown, self.more = every[: self.top], (len(cut), sum(row.pages for row in cut))
+        return _sorted(row._replace(pages=n) for row, n in rows.items())
+
+
+def _has_names(kind: Kind, by: str) -> bool:
+    """Return whether the names of a kind are what --by asks for."""
+    if by == "caller":
+        return kind.name in VMALLOC_KINDS
+    return by in ("name", kind.group)
 
 
 def _sorted(rows: Iterable[OwnerRow]) -> tuple[OwnerRow, ...]:

@@ -40,7 +40,9 @@ def owner_facts(
     return found, finder.problems
 
 
-def _are_found_in_pages(inspector: Inspector, uses: "np.ndarray[tuple[int], np.dtype[np.uint16]]") -> bool:
+def _are_found_in_pages(
+    inspector: Inspector, uses: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
+) -> bool:
     """Return whether the owners of pages of these uses are found without other structures."""
     kinds = kinds_of_uses(inspector.layout)[uses]
     by_structures = [i for i, kind in enumerate(KINDS) if kind.claims is not None]

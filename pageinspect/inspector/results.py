@@ -20,6 +20,7 @@ from ..report.base import coverage_of
 from ..report.check import CheckReport
 from ..report.frames import frame_columns
 from ..report.listing import Listing, PagesListing, RunsListing
+from ..report.owners import OwnersReport
 from ..report.page import PageReport
 from ..report.processes import ProcessesReport
 from ..report.selection import Selection
@@ -144,17 +145,24 @@ class PageResult(Result, PageReport):
     __slots__ = ()
 
 
+class OwnersResult(Result, OwnersReport):
+    """The result of Inspector.owners()."""
+
+    __slots__ = ()
+
+
 class ProcessesResult(Result, ProcessesReport):
     """The result of Inspector.processes()."""
 
     __slots__ = ()
 
 
-Kind = TypeVar("Kind", SummaryResult, CheckResult, PageResult, ProcessesResult)
+Kind = TypeVar("Kind", SummaryResult, CheckResult, PageResult, OwnersResult, ProcessesResult)
 
 
 def result_of(
-    kind: type[Kind], report: SummaryReport | CheckReport | PageReport | ProcessesReport
+    kind: type[Kind],
+    report: SummaryReport | CheckReport | PageReport | OwnersReport | ProcessesReport,
 ) -> Kind:
     """Return a report as the Result class `kind`."""
     return kind(**{field.name: getattr(report, field.name) for field in fields(report)})

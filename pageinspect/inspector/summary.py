@@ -43,7 +43,12 @@ def summarise(
     wanted, selection = select(inspector, pfn, types, uses, owners=owners, fold=fold)
     finder = _finder(inspector) if "owner" in by else None
     tally_of = TypeTally if list(by) == ["type"] else UseTally
-    compared = counters and list(by) in (["type"], ["use"]) and selection.everything and not (pfn or owners)
+    compared = (
+        counters
+        and list(by) in (["type"], ["use"])
+        and selection.everything
+        and not (pfn or owners)
+    )
     detail: Detail = "use" if "use" in by or selection.uses is not None else "type"
     if finder is not None:
         detail = "owner"

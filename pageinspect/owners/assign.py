@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Gives each page one owner: from its use and a word of its folio, or from claims by structures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from .unknown import UNKNOWN
 NO_LABEL = (1 << 64) - 1
 """The key of a page whose kind claims by structures, if no structure leads to the page."""
 Overlaps = npt.NDArray[np.int64]
+"""Pages by [kind that owns them, other kind that claims them]."""
 
 _UNKNOWN = np.int16(NUMBER[UNKNOWN.name])
 _HOLD_BLOCKS = ("kernel", "mapped", "reserved")
@@ -43,6 +44,11 @@ class Assigned:
         return Assigned(*(getattr(self, name)[pieces] for name in self.__slots__))
 
 
+def no_overlaps() -> Overlaps:
+    """Return Overlaps of no pages."""
+    return np.zeros((len(KINDS), len(KINDS)), np.int64)
+
+
 class Assigner:
     """Assigns owners to the pages of batches, and counts pages that several kinds claim."""
 
@@ -57,8 +63,13 @@ class Assigner:
         edges = (edge for found in claims.values() for edge in (found.starts, found.ends))
         self.edges = each_once(np.concatenate([np.empty(0, np.int64), *edges]))
         """The pfns at which claims begin or end, sorted."""
-        self.overlaps: Overlaps = np.zeros((len(KINDS), len(KINDS)), np.int64)
-        """Pages by [kind that owns them, other kind that claims them]."""
+        self.overlaps = no_overlaps()
+
+    def watch(self, batches: Iterable[Pages]) -> Iterator[Pages]:
+        """Yield the batches, and count the overlaps of each."""
+        for pages in batches:
+            self(pages)
+            yield pages
 
     def kinds(self, pages: Pages) -> Kinds:
         """Return the kind of owner of each row of a batch, (n,) int16 indices into KINDS.
@@ -107,7 +118,8 @@ class Assigner:
             counted = (claimed if kind.exact else allowed) & ~taken
             if wanted is not None:
                 counted &= wanted
-            found.append((number, counted))
+            if not kind.rest:
+                found.append((number, counted))
         return found
 
     def _count_overlaps(self, pieces: Assigned, found: list[tuple[np.int16, Mask]]) -> None:

@@ -17,6 +17,7 @@ BOOT = Kind(
     may_claim=("reserved",),
     claims=_claims,
     needs=("boot",),
+    rest=True,
     limits="memblock.reserved also lists memory that was freed since: only reserved pages are "
     "claimed by it. It does not show what a page was allocated for.",
 )

@@ -30,9 +30,13 @@ class OwnerPages:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def where(self, rows: npt.NDArray[np.bool_]) -> "OwnerPages":
+    def where(self, rows: npt.NDArray[np.bool_] | Pfns | slice) -> "OwnerPages":
         """Return some of the rows."""
         return OwnerPages(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def largest_first(self) -> "OwnerPages":
+        """Return the rows, those with most pages first."""
+        return self.where(np.argsort(-self.pages, kind="stable"))
 
     @property
     def total(self) -> int:

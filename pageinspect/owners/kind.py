@@ -149,6 +149,8 @@ class Kind(Declaring):
     """Whether a claimed page of a use outside `may_claim` and `owns` is a contradiction.
 
     False for structures that also list memory that was freed since."""
+    rest: bool = False
+    """Whether its structures list memory of other kinds by design: its overlaps are not counted."""
     group: Group = ""
     """What its names are, for --by."""
     counter: str = ""

@@ -20,6 +20,7 @@ from ..model.table import Absent, Column, Row, Table
 from ..units import counted, number
 from .base import SCHEMA, Coverage, Report, View, kernel_json
 from .counters import counters_table
+from .overlaps import Overlap, overlaps_table
 
 MOST_KEPT = 10_000
 """Violations of one rule that are kept; the others are only counted."""
@@ -149,6 +150,8 @@ class CheckReport(Report):
     findings: Findings
     counters: tuple[CounterCheck, ...] | None
     left_out: str = ""
+    overlaps: tuple[Overlap, ...] = ()
+    """Pages that several kinds of owners claim."""
 
     @property
     def status(self) -> Exit:
@@ -167,6 +170,7 @@ class CheckReport(Report):
             "found": {rule.name: self.findings.found[rule.name] for rule in self._broken()},
             "counters": counters_table(self.counters or ()),
             "left_out": self.left_out or None,
+            "overlaps": overlaps_table(self.overlaps),
         }
 
     def tables(self) -> tuple[Table, ...]:
@@ -222,6 +226,8 @@ class CheckReport(Report):
         yield f"{found} of {counted(rules, 'rule')} in {pages}."
         if self.left_out:
             yield f"Totals were not compared with the kernel's counters: {self.left_out}."
+        for kind, other, pages in self.overlaps:
+            yield f"{counted(pages, 'page', 'are')} of the kind {kind}, and claimed by {other} as well."
         yield from self.coverage.remarks()
 
     def _notes(self, notes: dict[str, str]) -> Iterator[str]:

@@ -14,9 +14,12 @@ from ..owners.table import KINDS
 from ..units import counted
 from .base import SCHEMA, Coverage, Report, View, kernel_json
 from .counters import counters_table
+from .overlaps import Overlap, overlaps_table
 
 BY = ("kind", "name", "cache", "file", "cgroup", "caller", "task", "module")
 """What pages can be counted by."""
+DEFAULT_TOP = 10
+"""The number of owners in tables for people."""
 
 _NONE = Absent.NOT_APPLICABLE
 _KIND = Column("kind", absent=(_NONE,))
@@ -26,11 +29,6 @@ _PAGES = Column("pages", "int64", "pages")
 _SHARE = Column("%", "float64", "percent", "percent", document=None, spare=1)
 _SIZE = Column("size", "int64", "bytes", "bytes")
 _COUNTER = Column("counter", document=None, absent=(_NONE,), spare=2)
-_OVERLAPS = (
-    Column("kind"),
-    Column("other"),
-    Column("pages", "int64", "pages"),
-)
 _WORST = ("differs", "explained", "verified")
 
 
@@ -46,17 +44,9 @@ class OwnerRow(NamedTuple):
     """For files: the type of the file system and its device."""
 
 
-class Overlap(NamedTuple):
-    """Pages of one kind that another kind claims as well."""
-
-    kind: str
-    other: str
-    pages: int
-
-
 @dataclass(frozen=True, slots=True)
 class OwnersReport(Report):
-    """Pages by owner; `rows`, `others` and `more` add up to all selected pages."""
+    """Pages by owner; `rows`, `unnamed` and `others` add up to all selected pages."""
 
     provenance: Provenance
     layout: PageLayout
@@ -64,45 +54,58 @@ class OwnersReport(Report):
     by: str
     rows: tuple[OwnerRow, ...]
     """Most pages first."""
-    more: tuple[int, int]
-    """Number of rows that are not shown, and their pages."""
-    others: int
+    unnamed: tuple[int, int] = (0, 0)
+    """Number of owners with fewer pages that were not named, and their pages."""
+    others: int = 0
     """Pages of kinds whose names are not of what `by` asks for."""
-    largest: tuple[OwnerRow, ...]
-    """With by="kind": the owners with most pages."""
+    largest: tuple[OwnerRow, ...] = ()
+    """With by="kind": the owners with most pages, other than free memory."""
     counters: tuple[CounterCheck, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
+    top: int | None = None
+    """The maximum number of owners, 0 for all. None is 10 for people, and all in other formats."""
 
     @property
     def pages(self) -> int:
         """The number of pages of all rows, shown or not."""
-        return sum(row.pages for row in self.rows) + self.more[1] + self.others
+        return sum(row.pages for row in self.rows) + self.unnamed[1] + self.others
+
+    def _shown(self, most: int) -> tuple[tuple[OwnerRow, ...], int, int]:
+        """Return the first rows, at most `most` (0: all), and the number and pages of others."""
+        if self.by == "kind" or not most:
+            return self.rows, *self.unnamed
+        rows, pages = self.unnamed
+        rest = self.rows[most:]
+        return self.rows[:most], rows + len(rest), pages + sum(row.pages for row in rest)
+
+    def _largest(self) -> tuple[OwnerRow, ...]:
+        most = DEFAULT_TOP if self.top is None else self.top
+        return self.largest[: most or None]
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
-        size, (rows, pages) = self.layout.page_size, self.more
+        size = self.layout.page_size
+        shown, rows, pages = self._shown(self.top or 0)
         found: dict[str, Any] = {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
             "by": [self.by],
-            "rows": self._table("rows", self.rows),
+            "rows": self._table("rows", shown),
             "more": {"rows": rows, "pages": pages, "bytes": pages * size},
             "others": {"pages": self.others, "bytes": self.others * size},
             "total": {"pages": self.pages, "bytes": self.pages * size},
         }
         if self.by == "kind":
-            found["largest"] = self._table("largest", self.largest)
+            found["largest"] = self._table("largest", self._largest())
         found["counters"] = counters_table(self.counters)
-        found["overlaps"] = self._overlaps()
+        found["overlaps"] = overlaps_table(self.overlaps)
         return found
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the table of rows."""
-        return (self._table("rows", self.rows),)
-
-    def _overlaps(self) -> Table:
-        return Table("overlaps", _OVERLAPS, list(self.overlaps))
+        """Return the table of rows; what is left out of it is one row."""
+        shown, rows, pages = self._shown(self.top or 0)
+        return (self._table("rows", (*shown, *self._sums(rows, pages))),)
 
     def _table(self, name: str, rows: Iterable[OwnerRow]) -> Table:
         columns = (_KIND, _NAME, _FILE_SYSTEM, _PAGES, _SHARE, _SIZE)
@@ -121,40 +124,42 @@ class OwnersReport(Report):
         texts = (row.kind or _NONE, row.name or _NONE, row.file_system or _NONE)
         return (*texts, row.pages, share, size)
 
-    def view(self) -> View:
-        """Return the rows with sums of what is not shown, then the owners with most pages."""
+    def _sums(self, rows: int, pages: int) -> list[OwnerRow]:
+        """Return the rows of what is not shown: other owners, and kinds without such names."""
         sums = []
-        if self.more[0]:
-            rows, pages = self.more
-            sums.append(OwnerRow("", f"({counted(rows, 'more row')})", pages))
+        if rows:
+            sums.append(OwnerRow("", f"({counted(rows, 'more owner')})", pages))
         if self.others:
             what = "(not charged)" if self.by == "cgroup" else "(other kinds)"
             sums.append(OwnerRow("", what, self.others))
-        if self.by == "kind":
-            verdicts = self._verdicts()
-            counter = replace(_COUNTER, machines=not verdicts)
-            columns = (_KIND, _PAGES, _SHARE, _SIZE, counter)
-            pick = [self._cells(row) for row in (*self.rows, OwnerRow("total", "", self.pages))]
-            cells = [
-                (kind, *numbers, verdicts.get(str(kind), _NONE))
-                for kind, _name, _where, *numbers in pick
-            ]
-            table, total = Table("rows", columns, cells[:-1]), cells[-1]
-        else:
-            table = self._for_people("rows", (*self.rows, *sums))
-            total = self._cells(OwnerRow("", "total", self.pages))
-        return View(
-            table,
-            total=total,
-            before=(self.provenance.describe(), ""),
-            more=self._largest_owners(),
-            after=tuple(self._remarks()),
-        )
+        return sums
 
-    def _largest_owners(self) -> tuple[tuple[str, Table], ...]:
-        if not self.largest:
-            return ()
-        return (("Owners with most pages:", self._for_people("largest", self.largest)),)
+    def view(self) -> View:
+        """Return the rows with sums of what is not shown, then the owners with most pages."""
+        before = (self.provenance.describe(), "")
+        remarks = tuple(self._remarks())
+        if self.by == "kind":
+            largest = self._for_people("largest", self._largest())
+            more = (("Owners with most pages:", largest),) if self.largest else ()
+            return View(self._kinds(), total=self._total(), before=before, more=more, after=remarks)
+        shown, rows, pages = self._shown(DEFAULT_TOP if self.top is None else self.top)
+        table = self._for_people("rows", (*shown, *self._sums(rows, pages)))
+        total = self._cells(OwnerRow("", "total", self.pages))
+        return View(table, total=total, before=before, after=remarks)
+
+    def _kinds(self) -> Table:
+        """Return the table of kinds for people, with the verdict of the counter check of each."""
+        verdicts = self._verdicts()
+        columns = (_KIND, _PAGES, _SHARE, _SIZE, replace(_COUNTER, machines=not verdicts))
+        rows = [
+            (kind, *numbers, verdicts.get(str(kind), _NONE))
+            for kind, _name, _where, *numbers in map(self._cells, self.rows)
+        ]
+        return Table("rows", columns, rows)
+
+    def _total(self) -> Row:
+        kind, _name, _where, *numbers = self._cells(OwnerRow("total", "", self.pages))
+        return (kind, *numbers, _NONE)
 
     def _verdicts(self) -> dict[str, str]:
         """Return for each kind the worst verdict of the counter checks that it is part of."""

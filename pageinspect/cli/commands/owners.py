@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who owns the pages: files, slab caches, processes, vmalloc callers, the kernel, …
+"""Who owns the pages: files, slab caches, processes, callers of vmalloc and others.
 
-Every page with a struct page has one owner. Its kind is found from its use, or from the kernel's own
-structures, such as vmalloc areas and page tables; pages that nothing leads to are unknown. Totals of
-all pages are compared with the kernel's counters. docs/owners.md describes the kinds.
+Every page that has a struct page has one owner. Its kind is found from its use, or from the
+kernel's own structures, such as vmalloc areas and page tables; pages that nothing leads to are
+unknown. Totals of all pages are compared with the kernel's counters.
 """
 
 import argparse
@@ -14,9 +14,8 @@ from ..options import open_target, write_report
 from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
 
 _BY = ("kind", "name", "cache", "file", "cgroup", "caller", "task", "module")
-_MOST_ROWS = 1 << 40
+_MOST_ROWS = (1 << 31) - 1
 _FOR_PEOPLE = ("table", "markdown")
-_TOP = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +45,6 @@ def run(args: argparse.Namespace) -> int:
     from ...inspector.inspector import inspect
     from ...inspector.owners import count_owners
 
-    top = args.top
-    if top is None and args.format in _FOR_PEOPLE:
-        top = _TOP
     report = count_owners(
         inspect(open_target(args)),
         args.by,
@@ -57,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         args.use,
         args.owner,
         fold=partial(fold_pieces, args),
-        top=top or None,
+        top=args.top,
+        name_all=args.format not in _FOR_PEOPLE,
     )
     write_report(args, report)
     return status(report.coverage)
