@@ -3,8 +3,8 @@
 
 The struct pages of a run agree in every bit that the requested columns declare to read
 (details.py). No run crosses a boundary of a zone, a free block, a per-CPU list entry, a folio, the
-wanted pfns or the given edges. Every struct page is read and compared. The columns of a RunBatch have one entry
-per run, equal to the entry of each of its pages.
+wanted pfns or the given edges. Every struct page is read and compared. The columns of a RunBatch
+have one entry per run, equal to the entry of each of its pages.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from ..inspector.inspector import Inspector
+    from ..inspector.selection import Request
     from ..model.ranges import Range
     from ..report import Coverage
 
@@ -71,6 +72,13 @@ def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
         help="only pages of this owner, with the names that `pageinspect owners` shows: slab, "
         "slab:dentry, file:/usr/lib/*. * stands for any text. May be repeated",
     )
+
+
+def request_of(args: argparse.Namespace, *, freeing: bool = False) -> "Request":
+    """Return the pages that the options of add_walking_arguments() ask for."""
+    from ..inspector.selection import Request
+
+    return Request(args.pfn, args.type, args.use, args.owner, freeing)
 
 
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:

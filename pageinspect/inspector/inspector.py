@@ -144,21 +144,19 @@ class Inspector:
     ) -> "SummaryResult":
         """Count pages, folios and bytes by type, use, zone, node, order or owner, or by several.
 
-        `owner` selects the pages of owners, as --owner does. With `counters`, totals of all pages by type or by use are compared with the kernel's
-        counters. Raises PageInspectError.
+        `owner` selects the pages of owners, as --owner does. With `counters`, totals of all pages
+        by type or by use are compared with the kernel's counters. Raises PageInspectError.
         """
         from .results import SummaryResult, result_of
+        from .selection import Request
         from .summary import summarise
 
         report = summarise(
             self._current(),
             names(by),
-            pfn_texts(pfn),
-            names(type),
-            names(use),
+            Request(pfn_texts(pfn), names(type), names(use), owner_texts(owner)),
             fold=fold_here,
             counters=counters,
-            owners=owner_texts(owner),
         )
         return result_of(SummaryResult, report)
 
@@ -205,14 +203,12 @@ class Inspector:
         """
         from .owners import count_owners
         from .results import OwnersResult, result_of
+        from .selection import Request
 
         report = count_owners(
             self._current(),
             by,
-            pfn_texts(pfn),
-            names(type),
-            names(use),
-            owner_texts(owner),
+            Request(pfn_texts(pfn), names(type), names(use), owner_texts(owner)),
             fold=fold_here,
             top=None if top is None else not_negative(top, "a number of owners"),
         )
@@ -272,16 +268,13 @@ class Inspector:
         """
         from .listing import list_pages
         from .results import PagesResult, RunsResult
+        from .selection import Request
 
         return list_pages(
             self._current(),
             PagesResult if each else RunsResult,
-            pfn_texts(pfn),
-            names(type),
-            names(use),
-            freeing=freeing,
+            Request(pfn_texts(pfn), names(type), names(use), owner_texts(owner), freeing),
             fold=fold_here,
-            owners=owner_texts(owner),
         )
 
     def ranges(self, *texts: str) -> Ranges:

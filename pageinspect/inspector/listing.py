@@ -8,7 +8,7 @@ from ..model.ranges import Range
 from ..report.listing import Listing, PageEntries, PagesListing, Runs, entries_of, runs_of
 from .fold import Fold
 from .inspector import Inspector
-from .selection import select
+from .selection import Request, select
 
 Kind = TypeVar("Kind", bound=Listing)
 
@@ -16,18 +16,12 @@ Kind = TypeVar("Kind", bound=Listing)
 def list_pages(
     inspector: Inspector,
     kind: type[Kind],
-    pfn: Sequence[str],
-    types: Sequence[str],
-    uses: Sequence[str],
+    request: Request,
     *,
-    freeing: bool,
     fold: Fold,
-    owners: Sequence[str] = (),
 ) -> Kind:
     """Return a listing of the selected pages; the pages are read while it is rendered."""
-    wanted, selection = select(
-        inspector, pfn, types, uses, freeing=freeing, owners=owners, fold=fold
-    )
+    wanted, selection = select(inspector, request, fold)
 
     def entries(copy: Inspector, piece: Sequence[Range]) -> PageEntries:
         return entries_of(selection, copy.sections(piece))

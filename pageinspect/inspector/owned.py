@@ -39,8 +39,8 @@ def owned_ranges(
 
     found = ranges_of(part for parts in fold(inspector, wanted, work) for part in parts)
     mask = np.zeros(len(found.starts), np.bool_)
-    for kind, names in asked.items():
-        mask |= _matching(finder, found, kind, names)
+    for number, names in asked.items():
+        mask |= _matching(finder, found, number, names)
     return found.of(mask), finder.problems
 
 

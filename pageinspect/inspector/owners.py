@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.totals import UseTally
-from ..classify import Pages
-from ..classify.details import Detail
 from ..classify.words import HEAD_MEMCG
 from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
 from ..model.counters import Counters
 from ..model.ranges import Range
-from ..owners.assign import Assigned, Assigner
 from ..owners.assign import Overlaps, no_overlaps
 from ..owners.counters import compare_owners
 from ..owners.counts import OwnerPages, OwnerSums, count
@@ -29,10 +26,11 @@ from .fold import Fold
 from .inspector import Inspector, marking_of
 from .owner_finder import OwnerFinder, owner_finder
 from .owner_names import OwnerName, OwnerNames
-from .selection import select
+from .selection import Request, select
 
 if TYPE_CHECKING:
     from ..analysis.counter_check import CounterCheck
+    from ..classify.details import Detail
 
 VMALLOC_KINDS = ("vmalloc", "stack", "module", "bpf")
 LAZY = ("file", "shmem")
@@ -58,10 +56,7 @@ class _Counted:
 def count_owners(
     inspector: Inspector,
     by: str,
-    pfn: Sequence[str] = (),
-    types: Sequence[str] = (),
-    uses: Sequence[str] = (),
-    owners: Sequence[str] = (),
+    request: Request,
     *,
     fold: Fold,
     top: int | None = None,
@@ -77,9 +72,8 @@ def count_owners(
             f"owners cannot be counted by {by!r}",
             did_you_mean(by, BY, f"choose from {', '.join(BY)}"),
         )
-    wanted, selection = select(inspector, pfn, types, uses, owners=owners, fold=fold)
-    whole = selection.everything and not (pfn or owners)
-    before = _counters(inspector) if whole else None
+    wanted, selection = select(inspector, request, fold)
+    before = _counters(inspector) if request.everything else None
     finder = owner_finder(inspector)
     total = _walked(inspector, finder, wanted, selection, fold, cgroups=by == "cgroup")
     pages = total.pages.counts()
@@ -137,7 +131,8 @@ def _walked(
 
     def work(copy: Inspector, piece: Sequence[Range]) -> _Counted:
         found, assigner = fresh(), finder.assigner(layout)
-        for pages, pieces in finder.walk(copy, piece, assigner, detail):
+        for pages, found_pieces in finder.walk(copy, piece, assigner, detail):
+            pieces = found_pieces
             found.tally.add(pages)
             found.unreadable += pages.unreadable
             mask = None if selection.everything else selection.of(pages)

@@ -8,7 +8,6 @@ import numpy as np
 from ..analysis.page_facts import Fact
 from ..classify.uses import USE
 from ..model.ranges import merge
-from ..model.table import Absent
 from ..owners.kind import Kind
 from ..owners.table import KINDS, NOBODY, kinds_of_uses
 from .inspector import Inspector

@@ -2,6 +2,7 @@
 """Turns names and ranges into a Selection of pages, and checks the names."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,44 +16,57 @@ from .fold import Fold, fold_here
 from .inspector import Inspector
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The pages that a command is asked for, as texts of the command line; empty is all pages."""
+
+    pfn: Sequence[str] = ()
+    types: Sequence[str] = ()
+    uses: Sequence[str] = ()
+    owners: Sequence[str] = ()
+    """KIND or KIND:NAME."""
+    freeing: bool = False
+
+    @property
+    def everything(self) -> bool:
+        """Whether all pages are asked for."""
+        return not (self.pfn or self.types or self.uses or self.owners or self.freeing)
+
+
 def select(
-    inspector: Inspector,
-    pfn: Sequence[str] = (),
-    types: Sequence[str] = (),
-    uses: Sequence[str] = (),
-    *,
-    freeing: bool = False,
-    owners: Sequence[str] = (),
-    fold: Fold = fold_here,
+    inspector: Inspector, request: Request, fold: Fold = fold_here
 ) -> tuple[list[Range], Selection]:
     """Return the pfns of the ranges that have a struct page, and the Selection of their pages.
 
-    With `owners`, given as KIND or KIND:NAME, only the pfns that they own, for which memory is
-    walked. Raises UsageError for a name that this kernel does not have, and PageInspectError for one that
-    needs the kernel's types.
+    If owners are requested, memory is walked for the pfns that they own. Raises UsageError for a
+    name that this kernel does not have, and PageInspectError for one that needs the kernel's types.
     """
     layout = inspector.layout
-    check_available(inspector, *types, *uses, *(("freeing",) if freeing else ()))
-    wanted, missing = inspector.ranges(*pfn), ()
-    if owners:
+    freeing = ("freeing",) if request.freeing else ()
+    check_available(inspector, *request.types, *request.uses, *freeing)
+    wanted = inspector.ranges(*request.pfn)
+    missing: tuple[str, ...] = ()
+    if request.owners:
         # Imported here: to find owners takes many modules.
         from .owned import owned_ranges
 
-        wanted, missing = owned_ranges(inspector, wanted, owners, fold)
+        wanted, missing = owned_ranges(inspector, wanted, request.owners, fold)
     selection = Selection(
         ranges.count(wanted),
         wanted[-1][1] if wanted else 0,
         _codes(
-            types,
+            request.types,
             "page type",
             classify.type_names(layout),
             lambda name: classify.codes_of(layout, name),
         ),
         _codes(
-            uses, "use", classify.use_names(layout), lambda name: classify.uses_of(layout, name)
+            request.uses,
+            "use",
+            classify.use_names(layout),
+            lambda name: classify.uses_of(layout, name),
         ),
-        freeing,
-        tuple(owners),
+        request.freeing,
         missing,
     )
     return wanted, selection

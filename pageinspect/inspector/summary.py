@@ -16,7 +16,7 @@ from ..report.dimensions import DIMENSIONS
 from ..report.summary import PageCounts, SummaryReport, count
 from .fold import Fold
 from .inspector import Inspector, marking_of
-from .selection import check_available, select
+from .selection import Request, check_available, select
 
 if TYPE_CHECKING:
     from ..classify.details import Detail
@@ -26,29 +26,21 @@ if TYPE_CHECKING:
 def summarise(
     inspector: Inspector,
     by: Sequence[str],
-    pfn: Sequence[str],
-    types: Sequence[str],
-    uses: Sequence[str],
+    request: Request,
     *,
     fold: Fold,
     counters: bool = True,
-    owners: Sequence[str] = (),
 ) -> SummaryReport:
     """Count the selected pages by the dimensions named; raises PageInspectError.
 
-    `owners` selects the pages of owners, given as KIND or KIND:NAME. With `counters`, totals of all pages by type or by use are compared with the kernel's counters.
+    With `counters`, totals of all pages by type or by use are compared with the kernel's counters.
     """
     _check_dimensions(by)
     check_available(inspector, *by)
-    wanted, selection = select(inspector, pfn, types, uses, owners=owners, fold=fold)
+    wanted, selection = select(inspector, request, fold)
     finder = _finder(inspector) if "owner" in by else None
     tally_of = TypeTally if list(by) == ["type"] else UseTally
-    compared = (
-        counters
-        and list(by) in (["type"], ["use"])
-        and selection.everything
-        and not (pfn or owners)
-    )
+    compared = counters and list(by) in (["type"], ["use"]) and request.everything
     detail: Detail = "use" if "use" in by or selection.uses is not None else "type"
     if finder is not None:
         detail = "owner"

@@ -65,10 +65,8 @@ def _each(pieces: Assigned) -> Assigned:
     """Return the pieces cut into single pages."""
     n = pieces.lengths
     starts = np.repeat(pieces.starts, n) + ramp(n)
-    rows, kinds, keys = (
-        np.repeat(column, n) for column in (pieces.rows, pieces.kinds, pieces.keys)
-    )
-    return Assigned(starts, np.ones_like(starts), rows, kinds, keys)
+    each = pieces.where(np.repeat(np.arange(len(n)), n))
+    return Assigned(starts, np.ones_like(starts), each.rows, each.kinds, each.keys)
 
 
 def _with_keys(pieces: Assigned, keys: Keys) -> Assigned:

@@ -8,7 +8,7 @@ page of its allocation.
 import numpy as np
 
 from ..classify.batches import Mask, Pfns
-from ..classify.uses import RULES, USE, Pages, use_name
+from ..classify.uses import RULES, USE, Pages, Uses, use_name
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from ..units import counted
@@ -59,7 +59,7 @@ def _orders(heads: Pfns) -> Pfns:
     return np.repeat(orders, sizes)
 
 
-def _keys(layout: PageLayout, words: Words, use: Pfns, order: Pfns, compound: Mask) -> Keys:
+def _keys(layout: PageLayout, words: Words, use: Uses, order: Pfns, compound: Mask) -> Keys:
     flags = words[:, layout.flags // 8] & np.uint64(_known_flags(layout))
     references = np.zeros(len(words), np.uint64)
     if layout.refcount is not None:

@@ -227,7 +227,8 @@ class CheckReport(Report):
         if self.left_out:
             yield f"Totals were not compared with the kernel's counters: {self.left_out}."
         for kind, other, pages in self.overlaps:
-            yield f"{counted(pages, 'page', 'are')} of the kind {kind}, and claimed by {other} as well."
+            shared = counted(pages, "page", "are")
+            yield f"{shared} of the kind {kind}, and claimed by {other} as well."
         yield from self.coverage.remarks()
 
     def _notes(self, notes: dict[str, str]) -> Iterator[str]:

@@ -20,10 +20,8 @@ class Selection:
     types: npt.NDArray[np.bool_] | None = None
     uses: npt.NDArray[np.bool_] | None = None
     freeing: bool = False
-    owners: tuple[str, ...] = ()
-    """The owners whose pages were requested; the ranges have only their pages."""
     missing: tuple[str, ...] = ()
-    """Sentences about what was missing to find these owners."""
+    """Sentences about what was missing to find requested owners."""
 
     @property
     def everything(self) -> bool:

@@ -9,7 +9,13 @@ import argparse
 from functools import partial
 
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
+from ..walking import (
+    add_jobs_argument,
+    add_walking_arguments,
+    fold_pieces,
+    request_of,
+    status,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +48,8 @@ def run(args: argparse.Namespace) -> int:
     report = list_pages(
         inspect(open_target(args)),
         PagesListing if args.each else RunsListing,
-        args.pfn,
-        args.type,
-        args.use,
-        freeing=args.freeing,
+        request_of(args, freeing=args.freeing),
         fold=partial(fold_pieces, args),
-        owners=args.owner,
     )
     write_report(args, report)
     return status(report.coverage)

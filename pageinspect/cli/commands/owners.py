@@ -11,7 +11,13 @@ from functools import partial
 
 from ..arguments import whole_number
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
+from ..walking import (
+    add_jobs_argument,
+    add_walking_arguments,
+    fold_pieces,
+    request_of,
+    status,
+)
 
 _BY = ("kind", "name", "cache", "file", "cgroup", "caller", "task", "module")
 _MOST_ROWS = (1 << 31) - 1
@@ -48,10 +54,7 @@ def run(args: argparse.Namespace) -> int:
     report = count_owners(
         inspect(open_target(args)),
         args.by,
-        args.pfn,
-        args.type,
-        args.use,
-        args.owner,
+        request_of(args),
         fold=partial(fold_pieces, args),
         top=args.top,
         name_all=args.format not in _FOR_PEOPLE,

@@ -13,7 +13,13 @@ from functools import partial
 
 from ..arguments import NamesOf
 from ..options import open_target, write_report
-from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
+from ..walking import (
+    add_jobs_argument,
+    add_walking_arguments,
+    fold_pieces,
+    request_of,
+    status,
+)
 
 _KEYS = ("type", "use", "zone", "node", "order", "owner")
 
@@ -39,11 +45,8 @@ def run(args: argparse.Namespace) -> int:
     report = summarise(
         inspect(open_target(args)),
         args.by or ["type"],
-        args.pfn,
-        args.type,
-        args.use,
+        request_of(args),
         fold=partial(fold_pieces, args),
-        owners=args.owner,
     )
     write_report(args, report)
     return status(report.coverage)
