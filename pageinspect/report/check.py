@@ -226,9 +226,9 @@ class CheckReport(Report):
         yield f"{found} of {counted(rules, 'rule')} in {pages}."
         if self.left_out:
             yield f"Totals were not compared with the kernel's counters: {self.left_out}."
-        for kind, other, pages in self.overlaps:
-            shared = counted(pages, "page", "are")
-            yield f"{shared} of the kind {kind}, and claimed by {other} as well."
+        for overlap in self.overlaps:
+            shared = counted(overlap.pages, "page", "are")
+            yield f"{shared} of the kind {overlap.kind}, and claimed by {overlap.other} as well."
         yield from self.coverage.remarks()
 
     def _notes(self, notes: dict[str, str]) -> Iterator[str]:
