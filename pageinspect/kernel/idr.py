@@ -43,7 +43,8 @@ class IdrWalk:
                 return
             self._left -= 1
             if entry & 3 != _INTERNAL:
-                yield entry
+                if entry:
+                    yield entry
                 continue
             if entry < _FIRST_NODE:
                 continue

@@ -7,7 +7,7 @@ Such as hash tables of a size by memory, pools for atomic DMA, static mempools, 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from drgn import FaultError, Object, Program, sizeof
+from drgn import FaultError, Object, Program, TypeKind, sizeof
 
 from ..model.arch import PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
 from ..model.layout import PageLayout
@@ -137,10 +137,15 @@ def _ip_identities(reader: _Reader) -> Iterator[Extent]:
 
 
 def _dma_pool(variable: str) -> Find:
-    """Return the finder of the memory of a struct gen_pool."""
+    """Return the finder of the memory of a struct gen_pool.
+
+    In kernels with struct dma_gen_pool, the variable is one, and refers to the pool.
+    """
 
     def find(reader: _Reader) -> Iterator[Extent]:
         pool = reader.prog[variable]
+        if pool.type_.kind == TypeKind.STRUCT:
+            pool = pool.pool
         if not pool.value_():
             return
         chunk = reader.prog.type("struct gen_pool_chunk")

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 
-from drgn import FaultError, Object, Program, offsetof
+from drgn import FaultError, Object, Program, TypeKind, offsetof
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 
 from ..model.arch import PAGE_SHIFT, SECTION_PFNS
@@ -157,6 +157,6 @@ def _spare_pages(buffer: Object) -> Iterator[int]:
     """
     if hasattr(buffer, "free_page"):
         free = buffer.free_page
-        yield (free.data if hasattr(free, "data") else free).value_()
+        yield (free.data if free.type_.kind == TypeKind.STRUCT else free).value_()
     if hasattr(buffer, "meta_page"):
         yield buffer.meta_page.value_()

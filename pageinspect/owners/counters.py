@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Compares the pages of kinds of owners with the kernel's own counters."""
+
+from collections.abc import Iterator, Mapping
+
+from ..analysis.counter_check import Comparison, CounterCheck, Marking, Tolerance, compared
+from ..analysis.totals import Totals
+from ..model.arch import PAGE_SIZE
+from ..model.counters import Counters
+from ..units import counted as counted_as
+from .structures import Structures
+from .vmap_parts import NO_TASK, pieces_of
+
+OwnedPages = Mapping[tuple[str, str], int]
+"""The number of pages by kind of owner and use."""
+
+_STACK_ITEM = "NR_KERNEL_STACK_KB"
+_VM_KINDS = ("vmalloc", "stack", "module", "bpf")
+
+
+def compare_owners(
+    pages: OwnedPages,
+    structures: Structures,
+    before: Counters,
+    after: Counters,
+    marking: Marking | None = None,
+) -> tuple[CounterCheck, ...]:
+    """Return the counter checks of the kinds that start from the kernel's structures.
+
+    `pages` is of the whole machine. Counters that this kernel lacks, and kinds whose structures
+    could not be read, have no check. `marking` is as for compare_counters().
+    """
+    uses: dict[str, int] = {}
+    for (_, use), n in pages.items():
+        uses[use] = uses.get(use, 0) + n
+    totals = Totals(uses, frozenset(uses))
+    return tuple(
+        compared(comparison, totals, before, after, marking)
+        for comparison in _comparisons(pages, structures, before)
+    )
+
+
+def _comparisons(
+    pages: OwnedPages, structures: Structures, counters: Counters
+) -> Iterator[Comparison]:
+    if structures.vmap is not None:
+        yield from _vmalloc(pages, structures, counters)
+        if structures.tasks is not None and _STACK_ITEM in counters.items:
+            yield _stack(pages, structures)
+    if structures.percpu is not None and counters.percpu is not None:
+        yield _percpu(pages, structures, counters.percpu)
+    if structures.memmap is not None and counters.memmap is not None:
+        yield Comparison(
+            "memmap",
+            ("memmap",),
+            "nr_memmap_boot_pages + nr_memmap_pages",
+            lambda c: c.memmap or 0,
+            counted=_owned(pages, "memmap"),
+        )
+    yield Comparison(
+        "table",
+        ("table",),
+        "NR_PAGETABLE",
+        lambda c: c.items.get("NR_PAGETABLE", 0),
+        2,
+        counted=pages.get(("table", "table"), 0),
+    )
+
+
+def _owned(pages: OwnedPages, *kinds: str) -> int:
+    return sum(n for (kind, _), n in pages.items() if kind in kinds)
+
+
+def _vmalloc(
+    pages: OwnedPages, structures: Structures, counters: Counters
+) -> Iterator[Comparison]:
+    """Yield the comparison of vmalloc pages.
+
+    Since Linux kernel commit HASH ("...") (in vX.Y), the counter is an item of nodes.
+    """
+    is_item = "NR_VMALLOC" in counters.items
+    if not is_item and counters.vmalloc is None:
+        return
+    areas = structures.vmap.areas if structures.vmap else ()
+    uncounted = sum(len(area.pages) for area in areas if not area.is_counted)
+    unfinished = sum(len(area.pages) for area in areas if area.is_unfinished)
+
+    def kernel(counters: Counters) -> int:
+        return counters.items["NR_VMALLOC"] if is_item else counters.vmalloc or 0
+
+    def tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
+        if uncounted or unfinished:
+            which = counted_as(uncounted, "page", "are")
+            making = counted_as(unfinished, "page", "are")
+            yield Tolerance(
+                uncounted,
+                uncounted + unfinished,
+                f"{which} in areas that vmalloc() did not allocate, which the kernel does not "
+                f"count, and {making} in areas that are being made",
+            )
+
+    yield Comparison(
+        "vmalloc",
+        _VM_KINDS,
+        "NR_VMALLOC" if is_item else "nr_vmalloc_pages",
+        kernel,
+        tolerances=tolerances,
+        counted=_owned(pages, *_VM_KINDS),
+    )
+
+
+def _stack(pages: OwnedPages, structures: Structures) -> Comparison:
+    """Return the comparison of stacks, without cached ones, which the kernel does not count."""
+    cached = structures.tasks.cached_stacks if structures.tasks else ()
+    without = sum(len(p) for label, p in pieces_of(structures, "stack") if label.name == NO_TASK)
+
+    def tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
+        if without:
+            yield Tolerance(
+                0,
+                without,
+                f"{counted_as(without, 'page', 'are')} stacks without a task: the kernel stops "
+                "counting the stack of a task that exits before it frees it",
+            )
+
+    return Comparison(
+        "stack",
+        ("stack",),
+        _STACK_ITEM,
+        lambda c: c.items[_STACK_ITEM] * 1024 // PAGE_SIZE,
+        tolerances=tolerances,
+        counted=_owned(pages, "stack") - sum(len(stack.pfns) for stack in cached),
+    )
+
+
+def _percpu(pages: OwnedPages, structures: Structures, counter: int) -> Comparison:
+    percpu = structures.percpu
+    absent = counter - percpu.counted if percpu else 0
+
+    def tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
+        if absent:
+            why = "of units that belong to no CPU, and which have no pages"
+            yield Tolerance(-absent, -absent, f"{counted_as(absent, 'page', 'are')} {why}")
+
+    return Comparison(
+        "percpu",
+        ("percpu",),
+        "pcpu_nr_populated x pcpu_nr_units",
+        lambda c: c.percpu or 0,
+        tolerances=tolerances,
+        counted=_owned(pages, "percpu"),
+    )
