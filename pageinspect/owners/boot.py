@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Memory that was allocated at boot, before the page allocator."""
 
+from ..model.kernel_memory import BootReserved
 from .kind import Claims, Kind, Label, claims_of_ranges
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
-    assert structures.boot is not None
-    return claims_of_ranges(((Label("memblock"), structures.boot.ranges),))
+    boot = structures.boot or BootReserved()
+    return claims_of_ranges(((Label("memblock"), boot.ranges),))
 
 
 BOOT = Kind(

@@ -71,12 +71,10 @@ def _owned(pages: OwnedPages, *kinds: str) -> int:
     return sum(n for (kind, _), n in pages.items() if kind in kinds)
 
 
-def _vmalloc(
-    pages: OwnedPages, structures: Structures, counters: Counters
-) -> Iterator[Comparison]:
+def _vmalloc(pages: OwnedPages, structures: Structures, counters: Counters) -> Iterator[Comparison]:
     """Yield the comparison of vmalloc pages.
 
-    Since Linux kernel commit HASH ("...") (in vX.Y), the counter is an item of nodes.
+    The counter is nr_vmalloc_pages in older kernels, and an item of nodes in newer ones.
     """
     is_item = "NR_VMALLOC" in counters.items
     if not is_item and counters.vmalloc is None:

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 
 from ..model.kernel_memory import Pfns
+from ..model.owner_memory import PageTablePages
 from .kind import Claims, Kind, Label, claims_of_pfns
 from .structures import Structures
 
@@ -16,8 +17,7 @@ def _claims(structures: Structures) -> Claims:
 
 
 def _parts(structures: Structures) -> Iterator[tuple[Label, Pfns]]:
-    tables = structures.tables
-    assert tables is not None
+    tables = structures.tables or PageTablePages()
     yield Label("kernel"), tables.kernel
     for name, pfns in tables.processes:
         yield Label(name), pfns
