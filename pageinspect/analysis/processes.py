@@ -2,8 +2,9 @@
 """Computes the memory use of each process from page tables, as /proc/PID/smaps_rollup counts it.
 
 Page-table entries come in parts. Two passes are made over them: the first counts the mappings of
-each page, the second divides each page among its mappings. This takes five bytes per page of the
-machine.
+each page, the second adds each page to its class and divides it among its mappings. Only the struct
+pages of sections with mapped pages are needed between the passes. This takes at most nine bytes per
+page of the machine.
 
 - Rss is mapped memory, without the zero page, memory without struct pages, and hugetlb.
 - Pss divides each page by the number of its mappings in all processes. Uss is pages with one
@@ -16,19 +17,20 @@ machine.
   have no entry in a page table.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..classify import Pages
 from ..classify.columns import ramp
-from ..classify.selected import SelectedPages
-from ..model.arch import PAGE_SHIFT, PAGE_SIZE, PAGEBLOCK_PFNS
+from ..model.arch import PAGE_SHIFT, PAGE_SIZE, PAGEBLOCK_PFNS, SECTION_PFNS
 from ..model.mappings import Entries, EntryKind, Pfns
 from ..model.memory_map import MemoryMap
 from ..model.processes import Process
+from ..model.ranges import Range, merge
 
 Bytes = npt.NDArray[np.int64]
 
@@ -92,77 +94,198 @@ class Usage:
         return self.anon_huge + self.file_huge + self.shmem_huge
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassRuns:
+    """Runs of pages of one PageClass, and the number of unreadable struct pages among them."""
+
+    pfns: Pfns
+    lengths: Pfns
+    classes: npt.NDArray[np.uint8]
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MappedAt:
+    """One mapping of a page."""
+
+    pid: int
+    comm: str
+    """Untrusted text."""
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """The mappings of one page: how many there are, and the first of them by pid and address."""
+
+    count: int
+    first: tuple[MappedAt, ...]
+
+
 def usage_of(parts: Iterable[Entries], classes: npt.NDArray[np.uint8], mms: int) -> Usage:
     """Return the memory use of each of `mms` mms.
 
     `parts` is iterated twice. `classes`, uint8, has the PageClass of each pfn from 0; pfns beyond
     its end are UNCOUNTED, except device memory.
     """
-    sums = _Sums(classes, mms)
+    sums = UsageSums(len(classes), mms)
     for part in parts:
         sums.count(part)
-    sums.finish_counting()
-    for part in parts:
-        sums.share_out(part)
-    return sums.usage()
+    return sums.usage(parts, classes)
 
 
 def mapped_by(
-    parts: Iterable[Entries], processes: Iterable[Process], pfn: int
-) -> list[tuple[int, int]]:
-    """Return (pid, virtual address) of each mapping of a page, sorted, with SPECIAL ones."""
-    pids: dict[int, list[int]] = {}
-    for process in processes:
+    parts: Iterable[Entries], processes: Iterable[Process], pfns: Iterable[int], most: int
+) -> dict[int, Mappings]:
+    """Return the Mappings of each of these pages, at most `most` of each, with SPECIAL ones.
+
+    Every process that uses an mm counts.
+    """
+    users: dict[int, list[Process]] = {}
+    for process in sorted(processes, key=lambda process: process.pid):
         if process.mm is not None:
-            pids.setdefault(process.mm, []).append(process.pid)
-    found: list[tuple[int, int]] = []
-    for part in parts:
-        inside = (
-            (part.pfn <= pfn) & (pfn < part.pfn + part.pages) & (part.kind <= EntryKind.HWPOISON)
-        )
-        rows = part.where(inside)
-        addresses = (rows.vpn + pfn - rows.pfn) << PAGE_SHIFT
-        for mm, address in zip(rows.mm.tolist(), addresses.tolist(), strict=True):
-            found += [(pid, address) for pid in pids.get(mm, ())]
-    return sorted(found)
+            users.setdefault(process.mm, []).append(process)
+    wanted = np.unique(np.fromiter(pfns, np.int64))
+    found = [_rows_with(part, wanted) for part in parts]
+    page, mm, address = (
+        np.concatenate([np.empty(0, np.int64), *column])
+        for column in (zip(*found, strict=True) if found else ((), (), ()))
+    )
+    return {
+        pfn: _mappings(users, mm[page == pfn], address[page == pfn], most)
+        for pfn in wanted.tolist()
+    }
 
 
-def page_classes(
-    memory_map: MemoryMap, pages: Iterable[SelectedPages], name_of: Callable[[int], str]
-) -> npt.NDArray[np.uint8]:
-    """Return the PageClass of each pfn from 0, uint8, from the columns or runs of all pages.
+def _rows_with(part: Entries, wanted: Pfns) -> tuple[Pfns, Pfns, Pfns]:
+    """Return pfn, mm and virtual address of each mapping of the wanted pages, which are sorted."""
+    first = np.searchsorted(wanted, part.pfn)
+    number = np.searchsorted(wanted, part.pfn + part.pages) - first
+    number[part.kind > EntryKind.HWPOISON] = 0
+    rows = np.flatnonzero(number)
+    pages = wanted[np.repeat(first[rows], number[rows]) + ramp(number[rows])]
+    rows = np.repeat(rows, number[rows])
+    addresses = (part.vpn[rows] + pages - part.pfn[rows]) << PAGE_SHIFT
+    return pages, part.mm[rows].astype(np.int64), addresses
+
+
+def _mappings(
+    users: Mapping[int, Sequence[Process]], mms: Pfns, addresses: Pfns, most: int
+) -> Mappings:
+    """Return the Mappings of one page, which is mapped at these addresses."""
+    distinct, counts = np.unique(mms, return_counts=True)
+    of_mm = {mm: users[mm] for mm in distinct.tolist() if mm in users}
+    total = sum(
+        len(of_mm.get(mm, ())) * n for mm, n in zip(distinct.tolist(), counts.tolist(), strict=True)
+    )
+    # The first mappings are those of the mms with the lowest pids.
+    lowest = sorted(of_mm, key=lambda mm: of_mm[mm][0].pid)[:most]
+    places = [
+        MappedAt(process.pid, process.comm, address)
+        for mm in lowest
+        for address in np.sort(addresses[mms == mm])[:most].tolist()
+        for process in of_mm[mm][:most]
+    ]
+    places.sort(key=lambda place: (place.pid, place.address))
+    return Mappings(total, tuple(places[:most]))
+
+
+def class_runs(batches: Iterable[Pages], name_of: Callable[[int], str]) -> ClassRuns:
+    """Return the runs of pages of one PageClass other than FILE, from columns or runs of pages.
 
     `name_of` returns the name of a value of the column `use`.
     """
-    size = max((end for _, end in memory_map.spanned), default=0)
-    classes = np.full(size, PageClass.UNCOUNTED, np.uint8)
-    for batch in pages:
+    runs = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))]
+    unreadable = 0
+    for batch in batches:
         uses, at = np.unique(batch.use, return_inverse=True)
         of_use = [_CLASS_OF_USE.get(name_of(int(use)), PageClass.FILE) for use in uses]
-        lengths = batch.lengths
-        pfns = np.repeat(batch.pfns, lengths) + ramp(lengths)
-        classes[pfns] = np.repeat(np.array(of_use, np.uint8)[at], lengths)
+        classes = np.array(of_use, np.uint8)[at]
+        rows = np.flatnonzero(classes != PageClass.FILE)
+        runs.append((batch.pfns[rows], batch.lengths[rows], classes[rows]))
+        unreadable += batch.unreadable
+    pfns, lengths, of_runs = map(np.concatenate, zip(*runs, strict=True))
+    return ClassRuns(pfns, lengths, of_runs, unreadable)
+
+
+def page_classes(memory_map: MemoryMap, parts: Iterable[ClassRuns]) -> npt.NDArray[np.uint8]:
+    """Return the PageClass of each pfn from 0, uint8; FILE for pages in none of the runs."""
+    classes = np.full(pfns_of(memory_map), PageClass.UNCOUNTED, np.uint8)
+    for start, end in memory_map.spanned:
+        classes[start:end] = PageClass.FILE
+    for part in parts:
+        pfns = np.repeat(part.pfns, part.lengths) + ramp(part.lengths)
+        classes[pfns] = np.repeat(part.classes, part.lengths)
     for first, length in ((memory_map.zero_pfn, 1), (memory_map.huge_zero_pfn, PAGEBLOCK_PFNS)):
         if first is not None:
             classes[first : first + length] = PageClass.UNCOUNTED
     return classes
 
 
-class _Sums:
-    def __init__(self, classes: npt.NDArray[np.uint8], mms: int) -> None:
-        self._classes = classes
+def pfns_of(memory_map: MemoryMap) -> int:
+    """Return one more than the last pfn with a struct page."""
+    return max((end for _, end in memory_map.spanned), default=0)
+
+
+class UsageSums:
+    """The sums of usage_of(), for a caller that finds out the classes after the first pass."""
+
+    def __init__(self, pfns: int, mms: int) -> None:
+        """Prepare for pages with pfns below `pfns`, and for `mms` mms."""
         self._mapped = np.zeros((2, _COUNTED, mms), np.int64)
         """Pages by entry size (small, huge), class and mm."""
         self._others = np.zeros((3, mms), np.int64)
         """Pages by kind (hugetlb, hardware error, swap) and mm."""
         self._shares = np.zeros(mms, np.int64)
         self._once = np.zeros(mms, np.int64)
-        self._mappings = np.zeros(len(classes), np.int32)
+        self._mappings = np.zeros(pfns, np.int32)
         self._steps: npt.NDArray[np.int32] | None = None
+        self._sections = np.zeros(-(-pfns // SECTION_PFNS), np.bool_)
 
     def count(self, part: Entries) -> None:
-        """First pass: add the pages by class, and count the mappings of each page."""
-        classes, mm, pages = self._classes_of(part), part.mm, part.pages
+        """First pass: count the mappings of each page."""
+        paged = (part.kind < EntryKind.HWPOISON) & (part.kind != EntryKind.SPECIAL)
+        paged &= part.pfn < len(self._mappings)
+        self._mark_sections(part.pfn[paged], part.pages[paged])
+        present = paged & _present(part)
+        np.add.at(self._mappings, part.pfn[present & (part.order == 0)], 1)
+        huge = present & (part.order > 0)
+        if not huge.any():
+            return
+        if self._steps is None:
+            self._steps = np.zeros(len(self._mappings) + 1, np.int32)
+        first = part.pfn[huge]
+        np.add.at(self._steps, first, 1)
+        np.add.at(self._steps, np.minimum(first + part.pages[huge], len(self._mappings)), -1)
+
+    def _mark_sections(self, pfns: Pfns, pages: Pfns) -> None:
+        """Note the memory sections of some entries; an entry may cover several sections."""
+        for start in range(0, int(pages.max(initial=0)), SECTION_PFNS):
+            section = (pfns[pages > start] + start) // SECTION_PFNS
+            self._sections[np.minimum(section, len(self._sections) - 1)] = True
+
+    def sections(self) -> list[Range]:
+        """Return the pfns of the memory sections with mapped pages, after the first pass."""
+        starts = np.flatnonzero(self._sections) * SECTION_PFNS
+        return merge((start, start + SECTION_PFNS) for start in starts.tolist())
+
+    def usage(self, parts: Iterable[Entries], classes: npt.NDArray[np.uint8]) -> Usage:
+        """Return the memory use of each mm, by a second pass over the same parts.
+
+        `classes`, uint8, has the PageClass of each pfn; it matters for pfns of sections() alone.
+        """
+        if self._steps is not None:
+            self._mappings += np.cumsum(self._steps[:-1], dtype=np.int32)
+            self._steps = None
+        for part in parts:
+            of_rows = _classes_of(part, classes)
+            self._add(part, of_rows)
+            self._share_out(part, of_rows < _COUNTED)
+        return self._usage()
+
+    def _add(self, part: Entries, classes: npt.NDArray[np.uint8]) -> None:
+        """Add the pages to their mms, by class."""
+        mm, pages = part.mm, part.pages
         for other, rows in enumerate(
             (
                 classes == PageClass.HUGETLB,
@@ -176,29 +299,9 @@ class _Sums:
         at = (huge[counted], classes[counted].astype(np.int64), mm[counted].astype(np.int64))
         flat = np.ravel_multi_index(at, self._mapped.shape)
         np.add.at(self._mapped.reshape(-1), flat, pages[counted])
-        self._count_mappings(part, counted & _present(part))
 
-    def _count_mappings(self, part: Entries, rows: npt.NDArray[np.bool_]) -> None:
-        inside = rows & (part.pfn < len(self._mappings))
-        np.add.at(self._mappings, part.pfn[inside & (part.order == 0)], 1)
-        huge = inside & (part.order > 0)
-        if not huge.any():
-            return
-        if self._steps is None:
-            self._steps = np.zeros(len(self._mappings) + 1, np.int32)
-        first = part.pfn[huge]
-        np.add.at(self._steps, first, 1)
-        np.add.at(self._steps, np.minimum(first + part.pages[huge], len(self._mappings)), -1)
-
-    def finish_counting(self) -> None:
-        """End the first pass."""
-        if self._steps is not None:
-            self._mappings += np.cumsum(self._steps[:-1], dtype=np.int32)
-            self._steps = None
-
-    def share_out(self, part: Entries) -> None:
-        """Second pass: add to each mm its share of the pages."""
-        counted = self._classes_of(part) < _COUNTED
+    def _share_out(self, part: Entries, counted: npt.NDArray[np.bool_]) -> None:
+        """Add to each mm its share of the counted rows."""
         present = counted & _present(part)
         absent = counted & ~present
         np.add.at(self._shares, part.mm[absent], part.pages[absent] * _WHOLE)
@@ -209,14 +312,15 @@ class _Sums:
 
     def _share(self, mm: npt.NDArray[np.int32], pfns: Pfns) -> None:
         """Add shares; `pfns` is (rows, pages of each row)."""
-        # The mappings of device memory beyond the end are not counted: take one.
+        # Mappings of device memory beyond the end, and those made since the first pass, are not
+        # counted: take one.
         mappings = np.ones(pfns.shape, np.int64)
         inside = pfns < len(self._mappings)
-        mappings[inside] = self._mappings[pfns[inside]]
+        mappings[inside] = np.maximum(self._mappings[pfns[inside]], 1)
         np.add.at(self._shares, mm, (_WHOLE // mappings).sum(1))
         np.add.at(self._once, mm, (mappings == 1).sum(1))
 
-    def usage(self) -> Usage:
+    def _usage(self) -> Usage:
         """Return the sums in bytes."""
         bytes_ = self._mapped * PAGE_SIZE
         file, anon, shmem = bytes_.sum(0)
@@ -235,18 +339,19 @@ class _Sums:
             hwpoison=hwpoison,
         )
 
-    def _classes_of(self, part: Entries) -> npt.NDArray[np.uint8]:
-        """Return the PageClass of each row; UNCOUNTED for entries without a page of the process."""
-        classes = np.full(len(part), PageClass.UNCOUNTED, np.uint8)
-        paged = (
-            (part.kind == EntryKind.MAPPED)
-            | (part.kind == EntryKind.MIGRATION)
-            | (part.kind == EntryKind.DEVICE_EXCLUSIVE)
-        )
-        paged &= part.pfn < len(self._classes)
-        classes[paged] = self._classes[part.pfn[paged]]
-        classes[part.kind == EntryKind.DEVICE_PRIVATE] = PageClass.ANON
-        return classes
+
+def _classes_of(part: Entries, classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the PageClass of each row; UNCOUNTED for entries without a page of the process."""
+    found = np.full(len(part), PageClass.UNCOUNTED, np.uint8)
+    paged = (
+        (part.kind == EntryKind.MAPPED)
+        | (part.kind == EntryKind.MIGRATION)
+        | (part.kind == EntryKind.DEVICE_EXCLUSIVE)
+    )
+    paged &= part.pfn < len(classes)
+    found[paged] = classes[part.pfn[paged]]
+    found[part.kind == EntryKind.DEVICE_PRIVATE] = PageClass.ANON
+    return found
 
 
 def _present(part: Entries) -> npt.NDArray[np.bool_]:

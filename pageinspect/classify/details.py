@@ -8,6 +8,7 @@ from .uses import Pages
 from .words import (
     ENTIRE_MAPCOUNT,
     FLAGS,
+    HEAD_MEMCG,
     MAPPING,
     MEMCG,
     OWN_MAPPING,
@@ -16,8 +17,9 @@ from .words import (
     flag_bit,
 )
 
-Detail = Literal["type", "use", "all"]
-"""The columns to keep: "type" has types and folios, "use" also uses, "all" what `check` prints."""
+Detail = Literal["type", "use", "owner", "cgroup", "all"]
+"""The columns to keep: "type" has types and folios, "use" also uses, "owner" also the mapping,
+"cgroup" also the memory cgroup, "all" what `check` prints."""
 
 _TYPES: tuple[Declared, ...] = (
     Pages.code,
@@ -38,5 +40,7 @@ _USES: tuple[Declared, ...] = (
 DETAILS: dict[Detail, tuple[Declared, ...]] = {
     "type": _TYPES,
     "use": _USES,
-    "all": (*_USES, TYPE_WORD, REFCOUNT, FLAGS, OWN_MAPPING, MAPPING, MEMCG),
+    "owner": (*_USES, MAPPING),
+    "cgroup": (*_USES, MAPPING, HEAD_MEMCG),
+    "all": (*_USES, TYPE_WORD, REFCOUNT, FLAGS, OWN_MAPPING, MAPPING, MEMCG, HEAD_MEMCG),
 }

@@ -2,8 +2,8 @@
 """Cuts memory into runs of pages with equal columns, which are decoded once per run.
 
 The struct pages of a run agree in every bit that the requested columns declare to read
-(details.py). No run crosses a boundary of a zone, a free block, a per-CPU list entry, a folio or
-the wanted pfns. Every struct page is read and compared. The columns of a RunBatch have one entry
+(details.py). No run crosses a boundary of a zone, a free block, a per-CPU list entry, a folio, the
+wanted pfns or the given edges. Every struct page is read and compared. The columns of a RunBatch have one entry
 per run, equal to the entry of each of its pages.
 """
 
@@ -38,9 +38,13 @@ def in_runs(
     batches: Iterable[PageBatch],
     detail: Detail,
     joined: int = 4,
+    edges: Pfns | None = None,
 ) -> Iterator[RunBatch]:
-    """Yield the pages of the batches as runs, up to `joined` adjacent sections per RunBatch."""
-    condense = _Condenser(layout, memory_map, detail)
+    """Yield the pages of the batches as runs, up to `joined` adjacent sections per RunBatch.
+
+    `edges` are sorted pfns at which runs begin in any case.
+    """
+    condense = _Condenser(layout, memory_map, detail, edges)
     held: list[PageBatch] = []
     for batch in batches:
         if held and held[-1].first + len(held[-1]) != batch.first:
@@ -58,8 +62,11 @@ def in_runs(
 class _Condenser:
     """Makes RunBatches of adjacent PageBatches."""
 
-    def __init__(self, layout: PageLayout, memory_map: MemoryMap, detail: Detail) -> None:
+    def __init__(
+        self, layout: PageLayout, memory_map: MemoryMap, detail: Detail, edges: Pfns | None
+    ) -> None:
         self._layout = layout
+        self._edges = np.empty(0, np.int64) if edges is None else edges
         places = Places(layout)
         self._compared = compared(places, (*_CUT_BY, *DETAILS[detail]))
         self._scope = RunScope(f"runs of the detail {detail!r}", places, self._compared)
@@ -161,7 +168,8 @@ class _Condenser:
         starts = pcp.pfns[low:high]
         ends = starts + (1 << pcp.orders[low:high].astype(np.int64))
         edges = np.array([pfn for zone in zones for pfn in (zone.start, zone.end)], np.int64)
-        pfns = np.concatenate((edges, starts, starts + 1, ends))
+        asked = slice(*np.searchsorted(self._edges, (first, first + n)))
+        pfns = np.concatenate((edges, starts, starts + 1, ends, self._edges[asked]))
         begins[pfns[(pfns >= first) & (pfns < first + n)] - first] = True
         for mask in (batches.readable, batches.wanted):
             if mask is not None:

@@ -173,6 +173,7 @@ MOVABLE_TAG = bits(
     lambda layout: _at(layout, "mapping", 3) if layout.movable_tag else NOWHERE,
 )
 MEMCG = whole("memcg")
+HEAD_MEMCG = whole("memcg", "folio")
 NO_MEMCG = _zero("memcg")
 LINK = Read(
     "compound",
@@ -191,4 +192,8 @@ BLOCK_ORDER = Read(
 FOLIO_ORDER = Read("order", "", _order, lambda layout, _bits, words: orders_from(layout, words))
 SLAB = equal("flags", "slab, if it is not a page type", lambda layout: _marker(layout.slab))
 HUGETLB = equal("hugetlb", "if it is not a page type", lambda layout: _marker(layout.hugetlb))
+SLAB_CACHE = whole("slab_cache", "folio")
+PAGE_POOL = whole("pp", "folio")
+ZSPAGE = whole("zspage")
+HEAD_PRIVATE = whole("private", "folio")
 ENTIRE_MAPCOUNT = int32("entire_mapcount", "folio")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 COMMANDS = {
     "summary": "How many pages, folios and bytes of each type, use, zone, node or order",
     "list": "Runs of pages of one use, type and order, by pfn range",
+    "owners": "Who owns the pages: files, slab caches, processes, vmalloc callers, the kernel, …",
     "page": "Everything about single pages: what dump_page() prints, and more",
+    "processes": "What each process uses: RSS, PSS, USS and swap, from its page tables",
     "check": "Find contradictions in memory, and compare totals with the kernel's counters",
     "export": "Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",

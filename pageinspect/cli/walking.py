@@ -63,6 +63,14 @@ def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="U,…",
         help="only pages of these uses: buddy, pcp, anon, file, kernel, … or a page type",
     )
+    group.add_argument(
+        "--owner",
+        action="append",
+        default=[],
+        metavar="KIND[:NAME]",
+        help="only pages of this owner, with the names that `pageinspect owners` shows: slab, "
+        "slab:dentry, file:/usr/lib/*. * stands for any text. May be repeated",
+    )
 
 
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:

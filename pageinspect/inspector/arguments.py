@@ -145,6 +145,16 @@ def one_of(given: T, what: str, known: Sequence[T]) -> T:
     return given
 
 
+def not_negative(given: SupportsIndex, what: str) -> int:
+    """Return an integer; raises UsageError for a negative one, and for other objects."""
+    hint = "give 0 or more"
+    if not isinstance(given, SupportsIndex):
+        raise _unsuitable(given, what, hint)
+    if index(given) < 0:
+        raise UsageError(f"{index(given)} is not {what}", hint)
+    return index(given)
+
+
 def _unsuitable(given: object, what: str, hint: str) -> UsageError:
     return UsageError(f"an object of type {type(given).__name__} is not {what}", hint)
 

@@ -2,18 +2,31 @@
 """Describes single pages of an opened kernel."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from drgn import FaultError, Program
 
-from ..analysis.page_facts import PageFacts, UnreadableError, describe_page
+from ..analysis.page_facts import (
+    MOST_SHOWN,
+    Fact,
+    PageFacts,
+    UnreadableError,
+    can_be_mapped,
+    describe_page,
+    facts_of_mappings,
+    is_mapped,
+)
+from ..analysis.processes import Mappings, mapped_by
 from ..kernel import page_owners
 from ..model.ranges import merge
 from ..report.page import PageReport
 from . import left_out
 from .address import resolve_addresses
+from .address_spaces import read_address_spaces
 from .inspector import Inspector
+from .page_owners import owner_facts
 
 T = TypeVar("T")
 
@@ -25,9 +38,10 @@ def describe_addresses(
     pfns = resolve_addresses(
         addresses, inspector.target.prog, inspector.layout, inspector.memory_map
     )
-    described = tuple(describe(inspector, pfns))
+    owned, of_owners = _with_owners(inspector, describe(inspector, pfns))
+    described, of_tables = _with_mappings(inspector, owned)
     faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
-    missing = left_out.missing(inspector, faults)
+    missing = (*of_owners, *of_tables, *left_out.missing(inspector, faults))
     return PageReport(inspector.target.provenance, inspector.layout, described, explain, missing)
 
 
@@ -42,6 +56,51 @@ def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
             if first <= pfn < first + len(pages) and pfn not in known:
                 known[pfn] = describe_page(pages, pfn - first, kernel)
     return [known[pfn] for pfn in pfns]
+
+
+def _with_owners(
+    inspector: Inspector, pages: Sequence[PageFacts]
+) -> tuple[list[PageFacts], tuple[str, ...]]:
+    """Return the pages with their owners after `use`, and sentences about what is missing."""
+    readable = [page.pfn for page in pages if page.readable]
+    if inspector.layout.unavailable or not readable:
+        return [*pages], ()
+    owners, problems = owner_facts(inspector, readable)
+    return [_inserted(page, owners.get(page.pfn)) for page in pages], problems
+
+
+def _inserted(page: PageFacts, owner: Fact | None) -> PageFacts:
+    if owner is None:
+        return page
+    at = 1 + next(i for i, fact in enumerate(page.facts) if fact.name == "use")
+    return replace(page, facts=(*page.facts[:at], owner, *page.facts[at:]))
+
+
+def _with_mappings(
+    inspector: Inspector, pages: Sequence[PageFacts]
+) -> tuple[tuple[PageFacts, ...], tuple[str, ...]]:
+    """Return the pages with the processes that map them, and sentences on unreadable tables.
+
+    The page tables are walked once, and only if one of the pages is mapped.
+    """
+    users = {page.pfn: is_mapped(page) for page in pages if can_be_mapped(page)}
+    found: dict[int, Mappings | None] = dict.fromkeys(users, Mappings(0, ()))
+    wanted = [pfn for pfn, mapped in users.items() if mapped]
+    problems: tuple[str, ...] = ()
+    if inspector.layout.unavailable:
+        found |= dict.fromkeys(wanted)
+    elif wanted:
+        spaces = read_address_spaces(inspector)
+        processes = spaces.tasks.processes
+        found |= mapped_by(spaces.tables, processes, wanted, MOST_SHOWN)
+        problems = spaces.problems()
+    described = tuple(
+        replace(page, facts=(*page.facts, *facts_of_mappings(found[page.pfn])))
+        if page.pfn in found
+        else page
+        for page in pages
+    )
+    return described, problems
 
 
 class _Reader:

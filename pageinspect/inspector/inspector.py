@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 from ..analysis.counter_check import Marking
 from ..classify import Pages, code_name, head_pfns, outside_heads, use_name
 from ..classify.batches import Batch
+from ..classify.batches import Pfns as Edges
 from ..classify.details import Detail
 from ..classify.runs import in_runs
 from ..classify.selected import SelectedPages
@@ -37,13 +38,22 @@ from .arguments import (
     all_texts,
     known_detail,
     names,
+    not_negative,
     pfn_texts,
     wanted_ranges,
 )
 from .fold import fold_here
 
 if TYPE_CHECKING:
-    from .results import CheckResult, ListResult, PageResult, PagesResult, RunsResult, SummaryResult
+    from .results import (
+        CheckResult,
+        ListResult,
+        PageResult,
+        PagesResult,
+        ProcessesResult,
+        RunsResult,
+        SummaryResult,
+    )
 
 
 Ranges = list[Range]
@@ -174,6 +184,20 @@ class Inspector:
         given = [address_text(address) for address in addresses]
         return result_of(PageResult, describe_addresses(self._current(), given, explain=explain))
 
+    def processes(self, *, sort: str = "pss", top: int | None = None) -> "ProcessesResult":
+        """Compute the memory use of each process from its page tables.
+
+        Tables for people have `top` processes, 10 without it, and other forms all of them; 0 is
+        all. Raises PageInspectError.
+        """
+        from .processes import list_processes
+        from .results import ProcessesResult, result_of
+
+        self.session.check_open()
+        most = None if top is None else not_negative(top, "a number of processes")
+        report = list_processes(self._current, sort, most, fold=fold_here)
+        return result_of(ProcessesResult, report)
+
     @overload
     def list(
         self,
@@ -259,13 +283,19 @@ class Inspector:
             self._give_back(batch.size)
 
     def sections_in_runs(
-        self, wanted: Sequence[Range] | None = None, detail: Detail = "all"
+        self,
+        wanted: Sequence[Range] | None = None,
+        detail: Detail = "all",
+        edges: Edges | None = None,
     ) -> Iterator[Pages]:
-        """Yield the same as sections() with a row per run; one item may have several sections."""
+        """Yield the same as sections() with a row per run; one item may have several sections.
+
+        `edges` are sorted pfns at which runs begin in any case.
+        """
         # Sections of a mapped file are not copied, so more of them can be held.
         joined = 4 if self.mapped is None else 16
         batches = self._batches(wanted)
-        for batch in in_runs(self.layout, self.memory_map, batches, detail, joined):
+        for batch in in_runs(self.layout, self.memory_map, batches, detail, joined, edges):
             yield self._columns(batch)
             self._give_back(batch.size)
 

@@ -22,9 +22,12 @@ def list_pages(
     *,
     freeing: bool,
     fold: Fold,
+    owners: Sequence[str] = (),
 ) -> Kind:
     """Return a listing of the selected pages; the pages are read while it is rendered."""
-    wanted, selection = select(inspector, pfn, types, uses, freeing=freeing)
+    wanted, selection = select(
+        inspector, pfn, types, uses, freeing=freeing, owners=owners, fold=fold
+    )
 
     def entries(copy: Inspector, piece: Sequence[Range]) -> PageEntries:
         return entries_of(selection, copy.sections(piece))

@@ -21,6 +21,7 @@ from ..report.check import CheckReport
 from ..report.frames import frame_columns
 from ..report.listing import Listing, PagesListing, RunsListing
 from ..report.page import PageReport
+from ..report.processes import ProcessesReport
 from ..report.selection import Selection
 from ..report.summary import SummaryReport
 
@@ -143,10 +144,18 @@ class PageResult(Result, PageReport):
     __slots__ = ()
 
 
-Kind = TypeVar("Kind", SummaryResult, CheckResult, PageResult)
+class ProcessesResult(Result, ProcessesReport):
+    """The result of Inspector.processes()."""
+
+    __slots__ = ()
 
 
-def result_of(kind: type[Kind], report: SummaryReport | CheckReport | PageReport) -> Kind:
+Kind = TypeVar("Kind", SummaryResult, CheckResult, PageResult, ProcessesResult)
+
+
+def result_of(
+    kind: type[Kind], report: SummaryReport | CheckReport | PageReport | ProcessesReport
+) -> Kind:
     """Return a report as the Result class `kind`."""
     return kind(**{field.name: getattr(report, field.name) for field in fields(report)})
 
@@ -197,7 +206,10 @@ class ListResult(Result, Listing):
     def coverage(self) -> Coverage:
         """The Coverage of the walk; pages that were not read yet are read now."""
         unreadable = sum(part.unreadable for part in self._parts)
-        return coverage_of(self.provenance, self.layout, self.selection.spanned, unreadable)
+        selection = self.selection
+        return coverage_of(
+            self.provenance, self.layout, selection.spanned, unreadable, selection.missing
+        )
 
 
 class RunRow(NamedTuple):

@@ -11,6 +11,7 @@ from ..errors import PageInspectError, no_such_name
 from ..model import ranges
 from ..model.ranges import Range
 from ..report.selection import Selection
+from .fold import Fold, fold_here
 from .inspector import Inspector
 
 
@@ -21,15 +22,23 @@ def select(
     uses: Sequence[str] = (),
     *,
     freeing: bool = False,
+    owners: Sequence[str] = (),
+    fold: Fold = fold_here,
 ) -> tuple[list[Range], Selection]:
     """Return the pfns of the ranges that have a struct page, and the Selection of their pages.
 
-    Raises UsageError for a name that this kernel does not have, and PageInspectError for one that
+    With `owners`, given as KIND or KIND:NAME, only the pfns that they own, for which memory is
+    walked. Raises UsageError for a name that this kernel does not have, and PageInspectError for one that
     needs the kernel's types.
     """
     layout = inspector.layout
     check_available(inspector, *types, *uses, *(("freeing",) if freeing else ()))
-    wanted = inspector.ranges(*pfn)
+    wanted, missing = inspector.ranges(*pfn), ()
+    if owners:
+        # Imported here: to find owners takes many modules.
+        from .owned import owned_ranges
+
+        wanted, missing = owned_ranges(inspector, wanted, owners, fold)
     selection = Selection(
         ranges.count(wanted),
         wanted[-1][1] if wanted else 0,
@@ -43,6 +52,8 @@ def select(
             uses, "use", classify.use_names(layout), lambda name: classify.uses_of(layout, name)
         ),
         freeing,
+        tuple(owners),
+        missing,
     )
     return wanted, selection
 

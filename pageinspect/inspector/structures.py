@@ -53,6 +53,7 @@ _WORDS = {
     "callers": "callers of vmalloc",
 }
 """What each field of Structures has."""
+STRUCTURE_NAMES = tuple(_WORDS)
 
 
 def read_structures(

@@ -20,6 +20,7 @@ from .selection import check_available, select
 
 if TYPE_CHECKING:
     from ..classify.details import Detail
+    from .owner_finder import OwnerFinder
 
 
 def summarise(
@@ -31,24 +32,36 @@ def summarise(
     *,
     fold: Fold,
     counters: bool = True,
+    owners: Sequence[str] = (),
 ) -> SummaryReport:
     """Count the selected pages by the dimensions named; raises PageInspectError.
 
-    With `counters`, totals of all pages by type or by use are compared with the kernel's counters.
+    `owners` selects the pages of owners, given as KIND or KIND:NAME. With `counters`, totals of all pages by type or by use are compared with the kernel's counters.
     """
     _check_dimensions(by)
     check_available(inspector, *by)
-    wanted, selection = select(inspector, pfn, types, uses)
+    wanted, selection = select(inspector, pfn, types, uses, owners=owners, fold=fold)
+    finder = _finder(inspector) if "owner" in by else None
     tally_of = TypeTally if list(by) == ["type"] else UseTally
-    compared = counters and list(by) in (["type"], ["use"]) and selection.everything and not pfn
+    compared = (
+        counters
+        and list(by) in (["type"], ["use"])
+        and selection.everything
+        and not (pfn or owners)
+    )
     detail: Detail = "use" if "use" in by or selection.uses is not None else "type"
+    if finder is not None:
+        detail = "owner"
 
     def work(copy: Inspector, piece: Sequence[Range]) -> tuple[PageCounts, Tally]:
-        columns = copy.sections_in_runs(piece, detail)
+        assigner = None if finder is None else finder.assigner(copy.layout)
+        edges = None if assigner is None else assigner.edges
+        columns = copy.sections_in_runs(piece, detail, edges)
         tally = tally_of(copy.layout)
         if compared:
             columns = tally.watch(columns)
-        return count(copy.layout, selection, by, columns), tally
+        kinds = None if assigner is None else assigner.kinds
+        return count(copy.layout, selection, by, columns, kinds), tally
 
     before = _counters(inspector) if compared else None
     counts, tally = PageCounts(), tally_of(inspector.layout)
@@ -58,9 +71,19 @@ def summarise(
     report = summary.summarise(
         inspector.target.provenance, inspector.layout, inspector.memory_map, selection, by, counts
     )
+    if finder is not None and finder.problems:
+        missing = (*report.coverage.missing, *finder.problems)
+        report = replace(report, coverage=replace(report.coverage, missing=missing))
     if before is not None and report.coverage.complete:
         report = replace(report, counters=_compared(inspector, tally, before))
     return report
+
+
+def _finder(inspector: Inspector) -> "OwnerFinder":
+    # Imported here: to find owners takes many modules.
+    from .owner_finder import owner_finder
+
+    return owner_finder(inspector)
 
 
 def _check_dimensions(by: Sequence[str]) -> None:

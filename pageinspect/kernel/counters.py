@@ -18,8 +18,9 @@ from drgn.helpers.linux.module import for_each_module
 from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
 
 from ..errors import MISSING_MEMORY_HINT, PageInspectError
-from ..model.arch import GIGANTIC_ORDER
 from ..model.counters import Counters
+from .hugetlb_pools import read_hugetlb_pools
+from .structures import MissingStructureError
 
 Items = list[tuple[str, int]]
 
@@ -121,19 +122,10 @@ def _events(prog: Program, cpus: list[int]) -> dict[str, int]:
 def read_hugetlb(prog: Program) -> tuple[int | None, str]:
     """Return the number of pages in hugetlb pools, and a text about invalid values ("" if none)."""
     try:
-        pools, n = prog["hstates"], prog["hugetlb_max_hstate"].value_()
-    except LookupError:
+        pools, flaws = read_hugetlb_pools(prog)
+    except MissingStructureError:
         return None, ""
-    flaws, pages, most = [], 0, len(pools)
-    if not 0 <= n <= most:
-        flaws.append(f"hugetlb_max_hstate is {n}, outside of 0 to {most}")
-    for pool in pools[: min(max(n, 0), most)]:
-        order = pool.order.value_()
-        if order > GIGANTIC_ORDER:
-            flaws.append(f"a pool of huge pages of order {order} is left out")
-        else:
-            pages += pool.nr_huge_pages.value_() << order
-    return pages, "; ".join(flaws)
+    return sum(pool.pages << pool.order for pool in pools), flaws
 
 
 def _offliners(prog: Program) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 
 import struct
 
-from drgn import Program, sizeof
+from drgn import FaultError, Program, Type, sizeof
+
+from ..model.arch import ADDRESSES_OF_KERNEL
 
 _FORMATS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 
@@ -14,14 +16,17 @@ class Members:
     def __init__(
         self, prog: Program, name: str, *members: str, optional: tuple[str, ...] = ()
     ) -> None:
-        """Look up the members; raises LookupError if this kernel lacks one that is not optional."""
+        """Look up the members; raises LookupError if this kernel lacks one that is not optional.
+
+        "a.b" is the member b of the structure that is the member a.
+        """
         type_ = prog.type(name)
         self._prog = prog
         self.size: int = sizeof(type_)
-        known = [*members, *(member for member in optional if type_.has_member(member))]
-        found = {member: type_.member(member) for member in known}
-        sizes = {member: sizeof(found[member].type) for member in known}
-        self.at = {member: found[member].bit_offset // 8 for member in known}
+        known = [*members, *(member for member in optional if _has(type_, member))]
+        found = {member: _place(type_, member) for member in known}
+        sizes = self._sizes = {member: size for member, (_, size) in found.items()}
+        self.at = {member: offset for member, (offset, _) in found.items()}
         self._formats = {member: _FORMATS.get(sizes[member], "<Q") for member in known}
         self._start = min(self.at.values(), default=0)
         self._end = max((self.at[m] + sizes[m] for m in known), default=0)
@@ -29,12 +34,19 @@ class Members:
     def __contains__(self, member: str) -> bool:
         return member in self.at
 
+    def size_of(self, member: str) -> int:
+        """Return the size of a member in bytes."""
+        return self._sizes[member]
+
     def read(self, address: int) -> bytes:
         """Return the bytes of the structure at an address, up to the end of the last member.
 
         Bytes before the first member are not read, because a dump may lack them: they are zeros.
-        Raises FaultError.
+        Raises FaultError, and for addresses that are not the kernel's: in some cores, address 0
+        can be read.
         """
+        if not ADDRESSES_OF_KERNEL <= address <= (1 << 64) - self._end:
+            raise FaultError("not an address of the kernel", address)
         data = self._prog.read(address + self._start, self._end - self._start)
         return bytes(self._start) + data
 
@@ -46,3 +58,20 @@ class Members:
     def bytes_of(self, data: bytes, member: str, length: int) -> bytes:
         """Return the first bytes of a member."""
         return data[self.at[member] : self.at[member] + length]
+
+
+def _place(type_: Type, member: str) -> tuple[int, int]:
+    """Return (offset, size) of a member in bytes; raises LookupError."""
+    bits = 0
+    for name in member.split("."):
+        found = type_.member(name)
+        bits, type_ = bits + found.bit_offset, found.type
+    return bits // 8, sizeof(type_)
+
+
+def _has(type_: Type, member: str) -> bool:
+    try:
+        _place(type_, member)
+    except LookupError:
+        return False
+    return True

@@ -1,31 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Builds paths of cgroups and files from chains of names up to the root.
+"""Builds paths of cgroups from chains of names up to the root.
 
 Names are untrusted text. The length of a chain is limited. Unreadable memory raises FaultError.
 """
 
-from drgn import FaultError, Object, Program, container_of
+from drgn import FaultError, Object, Program
+
+from .members import Members
+from .structures import read_string
 
 _MAX_STEPS = 256
 _LONGEST_NAME = 256
+_LONGEST_PATH = 4096
+"""PATH_MAX."""
 
 
-def cgroup_path(cgroup: Object) -> str:
-    """Return the path of a struct cgroup * in its hierarchy.
+class CgroupPaths:
+    """Paths of cgroups in their hierarchy. Each struct kernfs_node is read once."""
 
-    Since Linux kernel commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.") (in
-    v6.15), the member parent is named __parent.
-    """
-    node = cgroup.kn
-    parent = "__parent" if hasattr(node, "__parent") else "parent"
-    names: list[str] = []
-    for _ in range(_MAX_STEPS):
-        above = getattr(node, parent).read_()
-        if not above:
-            return "/" + "/".join(reversed(names))
-        names.append(_text(node.name.value_(), cgroup.prog_))
-        node = above
-    raise FaultError("the path of a cgroup does not end", node.value_())
+    def __init__(self, prog: Program) -> None:
+        """Look up the types; raises LookupError.
+
+        Since Linux kernel commit 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.")
+        (in v6.15), the member parent is named __parent.
+        """
+        self._prog = prog
+        self._node = Members(prog, "struct kernfs_node", "name", optional=("__parent", "parent"))
+        self._parent = "__parent" if "__parent" in self._node else "parent"
+        self._known: dict[int, str] = {}
+
+    def path(self, node: int) -> str:
+        """Return the path of the cgroup with this struct kernfs_node; "/" is the root.
+
+        Raises FaultError.
+        """
+        below: list[tuple[int, str]] = []
+        while node not in self._known:
+            if len(below) == _MAX_STEPS:
+                raise FaultError("the path of a cgroup does not end", node)
+            data = self._node.read(node)
+            above = self._node.of(data, self._parent)
+            if not above:
+                self._known[node] = ""
+                break
+            name = read_string(self._prog, self._node.of(data, "name"), _LONGEST_NAME)
+            below.append((node, name))
+            node = above
+        path = self._known[node]
+        for node, name in reversed(below):
+            path = self._known[node] = f"{path}/{name}"[:_LONGEST_PATH]
+        return path or "/"
 
 
 def memory_cgroup(css_set: Object) -> Object:
@@ -44,26 +68,3 @@ def memory_cgroup(css_set: Object) -> Object:
         return default
     cgroup = css.cgroup.read_()
     return default if cgroup.root.value_() == default.root.value_() else cgroup
-
-
-def file_path(file: Object) -> str:
-    """Return the path of a struct file * in the namespace of its mount."""
-    dentry, mount = file.f_path.dentry.read_(), container_of(file.f_path.mnt, "struct mount", "mnt")
-    names: list[str] = []
-    for _ in range(_MAX_STEPS):
-        if dentry.value_() == mount.mnt.mnt_root.value_():
-            above = mount.mnt_parent.read_()
-            if above.value_() == mount.value_():
-                return "/" + "/".join(reversed(names))
-            dentry, mount = mount.mnt_mountpoint.read_(), above
-            continue
-        parent = dentry.d_parent.read_()
-        if parent.value_() == dentry.value_():
-            return "/" + "/".join(reversed(names))
-        names.append(_text(dentry.d_name.name.value_(), file.prog_))
-        dentry = parent
-    raise FaultError("the path of a file does not end", dentry.value_())
-
-
-def _text(address: int, prog: Program) -> str:
-    return prog.read_c_string(address, max_size=_LONGEST_NAME).decode("utf-8", "replace")

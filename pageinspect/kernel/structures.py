@@ -12,7 +12,7 @@ import numpy as np
 from drgn import FaultError, Object, Program
 
 from ..errors import PageInspectError
-from ..model.arch import LARGE_PAGE_SIZE, PAGE_SHIFT, PAGE_SIZE
+from ..model.arch import ADDRESSES_OF_KERNEL, LARGE_PAGE_SIZE, PAGE_SHIFT, PAGE_SIZE
 from ..model.kernel_memory import Pfns, no_pfns
 from ..target.page_tables import PageTables
 
@@ -42,6 +42,8 @@ def add_offset(address: int, by: int) -> int:
 
 def read_string(prog: Program, address: int, most: int) -> str:
     """Return the string at an address, of at most `most` bytes. Raises FaultError."""
+    if address < ADDRESSES_OF_KERNEL:
+        raise FaultError("not an address of the kernel", address)
     return prog.read_c_string(address, max_size=most).decode("utf-8", "replace")
 
 

@@ -8,6 +8,7 @@ backwards from its head as well.
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,10 @@ from ..model.arch import PAGE_SHIFT, SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.processes import Mm, Pfns, Process, Stack, Tasks
 from ..target.vmcoreinfo import MAX_SECTIONS
+from .dentry_paths import DentryPaths
 from .members import Members
 from .mm_counters import OTHER_COUNTERS, RSS_COUNTERS, RSS_DELTAS, MmCounterReader
-from .name_paths import cgroup_path, file_path, memory_cgroup
+from .name_paths import CgroupPaths, memory_cgroup
 from .page_owners import UNREADABLE, page_offset_base
 
 _MAX_TASKS = 1 << 22
@@ -45,7 +47,7 @@ def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
     try:
         reader = _Reader(prog, layout)
     except (LookupError, FaultError) as error:
-        return Tasks((), (), (), (), 1, (f"list of tasks: {error}",))
+        return Tasks((), (), (), (), 1, lacks=(f"list of tasks: {error}",))
     reader.follow()
     lacks = []
     cached: list[Stack] = []
@@ -62,7 +64,8 @@ def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
         mms=reader.mms(),
         stacks=tuple(reader.stacks),
         cached_stacks=tuple(cached),
-        unreadable=reader.unreadable,
+        unreadable=reader.unreadable + reader.unreadable_stacks,
+        unreadable_stacks=reader.unreadable_stacks,
         lacks=tuple(lacks),
     )
 
@@ -92,7 +95,7 @@ class _Reader:
         self._areas: set[int] = set()
         self.processes: list[Process] = []
         self.stacks: list[Stack] = []
-        self.unreadable = 0
+        self.unreadable = self.unreadable_stacks = 0
 
     def follow(self) -> None:
         """Read all processes and their threads."""
@@ -163,7 +166,7 @@ class _Reader:
 
         def read(address: int) -> str:
             css_set = Object(self._prog, "struct css_set *", address)
-            return cgroup_path(memory_cgroup(css_set))
+            return self._cgroup_paths.path(memory_cgroup(css_set).kn.value_())
 
         return self._path(self.task.of(task, "cgroups"), read)
 
@@ -172,9 +175,17 @@ class _Reader:
             return ""
 
         def read(address: int) -> str:
-            return file_path(Object(self._prog, "struct file *", address))
+            return self._file_paths.of_file(Object(self._prog, "struct file *", address))
 
         return self._path(self._mm.of(mm, "exe_file"), read)
+
+    @cached_property
+    def _cgroup_paths(self) -> CgroupPaths:
+        return CgroupPaths(self._prog)
+
+    @cached_property
+    def _file_paths(self) -> DentryPaths:
+        return DentryPaths(self._prog)
 
     def _path(self, address: int, read: Callable[[int], str]) -> str:
         """Return a path, cached by address; empty if there is none or it is unreadable."""
@@ -214,14 +225,14 @@ class _Reader:
             if task:
                 self._add_stack(self.task.read(task), cpu)
         except FaultError:
-            self.unreadable += 1
+            self.unreadable_stacks += 1
 
     def cached_stacks(self, cpu: int) -> list[Stack]:
         """Return the stacks of ended threads that a CPU caches for new threads."""
         try:
             areas = [area.value_() for area in per_cpu(self._prog["cached_stacks"], cpu)]
         except FaultError:
-            self.unreadable += 1
+            self.unreadable_stacks += 1
             return []
         stacks = (self._stack(area, -1, -1, "", cpu) for area in areas)
         return [stack for stack in stacks if stack is not None]
@@ -245,7 +256,7 @@ class _Reader:
             number = min(self._area.of(data, "nr_pages"), _MAX_STACK_PAGES)
             pages = self._prog.read(self._area.of(data, "pages"), 8 * number)
         except FaultError:
-            self.unreadable += 1
+            self.unreadable_stacks += 1
             return Stack(tid, pid, comm, cpu, area, np.empty(0, np.int64))
         return Stack(tid, pid, comm, cpu, area, self._pfns(np.frombuffer(pages, np.uint64)))
 
@@ -254,6 +265,6 @@ class _Reader:
         offsets = pages - np.uint64(self._layout.vmemmap)
         pfns, rest = np.divmod(offsets, np.uint64(self._layout.struct_size))
         sound = (rest == 0) & (pfns < np.uint64(_MAX_PFNS))
-        self.unreadable += int(np.count_nonzero(~sound))
+        self.unreadable_stacks += int(np.count_nonzero(~sound))
         found: Pfns = pfns[sound].astype(np.int64)
         return found

@@ -162,6 +162,20 @@ def _tail_field(prog: Program, page: Type, folio_member: str, page_member: str) 
     return int(offsetof(folio, folio_member)) if _has(folio, folio_member) else None
 
 
+def _overlaid(prog: Program, page: Type, overlay: str, member: str, before: str) -> int | None:
+    """Return the offset of a member of a structure that overlays struct page, or None.
+
+    `before` is the member of struct page in kernels that do not have the structure. With memdescs,
+    it does not overlay struct page.
+    """
+    if _has(page, "memdesc"):
+        return None
+    try:
+        return _offset_if_any(prog.type(f"struct {overlay}"), member)
+    except LookupError:
+        return _offset_if_any(page, before)
+
+
 def _slab(scheme: Scheme, flags: Mapping[str, int], offset: int) -> Marker | None:
     # Since Linux kernel commit 46df8e73a4a3 ("mm: free up PG_slab") (in v6.10) slab is a page type.
     if scheme.find("slab") or "PG_slab" not in flags:
@@ -326,4 +340,7 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
         resets=new_movable,
         swapcache=_swapcache(flags),
         trylock=_trylock(page),
+        slab_cache=_overlaid(prog, page, "slab", "slab_cache", before="slab_cache"),
+        pp=_overlaid(prog, page, "netmem_desc", "pp", before="pp"),
+        zspage=_overlaid(prog, page, "zpdesc", "zspage", before="private"),
     )

@@ -113,6 +113,12 @@ class PageLayout:
     """Mask of the flags word: a folio in the swap cache has all of these flags."""
     trylock: tuple[int, int] | None = None
     """Offsets of the list link and of the order in pages on a zone's trylock list; None without."""
+    slab_cache: int | None = None
+    """Offset of the pointer to the struct kmem_cache, in the head of a slab."""
+    pp: int | None = None
+    """Offset of the pointer to the struct page_pool, in the head of a folio of a page_pool."""
+    zspage: int | None = None
+    """Offset of the pointer to the struct zspage, in each page of zsmalloc."""
     unavailable: tuple[str, ...] = ()
     """Types, uses and columns that are unavailable from VMCOREINFO alone; empty with types."""
 

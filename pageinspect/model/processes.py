@@ -80,6 +80,8 @@ class Tasks:
     stacks: tuple[Stack, ...]
     cached_stacks: tuple[Stack, ...]
     unreadable: int
+    unreadable_stacks: int = 0
+    """How many of `unreadable` are stacks, or pages of stacks."""
     lacks: tuple[str, ...] = ()
     """Data that this kernel, or its types and symbols, do not have."""
 

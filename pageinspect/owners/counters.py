@@ -3,7 +3,14 @@
 
 from collections.abc import Iterator, Mapping
 
-from ..analysis.counter_check import Comparison, CounterCheck, Marking, Tolerance, compared
+from ..analysis.counter_check import (
+    Comparison,
+    CounterCheck,
+    Marking,
+    Tolerance,
+    compare_counters,
+    compared,
+)
 from ..analysis.totals import Totals
 from ..model.arch import PAGE_SIZE
 from ..model.counters import Counters
@@ -11,38 +18,35 @@ from ..units import counted as counted_as
 from .structures import Structures
 from .vmap_parts import NO_TASK, pieces_of
 
-OwnedPages = Mapping[tuple[str, str], int]
-"""The number of pages by kind of owner and use."""
+Pages = Mapping[str, int]
+"""The number of pages by kind of owner."""
 
 _STACK_ITEM = "NR_KERNEL_STACK_KB"
 _VM_KINDS = ("vmalloc", "stack", "module", "bpf")
 
 
 def compare_owners(
-    pages: OwnedPages,
+    totals: Totals,
+    by_kind: Pages,
     structures: Structures,
     before: Counters,
     after: Counters,
     marking: Marking | None = None,
 ) -> tuple[CounterCheck, ...]:
-    """Return the counter checks of the kinds that start from the kernel's structures.
+    """Return the counter checks of uses, and those of kinds that structures assign pages to.
 
-    `pages` is of the whole machine. Counters that this kernel lacks, and kinds whose structures
-    could not be read, have no check. `marking` is as for compare_counters().
+    `totals` and `by_kind` are of the whole machine. Kinds whose structures could not be read, and
+    those without a counter in this kernel, have no check. The other arguments are those of
+    compare_counters().
     """
-    uses: dict[str, int] = {}
-    for (_, use), n in pages.items():
-        uses[use] = uses.get(use, 0) + n
-    totals = Totals(uses, frozenset(uses))
-    return tuple(
+    of_kinds = (
         compared(comparison, totals, before, after, marking)
-        for comparison in _comparisons(pages, structures, before)
+        for comparison in _comparisons(by_kind, structures, before)
     )
+    return (*compare_counters(totals, before, after, marking), *of_kinds)
 
 
-def _comparisons(
-    pages: OwnedPages, structures: Structures, counters: Counters
-) -> Iterator[Comparison]:
+def _comparisons(pages: Pages, structures: Structures, counters: Counters) -> Iterator[Comparison]:
     if structures.vmap is not None:
         yield from _vmalloc(pages, structures, counters)
         if structures.tasks is not None and _STACK_ITEM in counters.items:
@@ -57,21 +61,13 @@ def _comparisons(
             lambda c: c.memmap or 0,
             counted=_owned(pages, "memmap"),
         )
-    yield Comparison(
-        "table",
-        ("table",),
-        "NR_PAGETABLE",
-        lambda c: c.items.get("NR_PAGETABLE", 0),
-        2,
-        counted=pages.get(("table", "table"), 0),
-    )
 
 
-def _owned(pages: OwnedPages, *kinds: str) -> int:
-    return sum(n for (kind, _), n in pages.items() if kind in kinds)
+def _owned(pages: Pages, *kinds: str) -> int:
+    return sum(pages.get(kind, 0) for kind in kinds)
 
 
-def _vmalloc(pages: OwnedPages, structures: Structures, counters: Counters) -> Iterator[Comparison]:
+def _vmalloc(pages: Pages, structures: Structures, counters: Counters) -> Iterator[Comparison]:
     """Yield the comparison of vmalloc pages.
 
     The counter is nr_vmalloc_pages in older kernels, and an item of nodes in newer ones.
@@ -107,7 +103,7 @@ def _vmalloc(pages: OwnedPages, structures: Structures, counters: Counters) -> I
     )
 
 
-def _stack(pages: OwnedPages, structures: Structures) -> Comparison:
+def _stack(pages: Pages, structures: Structures) -> Comparison:
     """Return the comparison of stacks, without cached ones, which the kernel does not count."""
     cached = structures.tasks.cached_stacks if structures.tasks else ()
     without = sum(len(p) for label, p in pieces_of(structures, "stack") if label.name == NO_TASK)
@@ -131,7 +127,7 @@ def _stack(pages: OwnedPages, structures: Structures) -> Comparison:
     )
 
 
-def _percpu(pages: OwnedPages, structures: Structures, counter: int) -> Comparison:
+def _percpu(pages: Pages, structures: Structures, counter: int) -> Comparison:
     percpu = structures.percpu
     absent = counter - percpu.counted if percpu else 0
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..classify.reads import Declared, Declaring
 from ..classify.uses import Pages
+from ..classify.words import MAPPING
 from ..model.kernel_memory import Pfns, no_pfns
 from ..model.ranges import Range
 from .structures import Structures
@@ -43,6 +44,11 @@ class Claims:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def between(self, low: int, high: int) -> "Claims":
+        """Return the ranges with these indices; high is exclusive."""
+        some = slice(low, high)
+        return Claims(self.starts[some], self.ends[some], self.owners[some], self.labels)
 
     def at(self, pfns: Pfns) -> npt.NDArray[np.int32]:
         """Return the owner of each pfn, (n,) int32; -1 for pfns that are not claimed."""
@@ -108,6 +114,16 @@ def _no_keys(pages: Pages) -> Keys:
     return np.zeros(len(pages), np.uint64)
 
 
+def use_keys(pages: Pages) -> Keys:
+    """Return the use of each page, (n,) uint64, for kinds whose names are uses."""
+    return pages.use.astype(np.uint64)
+
+
+def mapping_keys(pages: Pages) -> Keys:
+    """Return mapping of each page's folio, (n,) uint64."""
+    return pages.read(MAPPING)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Declaring):
     """A kind of owner.
@@ -141,6 +157,8 @@ class Kind(Declaring):
     """The kernel history that it depends on."""
     limits: str = ""
     """What cannot be found."""
+    member: str = ""
+    """The member of PageLayout with the offset of a word in the folio's head that is the key."""
     compute: Callable[[Pages], Keys] = _no_keys
     reads: tuple[Declared, ...] = ()
 

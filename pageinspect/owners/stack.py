@@ -24,9 +24,8 @@ STACK = Kind(
     commits=(
         (
             'Since Linux kernel commit 1a03d3f13ffe ("fork: Move task stack accounting to '
-            'do_exit()") (in v5.18), a task that exits takes its stack from the counter, and cached '
-            "stacks are "
-            "not counted"
+            'do_exit()") (in v5.18), a task that exits takes its stack from the counter, and '
+            "cached stacks are not counted"
         ),
     ),
     limits="The stack of the first CPU's idle task is in the kernel image. Kernels without "

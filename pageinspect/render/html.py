@@ -7,15 +7,25 @@ from itertools import islice
 from typing import TextIO
 
 from ..model.table import Column
-from ..report import Report
+from ..report import Report, View
 from ..units import counted, printable
 
 
 def write_html(report: Report, stream: TextIO, most_rows: int) -> None:
-    """Write the report as HTML, with at most `most_rows` rows."""
+    """Write the report as HTML, with at most `most_rows` rows per table."""
     view = report.view()
-    columns = [(i, c, c.for_people()) for i, c in enumerate(view.table.columns) if not c.machines]
     stream.writelines(_prose(view.before))
+    if not _write_rows(view, stream, most_rows):
+        return
+    for title, further in view.further():
+        stream.writelines(_prose((title,)))
+        _write_rows(further, stream, most_rows)
+    stream.writelines(_prose(view.lines_after()))
+
+
+def _write_rows(view: View, stream: TextIO, most_rows: int) -> bool:
+    """Write the table; return False if there are more rows."""
+    columns = [(i, c, c.for_people()) for i, c in enumerate(view.table.columns) if not c.machines]
     stream.write("<table><thead>")
     stream.write(_row("th", ((column, column.name) for _, column, _ in columns)))
     stream.write("</thead><tbody>\n")
@@ -28,8 +38,7 @@ def write_html(report: Report, stream: TextIO, most_rows: int) -> None:
     left = next(rows, None)
     if left is not None:
         stream.writelines(_prose((f"The first {counted(most_rows, 'row')}; print() shows all.",)))
-        return
-    stream.writelines(_prose(view.lines_after()))
+    return left is None
 
 
 def _row(tag: str, cells: Iterable[tuple[Column, str]]) -> str:

@@ -23,14 +23,16 @@ _WIDTH = 80
 class View:
     """A report as text for people: a table, and the lines before and after it.
 
-    `splits[i]` are rows shown below row number i, and `total` is shown as the last row; formats
-    for programs have neither. If `after` is a function, it is called after all rows were read.
+    `splits[i]` are rows shown below row number i, and `total` is shown as the last row; `more` are
+    further tables with their titles. Formats for programs have none of these. If `after` is a
+    function, it is called after all rows were read.
     """
 
     table: Table
     splits: Mapping[int, Sequence[Row]] = field(default_factory=dict)
     total: Row | None = None
     before: tuple[str, ...] = ()
+    more: tuple[tuple[str, Table], ...] = ()
     after: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
 
     def all_rows(self) -> Iterator[Row]:
@@ -40,6 +42,10 @@ class View:
             yield from self.splits.get(i, ())
         if self.total is not None:
             yield self.total
+
+    def further(self) -> "Iterator[tuple[str, View]]":
+        """Yield the further tables as Views, with their titles."""
+        return ((title, View(table)) for title, table in self.more)
 
     def lines_after(self) -> tuple[str, ...]:
         """Return the lines after the table; call this after all rows were read."""
@@ -127,11 +133,15 @@ class Coverage:
 
 
 def coverage_of(
-    provenance: "Provenance", layout: "PageLayout", spanned: int, unreadable: int
+    provenance: "Provenance",
+    layout: "PageLayout",
+    spanned: int,
+    unreadable: int,
+    missing: tuple[str, ...] = (),
 ) -> Coverage:
-    """Return the Coverage of a walk: pages read, and what is unavailable on this kernel."""
+    """Return the Coverage of a walk: pages read, and what is missing or unavailable."""
     return Coverage(
-        spanned, unreadable, layout.unavailable, provenance.because, provenance.is_whole
+        spanned, unreadable, layout.unavailable, provenance.because, provenance.is_whole, missing
     )
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The dimensions of `summary --by`: each maps pages to small integers, and these to names."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,12 @@ from ..classify import CODES, UNTYPED, USE_CODES, Pages, code_name, marker_of, u
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.page_types import SLOTS
+from ..owners.table import KINDS
 
 _ORDERS = 32
+
+
+Owners = Callable[[Pages], npt.NDArray[np.integer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,10 @@ def _zone_name(layout: PageLayout, memory_map: MemoryMap, zone: int) -> str:
 
 def _node_name(layout: PageLayout, _memory_map: MemoryMap, node: int) -> str:
     return "unreadable" if node > layout.node_field.mask else str(node)
+
+
+def _no_owners(_pages: Pages) -> npt.NDArray[np.integer]:
+    raise ValueError("the owners of pages depend on structures that were not read")
 
 
 def _where_read(
@@ -86,8 +94,20 @@ DIMENSIONS = {
             lambda _layout: _ORDERS,
             lambda _layout, _memory_map, order: str(order),
         ),
+        Dimension(
+            "owner",
+            _no_owners,
+            lambda _layout: len(KINDS),
+            lambda _layout, _memory_map, number: KINDS[number].name,
+        ),
     )
 }
+
+
+def dimensions_of(by: Sequence[str], owners: Owners | None = None) -> list[Dimension]:
+    """Return the dimensions with these names; `owners` returns the kind of owner of each row."""
+    found = [DIMENSIONS[name] for name in by]
+    return [replace(d, keys=owners) if d.name == "owner" and owners else d for d in found]
 
 
 def type_value(layout: PageLayout, code: int) -> str | None:

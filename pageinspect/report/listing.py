@@ -53,7 +53,10 @@ class Listing(Report):
     @property
     def coverage(self) -> Coverage:
         """The Coverage of the walk."""
-        return coverage_of(self.provenance, self.layout, self.selection.spanned, self._unreadable)
+        selection = self.selection
+        return coverage_of(
+            self.provenance, self.layout, selection.spanned, self._unreadable, selection.missing
+        )
 
     def _coverage_json(self) -> dict[str, Any]:
         return self.coverage.to_json()

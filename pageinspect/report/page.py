@@ -33,7 +33,7 @@ def _rows(facts: Sequence[Fact], *, explain: bool) -> list[tuple[str, str]]:
     for fact in facts:
         if not fact.text:
             continue
-        pieces = [(fact.name, fact.text)]
+        pieces = [(fact.name, fact.text), *(("", line) for line in fact.more)]
         if explain:
             pieces += [("- raw", fact.raw), ("- rule", fact.rule)]
         for name, text in pieces:

@@ -20,6 +20,10 @@ class Selection:
     types: npt.NDArray[np.bool_] | None = None
     uses: npt.NDArray[np.bool_] | None = None
     freeing: bool = False
+    owners: tuple[str, ...] = ()
+    """The owners whose pages were requested; the ranges have only their pages."""
+    missing: tuple[str, ...] = ()
+    """Sentences about what was missing to find these owners."""
 
     @property
     def everything(self) -> bool:

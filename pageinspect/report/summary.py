@@ -17,7 +17,7 @@ from ..model.table import Absent, Column, Row, Table
 from ..units import counted
 from .base import SCHEMA, Coverage, Report, View, coverage_of, kernel_json
 from .counters import counters_table
-from .dimensions import DIMENSIONS, Dimension, type_value
+from .dimensions import Dimension, Owners, dimensions_of, type_value
 from .selection import Selection
 
 _MOST_ZONES = 1 << 8
@@ -218,7 +218,7 @@ def _rows(
     counts: PageCounts, by: Sequence[str], layout: PageLayout, memory_map: MemoryMap
 ) -> tuple[SummaryRow, ...]:
     """Return the sorted rows; keys with the same name, as of untyped pages, are one row."""
-    dimensions = [DIMENSIONS[name] for name in by]
+    dimensions = dimensions_of(by)
     counter = _KeyCounter(dimensions, layout)
     rows: dict[tuple[str, ...], SummaryRow] = {}
     places: dict[tuple[str, ...], tuple[int, ...]] = {}
@@ -237,10 +237,17 @@ def _rows(
 
 
 def count(
-    layout: PageLayout, selection: Selection, by: Sequence[str], columns: Iterable[Pages]
+    layout: PageLayout,
+    selection: Selection,
+    by: Sequence[str],
+    columns: Iterable[Pages],
+    owners: Owners | None = None,
 ) -> PageCounts:
-    """Count the selected pages of the batches by the dimensions named in `by`."""
-    counter = _KeyCounter([DIMENSIONS[name] for name in by], layout)
+    """Count the selected pages of the batches by the dimensions named in `by`.
+
+    `owners` returns the kind of owner of each row, for the dimension owner.
+    """
+    counter = _KeyCounter(dimensions_of(by, owners), layout)
     for pages in columns:
         selected = selection.of(pages)
         counter.add(pages, selected)
@@ -260,7 +267,9 @@ def summarise(
 ) -> SummaryReport:
     """Return the report for the result of count() with the same arguments."""
     rows = _rows(counts, by, layout, memory_map)
-    coverage = coverage_of(provenance, layout, selection.spanned, counts.unreadable)
+    coverage = coverage_of(
+        provenance, layout, selection.spanned, counts.unreadable, selection.missing
+    )
     freeing = None if layout.frozen is None else counts.freeing
     remarks = _on_zones(memory_map, by, rows)
     return SummaryReport(provenance, layout, coverage, tuple(by), rows, freeing, (), remarks)

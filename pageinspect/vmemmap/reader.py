@@ -130,6 +130,24 @@ def _sections(ranges: Sequence[Range]) -> Iterator[int]:
             yield number * SECTION_PFNS
 
 
+def read_words(
+    prog: Program,
+    layout: PageLayout,
+    starts: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    mapped: MappedVmemmap | None = None,
+) -> Words:
+    """Return the words of the struct pages in ranges of pfns, (pages, words per struct page).
+
+    Unreadable struct pages are zeros.
+    """
+    found = [np.empty((0, layout.struct_size // 8), np.uint64)]
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        words = None if mapped is None else mapped.read(start, end - start)
+        found.append(_read(prog, layout, start, end - start)[0] if words is None else words)
+    return np.concatenate(found)
+
+
 def read_folio_heads(prog: Program, layout: PageLayout, pfns: npt.NDArray[np.int64]) -> FolioHeads:
     """Read the first two struct pages of the folios whose heads are at `pfns`.
 

@@ -18,6 +18,7 @@ SHOWN = r"a\x1b[31m\nname"
 COMMANDS = (
     ["summary"],
     ["list"],
+    ["processes"],
     ["check"],
     ["types"],
     ["page", "0"],

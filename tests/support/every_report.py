@@ -2,6 +2,7 @@
 """One report of each kind, made by hand, with absent values and text that needs escaping."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from synthetic import MODERN, Memory
@@ -13,6 +14,7 @@ from pageinspect.analysis.page_facts import describe_page
 from pageinspect.classify import Pages
 from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
+from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
 from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
@@ -21,6 +23,7 @@ from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
 from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
 from pageinspect.report.page import DumpTextReport, PageReport
+from pageinspect.report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import count, summarise
 from pageinspect.report.types import TypesReport
@@ -62,6 +65,18 @@ def doctor() -> Report:
     return DoctorReport("7.3.4", [CheckedItem(i, f) for i, f in zip(ITEMS, findings, strict=False)])
 
 
+def processes(sort: str = "pss", top: int | None = None) -> Report:
+    use = MmUse(9 << 12, 18432, 3 << 12, 1 << 12, 5 << 12, 3 << 12, 8 << 12, 2 << 20, 1 << 14, 0)
+    counted_use = replace(use, counters=MmCounters(1, 2, 3, 4, 1 << 14, None), hugetlb=2 << 20)
+    lost = MmUse(*[0] * len(NUMBERS), readable=False, whole=False)
+    rows = (
+        ProcessRow(1, HOSTILE, "/" + HOSTILE, 0, counted_use),
+        *(ProcessRow(pid, "sh", "/", 1, use) for pid in (2, 3)),
+        ProcessRow(4, "lost", "", 2, lost),
+    )
+    return ProcessesReport(FROM, MODERN, Coverage(64, 0), sort, rows, 5, 1, top)
+
+
 def kernels() -> Report:
     none = GuestKernel("newest", "sid", "7", None, None, False, "")
     return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
@@ -78,6 +93,8 @@ REPORTS: dict[str, Callable[[], Report]] = {
     ),
     "page of a log": lambda: DumpTextReport((describe_page(pages(), 17).facts,)),
     "check": check,
+    "processes": processes,
+    "processes of the first": lambda: processes("rss", 1),
     "trace": lambda: trace(tails=True),
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
     "trace by every key": lambda: broken_down(*KEYS, stacks=True),

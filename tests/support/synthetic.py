@@ -99,6 +99,9 @@ MODERN = PageLayout(
     movable_tag=False,
     resets=True,
     swapcache=1 << 10 | 1 << 17,
+    slab_cache=8,
+    pp=16,
+    zspage=40,
 )
 # As 6.1 has it: slab is a flag, hugetlb a destructor, the order a byte of its own.
 OLD = replace(
@@ -131,6 +134,9 @@ MEMDESC = replace(
     entire_mapcount=None,
     nr_pages_mapped=None,
     pincount=None,
+    slab_cache=None,
+    pp=None,
+    zspage=None,
     fake_heads=False,
     frozen=(*MEMDESC_TYPES, "type_0x7"),
 )

@@ -138,18 +138,18 @@ class Kernel:
         place = top
         for name in names:
             place = self._dentry(place, name)
-        mount = self.place(24)
+        mount = self.place(32)
         self.write(mount, struct.pack("<3Q", mount, top, top))
         if mounted:
             inner = self._dentry(0, "")
-            mount = self.place(24, struct.pack("<3Q", mount, place, inner))
+            mount = self.place(32, struct.pack("<3Q", mount, place, inner))
             place = inner
             for name in mounted:
                 place = self._dentry(place, name)
         return self.place(16, struct.pack("<2Q", mount + 16, place))
 
     def _dentry(self, parent: int, name: str) -> int:
-        address = self.place(16)
+        address = self.place(64)
         self.write(address, struct.pack("<2Q", parent or address, self.text(name)))
         return address
 
@@ -235,9 +235,13 @@ class Kernel:
 
     def _file_types(self, structure: Any, pointer: Any, char: Type) -> None:
         name = structure("qstr", 8, name=(pointer(char), 0))
-        dentry = structure("dentry", 16, d_parent=(None, 0), d_name=(name, 8))
+        node = structure("hlist_node", 16, next=(None, 0), pprev=(None, 8))
+        own = {"d_parent": (None, 0), "d_inode": (None, 32)}
+        places = {"d_name": (name, 8), "d_hash": (node, 16), "d_alias": (node, 40)}
+        dentry = structure("dentry", 64, **own, **places)
         vfsmount = structure("vfsmount", 8, mnt_root=(pointer(dentry), 0))
         path = structure("path", 16, mnt=(pointer(vfsmount), 0), dentry=(pointer(dentry), 8))
         structure("file", 16, f_path=(path, 0))
         inner = {"mnt_mountpoint": (pointer(dentry), 8), "mnt": (vfsmount, 16)}
-        structure("mount", 24, mnt_parent=(None, 0), **inner)
+        structure("mount", 32, mnt_parent=(None, 0), mnt_ns=(None, 24), **inner)
+        structure("super_block", 16, s_root=(pointer(dentry), 0), s_mounts=(None, 8))

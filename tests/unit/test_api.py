@@ -19,6 +19,7 @@ from pageinspect.cli.parser import COMMANDS
 from pageinspect.inspector.results import PageRow, RunRow
 from pageinspect.report.base import Coverage
 from pageinspect.report.check import CheckReport, Findings
+from pageinspect.report.processes import ProcessRow
 from pageinspect.report.summary import SummaryReport, SummaryRow
 
 PUBLIC = (
@@ -28,6 +29,7 @@ PUBLIC = (
     "PageInspectError",
     "PageResult",
     "PagesResult",
+    "ProcessesResult",
     "Result",
     "RunsResult",
     "SelectedPages",
@@ -116,12 +118,13 @@ def test_the_api_page_has_the_commands_of_drgns_prompt() -> None:
 
 def test_the_api_page_has_the_attributes_of_results() -> None:
     rows = re.findall(r"^\| `(\w+Result)`(?:, `(\w+)`)? \| (.*) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 4
+    assert len(rows) == 5
     parts = {
-        "rows": SummaryRow,
-        "findings": Findings,
-        "counters": CounterCheck,
-        "pages": PageFacts,
+        "SummaryResult.rows": SummaryRow,
+        "ProcessesResult.rows": ProcessRow,
+        "CheckResult.findings": Findings,
+        "CheckResult.counters": CounterCheck,
+        "PageResult.pages": PageFacts,
     }
     for name, other, attributes in rows:
         for what in filter(None, (name, other)):
@@ -130,7 +133,7 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
             for attribute in re.findall(r"`(\w+)`", outer):
                 assert hasattr(kind, attribute), (what, attribute)
         for part, inner in re.findall(r"`(\w+)` \((.*?)\)", attributes):
-            there = {field.name for field in fields(parts[part])}
+            there = {field.name for field in fields(parts[f"{name}.{part}"])}
             assert set(re.findall(r"\w+", inner)) <= there, part
     for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
         assert callable(getattr(pageinspect.Result, name))

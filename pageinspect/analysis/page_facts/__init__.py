@@ -3,6 +3,17 @@
 
 from .describe import describe_page
 from .facts import Fact, PageFacts
+from .mapped_by import MOST_SHOWN, can_be_mapped, facts_of_mappings, is_mapped
 from .reader import KernelReader, UnreadableError
 
-__all__ = ["Fact", "KernelReader", "PageFacts", "UnreadableError", "describe_page"]
+__all__ = [
+    "MOST_SHOWN",
+    "Fact",
+    "KernelReader",
+    "PageFacts",
+    "UnreadableError",
+    "can_be_mapped",
+    "describe_page",
+    "facts_of_mappings",
+    "is_mapped",
+]

@@ -388,9 +388,10 @@ class _Page:
                     "host of the struct address_space: its superblock, inode number and one name.",
                 )
             )
-        return facts + self._index(
-            "index of the head: its offset in the file or mapping, in pages."
-        )
+        facts += self._index("index of the head: its offset in the file or mapping, in pages.")
+        if use in ("file", "shmem") and mapping and not mapping & 3:
+            facts += self._file_offset()
+        return facts
 
     def _index(self, rule: str) -> list[Fact]:
         offset = self.layout.index
@@ -398,6 +399,16 @@ class _Page:
             return []
         index = self.of_head(offset)
         return [_hex("index", index, rule, f"{index:#x}")]
+
+    def _file_offset(self) -> list[Fact]:
+        """Return the offset of the page in its file; hugetlb counts its index differently."""
+        if self.layout.index is None:
+            return []
+        index, place = self.of_head(self.layout.index), self.pfn - self.head
+        offset = (index + place) << self.layout.page_shift
+        raw = f"({index:#x} + {place}) << {self.layout.page_shift}"
+        rule = "index of the head, plus the page's place in the folio, in bytes."
+        return [Fact("file_offset", offset, f"{offset:#x} ({offset})", raw, rule)]
 
     def _block_head(self) -> np.int64:
         head: np.int64 = self.pages.buddy_heads[self.pages.block[self.i]]

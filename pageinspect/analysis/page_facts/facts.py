@@ -19,6 +19,8 @@ class Fact:
     """How the raw value is decoded, with the kernel commit that the rule depends on."""
     fault: int | None = None
     """The address at which reading it failed, if it did."""
+    more: tuple[str, ...] = ()
+    """Further lines of the text."""
 
 
 @dataclass(frozen=True, slots=True)

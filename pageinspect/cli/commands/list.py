@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         args.use,
         freeing=args.freeing,
         fold=partial(fold_pieces, args),
+        owners=args.owner,
     )
     write_report(args, report)
     return status(report.coverage)

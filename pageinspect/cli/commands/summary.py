@@ -15,7 +15,7 @@ from ..arguments import NamesOf
 from ..options import open_target, write_report
 from ..walking import add_jobs_argument, add_walking_arguments, fold_pieces, status
 
-_KEYS = ("type", "use", "zone", "node", "order")
+_KEYS = ("type", "use", "zone", "node", "order", "owner")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         args.type,
         args.use,
         fold=partial(fold_pieces, args),
+        owners=args.owner,
     )
     write_report(args, report)
     return status(report.coverage)

@@ -27,6 +27,10 @@ class _Markdown(Format):
         _prose(view.before, stream)
         self.begin(view.table, stream)(view.all_rows())
         stream.write("\n")
+        for title, further in view.further():
+            _prose((title,), stream)
+            self.begin(further.table, stream)(further.all_rows())
+            stream.write("\n")
         _prose(view.lines_after(), stream)
 
     def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:

@@ -50,7 +50,7 @@ def _shown_columns(
     """
     chosen = [i for i, c in enumerate(columns) if not (c.machines or c.below)]
     spare = sorted((i for i in chosen if columns[i].spare), key=lambda i: -columns[i].spare)
-    for i in dict.fromkeys([*empty, *spare]):
+    for i in dict.fromkeys([*(i for i in empty if i in chosen), *spare]):
         if _width([widths[k] for k in chosen]) <= _terminal():
             break
         chosen.remove(i)
@@ -159,6 +159,9 @@ class _Table(Format):
                 self.begin(view.table, stream)(chain((first,), rows))
         else:
             stream.write(_laid_out(view))
+        for title, further in view.further():
+            _prose(("", title, ""), stream)
+            stream.write(_laid_out(further))
         _prose(view.lines_after(), stream)
 
     def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:

@@ -304,7 +304,10 @@ def hstates(n: int, *pools: tuple[int, int]) -> Any:
     def value(number: int) -> SimpleNamespace:
         return SimpleNamespace(value_=lambda: number)
 
-    made = [SimpleNamespace(order=value(o), nr_huge_pages=value(pages)) for o, pages in pools]
+    rest = dict.fromkeys(("free_huge_pages", "resv_huge_pages", "surplus_huge_pages"), value(0))
+    made = [
+        SimpleNamespace(order=value(o), nr_huge_pages=value(pages), **rest) for o, pages in pools
+    ]
     return cast("Any", {"hstates": made, "hugetlb_max_hstate": value(n)})
 
 

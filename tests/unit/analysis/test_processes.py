@@ -12,13 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pageinspect.analysis import processes
-from pageinspect.analysis.processes import PageClass, Usage, mapped_by, page_classes, usage_of
+from pageinspect.analysis.processes import (
+    Mappings,
+    PageClass,
+    Usage,
+    UsageSums,
+    class_runs,
+    mapped_by,
+    page_classes,
+    usage_of,
+)
 from pageinspect.model.mappings import Entries, EntryKind
 from pageinspect.model.memory_map import MemoryMap
 from pageinspect.model.processes import Process
 
 PAGE = 4096
 SIZE = 4096
+SECTION = 1 << 15
 
 
 class Row(NamedTuple):
@@ -137,16 +147,44 @@ def test_mapped_by() -> None:
         part(Row(0, 512, 512, 9), Row(1, 7, 600, 0, EntryKind.SWAP)),
         part(Row(2, 8, 600), Row(2, 9, 601), Row(1, 1, 600, 0, EntryKind.MIGRATION)),
     ]
-    mms = {1: 2, 5: 0, 6: 0, 7: None, 9: 1}
-    tasks = [Process(pid, "", mm, "") for pid, mm in mms.items()]
-    assert mapped_by(entries, tasks, 600) == [
-        (1, 8 << 12),
-        (5, 600 << 12),
-        (6, 600 << 12),
-        (9, 1 << 12),
-    ]
-    assert mapped_by(entries, tasks[:2], 512) == [(5, 512 << 12)]
-    assert mapped_by(entries, tasks, 1024) == []
+    mms = {9: 1, 1: 2, 5: 0, 6: 0, 7: None}
+    tasks = [Process(pid, f"c{pid}", mm, "") for pid, mm in mms.items()]
+    of_600 = [(1, 8), (5, 600), (6, 600), (9, 1)]
+    found = mapped_by(entries, tasks, [600, 512, 1024, 601], 16)
+    assert {pfn: (m.count, places(m)) for pfn, m in found.items()} == {
+        600: (4, of_600),
+        512: (2, [(5, 512), (6, 512)]),
+        1024: (0, []),
+        601: (3, [(1, 9), (5, 601), (6, 601)]),
+    }
+    assert [each.comm for each in found[600].first] == ["c1", "c5", "c6", "c9"]
+    for most in range(5):
+        some = mapped_by(entries, tasks, [600], most)[600]
+        assert (some.count, places(some)) == (4, of_600[:most])
+    # A process that is not listed has no mappings.
+    assert mapped_by(entries, tasks[1:3], [512], 16)[512].count == 1
+    assert mapped_by([], tasks, [512], 16) == {512: Mappings(0, ())}
+    assert mapped_by(entries, tasks, [], 16) == {}
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60)), max_size=40),
+    users=st.lists(st.integers(0, 5), max_size=12),
+    most=st.integers(0, 6),
+)
+def test_the_first_mappings_are_those_of_all_in_order(
+    rows: list[tuple[int, int]], users: list[int], most: int
+) -> None:
+    tasks = [Process(100 - pid, "", mm, "") for pid, mm in enumerate(users)]
+    rows = sorted(set(rows))
+    every = sorted((task.pid, vpn) for mm, vpn in rows for task in tasks if task.mm == mm)
+    found = mapped_by([part(*(Row(mm, vpn, 7) for mm, vpn in rows))], tasks, [7], most)[7]
+    assert (found.count, places(found)) == (len(every), every[:most])
+
+
+def places(mappings: Mappings) -> list[tuple[int, int]]:
+    """Return pid and virtual page number of the first mappings."""
+    return [(each.pid, each.address >> 12) for each in mappings.first]
 
 
 def test_the_class_of_each_page_from_runs() -> None:
@@ -156,11 +194,20 @@ def test_the_class_of_each_page_from_runs() -> None:
         ([6, 10, 20, 30], [1, 10, 10, 600], [2, 3, 4, 5]),
     ]
     batches = [
-        SimpleNamespace(pfns=np.array(pfns), lengths=np.array(n), use=np.array(use, np.uint16))
+        SimpleNamespace(
+            pfns=np.array(pfns),
+            lengths=np.array(n),
+            use=np.array(use, np.uint16),
+            unreadable=len(n),
+        )
         for pfns, n, use in runs
     ]
     memory_map = MemoryMap(((2, 7), (10, 630)), (), zero_pfn=3, huge_zero_pfn=100)
-    found = page_classes(memory_map, batches, names.__getitem__)  # type: ignore[arg-type]
+    parts = [class_runs([batch], names.__getitem__) for batch in batches]  # type: ignore[list-item]
+    assert [part.unreadable for part in parts] == [2, 4]
+    assert [len(part.pfns) for part in parts] == [1, 3]
+    assert class_runs([], names.__getitem__).pfns.tolist() == []
+    found = page_classes(memory_map, parts)
     file, anon, shmem, hugetlb, uncounted = range(5)
     assert found[:12].tolist() == [
         *[uncounted] * 2,
@@ -172,6 +219,23 @@ def test_the_class_of_each_page_from_runs() -> None:
     assert found[19:31].tolist() == [hugetlb, *[anon] * 10, file]
     assert np.flatnonzero(found[31:] == uncounted).tolist() == [*range(69, 69 + 512)]
     assert len(found) == 630
+
+
+def test_the_sections_with_mapped_pages() -> None:
+    sums = UsageSums(10 * SECTION + 5, 1)
+    of_gigabyte = Row(0, 0, 4 * SECTION, 18)
+    absent = [Row(0, 0, 3 * SECTION, 0, kind) for kind in (EntryKind.SWAP, EntryKind.SPECIAL)]
+    moving = Row(0, 0, SECTION, 0, EntryKind.MIGRATION)
+    sums.count(part(moving, *absent, of_gigabyte, Row(0, 0, 99 * SECTION)))
+    assert sums.sections() == [(SECTION, 2 * SECTION), (4 * SECTION, 11 * SECTION)]
+    assert UsageSums(0, 1).sections() == []
+
+
+def test_a_mapping_that_was_made_after_the_first_pass() -> None:
+    sums = UsageSums(SIZE, 1)
+    sums.count(part(Row(0, 1, 7)))
+    usage = sums.usage([part(Row(0, 1, 7), Row(0, 2, 8))], classes())
+    assert rows_of(usage, "rss", "pss") == [[2], [2]]
 
 
 def test_no_mms() -> None:
@@ -190,7 +254,9 @@ def plain(rows: list[Row], of: np.ndarray, mms: int) -> dict[str, list[int]]:
         if of[row.pfn] < PageClass.HUGETLB or row.kind == EntryKind.DEVICE_PRIVATE
     ]
     present = (EntryKind.MAPPED, EntryKind.DEVICE_PRIVATE)
-    mappings = Counter(pfn for row, pfn in pages if row.kind in present)
+    mappings = Counter(
+        row.pfn + i for row in rows if row.kind in present for i in range(1 << row.order)
+    )
     for row, pfn in pages:
         n = mappings[pfn] if row.kind in present else 1
         found["rss"][row.mm] += PAGE

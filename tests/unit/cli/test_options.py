@@ -46,7 +46,7 @@ BEFORE = {
     "export": [*CORE, "--kpageflags", "out"],
     "vm run": ["newest"],
     "vm dump": ["newest", "-o", "out"],
-} | dict.fromkeys(("summary", "list", "check", "types"), CORE)
+} | dict.fromkeys(("summary", "list", "processes", "check", "types"), CORE)
 """With what a command gets as far as opening something that is not there."""
 ENDS_WELL = {"doctor", "vm list"}
 """What does its work here, where the value is one that it takes."""
@@ -166,5 +166,5 @@ def test_junk_where_a_kernel_is_at_hand(text: str) -> None:
 
 
 def test_the_test_sees_every_command() -> None:
-    assert len(COMMANDS) == 8 + 4
+    assert len(COMMANDS) == 9 + 4
     assert all(len(list(command_lines(name))) > len(JUNK) for name in COMMANDS)

@@ -34,6 +34,8 @@ class Kernel:
 
     members: dict[str, int] = field(default_factory=dict)
     folio: dict[str, int] = field(default_factory=dict)
+    overlays: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Other structures that overlay struct page."""
     flags: dict[str, int] = field(default_factory=lambda: dict(FLAGS))
     pagetype: dict[str, int] = field(default_factory=dict)
     dtors: dict[str, int] = field(default_factory=dict)
@@ -85,6 +87,8 @@ class Kernel:
             "page": struct("page", self.size, self.page or page | compound | self.members),
             "pageflags": enum("pageflags", self.flags),
         }
+        for name, members in self.overlays.items():
+            types[name] = struct(name, self.size, members)
         if self.folio:
             types["folio"] = struct("folio", 256, self.folio)
         if self.pagetype:
@@ -262,6 +266,22 @@ def test_a_struct_page_of_32_bytes_has_its_type_in_the_memdesc() -> None:
     assert (smallest.layout().private, smallest.layout().refcount) == (None, None)
     with pytest.raises(PageInspectError, match="types lack MEMDESC_TYPE_BUDDY"):
         Kernel(page=SHRUNK, size=32, flags=flags).layout()
+
+
+def test_the_words_of_owners_are_where_the_structures_of_owners_have_them() -> None:
+    def words(kernel: Kernel) -> tuple[int | None, ...]:
+        layout = kernel.layout()
+        return layout.slab_cache, layout.pp, layout.zspage
+
+    folio = {"_flags_1": 64}
+    before = {"slab_cache": 24, "pp": 16}
+    assert words(Kernel(members=before, folio=folio)) == (24, 16, 40)
+    overlays = {"slab": {"slab_cache": 8}, "netmem_desc": {"pp": 56}, "zpdesc": {"zspage": 32}}
+    assert words(Kernel(members=before, folio=folio, overlays=overlays)) == (8, 56, 32)
+    assert words(Kernel(folio=folio)) == (None, None, 40)
+    flags = {"PG_locked": 0}
+    shrunk = Kernel(page=SHRUNK, size=32, flags=flags, memdesc=MEMDESCS, overlays=overlays)
+    assert words(shrunk) == (None, None, None)
 
 
 def test_a_member_that_is_gone_is_named() -> None:

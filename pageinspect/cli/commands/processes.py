@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What each process uses: RSS, PSS, USS and swap, from its page tables.
+
+The numbers are those of /proc/PID/smaps_rollup, in bytes, also for a dump: what the page tables map
+now, not what the kernel has counted. pss divides each page among its mappings, uss is pages that
+only this process maps. tables are its page tables, huge is the part of rss that huge entries map.
+hugetlb and the zero page are not in rss. Kernel threads have no memory of their own.
+"""
+
+import argparse
+from functools import partial
+
+from ..arguments import whole_number
+from ..options import (
+    add_output_arguments,
+    add_target_arguments,
+    open_target,
+    write_report,
+)
+from ..walking import add_jobs_argument, fold_pieces, status
+
+_SORT_KEYS = (
+    *("pss", "rss", "uss", "anon", "file", "shmem", "swap", "huge", "tables", "hugetlb"),
+    *("pid", "comm"),
+)
+_MOST = (1 << 31) - 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    add_target_arguments(parser)
+    add_output_arguments(parser)
+    parser.add_argument(
+        "--sort",
+        choices=_SORT_KEYS,
+        default=_SORT_KEYS[0],
+        metavar="KEY",
+        help=f"order of the processes: {', '.join(_SORT_KEYS)} (default: %(default)s); numbers "
+        "from the largest on",
+    )
+    parser.add_argument(
+        "--top",
+        type=whole_number("a number of processes", 0, _MOST),
+        metavar="N",
+        help="only the first N processes, and one row with the sums of the others; 0 is all "
+        "(default: 10 for people, all in formats for programs)",
+    )
+    add_jobs_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a ProcessesReport."""
+    from ...inspector.inspector import inspect
+    from ...inspector.processes import list_processes
+
+    report = list_processes(
+        partial(inspect, open_target(args)),
+        args.sort,
+        args.top,
+        fold=partial(fold_pieces, args),
+    )
+    write_report(args, report)
+    return status(report.coverage)

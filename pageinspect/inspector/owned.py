@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Finds the pages of given owners, for --owner."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from ..errors import UsageError, did_you_mean, no_such_name
+from ..model.ranges import Range
+from ..owners.assign import Assigned
+from ..owners.counts import OwnerRanges, ranges_of
+from ..owners.table import KINDS, NUMBER
+from .fold import Fold
+from .inspector import Inspector
+from .owner_finder import OwnerFinder, owner_finder
+
+
+def owned_ranges(
+    inspector: Inspector, wanted: Sequence[Range], owners: Sequence[str], fold: Fold
+) -> tuple[list[Range], tuple[str, ...]]:
+    """Return the wanted pfns that belong to the owners, and sentences about what is missing.
+
+    Owners are given as KIND or KIND:NAME, where * in NAME stands for any text. Raises UsageError
+    for one that does not exist, and PageInspectError.
+    """
+    asked: dict[int, list[str]] = {}
+    for owner in owners:
+        kind, _, name = owner.partition(":")
+        if kind not in NUMBER:
+            raise no_such_name("kind of owner", kind, [kind.name for kind in KINDS])
+        asked.setdefault(NUMBER[kind], []).append(name or "*")
+    finder = owner_finder(inspector)
+
+    def work(copy: Inspector, piece: Sequence[Range]) -> list[Assigned]:
+        assigner = finder.assigner(copy.layout)
+        parts = (pieces for _, pieces in finder.walk(copy, piece, assigner))
+        return [pieces.where(np.isin(pieces.kinds, list(asked))) for pieces in parts]
+
+    found = ranges_of(part for parts in fold(inspector, wanted, work) for part in parts)
+    mask = np.zeros(len(found.starts), np.bool_)
+    for kind, names in asked.items():
+        mask |= _matching(finder, found, kind, names)
+    return found.of(mask), finder.problems
+
+
+def _matching(
+    finder: OwnerFinder, found: OwnerRanges, number: int, wanted: Sequence[str]
+) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Return which ranges belong to the owners of a kind with one of these names."""
+    of_kind = found.kinds == number
+    if "*" in wanted:
+        return of_kind
+    kind = KINDS[number].name
+    keys = np.unique(found.keys[of_kind])
+    names = [name.name for name in finder.names.names(kind, keys.tolist())]
+    chosen = np.zeros(len(keys), np.bool_)
+    for text in wanted:
+        matches = np.array([_matches(name, text) for name in names], np.bool_)
+        if not matches.any():
+            raise UsageError(
+                f"this kernel has no owner of kind {kind} {text!r}",
+                did_you_mean(text, names, "pageinspect owners --by name shows the names"),
+            )
+        chosen |= matches
+    return of_kind & np.isin(found.keys, keys[chosen])
+
+
+def _matches(name: str, text: str) -> bool:
+    # Brackets are part of names such as "bash[812]".
+    return name == text or ("*" in text and fnmatchcase(name, text.replace("[", "[[]")))

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Names the owners of counted pages, by kind and key."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ..classify import use_name
+from ..kernel.owner_names.anon import AnonOwners
+from ..kernel.owner_names.cgroups import MemoryCgroupNames
+from ..kernel.owner_names.files import FileNames
+from ..kernel.owner_names.page_pools import PagePoolNames
+from ..kernel.owner_names.slab_caches import SlabCacheNames
+from ..kernel.owner_names.zsmalloc import ZsmallocPools
+from ..kernel.structures import MissingStructureError
+from ..model.owner_names import UNREADABLE, FileName
+from ..model.page_words import MAPPING_ANON
+from ..owners.anon import KSM, SWAP_CACHE
+from ..owners.assign import NO_LABEL
+from ..owners.hugetlb import parts_of
+from ..owners.kind import Claims, Label
+from ..owners.page_table import NO_PROCESS
+from ..owners.signatures import signature_text
+from ..owners.structures import Structures
+from ..units import number, size
+from .inspector import Inspector
+
+
+class OwnerName(NamedTuple):
+    """The name of an owner. All texts are untrusted."""
+
+    name: str
+    caller: str = ""
+    file_system: str = ""
+
+
+_NAMED_BY_VALUE = ("free", "damaged", "typed", "large_kmalloc", "unknown")
+"""Kinds whose names need only the value of the key."""
+
+Namer = Callable[[Sequence[int]], list[OwnerName]]
+"""Returns the names for keys of one kind."""
+
+
+class OwnerNames:
+    """Names owners of one kernel. `problems` has a sentence for each kind of unreadable names."""
+
+    def __init__(
+        self, inspector: Inspector, structures: Structures, claims: Mapping[str, Claims]
+    ) -> None:
+        self._inspector = inspector
+        self._prog = inspector.target.prog
+        self._structures = structures
+        self._claims = claims
+        self.problems: list[str] = []
+
+    def names(self, kind: str, keys: Sequence[int]) -> list[OwnerName]:
+        """Return the name of the owner for each key of a kind."""
+        if not keys:
+            return []
+        if self._inspector.layout.unavailable and kind not in _NAMED_BY_VALUE:
+            return [OwnerName("")] * len(keys)
+        try:
+            return self._namer(kind)(keys)
+        except MissingStructureError as error:
+            self.problems.append(f"names of {kind}: {error}")
+            return [OwnerName(UNREADABLE)] * len(keys)
+
+    def cgroups(self, words: Sequence[int]) -> list[str]:
+        """Return the path of the cgroup for each memcg word; empty for pages without one."""
+        try:
+            found = MemoryCgroupNames(self._prog)
+        except MissingStructureError as error:
+            self.problems.append(f"names of cgroups: {error}")
+            return [UNREADABLE] * len(words)
+        names = found.names(words)
+        self._report("cgroups", found.unreadable)
+        return names
+
+    def _namer(self, kind: str) -> Namer:
+        if kind in self._claims:
+            return self._labels(self._claims[kind].labels)
+        return self._by_words().get(kind, _nameless)
+
+    def _by_words(self) -> dict[str, Namer]:
+        """Return the functions for kinds whose owners are found in struct pages."""
+        layout = self._inspector.layout
+        by_use = _plain(lambda use: use_name(layout, use))
+        return {
+            "free": by_use,
+            "damaged": by_use,
+            "typed": by_use,
+            "large_kmalloc": _plain(lambda order: f"order {order}"),
+            "unknown": _plain(lambda key: signature_text(layout, key)),
+            "slab": self._slab_caches,
+            "file": self._files,
+            "shmem": self._files,
+            "anon": self._processes,
+            "hugetlb": self._hugetlb,
+            "page_pool": self._page_pools,
+            "zsmalloc": self._zsmalloc_pools,
+        }
+
+    @staticmethod
+    def _labels(labels: Sequence[Label]) -> Namer:
+        def named(keys: Sequence[int]) -> list[OwnerName]:
+            return [OwnerName(NO_PROCESS) if k == NO_LABEL else OwnerName(*labels[k]) for k in keys]
+
+        return named
+
+    def _slab_caches(self, keys: Sequence[int]) -> list[OwnerName]:
+        caches = SlabCacheNames(self._prog)
+        found = [OwnerName(name) for name in caches.names(keys)]
+        self._report("slab caches", caches.unreadable)
+        return found
+
+    def _files(self, keys: Sequence[int]) -> list[OwnerName]:
+        files = FileNames(self._prog)
+        found = [OwnerName(file.path, "", _file_system(file)) for file in files.names(keys)]
+        self._report("files", files.unreadable)
+        return found
+
+    def _processes(self, keys: Sequence[int]) -> list[OwnerName]:
+        special = {SWAP_CACHE: "(swap cache)", KSM: "(KSM)"}
+        words = [key for key in keys if key not in special]
+        anon = AnonOwners(self._prog)
+        names = [owner.label(self._process_names) for owner in anon.owners(words)]
+        texts = dict(zip(words, names, strict=True))
+        self._report("anonymous memory", anon.unreadable)
+        return [OwnerName(special.get(key) or texts[key]) for key in keys]
+
+    @cached_property
+    def _process_names(self) -> dict[int, str]:
+        """The name of the process of each mm, by the address of its struct mm_struct."""
+        tasks = self._structures.tasks
+        if tasks is None:
+            return {}
+        names: dict[int, str] = {}
+        for process in tasks.processes:
+            if process.mm is not None:
+                names.setdefault(tasks.mms[process.mm].address, f"{process.comm}[{process.pid}]")
+        return names
+
+    def _hugetlb(self, keys: Sequence[int]) -> list[OwnerName]:
+        page_size = self._inspector.layout.page_size
+        parts = [parts_of(key) for key in keys]
+        words = [mapping for _, mapping in parts if mapping and not mapping & MAPPING_ANON]
+        files = dict(zip(words, self._files(words), strict=True))
+        found = []
+        for order, mapping in parts:
+            file = files.get(mapping, OwnerName("private mapping" if mapping else "free"))
+            found.append(file._replace(name=f"{size(page_size << order)}, {file.name}"))
+        return found
+
+    def _page_pools(self, keys: Sequence[int]) -> list[OwnerName]:
+        pools = PagePoolNames(self._prog)
+        found = [OwnerName(pool.name) for pool in pools.names(keys)]
+        self._report("page pools", pools.unreadable)
+        return found
+
+    def _zsmalloc_pools(self, keys: Sequence[int]) -> list[OwnerName]:
+        pools = ZsmallocPools(self._prog)
+        addresses, at = np.unique(pools.pools(np.array(keys, np.uint64)), return_inverse=True)
+        names = [OwnerName(pool.name) for pool in pools.names(addresses)]
+        self._report("zsmalloc pools", pools.unreadable)
+        return [names[i] for i in at.tolist()]
+
+    def _report(self, what: str, unreadable: int) -> None:
+        if unreadable:
+            self.problems.append(f"names of {what}: {number(unreadable)} could not be read")
+
+
+def _file_system(file: FileName) -> str:
+    return " on ".join(filter(None, (file.filesystem, file.device)))
+
+
+def _plain(text: Callable[[int], str]) -> Namer:
+    return lambda keys: [OwnerName(text(key)) for key in keys]
+
+
+def _nameless(keys: Sequence[int]) -> list[OwnerName]:
+    return [OwnerName("")] * len(keys)

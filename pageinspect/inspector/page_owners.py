@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Names the owners of single pages."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..analysis.page_facts import Fact
+from ..classify.uses import USE
+from ..model.ranges import merge
+from ..model.table import Absent
+from ..owners.kind import Kind
+from ..owners.table import KINDS, NOBODY, kinds_of_uses
+from .inspector import Inspector
+from .owner_finder import owner_finder
+from .owner_names import OwnerName
+
+
+def owner_facts(
+    inspector: Inspector, pfns: Sequence[int]
+) -> tuple[dict[int, Fact], tuple[str, ...]]:
+    """Return a fact with the owner of each pfn, and sentences about what is missing.
+
+    The kernel's structures are read only if the owner of a page depends on them.
+    """
+    wanted = merge((pfn, pfn + 1) for pfn in pfns)
+    uses = np.concatenate([pages.use for pages in inspector.pages(wanted)])
+    fields = () if _are_found_in_pages(inspector, uses) else None
+    finder = owner_finder(inspector) if fields is None else owner_finder(inspector, fields)
+    found: dict[int, Fact] = {}
+    for _, pieces in finder.walk(inspector, wanted, finder.assigner(inspector.layout)):
+        for number in np.unique(pieces.kinds).tolist():
+            some = pieces.where(pieces.kinds == number)
+            names = finder.names.names(KINDS[number].name, some.keys.tolist())
+            for start, length, name in zip(
+                some.starts.tolist(), some.lengths.tolist(), names, strict=True
+            ):
+                fact = _fact(KINDS[number], name)
+                found |= dict.fromkeys(range(start, start + length), fact)
+    return found, finder.problems
+
+
+def _are_found_in_pages(
+    inspector: Inspector, uses: "np.ndarray[tuple[int], np.dtype[np.uint16]]"
+) -> bool:
+    """Return whether the owners of pages of these uses are found without other structures."""
+    kinds = kinds_of_uses(inspector.layout)[uses]
+    by_structures = [i for i, kind in enumerate(KINDS) if kind.claims is not None]
+    return not (np.isin(kinds, [NOBODY, *by_structures]) | (uses == USE["anon"])).any()
+
+
+def _fact(kind: Kind, name: OwnerName) -> Fact:
+    value = {"kind": kind.name, "name": name.name or None}
+    if name.caller:
+        value["caller"] = name.caller
+    if name.file_system:
+        value["filesystem"] = name.file_system
+    parts = [kind.name, name.name, f"(allocated by {name.caller})" if name.caller else ""]
+    return Fact("owner", value, " ".join(filter(None, parts)), "", f"{kind.sentence} {kind.source}")

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Computes the memory use of every process from its page tables."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ..analysis.processes import (
+    ClassRuns,
+    Usage,
+    UsageSums,
+    class_runs,
+    page_classes,
+    pfns_of,
+)
+from ..errors import PageInspectError
+from ..kernel.tasks import read_tasks
+from ..model import ranges
+from ..model.processes import Mm, Process
+from ..model.ranges import Range, intersect
+from ..report.base import Coverage, coverage_of
+from ..report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow, check_sort
+from .address_spaces import AddressSpaces, read_address_spaces
+from .fold import Fold
+from .inspector import Inspector
+
+_ATTEMPTS = 4
+"""How often the lists and page tables of a running kernel are read until they are whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    spaces: AddressSpaces
+    usage: Usage
+    coverage: Coverage
+
+
+def list_processes(
+    opened: Callable[[], Inspector], sort: str, top: int | None, *, fold: Fold
+) -> ProcessesReport:
+    """Return the memory use of every process that has an address space; raises PageInspectError.
+
+    `opened` returns an Inspector with the current memory map. It is called again if a list or page
+    table of a running kernel could not be followed. `sort` is a column of the report, `top` as in
+    ProcessesReport.
+    """
+    check_sort(sort)
+    inspector = opened()
+    if inspector.layout.unavailable:
+        raise PageInspectError(
+            "processes are not available from VMCOREINFO alone",
+            "give a file with this kernel's types: -s VMLINUX or --btf FILE",
+        )
+    reading = _read(inspector, fold)
+    changing = inspector.target.provenance.changing
+    for _ in range(_ATTEMPTS - 1 if changing else 0):
+        if reading.spaces.whole:
+            break
+        inspector = opened()
+        reading = _read(inspector, fold)
+    tasks = reading.spaces.tasks
+    users = [process for process in tasks.processes if process.mm is not None]
+    ended = _ended(inspector, users, tasks.mms) if changing else set()
+    uses = _uses(reading)
+    rows = (
+        ProcessRow(process.pid, process.comm, process.cgroup, process.mm, uses[process.mm])
+        for process in users
+        if process.mm is not None and process.pid not in ended
+    )
+    return ProcessesReport(
+        inspector.target.provenance,
+        inspector.layout,
+        reading.coverage,
+        sort,
+        tuple(rows),
+        without_memory=len(tasks.processes) - len(users),
+        ended=len(ended),
+        top=top,
+    )
+
+
+def _read(inspector: Inspector, fold: Fold) -> _Reading:
+    spaces = read_address_spaces(inspector, deposited=True)
+    sums = UsageSums(pfns_of(inspector.memory_map), len(spaces.tasks.mms))
+    for part in spaces.tables:
+        sums.count(part)
+
+    def work(copy: Inspector, piece: Sequence[Range]) -> ClassRuns:
+        return class_runs(copy.sections_in_runs(piece, "use"), copy.use_name)
+
+    wanted = intersect(sums.sections(), inspector.memory_map.spanned)
+    runs = list(fold(inspector, wanted, work))
+    usage = sums.usage(spaces.tables, page_classes(inspector.memory_map, runs))
+    unreadable = sum(part.unreadable for part in runs)
+    coverage = coverage_of(
+        inspector.target.provenance, inspector.layout, ranges.count(wanted), unreadable
+    )
+    return _Reading(spaces, usage, replace(coverage, missing=spaces.problems()))
+
+
+def _ended(inspector: Inspector, users: Sequence[Process], mms: Sequence[Mm]) -> set[int]:
+    """Return the pids of processes that no longer have the same address space.
+
+    The kernel may have used the memory of their page tables for something else.
+    """
+    again = read_tasks(inspector.target.prog, inspector.layout)
+    if again.unreadable > again.unreadable_stacks:
+        return set()
+    there = {
+        (process.pid, again.mms[process.mm].address)
+        for process in again.processes
+        if process.mm is not None
+    }
+    return {
+        process.pid
+        for process in users
+        if process.mm is not None and (process.pid, mms[process.mm].address) not in there
+    }
+
+
+def _uses(reading: _Reading) -> list[MmUse]:
+    """Return the memory use of each mm."""
+    tasks, tables, usage = reading.spaces.tasks, reading.spaces.tables, reading.usage
+    columns = {name: getattr(usage, name).tolist() for name in NUMBERS if name != "tables"}
+    columns["tables"] = tables.accounted_bytes.tolist()
+    whole = tables.whole.tolist()
+    return [
+        MmUse(
+            **{name: column[i] for name, column in columns.items()},
+            readable=mm.pgd_pfn >= 0,
+            whole=whole[i],
+            counters=mm.counters,
+        )
+        for i, mm in enumerate(tasks.mms)
+    ]

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Names of owners that words of struct page lead to.
+
+All texts are untrusted: they come from the kernel's memory, have a bounded length and may contain
+any character.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+UNREADABLE = "unreadable"
+"""The name of an owner whose structures cannot be read."""
+
+FileForm = Literal[
+    "path",
+    "deleted",
+    "unmounted",
+    "inode",
+    "memfd",
+    "sysv",
+    "anonymous",
+    "device",
+    "pseudo",
+    "unreadable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """The file that a struct address_space belongs to."""
+
+    path: str
+    """A path of the file or, without one, a text that identifies it."""
+    filesystem: str
+    """Type of the file system, such as ext4; empty if unknown."""
+    device: str
+    """The identifier of the file system, usually its device; empty if unknown."""
+    inode: int
+    """Inode number; 0 if unknown."""
+    form: FileForm
+    """The kind of `path`:
+
+    - path: a path below one mount of the file system. The file may have others.
+    - deleted: the same of a file without a directory entry, with " (deleted)" appended.
+    - unmounted: a path in a file system that no mount namespace shows.
+    - inode: "inode N of FILESYSTEM on DEVICE", for a file without a cached name.
+    - memfd: "memfd:NAME".
+    - sysv: "SYSV id N key 0xKEY", a segment of shmget().
+    - anonymous: memory that processes share without a file.
+    - device: "block device NAME": blocks that are read through the device, such as metadata.
+    - pseudo: a file of the kernel's own, by its name.
+    - unreadable: what can be read of it is in the other members.
+    """
+    shmem: bool
+    """Whether its pages are of shmem: they count as Shmem, and can be swapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnonOwner:
+    """The processes that may map anonymous pages.
+
+    They are the one that made the pages, and those forked from it that still have the memory area.
+    """
+
+    mms: tuple[int, ...]
+    """Addresses of their struct mm_struct, each once; that of the process that made them first."""
+    cut: bool
+    """Whether there are more than `mms` has."""
+    form: Literal["anon", "ksm", "unreadable"]
+
+    def label(self, processes: Mapping[int, str]) -> str:
+        """Return "NAME" or "NAME and N more"; `processes` has a name for each address of an mm."""
+        if self.form != "anon":
+            return "KSM" if self.form == "ksm" else UNREADABLE
+        names = [processes[mm] for mm in self.mms if mm in processes]
+        if not names:
+            return "no process" if not self.mms else "ended processes"
+        more = len(names) - 1
+        if not more and not self.cut:
+            return names[0]
+        return f"{names[0]} and {more}{'+' if self.cut else ''} more"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolName:
+    """A pool that has pages, of page_pool or of zsmalloc."""
+
+    address: int
+    """Address of its structure."""
+    name: str
+    pages: int | None
+    """The pages that it has by its own count; None if unreadable."""
+
+
+class HugetlbState(IntEnum):
+    """What a page of a hugetlb pool is used for."""
+
+    FREE = 0
+    FILE = 1
+    """It is in a file of hugetlbfs: also of memfds, SysV segments and shared anonymous memory."""
+    ANON = 2
+    """It is private memory of processes."""
+    OTHER = 3
+    """It is between two states, or isolated."""
+
+
+@dataclass(frozen=True, slots=True)
+class HugetlbPool:
+    """A pool of huge pages of one size, by the counters of its struct hstate."""
+
+    order: int
+    pages: int
+    """Huge pages, as the three below."""
+    free: int
+    reserved: int
+    """Promised to mappings that have not touched them yet: a part of `free`."""
+    surplus: int
+    """Allocated beyond the configured number."""

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Anonymous memory of processes."""
+
+import numpy as np
+
+from ..classify.uses import USE, Pages
+from ..classify.words import MAPPING
+from .kind import Keys, Kind
+
+SWAP_CACHE = 0
+KSM = 1
+
+
+def _anon_vma(pages: Pages) -> Keys:
+    keys = np.where(pages.use == USE["ksm"], np.uint64(KSM), pages.read(MAPPING))
+    keys[pages.use == USE["swapcache"]] = SWAP_CACHE
+    return keys
+
+
+ANON = Kind(
+    "anon",
+    "Anonymous memory, by the processes that may map it; pages merged by KSM; and pages that are "
+    "only in the swap cache.",
+    "mapping of the folio's head: the struct anon_vma, whose tree has the areas of all processes "
+    "that may map the page.",
+    owns=("anon", "ksm", "swapcache"),
+    group="task",
+    counter="NR_ANON_MAPPED, without swapcache",
+    limits="After fork() parent and child share a struct anon_vma, whether or not both map the "
+    "page: `pageinspect page` shows who maps a page.",
+    compute=_anon_vma,
+    reads=(Pages.use, MAPPING),
+)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Gives each page one owner: from its use and a word of its folio, or from claims by structures."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..classify.batches import Mask, Pfns, each_once
+from ..classify.columns import ramp
+from ..classify.uses import USE, Pages
+from ..model.arch import MAX_ORDER
+from ..model.layout import PageLayout
+from .kind import Claims, Keys, Kind
+from .table import KINDS, NOBODY, NUMBER, Kinds, kinds_of_uses, may_claim
+from .unknown import UNKNOWN
+
+NO_LABEL = (1 << 64) - 1
+"""The key of a page whose kind claims by structures, if no structure leads to the page."""
+Overlaps = npt.NDArray[np.int64]
+
+_UNKNOWN = np.int16(NUMBER[UNKNOWN.name])
+_HOLD_BLOCKS = ("kernel", "mapped", "reserved")
+"""Uses of a first page whose allocation may continue in pages of use idle."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assigned:
+    """Owners of pages, one row per piece: pages of one run with one owner, in order of pfn."""
+
+    starts: Pfns
+    lengths: Pfns
+    rows: Pfns
+    """The row of `pages` that each piece is part of."""
+    kinds: Kinds
+    """Indices into KINDS."""
+    keys: Keys
+    """The key of the kind, or an index into the labels of its Claims."""
+
+    def where(self, pieces: Mask | Pfns) -> "Assigned":
+        """Return some of the pieces."""
+        return Assigned(*(getattr(self, name)[pieces] for name in self.__slots__))
+
+
+class Assigner:
+    """Assigns owners to the pages of batches, and counts pages that several kinds claim."""
+
+    def __init__(self, layout: PageLayout, claims: Mapping[str, Claims]) -> None:
+        """`claims` are the Claims of kinds by name."""
+        self._of_use = kinds_of_uses(layout)
+        self._claims = [
+            (np.int16(number), kind, claims[kind.name], may_claim(layout, kind))
+            for number, kind in enumerate(KINDS)
+            if kind.name in claims
+        ]
+        edges = (edge for found in claims.values() for edge in (found.starts, found.ends))
+        self.edges = each_once(np.concatenate([np.empty(0, np.int64), *edges]))
+        """The pfns at which claims begin or end, sorted."""
+        self.overlaps: Overlaps = np.zeros((len(KINDS), len(KINDS)), np.int64)
+        """Pages by [kind that owns them, other kind that claims them]."""
+
+    def kinds(self, pages: Pages) -> Kinds:
+        """Return the kind of owner of each row of a batch, (n,) int16 indices into KINDS.
+
+        The rows are single pages, or runs that were cut at `edges`.
+        """
+        return self(pages).kinds
+
+    def __call__(self, pages: Pages) -> Assigned:
+        """Return the owners of all rows of such a batch, wanted or not."""
+        kinds = self._of_use[pages.use]
+        keys = np.zeros(len(pages), np.uint64)
+        for number, kind in _found_in_pages():
+            rows = kinds == number
+            if rows.any():
+                keys[rows] = kind.computed(pages)[rows]
+        pieces = Assigned(pages.pfns, pages.lengths, np.arange(len(pages)), kinds, keys)
+        found = self._claimed(pieces, pages.use, pages.batch.wanted)
+        _follow(pages, pieces)
+        pieces.kinds[pieces.kinds == NOBODY] = _UNKNOWN
+        self._count_overlaps(pieces, found)
+        return pieces
+
+    def _claimed(
+        self, pieces: Assigned, use: npt.NDArray[np.uint16], wanted: Mask | None
+    ) -> list[tuple[np.int16, Mask]]:
+        """Give claimed pieces to the first kind; return which pieces each kind claims rightly."""
+        found = []
+        first, end = pieces.starts[0], pieces.starts[-1] + pieces.lengths[-1]
+        for number, kind, claims, may in self._claims:
+            low = np.searchsorted(claims.ends, first, "right")
+            high = np.searchsorted(claims.starts, end)
+            if kind.owns:
+                pieces.keys[pieces.kinds == number] = NO_LABEL
+            if low == high:
+                continue
+            part = Claims(
+                claims.starts[low:high], claims.ends[low:high], claims.owners[low:high], ()
+            )
+            owners = part.at(pieces.starts)
+            claimed = owners >= 0
+            allowed = claimed & may[use]
+            taken = allowed & ((pieces.kinds == NOBODY) | (pieces.kinds == number))
+            pieces.kinds[taken] = number
+            pieces.keys[taken] = owners[taken].astype(np.uint64)
+            counted = (claimed if kind.exact else allowed) & ~taken
+            if wanted is not None:
+                counted &= wanted
+            found.append((number, counted))
+        return found
+
+    def _count_overlaps(self, pieces: Assigned, found: list[tuple[np.int16, Mask]]) -> None:
+        for number, claimed in found:
+            owners, lengths = pieces.kinds[claimed], pieces.lengths[claimed]
+            np.add.at(self.overlaps, (owners, np.full(len(owners), number)), lengths)
+
+
+def _found_in_pages() -> Iterator[tuple[int, Kind]]:
+    return ((number, kind) for number, kind in enumerate(KINDS) if kind.reads)
+
+
+def _follow(pages: Pages, pieces: Assigned) -> None:
+    """Give idle pages after the first page of an allocation to the owner of that page.
+
+    Only the first page of an allocation that is not compound has references. The pages after it
+    have the use idle, up to the end of the aligned block that the allocation is.
+    """
+    use = pages.use
+    idle = (pieces.kinds == NOBODY) & (use == USE["idle"])
+    begins = np.flatnonzero(idle & ~np.append(False, idle[:-1]))
+    begins = begins[begins > 0]
+    before = begins - 1
+    holders = np.isin(use[before], [USE[name] for name in _HOLD_BLOCKS])
+    holders &= pages.folio_order[before] == 0
+    begins, before = begins[holders], before[holders]
+    if not len(begins):
+        return
+    after = np.flatnonzero(~idle)
+    ends = np.append(after, len(idle))[np.searchsorted(after, begins)]
+    heads = pieces.starts[begins] - 1
+    limits = np.minimum(heads & -heads, 1 << MAX_ORDER)
+    sizes = ends - begins
+    inside, holder = np.repeat(begins, sizes) + ramp(sizes), np.repeat(before, sizes)
+    whole = pieces.starts[inside] + pieces.lengths[inside] <= np.repeat(heads + limits, sizes)
+    inside, holder = inside[whole], holder[whole]
+    pieces.kinds[inside], pieces.keys[inside] = pieces.kinds[holder], pieces.keys[holder]

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Pages of hugetlb pools."""
+
+import numpy as np
+
+from ..classify.uses import Pages
+from ..classify.words import MAPPING
+from .kind import Keys, Kind
+
+ADDRESS = np.uint64((1 << 56) - 1)
+ORDER_SHIFT = np.uint64(56)
+
+
+def _order_and_mapping(pages: Pages) -> Keys:
+    """Return the order in the high byte, and 56 bits of mapping; 0 instead if the page is free."""
+    used = np.where(pages.head_refcount > 0, pages.read(MAPPING) & ADDRESS, np.uint64(0))
+    return used | pages.order.astype(np.uint64) << ORDER_SHIFT
+
+
+def parts_of(key: int) -> tuple[int, int]:
+    """Return (order, mapping) of a key; mapping 0 is a free page."""
+    address = key & int(ADDRESS)
+    return key >> int(ORDER_SHIFT), address | ~int(ADDRESS) % (1 << 64) if address else 0
+
+
+HUGETLB = Kind(
+    "hugetlb",
+    "Pages of hugetlb pools, by size: free ones, those of files by path, and those of private "
+    "mappings.",
+    "The order, and mapping of the folio's head.",
+    owns=("hugetlb",),
+    counter="hstates",
+    limits="Reservations are a number of a pool, not pages.",
+    compute=_order_and_mapping,
+    reads=(Pages.order, Pages.head_refcount, MAPPING),
+)

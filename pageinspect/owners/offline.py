@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Memory that the guest returned to its hypervisor."""
+
+from .kind import Kind
+
+OFFLINE = Kind(
+    "offline",
+    "Memory that a balloon, virtio-mem or Hyper-V took from this machine.",
+    "The page type, and the drivers that are loaded.",
+    owns=("offline",),
+    counter="NR_BALLOON_PAGES, or balloon events",
+    limits="With several such drivers, the page does not show which one has it.",
+)

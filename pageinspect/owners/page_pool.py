@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Pages of network page pools."""
+
+from .kind import Kind
+
+PAGE_POOL = Kind(
+    "page_pool",
+    "Pages of network page pools, by device and pool.",
+    "pp of the folio's head: the struct page_pool.",
+    owns=("page_pool",),
+    member="pp",
+)
