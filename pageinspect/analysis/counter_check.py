@@ -56,8 +56,8 @@ def _no_tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparison:
-    """The description of one counter check."""
+class Comparison:
+    """The description of one counter check: a total, the kernel's counter, and the tolerances."""
 
     name: str
     uses: tuple[str, ...]
@@ -162,35 +162,35 @@ def _movable_tolerances(totals: Totals, _counters: Counters) -> Iterator[Toleran
         yield Tolerance(0, movable, "pages of other drivers, such as z3fold, may be among them")
 
 
-def _comparisons(totals: Totals, counters: Counters) -> Iterator[_Comparison]:
+def _comparisons(totals: Totals, counters: Counters) -> Iterator[Comparison]:
     """Yield the comparisons that this kernel has counters for."""
     items = counters.items
-    yield _Comparison(
+    yield Comparison(
         "buddy", ("buddy",), "NR_FREE_PAGES", _of("NR_FREE_PAGES"), 0, _buddy_tolerances
     )
-    yield _Comparison("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _pcp_tolerances)
+    yield Comparison("pcp", ("pcp",), "sum of pcp->count", lambda c: c.pcp, 0, _pcp_tolerances)
     # Since Linux kernel commit d42f3245c7e2 ("mm: memcg: convert vmstat slab counters to bytes")
     # (in v5.9) the names end in _B.
     slab = [f"NR_SLAB_{kind}_B" for kind in ("RECLAIMABLE", "UNRECLAIMABLE")]
     if slab[0] not in items:
         slab = [name.removesuffix("_B") for name in slab]
     slab_uses = ("slab", "large_kmalloc") if "large_kmalloc" in totals.known else ("slab",)
-    yield _Comparison("slab", slab_uses, " + ".join(slab), _of(*slab), 8, _slab_tolerances)
-    yield _Comparison("table", ("table",), "NR_PAGETABLE", _of("NR_PAGETABLE"), 2)
+    yield Comparison("slab", slab_uses, " + ".join(slab), _of(*slab), 8, _slab_tolerances)
+    yield Comparison("table", ("table",), "NR_PAGETABLE", _of("NR_PAGETABLE"), 2)
     if "NR_ZSPAGES" in items:
         typed = "zsmalloc" in totals.known
         name = "zsmalloc" if typed else "movable_ops"
         tolerances = _no_tolerances if typed else _movable_tolerances
-        yield _Comparison(name, (name,), "NR_ZSPAGES", _of("NR_ZSPAGES"), 1, tolerances)
-    yield _Comparison(
+        yield Comparison(name, (name,), "NR_ZSPAGES", _of("NR_ZSPAGES"), 1, tolerances)
+    yield Comparison(
         "anon", ("anon", "ksm"), "NR_ANON_MAPPED", _of("NR_ANON_MAPPED"), 32, _anon_tolerances
     )
-    yield _Comparison("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
+    yield Comparison("shmem", ("shmem",), "NR_SHMEM", _of("NR_SHMEM"), 32)
     yield from _file_comparison(items.keys())
     # Since Linux kernel commit b6038942480e ("mm: memcg: add swapcache stat for memcg v2")
     # (in v5.12).
     if "NR_SWAPCACHE" in items and totals.swapcache is not None:
-        yield _Comparison(
+        yield Comparison(
             "swapcache",
             (),
             "NR_SWAPCACHE",
@@ -200,13 +200,13 @@ def _comparisons(totals: Totals, counters: Counters) -> Iterator[_Comparison]:
         )
     if counters.hugetlb is not None:
         flaw = counters.hugetlb_flaw
-        yield _Comparison("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0, flaw=flaw)
+        yield Comparison("hugetlb", ("hugetlb",), "hstates", lambda c: c.hugetlb or 0, flaw=flaw)
     yield from _balloon_comparison(counters)
 
 
-def _file_comparison(items: Iterable[str]) -> Iterator[_Comparison]:
+def _file_comparison(items: Iterable[str]) -> Iterator[Comparison]:
     others = [name for name in ("NR_SHMEM", "NR_SWAPCACHE") if name in items]
-    yield _Comparison(
+    yield Comparison(
         "file",
         ("file",),
         " - ".join(["NR_FILE_PAGES", *others]),
@@ -216,19 +216,19 @@ def _file_comparison(items: Iterable[str]) -> Iterator[_Comparison]:
     )
 
 
-def _balloon_comparison(counters: Counters) -> Iterator[_Comparison]:
+def _balloon_comparison(counters: Counters) -> Iterator[Comparison]:
     if "NR_BALLOON_PAGES" in counters.items:
         name = "NR_BALLOON_PAGES"
-        yield _Comparison("offline", ("offline",), name, _of(name), 1, _offline_tolerances)
+        yield Comparison("offline", ("offline",), name, _of(name), 1, _offline_tolerances)
     elif counters.inflated is not None:
         name = "BALLOON_INFLATE - BALLOON_DEFLATE"
-        yield _Comparison(
+        yield Comparison(
             "offline", ("offline",), name, lambda c: c.inflated or 0, 1, _offline_tolerances
         )
 
 
 def _turnover_tolerance(
-    comparison: _Comparison, before: Counters, after: Counters
+    comparison: Comparison, before: Counters, after: Counters
 ) -> Iterator[Tolerance]:
     """Yield the tolerance for pages that a running kernel allocated or freed during the walk."""
     turnover = after.turnover - before.turnover
@@ -241,7 +241,7 @@ def _turnover_tolerance(
 
 
 def _transit_tolerance(
-    comparison: _Comparison, counters: Counters, marking: Marking | None
+    comparison: Comparison, counters: Counters, marking: Marking | None
 ) -> Iterator[Tolerance]:
     """Yield the tolerance for pages that are marked but not yet counted, or the other way round.
 
@@ -262,13 +262,14 @@ def _transit_tolerance(
         yield Tolerance(-most, most, f"{why}: {counted_as(most, 'page')} at most")
 
 
-def _compared(
-    comparison: _Comparison,
+def compared(
+    comparison: Comparison,
     totals: Totals,
     before: Counters,
     after: Counters,
     marking: Marking | None,
 ) -> CounterCheck:
+    """Return the result of one comparison; the arguments are those of compare_counters()."""
     counted = comparison.counted
     if counted is None:
         # In a bit scheme a page may have several types: its use is "table+kmemcg", for example.
@@ -306,7 +307,7 @@ def _no_reason(totals: Totals) -> str:
 
 
 def _tolerances(
-    comparison: _Comparison,
+    comparison: Comparison,
     totals: Totals,
     before: Counters,
     after: Counters,
@@ -327,7 +328,7 @@ def compare_counters(
     running machine; it is called only if a total is not verified.
     """
     return tuple(
-        _compared(comparison, totals, before, after, marking)
+        compared(comparison, totals, before, after, marking)
         for comparison in _comparisons(totals, before)
         if totals.counted_uses is None or totals.counted_uses.issuperset(comparison.uses)
     )

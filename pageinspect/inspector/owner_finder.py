@@ -13,6 +13,7 @@ from ..model.ranges import Range
 from ..owners.assign import Assigned, Assigner
 from ..owners.kind import Claims
 from ..owners.refine import refined
+from ..owners.structures import Structures
 from ..owners.table import KINDS
 from ..vmemmap import reader
 from .inspector import Inspector
@@ -35,6 +36,7 @@ class OwnerFinder:
     names: OwnerNames
     missing: tuple[str, ...]
     """What is missing of the structures, as sentences without a full stop."""
+    structures: Structures
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -78,4 +80,4 @@ def owner_finder(inspector: Inspector, fields: Sequence[str] = STRUCTURE_NAMES) 
         for kind in KINDS
         if kind.claims and all(getattr(structures, name) is not None for name in kind.needs)
     }
-    return OwnerFinder(claims, OwnerNames(inspector, structures, claims), problems)
+    return OwnerFinder(claims, OwnerNames(inspector, structures, claims), problems, structures)

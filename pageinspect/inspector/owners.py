@@ -91,7 +91,9 @@ def count_owners(
     if before is not None and after is not None and not total.unreadable:
         by_kind = {KINDS[k].name: int(n) for k, n in _kind_sums(pages)}
         marking = marking_of(inspector.target)
-        checks = compare_owners(total.tally.totals(), by_kind, before, after, marking)
+        checks = compare_owners(
+            total.tally.totals(), by_kind, finder.structures, before, after, marking
+        )
     return OwnersReport(
         inspector.target.provenance,
         inspector.layout,

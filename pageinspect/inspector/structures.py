@@ -117,7 +117,8 @@ class _Reader:
             return PageTables(self._prog, self._vmcoreinfo)
         except KeyError as error:
             raise MissingStructureError(
-                f"VMCOREINFO of this kernel has no {error.args[0]}"
+                f"VMCOREINFO of this kernel has no {error.args[0]}",
+                "the kernel's page tables cannot be found",
             ) from None
 
     def _vmap(self) -> VmapAreas:

@@ -15,8 +15,8 @@ from drgn.helpers.linux.nodemask import for_each_node
 from ..model.arch import LARGE_PAGE_SIZE, PAGE_SIZE
 from ..model.kernel_memory import VmapArea, VmapAreas
 from ..model.owner_memory import BpfMemory, BpfPart
-from .idr import IdrWalk
 from .structures import ListWalk, add_offset, require_structure
+from .xarrays import XarrayWalk
 
 _MAX_PACKS = 1 << 16
 _MAX_ITEMS = 1 << 20
@@ -43,9 +43,9 @@ def read_bpf_memory(prog: Program, areas: VmapAreas) -> BpfMemory:
     """
     with require_structure("BPF programs and maps"):
         program, map_ = prog.type("struct bpf_prog"), prog.type("struct bpf_map")
-        idrs = prog["prog_idr"], prog["map_idr"]
+        idrs = [prog[name].idr_rt.address_ for name in ("prog_idr", "map_idr")]
+        walk = XarrayWalk(prog, _MAX_ITEMS)
         kinds = {e.value: e.name for e in prog.type("enum bpf_map_type").enumerators or ()}
-    walk = IdrWalk(prog, _MAX_ITEMS)
     reader = _Reader(prog, _Areas(areas), kinds)
     packs_whole = reader.add_packs()
     for address in walk.entries(idrs[0]):

@@ -144,6 +144,30 @@ def _offliners(prog: Program) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def _value(prog: Program, variable: str) -> int | None:
+    """Return an integer, which may be atomic; None for kernels without the variable."""
+    try:
+        found = prog[variable]
+        return int((found.counter if hasattr(found, "counter") else found).value_())
+    except LookupError:
+        return None
+
+
+def _memmap(prog: Program) -> int | None:
+    """Return the number of pages with struct pages.
+
+    Since Linux kernel commit f4cb78af91e3 ("mm: add system wide stats items category") (in v6.11),
+    the kernel counts them in variables.
+    """
+    at_boot, since = _value(prog, "nr_memmap_boot_pages"), _value(prog, "nr_memmap_pages")
+    return None if at_boot is None or since is None else at_boot + since
+
+
+def _percpu(prog: Program) -> int | None:
+    populated, units = _value(prog, "pcpu_nr_populated"), _value(prog, "pcpu_nr_units")
+    return None if populated is None or units is None else populated * units
+
+
 def read_counters(prog: Program) -> Counters:
     """Read the counters of the kernel that `prog` has open; raises PageInspectError."""
     try:
@@ -152,6 +176,8 @@ def read_counters(prog: Program) -> Counters:
         events = _events(prog, cpus)
         hugetlb, hugetlb_flaw = read_hugetlb(prog)
         offliners = _offliners(prog)
+        vmalloc, memmap = _value(prog, "nr_vmalloc_pages"), _memmap(prog)
+        percpu = _percpu(prog)
     except (LookupError, FaultError) as error:
         raise PageInspectError(
             f"cannot read the counters of this kernel: {error}",
@@ -163,6 +189,9 @@ def read_counters(prog: Program) -> Counters:
         sums.pcp,
         hugetlb,
         inflated=None if None in balloon else balloon[0] - balloon[1],  # type: ignore[operator]
+        vmalloc=vmalloc,
+        memmap=memmap,
+        percpu=percpu,
         turnover=sum(n for name, n in events.items() if name.startswith(("PGALLOC_", "PGFREE"))),
         isolated_blocks=sums.isolated_blocks,
         locked=sums.locked,

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from drgn import Program
 
 from ..model.arch import IMAGE_SIZE, IMAGE_START, PAGE_SHIFT, PAGE_SIZE
-from ..model.owner_memory import KernelImage
-from ..model.ranges import Range
+from ..model.owner_memory import KernelImage, NamedRange
 from .structures import MissingStructureError
 
 _SECTIONS = (
@@ -32,7 +31,7 @@ def read_kernel_image(prog: Program, vmcoreinfo: Mapping[str, str]) -> KernelIma
             "VMCOREINFO of this kernel has no NUMBER(phys_base)",
             "the physical address of the kernel's image cannot be found",
         )
-    sections: list[tuple[str, Range]] = []
+    sections: list[NamedRange] = []
     done = 0
     for name, first, last in _SECTIONS:
         try:

@@ -29,7 +29,7 @@ def read_page_table_pages(
 
     Raises MissingStructureError if the address of the kernel's root table is not known.
     """
-    root = _kernel_root(prog, vmcoreinfo)
+    root = _kernel_root(vmcoreinfo)
     isolated = has_page_table_isolation(prog)
     first: dict[int, str] = {}
     for process in tasks.processes:
@@ -41,9 +41,8 @@ def read_page_table_pages(
     parts = np.split(pfns[order], np.searchsorted(mms[order], np.arange(1, len(tasks.mms))))
     processes = []
     for i, (mm, part) in enumerate(zip(tasks.mms, parts, strict=False)):
-        if isolated and mm.pgd_pfn >= 0:
-            part = np.append(part, mm.pgd_pfn + 1)
-        processes.append((first.get(i, ""), part))
+        second = [mm.pgd_pfn + 1] if isolated and mm.pgd_pfn >= 0 else []
+        processes.append((first.get(i, ""), np.append(part, np.array(second, np.int64))))
     kernel, kernel_whole = _kernel_tables(prog, vmcoreinfo, root, isolated=isolated)
     missing = int(np.count_nonzero(~of_mms.whole))
     return PageTablePages(
@@ -60,7 +59,7 @@ def has_page_table_isolation(prog: Program) -> bool:
         return False
 
 
-def _kernel_root(prog: Program, vmcoreinfo: Mapping[str, str]) -> int:
+def _kernel_root(vmcoreinfo: Mapping[str, str]) -> int:
     """Return the pfn of swapper_pg_dir."""
     try:
         address = int(vmcoreinfo["SYMBOL(swapper_pg_dir)"], 16)
@@ -95,7 +94,7 @@ def _kernel_tables(
 def _own_pgds(prog: Program) -> Iterator[int]:
     """Yield the pfns of the PGDs of mms that belong to no process.
 
-    Since Linux kernel commit HASH ("...") (in v6.16), poking_mm is text_poke_mm.
+    The one for patching code is poking_mm in older kernels, and text_poke_mm in newer ones.
     """
     for name in ("text_poke_mm", "poking_mm", "efi_mm"):
         try:

@@ -5,14 +5,12 @@ Such as hash tables of a size by memory, pools for atomic DMA, static mempools, 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from drgn import FaultError, Object, Program, sizeof
+from drgn import FaultError, Object, Program, TypeKind, sizeof
 
 from ..model.arch import PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
 from ..model.layout import PageLayout
-from ..model.owner_memory import StaticMemory
-from ..model.ranges import Range
+from ..model.owner_memory import NamedRange, StaticMemory
 from ..target.vmcoreinfo import MAX_SECTIONS
 from .page_owners import page_offset_base
 from .structures import ListWalk, add_offset, require_structure
@@ -61,20 +59,22 @@ class _Reader:
         self.prog = prog
         self._layout = layout
         self._direct = direct
-        self.found: list[tuple[str, Range]] = []
+        self.found: list[NamedRange] = []
         self.unreadable = 0
 
     def add(self, name: str, extent: Extent) -> None:
-        """Add the pages of an extent, if it is in the direct map."""
+        """Add the pages of an extent, if it is in the direct map.
+
+        memblock may give memory that does not start at a page.
+        """
         address, size = extent
         offset = address - self._direct
         if not 0 <= offset < _MAX_PFNS * PAGE_SIZE:
             return
-        if not 0 < size <= _MAX_BYTES or offset % PAGE_SIZE:
+        if not 0 < size <= _MAX_BYTES:
             self.unreadable += 1
             return
-        start = offset >> PAGE_SHIFT
-        self.found.append((name, (start, start + -(-size >> PAGE_SHIFT))))
+        self.found.append((name, (offset >> PAGE_SHIFT, -(-(offset + size) >> PAGE_SHIFT))))
 
     def of_page(self, page: int) -> int:
         """Return the address of the page with this struct page."""
@@ -137,10 +137,15 @@ def _ip_identities(reader: _Reader) -> Iterator[Extent]:
 
 
 def _dma_pool(variable: str) -> Find:
-    """Return the finder of the memory of a struct gen_pool."""
+    """Return the finder of the memory of a struct gen_pool.
+
+    In kernels with struct dma_gen_pool, the variable is one, and refers to the pool.
+    """
 
     def find(reader: _Reader) -> Iterator[Extent]:
         pool = reader.prog[variable]
+        if pool.type_.kind == TypeKind.STRUCT:
+            pool = pool.pool
         if not pool.value_():
             return
         chunk = reader.prog.type("struct gen_pool_chunk")

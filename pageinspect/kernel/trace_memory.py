@@ -3,12 +3,11 @@
 
 from collections.abc import Iterator
 
-from drgn import FaultError, Object, Program, offsetof
+from drgn import FaultError, Object, Program, TypeKind, offsetof
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 
 from ..model.arch import PAGE_SHIFT, SECTION_PFNS
-from ..model.owner_memory import TraceMemory
-from ..model.ranges import Range
+from ..model.owner_memory import NamedRange, TraceMemory
 from ..target.vmcoreinfo import MAX_SECTIONS
 from .members import Members
 from .page_owners import page_offset_base
@@ -54,7 +53,7 @@ class _Reader:
         if not self._buffers:
             raise LookupError("struct trace_array has no array_buffer")
         self._left = _MAX_PAGES
-        self.found: list[tuple[str, Range]] = []
+        self.found: list[NamedRange] = []
         self.whole = True
         self.unreadable = 0
 
@@ -153,10 +152,10 @@ class _Reader:
 def _spare_pages(buffer: Object) -> Iterator[int]:
     """Yield the addresses of pages of a CPU's buffer that no struct buffer_page refers to.
 
-    Since Linux kernel commit TODO1, free_page is a structure.
+    free_page is a pointer in older kernels, and a structure in newer ones.
     """
     if hasattr(buffer, "free_page"):
         free = buffer.free_page
-        yield (free.data if hasattr(free, "data") else free).value_()
+        yield (free.data if free.type_.kind == TypeKind.STRUCT else free).value_()
     if hasattr(buffer, "meta_page"):
         yield buffer.meta_page.value_()

@@ -15,7 +15,7 @@ _LOWEST_NODE = 4096
 
 
 class XarrayWalk:
-    """Follows xarrays of pointers, with at most `most` entries together."""
+    """Follows xarrays of pointers, with at most `most` entries and nodes together."""
 
     def __init__(self, prog: Program, most: int) -> None:
         """Look up the types; raises LookupError."""
@@ -36,11 +36,11 @@ class XarrayWalk:
         pending = [(head, 64)] if head else []
         while pending:
             entry, above = pending.pop()
+            if not self._left:
+                self.whole = False
+                return
+            self._left -= 1
             if entry & 3 != _INTERNAL:
-                if not self._left:
-                    self.whole = False
-                    return
-                self._left -= 1
                 yield entry
             elif entry > _LOWEST_NODE:
                 pending += self._below(entry - _INTERNAL, above)

@@ -18,6 +18,12 @@ class Counters:
     """Free and used pages in the hugetlb pools of all sizes; None without hugetlb."""
     inflated: int | None = None
     """Pages in balloons: BALLOON_INFLATE minus BALLOON_DEFLATE events; None without these."""
+    vmalloc: int | None = None
+    """nr_vmalloc_pages; None where the kernel counts them in the item NR_VMALLOC."""
+    memmap: int | None = None
+    """nr_memmap_boot_pages plus nr_memmap_pages; None for kernels without these."""
+    percpu: int | None = None
+    """pcpu_nr_populated times pcpu_nr_units, which is Percpu of /proc/meminfo; None if unknown."""
     turnover: int = 0
     """Pages allocated plus pages freed since boot. Growth limits what changed between two reads."""
     isolated_blocks: int = 0

@@ -20,6 +20,7 @@ VM_IOREMAP = 0x1
 VM_ALLOC = 0x2
 VM_MAP = 0x4
 VM_DMA_COHERENT = 0x10
+VM_UNINITIALIZED = 0x20
 VM_NO_GUARD = 0x40
 VM_MAP_PUT_PAGES = 0x200
 
@@ -51,6 +52,11 @@ class VmapArea:
     def is_counted(self) -> bool:
         """Whether the kernel's vmalloc counter includes these pages: vmalloc() allocated them."""
         return bool(self.flags & VM_ALLOC) and not self.flags & VM_MAP_PUT_PAGES
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether its pages are being allocated: the kernel may not have counted them yet."""
+        return bool(self.flags & VM_UNINITIALIZED)
 
     def between(self, start: int, end: int) -> Pfns:
         """Return the readable pfns of the pages from address `start` to `end` (exclusive)."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from .kernel_memory import Pfns, no_pfns
 from .ranges import Range
 
+NamedRange = tuple[str, Range]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageTablePages:
@@ -46,7 +48,7 @@ class BpfMemory:
 class KernelImage:
     """The kernel's own image in memory, as pfn ranges."""
 
-    sections: tuple[tuple[str, Range], ...] = ()
+    sections: tuple[NamedRange, ...] = ()
     """("code", range), "rodata", "data", "init", "bss", "brk" in order of addresses.
 
     A page with bytes of two sections is in the first. brk is memory that was allocated in early
@@ -57,7 +59,7 @@ class KernelImage:
 class StaticMemory:
     """Memory that a variable of the kernel refers to, such as hash tables."""
 
-    parts: tuple[tuple[str, Range], ...] = ()
+    parts: tuple[NamedRange, ...] = ()
     """Name and pfn range."""
     unreadable: int = 0
 
@@ -66,7 +68,7 @@ class StaticMemory:
 class TraceMemory:
     """Memory of tracing, as pfn ranges."""
 
-    parts: tuple[tuple[str, Range], ...] = ()
+    parts: tuple[NamedRange, ...] = ()
     """Name, such as "ring buffer (global)", and pfn range; one for each allocation."""
     whole: bool = True
     unreadable: int = 0

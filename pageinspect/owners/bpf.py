@@ -21,8 +21,10 @@ BPF = Kind(
     exact=True,
     counter="NR_VMALLOC",
     commits=(
-        'Since Linux kernel commit 57631054fae6 ("bpf: Introduce bpf_prog_pack allocator") '
-        "(in v5.18), programs share packs of machine code",
+        (
+            'Since Linux kernel commit 57631054fae6 ("bpf: Introduce bpf_prog_pack allocator") '
+            "(in v5.18), programs share packs of machine code"
+        ),
     ),
     limits="Small maps and the elements of maps are slab objects or percpu memory. The pages of "
     "ring buffers are mapped by vmalloc areas that do not own them.",

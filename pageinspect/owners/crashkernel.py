@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Memory that is reserved for a crash kernel."""
 
+from ..model.kernel_memory import Resources
 from .iomem import is_crash_kernel, ranges_of
 from .kind import Claims, Kind, Label, claims_of_ranges
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
-    assert structures.resources is not None
-    found = ranges_of(structures.resources, is_crash_kernel)
+    found = ranges_of(structures.resources or Resources(), is_crash_kernel)
     return claims_of_ranges((Label(name), ranges) for name, ranges in found.items())
 
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from ..model.kernel_memory import Resources
 from ..model.ranges import Range
 from .iomem import is_firmware, outside, ranges_of
 from .kind import Claims, Kind, Label, claims_of_ranges
@@ -17,8 +18,7 @@ def _claims(structures: Structures) -> Claims:
 
 
 def _parts(structures: Structures) -> Iterator[tuple[Label, Iterable[Range]]]:
-    resources = structures.resources
-    assert resources is not None
+    resources = structures.resources or Resources(whole=False)
     for name, ranges in ranges_of(resources, is_firmware).items():
         yield Label(name), ranges
     if resources.whole:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The kernel's own code and data."""
 
+from ..model.owner_memory import KernelImage
 from .kind import Claims, Kind, Label, claims_of_ranges
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
-    assert structures.image is not None
-    return claims_of_ranges((Label(name), (pages,)) for name, pages in structures.image.sections)
+    image = structures.image or KernelImage()
+    return claims_of_ranges((Label(name), (pages,)) for name, pages in image.sections)
 
 
 KERNEL_IMAGE = Kind(

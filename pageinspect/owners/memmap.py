@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Pages that contain struct pages."""
 
+from ..model.kernel_memory import MemmapPages
 from .kind import Claims, Kind, Label, claims_of_ranges
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
-    assert structures.memmap is not None
-    return claims_of_ranges(((Label("struct pages"), structures.memmap.ranges),))
+    memmap = structures.memmap or MemmapPages()
+    return claims_of_ranges(((Label("struct pages"), memmap.ranges),))
 
 
 MEMMAP = Kind(
@@ -20,8 +21,10 @@ MEMMAP = Kind(
     exact=True,
     counter="nr_memmap_boot_pages + nr_memmap_pages",
     commits=(
-        'Since Linux kernel commit 9d85731110c7 ("mm: don\'t account memmap per-node") (in v6.11), '
-        "the kernel counts them in nr_memmap_boot_pages and nr_memmap_pages",
+        (
+            'Since Linux kernel commit 9d8573111024 ("mm: don\'t account memmap per-node") '
+            "(in v6.11), the kernel counts them in nr_memmap_boot_pages and nr_memmap_pages"
+        ),
     ),
     limits="Struct pages of ZONE_DEVICE that are in the device's own memory are not told apart.",
 )

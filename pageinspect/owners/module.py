@@ -21,8 +21,10 @@ MODULE = Kind(
     group="module",
     counter="NR_VMALLOC",
     commits=(
-        'Since Linux kernel commit ac3b43283923 ("module: replace module_layout with '
-        'module_memory") (in v6.4), a module has an address range for each kind of memory',
+        (
+            'Since Linux kernel commit ac3b43283923 ("module: replace module_layout with '
+            'module_memory") (in v6.4), a module has an address range for each kind of memory'
+        ),
     ),
     limits="Percpu variables of modules belong to percpu, and memory that a module allocates "
     "belongs to the kind of that memory.",

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 
 from ..model.kernel_memory import Pfns
+from ..model.owner_memory import KernelImage, PageTablePages
 from .kind import Claims, Kind, Label, claims_of_pfns
 from .structures import Structures
 
@@ -16,9 +17,11 @@ def _claims(structures: Structures) -> Claims:
 
 
 def _parts(structures: Structures) -> Iterator[tuple[Label, Pfns]]:
-    tables = structures.tables
-    assert tables is not None
-    yield Label("kernel"), tables.kernel
+    tables = structures.tables or PageTablePages()
+    kernel = tables.kernel
+    for _, (start, end) in (structures.image or KernelImage()).sections:
+        kernel = kernel[(kernel < start) | (kernel >= end)]
+    yield Label("kernel"), kernel
     for name, pfns in tables.processes:
         yield Label(name), pfns
 
@@ -37,5 +40,5 @@ TABLE = Kind(
     limits="A table that several processes share has the name of the first. Tables of address "
     "spaces without a process, and on kernels built for fewer than four CPUs deposited tables, "
     "are (no process). Tables of the direct map that were made at boot have no page type, and "
-    "NR_PAGETABLE does not include them.",
+    "NR_PAGETABLE does not include them. Tables in the kernel's image belong to kernel.",
 )

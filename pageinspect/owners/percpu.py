@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Percpu memory."""
 
+from ..model.kernel_memory import PercpuPages
 from .kind import Claims, Kind, Label, claims_of_pfns
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
-    percpu = structures.percpu
-    assert percpu is not None
+    percpu = structures.percpu or PercpuPages()
     return claims_of_pfns(
         ((Label("first chunk"), percpu.first), (Label("other chunks"), percpu.chunks))
     )
@@ -23,8 +23,10 @@ PERCPU = Kind(
     exact=True,
     counter="pcpu_nr_populated",
     commits=(
-        'Since Linux kernel commit faf65dde844a ("percpu: rework memcg accounting") (in v5.14), '
-        "the lists of chunks are pcpu_chunk_lists, with one set",
+        (
+            'Since Linux kernel commit faf65dde844a ("percpu: rework memcg accounting") '
+            "(in v5.14), the lists of chunks are pcpu_chunk_lists, with one set"
+        ),
     ),
     limits="Which percpu variable or allocation a page belongs to is not found. The structures "
     "that describe chunks are vmalloc pages.",

@@ -22,9 +22,11 @@ STACK = Kind(
     group="task",
     counter="NR_KERNEL_STACK_KB",
     commits=(
-        'Since Linux kernel commit 1a03d3f13ffe ("fork: Move task stack accounting to do_exit()") '
-        "(in v5.18), a task that exits takes its stack from the counter, and cached stacks are "
-        "not counted",
+        (
+            'Since Linux kernel commit 1a03d3f13ffe ("fork: Move task stack accounting to '
+            'do_exit()") (in v5.18), a task that exits takes its stack from the counter, and '
+            "cached stacks are not counted"
+        ),
     ),
     limits="The stack of the first CPU's idle task is in the kernel image. Kernels without "
     "CONFIG_VMAP_STACK have stacks elsewhere: they are not found.",

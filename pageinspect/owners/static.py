@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Memory that the kernel allocated for itself, and that one of its variables refers to."""
 
+from ..model.owner_memory import StaticMemory
 from .kind import Claims, Kind, Label, claims_of_ranges
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
-    assert structures.static is not None
-    return claims_of_ranges((Label(name), (pages,)) for name, pages in structures.static.parts)
+    static = structures.static or StaticMemory()
+    return claims_of_ranges((Label(name), (pages,)) for name, pages in static.parts)
 
 
 STATIC = Kind(
@@ -21,8 +22,10 @@ STATIC = Kind(
     needs=("static",),
     exact=True,
     commits=(
-        'Since Linux kernel commit 5691753d73a2 ("mm: convert huge_zero_page to huge_zero_folio") '
-        "(in v6.10), the huge zero page is in huge_zero_folio",
+        (
+            'Since Linux kernel commit 5691753d73a2 ("mm: convert huge_zero_page to '
+            'huge_zero_folio") (in v6.10), the huge zero page is in huge_zero_folio'
+        ),
     ),
     limits="Only variables whose types and names are known to this program are looked at.",
 )

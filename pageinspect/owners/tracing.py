@@ -3,14 +3,15 @@
 
 import numpy as np
 
+from ..model.owner_memory import TraceMemory
 from .kind import Claims, Kind, Label, claims_of_pfns
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
-    assert structures.trace is not None
+    trace = structures.trace or TraceMemory()
     parts: dict[str, list[range]] = {}
-    for name, (start, end) in structures.trace.parts:
+    for name, (start, end) in trace.parts:
         parts.setdefault(name, []).append(range(start, end))
     return claims_of_pfns(
         (Label(name), np.concatenate([np.array(each, np.int64) for each in ranges]))

@@ -22,8 +22,10 @@ VMALLOC = Kind(
     group="caller",
     counter="NR_VMALLOC",
     commits=(
-        'Since Linux kernel commit d093602919ad ("mm: vmalloc: remove global vmap_area_root '
-        'rb-tree") (in v6.9), there are several trees of areas',
+        (
+            'Since Linux kernel commit d093602919ad ("mm: vmalloc: remove global vmap_area_root '
+            'rb-tree") (in v6.9), there are several trees of areas'
+        ),
     ),
     limits="Areas of vm_map_ram(), ioremap() and percpu chunks do not own the pages they map.",
 )

@@ -26,6 +26,8 @@ STACK_CALLERS = (
     "vhost_task_create",
 )
 """Functions that are recorded as the caller of stacks, by kernel and compiler."""
+NO_TASK = "(no task)"
+"""The name of stacks whose task is not found."""
 BPF_CALLERS = (
     "bpf_prog_alloc_no_stats",
     "bpf_prog_alloc",
@@ -71,7 +73,7 @@ def split_areas(structures: Structures) -> Iterator[Piece]:
         if area.vm in stacks:
             yield _whole(area, "stack", stacks[area.vm], caller)
         elif function in STACK_CALLERS:
-            yield _whole(area, "stack", "(no task)", caller)
+            yield _whole(area, "stack", NO_TASK, caller)
         else:
             first = max(bisect_right(starts, area.start) - 1, 0)
             end = bisect_right(starts, area.end - 1)
