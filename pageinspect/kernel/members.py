@@ -2,6 +2,7 @@
 """Reads several members of a kernel structure with one read of memory."""
 
 import struct
+from collections.abc import Mapping
 
 from drgn import FaultError, Program, Type, sizeof
 
@@ -21,15 +22,26 @@ class Members:
         "a.b" is the member b of the structure that is the member a.
         """
         type_ = prog.type(name)
-        self._prog = prog
         self.size: int = sizeof(type_)
         known = [*members, *(member for member in optional if _has(type_, member))]
-        found = {member: _place(type_, member) for member in known}
-        sizes = self._sizes = {member: size for member, (_, size) in found.items()}
-        self.at = {member: offset for member, (offset, _) in found.items()}
-        self._formats = {member: _FORMATS.get(sizes[member], "<Q") for member in known}
+        self._place(prog, {member: _place(type_, member) for member in known})
+
+    @classmethod
+    def of_words(cls, prog: Program, offsets: Mapping[str, int]) -> "Members":
+        """Return members of 64 bits at these offsets, of a structure that `prog` does not know."""
+        made = cls.__new__(cls)
+        made.size = max(offsets.values(), default=0) + 8
+        made._place(prog, {member: (offset, 8) for member, offset in offsets.items()})
+        return made
+
+    def _place(self, prog: Program, places: Mapping[str, tuple[int, int]]) -> None:
+        """Set the places of the members: (offset, size) in bytes."""
+        self._prog = prog
+        self.at = {member: offset for member, (offset, _) in places.items()}
+        self._sizes = {member: size for member, (_, size) in places.items()}
+        self._formats = {member: _FORMATS.get(size, "<Q") for member, size in self._sizes.items()}
         self._start = min(self.at.values(), default=0)
-        self._end = max((self.at[m] + sizes[m] for m in known), default=0)
+        self._end = max((offset + size for offset, size in places.values()), default=0)
 
     def __contains__(self, member: str) -> bool:
         return member in self.at
