@@ -26,14 +26,6 @@ class Members:
         known = [*members, *(member for member in optional if _has(type_, member))]
         self._place(prog, {member: _place(type_, member) for member in known})
 
-    @classmethod
-    def of_words(cls, prog: Program, offsets: Mapping[str, int]) -> "Members":
-        """Return members of 64 bits at these offsets, of a structure that `prog` does not know."""
-        made = cls.__new__(cls)
-        made.size = max(offsets.values(), default=0) + 8
-        made._place(prog, {member: (offset, 8) for member, offset in offsets.items()})
-        return made
-
     def _place(self, prog: Program, places: Mapping[str, tuple[int, int]]) -> None:
         """Set the places of the members: (offset, size) in bytes."""
         self._prog = prog
@@ -70,6 +62,14 @@ class Members:
     def bytes_of(self, data: bytes, member: str, length: int) -> bytes:
         """Return the first bytes of a member."""
         return data[self.at[member] : self.at[member] + length]
+
+
+class WordMembers(Members):
+    """Members of 64 bits at known offsets, of a structure that the Program does not know."""
+
+    def __init__(self, prog: Program, offsets: Mapping[str, int]) -> None:
+        self.size = max(offsets.values(), default=0) + 8
+        self._place(prog, {member: (offset, 8) for member, offset in offsets.items()})
 
 
 def _place(type_: Type, member: str) -> tuple[int, int]:

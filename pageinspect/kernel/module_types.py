@@ -8,7 +8,7 @@ from drgn import FaultError, Program
 
 from ..target.symbols.btf import BtfError
 from ..target.symbols.module_btf import ModuleBtf
-from .members import Members
+from .members import Members, WordMembers
 from .structures import ListWalk, add_offset, read_string
 
 _MAX_MODULES = 1 << 14
@@ -32,7 +32,7 @@ def module_members(prog: Program, module: str, name: str, *members: str) -> Memb
         raise LookupError(f"the types of module {module} cannot be read: {error}") from None
     if offsets is None:
         raise LookupError(f"module {module} has no struct {name}")
-    return Members.of_words(prog, {member: offsets[member] for member in members})
+    return WordMembers(prog, {member: offsets[member] for member in members})
 
 
 def _read_btf(prog: Program, module: str) -> ModuleBtf:
