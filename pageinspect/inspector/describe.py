@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from drgn import FaultError, Program
@@ -20,6 +20,9 @@ from ..analysis.page_facts import (
 )
 from ..analysis.processes import Mappings, mapped_by
 from ..kernel import page_owners
+from ..kernel.owner_names.cgroups import MemoryCgroupNames
+from ..kernel.owner_names.files import FileNames
+from ..kernel.owner_names.slab_caches import SlabCacheNames
 from ..model.ranges import merge
 from ..report.page import PageReport
 from . import left_out
@@ -109,6 +112,18 @@ class _Reader:
     def __init__(self, prog: Program) -> None:
         self._prog = prog
 
+    @cached_property
+    def _slab_caches(self) -> SlabCacheNames:
+        return SlabCacheNames(self._prog)
+
+    @cached_property
+    def _files(self) -> FileNames:
+        return FileNames(self._prog)
+
+    @cached_property
+    def _cgroups(self) -> MemoryCgroupNames:
+        return MemoryCgroupNames(self._prog)
+
     def _read(self, read: Callable[[Program], T]) -> T:
         try:
             return read(self._prog)
@@ -120,13 +135,19 @@ class _Reader:
         return self._read(page_owners.page_offset_base)
 
     def slab_cache(self, page: int) -> str:
-        return self._read(partial(page_owners.slab_cache, page=page))
+        return self._read(lambda _: self._slab_caches.name_of_slab(page))
 
     def file_of(self, mapping: int) -> dict[str, str | int]:
-        return self._read(partial(page_owners.file_of, mapping=mapping))
+        file = self._read(lambda _: self._files.name(mapping))
+        return {
+            "filesystem": file.filesystem,
+            "device": file.device,
+            "inode": file.inode,
+            "path": file.path,
+        }
 
     def cgroup_name(self, memcg_data: int) -> str:
-        return self._read(partial(page_owners.cgroup_name, memcg_data=memcg_data))
+        return self._read(lambda _: self._cgroups.name(memcg_data))
 
     def section_flags(self, number: int) -> str:
         return self._read(partial(page_owners.section_flags, number=number))

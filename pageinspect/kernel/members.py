@@ -2,6 +2,7 @@
 """Reads several members of a kernel structure with one read of memory."""
 
 import struct
+from collections.abc import Mapping
 
 from drgn import FaultError, Program, Type, sizeof
 
@@ -21,15 +22,18 @@ class Members:
         "a.b" is the member b of the structure that is the member a.
         """
         type_ = prog.type(name)
-        self._prog = prog
         self.size: int = sizeof(type_)
         known = [*members, *(member for member in optional if _has(type_, member))]
-        found = {member: _place(type_, member) for member in known}
-        sizes = self._sizes = {member: size for member, (_, size) in found.items()}
-        self.at = {member: offset for member, (offset, _) in found.items()}
-        self._formats = {member: _FORMATS.get(sizes[member], "<Q") for member in known}
+        self._place(prog, {member: _place(type_, member) for member in known})
+
+    def _place(self, prog: Program, places: Mapping[str, tuple[int, int]]) -> None:
+        """Set the places of the members: (offset, size) in bytes."""
+        self._prog = prog
+        self.at = {member: offset for member, (offset, _) in places.items()}
+        self._sizes = {member: size for member, (_, size) in places.items()}
+        self._formats = {member: _FORMATS.get(size, "<Q") for member, size in self._sizes.items()}
         self._start = min(self.at.values(), default=0)
-        self._end = max((self.at[m] + sizes[m] for m in known), default=0)
+        self._end = max((offset + size for offset, size in places.values()), default=0)
 
     def __contains__(self, member: str) -> bool:
         return member in self.at
@@ -58,6 +62,14 @@ class Members:
     def bytes_of(self, data: bytes, member: str, length: int) -> bytes:
         """Return the first bytes of a member."""
         return data[self.at[member] : self.at[member] + length]
+
+
+class WordMembers(Members):
+    """Members of 64 bits at known offsets, of a structure that the Program does not know."""
+
+    def __init__(self, prog: Program, offsets: Mapping[str, int]) -> None:
+        self.size = max(offsets.values(), default=0) + 8
+        self._place(prog, {member: (offset, 8) for member, offset in offsets.items()})
 
 
 def _place(type_: Type, member: str) -> tuple[int, int]:

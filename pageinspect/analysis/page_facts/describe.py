@@ -383,9 +383,9 @@ class _Page:
                 self.from_kernel(
                     "file",
                     lambda kernel: kernel.file_of(mapping),
-                    lambda file: ", ".join(f"{k} {v}" for k, v in file.items()) or "no inode",
+                    lambda file: ", ".join(f"{k} {v}" for k, v in file.items()),
                     f"{mapping:#x}",
-                    "host of the struct address_space: its superblock, inode number and one name.",
+                    "host of the struct address_space: its superblock, inode number and one path.",
                 )
             )
         facts += self._index("index of the head: its offset in the file or mapping, in pages.")

@@ -22,10 +22,10 @@ class KernelReader(Protocol):
         """Return the name of the slab cache that the page at this struct page belongs to."""
 
     def file_of(self, mapping: int) -> dict[str, str | int]:
-        """Return file system, device, inode number and name of the file of this address_space."""
+        """Return file system, device, inode number and path of the file of this address_space."""
 
     def cgroup_name(self, memcg_data: int) -> str:
-        """Return the name of the cgroup that a memcg_data word points to."""
+        """Return the path of the cgroup that a memcg_data word leads to."""
 
     def section_flags(self, number: int) -> str:
         """Return the flags of a memory section, such as present|has_mem_map|online|early."""

@@ -40,19 +40,23 @@ class MemoryCgroupNames:
 
         " (removed)" is appended to the path of a cgroup that no longer exists.
         """
-        return [self._name(int(word)) for word in paced(words, 256)]
+        return [self._known_name(int(word)) for word in paced(words, 256)]
 
-    def _name(self, word: int) -> str:
-        address = word & ~_FLAGS
-        if not address:
-            return ""
+    def _known_name(self, word: int) -> str:
         try:
-            memcg = self._read(address)
-            node = self._cgroup.of(self._cgroup.read(self._memcg.of(memcg, "css.cgroup")), "kn")
-            path = self._paths.path(node)
+            return self.name(word)
         except FaultError:
             self.unreadable += 1
             return UNREADABLE
+
+    def name(self, word: int) -> str:
+        """Return the path of a word's cgroup, as names(). Raises FaultError."""
+        address = word & ~_FLAGS
+        if not address:
+            return ""
+        memcg = self._read(address)
+        node = self._cgroup.of(self._cgroup.read(self._memcg.of(memcg, "css.cgroup")), "kn")
+        path = self._paths.path(node)
         return path if self._memcg.of(memcg, "css.flags") & self._online else f"{path} (removed)"
 
     def _read(self, address: int) -> bytes:

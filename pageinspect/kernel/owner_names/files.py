@@ -5,7 +5,7 @@ The word is `mapping` of a folio's head, of pages with the use file, shmem or hu
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from drgn import FaultError, Program
 
@@ -23,6 +23,7 @@ _TMPFS_MAGIC = 0x01021994
 """s_magic of tmpfs and devtmpfs with CONFIG_SHMEM; without, they have that of ramfs."""
 _ANONYMOUS = {"dev/zero": "/dev/zero (shared anonymous)", "anon_hugepage": "anon_hugepage"}
 """Names that the kernel gives to files behind anonymous mappings that are shared."""
+_UNREADABLE = FileName(UNREADABLE, "", "", 0, "unreadable", shmem=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class _Inode:
     address: int
     number: int
     aliases: int
+    file_system: _FileSystem
 
 
 class FileNames:
@@ -59,29 +61,29 @@ class FileNames:
 
     def names(self, words: Iterable[int]) -> list[FileName]:
         """Return the file of each word, in the same order."""
-        return [self._file(int(word)) for word in paced(words, 256)]
+        return [self._known_name(int(word)) for word in paced(words, 256)]
 
-    def _file(self, word: int) -> FileName:
-        found = FileName(UNREADABLE, "", "", 0, "unreadable", shmem=False)
+    def _known_name(self, word: int) -> FileName:
+        found = _UNREADABLE
         try:
-            host = self._mapping.of(self._mapping.read(word), "host")
-            data = self._inode.read(host)
-            inode = _Inode(
-                host, self._inode.of(data, "i_ino"), self._inode.of(data, "i_dentry.first")
-            )
-            file_system = self._file_system(self._inode.of(data, "i_sb"))
-            found = replace(
-                found,
-                filesystem=file_system.type,
-                device=file_system.device,
-                inode=inode.number,
-                shmem=file_system.shmem,
-            )
-            path, form = self._path(inode, file_system)
+            inode = self._inode_of(word)
+            found = _name(inode, UNREADABLE, "unreadable")
+            return _name(inode, *self._path(inode))
         except FaultError:
             self.unreadable += 1
             return found
-        return replace(found, path=path, form=form)
+
+    def name(self, word: int) -> FileName:
+        """Return the file of a word. Raises FaultError."""
+        inode = self._inode_of(word)
+        return _name(inode, *self._path(inode))
+
+    def _inode_of(self, word: int) -> _Inode:
+        host = self._mapping.of(self._mapping.read(word), "host")
+        data = self._inode.read(host)
+        file_system = self._file_system(self._inode.of(data, "i_sb"))
+        number, aliases = (self._inode.of(data, member) for member in ("i_ino", "i_dentry.first"))
+        return _Inode(host, number, aliases, file_system)
 
     def _file_system(self, address: int) -> _FileSystem:
         known = self._file_systems.get(address)
@@ -98,7 +100,8 @@ class FileNames:
             )
         return known
 
-    def _path(self, inode: _Inode, file_system: _FileSystem) -> tuple[str, FileForm]:
+    def _path(self, inode: _Inode) -> tuple[str, FileForm]:
+        file_system = inode.file_system
         if file_system.type == "bdev" and self._device is not None:
             return f"block device {self._device_name(inode.address, self._device)}", "device"
         # A file that was opened by its number has the name "/" until its own is known.
@@ -131,6 +134,11 @@ class FileNames:
         start = add_offset(inode, -inode_at)
         name = device.of(device.read(start), "bdev.bd_device.kobj.name")
         return read_string(self._prog, name, _LONGEST_DEVICE)
+
+
+def _name(inode: _Inode, path: str, form: FileForm) -> FileName:
+    system = inode.file_system
+    return FileName(path, system.type, system.device, inode.number, form, shmem=system.shmem)
 
 
 def _kernel_file(name: str, inode: int) -> tuple[str, FileForm]:

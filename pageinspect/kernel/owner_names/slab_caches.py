@@ -19,16 +19,35 @@ class SlabCacheNames:
         self._prog = prog
         with require_structure("slab caches"):
             self._cache = Members(prog, "struct kmem_cache", "name")
+            slab = "struct slab" if _has_slabs(prog) else "struct page"
+            self._slab = Members(prog, slab, "slab_cache")
         self.unreadable = 0
 
     def names(self, words: Iterable[int]) -> list[str]:
         """Return the name of the cache that each word points to."""
-        return [self._name(int(word)) for word in words]
+        return [self._known_name(int(word)) for word in words]
 
-    def _name(self, word: int) -> str:
+    def name(self, word: int) -> str:
+        """Return the name of the cache that a word points to. Raises FaultError."""
+        name = self._cache.of(self._cache.read(word), "name")
+        return read_string(self._prog, name, _LONGEST_NAME)
+
+    def name_of_slab(self, slab: int) -> str:
+        """Return the name of the cache of the struct slab at an address. Raises FaultError."""
+        return self.name(self._slab.of(self._slab.read(slab), "slab_cache"))
+
+    def _known_name(self, word: int) -> str:
         try:
-            name = self._cache.of(self._cache.read(word), "name")
-            return read_string(self._prog, name, _LONGEST_NAME) or UNREADABLE
+            return self.name(word)
         except FaultError:
             self.unreadable += 1
             return UNREADABLE
+
+
+def _has_slabs(prog: Program) -> bool:
+    """Return whether slabs have a type of their own: in older kernels, it is struct page."""
+    try:
+        prog.type("struct slab")
+    except LookupError:
+        return False
+    return True

@@ -14,11 +14,13 @@ from ...host.progress import paced
 from ...model.arch import ADDRESSES_OF_KERNEL, PAGE_SHIFT, PAGE_SIZE
 from ...model.batch import Words
 from ...model.owner_names import UNREADABLE, PoolName
-from ..members import Members
+from ..module_types import module_members
 from ..structures import read_string, require_structure
 
 _LONGEST_NAME = 64
 _WORD = 8
+_MODULE = "zsmalloc"
+"""The module that has the types, if they are not the kernel's own."""
 
 
 class ZsmallocPools:
@@ -27,8 +29,8 @@ class ZsmallocPools:
     def __init__(self, prog: Program) -> None:
         self._prog = prog
         with require_structure("pools of compressed memory"):
-            self._pool_at = Members(prog, "struct zspage", "pool").at["pool"]
-            self._pool = Members(prog, "struct zs_pool", "name", "pages_allocated")
+            self._pool_at = module_members(prog, _MODULE, "zspage", "pool").at["pool"]
+            self._pool = module_members(prog, _MODULE, "zs_pool", "name", "pages_allocated")
         self.unreadable = 0
         """Zspages and pools that cannot be read."""
 
