@@ -3,7 +3,7 @@
 
 import struct
 
-from drgn import Program, sizeof
+from drgn import FaultError, Program, sizeof
 
 _FORMATS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 
@@ -21,6 +21,8 @@ class Members:
         known = [*members, *(member for member in optional if type_.has_member(member))]
         found = {member: type_.member(member) for member in known}
         sizes = {member: sizeof(found[member].type) for member in known}
+        self._sizes = sizes
+        self._required = frozenset(members)
         self.at = {member: found[member].bit_offset // 8 for member in known}
         self._formats = {member: _FORMATS.get(sizes[member], "<Q") for member in known}
         self._start = min(self.at.values(), default=0)
@@ -37,6 +39,25 @@ class Members:
         """
         data = self._prog.read(address + self._start, self._end - self._start)
         return bytes(self._start) + data
+
+    def read_partly(self, address: int) -> tuple[bytes, frozenset[str]]:
+        """Return the same, and the optional members that cannot be read, which are zeros.
+
+        Raises FaultError if another member cannot be read.
+        """
+        try:
+            return self.read(address), frozenset()
+        except FaultError:
+            data, missing = bytearray(self._end), set()
+        for member, at in self.at.items():
+            size = self._sizes[member]
+            try:
+                data[at : at + size] = self._prog.read(address + at, size)
+            except FaultError:
+                if member in self._required:
+                    raise
+                missing.add(member)
+        return bytes(data), frozenset(missing)
 
     def of(self, data: bytes, member: str) -> int:
         """Return a member as an unsigned integer; if it is a structure, its first 64-bit word."""
