@@ -15,6 +15,8 @@ import tempfile
 from itertools import chain
 from pathlib import Path
 
+from process_tables import FILL as PROCESSES
+from process_tables import process_lines
 from results import write_json
 from timing import RUNS, Line, as_json, best, here, process, show
 from walking_large import large_cores
@@ -163,11 +165,14 @@ def main() -> None:
         compare(args.core, args.large, [], args)
         return
     with tempfile.TemporaryDirectory() as folder:
-        core = Path(folder) / "core"
+        core, busy = Path(folder) / "core", Path(folder) / "busy"
         with Guest("newest", memory=MEMORY) as guest:
             guest.run(["sh", "-c", FILL])
             lines = live(guest, args.runs)
             guest.dump(core)
+            guest.run(["python3", "-c", PROCESSES])
+            guest.dump(busy)
+        lines += process_lines(busy, args.runs)
         compare(core, args.large, lines, args)
 
 

@@ -116,10 +116,11 @@ class MappedAt:
 
 @dataclass(frozen=True, slots=True)
 class Mappings:
-    """The mappings of one page: how many there are, and the first of them by pid and address."""
+    """The mappings of one page."""
 
     count: int
     first: tuple[MappedAt, ...]
+    """Some of them, by pid and address: the first of each process, then the second of each …"""
 
 
 def usage_of(parts: Iterable[Entries], classes: npt.NDArray[np.uint8], mms: int) -> Usage:
@@ -178,16 +179,16 @@ def _mappings(
     total = sum(
         len(of_mm.get(mm, ())) * n for mm, n in zip(distinct.tolist(), counts.tolist(), strict=True)
     )
-    # The first mappings are those of the mms with the lowest pids.
+    # Mappings of mms with higher pids are not among the first.
     lowest = sorted(of_mm, key=lambda mm: of_mm[mm][0].pid)[:most]
     places = [
-        MappedAt(process.pid, process.comm, address)
+        (nth, process.pid, process.comm, address)
         for mm in lowest
-        for address in np.sort(addresses[mms == mm])[:most].tolist()
+        for nth, address in enumerate(np.sort(addresses[mms == mm])[:most].tolist())
         for process in of_mm[mm][:most]
     ]
-    places.sort(key=lambda place: (place.pid, place.address))
-    return Mappings(total, tuple(places[:most]))
+    first = (MappedAt(*place) for _, *place in sorted(places)[:most])
+    return Mappings(total, tuple(sorted(first, key=lambda at: (at.pid, at.address))))
 
 
 def class_runs(batches: Iterable[Pages], name_of: Callable[[int], str]) -> ClassRuns:

@@ -46,6 +46,14 @@ class _Paragraphs(argparse.HelpFormatter):
         return wrapped(" ".join(text.split()), width)
 
 
+class _WithCommands(argparse.HelpFormatter):
+    """Has the help of a command beside its name; argparse forgets how far names are indented."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = max(map(len, COMMANDS)) + 2 * self._indent_increment
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser that loads its options when it is first used; its errors are UsageErrors."""
 
@@ -169,6 +177,7 @@ def build_parser(
         description="Show what every page of a Linux kernel is, and count pages freed still typed.",
         epilog=f"For example: {prog} summary -c vmcore. More: {prog} COMMAND --help, and man "
         "pageinspect.",
+        formatter_class=_WithCommands,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pageinspect {__version__}")

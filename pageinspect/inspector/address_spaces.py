@@ -7,7 +7,7 @@ from ..kernel.mm_tables import MmTables
 from ..kernel.swap_types import read_swap_types
 from ..kernel.tasks import read_tasks
 from ..model.processes import Process, Tasks
-from ..units import number, printable
+from ..units import counted, number, printable
 from .inspector import Inspector
 
 _MOST_NAMED = 4
@@ -35,10 +35,10 @@ class AddressSpaces:
         tasks, sentences = self.tasks, []
         if tasks.lacks and not tasks.processes:
             sentences.append(f"Processes could not be read: {printable(tasks.lacks[0])}.")
-        elif unreadable := tasks.unreadable - tasks.unreadable_stacks:
+        elif tasks.unreadable_lists:
+            lists = counted(tasks.unreadable_lists, "list")
             sentences.append(
-                f"{number(unreadable)} of the tasks, their address spaces, paths and lists could "
-                "not be read: processes may be missing."
+                f"{lists} of tasks could not be followed to the end: processes may be missing."
             )
         incomplete = self.incomplete()
         if incomplete:

@@ -15,10 +15,11 @@ from ..analysis.processes import (
 from ..errors import PageInspectError
 from ..kernel.tasks import read_tasks
 from ..model import ranges
-from ..model.processes import Mm, Process
+from ..model.processes import Mm, Process, Tasks
 from ..model.ranges import Range, intersect
 from ..report.base import Coverage, coverage_of
 from ..report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow, check_sort
+from ..units import number
 from .address_spaces import AddressSpaces, read_address_spaces
 from .fold import Fold
 from .inspector import Inspector
@@ -60,9 +61,9 @@ def list_processes(
     tasks = reading.spaces.tasks
     users = [process for process in tasks.processes if process.mm is not None]
     ended = _ended(inspector, users, tasks.mms) if changing else set()
-    uses = _uses(reading)
+    uses, cgroups = _uses(reading), _cgroups(tasks)
     rows = (
-        ProcessRow(process.pid, process.comm, process.cgroup, process.mm, uses[process.mm])
+        ProcessRow(process.pid, process.comm, cgroups[process.pid], process.mm, uses[process.mm])
         for process in users
         if process.mm is not None and process.pid not in ended
     )
@@ -94,7 +95,29 @@ def _read(inspector: Inspector, fold: Fold) -> _Reading:
     coverage = coverage_of(
         inspector.target.provenance, inspector.layout, ranges.count(wanted), unreadable
     )
-    return _Reading(spaces, usage, replace(coverage, missing=spaces.problems()))
+    return _Reading(spaces, usage, replace(coverage, missing=_missing(spaces)))
+
+
+def _missing(spaces: AddressSpaces) -> tuple[str, ...]:
+    """Return sentences on what the report lacks."""
+    sentences = list(spaces.problems())
+    if spaces.incomplete():
+        sentences.append(
+            "Numbers of these processes are missing or too small, and pss and uss of others may be "
+            "too large."
+        )
+    lost = sum(cgroup is None for cgroup in _cgroups(spaces.tasks).values())
+    if lost:
+        sentences.append(f"Processes whose cgroup could not be read: {number(lost)}.")
+    return tuple(sentences)
+
+
+def _cgroups(tasks: Tasks) -> dict[int, str | None]:
+    """Return the cgroup of each process with an address space by pid; None if it is unreadable."""
+    none = None if tasks.unreadable_cgroups else ""
+    return {
+        process.pid: process.cgroup or none for process in tasks.processes if process.mm is not None
+    }
 
 
 def _ended(inspector: Inspector, users: Sequence[Process], mms: Sequence[Mm]) -> set[int]:
@@ -103,7 +126,7 @@ def _ended(inspector: Inspector, users: Sequence[Process], mms: Sequence[Mm]) ->
     The kernel may have used the memory of their page tables for something else.
     """
     again = read_tasks(inspector.target.prog, inspector.layout)
-    if again.unreadable > again.unreadable_stacks:
+    if again.unreadable_lists:
         return set()
     there = {
         (process.pid, again.mms[process.mm].address)

@@ -24,6 +24,7 @@ class Members:
         type_ = prog.type(name)
         self.size: int = sizeof(type_)
         known = [*members, *(member for member in optional if _has(type_, member))]
+        self._required = frozenset(members)
         self._place(prog, {member: _place(type_, member) for member in known})
 
     def _place(self, prog: Program, places: Mapping[str, tuple[int, int]]) -> None:
@@ -54,6 +55,25 @@ class Members:
         data = self._prog.read(address + self._start, self._end - self._start)
         return bytes(self._start) + data
 
+    def read_partly(self, address: int) -> tuple[bytes, frozenset[str]]:
+        """Return the same, and the optional members that cannot be read, which are zeros.
+
+        Raises FaultError if another member cannot be read.
+        """
+        try:
+            return self.read(address), frozenset()
+        except FaultError:
+            data, missing = bytearray(self._end), set()
+        for member, at in self.at.items():
+            size = self._sizes[member]
+            try:
+                data[at : at + size] = self._prog.read(address + at, size)
+            except FaultError:
+                if member in self._required:
+                    raise
+                missing.add(member)
+        return bytes(data), frozenset(missing)
+
     def of(self, data: bytes, member: str) -> int:
         """Return a member as an unsigned integer; if it is a structure, its first 64-bit word."""
         number: int = struct.unpack_from(self._formats[member], data, self.at[member])[0]
@@ -69,6 +89,7 @@ class WordMembers(Members):
 
     def __init__(self, prog: Program, offsets: Mapping[str, int]) -> None:
         self.size = max(offsets.values(), default=0) + 8
+        self._required = frozenset(offsets)
         self._place(prog, {member: (offset, 8) for member, offset in offsets.items()})
 
 

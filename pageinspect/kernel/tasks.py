@@ -47,7 +47,7 @@ def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
     try:
         reader = _Reader(prog, layout)
     except (LookupError, FaultError) as error:
-        return Tasks((), (), (), (), 1, lacks=(f"list of tasks: {error}",))
+        return Tasks((), (), (), (), 1, 1, lacks=(f"list of tasks: {error}",))
     reader.follow()
     lacks = []
     cached: list[Stack] = []
@@ -64,8 +64,9 @@ def read_tasks(prog: Program, layout: PageLayout) -> Tasks:
         mms=reader.mms(),
         stacks=tuple(reader.stacks),
         cached_stacks=tuple(cached),
-        unreadable=reader.unreadable + reader.unreadable_stacks,
-        unreadable_stacks=reader.unreadable_stacks,
+        unreadable=reader.unreadable + reader.unreadable_lists + reader.unreadable_cgroups,
+        unreadable_lists=reader.unreadable_lists,
+        unreadable_cgroups=reader.unreadable_cgroups,
         lacks=tuple(lacks),
     )
 
@@ -91,11 +92,11 @@ class _Reader:
         self._left = _MAX_TASKS
         self._mm_numbers: dict[int, int] = {}
         self._rss_deltas: dict[int, Counter[int]] = {}
-        self._paths: dict[int, str] = {}
+        self._paths: dict[int, str | None] = {}
         self._areas: set[int] = set()
         self.processes: list[Process] = []
         self.stacks: list[Stack] = []
-        self.unreadable = self.unreadable_stacks = 0
+        self.unreadable = self.unreadable_lists = self.unreadable_cgroups = 0
 
     def follow(self) -> None:
         """Read all processes and their threads."""
@@ -110,7 +111,7 @@ class _Reader:
             try:
                 node = self._prog.read_u64(head + way)
                 while node not in seen and self._left:
-                    data = self.task.read(node - link)
+                    data = self._read_task(node - link)
                     if not 0 < self.task.of(data, "pid") <= _MAX_TASKS:
                         break
                     seen.add(node)
@@ -122,7 +123,15 @@ class _Reader:
             if node == head:
                 return
             if way == _FORWARDS:
-                self.unreadable += 1
+                self.unreadable_lists += 1
+
+    def _read_task(self, address: int) -> bytes:
+        """Return the bytes of a task; a dump may lack one of the pages that it lies in."""
+        data, missing = self.task.read_partly(address)
+        of_cgroups = "cgroups" in missing
+        self.unreadable_cgroups += of_cgroups
+        self.unreadable += len(missing) - of_cgroups
+        return data
 
     def _add_process(self, leader: Task) -> None:
         address, data = leader
@@ -168,7 +177,9 @@ class _Reader:
             css_set = Object(self._prog, "struct css_set *", address)
             return self._cgroup_paths.path(memory_cgroup(css_set).kn.value_())
 
-        return self._path(self.task.of(task, "cgroups"), read)
+        path = self._path(self.task.of(task, "cgroups"), read)
+        self.unreadable_cgroups += path is None
+        return path or ""
 
     def _exe(self, mm: bytes) -> str:
         if "exe_file" not in self._mm:
@@ -177,7 +188,9 @@ class _Reader:
         def read(address: int) -> str:
             return self._file_paths.of_file(Object(self._prog, "struct file *", address))
 
-        return self._path(self._mm.of(mm, "exe_file"), read)
+        path = self._path(self._mm.of(mm, "exe_file"), read)
+        self.unreadable += path is None
+        return path or ""
 
     @cached_property
     def _cgroup_paths(self) -> CgroupPaths:
@@ -187,16 +200,15 @@ class _Reader:
     def _file_paths(self) -> DentryPaths:
         return DentryPaths(self._prog)
 
-    def _path(self, address: int, read: Callable[[int], str]) -> str:
-        """Return a path, cached by address; empty if there is none or it is unreadable."""
+    def _path(self, address: int, read: Callable[[int], str]) -> str | None:
+        """Return a path, cached by address; empty without one, None if it is unreadable."""
         if not address:
             return ""
         if address not in self._paths:
             try:
                 self._paths[address] = read(address)
             except UNREADABLE:
-                self._paths[address] = ""
-                self.unreadable += 1
+                self._paths[address] = None
         return self._paths[address]
 
     def mms(self) -> tuple[Mm, ...]:
@@ -223,16 +235,16 @@ class _Reader:
         try:
             task = per_cpu(self._prog["runqueues"], cpu).idle.value_()
             if task:
-                self._add_stack(self.task.read(task), cpu)
+                self._add_stack(self._read_task(task), cpu)
         except FaultError:
-            self.unreadable_stacks += 1
+            self.unreadable += 1
 
     def cached_stacks(self, cpu: int) -> list[Stack]:
         """Return the stacks of ended threads that a CPU caches for new threads."""
         try:
             areas = [area.value_() for area in per_cpu(self._prog["cached_stacks"], cpu)]
         except FaultError:
-            self.unreadable_stacks += 1
+            self.unreadable += 1
             return []
         stacks = (self._stack(area, -1, -1, "", cpu) for area in areas)
         return [stack for stack in stacks if stack is not None]
@@ -256,7 +268,7 @@ class _Reader:
             number = min(self._area.of(data, "nr_pages"), _MAX_STACK_PAGES)
             pages = self._prog.read(self._area.of(data, "pages"), 8 * number)
         except FaultError:
-            self.unreadable_stacks += 1
+            self.unreadable += 1
             return Stack(tid, pid, comm, cpu, area, np.empty(0, np.int64))
         return Stack(tid, pid, comm, cpu, area, self._pfns(np.frombuffer(pages, np.uint64)))
 
@@ -265,6 +277,6 @@ class _Reader:
         offsets = pages - np.uint64(self._layout.vmemmap)
         pfns, rest = np.divmod(offsets, np.uint64(self._layout.struct_size))
         sound = (rest == 0) & (pfns < np.uint64(_MAX_PFNS))
-        self.unreadable_stacks += int(np.count_nonzero(~sound))
+        self.unreadable += int(np.count_nonzero(~sound))
         found: Pfns = pfns[sound].astype(np.int64)
         return found

@@ -80,8 +80,10 @@ class Tasks:
     stacks: tuple[Stack, ...]
     cached_stacks: tuple[Stack, ...]
     unreadable: int
-    unreadable_stacks: int = 0
-    """How many of `unreadable` are stacks, or pages of stacks."""
+    unreadable_lists: int = 0
+    """How many of `unreadable` are lists of tasks, so that tasks may be missing."""
+    unreadable_cgroups: int = 0
+    """How many of `unreadable` are cgroups of processes."""
     lacks: tuple[str, ...] = ()
     """Data that this kernel, or its types and symbols, do not have."""
 

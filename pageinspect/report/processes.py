@@ -76,8 +76,8 @@ class ProcessRow:
 
     pid: int
     comm: str
-    cgroup: str
-    """Untrusted text, as `comm`; empty if it is not known."""
+    cgroup: str | None
+    """Untrusted text, as `comm`; empty on a kernel without cgroups, None if it is unreadable."""
     mm: int
     use: MmUse
 
@@ -184,7 +184,7 @@ class ProcessesReport(Report):
         return (
             Column("pid", "int64", absent=none, show=str),
             Column("comm", absent=none, blank=more),
-            Column("cgroup", absent=none, spare=spare["cgroup"]),
+            Column("cgroup", absent=(*none, *unread), spare=spare["cgroup"]),
             *numbers,
             Column("mm", "int64", absent=none, machines=True),
             Column("complete", "bool", absent=none, machines=True),
@@ -197,7 +197,8 @@ class ProcessesReport(Report):
     def _cells(self, row: ProcessRow) -> Row:
         use = row.use
         counted = (Absent.UNAVAILABLE if n is None else n for n in use.counted().values())
-        return (row.pid, row.comm, row.cgroup, *use.cells(), row.mm, use.whole, *counted)
+        cgroup = Absent.UNREADABLE if row.cgroup is None else row.cgroup
+        return (row.pid, row.comm, cgroup, *use.cells(), row.mm, use.whole, *counted)
 
     def _remarks(self) -> tuple[str, ...]:
         shared = len(self.processes) - len({row.mm for row in self.processes})

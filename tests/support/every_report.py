@@ -72,7 +72,7 @@ def processes(sort: str = "pss", top: int | None = None) -> Report:
     rows = (
         ProcessRow(1, HOSTILE, "/" + HOSTILE, 0, counted_use),
         *(ProcessRow(pid, "sh", "/", 1, use) for pid in (2, 3)),
-        ProcessRow(4, "lost", "", 2, lost),
+        ProcessRow(4, "lost", None, 2, lost),
     )
     return ProcessesReport(FROM, MODERN, Coverage(64, 0), sort, rows, 5, 1, top)
 

@@ -82,15 +82,17 @@ def test_a_table_that_cannot_be_read() -> None:
     made.tables.lost = {way[-1]}
     report = listed(made)
     assert not report.coverage.complete
-    assert report.coverage.missing == ("Some page tables could not be read, of pid 10 (first).",)
+    tables, shares = report.coverage.missing
+    assert tables == "Some page tables could not be read, of pid 10 (first)."
+    assert shares.endswith("pss and uss of others may be too large.")
     found = rows(report)
     assert (found[10]["complete"], found[20]["complete"]) == (False, True)
     assert found[10]["rss"] == PAGE + HUGE
     made.tables.lost = {made.first, made.second}
     report = listed(made)
     assert [row["rss"] for row in report.to_json()["rows"]] == [0, 0, 0]
-    assert report.coverage.missing == (
-        "Some page tables could not be read, of pid 10 (first), 20 (second), 21 (vfork).",
+    assert report.coverage.missing[0] == (
+        "Some page tables could not be read, of pid 10 (first), 20 (second), 21 (vfork)."
     )
 
 
@@ -108,11 +110,29 @@ def test_tasks_that_cannot_be_read() -> None:
     report = listed(made)
     assert report.to_json()["rows"] == []
     (sentence,) = report.coverage.missing
-    assert "tasks, their address spaces, paths and lists could not be read" in sentence
+    assert sentence == (
+        "1 list of tasks could not be followed to the end: processes may be missing."
+    )
     made = MappedPages()
     del made.kernel.variables["init_task"]
     (sentence,) = listed(made).coverage.missing
     assert sentence.startswith("Processes could not be read: list of tasks: ")
+
+
+def test_a_cgroup_that_cannot_be_read() -> None:
+    made = MappedPages()
+    kernel = made.kernel
+    cgroups = kernel.css_set(kernel.cgroup("a"), 0), kernel.css_set(kernel.cgroup("b"), 0)
+    mm = kernel.mm(made.second, [0] * 4, [[0] * 4] * 2)
+    kernel.tasks(
+        *(kernel.task(7 + i, mm=mm, cgroups=address) for i, address in enumerate(cgroups)),
+        kernel.task(9, cgroups=cgroups[1]),
+    )
+    assert [row["cgroup"] for row in listed(made).to_json()["rows"]] == ["/a", "/b"]
+    kernel.write(cgroups[1], 1 << 62)
+    report = listed(made)
+    assert [row["cgroup"] for row in report.to_json()["rows"]] == ["/a", None]
+    assert report.coverage.missing == ("Processes whose cgroup could not be read: 1.",)
 
 
 def test_stacks_that_cannot_be_read_do_not_matter() -> None:
@@ -185,7 +205,7 @@ def test_a_process_that_ended_while_it_was_read(monkeypatch: pytest.MonkeyPatch)
     assert report.coverage.complete
     # A list that cannot be followed says nothing about who has ended.
     monkeypatch.setattr(
-        processes, "read_tasks", lambda *args: replace(without_20(*args), unreadable=1)
+        processes, "read_tasks", lambda *args: replace(without_20(*args), unreadable_lists=1)
     )
     assert (len(rows(listed(made))), listed(made).ended) == (3, 0)
 

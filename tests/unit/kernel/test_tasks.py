@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 import pytest
+from drgn import FaultError
 from synthetic import MODERN
 from task_builder import BASE, KTHREAD, VMEMMAP, Kernel
 
@@ -77,6 +78,27 @@ def test_the_mm_of_a_process_whose_leader_has_exited() -> None:
     kernel.threads(signal, leader, *threads)
     kernel.tasks(leader)
     assert read(kernel).processes == (Process(5, "gone", 0, ""),)
+
+
+def test_a_dump_that_lacks_a_part_of_a_task() -> None:
+    kernel = Kernel()
+    task = kernel.task(7, comm=b"sh", cgroups=kernel.css_set(kernel.cgroup("a"), 0))
+    other = kernel.task(8, comm=b"other")
+    kernel.tasks(task, other)
+    kernel.prog.add_memory_segment(task + 80, 16, lacking)
+    found = read(kernel)
+    assert pids(found) == [7, 8]
+    assert found.processes[0] == Process(7, "sh", None, "")
+    # Of its stack and its cgroup.
+    assert (found.unreadable, found.unreadable_cgroups, found.unreadable_lists) == (2, 1, 0)
+    kernel.prog.add_memory_segment(task + 64, 8, lacking)
+    found = read(kernel)
+    assert pids(found) == [8]
+    assert (found.unreadable_lists, found.unreadable_cgroups) == (1, 0)
+
+
+def lacking(address: int, _count: int, _offset: int, _physical: bool) -> bytes:
+    raise FaultError("not there", address)
 
 
 def test_stacks_of_all_threads_of_idle_threads_and_those_kept() -> None:
