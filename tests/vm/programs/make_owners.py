@@ -71,8 +71,7 @@ class Kernel:
         shell("echo 128M > /sys/block/zram0/disksize; mkswap /dev/zram0; swapon /dev/zram0")
         Path("/sys/block/zram1/disksize").write_text("32M")
         with Path("/dev/zram1").open("wb", buffering=0) as device:
-            for content in (os.urandom(5 << 20), b"\x42" * (1 << 20), bytes(1 << 20)):
-                device.write(content)
+            device.writelines((os.urandom(5 << 20), b"\x42" * (1 << 20), bytes(1 << 20)))
             os.fsync(device.fileno())
         shell("blockdev --flushbufs /dev/zram1")
 
@@ -89,9 +88,7 @@ class Kernel:
                 self.kept.append(mmap.mmap(descriptor, value * entries, populate))
         for name, count in PROGRAMS.items():
             instruction = bytes([0xB7, 0, 0, 0, 0, 0, 0, 0])
-            code = ctypes.create_string_buffer(
-                instruction * (count - 1) + bytes([0x95]) + bytes(7)
-            )
+            code = ctypes.create_string_buffer(instruction * (count - 1) + bytes([0x95]) + bytes(7))
             licence = ctypes.create_string_buffer(b"GPL")
             head = b"".join(n.to_bytes(4, "little") for n in (1, count))
             places = b"".join(
@@ -117,7 +114,7 @@ class Kernel:
 
 def make() -> dict[str, Any]:
     shell("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
-    Path(f"/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
+    Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
     kernel, files = Kernel(), Files(disk("data"))
     kernel.modules()
     kernel.zram()

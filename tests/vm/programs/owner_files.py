@@ -172,11 +172,11 @@ class Files:
         with (OVER / "low0").open("r+b") as copied:
             copied.write(b"changed")
         os.sync()
-        for name in sorted(os.listdir(OVER)):
-            real = "upper" if name == "low0" or name.startswith("up") else "lower"
-            # Through the overlay the inode is the overlay's own; its pages are the real file's.
-            descriptor = os.open(DATA / real / name, os.O_RDONLY)
-            self.kept.append(Kept(descriptor, "overlay", f"/{real}/{name}"))
+        for real in ("lower", "upper"):
+            for path in sorted((DATA / real).iterdir()):
+                # Through the overlay the inode is the overlay's own; its pages are the real file's.
+                descriptor = os.open(path, os.O_RDONLY)
+                self.kept.append(Kept(descriptor, "overlay", f"/{real}/{path.name}"))
         descriptor = os.open(ROOT_FILE, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
         for at in range(0, 64 * 5 * PAGE, 5 * PAGE):

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from owner_files import DATA, GONE, GROUPS, Files
 from owner_witness import CGROUPS, PAGE
@@ -39,8 +38,7 @@ def address_of(memory: mmap.mmap) -> int:
 
 
 def anonymous(pages: int, flags: int = 0) -> mmap.mmap:
-    memory = mmap.mmap(-1, pages * PAGE, PRIVATE | flags)
-    return memory
+    return mmap.mmap(-1, pages * PAGE, PRIVATE | flags)
 
 
 def fill(memory: mmap.mmap, pages: int, first: int = 0) -> None:
@@ -112,7 +110,7 @@ class Processes:
             if anon:
                 pid = self._child(lambda g=group, n=anon: self._take(g, n), group)
                 self.pids[f"group {group}"] = pid
-            ino = os.stat(f"{CGROUPS}/{group}").st_ino
+            ino = Path(f"{CGROUPS}/{group}").stat().st_ino
             self.groups[f"/{group}"] = {"anon": anon, "file": file, "ino": ino}
         gone = f"{CGROUPS}/{GONE}"
         Path(gone).mkdir()
@@ -209,10 +207,8 @@ class Processes:
 
     def _tree(self) -> object:
         """Fork a few times; each process writes to some of what it shares."""
-        pids = [os.getpid()]
-        for number in range(TREE):
-            pids.append(self._child(lambda n=number: self._write(n)))
-        Path("/run/tree").write_text(" ".join(map(str, pids)))
+        pids = [self._child(lambda n=number: self._write(n)) for number in range(TREE)]
+        Path("/run/tree").write_text(" ".join(map(str, [os.getpid(), *pids])))
         return None
 
     def _write(self, number: int) -> object:

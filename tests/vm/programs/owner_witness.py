@@ -100,9 +100,8 @@ class Pages:
 
 def _sources() -> list[Source]:
     found = [str(path) for pattern in SYSFS for path in sorted(Path("/sys").glob(pattern))]
-    for folder, _, files in os.walk(CGROUPS):
-        found += [f"{folder}/{name}" for name in ("memory.stat",) if name in files]
-    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    found += [str(path) for path in sorted(Path(CGROUPS).rglob("memory.stat"))]
+    pids = sorted(int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
     own = os.getpid()
     for pid in (*(pid for pid in pids if pid != own), own):
         found += [f"/proc/{pid}/{name}" for name in OF_A_PROCESS]
