@@ -7,6 +7,8 @@ from pageinspect.vm import catalogue
 
 SHARED = "shared "
 """How the parameter begins of tests that share a guest with other modules."""
+DUMPED = "dump of "
+"""How the parameter begins of tests that share dumps with other modules."""
 _NAMES = "|".join(re.escape(name) for name in sorted(catalogue.kernels(), reverse=True))
 _KERNEL = re.compile(rf"\[(?:.*[ -])?({_NAMES})(?=[] -])")
 
@@ -17,4 +19,5 @@ def scope_of(test: str) -> str:
     kernel = _KERNEL.search(name)
     if kernel is None or not module.startswith("tests/vm/"):
         return module
-    return f"{SHARED if SHARED in kernel[0] else module + ' '}{kernel[1]}"
+    shared = [prefix for prefix in (SHARED, DUMPED) if prefix in kernel[0]]
+    return f"{shared[0] if shared else module + ' '}{kernel[1]}"

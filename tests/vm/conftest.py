@@ -7,15 +7,22 @@ stay as it is but for pages that are taken. A test that needs one of its own boo
 `Guest(ready(name), ...)`. What cannot run is skipped with the reason; with
 PAGEINSPECT_REQUIRE_ALL=1 a skip is a failure.
 
-Run side by side (pytest -n 2 --dist loadscope), tests that share guests stay together: those of a
-module and of one kernel (see support/scopes.py).
+A test that takes `owned` has a dump of a guest with memory of many owners, and what its kernel says
+of it: one for each kernel and session, for any module that asks only for a dump. `owned_idle` is of
+a guest with 4 GiB that has nothing to do.
+
+Run side by side (pytest -n 2 --dist loadscope), tests that share guests or dumps stay together:
+those of a module and of one kernel (see support/scopes.py).
 """
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from scopes import SHARED
+from owned_guest import Makedumpfile, Owned
+from owned_guest import owned as owned_guest
+from scopes import DUMPED, SHARED
 
 from pageinspect.errors import PageInspectError
 from pageinspect.vm import catalogue, initrd, tools
@@ -103,3 +110,58 @@ def shared_guest(shared_kernel: BuiltKernel) -> Iterator[Guest]:
     """A running guest with each kernel in turn, 2 GiB and 2 CPUs, shared by modules."""
     with Guest(shared_kernel) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def makedumpfile(tmp_path_factory: pytest.TempPathFactory) -> Makedumpfile:
+    """Run the makedumpfile of the guest root on this host: the host's own may know no zstd."""
+    folder = tmp_path_factory.mktemp("makedumpfile") / "root"
+    libraries = "usr/lib/x86_64-linux-gnu"
+    names = ("ld-linux-x86-64", "libc", "libz", "libzstd", "liblzo2", "libdw", "libelf")
+    wanted = [f"{libraries}/{name}.so*" for name in (*names, "liblzma", "libbz2")]
+    unpack = ["unsquashfs", "-no-progress", "-dest", folder, root(), "usr/bin/makedumpfile"]
+    subprocess.run([*unpack, *wanted, f"{libraries}/lib*-*.so"], check=True, capture_output=True)
+    where = folder / libraries
+    program = (where / "ld-linux-x86-64.so.2", "--library-path", where)
+
+    def run(*args: object, stdin: Path | None = None) -> bytes:
+        command = [*program, folder / "usr/bin/makedumpfile", "--message-level", "4", *args]
+        with (stdin or Path("/dev/null")).open("rb") as source:
+            done = subprocess.run(
+                list(map(str, command)), stdin=source, capture_output=True, check=True
+            )
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, id=f"{DUMPED}{name}") for name in catalogue.kernels()],
+)
+def dumped_kernel(request: pytest.FixtureRequest) -> BuiltKernel:
+    """Each kernel of the catalogue in turn, built, of which modules share dumps."""
+    return kernel_or_skip(request.param)
+
+
+@pytest.fixture(scope="session")
+def owned(
+    dumped_kernel: BuiltKernel,
+    makedumpfile: Makedumpfile,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Owned]:
+    """A dump of level 0 of a guest with memory of many owners, 2 GiB."""
+    with owned_guest(dumped_kernel, tmp_path_factory.mktemp("owned"), makedumpfile) as taken:
+        yield taken
+
+
+@pytest.fixture(scope="session")
+def owned_idle(
+    dumped_kernel: BuiltKernel,
+    makedumpfile: Makedumpfile,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Owned]:
+    """A dump of level 0 of a guest that has nothing to do, 4 GiB."""
+    folder = tmp_path_factory.mktemp("idle")
+    with owned_guest(dumped_kernel, folder, makedumpfile, memory="4G", idle=True) as taken:
+        yield taken

@@ -24,6 +24,7 @@ import cramjam
 import numpy as np
 import pytest
 from guest_quiet import QUIET
+from owned_guest import Makedumpfile
 from places import DOCS
 
 from pageinspect.model.kpageflags import Kpf
@@ -31,9 +32,6 @@ from pageinspect.target.core_formats import flattened
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
-from pageinspect.vm.root import root
-
-Makedumpfile = Callable[..., bytes]
 
 MEMORY = "512M"
 MOST_DIFFERENCES = 64
@@ -93,29 +91,6 @@ def uses(core: Path, symbols: Path | None = None, jobs: int = 1) -> dict[str, An
     notes = answer["kernel"].pop("notes", [])
     assert [f"pageinspect: {note}" for note in notes] == done.stderr.splitlines()
     return answer
-
-
-@pytest.fixture(scope="session")
-def makedumpfile(tmp_path_factory: pytest.TempPathFactory) -> Makedumpfile:
-    """Run the makedumpfile of the guest root on this host: the host's own may know no zstd."""
-    folder = tmp_path_factory.mktemp("makedumpfile") / "root"
-    libraries = "usr/lib/x86_64-linux-gnu"
-    names = ("ld-linux-x86-64", "libc", "libz", "libzstd", "liblzo2", "libdw", "libelf")
-    wanted = [f"{libraries}/{name}.so*" for name in (*names, "liblzma", "libbz2")]
-    unpack = ["unsquashfs", "-no-progress", "-dest", folder, root(), "usr/bin/makedumpfile"]
-    subprocess.run([*unpack, *wanted, f"{libraries}/lib*-*.so"], check=True, capture_output=True)
-    where = folder / libraries
-    program = (where / "ld-linux-x86-64.so.2", "--library-path", where)
-
-    def run(*args: object, stdin: Path | None = None) -> bytes:
-        command = [*program, folder / "usr/bin/makedumpfile", "--message-level", "4", *args]
-        with (stdin or Path("/dev/null")).open("rb") as source:
-            done = subprocess.run(
-                list(map(str, command)), stdin=source, capture_output=True, check=True
-            )
-        return done.stdout
-
-    return run
 
 
 @dataclass

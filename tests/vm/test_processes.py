@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The memory of processes by their page tables, against smaps_rollup of the same moment."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from owned_guest import Owned, pageinspect
+
+from pageinspect.vm.guest import Guest
+
+NUMBERS = ("rss", "pss", "uss", "anon", "file", "shmem", "swap", "huge", "tables")
+KILOBYTE = 1024
+STOPPED = """
+import mmap, os, signal
+memory = mmap.mmap(-1, 4 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+for at in range(0, 3 << 20, 4096):
+    memory[at] = 1
+print(os.getpid(), flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def kilobytes(text: str) -> dict[str, int]:
+    """Return bytes by name of the lines that end in kB."""
+    return {name: int(n) * KILOBYTE for name, n in re.findall(r"(\w+):\s+(\d+) kB", text)}
+
+
+def rows(owned: Owned) -> dict[int, dict[str, Any]]:
+    return {row["pid"]: row for row in owned.said_by("processes")["rows"]}
+
+
+def test_every_process_is_there(owned: Owned) -> None:
+    found, rollups = rows(owned), owned.of_processes("smaps_rollup")
+    assert set(found) == set(rollups)
+    assert len(found) > 20
+    for pid, text in owned.of_processes("status").items():
+        if pid in found:
+            assert found[pid]["comm"] == re.findall(r"Name:\t(.*)", text)[0]
+    groups = owned.of_processes("cgroup")
+    for pid, row in found.items():
+        assert row["cgroup"] == groups[pid].strip().rpartition("::")[2]
+    assert {row["cgroup"] for row in found.values()} == {"/", "/first", "/second/inner", "/with ü"}
+
+
+@pytest.mark.parametrize("name", ["rss", "pss", "uss", "swap", "huge"])
+def test_memory_is_what_smaps_rollup_says(owned: Owned, name: str) -> None:
+    expected = {}
+    for pid, text in owned.of_processes("smaps_rollup").items():
+        said = kilobytes(text)
+        expected[pid] = {
+            "rss": said["Rss"],
+            # It is cut off to a kilobyte.
+            "pss": said["Pss"],
+            "uss": said["Private_Clean"] + said["Private_Dirty"],
+            "swap": said["Swap"],
+            "huge": said["AnonHugePages"] + said["ShmemPmdMapped"] + said["FilePmdMapped"],
+        }[name]
+    found = {
+        pid: row[name] // KILOBYTE * KILOBYTE if name == "pss" else row[name]
+        for pid, row in rows(owned).items()
+    }
+    assert found == expected
+    assert any(found.values())
+
+
+def test_memory_is_what_status_says(owned: Owned) -> None:
+    names = {"anon": "RssAnon", "file": "RssFile", "shmem": "RssShmem", "swap": "VmSwap"}
+    for pid, row in rows(owned).items():
+        said = kilobytes(owned.of_processes("status")[pid])
+        assert {name: row[name] for name in names} == {k: said[v] for k, v in names.items()}, pid
+        assert row["tables"] == said["VmPTE"]
+        assert row["rss"] == row["anon"] + row["file"] + row["shmem"]
+
+
+def test_mm_s_own_counters_are_beside_them(owned: Owned) -> None:
+    for row in rows(owned).values():
+        counters = row["counters"]
+        for name in ("anon", "file", "shmem", "swap", "tables"):
+            assert counters[name] == row[name], row["pid"]
+
+
+def test_two_processes_with_one_address_space(owned: Owned) -> None:
+    found, pids = rows(owned), owned.witness["pids"]
+    first, second = (found[pids[name]] for name in ("mm first", "mm second"))
+    assert [first[name] for name in NUMBERS] == [second[name] for name in NUMBERS]
+    # Each page of theirs counts once.
+    assert 0 < first["uss"] < first["pss"] < first["rss"]
+
+
+def test_memory_that_is_not_a_process_s(owned: Owned) -> None:
+    """Huge pages of hugetlb, zero pages and devices are mapped, and are not in rss."""
+    pid = owned.witness["pid"]
+    row, said = rows(owned)[pid], kilobytes(owned.of_processes("status")[pid])
+    assert said["HugetlbPages"] > 0
+    assert row["rss"] == said["VmRSS"]
+    devices = owned.witness["pids"]["devices"]
+    assert rows(owned)[devices]["rss"] == kilobytes(owned.of_processes("status")[devices])["VmRSS"]
+
+
+def test_order_and_number_of_rows(owned: Owned) -> None:
+    for key in ("pss", "rss", "uss"):
+        numbers = [row[key] for row in owned.said_by("processes", "--sort", key)["rows"]]
+        assert numbers == sorted(numbers, reverse=True)
+    shown = pageinspect("processes", "-c", owned.core, "--top", 3)
+    assert shown.returncode == 0, shown.stderr
+    assert sum(bool(re.match(r"\s*\d+  \S", line)) for line in shown.stdout.splitlines()) == 3
+
+
+def test_debug_information_changes_nothing(owned: Owned) -> None:
+    if owned.kernel.vmlinux is None:
+        pytest.skip(f"no vmlinux of {owned.kernel.release}: pageinspect vm build --debuginfo")
+    found = owned.said_by("processes", "-s", owned.kernel.vmlinux)
+    assert found["rows"] == owned.said_by("processes")["rows"]
+
+
+def test_a_dump_without_the_memory_of_processes(owned: Owned) -> None:
+    """Page tables are in it, and so are all numbers."""
+    done = pageinspect("processes", "-c", owned.refiltered(31), "--format", "json")
+    assert done.returncode in {0, 3}, done.stderr
+    found = {row["pid"]: row for row in json.loads(done.stdout)["rows"]}
+    if done.returncode == 0:
+        assert found == rows(owned)
+    else:
+        assert set(found) <= set(rows(owned))
+
+
+def test_a_stopped_process_of_a_live_kernel(shared_guest: Guest) -> None:
+    process = shared_guest.start(["python3", "-c", STOPPED])
+    process.wait_for_output(b"\n", 60)
+    pid = int(process.stdout)
+    said = kilobytes(shared_guest.run(["cat", f"/proc/{pid}/smaps_rollup"]).stdout.decode())
+    done = shared_guest.run(["pageinspect", "processes", "--format", "json"], check=False)
+    (row,) = (row for row in json.loads(done.stdout)["rows"] if row["pid"] == pid)
+    process.send_signal(9)
+    assert row["rss"] == said["Rss"]
+    assert row["anon"] >= 3 << 20
+    # What it shares with this very command is divided by one more.
+    assert abs(row["pss"] - said["Pss"]) < said["Pss"] // 2
+    assert abs(row["uss"] - said["Private_Clean"] - said["Private_Dirty"]) < said["Rss"] // 2
