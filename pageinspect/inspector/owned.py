@@ -67,5 +67,6 @@ def _matching(
 
 
 def _matches(name: str, text: str) -> bool:
-    # Brackets are part of names such as "bash[812]".
-    return name == text or ("*" in text and fnmatchcase(name, text.replace("[", "[[]")))
+    # Only * is special: brackets are part of names such as "bash[812]".
+    plain = text.replace("[", "[[]").replace("?", "[?]")
+    return name == text or ("*" in text and fnmatchcase(name, plain))
