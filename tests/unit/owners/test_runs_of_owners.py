@@ -35,7 +35,7 @@ CGROUPS = (0, 0xFFFF888000000040, 0xFFFF888000000080)
 
 
 def owned(memory: Memory, rng: np.random.Generator) -> None:
-    """Put allocations without a type and pages of slabs in memory, and words that lead to owners."""
+    """Put allocations without a type, pages of slabs, and words that lead to owners."""
     layout = memory.layout
     for _ in range(40):
         start, order = int(rng.integers(0, N - 64)), int(rng.integers(0, 6))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Signatures of unknown pages: what the struct pages of their allocations say."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -148,9 +147,7 @@ def test_memdescs() -> None:
 
 
 def test_every_use_that_may_be_unknown_is_in_a_signature() -> None:
-    texts: Sequence[str] = signatures(
-        used(4, 0, 1, 2).word(1, 0, 1).set(2, MODERN.flags, flag("reserved"))
-    )
+    texts = signatures(used(4, 0, 1, 2).word(1, 0, 1).set(2, MODERN.flags, flag("reserved")))
     assert [text.partition(",")[0] for text in texts] == [
         "kernel",
         "mapped",
