@@ -22,6 +22,8 @@ from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
 from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
+from pageinspect.report.overlaps import Overlap
+from pageinspect.report.owners import OwnerRow, OwnersReport
 from pageinspect.report.page import DumpTextReport, PageReport
 from pageinspect.report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow
 from pageinspect.report.selection import Selection
@@ -51,7 +53,8 @@ def summary(*by: str) -> Report:
 
 def check() -> Report:
     findings = Findings([Violation("odd-word", 0x1005, HOSTILE)], {"odd-word": 3})
-    return CheckReport(FROM, MODERN, Coverage(64, 1), findings, (CHECK,))
+    overlaps = (Overlap("vmalloc", "percpu", 2),)
+    return CheckReport(FROM, MODERN, Coverage(64, 1), findings, (CHECK,), overlaps=overlaps)
 
 
 def trace(**options: bool) -> Report:
@@ -82,6 +85,33 @@ def kernels() -> Report:
     return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
 
 
+def owners(by: str = "kind", top: int | None = None) -> Report:
+    rows = {
+        "kind": (OwnerRow("file", "", 40), OwnerRow("unknown", "", 24)),
+        "name": (
+            OwnerRow("file", HOSTILE, 20, HOSTILE),
+            OwnerRow("slab", "x|" * 128, 10),
+            OwnerRow("file", "", 8),
+        ),
+        "cgroup": (OwnerRow("file", "/" + HOSTILE, 30), OwnerRow("anon", "/", 8)),
+        "caller": (OwnerRow("", HOSTILE, 38),),
+    }
+    vmalloc = CounterCheck("vmalloc", ("vmalloc", "stack"), "NR_VMALLOC", 1, 2, 2, "differs", "")
+    return OwnersReport(
+        FROM,
+        MODERN,
+        Coverage(64, 0, missing=(f"names of files: {HOSTILE}.",)),
+        by,
+        rows[by],
+        (3, 6) if by != "kind" else (0, 0),
+        20 if by != "kind" else 0,
+        rows["name"] if by == "kind" else (),
+        (CHECK, vmalloc) if by == "kind" else (),
+        (Overlap("vmalloc", "percpu", 2),),
+        top,
+    )
+
+
 REPORTS: dict[str, Callable[[], Report]] = {
     "summary": lambda: summary("type"),
     "summary of two": lambda: summary("use", "zone"),
@@ -95,6 +125,10 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "check": check,
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
+    "owners": owners,
+    "owners by name": lambda: owners("name", 2),
+    "owners by cgroup": lambda: owners("cgroup"),
+    "owners by caller": lambda: owners("caller"),
     "trace": lambda: trace(tails=True),
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
     "trace by every key": lambda: broken_down(*KEYS, stacks=True),

@@ -28,7 +28,7 @@ MEMCGS = {0xFFFF888000000040: "/a", 0xFFFF888000000080: "/b"}
 def made(monkeypatch: pytest.MonkeyPatch) -> OwnedPages:
     """Give a kernel with owners of several kinds."""
     kernel = OwnedPages()
-    monkeypatch.setattr(owner_finder, "read_structures", lambda *a: kernel.read_structures(*a))
+    monkeypatch.setattr(owner_finder, "read_structures", kernel.read_structures)
     kernel.file("big", 20)
     kernel.file("small", 2, memcg=next(iter(MEMCGS)))
     kernel.file("in memory", 5, shmem=True)
@@ -313,6 +313,12 @@ def test_only_the_star_is_special(made: OwnedPages) -> None:
     for text in ("stack:bas[h][812]", "stack:bash[!1]*", "slab:DENTRY", "slab:dentr"):
         with pytest.raises(UsageError):
             owned(made, text)
+
+
+def test_names_as_they_are_and_as_reports_show_them(made: OwnedPages) -> None:
+    made.file("a\x1b[1m", 3)
+    for text in ("/a\x1b[1m", r"/a\x1b[1m", "/a\x1b*", r"/a\x1b*"):
+        assert owned(made, f"file:{text}") == 3
 
 
 def test_owners_and_ranges_together(made: OwnedPages) -> None:
