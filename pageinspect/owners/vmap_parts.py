@@ -36,7 +36,7 @@ BPF_CALLERS = (
 )
 
 
-class Piece(NamedTuple):
+class VmapPiece(NamedTuple):
     """Pages of a vmalloc area with one owner."""
 
     part: Part
@@ -58,7 +58,7 @@ def pieces_of(structures: Structures, part: Part) -> Iterator[tuple[Label, Pfns]
             yield piece.label, piece.pfns
 
 
-def split_areas(structures: Structures) -> Iterator[Piece]:
+def split_areas(structures: Structures) -> Iterator[VmapPiece]:
     """Yield all pages of all vmalloc areas, each once."""
     if structures.vmap is None:
         return
@@ -81,13 +81,13 @@ def split_areas(structures: Structures) -> Iterator[Piece]:
             yield from _divided(area, inside, caller, function)
 
 
-def _whole(area: VmapArea, part: Part, name: str, caller: str) -> Piece:
-    return Piece(part, Label(name, caller), area.between(area.start, area.end))
+def _whole(area: VmapArea, part: Part, name: str, caller: str) -> VmapPiece:
+    return VmapPiece(part, Label(name, caller), area.between(area.start, area.end))
 
 
 def _divided(
     area: VmapArea, inside: Sequence[_Extent], caller: str, function: str
-) -> Iterator[Piece]:
+) -> Iterator[VmapPiece]:
     """Yield the pages of an area by the extents in it, and the rest.
 
     A page that two extents share belongs to the first.
@@ -100,11 +100,11 @@ def _divided(
         end = min(-(-extent.end // PAGE_SIZE) * PAGE_SIZE, area.end)
         if start >= end:
             continue
-        yield Piece(rest, Label(name, caller), area.between(at, start))
-        yield Piece(extent.part, Label(extent.name, caller), area.between(start, end))
+        yield VmapPiece(rest, Label(name, caller), area.between(at, start))
+        yield VmapPiece(extent.part, Label(extent.name, caller), area.between(start, end))
         at = end
     if at < area.end:
-        yield Piece(rest, Label(name, caller), area.between(at, area.end))
+        yield VmapPiece(rest, Label(name, caller), area.between(at, area.end))
 
 
 def _stack_names(structures: Structures) -> dict[int, str]:

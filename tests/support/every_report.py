@@ -16,12 +16,14 @@ from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
 from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
+from pageinspect.owners.assign import Assigner
 from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
 from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
+from pageinspect.report.overlaps import Overlap
 from pageinspect.report.page import DumpTextReport, PageReport
 from pageinspect.report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow
 from pageinspect.report.selection import Selection
@@ -45,13 +47,14 @@ def pages() -> Pages:
 
 def summary(*by: str) -> Report:
     batch = pages()
-    counted = count(MODERN, ALL, by, [batch])
+    counted = count(MODERN, ALL, by, [batch], Assigner(MODERN, {}).kinds)
     return summarise(FROM, MODERN, batch.memory_map, ALL, by, counted)
 
 
 def check() -> Report:
     findings = Findings([Violation("odd-word", 0x1005, HOSTILE)], {"odd-word": 3})
-    return CheckReport(FROM, MODERN, Coverage(64, 1), findings, (CHECK,))
+    overlaps = (Overlap("table", "kernel", 12),)
+    return CheckReport(FROM, MODERN, Coverage(64, 1), findings, (CHECK,), overlaps=overlaps)
 
 
 def trace(**options: bool) -> Report:

@@ -11,7 +11,7 @@ from pathlib import Path
 from drgn import FindObjectFlags, Object, Program, Type, TypeKind
 
 from ...errors import PageInspectError
-from .btf import Btf, Kind
+from .btf import Btf, BtfKind
 from .btf_types import BtfTypes
 from .cache import SymbolCache, load_cache
 from .find import SymbolFinder, address_of, cached_symbols, find_btf, find_symbols, read_btf
@@ -135,7 +135,7 @@ class Finders:
         if name == "vmemmap":
             base = self._variable("vmemmap_base")
             return None if base is None else Object(self._prog, "struct page *", base.value_())
-        variable = self._btf.find(Kind.VAR, name)
+        variable = self._btf.find(BtfKind.VAR, name)
         if variable is None and name not in _VARIABLES:
             return None
         address = address_of(self._prog, self.symbols, name)
