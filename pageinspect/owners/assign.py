@@ -56,7 +56,7 @@ class Assigner:
         """`claims` are the Claims of kinds by name."""
         self._of_use = kinds_of_uses(layout)
         self._claims = [
-            (np.int16(number), kind, claims[kind.name], may_claim(layout, kind))
+            (np.int16(number), kind, claims[kind.name], may_claim(layout, number))
             for number, kind in enumerate(KINDS)
             if kind.name in claims
         ]
