@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Objects of slabs by cgroup, in memory made by hand: each form of the vectors."""
 
-import struct
-
-import numpy as np
 import pytest
-from drgn import Object, Type, TypeMember
 from kernel_by_hand import BASE, Kernel
+from owner_builder import Slabs, counters
 
 from pageinspect.kernel.owner_names import slab_objects
 from pageinspect.kernel.owner_names.slab_objects import ChargedObjects, SlabObjects
@@ -14,51 +11,6 @@ from pageinspect.kernel.structures import MissingStructureError
 
 BEYOND = BASE + (1 << 30)
 A, B = BASE + 0x100, BASE + 0x200
-OBJEXTS = 1
-
-
-class Slabs:
-    """`form` is one of: pointers, elements, stride, in_object."""
-
-    def __init__(self, form: str) -> None:
-        self.form = form
-        k = self.kernel = Kernel()
-        k.struct("kmem_cache", name=k.void_p, size=k.uint)
-        rows = [TypeMember(k.ulong, "counters", 320)]
-        bits = {"stride": [("stride", 16, 352)]}.get(form, [])
-        if form == "in_object":
-            bits = [("obj_exts_in_object", 1, 352), ("obj_exts_needs_objcg", 1, 353)]
-        for name, size, at in bits:
-            rows.append(TypeMember(Object(k.prog, k.uint, bit_field_size=size), name, at))
-        rows.append(TypeMember(k.ulong, "memcg_data" if form == "pointers" else "obj_exts", 448))
-        k._types["slab"] = k.prog.struct_type("slab", 64, rows)
-        if form == "elements":
-            k.struct("slabobj_ext", ref=k.ulong, objcg=k.void_p)
-        elif form != "pointers":
-            self.union(_objcg=k.void_p)
-
-    def union(self, **members: Type) -> None:
-        k = self.kernel
-        inner = k.prog.union_type(None, 8, [TypeMember(t, n, 0) for n, t in members.items()])
-        k._types["slabobj_ext"] = k.prog.struct_type("slabobj_ext", 8, [TypeMember(inner, None, 0)])
-
-    def cache(self, size: int) -> int:
-        return self.kernel.make(self.kernel._types["kmem_cache"], size=size)
-
-    def vector(self, *words: int, step: int = 8, at: int = 0) -> int:
-        """Return the word of a vector of objcgs that are `step` bytes from each other."""
-        address = self.kernel.room(step * len(words) + at + 8, 8)
-        for i, word in enumerate(words):
-            self.kernel.write(address + i * step + at, struct.pack("<Q", word))
-        return address | OBJEXTS
-
-    def charged(self, *slabs: tuple[int, int, int]) -> ChargedObjects:
-        columns = np.array(slabs, np.uint64).reshape(-1, 3)
-        return SlabObjects(self.kernel.prog).charged(*columns.T)
-
-
-def counters(objects: int, high: int = 0, inuse: int = 3) -> int:
-    return high << 32 | 1 << 31 | objects << 16 | inuse
 
 
 def rows(found: ChargedObjects) -> dict[int, tuple[int, int]]:
