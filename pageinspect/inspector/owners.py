@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Counts the pages of each owner, and finds the pages of given owners."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..analysis.totals import UseTally
+from ..classify import Pages
 from ..classify.words import HEAD_MEMCG
 from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
 from ..model.counters import Counters
 from ..model.ranges import Range
-from ..owners.assign import Overlaps, no_overlaps
+from ..owners.assign import Assigned, Overlaps, no_overlaps
 from ..owners.counters import compare_owners
 from ..owners.counts import OwnerPages, OwnerSums, count
-from ..owners.kind import Kind
+from ..owners.kind import Keys, Kind
 from ..owners.table import KINDS, NUMBER
 from ..report.base import coverage_of
 from ..report.overlaps import overlaps_of
@@ -27,6 +29,7 @@ from .inspector import Inspector, marking_of
 from .owner_finder import OwnerFinder, owner_finder
 from .owner_names import OwnerName, OwnerNames
 from .selection import Request, select
+from .slab_cgroups import charged_objects
 
 if TYPE_CHECKING:
     from ..analysis.counter_check import CounterCheck
@@ -44,9 +47,12 @@ class _Counted:
     pages: OwnerSums
     overlaps: Overlaps
     tally: UseTally
+    slab_bytes: Counter[int] = field(default_factory=Counter)
+    """Bytes of slab objects by the word of the cgroup that they are charged to."""
     unreadable: int = 0
 
     def merge(self, other: "_Counted") -> None:
+        self.slab_bytes.update(other.slab_bytes)
         self.pages.add(other.pages.counts())
         self.overlaps += other.overlaps
         self.tally.merge(other.tally)
@@ -79,7 +85,10 @@ def count_owners(
     pages = total.pages.counts()
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
     most = DEFAULT_TOP if top is None else top
-    rows = _Rows(finder.names, by, None if name_all or not most else most).of(pages)
+    rows = _Rows(
+        finder.names, by, None if name_all or not most else most, inspector.layout.page_size
+    )
+    rows.of(pages, total.slab_bytes)
     coverage = coverage_of(
         inspector.target.provenance,
         inspector.layout,
@@ -140,7 +149,7 @@ def _walked(
             mask = None if selection.everything else selection.of(pages)
             if mask is not None:
                 pieces = pieces.where(mask[pieces.rows])
-            groups = pages.read(HEAD_MEMCG)[pieces.rows] if cgroups else None
+            groups = _groups(copy, pages, pieces, found.slab_bytes) if cgroups else None
             found.pages.add(count(pieces, groups))
         found.overlaps += assigner.overlaps
         return found
@@ -149,6 +158,17 @@ def _walked(
     for part in fold(inspector, wanted, work):
         total.merge(part)
     return total
+
+
+def _groups(copy: Inspector, pages: Pages, pieces: Assigned, slab_bytes: Counter[int]) -> Keys:
+    """Return the memcg word of each piece, and add slab objects, which have words of their own."""
+    groups = pages.read(HEAD_MEMCG)[pieces.rows]
+    slabs = pieces.kinds == NUMBER["slab"]
+    groups[slabs] = 0
+    heads = pieces.starts[slabs & pages.head[pieces.rows]]
+    if len(heads):
+        slab_bytes.update(charged_objects(copy, heads))
+    return groups
 
 
 def _kind_sums(pages: OwnerPages) -> Iterator[tuple[int, int]]:
@@ -164,12 +184,13 @@ class _Rows:
     by: str
     most: int | None
     """The number of owners of each kind in LAZY that are named; None is all."""
+    page_size: int
     rows: tuple[OwnerRow, ...] = ()
     unnamed: tuple[int, int] = (0, 0)
     others: int = 0
     largest: tuple[OwnerRow, ...] = ()
 
-    def of(self, pages: OwnerPages) -> "_Rows":
+    def of(self, pages: OwnerPages, slab_bytes: Mapping[int, int]) -> "_Rows":
         """Set the rows for these counts."""
         if self.by == "kind":
             self.rows = _sorted(OwnerRow(KINDS[k].name, "", n) for k, n in _kind_sums(pages))
@@ -179,8 +200,8 @@ class _Rows:
             self.unnamed = (0, 0)
         elif self.by == "cgroup":
             charged = pages.where(pages.groups != 0)
-            self.others = pages.total - charged.total
-            self.rows = self._by_cgroup(charged)
+            self.rows = self._by_cgroup(charged, slab_bytes)
+            self.others = pages.total - sum(row.pages for row in self.rows)
         else:
             mask = np.array([_has_names(kind, self.by) for kind in KINDS])[pages.kinds]
             self.others = int(pages.pages[~mask].sum())
@@ -208,15 +229,21 @@ class _Rows:
             return OwnerRow("", name.caller or "(no caller)", 0)
         return OwnerRow(kind, name.name, 0, name.file_system)
 
-    def _by_cgroup(self, pages: OwnerPages) -> tuple[OwnerRow, ...]:
-        words = np.unique(pages.groups).tolist()
+    def _by_cgroup(self, pages: OwnerPages, slab_bytes: Mapping[int, int]) -> tuple[OwnerRow, ...]:
+        words = sorted({*np.unique(pages.groups).tolist(), *slab_bytes})
         names = dict(zip(words, self.names.cgroups(words), strict=True))
         rows: dict[OwnerRow, int] = {}
         columns = pages.kinds.tolist(), pages.groups.tolist(), pages.pages.tolist()
         for kind, word, n in zip(*columns, strict=True):
             row = OwnerRow(KINDS[kind].name, names[word], 0)
+            rows[row] = rows.get(row, 0) + n * self.page_size
+        for word, n in slab_bytes.items():
+            row = OwnerRow("slab", names[word], 0)
             rows[row] = rows.get(row, 0) + n
-        return _sorted(row._replace(pages=n) for row, n in rows.items())
+        return _sorted(
+            row._replace(pages=n // self.page_size, more_bytes=n % self.page_size)
+            for row, n in rows.items()
+        )
 
 
 def _has_names(kind: Kind, by: str) -> bool:
