@@ -17,6 +17,8 @@ from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
 from pageinspect.cli.parser import COMMANDS
 from pageinspect.inspector.results import PageRow, RunRow
+from pageinspect.owners.kind import Kind
+from pageinspect.owners.table import KINDS
 from pageinspect.report.base import Coverage
 from pageinspect.report.check import CheckReport, Findings
 from pageinspect.report.processes import ProcessRow
@@ -222,3 +224,31 @@ def test_uses_page_is_the_rule_table(request) -> None:
     if request.config.getoption("--update-golden"):
         path.write_text(uses_page(), encoding="utf-8")
     assert path.read_text(encoding="utf-8") == uses_page(), "run pytest with --update-golden"
+
+
+def described(kind: Kind) -> str:
+    """Return a kind of owner as docs/owners.md has it."""
+    owned = ", ".join(f"`{use}`" for use in kind.owns)
+    claimed = ", ".join(f"`{use}`" for use in kind.may_claim)
+    uses = "; ".join(filter(None, (owned, claimed and f"claims {claimed}")))
+    parts = {
+        "Found by": kind.source,
+        "Uses": uses,
+        "Counter": kind.counter,
+        "Limits": kind.limits,
+        "Kernel history": "; ".join(kind.commits),
+    }
+    items = "".join(f"- {name}: {text.rstrip('.')}.\n" for name, text in parts.items() if text)
+    return f"### {kind.name}\n\n{kind.sentence}\n\n{items}\n"
+
+
+def test_owners_page_has_every_kind(request) -> None:
+    path = DOCS / "owners.md"
+    begin, end = "<!-- kinds -->\n", "<!-- end of kinds -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    shown, _, after = rest.partition(end)
+    expected = "".join(map(described, KINDS))
+    if request.config.getoption("--update-golden"):
+        path.write_text(f"{before}{begin}{expected}{end}{after}", encoding="utf-8")
+        return
+    assert shown == expected, "run pytest with --update-golden"
