@@ -39,7 +39,7 @@ TABLE = Kind(
     counter="NR_PAGETABLE, without pages that do not have the type",
     limits="A table of an address space that several processes share has the name of the first. "
     "Tables of address spaces without a process have the name `(no process)`, and so have "
-    "deposited tables of kernels built for fewer than four CPUs. Tables of the direct map that were made at "
-    "boot, and levels that a kernel does not count, have no page type. Tables in the kernel's "
-    "image belong to kernel.",
+    "deposited tables of kernels built for fewer than four CPUs. Tables of the direct map that "
+    "were made at boot, and levels that a kernel does not count, have no page type. Tables in the "
+    "kernel's image belong to kernel.",
 )

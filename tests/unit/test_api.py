@@ -21,6 +21,7 @@ from pageinspect.owners.kind import Kind
 from pageinspect.owners.table import KINDS
 from pageinspect.report.base import Coverage
 from pageinspect.report.check import CheckReport, Findings
+from pageinspect.report.owners import OwnerRow, OwnersReport
 from pageinspect.report.processes import ProcessRow
 from pageinspect.report.summary import SummaryReport, SummaryRow
 
@@ -28,6 +29,7 @@ PUBLIC = (
     "CheckResult",
     "Inspector",
     "ListResult",
+    "OwnersResult",
     "PageInspectError",
     "PageResult",
     "PagesResult",
@@ -120,9 +122,10 @@ def test_the_api_page_has_the_commands_of_drgns_prompt() -> None:
 
 def test_the_api_page_has_the_attributes_of_results() -> None:
     rows = re.findall(r"^\| `(\w+Result)`(?:, `(\w+)`)? \| (.*) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 5
+    assert len(rows) == 6
     parts = {
         "SummaryResult.rows": SummaryRow,
+        "OwnersResult.rows": OwnerRow,
         "ProcessesResult.rows": ProcessRow,
         "CheckResult.findings": Findings,
         "CheckResult.counters": CounterCheck,
@@ -135,8 +138,8 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
             for attribute in re.findall(r"`(\w+)`", outer):
                 assert hasattr(kind, attribute), (what, attribute)
         for part, inner in re.findall(r"`(\w+)` \((.*?)\)", attributes):
-            there = {field.name for field in fields(parts[f"{name}.{part}"])}
-            assert set(re.findall(r"\w+", inner)) <= there, part
+            there = parts[f"{name}.{part}"].__annotations__
+            assert set(re.findall(r"\w+", inner)) <= set(there), part
     for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
         assert callable(getattr(pageinspect.Result, name))
         assert name.startswith("_") or f"`{name}()`" in PAGE
@@ -150,7 +153,7 @@ def test_the_api_page_has_the_fields_of_rows() -> None:
 
 
 def test_an_attribute_has_the_name_of_its_json_key() -> None:
-    for kind in (SummaryReport, CheckReport):
+    for kind in (SummaryReport, CheckReport, OwnersReport):
         assert "counters" in {field.name for field in fields(kind)}
     assert {"violations", "found"} <= {field.name for field in fields(Findings)}
     coverage = Coverage(8, 1, ("pcp",))
