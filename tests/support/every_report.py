@@ -24,6 +24,7 @@ from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
 from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
 from pageinspect.report.overlaps import Overlap
+from pageinspect.report.owners import OwnerRow, OwnersReport
 from pageinspect.report.page import DumpTextReport, PageReport
 from pageinspect.report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow
 from pageinspect.report.selection import Selection
@@ -80,6 +81,25 @@ def processes(sort: str = "pss", top: int | None = None) -> Report:
     return ProcessesReport(FROM, MODERN, Coverage(64, 0), sort, rows, 5, 1, top)
 
 
+def owners(by: str, top: int | None = None) -> Report:
+    rows = (
+        OwnerRow("file", HOSTILE, 9, "ext4 on vda"),
+        OwnerRow("slab", "dentry", 7),
+        OwnerRow("offline", "", 5),
+    )
+    kinds = tuple(row._replace(name="", file_system="") for row in rows)
+    whole = by == "kind"
+    return OwnersReport(
+        *(FROM, MODERN, Coverage(64, 1), by, kinds if whole else rows),
+        unnamed=(0, 0) if whole else (3, 4),
+        others=0 if whole else 6,
+        largest=rows if whole else (),
+        counters=(CHECK,),
+        overlaps=(Overlap("table", "kernel", 12),),
+        top=top,
+    )
+
+
 def kernels() -> Report:
     none = GuestKernel("newest", "sid", "7", None, None, False, "")
     return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
@@ -96,6 +116,9 @@ REPORTS: dict[str, Callable[[], Report]] = {
     ),
     "page of a log": lambda: DumpTextReport((describe_page(pages(), 17).facts,)),
     "check": check,
+    "owners": lambda: owners("kind"),
+    "owners by name": lambda: owners("name"),
+    "owners by name, the first": lambda: owners("name", 1),
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
     "trace": lambda: trace(tails=True),

@@ -108,14 +108,15 @@ def test_arrays_of_the_document_are_its_tables(name: str) -> None:
 
 
 @every_report
-def test_markdown_is_one_pipe_table(name: str) -> None:
-    lines = written(name, "markdown").splitlines()
-    rows = [line for line in lines if line.startswith("|")]
-    first = lines.index(rows[0])
-    assert lines[first : first + len(rows)] == rows
-    assert re.fullmatch(r"\|( (:---|---:) \|)+", rows[1])
-    bars = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in rows}
-    assert bars == {rows[1].count("|")}
+def test_markdown_is_pipe_tables(name: str) -> None:
+    blocks = written(name, "markdown").split("\n\n")
+    tables = [block.splitlines() for block in blocks if block.startswith("|")]
+    assert len(tables) == (2 if name == "owners" else 1)
+    for rows in tables:
+        assert all(row.startswith("|") for row in rows)
+        assert re.fullmatch(r"\|( (:---|---:) \|)+", rows[1])
+        bars = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in rows}
+        assert bars == {rows[1].count("|")}
 
 
 @pytest.mark.parametrize("form", FORMATS)
