@@ -4,9 +4,10 @@
 Such as hash tables of a size by memory, pools for atomic DMA, static mempools, the huge zero page.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 
-from drgn import FaultError, Object, Program, TypeKind, sizeof
+from drgn import FaultError, Object, Program, sizeof
 
 from ..model.arch import PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
 from ..model.layout import PageLayout
@@ -58,7 +59,7 @@ class _Reader:
     def __init__(self, prog: Program, layout: PageLayout, direct: int) -> None:
         self.prog = prog
         self._layout = layout
-        self._direct = direct
+        self.direct = direct
         self.found: list[NamedRange] = []
         self.unreadable = 0
 
@@ -68,7 +69,7 @@ class _Reader:
         memblock may give memory that does not start at a page.
         """
         address, size = extent
-        offset = address - self._direct
+        offset = address - self.direct
         if not 0 <= offset < _MAX_PFNS * PAGE_SIZE:
             return
         if not 0 < size <= _MAX_BYTES:
@@ -80,7 +81,7 @@ class _Reader:
         """Return the address of the page with this struct page."""
         pfn, rest = divmod(page - self._layout.vmemmap, self._layout.struct_size)
         sound = not rest and 0 <= pfn < _MAX_PFNS
-        return self._direct + pfn * PAGE_SIZE if sound else 0
+        return self.direct + pfn * PAGE_SIZE if sound else 0
 
 
 def _table(pointer: Object, number: int) -> Iterator[Extent]:
@@ -144,8 +145,8 @@ def _dma_pool(variable: str) -> Find:
 
     def find(reader: _Reader) -> Iterator[Extent]:
         pool = reader.prog[variable]
-        if pool.type_.kind == TypeKind.STRUCT:
-            pool = pool.pool
+        with contextlib.suppress(LookupError):
+            pool = Object(reader.prog, "struct dma_gen_pool", address=pool.address_).pool
         if not pool.value_():
             return
         chunk = reader.prog.type("struct gen_pool_chunk")
@@ -173,6 +174,28 @@ def _mempool(variable: str) -> Find:
             return
         for i in range(number):
             yield reader.of_page(pool.elements[i].value_()), PAGE_SIZE << order
+
+    return find
+
+
+def _bounce_buffers(reader: _Reader) -> Iterator[Extent]:
+    """Yield the memory of swiotlb.
+
+    Since Linux kernel commit 158dbe9c9a3d ("swiotlb: separate memory pool data from other allocator
+    data") (in v6.6), it is in a structure of its own.
+    """
+    memory = reader.prog["io_tlb_default_mem"]
+    pool = memory.defpool if hasattr(memory, "defpool") else memory
+    start, end = pool.start.value_(), pool.end.value_()
+    if end > start:
+        yield reader.direct + start, end - start
+
+
+def _page(variable: str) -> Find:
+    """Return the finder of a page at the address in a variable."""
+
+    def find(reader: _Reader) -> Iterator[Extent]:
+        yield reader.prog[variable].value_(), PAGE_SIZE
 
     return find
 
@@ -208,4 +231,7 @@ _FOUND: tuple[tuple[str, Find], ...] = (
     ("atomic DMA pool (DMA)", _dma_pool("atomic_pool_dma")),
     ("mempool integrity_buf_pool", _mempool("integrity_buf_pool")),
     ("huge zero page", _huge_zero_page),
+    ("swiotlb bounce buffers", _bounce_buffers),
+    ("vmcoreinfo", _page("vmcoreinfo_data")),
+    ("vmcoreinfo note", _page("vmcoreinfo_note")),
 )
