@@ -121,6 +121,11 @@ class _Reader:
                 "the kernel's page tables cannot be found",
             ) from None
 
+    @property
+    def _end(self) -> int:
+        """One after the last pfn."""
+        return max((end for _, end in self._inspector.memory_map.spanned), default=0)
+
     def _vmap(self) -> VmapAreas:
         return read_vmap_areas(self._prog, self._layout)
 
@@ -154,10 +159,10 @@ class _Reader:
         return read_kernel_image(self._prog, self._vmcoreinfo)
 
     def _static(self) -> StaticMemory:
-        return read_static_memory(self._prog, self._layout)
+        return read_static_memory(self._prog, self._layout, self._end)
 
     def _trace(self) -> TraceMemory:
-        return read_trace_memory(self._prog)
+        return read_trace_memory(self._prog, self._end)
 
     def _callers(self) -> dict[int, str]:
         names = CodeNames(self._prog, self.get("modules") or Modules())

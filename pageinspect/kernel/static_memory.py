@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator
 
 from drgn import FaultError, Object, Program, sizeof
 
-from ..model.arch import PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
+from ..model.arch import PAGE_SHIFT, PAGE_SIZE
 from ..model.layout import PageLayout
 from ..model.owner_memory import NamedRange, StaticMemory
-from ..target.vmcoreinfo import MAX_SECTIONS
 from .page_owners import page_offset_base
 from .structures import ListWalk, add_offset, require_structure
 
 _MAX_BYTES = 1 << 36
-_MAX_PFNS = MAX_SECTIONS * SECTION_PFNS
 _MAX_CHUNKS = 1 << 10
 _MAX_ELEMENTS = 1 << 12
 _MAX_ORDER = 10
@@ -28,17 +26,18 @@ Extent = tuple[int, int]
 Find = Callable[["_Reader"], Iterator[Extent]]
 
 
-def read_static_memory(prog: Program, layout: PageLayout) -> StaticMemory:
+def read_static_memory(prog: Program, layout: PageLayout, end: int) -> StaticMemory:
     """Read all such memory in the direct map; raises MissingStructureError if none is known.
 
-    Memory in vmalloc areas is left out, as hash tables with hashdist=1 are.
+    `end` is one after the last pfn. Memory in vmalloc areas, which are after the direct map, is
+    left out, as hash tables with hashdist=1 are.
     """
     with require_structure("direct map"):
         try:
             direct = page_offset_base(prog)
         except FaultError:
             return StaticMemory(unreadable=1)
-    reader = _Reader(prog, layout, direct)
+    reader = _Reader(prog, layout, direct, end)
     known = 0
     for name, find in _FOUND:
         try:
@@ -56,8 +55,9 @@ def read_static_memory(prog: Program, layout: PageLayout) -> StaticMemory:
 
 
 class _Reader:
-    def __init__(self, prog: Program, layout: PageLayout, direct: int) -> None:
+    def __init__(self, prog: Program, layout: PageLayout, direct: int, end: int) -> None:
         self.prog = prog
+        self._end = end
         self._layout = layout
         self.direct = direct
         self.found: list[NamedRange] = []
@@ -70,7 +70,7 @@ class _Reader:
         """
         address, size = extent
         offset = address - self.direct
-        if not 0 <= offset < _MAX_PFNS * PAGE_SIZE:
+        if not 0 <= offset < self._end * PAGE_SIZE:
             return
         if not 0 < size <= _MAX_BYTES:
             self.unreadable += 1
@@ -80,7 +80,7 @@ class _Reader:
     def of_page(self, page: int) -> int:
         """Return the address of the page with this struct page."""
         pfn, rest = divmod(page - self._layout.vmemmap, self._layout.struct_size)
-        sound = not rest and 0 <= pfn < _MAX_PFNS
+        sound = not rest and 0 <= pfn < self._end
         return self.direct + pfn * PAGE_SIZE if sound else 0
 
 
