@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Memory that variables refer to, in kernels made by hand."""
 
+import itertools
+
 import pytest
 from kernel_by_hand import BASE, Kernel
 from synthetic import MODERN, SIZE, VMEMMAP
@@ -106,7 +108,7 @@ def pools(*chunks: tuple[int, int]) -> tuple[Kernel, int]:
     of = made.make(pool)
     nodes = [made.make(chunk, start_addr=first, end_addr=last) + 8 for first, last in chunks]
     addresses = [of + 8, *nodes, of + 8]
-    for node, following in zip(addresses, addresses[1:], strict=False):
+    for node, following in itertools.pairwise(addresses):
         made.write(node, following.to_bytes(8, "little"))
     made.variable("atomic_pool_dma", made.pointer(pool), of)
     return made, of

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The pages of kinds against the kernel's counters: what is verified, and what a reason explains."""
+"""The pages of kinds against the kernel's counters."""
 
 from dataclasses import replace
 
