@@ -210,8 +210,7 @@ def _huge_zero_page(reader: _Reader) -> Iterator[Extent]:
         page = reader.prog["huge_zero_folio"].value_()
     except LookupError:
         page = reader.prog["huge_zero_page"].value_()
-    if page:
-        yield reader.of_page(page), _HUGE_PAGES * PAGE_SIZE
+    yield reader.of_page(page), _HUGE_PAGES * PAGE_SIZE
 
 
 _FOUND: tuple[tuple[str, Find], ...] = (

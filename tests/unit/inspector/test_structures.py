@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How the structures of owners are read: what is missing, damaged, or changes while it is read."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -34,7 +33,7 @@ def inspector(*, changing: bool = False) -> Inspector:
 
 def give(monkeypatch: pytest.MonkeyPatch, reader: str, *results: Any) -> list[None]:
     """Let a reader return these results one after the other; returns its calls."""
-    left: Iterator[Any] = iter(results)
+    left = iter(results)
     calls: list[None] = []
 
     def read(*_: Any) -> Any:
@@ -81,10 +80,8 @@ def test_a_list_that_changes_is_read_again(monkeypatch: pytest.MonkeyPatch) -> N
     calls = give(monkeypatch, "read_modules", torn, torn, torn, torn, whole)
     found, problems = read_structures(inspector(changing=True), ["modules"])
     assert (found.modules, len(calls)) == (torn, 4)
-    assert problems == (
-        "modules: a list was not followed to its end: it is damaged, or changed in each of 4 "
-        "readings",
-    )
+    text = "a list was not followed to its end: it is damaged, or changed in each of 4 readings"
+    assert problems == (f"modules: {text}",)
     calls = give(monkeypatch, "read_modules", torn, whole)
     assert read_structures(inspector(), ["modules"])[0].modules == torn
     assert len(calls) == 1

@@ -111,14 +111,18 @@ def test_the_kernel_has_the_tables_of_its_own_mms(name: str) -> None:
     else:
         machine.variable(name, machine.pointer(machine.mm), mm)
     assert set(machine.read().kernel.tolist()) == swapper | machine.tables(root)
-    machine.set(machine.mm, mm, "pgd", 5)
-    assert set(machine.read().kernel.tolist()) == swapper
+    for pgd, unreadable in ((5, 1), (0, 0)):
+        machine.set(machine.mm, mm, "pgd", pgd)
+        found = machine.read()
+        assert (set(found.kernel.tolist()), found.unreadable) == (swapper, unreadable)
 
 
 def test_with_isolation_each_pgd_has_a_second_page() -> None:
     machine = Machine()
     machine.swapper, second = machine.page(), machine.page()
-    root = machine.space(USER)
+    root, last = machine.page(), machine.page()
+    machine.root = root
+    machine.map(USER, 0x1000000)
     user = machine.tables(root)
     machine.root = second
     machine.map(VMALLOC, 0x1000000)
@@ -126,7 +130,7 @@ def test_with_isolation_each_pgd_has_a_second_page() -> None:
     assert set(found.kernel.tolist()) == {machine.swapper // PAGE}
     machine.isolate()
     found = machine.read([root], [process(8, "a", 0)])
-    assert set(found.processes[0][1].tolist()) == user | {root // PAGE + 1}
+    assert set(found.processes[0][1].tolist()) == user | {last // PAGE}
     assert set(found.kernel.tolist()) == {machine.swapper // PAGE} | machine.tables(second)
 
 
