@@ -3,11 +3,12 @@
 
 from .kind import Claims, Kind, claims_of_pfns
 from .structures import Structures
-from .vmap_parts import pieces_of
+from .vmap_parts import pieces_of, stack_labels
 
 
 def _claims(structures: Structures) -> Claims:
-    return claims_of_pfns(pieces_of(structures, "stack"))
+    """Return the stacks in vmalloc areas, and those that only their tasks lead to."""
+    return claims_of_pfns((*pieces_of(structures, "stack"), *stack_labels(structures)))
 
 
 STACK = Kind(
@@ -17,7 +18,7 @@ STACK = Kind(
     "areas that were allocated by the functions that create tasks, which are (no task).",
     may_claim=("kernel",),
     claims=_claims,
-    needs=("vmap", "tasks"),
+    needs=("tasks",),
     exact=True,
     group="task",
     counter="NR_KERNEL_STACK_KB",

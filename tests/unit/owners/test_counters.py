@@ -77,6 +77,22 @@ def test_older_kernels_have_other_counters() -> None:
 def test_structures_that_were_not_read_are_not_compared() -> None:
     assert checks(Structures()) == {}
     assert list(checks(replace(structures(), tasks=None))) == ["vmalloc", "percpu", "memmap"]
+    assert list(checks(replace(structures(), vmap=None))) == ["stack", "percpu", "memmap"]
+
+
+def test_structures_that_were_read_in_part_explain_missing_pages() -> None:
+    whole = structures()
+    assert whole.tasks
+    for name, damaged in (
+        ("vmalloc", replace(whole, vmap=VmapAreas(whole=False))),
+        ("stack", replace(whole, tasks=replace(whole.tasks, unreadable=1))),
+        ("percpu", replace(whole, percpu=PercpuPages((), (), 10, 4, 4, unreadable=1))),
+        ("memmap", replace(whole, memmap=MemmapPages(whole=False))),
+    ):
+        fewer = checks(damaged, **{name: PAGES[name] - 7})
+        assert {n for n, check in fewer.items() if check.verdict == "explained"} == {name}
+        assert "could not be read" in fewer[name].why
+        assert checks(damaged, **{name: PAGES[name] + 7})[name].verdict == "differs"
 
 
 @pytest.mark.parametrize("name", ["vmalloc", "stack", "percpu", "memmap"])

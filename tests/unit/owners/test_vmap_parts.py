@@ -107,6 +107,20 @@ def test_a_task_says_more_than_the_caller() -> None:
     assert named(STACK, given) == {("init[1]", "0x50"): [10]}
 
 
+def test_a_stack_is_found_without_its_area() -> None:
+    lost = replace(stack(99, "bash", 812), pfns=np.array([30, 31]))
+    kept = replace(stack(1, "init", 1), pfns=np.array([10]))
+    given = replace(structures(area(0, CLONE, 10)), tasks=tasks((lost, kept)))
+    assert named(STACK, given) == {
+        ("init[1]", "kernel_clone"): [10],
+        ("bash[812]", ""): [30, 31],
+    }
+    assert named(STACK, replace(given, vmap=None)) == {
+        ("init[1]", ""): [10],
+        ("bash[812]", ""): [30, 31],
+    }
+
+
 def test_modules_and_packs_share_an_area() -> None:
     given = replace(
         structures(area(0, EXECMEM, *range(20, 30))),
