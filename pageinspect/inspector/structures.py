@@ -6,6 +6,7 @@ from typing import Any
 
 from drgn import FaultError
 
+from ..kernel.block_requests import read_block_requests
 from ..kernel.bpf_memory import read_bpf_memory
 from ..kernel.kernel_image import read_kernel_image
 from ..kernel.memblock import read_boot_reserved
@@ -27,7 +28,14 @@ from ..model.kernel_memory import (
     Resources,
     VmapAreas,
 )
-from ..model.owner_memory import BpfMemory, KernelImage, PageTablePages, StaticMemory, TraceMemory
+from ..model.owner_memory import (
+    BlockRequests,
+    BpfMemory,
+    KernelImage,
+    PageTablePages,
+    StaticMemory,
+    TraceMemory,
+)
 from ..model.processes import Tasks
 from ..owners.structures import Structures
 from ..target.page_tables import PageTables
@@ -50,6 +58,7 @@ _WORDS = {
     "image": "kernel image",
     "static": "memory of variables",
     "trace": "ring buffers of tracing",
+    "block": "requests of block devices",
     "callers": "callers of vmalloc",
 }
 """What each field of Structures has."""
@@ -163,6 +172,9 @@ class _Reader:
 
     def _trace(self) -> TraceMemory:
         return read_trace_memory(self._prog, self._end)
+
+    def _block(self) -> BlockRequests:
+        return read_block_requests(self._prog, self._layout, self._end)
 
     def _callers(self) -> dict[int, str]:
         names = CodeNames(self._prog, self.get("modules") or Modules())

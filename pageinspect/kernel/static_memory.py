@@ -191,6 +191,11 @@ def _bounce_buffers(reader: _Reader) -> Iterator[Extent]:
         yield reader.direct + start, end - start
 
 
+def _structure(variable: str) -> Find:
+    """Return the finder of the structure that a variable points to."""
+    return lambda reader: _table(reader.prog[variable], 1)
+
+
 def _page(variable: str) -> Find:
     """Return the finder of a page at the address in a variable."""
 
@@ -231,6 +236,7 @@ _FOUND: tuple[tuple[str, Find], ...] = (
     ("mempool integrity_buf_pool", _mempool("integrity_buf_pool")),
     ("huge zero page", _huge_zero_page),
     ("swiotlb bounce buffers", _bounce_buffers),
+    ("saved command lines of tracing", _structure("savedcmd")),
     ("vmcoreinfo", _page("vmcoreinfo_data")),
     ("vmcoreinfo note", _page("vmcoreinfo_note")),
 )

@@ -179,6 +179,13 @@ def test_vmcoreinfo_has_two_pages() -> None:
     assert found == {"vmcoreinfo": (5, 6), "vmcoreinfo note": (7, 8)}
 
 
+def test_saved_command_lines_have_the_size_of_their_structure() -> None:
+    made = kernel()
+    type_ = made.struct("saved_cmdlines_buffer", map=made.array(made.uint, 1025))
+    made.variable("savedcmd", made.pointer(type_), BASE + 0x5000)
+    assert read(made) == {"saved command lines of tracing": (5, 7)}
+
+
 def test_what_cannot_be_read_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     made = kernel(vmcoreinfo_data=BASE + 0x5000)
     made.variable("inode_hashtable", made.pointer(made.ulong), at=GONE)

@@ -10,8 +10,15 @@ from pageinspect.model.kernel_memory import (
     Resource,
     Resources,
 )
-from pageinspect.model.owner_memory import KernelImage, PageTablePages, StaticMemory, TraceMemory
+from pageinspect.model.owner_memory import (
+    BlockRequests,
+    KernelImage,
+    PageTablePages,
+    StaticMemory,
+    TraceMemory,
+)
 from pageinspect.model.ranges import Range
+from pageinspect.owners.block import BLOCK
 from pageinspect.owners.boot import BOOT
 from pageinspect.owners.crashkernel import CRASHKERNEL
 from pageinspect.owners.firmware import FIRMWARE
@@ -128,10 +135,12 @@ def test_a_table_that_processes_share_has_the_name_of_the_first() -> None:
     }
 
 
-def test_memory_of_variables_and_of_tracing() -> None:
+def test_memory_of_variables_of_tracing_and_of_block_devices() -> None:
     given = Structures(
         static=StaticMemory((("dentry hash table", (8, 16)),)),
         trace=TraceMemory((("ring", (20, 21)), ("records", (30, 34)), ("ring", (21, 22)))),
+        block=BlockRequests((("vda", (40, 44)), ("vdb", (44, 48)), ("vda", (50, 51)))),
     )
+    assert claimed(BLOCK, given) == {"vda": [(40, 44), (50, 51)], "vdb": [(44, 48)]}
     assert claimed(STATIC, given) == {"dentry hash table": [(8, 16)]}
     assert claimed(TRACING, given) == {"ring": [(20, 22)], "records": [(30, 34)]}
