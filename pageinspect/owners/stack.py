@@ -3,11 +3,12 @@
 
 from .kind import Claims, Kind, claims_of_pfns
 from .structures import Structures
-from .vmap_parts import pieces_of
+from .vmap_parts import pieces_of, stack_labels
 
 
 def _claims(structures: Structures) -> Claims:
-    return claims_of_pfns(pieces_of(structures, "stack"))
+    """Return the stacks in vmalloc areas, and those that only their tasks lead to."""
+    return claims_of_pfns((*pieces_of(structures, "stack"), *stack_labels(structures)))
 
 
 STACK = Kind(
@@ -18,7 +19,7 @@ STACK = Kind(
     "areas that a function which creates tasks has allocated have the name `(no task)`.",
     may_claim=("kernel",),
     claims=_claims,
-    needs=("vmap", "tasks"),
+    needs=("tasks",),
     exact=True,
     group="task",
     counter="NR_KERNEL_STACK_KB, without cached stacks; NR_VMALLOC or nr_vmalloc_pages, together "

@@ -10,6 +10,7 @@ from ..classify import CODES, use_name
 from ..classify.uses import USE, USE_CODES
 from ..model.layout import PageLayout
 from .anon import ANON
+from .block import BLOCK
 from .boot import BOOT
 from .bpf import BPF
 from .crashkernel import CRASHKERNEL
@@ -66,6 +67,7 @@ KINDS: tuple[Kind, ...] = (
     FIRMWARE,
     STATIC,
     TRACING,
+    BLOCK,
     BOOT,
     UNKNOWN,
 )

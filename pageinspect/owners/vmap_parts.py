@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from ..model.arch import PAGE_SIZE
 from ..model.kernel_memory import Pfns, VmapArea
+from ..model.processes import Stack
 from .kind import Label
 from .structures import Structures
 
@@ -107,14 +108,24 @@ def _divided(
         yield VmapPiece(rest, Label(name, caller), area.between(at, area.end))
 
 
+def stack_labels(structures: Structures) -> Iterator[tuple[Label, Pfns]]:
+    """Yield the stacks that tasks and CPUs refer to, whether or not their area was found."""
+    for stack, name in _named_stacks(structures):
+        yield Label(name), stack.pfns
+
+
 def _stack_names(structures: Structures) -> dict[int, str]:
     """Return the name of each stack by the address of its struct vm_struct."""
+    return {stack.area: name for stack, name in _named_stacks(structures)}
+
+
+def _named_stacks(structures: Structures) -> Iterator[tuple[Stack, str]]:
     if structures.tasks is None:
-        return {}
-    tasks = structures.tasks
-    names = {stack.area: "(cached)" for stack in tasks.cached_stacks}
-    names |= {stack.area: f"{stack.comm}[{stack.tid}]" for stack in tasks.stacks}
-    return names
+        return
+    for stack in structures.tasks.cached_stacks:
+        yield stack, "(cached)"
+    for stack in structures.tasks.stacks:
+        yield stack, f"{stack.comm}[{stack.tid}]"
 
 
 def _extents(structures: Structures) -> Iterator[_Extent]:
