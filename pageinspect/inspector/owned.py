@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from ..errors import UsageError, did_you_mean, no_such_name
+from ..errors import PageInspectError, UsageError, did_you_mean, no_such_name
 from ..model.ranges import Range
 from ..owners.assign import Assigned
 from ..owners.counts import OwnerRanges, ranges_of
@@ -14,6 +14,7 @@ from ..owners.table import KINDS, NUMBER
 from .fold import Fold
 from .inspector import Inspector
 from .owner_finder import OwnerFinder, owner_finder
+from .owner_names import NAMED_BY_VALUE
 
 
 def owned_ranges(
@@ -29,6 +30,11 @@ def owned_ranges(
         kind, _, name = owner.partition(":")
         if kind not in NUMBER:
             raise no_such_name("kind of owner", kind, [kind.name for kind in KINDS])
+        if name and inspector.layout.unavailable and kind not in NAMED_BY_VALUE:
+            raise PageInspectError(
+                f"names of {kind} are not available from VMCOREINFO alone",
+                "give a file with this kernel's types: -s VMLINUX or --btf FILE",
+            )
         asked.setdefault(NUMBER[kind], []).append(name or "*")
     finder = owner_finder(inspector)
 
@@ -59,7 +65,7 @@ def _matching(
         matches = np.array([_matches(name, text) for name in names], np.bool_)
         if not matches.any():
             raise UsageError(
-                f"this kernel has no owner of kind {kind} {text!r}",
+                f"none of the pages belongs to an owner of kind {kind} {text!r}",
                 did_you_mean(text, names, "pageinspect owners --by name shows the names"),
             )
         chosen |= matches
@@ -67,5 +73,6 @@ def _matching(
 
 
 def _matches(name: str, text: str) -> bool:
-    # Brackets are part of names such as "bash[812]".
-    return name == text or ("*" in text and fnmatchcase(name, text.replace("[", "[[]")))
+    # Only * is special: brackets are part of names such as "bash[812]".
+    plain = text.replace("[", "[[]").replace("?", "[?]")
+    return name == text or ("*" in text and fnmatchcase(name, plain))

@@ -37,7 +37,7 @@ class OwnerName(NamedTuple):
     file_system: str = ""
 
 
-_NAMED_BY_VALUE = ("free", "damaged", "typed", "large_kmalloc", "unknown")
+NAMED_BY_VALUE = ("free", "damaged", "typed", "large_kmalloc", "unknown")
 """Kinds whose names need only the value of the key."""
 
 Namer = Callable[[Sequence[int]], list[OwnerName]]
@@ -70,7 +70,7 @@ class OwnerNames:
         """Return the name of the owner for each key of a kind."""
         if not keys:
             return []
-        if self._inspector.layout.unavailable and kind not in _NAMED_BY_VALUE:
+        if self._inspector.layout.unavailable and kind not in NAMED_BY_VALUE:
             return [OwnerName("")] * len(keys)
         try:
             return self._namer(kind)(keys)

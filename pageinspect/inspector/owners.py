@@ -85,9 +85,8 @@ def count_owners(
     pages = total.pages.counts()
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
     most = DEFAULT_TOP if top is None else top
-    rows = _Rows(
-        finder.names, by, None if name_all or not most else most, inspector.layout.page_size
-    )
+    named = None if name_all and by != "kind" else most or None
+    rows = _Rows(finder.names, by, named, inspector.layout.page_size)
     rows.of(pages, total.slab_bytes)
     coverage = coverage_of(
         inspector.target.provenance,
@@ -195,7 +194,6 @@ class _Rows:
         if self.by == "kind":
             self.rows = _sorted(OwnerRow(KINDS[k].name, "", n) for k, n in _kind_sums(pages))
             used = pages.where(pages.kinds != NUMBER["free"])
-            self.most = DEFAULT_TOP if self.most is None else self.most
             self.largest = self._named(used)
             self.unnamed = (0, 0)
         elif self.by == "cgroup":

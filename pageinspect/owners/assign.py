@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..classify.batches import Mask, Pfns, each_once
 from ..classify.columns import ramp
 from ..classify.uses import USE, Pages
-from ..model.arch import MAX_ORDER
+from ..model.arch import MAX_ORDER, SECTION_PFNS
 from ..model.layout import PageLayout
 from .kind import Claims, Keys, Kind
 from .table import KINDS, NOBODY, NUMBER, Kinds, kinds_of_uses, may_claim
@@ -124,7 +124,8 @@ class Assigner:
 
     def _count_overlaps(self, pieces: Assigned, found: list[tuple[np.int16, Mask]]) -> None:
         for number, claimed in found:
-            owners, lengths = pieces.kinds[claimed], pieces.lengths[claimed]
+            others = claimed & (pieces.kinds != number)
+            owners, lengths = pieces.kinds[others], pieces.lengths[others]
             np.add.at(self.overlaps, (owners, np.full(len(owners), number)), lengths)
 
 
@@ -133,27 +134,33 @@ def _found_in_pages() -> Iterator[tuple[int, Kind]]:
 
 
 def _follow(pages: Pages, pieces: Assigned) -> None:
-    """Give idle pages after the first page of an allocation to the owner of that page.
-
-    Only the first page of an allocation that is not compound has references. The pages after it
-    have the use idle, up to the end of the aligned block that the allocation is.
-    """
-    use = pages.use
-    idle = (pieces.kinds == NOBODY) & (use == USE["idle"])
-    begins = np.flatnonzero(idle & ~np.append(False, idle[:-1]))
-    begins = begins[begins > 0]
-    before = begins - 1
-    holders = np.isin(use[before], [USE[name] for name in _HOLD_BLOCKS])
-    holders &= pages.folio_order[before] == 0
-    begins, before = begins[holders], before[holders]
-    if not len(begins):
+    """Give idle pages after the first page of an allocation to the owner of that page."""
+    single = pages.folio_order == 0
+    idle = (pieces.kinds == NOBODY) & (pages.use == USE["idle"]) & single
+    if not idle.any():
         return
-    after = np.flatnonzero(~idle)
-    ends = np.append(after, len(idle))[np.searchsorted(after, begins)]
-    heads = pieces.starts[begins] - 1
-    limits = np.minimum(heads & -heads, 1 << MAX_ORDER)
-    sizes = ends - begins
-    inside, holder = np.repeat(begins, sizes) + ramp(sizes), np.repeat(before, sizes)
-    whole = pieces.starts[inside] + pieces.lengths[inside] <= np.repeat(heads + limits, sizes)
-    inside, holder = inside[whole], holder[whole]
-    pieces.kinds[inside], pieces.keys[inside] = pieces.kinds[holder], pieces.keys[holder]
+    first = np.isin(pages.use, [USE[name] for name in _HOLD_BLOCKS]) & single
+    holders = first_pages(pieces.starts, pieces.starts + pieces.lengths, idle, first)
+    held = np.flatnonzero(holders >= 0)
+    pieces.kinds[held], pieces.keys[held] = pieces.kinds[holders[held]], pieces.keys[holders[held]]
+
+
+def first_pages(starts: Pfns, ends: Pfns, idle: Mask, first: Mask) -> Pfns:
+    """Return for each idle range of pages the index of the range that begins its allocation, or -1.
+
+    The ranges are sorted and disjoint. Only the first page of an allocation that is not compound
+    has references; the idle pages after it lie in an aligned block. If there are idle pages up to
+    beyond the block, it is not known where the allocation ends, and they are not part of it.
+    """
+    found = np.full(len(starts), -1)
+    joined = (starts[1:] == ends[:-1]) & (starts[1:] % SECTION_PFNS != 0)
+    adjacent = np.append(False, joined)[: len(starts)]
+    begins = idle & ~(adjacent & np.append(False, idle[:-1])[: len(idle)])
+    at, stops = np.flatnonzero(begins), np.flatnonzero(begins | ~idle)
+    stop = np.append(stops, len(idle))[np.searchsorted(stops, at, "right")]
+    heads = starts[at] - 1
+    aligned = heads | 1 << MAX_ORDER
+    whole = adjacent[at] & first[at - 1] & (ends[stop - 1] <= heads + (aligned & -aligned))
+    at, sizes = at[whole], (stop - at)[whole]
+    found[np.repeat(at, sizes) + ramp(sizes)] = np.repeat(at - 1, sizes)
+    return found

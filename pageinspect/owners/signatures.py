@@ -12,7 +12,7 @@ from ..classify.uses import RULES, USE, Pages, Uses, use_name
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from ..units import counted
-from .assign import Assigned
+from .assign import Assigned, first_pages
 from .kind import Keys
 
 _REFERENCES, _ORDER, _COMPOUND, _USE = 32, 48, 54, 55
@@ -32,23 +32,14 @@ def signed(pages: Pages, each: Assigned, words: Words) -> Assigned:
     use, order = pages.use[rows], pages.folio_order[rows].astype(np.int64)
     compound = order > 0
     heads = np.where(compound, pages.heads[rows], pfns)
-    holder = _holders(pfns, (use == USE["idle"]) & ~compound, compound)
+    idle = (use == USE["idle"]) & ~compound
+    holder = first_pages(pfns, pfns + 1, idle, ~compound)
     heads = np.where(holder >= 0, pfns[holder], heads)
     order = np.where(compound, order, _orders(heads))
     first = np.minimum(np.searchsorted(pfns, heads), len(pfns) - 1)
     first = np.where(pfns[first] == heads, first, np.arange(len(pfns)))
     keys = _keys(layout, words[first], use[first], order, compound)
     return Assigned(pfns, each.lengths, rows, each.kinds, keys)
-
-
-def _holders(pfns: Pfns, idle: Mask, compound: Mask) -> Pfns:
-    """Return for each idle page the index of the page before the idle ones; -1 without one."""
-    index = np.arange(len(pfns))
-    before = np.maximum.accumulate(np.where(idle, -1, index))
-    adjacent = np.maximum.accumulate(np.where(np.diff(pfns, prepend=-2) != 1, index, 0))
-    held = idle & (before >= adjacent) & (before >= 0)
-    held &= ~compound[before]
-    return np.where(held, before, -1)
 
 
 def _orders(heads: Pfns) -> Pfns:

@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Pages by owner, and the pages of given owners, in a kernel made by hand."""
+
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from owned_pages import FREE_PAGES, PAGES, OwnedPages
+from synthetic import MODERN, flag
+
+from pageinspect.errors import PageInspectError, UsageError
+from pageinspect.inspector import owner_finder, owner_names
+from pageinspect.inspector.fold import fold_here
+from pageinspect.inspector.owners import count_owners
+from pageinspect.inspector.page_owners import owner_facts
+from pageinspect.inspector.selection import Request, select
+from pageinspect.model.ranges import count
+from pageinspect.render import render
+from pageinspect.report.owners import BY, OwnersReport
+
+MEMCGS = {0xFFFF888000000040: "/a", 0xFFFF888000000080: "/b"}
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> OwnedPages:
+    """Give a kernel with owners of several kinds."""
+    kernel = OwnedPages()
+    monkeypatch.setattr(owner_finder, "read_structures", lambda *a: kernel.read_structures(*a))
+    kernel.file("big", 20)
+    kernel.file("small", 2, memcg=next(iter(MEMCGS)))
+    kernel.file("in memory", 5, shmem=True)
+    kernel.slab("dentry", 7)
+    kernel.slab("inode", 3)
+    kernel.area("alloc_large_system_hash", 6)
+    kernel.area("nf_tables:nft_chain_add", 2)
+    kernel.stack("bash", 812)
+    kernel.stack("a:b*c[x]", 7)
+    kernel.tables("bash[812]", 3)
+    kernel.tables("", 1)
+    return kernel
+
+
+def owners(made: OwnedPages, by: str = "kind", **options: Any) -> OwnersReport:
+    request = Request(
+        **{k: options.pop(k) for k in ("pfn", "types", "uses", "owners") if k in options}
+    )
+    return count_owners(made.inspector(), by, request, fold=fold_here, **options)
+
+
+def pages(report: OwnersReport) -> dict[tuple[str, str], int]:
+    found = {(row.kind, row.name): row.pages for row in report.rows}
+    assert len(found) == len(report.rows)
+    return found
+
+
+def sums_hold(report: OwnersReport, total: int) -> None:
+    """See that each form of a report adds up to all pages."""
+    assert report.pages == total
+    document = report.to_json()
+    assert document["total"]["pages"] == total
+    shown = sum(row["pages"] for row in document["rows"])
+    assert shown + document["more"]["pages"] + document["others"]["pages"] == total
+    (table,) = report.tables()
+    names = [column.key for column in table.columns]
+    assert sum(row[names.index("pages")] for row in table.rows) == total
+    stream = io.StringIO()
+    render(report, "jsonl", stream)
+    assert sum(json.loads(line)["pages"] for line in stream.getvalue().splitlines()) == total
+    view = report.view()
+    at = [column.key for column in view.table.columns].index("pages")
+    assert view.total is not None
+    assert view.total[at] == total
+    assert sum(row[at] for row in view.table.rows) == total
+
+
+def test_by_kind(made: OwnedPages) -> None:
+    report = owners(made)
+    known = {
+        "free": FREE_PAGES,
+        "file": 22,
+        "shmem": 5,
+        "slab": 10,
+        "vmalloc": 8,
+        "stack": 8,
+        "table": 4,
+    }
+    known["unknown"] = PAGES - sum(known.values())
+    assert pages(report) == {(kind, ""): n for kind, n in known.items()}
+    assert [row.pages for row in report.rows] == sorted(
+        (row.pages for row in report.rows), reverse=True
+    )
+    sums_hold(report, PAGES)
+    assert report.coverage.complete
+    # Free memory is not among the owners with most pages.
+    largest = [(row.kind, row.name) for row in report.largest]
+    assert largest[:3] == [
+        ("unknown", "idle, order 0, 0 references"),
+        ("file", "/big"),
+        ("slab", "dentry"),
+    ]
+
+
+BY_NAME = {
+    ("file", "/big"): 20,
+    ("file", "/small"): 2,
+    ("shmem", "/in memory"): 5,
+    ("slab", "dentry"): 7,
+    ("slab", "inode"): 3,
+    ("vmalloc", "alloc_large_system_hash"): 6,
+    ("vmalloc", "nf_tables:nft_chain_add"): 2,
+    ("stack", "bash[812]"): 4,
+    ("stack", "a:b*c[x][7]"): 4,
+    ("table", "bash[812]"): 3,
+    ("table", "(no process)"): 1,
+}
+OF = {
+    "cache": ("slab",),
+    "file": ("file", "shmem"),
+    "task": ("stack", "table"),
+    "module": (),
+}
+
+
+def test_by_name(made: OwnedPages) -> None:
+    report = owners(made, "name")
+    found = pages(report)
+    assert {key: n for key, n in found.items() if key[0] not in ("unknown", "free")} == BY_NAME
+    assert {row.file_system for row in report.rows if row.kind == "file"} == {"ext4 on vda"}
+    sums_hold(report, PAGES)
+
+
+@pytest.mark.parametrize("by", OF)
+def test_by_the_names_of_some_kinds(made: OwnedPages, by: str) -> None:
+    report = owners(made, by)
+    assert pages(report) == {key: n for key, n in BY_NAME.items() if key[0] in OF[by]}
+    sums_hold(report, PAGES)
+
+
+def test_by_caller(made: OwnedPages) -> None:
+    report = owners(made, "caller")
+    assert pages(report) == {
+        ("", "alloc_large_system_hash"): 6,
+        ("", "nf_tables:nft_chain_add"): 2,
+        ("", "kernel_clone"): 8,
+    }
+    sums_hold(report, PAGES)
+
+
+class CgroupNames:
+    unreadable = 0
+
+    def __init__(self, _prog: Any) -> None:
+        pass
+
+    def names(self, words: list[int]) -> list[str]:
+        return [MEMCGS[word] for word in words]
+
+
+def test_by_cgroup(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner_names, "MemoryCgroupNames", CgroupNames)
+    first, second = MEMCGS
+    made.file("other", 4, memcg=second)
+    made.file("shared", 3, shmem=True, memcg=first)
+    report = owners(made, "cgroup")
+    assert pages(report) == {("file", "/a"): 2, ("file", "/b"): 4, ("shmem", "/a"): 3}
+    assert report.others == PAGES - 9
+    sums_hold(report, PAGES)
+
+
+def test_cgroups_of_a_kernel_without_them(made: OwnedPages) -> None:
+    report = owners(made, "cgroup")
+    assert pages(report) == {("file", "unreadable"): 2}
+    assert not report.coverage.complete
+    (problem,) = report.coverage.missing
+    assert problem.startswith("names of cgroups: ")
+    sums_hold(report, PAGES)
+
+
+@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("top", [None, 0, 1, 3, 100])
+@pytest.mark.parametrize("name_all", [True, False])
+def test_totals_hold_with_any_number_of_rows(
+    made: OwnedPages, by: str, top: int | None, *, name_all: bool
+) -> None:
+    for i in range(12):
+        made.file(f"file {i}", 3 + i % 4)
+    sums_hold(owners(made, by, top=top, name_all=name_all), PAGES)
+
+
+@pytest.mark.parametrize("by", ["name", "file"])
+@pytest.mark.parametrize("top", [None, 1, 3, 13, 14, 100])
+def test_owners_that_are_shown_are_those_of_all(made: OwnedPages, by: str, top: int | None) -> None:
+    for i in range(12):
+        made.file(f"file {i}", 3 + i)
+    some, every = (owners(made, by, top=top, name_all=name_all) for name_all in (False, True))
+    most = 10 if top is None else top
+    assert some.rows[:most] == every.rows[:most]
+    assert some._shown(most) == every._shown(most)
+    if by == "file" and most < 15:
+        assert len(some.rows) == most + 1  # one of shmem
+        assert some.unnamed == (
+            14 - most,
+            every.pages - every.others - sum(r.pages for r in some.rows),
+        )
+
+
+@pytest.mark.parametrize("top", [None, 0, 5, 15, 40])
+@pytest.mark.parametrize("name_all", [True, False])
+def test_the_largest_owners_are_those_of_all(
+    made: OwnedPages, top: int | None, *, name_all: bool
+) -> None:
+    for i in range(20):
+        made.file(f"file {i}", 3 + i)
+    report = owners(made, top=top, name_all=name_all)
+    every = [row for row in owners(made, "name", top=0).rows if row.kind != "free"]
+    most = 10 if top is None else top or len(every)
+    assert list(report._largest()) == every[:most]
+    assert len(report.to_json()["largest"]) == min(most, len(every))
+
+
+def test_selected_pages(made: OwnedPages) -> None:
+    assert pages(owners(made, "name", uses=["slab"])) == {
+        ("slab", "dentry"): 7,
+        ("slab", "inode"): 3,
+    }
+    assert pages(owners(made, types=["table"])) == {("table", ""): 4}
+    first = owners(made, "name", pfn=["0x10-0x1f"])
+    assert pages(first) == {("file", "/big"): 15}
+    assert first.coverage.spanned == 15
+    sums_hold(first, 15)
+
+
+def test_an_unknown_way_to_count(made: OwnedPages) -> None:
+    with pytest.raises(UsageError, match="counted by 'nam'") as caught:
+        owners(made, "nam")
+    assert "name" in str(caught.value.hint)
+
+
+def test_overlaps_are_reported(made: OwnedPages) -> None:
+    area = made.area("first", 2)
+    vmap = made.structures.vmap
+    assert vmap is not None
+    areas = (*vmap.areas, replace(area, start=area.start + (1 << 20), vm=1))
+    made.structures = replace(made.structures, vmap=replace(vmap, areas=areas))
+    # One kind does not overlap with itself.
+    assert owners(made).overlaps == ()
+    kernel = np.array([*area.pages])
+    tables = made.structures.tables
+    assert tables is not None
+    made.structures = replace(made.structures, tables=replace(tables, kernel=kernel))
+    (overlap,) = owners(made).overlaps
+    assert tuple(overlap) == ("table", "vmalloc", 2)
+    assert owners(made).to_json()["overlaps"] == [{"kind": "table", "other": "vmalloc", "pages": 2}]
+
+
+def test_problems_of_structures_and_names_are_reported_once(made: OwnedPages) -> None:
+    made.problems = ("modules: a list was not followed to its end: it is damaged",)
+    made.memory.word(0, 0xFFFFFFFF, 1).set(0, MODERN.mapping, 0xFFFF888000000000 | 1 << 30)
+    report = owners(made, "name", owners=["file", "stack"])
+    assert report.coverage.missing == (
+        "modules: a list was not followed to its end: it is damaged.",
+        "names of files: 1 could not be read.",
+    )
+    assert pages(report)["file", "unreadable"] == 1
+    assert not report.coverage.complete
+
+
+def owned(made: OwnedPages, *texts: str, pfn: tuple[str, ...] = ()) -> int:
+    wanted, _ = select(made.inspector(), Request(pfn=pfn, owners=texts), fold_here)
+    return count(wanted)
+
+
+@pytest.mark.parametrize(
+    ("texts", "number"),
+    [
+        (["slab"], 10),
+        (["slab:"], 10),
+        (["slab:*"], 10),
+        (["slab:dentry"], 7),
+        (["slab:d*y"], 7),
+        (["slab:dentry", "slab:inode"], 10),
+        (["slab:dentry", "slab"], 10),
+        (["slab:dentry", "file:/small"], 9),
+        (["file:/*"], 22),
+        (["shmem:/in memory"], 5),
+        (["stack:bash[812]"], 4),
+        (["stack:*[812]"], 4),
+        (["stack:a:b*c[x][7]"], 4),
+        (["stack:a:b*[7]"], 4),
+        (["vmalloc:nf_tables:nft_chain_add"], 2),
+        (["vmalloc:nf_tables:*"], 2),
+        (["table:(no process)"], 1),
+        (["free"], FREE_PAGES),
+        (["free:buddy"], FREE_PAGES),
+    ],
+)
+def test_pages_of_owners(made: OwnedPages, texts: list[str], number: int) -> None:
+    assert owned(made, *texts) == number
+    report = owners(made, owners=texts)
+    assert report.coverage.spanned == number
+    sums_hold(report, number)
+
+
+def test_only_the_star_is_special(made: OwnedPages) -> None:
+    made.file("a?c", 2)
+    made.file("abc", 4)
+    assert owned(made, "file:/a?c") == 2
+    assert owned(made, "file:/a?*") == 2
+    assert owned(made, "file:/a*c") == 6
+    for text in ("stack:bas[h][812]", "stack:bash[!1]*", "slab:DENTRY", "slab:dentr"):
+        with pytest.raises(UsageError):
+            owned(made, text)
+
+
+def test_owners_and_ranges_together(made: OwnedPages) -> None:
+    assert owned(made, "file:/big", pfn=("0x10-0x1f",)) == 15
+    assert owned(made, "file", pfn=("0x20-0x30",)) == 6
+    assert owned(made, "file", pfn=("0x200-0x300",)) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("slabs:dentry", "kind of owner 'slabs'", "slab"),
+        ("", "kind of owner ''", ""),
+        (":dentry", "kind of owner ''", ""),
+        ("slab:dentri", "'dentri'", "dentry"),
+        ("file:/zzz", "'/zzz'", "owners --by name"),
+        ("module:ext4", "'ext4'", "owners --by name"),
+    ],
+)
+def test_owners_that_do_not_exist(made: OwnedPages, text: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        owned(made, text)
+    assert message in str(caught.value)
+    assert hint in str(caught.value.hint)
+
+
+def test_an_owner_of_other_pages_is_not_among_those_of_a_range(made: OwnedPages) -> None:
+    with pytest.raises(UsageError, match="none of the pages"):
+        owned(made, "slab:dentry", pfn=("0x200-0x300",))
+
+
+def test_vmcoreinfo_alone(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.layout = replace(MODERN, unavailable=("hugetlb", "page_pool"))
+    asked = []
+
+    def read(inspector: Any, fields: Any) -> Any:
+        asked.append(tuple(fields))
+        return replace(made.structures, vmap=None, tasks=None, tables=None), ()
+
+    monkeypatch.setattr(owner_finder, "read_structures", read)
+    report = owners(made, "name")
+    assert asked == [("memmap",)]
+    assert pages(report)["file", ""] == 22
+    assert pages(report)["slab", ""] == 10
+    assert pages(report)["free", "buddy"] == FREE_PAGES
+    assert not report.coverage.complete
+    assert any("VMCOREINFO alone" in sentence for sentence in report.coverage.missing)
+    sums_hold(report, PAGES)
+    assert owned(made, "file") == 22
+    with pytest.raises(PageInspectError, match="VMCOREINFO alone"):
+        owned(made, "file:/big")
+
+
+def test_a_kernel_that_lacks_structures_loses_kinds(made: OwnedPages) -> None:
+    made.problems = ("vmalloc areas: this kernel has none",)
+    made.structures = replace(made.structures, vmap=None)
+    report = owners(made)
+    kinds = {row.kind: row.pages for row in report.rows}
+    assert not {"vmalloc", "stack"} & set(kinds)
+    assert kinds["unknown"] == PAGES - FREE_PAGES - 22 - 5 - 10 - 4
+    assert kinds["table"] == 4
+    assert report.coverage.missing == ("vmalloc areas: this kernel has none.",)
+    assert not report.coverage.complete
+
+
+def facts(made: OwnedPages, *pfns: int) -> dict[int, Any]:
+    found, _ = owner_facts(made.inspector(), pfns)
+    return {pfn: fact.value for pfn, fact in found.items()}
+
+
+def test_the_owners_of_single_pages(made: OwnedPages) -> None:
+    known = {
+        0x10: {"kind": "file", "name": "/big", "filesystem": "ext4 on vda"},
+        0x2B: {"kind": "slab", "name": "dentry"},
+        0x35: {
+            "kind": "vmalloc",
+            "name": "alloc_large_system_hash",
+            "caller": "alloc_large_system_hash",
+        },
+        0x200: {"kind": "free", "name": "buddy"},
+        0x3FF: {"kind": "free", "name": "buddy"},
+        0: {"kind": "unknown", "name": "idle, order 0, 0 references"},
+    }
+    assert facts(made, *known) == known
+    for pfn, value in known.items():
+        assert facts(made, pfn) == {pfn: value}
+
+
+def test_structures_are_read_only_for_pages_that_need_them(
+    made: OwnedPages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def read(inspector: Any, fields: Any) -> Any:
+        asked.append(tuple(fields))
+        return made.read_structures(inspector, fields)
+
+    monkeypatch.setattr(owner_finder, "read_structures", read)
+    for pfn, needed in ((0x10, False), (0x2B, False), (0x200, False), (0x35, True), (0, True)):
+        asked.clear()
+        facts(made, pfn)
+        assert [bool(fields) for fields in asked] == [needed], hex(pfn)
+
+
+def test_the_text_of_an_owner(made: OwnedPages) -> None:
+    found, problems = owner_facts(made.inspector(), [0x35, 0x10])
+    assert problems == ()
+    assert found[0x35].text == (
+        "vmalloc alloc_large_system_hash (allocated by alloc_large_system_hash)"
+    )
+    assert found[0x10].text == "file /big"
+
+
+def test_swap_cache_and_merged_pages_are_anonymous_memory(made: OwnedPages) -> None:
+    swapcache = flag("swapbacked") | flag("owner_priv_1")
+    made.memory.word(0, 0xFFFFFFFF, 1).set(0, MODERN.flags, swapcache)
+    made.memory.word(1, 0, 1).set(1, MODERN.mapping, 0xFFFF888000000043)
+    made.kernel.struct("anon_vma", root=made.kernel.ulong)
+    report = owners(made, "name", pfn=["0-2"])
+    assert {row.kind for row in report.rows} == {"anon"}
