@@ -4,7 +4,9 @@
 Names are untrusted text. The length of a chain is limited. Unreadable memory raises FaultError.
 """
 
-from drgn import FaultError, Object, Program, container_of
+from drgn import FaultError, Object, container_of
+
+from .structures import read_string
 
 _MAX_STEPS = 256
 _LONGEST_NAME = 256
@@ -23,7 +25,7 @@ def cgroup_path(cgroup: Object) -> str:
         above = getattr(node, parent).read_()
         if not above:
             return "/" + "/".join(reversed(names))
-        names.append(_text(node.name.value_(), cgroup.prog_))
+        names.append(read_string(cgroup.prog_, node.name.value_(), _LONGEST_NAME))
         node = above
     raise FaultError("the path of a cgroup does not end", node.value_())
 
@@ -60,10 +62,6 @@ def file_path(file: Object) -> str:
         parent = dentry.d_parent.read_()
         if parent.value_() == dentry.value_():
             return "/" + "/".join(reversed(names))
-        names.append(_text(dentry.d_name.name.value_(), file.prog_))
+        names.append(read_string(file.prog_, dentry.d_name.name.value_(), _LONGEST_NAME))
         dentry = parent
     raise FaultError("the path of a file does not end", dentry.value_())
-
-
-def _text(address: int, prog: Program) -> str:
-    return prog.read_c_string(address, max_size=_LONGEST_NAME).decode("utf-8", "replace")

@@ -210,6 +210,18 @@ def test_a_table_that_an_mm_uses_twice() -> None:
     assert found.whole.tolist() == [True]
 
 
+def test_a_table_that_many_mms_share() -> None:
+    memory = PhysicalMemory()
+    roots = [memory.table() for _ in range(100)]
+    way = memory.put(roots[0], 0x1000, 0x55 << 12 | PRESENT)
+    for root in roots:
+        memory.tables[root][0] = memory.tables[roots[0]][0]
+    found = walk(memory, *roots)
+    assert Counter(leaf.mm for leaf in leaves(found)) == Counter(range(100))
+    assert found.whole.all()
+    assert set(found.levels["pte"].pfn.tolist()) == {way[-1]}
+
+
 def test_neighbours_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = PhysicalMemory()
     root = memory.table()
