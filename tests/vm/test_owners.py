@@ -46,6 +46,8 @@ def areas(owned: Owned) -> Iterator[tuple[str, int]]:
 @pytest.mark.parametrize("by", BY)
 def test_every_page_has_one_owner(owned: Owned, by: str) -> None:
     answer = owned.said_by("owners", "--by", by)
+    assert answer["coverage"].get("missing", []) == []
+    assert answer["coverage"]["unreadable"] == 0
     spanned = answer["coverage"]["spanned"]
     assert spanned == len(owned.pages_of("kpageflags"))
     shown = sum(row["pages"] for row in answer["rows"])
@@ -176,7 +178,7 @@ def test_memory_that_is_not_the_kernels(owned: Owned) -> None:
     assert owned.kinds["offline"] == BALLOON >> 12
     assert owned.kinds["crashkernel"] == CRASHKERNEL >> 12
     ranges = re.findall(r"(\w+)-(\w+) : Kernel (\w+)", owned.text("iomem"))
-    sizes = {name: (int(end, 16) + 1 - int(start, 16)) >> 12 for start, end, name in ranges}
+    sizes = {name: -(-(int(end, 16) + 1 - int(start, 16)) >> 12) for start, end, name in ranges}
     image = owned.by("name", "kernel")
     for part in ("code", "rodata"):
         # The image's parts are in huge pages, of which the kernel frees what is left at their end.
@@ -264,7 +266,10 @@ def test_all_that_is_cached(owned: Owned) -> None:
     stat = owned.vmstat
     assert owned.kinds["shmem"] == stat["nr_shmem"]
     cached = stat["nr_file_pages"] - stat["nr_shmem"] - stat.get("nr_swapcached", 0)
-    assert owned.kinds["file"] == cached
+    # Pages that a driver hands out may have the mapping of its file, which does not cache them.
+    driver = owned.by("file", "file")["anon_inodefs"]
+    assert owned.kinds["file"] - driver == cached
+    assert driver in {0, 9}
 
 
 def groups(owned: Owned) -> dict[str, dict[str, int]]:
@@ -337,6 +342,7 @@ def test_an_idle_guest_has_few_unknown_pages(owned_idle: Owned) -> None:
 
 
 def test_the_counts_of_an_idle_guest(owned_idle: Owned) -> None:
+    assert owned_idle.said_by("owners")["coverage"].get("missing", []) == []
     assert sum(owned_idle.kinds[kind] for kind in VMALLOC) == owned_idle.meminfo["VmallocUsed"]
     assert owned_idle.kinds["percpu"] == owned_idle.meminfo["Percpu"]
     assert sum(owned_idle.kinds.values()) == len(owned_idle.pages_of("kpageflags"))
