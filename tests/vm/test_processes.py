@@ -12,6 +12,8 @@ from pageinspect.vm.guest import Guest
 
 NUMBERS = ("rss", "pss", "uss", "anon", "file", "shmem", "swap", "huge", "tables")
 KILOBYTE = 1024
+FAULTS_KEPT, FAULTED = 64, 16
+"""Page faults after which a thread adds what it kept, and the most pages that a fault maps."""
 STOPPED = """
 import mmap, os, signal
 memory = mmap.mmap(-1, 4 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -34,7 +36,7 @@ def kept(owned: Owned) -> int:
     It is none since Linux kernel commit f1a7941243c1 ("mm: convert mm's rss stats into
     percpu_counter") (in v6.2).
     """
-    return 64 * PAGE if owned.kernel.name == "6.1" else 0
+    return FAULTS_KEPT * FAULTED * PAGE if owned.kernel.name == "6.1" else 0
 
 
 def rows(owned: Owned) -> dict[int, dict[str, Any]]:
