@@ -15,7 +15,7 @@ from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
 from ..model.counters import Counters
 from ..model.ranges import Range
-from ..owners.assign import Assigned, Overlaps, no_overlaps
+from ..owners.assign import Assigned, OwnerTally
 from ..owners.counters import compare_owners
 from ..owners.counts import OwnerPages, OwnerSums, count
 from ..owners.kind import Keys, Kind
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from ..classify.details import Detail
 
 VMALLOC_KINDS = ("vmalloc", "stack", "module", "bpf")
-LAZY = ("file", "shmem")
-"""Kinds with many owners, each with a key of its own: only those that are shown are named."""
+LAZY = ("file",)
+"""Kinds with many owners, each with a name of its own: only those that are shown are named."""
 
 
 @dataclass(slots=True)
@@ -45,8 +45,8 @@ class _Counted:
     """What one piece of a walk, or all of them, has counted."""
 
     pages: OwnerSums
-    overlaps: Overlaps
-    tally: UseTally
+    uses: UseTally
+    owned: OwnerTally = field(default_factory=OwnerTally)
     slab_bytes: Counter[int] = field(default_factory=Counter)
     """Bytes of slab objects by the word of the cgroup that they are charged to."""
     unreadable: int = 0
@@ -54,8 +54,8 @@ class _Counted:
     def merge(self, other: "_Counted") -> None:
         self.slab_bytes.update(other.slab_bytes)
         self.pages.add(other.pages.counts())
-        self.overlaps += other.overlaps
-        self.tally.merge(other.tally)
+        self.uses.merge(other.uses)
+        self.owned.merge(other.owned)
         self.unreadable += other.unreadable
 
 
@@ -100,7 +100,7 @@ def count_owners(
         by_kind = {KINDS[k].name: int(n) for k, n in _kind_sums(pages)}
         marking = marking_of(inspector.target)
         checks = compare_owners(
-            total.tally.totals(), by_kind, finder.structures, before, after, marking
+            total.uses.totals(), by_kind, finder.structures, before, after, marking
         )
     return OwnersReport(
         inspector.target.provenance,
@@ -112,7 +112,7 @@ def count_owners(
         rows.others,
         rows.largest,
         checks,
-        overlaps_of(total.overlaps),
+        overlaps_of(total.owned.overlaps),
         top,
     )
 
@@ -137,20 +137,20 @@ def _walked(
     detail: Detail = "cgroup" if cgroups else "owner"
 
     def fresh() -> _Counted:
-        return _Counted(OwnerSums(), no_overlaps(), UseTally(layout))
+        return _Counted(OwnerSums(), UseTally(layout))
 
     def work(copy: Inspector, piece: Sequence[Range]) -> _Counted:
         found, assigner = fresh(), finder.assigner(layout)
         for pages, found_pieces in finder.walk(copy, piece, assigner, detail):
             pieces = found_pieces
-            found.tally.add(pages)
+            found.uses.add(pages)
             found.unreadable += pages.unreadable
             mask = None if selection.everything else selection.of(pages)
             if mask is not None:
                 pieces = pieces.where(mask[pieces.rows])
             groups = _groups(copy, pages, pieces, found.slab_bytes) if cgroups else None
             found.pages.add(count(pieces, groups))
-        found.overlaps += assigner.overlaps
+        found.owned.merge(assigner.tally)
         return found
 
     total = fresh()

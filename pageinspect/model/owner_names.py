@@ -7,7 +7,6 @@ any character.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Literal
 
 UNREADABLE = "unreadable"
@@ -90,18 +89,6 @@ class PoolName:
     name: str
     pages: int | None
     """The pages that it has by its own count; None if unreadable."""
-
-
-class HugetlbState(IntEnum):
-    """What a page of a hugetlb pool is used for."""
-
-    FREE = 0
-    FILE = 1
-    """It is in a file of hugetlbfs: also of memfds, SysV segments and shared anonymous memory."""
-    ANON = 2
-    """It is private memory of processes."""
-    OTHER = 3
-    """It is between two states, or isolated."""
 
 
 @dataclass(frozen=True, slots=True)

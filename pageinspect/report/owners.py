@@ -146,7 +146,7 @@ class OwnersReport(Report):
         remarks = tuple(self._remarks())
         if self.by == "kind":
             largest = self._for_people("largest", self._largest())
-            more = (("Owners with most pages:", largest),) if self.largest else ()
+            more = (("Owners with most pages, other than free:", largest),) if self.largest else ()
             return View(self._kinds(), total=self._total(), before=before, more=more, after=remarks)
         shown, rows, pages = self._shown(DEFAULT_TOP if self.top is None else self.top)
         table = self._for_people("rows", (*shown, *self._sums(rows, pages)))
