@@ -83,6 +83,8 @@ demo: packages $(VENV)/installed
 	$(BIN)/pageinspect vm dump newest -o $(VENV)/demo.core -- sh /opt/pageinspect/src/vm-images/demo.sh
 	@echo; echo '$$ pageinspect summary -c $(VENV)/demo.core     # the same guest, from its dump'
 	@$(BIN)/pageinspect summary -c $(VENV)/demo.core
+	@echo; echo '$$ pageinspect owners -c $(VENV)/demo.core      # who owns these pages'
+	@$(BIN)/pageinspect owners -c $(VENV)/demo.core
 	@echo; echo '$(VENV)/demo.core (2 GiB) is yours to ask more; make clean removes it.'
 
 test: packages $(VENV)/installed-dev lint

@@ -283,7 +283,8 @@ def compared(
         verdict, why = "differs", comparison.flaw
     elif low <= counted <= high:
         verdict = "verified"
-        why = f"{' and '.join(comparison.uses)} together" if len(comparison.uses) > 1 else ""
+        *others, last_use = comparison.uses or ("",)
+        why = f"{', '.join(others)} and {last_use} together" if others else ""
     else:
         nearest = high if counted > high else low
         off = counted - nearest

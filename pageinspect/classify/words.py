@@ -193,6 +193,7 @@ FOLIO_ORDER = Read("order", "", _order, lambda layout, _bits, words: orders_from
 SLAB = equal("flags", "slab, if it is not a page type", lambda layout: _marker(layout.slab))
 HUGETLB = equal("hugetlb", "if it is not a page type", lambda layout: _marker(layout.hugetlb))
 SLAB_CACHE = whole("slab_cache", "folio")
+SLAB_COUNTERS = whole("slab_counters", "folio")
 PAGE_POOL = whole("pp", "folio")
 ZSPAGE = whole("zspage")
 HEAD_PRIVATE = whole("private", "folio")

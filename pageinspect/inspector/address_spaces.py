@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads the processes of a kernel and the page tables of their address spaces."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..analysis.processes import Mappings, mapped_by
 from ..kernel.mm_tables import MmTables
 from ..kernel.swap_types import read_swap_types
 from ..kernel.tasks import read_tasks
@@ -11,6 +13,8 @@ from ..units import counted, number, printable
 from .inspector import Inspector
 
 _MOST_NAMED = 4
+_MOST_MAPPINGS = 16
+"""Mappings that are listed of one page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,12 @@ def read_address_spaces(inspector: Inspector, *, deposited: bool = False) -> Add
         layout if deposited else None,
     )
     return AddressSpaces(tasks, tables)
+
+
+def mappings_of(
+    inspector: Inspector, pfns: Iterable[int]
+) -> tuple[dict[int, Mappings], tuple[str, ...]]:
+    """Return the Mappings of each page, and sentences on what could not be read; no errors."""
+    spaces = read_address_spaces(inspector)
+    found = mapped_by(spaces.tables, spaces.tasks.processes, pfns, _MOST_MAPPINGS)
+    return found, spaces.problems()

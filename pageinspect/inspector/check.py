@@ -4,12 +4,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..analysis import counter_check
 from ..analysis.totals import UseTally
 from ..kernel.counters import read_counters
 from ..model import ranges
 from ..model.ranges import Range, intersect, merge
-from ..owners.assign import Assigner, Overlaps, no_overlaps
+from ..owners.assign import Assigner, OwnerTally
+from ..owners.counters import compare_owners
 from ..report.base import coverage_of
 from ..report.check import CheckReport, Findings, find, pages_to_reread
 from ..report.overlaps import overlaps_of
@@ -36,18 +36,19 @@ def check(
     totals = before is not None
     finder = None if reduced else owner_finder(inspector)
 
-    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Findings, UseTally, Overlaps]:
-        tally = UseTally(copy.layout)
-        assigner = Assigner(copy.layout, {} if finder is None else finder.claims)
+    claims = {} if finder is None else finder.claims
+
+    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Findings, UseTally, OwnerTally]:
+        tally, assigner = UseTally(copy.layout), Assigner(copy.layout, claims)
         columns = copy.sections_in_runs(piece, "all", assigner.edges)
         watched = assigner.watch(tally.watch(columns) if totals else columns)
-        return find(watched, live=live), tally, assigner.overlaps
+        return find(watched, live=live), tally, assigner.tally
 
-    tally, findings, overlaps = UseTally(inspector.layout), Findings(), no_overlaps()
-    for part, tallied, shared in fold(inspector, wanted, work):
+    tally, findings, owned = UseTally(inspector.layout), Findings(), OwnerTally()
+    for part, tallied, assigned in fold(inspector, wanted, work):
         findings.add(part)
         tally.merge(tallied)
-        overlaps += shared
+        owned.merge(assigned)
     coverage = coverage_of(
         target.provenance,
         inspector.layout,
@@ -55,7 +56,7 @@ def check(
         findings.unreadable,
     )
     checks, left_out = None, ""
-    if reduced:
+    if finder is None:
         left_out = "VMCOREINFO alone does not provide the addresses of the counters"
     elif before is None:
         left_out = "the counters cover all pages, and only some were selected"
@@ -63,7 +64,10 @@ def check(
         left_out = "some struct pages could not be read, so the totals are incomplete"
     else:
         after = read_counters(target.prog) if live else before
-        checks = counter_check.compare_counters(tally.totals(), before, after, marking_of(target))
+        marking = marking_of(target)
+        checks = compare_owners(
+            tally.totals(), owned.by_kind, finder.structures, before, after, marking
+        )
     if live and findings.found:
         findings = _confirmed(opened(), findings)
     missing = () if finder is None else finder.problems
@@ -74,7 +78,7 @@ def check(
         findings,
         checks,
         left_out,
-        overlaps_of(overlaps),
+        overlaps_of(owned.overlaps),
     )
 
 

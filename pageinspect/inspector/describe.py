@@ -9,7 +9,6 @@ from typing import TypeVar
 from drgn import FaultError, Program
 
 from ..analysis.page_facts import (
-    MOST_SHOWN,
     Fact,
     PageFacts,
     UnreadableError,
@@ -17,8 +16,8 @@ from ..analysis.page_facts import (
     describe_page,
     facts_of_mappings,
     is_mapped,
+    unknown_mappings,
 )
-from ..analysis.processes import Mappings, mapped_by
 from ..kernel import page_owners
 from ..kernel.owner_names.cgroups import MemoryCgroupNames
 from ..kernel.owner_names.files import FileNames
@@ -27,7 +26,6 @@ from ..model.ranges import merge
 from ..report.page import PageReport
 from . import left_out
 from .address import resolve_addresses
-from .address_spaces import read_address_spaces
 from .inspector import Inspector
 from .page_owners import owner_facts
 
@@ -87,23 +85,19 @@ def _with_mappings(
     The page tables are walked once, and only if one of the pages is mapped.
     """
     users = {page.pfn: is_mapped(page) for page in pages if can_be_mapped(page)}
-    found: dict[int, Mappings | None] = dict.fromkeys(users, Mappings(0, ()))
+    found = dict.fromkeys(users, facts_of_mappings(0, ()))
     wanted = [pfn for pfn, mapped in users.items() if mapped]
     problems: tuple[str, ...] = ()
     if inspector.layout.unavailable:
-        found |= dict.fromkeys(wanted)
+        found |= dict.fromkeys(wanted, unknown_mappings())
     elif wanted:
-        spaces = read_address_spaces(inspector)
-        processes = spaces.tasks.processes
-        found |= mapped_by(spaces.tables, processes, wanted, MOST_SHOWN)
-        problems = spaces.problems()
-    described = tuple(
-        replace(page, facts=(*page.facts, *facts_of_mappings(found[page.pfn])))
-        if page.pfn in found
-        else page
-        for page in pages
-    )
-    return described, problems
+        # Imported here: most pages need none of it.
+        from .address_spaces import mappings_of
+
+        mappings, problems = mappings_of(inspector, wanted)
+        found |= {pfn: facts_of_mappings(each.count, each.first) for pfn, each in mappings.items()}
+    described = (replace(page, facts=(*page.facts, *found.get(page.pfn, ()))) for page in pages)
+    return tuple(described), problems
 
 
 class _Reader:

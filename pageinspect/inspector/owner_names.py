@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names the owners of counted pages, by kind and key."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -44,7 +45,7 @@ Namer = Callable[[Sequence[int]], list[OwnerName]]
 
 
 class OwnerNames:
-    """Names owners of one kernel. `problems` has a sentence for each kind of unreadable names."""
+    """Names owners of one kernel."""
 
     def __init__(
         self, inspector: Inspector, structures: Structures, claims: Mapping[str, Claims]
@@ -53,7 +54,17 @@ class OwnerNames:
         self._prog = inspector.target.prog
         self._structures = structures
         self._claims = claims
-        self.problems: list[str] = []
+        self._missing: list[str] = []
+        self._unreadable: Counter[str] = Counter()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is missing of the names so far, as sentences without a full stop."""
+        unreadable = self._unreadable.items()
+        return (
+            *self._missing,
+            *(f"names of {what}: {number(n)} could not be read" for what, n in unreadable),
+        )
 
     def names(self, kind: str, keys: Sequence[int]) -> list[OwnerName]:
         """Return the name of the owner for each key of a kind."""
@@ -64,7 +75,7 @@ class OwnerNames:
         try:
             return self._namer(kind)(keys)
         except MissingStructureError as error:
-            self.problems.append(f"names of {kind}: {error}")
+            self._missing.append(f"names of {kind}: {error}")
             return [OwnerName(UNREADABLE)] * len(keys)
 
     def cgroups(self, words: Sequence[int]) -> list[str]:
@@ -72,7 +83,7 @@ class OwnerNames:
         try:
             found = MemoryCgroupNames(self._prog)
         except MissingStructureError as error:
-            self.problems.append(f"names of cgroups: {error}")
+            self._missing.append(f"names of cgroups: {error}")
             return [UNREADABLE] * len(words)
         names = found.names(words)
         self._report("cgroups", found.unreadable)
@@ -168,7 +179,7 @@ class OwnerNames:
 
     def _report(self, what: str, unreadable: int) -> None:
         if unreadable:
-            self.problems.append(f"names of {what}: {number(unreadable)} could not be read")
+            self._unreadable[what] += unreadable
 
 
 def _file_system(file: FileName) -> str:

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Counts the pages of each owner, and finds the pages of given owners."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..analysis.totals import UseTally
+from ..classify import Pages
 from ..classify.words import HEAD_MEMCG
 from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
 from ..model.counters import Counters
 from ..model.ranges import Range
-from ..owners.assign import Overlaps, no_overlaps
+from ..owners.assign import Assigned, OwnerTally
 from ..owners.counters import compare_owners
 from ..owners.counts import OwnerPages, OwnerSums, count
-from ..owners.kind import Kind
+from ..owners.kind import Keys, Kind
 from ..owners.table import KINDS, NUMBER
 from ..report.base import coverage_of
 from ..report.overlaps import overlaps_of
@@ -27,14 +29,15 @@ from .inspector import Inspector, marking_of
 from .owner_finder import OwnerFinder, owner_finder
 from .owner_names import OwnerName, OwnerNames
 from .selection import Request, select
+from .slab_cgroups import charged_objects
 
 if TYPE_CHECKING:
     from ..analysis.counter_check import CounterCheck
     from ..classify.details import Detail
 
 VMALLOC_KINDS = ("vmalloc", "stack", "module", "bpf")
-LAZY = ("file", "shmem")
-"""Kinds with many owners, each with a key of its own: only those that are shown are named."""
+LAZY = ("file",)
+"""Kinds with many owners, each with a name of its own: only those that are shown are named."""
 
 
 @dataclass(slots=True)
@@ -42,14 +45,17 @@ class _Counted:
     """What one piece of a walk, or all of them, has counted."""
 
     pages: OwnerSums
-    overlaps: Overlaps
-    tally: UseTally
+    uses: UseTally
+    owned: OwnerTally = field(default_factory=OwnerTally)
+    slab_bytes: Counter[int] = field(default_factory=Counter)
+    """Bytes of slab objects by the word of the cgroup that they are charged to."""
     unreadable: int = 0
 
     def merge(self, other: "_Counted") -> None:
+        self.slab_bytes.update(other.slab_bytes)
         self.pages.add(other.pages.counts())
-        self.overlaps += other.overlaps
-        self.tally.merge(other.tally)
+        self.uses.merge(other.uses)
+        self.owned.merge(other.owned)
         self.unreadable += other.unreadable
 
 
@@ -80,7 +86,8 @@ def count_owners(
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
     most = DEFAULT_TOP if top is None else top
     named = None if name_all and by != "kind" else most or None
-    rows = _Rows(finder.names, by, named).of(pages)
+    rows = _Rows(finder.names, by, named, inspector.layout.page_size)
+    rows.of(pages, total.slab_bytes)
     coverage = coverage_of(
         inspector.target.provenance,
         inspector.layout,
@@ -93,7 +100,7 @@ def count_owners(
         by_kind = {KINDS[k].name: int(n) for k, n in _kind_sums(pages)}
         marking = marking_of(inspector.target)
         checks = compare_owners(
-            total.tally.totals(), by_kind, finder.structures, before, after, marking
+            total.uses.totals(), by_kind, finder.structures, before, after, marking
         )
     return OwnersReport(
         inspector.target.provenance,
@@ -105,7 +112,7 @@ def count_owners(
         rows.others,
         rows.largest,
         checks,
-        overlaps_of(total.overlaps),
+        overlaps_of(total.owned.overlaps),
         top,
     )
 
@@ -130,26 +137,37 @@ def _walked(
     detail: Detail = "cgroup" if cgroups else "owner"
 
     def fresh() -> _Counted:
-        return _Counted(OwnerSums(), no_overlaps(), UseTally(layout))
+        return _Counted(OwnerSums(), UseTally(layout))
 
     def work(copy: Inspector, piece: Sequence[Range]) -> _Counted:
         found, assigner = fresh(), finder.assigner(layout)
         for pages, found_pieces in finder.walk(copy, piece, assigner, detail):
             pieces = found_pieces
-            found.tally.add(pages)
+            found.uses.add(pages)
             found.unreadable += pages.unreadable
             mask = None if selection.everything else selection.of(pages)
             if mask is not None:
                 pieces = pieces.where(mask[pieces.rows])
-            groups = pages.read(HEAD_MEMCG)[pieces.rows] if cgroups else None
+            groups = _groups(copy, pages, pieces, found.slab_bytes) if cgroups else None
             found.pages.add(count(pieces, groups))
-        found.overlaps += assigner.overlaps
+        found.owned.merge(assigner.tally)
         return found
 
     total = fresh()
     for part in fold(inspector, wanted, work):
         total.merge(part)
     return total
+
+
+def _groups(copy: Inspector, pages: Pages, pieces: Assigned, slab_bytes: Counter[int]) -> Keys:
+    """Return the memcg word of each piece, and add slab objects, which have words of their own."""
+    groups = pages.read(HEAD_MEMCG)[pieces.rows]
+    slabs = pieces.kinds == NUMBER["slab"]
+    groups[slabs] = 0
+    heads = pieces.starts[slabs & pages.head[pieces.rows]]
+    if len(heads):
+        slab_bytes.update(charged_objects(copy, heads))
+    return groups
 
 
 def _kind_sums(pages: OwnerPages) -> Iterator[tuple[int, int]]:
@@ -165,12 +183,13 @@ class _Rows:
     by: str
     most: int | None
     """The number of owners of each kind in LAZY that are named; None is all."""
+    page_size: int
     rows: tuple[OwnerRow, ...] = ()
     unnamed: tuple[int, int] = (0, 0)
     others: int = 0
     largest: tuple[OwnerRow, ...] = ()
 
-    def of(self, pages: OwnerPages) -> "_Rows":
+    def of(self, pages: OwnerPages, slab_bytes: Mapping[int, int]) -> "_Rows":
         """Set the rows for these counts."""
         if self.by == "kind":
             self.rows = _sorted(OwnerRow(KINDS[k].name, "", n) for k, n in _kind_sums(pages))
@@ -179,8 +198,8 @@ class _Rows:
             self.unnamed = (0, 0)
         elif self.by == "cgroup":
             charged = pages.where(pages.groups != 0)
-            self.others = pages.total - charged.total
-            self.rows = self._by_cgroup(charged)
+            self.rows = self._by_cgroup(charged, slab_bytes)
+            self.others = pages.total - sum(row.pages for row in self.rows)
         else:
             mask = np.array([_has_names(kind, self.by) for kind in KINDS])[pages.kinds]
             self.others = int(pages.pages[~mask].sum())
@@ -208,15 +227,21 @@ class _Rows:
             return OwnerRow("", name.caller or "(no caller)", 0)
         return OwnerRow(kind, name.name, 0, name.file_system)
 
-    def _by_cgroup(self, pages: OwnerPages) -> tuple[OwnerRow, ...]:
-        words = np.unique(pages.groups).tolist()
+    def _by_cgroup(self, pages: OwnerPages, slab_bytes: Mapping[int, int]) -> tuple[OwnerRow, ...]:
+        words = sorted({*np.unique(pages.groups).tolist(), *slab_bytes})
         names = dict(zip(words, self.names.cgroups(words), strict=True))
         rows: dict[OwnerRow, int] = {}
         columns = pages.kinds.tolist(), pages.groups.tolist(), pages.pages.tolist()
         for kind, word, n in zip(*columns, strict=True):
             row = OwnerRow(KINDS[kind].name, names[word], 0)
+            rows[row] = rows.get(row, 0) + n * self.page_size
+        for word, n in slab_bytes.items():
+            row = OwnerRow("slab", names[word], 0)
             rows[row] = rows.get(row, 0) + n
-        return _sorted(row._replace(pages=n) for row, n in rows.items())
+        return _sorted(
+            row._replace(pages=n // self.page_size, more_bytes=n % self.page_size)
+            for row, n in rows.items()
+        )
 
 
 def _has_names(kind: Kind, by: str) -> bool:

@@ -54,5 +54,6 @@ def _fact(kind: Kind, name: OwnerName) -> Fact:
         value["caller"] = name.caller
     if name.file_system:
         value["filesystem"] = name.file_system
-    parts = [kind.name, name.name, f"(allocated by {name.caller})" if name.caller else ""]
+    caller = "" if name.caller == name.name else name.caller
+    parts = [kind.name, name.name, f"(allocated by {caller})" if caller else ""]
     return Fact("owner", value, " ".join(filter(None, parts)), "", f"{kind.sentence} {kind.source}")

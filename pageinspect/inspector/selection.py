@@ -45,6 +45,7 @@ def select(
     freeing = ("freeing",) if request.freeing else ()
     check_available(inspector, *request.types, *request.uses, *freeing)
     wanted = inspector.ranges(*request.pfn)
+    spanned = ranges.count(wanted)
     missing: tuple[str, ...] = ()
     if request.owners:
         # Imported here: to find owners takes many modules.
@@ -52,7 +53,7 @@ def select(
 
         wanted, missing = owned_ranges(inspector, wanted, request.owners, fold)
     selection = Selection(
-        ranges.count(wanted),
+        spanned,
         wanted[-1][1] if wanted else 0,
         _codes(
             request.types,

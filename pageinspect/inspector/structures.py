@@ -6,6 +6,7 @@ from typing import Any
 
 from drgn import FaultError
 
+from ..kernel.block_requests import read_block_requests
 from ..kernel.bpf_memory import read_bpf_memory
 from ..kernel.kernel_image import read_kernel_image
 from ..kernel.memblock import read_boot_reserved
@@ -27,7 +28,14 @@ from ..model.kernel_memory import (
     Resources,
     VmapAreas,
 )
-from ..model.owner_memory import BpfMemory, KernelImage, PageTablePages, StaticMemory, TraceMemory
+from ..model.owner_memory import (
+    BlockRequests,
+    BpfMemory,
+    KernelImage,
+    PageTablePages,
+    StaticMemory,
+    TraceMemory,
+)
 from ..model.processes import Tasks
 from ..owners.structures import Structures
 from ..target.page_tables import PageTables
@@ -50,6 +58,7 @@ _WORDS = {
     "image": "kernel image",
     "static": "memory of variables",
     "trace": "ring buffers of tracing",
+    "block": "requests of block devices",
     "callers": "callers of vmalloc",
 }
 """What each field of Structures has."""
@@ -121,6 +130,11 @@ class _Reader:
                 "the kernel's page tables cannot be found",
             ) from None
 
+    @property
+    def _end(self) -> int:
+        """One after the last pfn."""
+        return max((end for _, end in self._inspector.memory_map.spanned), default=0)
+
     def _vmap(self) -> VmapAreas:
         return read_vmap_areas(self._prog, self._layout)
 
@@ -154,10 +168,13 @@ class _Reader:
         return read_kernel_image(self._prog, self._vmcoreinfo)
 
     def _static(self) -> StaticMemory:
-        return read_static_memory(self._prog, self._layout)
+        return read_static_memory(self._prog, self._layout, self._end)
 
     def _trace(self) -> TraceMemory:
-        return read_trace_memory(self._prog)
+        return read_trace_memory(self._prog, self._end)
+
+    def _block(self) -> BlockRequests:
+        return read_block_requests(self._prog, self._layout, self._end)
 
     def _callers(self) -> dict[int, str]:
         names = CodeNames(self._prog, self.get("modules") or Modules())

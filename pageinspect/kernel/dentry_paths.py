@@ -13,11 +13,11 @@ from .structures import add_offset, read_string
 
 _MAX_STEPS = 256
 _LONGEST_NAME = 256
-_LONGEST_PATH = 4096
+_LONGEST_PATH = 1 << 12
 """PATH_MAX."""
-_MAX_MOUNTS = 4096
+_MAX_MOUNTS = 1 << 12
 """Mounts of one file system."""
-_ERROR_POINTERS = (1 << 64) - 4096
+_ERROR_POINTERS = (1 << 64) - (1 << 12)
 """Error pointers are from here on. Mounts that the kernel made for itself have one as namespace."""
 
 Rank = tuple[int, int, int]

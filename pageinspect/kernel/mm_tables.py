@@ -30,6 +30,8 @@ _DEPOSITED = "deposited"
 
 _MAX_TABLES = 1 << 22
 """Maximum number of references to tables of one level, over all mms: 16 GiB of tables."""
+_MOST_SHARED = 64
+"""Number of references of one mm to one table. The kernel has more than one only for hugetlb."""
 _AT_ONCE = 1024
 """Number of tables that are read at once: 4 MiB."""
 _USER = TABLE_ENTRIES // 2
@@ -109,7 +111,10 @@ class MmTables:
             np.concatenate([np.empty(0, dtype), *(getattr(part, column) for part in found)])
             for column, dtype in zip(columns, dtypes, strict=True)
         )
-        return Tables(*joined)
+        level = Tables(*joined)
+        repeated = _repeated(level)
+        self._cut[level.mm[repeated]] = True
+        return level.where(~repeated)
 
     @property
     def whole(self) -> Mask:
@@ -246,6 +251,21 @@ class MmTables:
         offsets = (~entries << _TYPE_BITS) >> _OFFSET_SHIFT
         offsets[kinds <= EntryKind.HWPOISON] &= self._pfn_of_swap
         return types, kinds, offsets.astype(np.int64)
+
+
+def _repeated(level: Tables) -> Mask:
+    """Return which references are to a table that the same mm has referred to _MOST_SHARED times.
+
+    In damaged memory a table may refer to itself, so that each level would have 512 times as many.
+    """
+    order = np.lexsort((level.pfn, level.mm))
+    new = np.diff(level.pfn[order], prepend=-1) != 0
+    new |= np.diff(level.mm[order], prepend=-1) != 0
+    rows = np.arange(len(level))
+    first = np.maximum.accumulate(np.where(new, rows, 0))
+    repeated = np.zeros(len(level), np.bool_)
+    repeated[order[rows - first >= _MOST_SHARED]] = True
+    return repeated
 
 
 def _places(tables: Tables, at: Pfns, shift: int) -> tuple[npt.NDArray[np.int32], Pfns]:

@@ -11,7 +11,7 @@ from .structures import read_string
 
 _MAX_STEPS = 256
 _LONGEST_NAME = 256
-_LONGEST_PATH = 4096
+_LONGEST_PATH = 1 << 12
 """PATH_MAX."""
 
 

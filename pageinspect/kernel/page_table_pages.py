@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from drgn import FaultError, Program
 
-from ..model.arch import IMAGE_START, PAGE_SHIFT, SECTION_PFNS
+from ..model.arch import IMAGE_START, PAGE_SHIFT
 from ..model.kernel_memory import Pfns
 from ..model.layout import PageLayout
 from ..model.owner_memory import PageTablePages
 from ..model.processes import Tasks
-from ..target.vmcoreinfo import MAX_SECTIONS
 from .mm_tables import MmTables
 from .page_owners import page_offset_base
 from .structures import MissingStructureError
@@ -101,6 +100,5 @@ def _own_pgds(prog: Program) -> Iterator[int]:
             pgd, direct = prog[name].pgd.value_(), page_offset_base(prog)
         except (LookupError, AttributeError, FaultError):
             continue
-        pfn = (pgd - direct) >> PAGE_SHIFT
-        if 0 <= pfn < MAX_SECTIONS * SECTION_PFNS:
-            yield pfn
+        if pgd:
+            yield max((pgd - direct) >> PAGE_SHIFT, -1)

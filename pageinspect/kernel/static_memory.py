@@ -4,19 +4,18 @@
 Such as hash tables of a size by memory, pools for atomic DMA, static mempools, the huge zero page.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 
-from drgn import FaultError, Object, Program, TypeKind, sizeof
+from drgn import FaultError, Object, Program, sizeof
 
-from ..model.arch import PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
+from ..model.arch import PAGE_SHIFT, PAGE_SIZE
 from ..model.layout import PageLayout
 from ..model.owner_memory import NamedRange, StaticMemory
-from ..target.vmcoreinfo import MAX_SECTIONS
 from .page_owners import page_offset_base
 from .structures import ListWalk, add_offset, require_structure
 
 _MAX_BYTES = 1 << 36
-_MAX_PFNS = MAX_SECTIONS * SECTION_PFNS
 _MAX_CHUNKS = 1 << 10
 _MAX_ELEMENTS = 1 << 12
 _MAX_ORDER = 10
@@ -27,17 +26,18 @@ Extent = tuple[int, int]
 Find = Callable[["_Reader"], Iterator[Extent]]
 
 
-def read_static_memory(prog: Program, layout: PageLayout) -> StaticMemory:
+def read_static_memory(prog: Program, layout: PageLayout, end: int) -> StaticMemory:
     """Read all such memory in the direct map; raises MissingStructureError if none is known.
 
-    Memory in vmalloc areas is left out, as hash tables with hashdist=1 are.
+    `end` is one after the last pfn. Memory in vmalloc areas, which are after the direct map, is
+    left out, as hash tables with hashdist=1 are.
     """
     with require_structure("direct map"):
         try:
             direct = page_offset_base(prog)
         except FaultError:
             return StaticMemory(unreadable=1)
-    reader = _Reader(prog, layout, direct)
+    reader = _Reader(prog, layout, direct, end)
     known = 0
     for name, find in _FOUND:
         try:
@@ -55,10 +55,11 @@ def read_static_memory(prog: Program, layout: PageLayout) -> StaticMemory:
 
 
 class _Reader:
-    def __init__(self, prog: Program, layout: PageLayout, direct: int) -> None:
+    def __init__(self, prog: Program, layout: PageLayout, direct: int, end: int) -> None:
         self.prog = prog
+        self._end = end
         self._layout = layout
-        self._direct = direct
+        self.direct = direct
         self.found: list[NamedRange] = []
         self.unreadable = 0
 
@@ -68,8 +69,8 @@ class _Reader:
         memblock may give memory that does not start at a page.
         """
         address, size = extent
-        offset = address - self._direct
-        if not 0 <= offset < _MAX_PFNS * PAGE_SIZE:
+        offset = address - self.direct
+        if not 0 <= offset < self._end * PAGE_SIZE:
             return
         if not 0 < size <= _MAX_BYTES:
             self.unreadable += 1
@@ -79,8 +80,8 @@ class _Reader:
     def of_page(self, page: int) -> int:
         """Return the address of the page with this struct page."""
         pfn, rest = divmod(page - self._layout.vmemmap, self._layout.struct_size)
-        sound = not rest and 0 <= pfn < _MAX_PFNS
-        return self._direct + pfn * PAGE_SIZE if sound else 0
+        sound = not rest and 0 <= pfn < self._end
+        return self.direct + pfn * PAGE_SIZE if sound else 0
 
 
 def _table(pointer: Object, number: int) -> Iterator[Extent]:
@@ -144,8 +145,8 @@ def _dma_pool(variable: str) -> Find:
 
     def find(reader: _Reader) -> Iterator[Extent]:
         pool = reader.prog[variable]
-        if pool.type_.kind == TypeKind.STRUCT:
-            pool = pool.pool
+        with contextlib.suppress(LookupError):
+            pool = Object(reader.prog, "struct dma_gen_pool", address=pool.address_).pool
         if not pool.value_():
             return
         chunk = reader.prog.type("struct gen_pool_chunk")
@@ -177,6 +178,33 @@ def _mempool(variable: str) -> Find:
     return find
 
 
+def _bounce_buffers(reader: _Reader) -> Iterator[Extent]:
+    """Yield the memory of swiotlb.
+
+    Since Linux kernel commit 158dbe9c9a3d ("swiotlb: separate memory pool data from other allocator
+    data") (in v6.6), it is in a structure of its own.
+    """
+    memory = reader.prog["io_tlb_default_mem"]
+    pool = memory.defpool if hasattr(memory, "defpool") else memory
+    start, end = pool.start.value_(), pool.end.value_()
+    if end > start:
+        yield reader.direct + start, end - start
+
+
+def _structure(variable: str) -> Find:
+    """Return the finder of the structure that a variable points to."""
+    return lambda reader: _table(reader.prog[variable], 1)
+
+
+def _page(variable: str) -> Find:
+    """Return the finder of a page at the address in a variable."""
+
+    def find(reader: _Reader) -> Iterator[Extent]:
+        yield reader.prog[variable].value_(), PAGE_SIZE
+
+    return find
+
+
 def _huge_zero_page(reader: _Reader) -> Iterator[Extent]:
     """Yield the page that untouched huge pages map.
 
@@ -187,8 +215,7 @@ def _huge_zero_page(reader: _Reader) -> Iterator[Extent]:
         page = reader.prog["huge_zero_folio"].value_()
     except LookupError:
         page = reader.prog["huge_zero_page"].value_()
-    if page:
-        yield reader.of_page(page), _HUGE_PAGES * PAGE_SIZE
+    yield reader.of_page(page), _HUGE_PAGES * PAGE_SIZE
 
 
 _FOUND: tuple[tuple[str, Find], ...] = (
@@ -208,4 +235,8 @@ _FOUND: tuple[tuple[str, Find], ...] = (
     ("atomic DMA pool (DMA)", _dma_pool("atomic_pool_dma")),
     ("mempool integrity_buf_pool", _mempool("integrity_buf_pool")),
     ("huge zero page", _huge_zero_page),
+    ("swiotlb bounce buffers", _bounce_buffers),
+    ("saved command lines of tracing", _structure("savedcmd")),
+    ("vmcoreinfo", _page("vmcoreinfo_data")),
+    ("vmcoreinfo note", _page("vmcoreinfo_note")),
 )

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from drgn import FaultError, Object, Program, TypeKind, offsetof
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 
-from ..model.arch import PAGE_SHIFT, SECTION_PFNS
+from ..model.arch import PAGE_SHIFT
 from ..model.owner_memory import NamedRange, TraceMemory
-from ..target.vmcoreinfo import MAX_SECTIONS
 from .members import Members
 from .page_owners import page_offset_base
 from .structures import ListWalk, add_offset, read_string, require_structure
@@ -19,16 +18,18 @@ _MAX_PAGES = 1 << 22
 _MAX_RECORDS = 1 << 16
 _MAX_ORDER = 10
 _LONGEST_NAME = 128
-_MAX_PFNS = MAX_SECTIONS * SECTION_PFNS
 _LINK_FLAGS = 3
 """Low bits of a link to the next page of a ring buffer, which are not part of the address."""
 RECORDS = "records of functions"
 
 
-def read_trace_memory(prog: Program) -> TraceMemory:
-    """Read the pages of all ring buffers and of the records; raises MissingStructureError."""
+def read_trace_memory(prog: Program, end: int) -> TraceMemory:
+    """Read the pages of all ring buffers and of the records; raises MissingStructureError.
+
+    `end` is one after the last pfn. Ring buffers in memory that is mapped elsewhere are left out.
+    """
     with require_structure("ring buffers of tracing"):
-        reader = _Reader(prog)
+        reader = _Reader(prog, end)
         arrays = prog["ftrace_trace_arrays"].address_
     walk = ListWalk(prog, _MAX_ARRAYS)
     for node in walk.nodes(arrays):
@@ -38,8 +39,9 @@ def read_trace_memory(prog: Program) -> TraceMemory:
 
 
 class _Reader:
-    def __init__(self, prog: Program) -> None:
+    def __init__(self, prog: Program, end: int) -> None:
         self._prog = prog
+        self._end = end
         self._direct = page_offset_base(prog)
         self._array = prog.type("struct trace_array")
         self._buffer = prog.type("struct trace_buffer")
@@ -140,7 +142,7 @@ class _Reader:
     def _add(self, name: str, address: int, order: int) -> None:
         """Add the pages of an allocation, if it is in the direct map."""
         start = (address - self._direct) >> PAGE_SHIFT
-        if not 0 <= start < _MAX_PFNS:
+        if not 0 <= start < self._end:
             return
         if not 0 <= order <= _MAX_ORDER or not self._left:
             self.unreadable += 1

@@ -11,7 +11,7 @@ from .members import Members
 _SLOTS = 64
 _INTERNAL = 2
 """The low two bits of an entry that leads to a struct xa_node, or that the xarray uses itself."""
-_LOWEST_NODE = 4096
+_LOWEST_NODE = 1 << 12
 
 
 class XarrayWalk:

@@ -341,6 +341,7 @@ def build(prog: Program, vmcoreinfo: Mapping[str, str]) -> PageLayout:
         swapcache=_swapcache(flags),
         trylock=_trylock(page),
         slab_cache=_overlaid(prog, page, "slab", "slab_cache", before="slab_cache"),
+        slab_counters=_overlaid(prog, page, "slab", "counters", before="counters"),
         pp=_overlaid(prog, page, "netmem_desc", "pp", before="pp"),
         zspage=_overlaid(prog, page, "zpdesc", "zspage", before="private"),
     )

@@ -115,6 +115,8 @@ class PageLayout:
     """Offsets of the list link and of the order in pages on a zone's trylock list; None without."""
     slab_cache: int | None = None
     """Offset of the pointer to the struct kmem_cache, in the head of a slab."""
+    slab_counters: int | None = None
+    """Offset of the word with the number of objects, in the head of a slab."""
     pp: int | None = None
     """Offset of the pointer to the struct page_pool, in the head of a folio of a page_pool."""
     zspage: int | None = None

@@ -72,3 +72,13 @@ class TraceMemory:
     """Name, such as "ring buffer (global)", and pfn range; one for each allocation."""
     whole: bool = True
     unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRequests:
+    """The pages with the requests of block devices."""
+
+    parts: tuple[NamedRange, ...] = ()
+    """The name of the device, and a pfn range; one for each allocation."""
+    whole: bool = True
+    unreadable: int = 0

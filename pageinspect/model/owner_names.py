@@ -7,7 +7,6 @@ any character.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Literal
 
 UNREADABLE = "unreadable"
@@ -44,7 +43,7 @@ class FileName:
 
     - path: a path below one mount of the file system. The file may have others.
     - deleted: the same of a file without a directory entry, with " (deleted)" appended.
-    - unmounted: a path in a file system that no mount namespace shows.
+    - unmounted: a path in a file system without a mount, or whose mounts cannot be read.
     - inode: "inode N of FILESYSTEM on DEVICE", for a file without a cached name.
     - memfd: "memfd:NAME".
     - sysv: "SYSV id N key 0xKEY", a segment of shmget().
@@ -71,16 +70,14 @@ class AnonOwner:
     form: Literal["anon", "ksm", "unreadable"]
 
     def label(self, processes: Mapping[int, str]) -> str:
-        """Return "NAME" or "NAME and N more"; `processes` has a name for each address of an mm."""
+        """Return "NAME" or "NAME and N more"; `processes` has names of mms by their address."""
         if self.form != "anon":
             return "KSM" if self.form == "ksm" else UNREADABLE
-        names = [processes[mm] for mm in self.mms if mm in processes]
-        if not names:
-            return "no process" if not self.mms else "ended processes"
-        more = len(names) - 1
-        if not more and not self.cut:
-            return names[0]
-        return f"{names[0]} and {more}{'+' if self.cut else ''} more"
+        number, plus = len(self.mms), "+" if self.cut else ""
+        name = next((processes[mm] for mm in self.mms if mm in processes), None)
+        if name is None:
+            return f"{number}{plus} process" + ("" if number == 1 and not plus else "es")
+        return name if number == 1 and not plus else f"{name} and {number - 1}{plus} more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +89,6 @@ class PoolName:
     name: str
     pages: int | None
     """The pages that it has by its own count; None if unreadable."""
-
-
-class HugetlbState(IntEnum):
-    """What a page of a hugetlb pool is used for."""
-
-    FREE = 0
-    FILE = 1
-    """It is in a file of hugetlbfs: also of memfds, SysV segments and shared anonymous memory."""
-    ANON = 2
-    """It is private memory of processes."""
-    OTHER = 3
-    """It is between two states, or isolated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,16 @@ def _anon_vma(pages: Pages) -> Keys:
 
 ANON = Kind(
     "anon",
-    "Anonymous memory, by the processes that may map it; pages merged by KSM; and pages that are "
-    "only in the swap cache.",
-    "mapping of the folio's head: the struct anon_vma, whose tree has the areas of all processes "
-    "that may map the page.",
+    "Anonymous memory, by the processes that may map it: COMM[PID], `COMM[PID] and N more`. Pages "
+    "merged by KSM have the name `(KSM)`, and pages of the swap cache that have no mapping "
+    "`(swap cache)`.",
+    "mapping of the folio's head: the struct anon_vma, whose tree has the memory areas that may "
+    "map the page, with their processes.",
     owns=("anon", "ksm", "swapcache"),
     group="task",
     counter="NR_ANON_MAPPED, without swapcache",
-    limits="After fork() parent and child share a struct anon_vma, whether or not both map the "
-    "page: `pageinspect page` shows who maps a page.",
+    limits="After fork() the memory areas of both processes are in the tree of the parent's struct "
+    "anon_vma, whether or not both map the page. `pageinspect page` shows who maps it.",
     compute=_anon_vma,
     reads=(Pages.use, MAPPING),
 )

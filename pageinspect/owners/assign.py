@@ -44,9 +44,23 @@ class Assigned:
         return Assigned(*(getattr(self, name)[pieces] for name in self.__slots__))
 
 
-def no_overlaps() -> Overlaps:
-    """Return Overlaps of no pages."""
-    return np.zeros((len(KINDS), len(KINDS)), np.int64)
+class OwnerTally:
+    """Counts the wanted pages of a walk by kind of owner."""
+
+    def __init__(self) -> None:
+        self.pages = np.zeros(len(KINDS), np.int64)
+        """Pages by number of their kind, of batches that Assigner.watch() has yielded."""
+        self.overlaps: Overlaps = np.zeros((len(KINDS), len(KINDS)), np.int64)
+
+    def merge(self, other: "OwnerTally") -> None:
+        """Add the pages of another part of the walk."""
+        self.pages += other.pages
+        self.overlaps += other.overlaps
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """Pages by the name of their kind."""
+        return dict(zip(NUMBER, self.pages.tolist(), strict=True))
 
 
 class Assigner:
@@ -56,19 +70,21 @@ class Assigner:
         """`claims` are the Claims of kinds by name."""
         self._of_use = kinds_of_uses(layout)
         self._claims = [
-            (np.int16(number), kind, claims[kind.name], may_claim(layout, kind))
+            (np.int16(number), kind, claims[kind.name], may_claim(layout, number))
             for number, kind in enumerate(KINDS)
             if kind.name in claims
         ]
         edges = (edge for found in claims.values() for edge in (found.starts, found.ends))
         self.edges = each_once(np.concatenate([np.empty(0, np.int64), *edges]))
         """The pfns at which claims begin or end, sorted."""
-        self.overlaps = no_overlaps()
+        self.tally = OwnerTally()
 
     def watch(self, batches: Iterable[Pages]) -> Iterator[Pages]:
-        """Yield the batches, and count the overlaps of each."""
+        """Yield the batches, and count the pages of each kind and the overlaps."""
         for pages in batches:
-            self(pages)
+            kinds, wanted = self(pages).kinds, pages.batch.wanted
+            lengths = pages.lengths if wanted is None else pages.lengths * wanted
+            self.tally.pages += np.bincount(kinds, lengths, len(KINDS)).astype(np.int64)
             yield pages
 
     def kinds(self, pages: Pages) -> Kinds:
@@ -126,7 +142,7 @@ class Assigner:
         for number, claimed in found:
             others = claimed & (pieces.kinds != number)
             owners, lengths = pieces.kinds[others], pieces.lengths[others]
-            np.add.at(self.overlaps, (owners, np.full(len(owners), number)), lengths)
+            np.add.at(self.tally.overlaps, (owners, np.full(len(owners), number)), lengths)
 
 
 def _found_in_pages() -> Iterator[tuple[int, Kind]]:

@@ -41,6 +41,6 @@ BOOT = Kind(
     claims=_claims,
     needs=("boot",),
     rest=True,
-    limits="memblock.reserved also lists memory that was freed since: only reserved pages are "
-    "claimed by it. It does not show what a page was allocated for.",
+    limits="memblock.reserved also lists memory that was freed since: only pages of use reserved "
+    "are taken from it. It does not show what a page was allocated for.",
 )

@@ -12,14 +12,15 @@ def _claims(structures: Structures) -> Claims:
 
 BPF = Kind(
     "bpf",
-    "BPF programs and maps in vmalloc areas: packs of machine code, programs, maps.",
-    "pack_list, prog_idr and map_idr, and vmalloc areas that were allocated by "
-    "bpf_prog_alloc_no_stats() or bpf_prog_realloc().",
+    "BPF programs and maps in vmalloc areas, by name: `program packs` of machine code, "
+    "`program NAME`, `map NAME`.",
+    "pack_list, prog_idr and map_idr, and vmalloc areas that functions of BPF programs allocated, "
+    "such as bpf_prog_alloc_no_stats().",
     may_claim=("kernel", "idle", "mapped"),
     claims=_claims,
     needs=("vmap", "bpf"),
     exact=True,
-    counter="NR_VMALLOC",
+    counter="NR_VMALLOC or nr_vmalloc_pages, together with vmalloc, stack and module",
     commits=(
         (
             'Since Linux kernel commit 57631054fae6 ("bpf: Introduce bpf_prog_pack allocator") '

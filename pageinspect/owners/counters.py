@@ -2,6 +2,7 @@
 """Compares the pages of kinds of owners with the kernel's own counters."""
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from ..analysis.counter_check import (
     Comparison,
@@ -21,8 +22,22 @@ from .vmap_parts import NO_TASK, pieces_of
 Pages = Mapping[str, int]
 """The number of pages by kind of owner."""
 
+_MANY = 1 << 52
+"""More pages than a machine can have."""
 _STACK_ITEM = "NR_KERNEL_STACK_KB"
 _VM_KINDS = ("vmalloc", "stack", "module", "bpf")
+
+
+class MaybeDamaged(Protocol):
+    """A structure of a kernel, of which parts may not have been read."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all lists were followed to their ends."""
+
+    @property
+    def unreadable(self) -> int:
+        """Number of items that could not be read."""
 
 
 def compare_owners(
@@ -49,8 +64,8 @@ def compare_owners(
 def _comparisons(pages: Pages, structures: Structures, counters: Counters) -> Iterator[Comparison]:
     if structures.vmap is not None:
         yield from _vmalloc(pages, structures, counters)
-        if structures.tasks is not None and _STACK_ITEM in counters.items:
-            yield _stack(pages, structures)
+    if structures.tasks is not None and _STACK_ITEM in counters.items:
+        yield _stack(pages, structures)
     if structures.percpu is not None and counters.percpu is not None:
         yield _percpu(pages, structures, counters.percpu)
     if structures.memmap is not None and counters.memmap is not None:
@@ -59,8 +74,15 @@ def _comparisons(pages: Pages, structures: Structures, counters: Counters) -> It
             ("memmap",),
             "nr_memmap_boot_pages + nr_memmap_pages",
             lambda c: c.memmap or 0,
+            tolerances=lambda *_: _unread(structures.memmap, "page tables of struct pages"),
             counted=_owned(pages, "memmap"),
         )
+
+
+def _unread(structure: MaybeDamaged | None, what: str) -> Iterator[Tolerance]:
+    """Yield the tolerance for pages of a structure that could not be read as a whole."""
+    if structure is not None and (structure.unreadable or not structure.whole):
+        yield Tolerance(-_MANY, 0, f"some {what} could not be read")
 
 
 def _owned(pages: Pages, *kinds: str) -> int:
@@ -83,6 +105,7 @@ def _vmalloc(pages: Pages, structures: Structures, counters: Counters) -> Iterat
         return counters.items["NR_VMALLOC"] if is_item else counters.vmalloc or 0
 
     def tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
+        yield from _unread(structures.vmap, "vmalloc areas")
         if uncounted or unfinished:
             which = counted_as(uncounted, "page", "are")
             making = counted_as(unfinished, "page", "are")
@@ -109,6 +132,7 @@ def _stack(pages: Pages, structures: Structures) -> Comparison:
     without = sum(len(p) for label, p in pieces_of(structures, "stack") if label.name == NO_TASK)
 
     def tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
+        yield from _unread(structures.tasks, "tasks")
         if without:
             yield Tolerance(
                 0,
@@ -132,6 +156,7 @@ def _percpu(pages: Pages, structures: Structures, counter: int) -> Comparison:
     absent = counter - percpu.counted if percpu else 0
 
     def tolerances(_totals: Totals, _counters: Counters) -> Iterator[Tolerance]:
+        yield from _unread(percpu, "percpu chunks")
         if absent:
             why = "of units that belong to no CPU, and which have no pages"
             yield Tolerance(-absent, -absent, f"{counted_as(absent, 'page', 'are')} {why}")

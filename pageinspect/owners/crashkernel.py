@@ -15,7 +15,7 @@ def _claims(structures: Structures) -> Claims:
 CRASHKERNEL = Kind(
     "crashkernel",
     "Memory that is reserved for a crash kernel.",
-    "The resources Crash kernel of iomem_resource, as in /proc/iomem.",
+    "The resources named Crash kernel in iomem_resource, as in /proc/iomem.",
     may_claim=("reserved", "kernel", "idle"),
     claims=_claims,
     needs=("resources",),

@@ -5,7 +5,8 @@ from .kind import Kind
 
 DEVICE = Kind(
     "device",
-    "Memory of devices, in ZONE_DEVICE: persistent memory, and memory of GPUs.",
+    "Memory of devices, in ZONE_DEVICE: persistent memory, memory of GPUs.",
     "The zone of the page.",
     owns=("zone_device",),
+    limits="The device is not named.",
 )

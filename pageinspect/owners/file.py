@@ -11,7 +11,7 @@ FILE = Kind(
     owns=("file",),
     group="file",
     counter="NR_FILE_PAGES, without NR_SHMEM and NR_SWAPCACHE",
-    limits="The path is one of the file's paths, under one mount.",
+    limits="The path is one of the file's paths, below one of its mounts.",
     compute=mapping_keys,
     reads=(MAPPING,),
 )

@@ -27,12 +27,12 @@ def _parts(structures: Structures) -> Iterator[tuple[Label, Iterable[Range]]]:
 
 FIRMWARE = Kind(
     "firmware",
-    "Reserved pages that are not RAM: memory of the firmware and of devices, by their name in "
-    "/proc/iomem; those outside of all resources are not in iomem.",
+    "Reserved pages that are not RAM: memory of the firmware and of devices, by its name in "
+    "/proc/iomem. Pages outside all resources have the name `not in iomem`.",
     "The innermost resource of iomem_resource, other than System RAM, the kernel's image and "
     "Crash kernel.",
     may_claim=("reserved",),
     claims=_claims,
     needs=("resources",),
-    limits="Pages that two resources share have the name of the last.",
+    limits="A page that two resources share has the name of the one with the higher address.",
 )

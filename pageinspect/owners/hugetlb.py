@@ -25,12 +25,12 @@ def parts_of(key: int) -> tuple[int, int]:
 
 HUGETLB = Kind(
     "hugetlb",
-    "Pages of hugetlb pools, by size: free ones, those of files by path, and those of private "
-    "mappings.",
-    "The order, and mapping of the folio's head.",
+    "Pages of hugetlb pools, by size and by what has them: `free`, `private mapping`, or the path "
+    "of a file.",
+    "Order, reference count and mapping of the folio's head.",
     owns=("hugetlb",),
     counter="hstates",
-    limits="Reservations are a number of a pool, not pages.",
+    limits="A reservation is a number of the pool: it has no pages.",
     compute=_order_and_mapping,
     reads=(Pages.order, Pages.head_refcount, MAPPING),
 )

@@ -13,12 +13,11 @@ def _claims(structures: Structures) -> Claims:
 
 KERNEL_IMAGE = Kind(
     "kernel",
-    "The kernel's image: code, rodata, data, bss, init.",
-    "The resources Kernel code, Kernel rodata, Kernel data and Kernel bss of iomem_resource, and "
-    "the symbols from _text to _end.",
+    "The kernel's image, by section: code, rodata, data, init, bss, brk.",
+    "The symbols of the sections, from _text to _end, and NUMBER(phys_base) of VMCOREINFO.",
     may_claim=("reserved",),
     claims=_claims,
     needs=("image",),
-    limits="Parts of the image are freed after boot, such as init: these pages belong to who has "
-    "them now.",
+    limits="The kernel frees parts of its image after boot, such as init: a page that was freed "
+    "belongs to its present owner.",
 )

@@ -14,9 +14,9 @@ LARGE_KMALLOC = Kind(
     "Allocations of kmalloc() that are too large for a slab, by order.",
     "The page type.",
     owns=("large_kmalloc",),
-    counter="NR_SLAB_UNRECLAIMABLE_B, together with slab",
-    limits="Nothing in struct page leads to the object that holds the memory. Kernels without this "
-    "page type have these pages in `unknown`.",
+    counter="NR_SLAB_RECLAIMABLE_B + NR_SLAB_UNRECLAIMABLE_B, together with slab",
+    limits="Struct page does not lead to who holds the memory. In kernels without this page type, "
+    "such pages are unknown.",
     compute=_order,
     reads=(Pages.order,),
 )

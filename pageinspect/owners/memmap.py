@@ -26,5 +26,5 @@ MEMMAP = Kind(
             "(in v6.11), the kernel counts them in nr_memmap_boot_pages and nr_memmap_pages"
         ),
     ),
-    limits="Struct pages of ZONE_DEVICE that are in the device's own memory are not told apart.",
+    limits="Struct pages that are in the memory of a device belong to device.",
 )

@@ -19,13 +19,13 @@ MODULE = Kind(
     needs=("vmap", "modules"),
     exact=True,
     group="module",
-    counter="NR_VMALLOC",
+    counter="NR_VMALLOC or nr_vmalloc_pages, together with vmalloc, stack and bpf",
     commits=(
         (
             'Since Linux kernel commit ac3b43283923 ("module: replace module_layout with '
             'module_memory") (in v6.4), a module has an address range for each kind of memory'
         ),
     ),
-    limits="Percpu variables of modules belong to percpu, and memory that a module allocates "
-    "belongs to the kind of that memory.",
+    limits="Percpu variables of a module belong to percpu. What a module allocates belongs to the "
+    "kind of that memory: `--by caller` has its functions.",
 )

@@ -6,8 +6,8 @@ from .kind import Kind
 OFFLINE = Kind(
     "offline",
     "Memory that a balloon, virtio-mem or Hyper-V took from this machine.",
-    "The page type, and the drivers that are loaded.",
+    "The page type.",
     owns=("offline",),
     counter="NR_BALLOON_PAGES, or balloon events",
-    limits="With several such drivers, the page does not show which one has it.",
+    limits="A page does not show which of these drivers has it: this kind has no names.",
 )

@@ -8,5 +8,6 @@ PAGE_POOL = Kind(
     "Pages of network page pools, by device and pool.",
     "pp of the folio's head: the struct page_pool.",
     owns=("page_pool",),
+    limits="A pool whose device was removed has the name of the pool alone.",
     member="pp",
 )

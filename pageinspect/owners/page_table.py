@@ -28,17 +28,18 @@ def _parts(structures: Structures) -> Iterator[tuple[Label, Pfns]]:
 
 TABLE = Kind(
     "table",
-    "Page tables, by process (comm[pid]), or of the kernel.",
-    "The page type table, and for the names the page tables of each process from mm->pgd down, "
-    "those deposited for huge pages, and the kernel's from swapper_pg_dir down.",
+    "Page tables, by process: COMM[PID]. The kernel's own have the name `kernel`.",
+    "The page type. Names come from the page tables of each process, from mm->pgd down and with "
+    "those deposited for huge pages, and from the kernel's, from swapper_pg_dir down.",
     owns=("table",),
     may_claim=("kernel", "idle", "reserved"),
     claims=_claims,
     needs=("tables",),
     group="task",
-    counter="NR_PAGETABLE",
-    limits="A table that several processes share has the name of the first. Tables of address "
-    "spaces without a process, and on kernels built for fewer than four CPUs deposited tables, "
-    "are (no process). Tables of the direct map that were made at boot have no page type, and "
-    "NR_PAGETABLE does not include them. Tables in the kernel's image belong to kernel.",
+    counter="NR_PAGETABLE, without pages that do not have the type",
+    limits="A table of an address space that several processes share has the name of the first. "
+    "Tables of address spaces without a process have the name `(no process)`, and so have "
+    "deposited tables of kernels built for fewer than four CPUs. Tables of the direct map that "
+    "were made at boot, and levels that a kernel does not count, have no page type. Tables in the "
+    "kernel's image belong to kernel.",
 )

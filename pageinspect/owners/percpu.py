@@ -21,13 +21,13 @@ PERCPU = Kind(
     claims=_claims,
     needs=("percpu",),
     exact=True,
-    counter="pcpu_nr_populated",
+    counter="pcpu_nr_populated x pcpu_nr_units",
     commits=(
         (
             'Since Linux kernel commit faf65dde844a ("percpu: rework memcg accounting") '
             "(in v5.14), the lists of chunks are pcpu_chunk_lists, with one set"
         ),
     ),
-    limits="Which percpu variable or allocation a page belongs to is not found. The structures "
-    "that describe chunks are vmalloc pages.",
+    limits="The percpu variable or allocation that a page belongs to is not found. The structures "
+    "that describe chunks are in vmalloc areas, and belong to vmalloc.",
 )

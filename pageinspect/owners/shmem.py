@@ -11,6 +11,8 @@ SHMEM = Kind(
     owns=("shmem",),
     group="file",
     counter="NR_SHMEM",
+    limits="Shared anonymous memory has one name for all: /dev/zero (shared anonymous). What is "
+    "swapped out has no page.",
     compute=mapping_keys,
     reads=(MAPPING,),
 )

@@ -10,5 +10,6 @@ SLAB = Kind(
     owns=("slab",),
     group="cache",
     counter="NR_SLAB_RECLAIMABLE_B + NR_SLAB_UNRECLAIMABLE_B, together with large_kmalloc",
+    limits="A cache that was merged with others has the name of the first.",
     member="slab_cache",
 )

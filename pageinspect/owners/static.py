@@ -15,7 +15,7 @@ STATIC = Kind(
     "static",
     "Memory that the kernel allocated for itself, by what it is for: hash tables of the file "
     "systems and of the network, the pools for atomic DMA, the huge zero page.",
-    "Variables of the kernel that refer to the memory, such as dentry_hashtable, with those that "
+    "Variables of the kernel that refer to the memory, such as dentry_hashtable, and those that "
     "have its size.",
     may_claim=("reserved", "kernel", "idle"),
     claims=_claims,
@@ -27,5 +27,5 @@ STATIC = Kind(
             'huge_zero_folio") (in v6.10), the huge zero page is in huge_zero_folio'
         ),
     ),
-    limits="Only variables whose types and names are known to this program are looked at.",
+    limits="Only the variables in kernel/static_memory.py are read.",
 )

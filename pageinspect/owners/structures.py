@@ -12,7 +12,14 @@ from ..model.kernel_memory import (
     Resources,
     VmapAreas,
 )
-from ..model.owner_memory import BpfMemory, KernelImage, PageTablePages, StaticMemory, TraceMemory
+from ..model.owner_memory import (
+    BlockRequests,
+    BpfMemory,
+    KernelImage,
+    PageTablePages,
+    StaticMemory,
+    TraceMemory,
+)
 from ..model.processes import Tasks
 
 
@@ -32,6 +39,7 @@ class Structures:
     image: KernelImage | None = None
     static: StaticMemory | None = None
     trace: TraceMemory | None = None
+    block: BlockRequests | None = None
     callers: Mapping[int, str] = field(default_factory=dict)
     """The name of the function at each caller's address, such as "execmem_alloc" or
     "nf_tables:nft_chain_add"."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The ordered table of kinds. Of two kinds that claim a page, the first in the table has it."""
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,6 +10,7 @@ from ..classify import CODES, use_name
 from ..classify.uses import USE, USE_CODES
 from ..model.layout import PageLayout
 from .anon import ANON
+from .block import BLOCK
 from .boot import BOOT
 from .bpf import BPF
 from .crashkernel import CRASHKERNEL
@@ -64,6 +67,7 @@ KINDS: tuple[Kind, ...] = (
     FIRMWARE,
     STATIC,
     TRACING,
+    BLOCK,
     BOOT,
     UNKNOWN,
 )
@@ -74,6 +78,7 @@ NOBODY = -1
 Kinds = npt.NDArray[np.int16]
 
 
+@cache
 def kinds_of_uses(layout: PageLayout) -> Kinds:
     """Return for each code of a use the number of the kind that owns its pages, or NOBODY.
 
@@ -89,15 +94,17 @@ def kinds_of_uses(layout: PageLayout) -> Kinds:
     return found
 
 
-def may_claim(layout: PageLayout, kind: Kind) -> npt.NDArray[np.bool_]:
+@cache
+def may_claim(layout: PageLayout, number: int) -> npt.NDArray[np.bool_]:
     """Return which uses' pages a kind may claim by the kernel's structures, (USE_CODES,) bool."""
-    uses = (*kind.may_claim, *kind.owns)
+    uses = (*KINDS[number].may_claim, *KINDS[number].owns)
     found = np.zeros(USE_CODES, np.bool_)
     for code in (*range(CODES), *USE.values()):
         found[code] = any(name in uses for name in _names(layout, code))
     return found
 
 
+@cache
 def _names(layout: PageLayout, code: int) -> list[str]:
     """Return the names of a use; the types of old kernels are bits, of which several may be set."""
     return use_name(layout, code).split("+")

@@ -6,7 +6,7 @@ from .kind import Kind, use_keys
 
 TYPED = Kind(
     "typed",
-    "Pages of page types that have no kind of their own, by type, such as guard and unaccepted.",
+    "Pages with a page type that has no kind of its own, by type, such as guard and unaccepted.",
     "The page type.",
     compute=use_keys,
     reads=(Pages.use,),

@@ -5,8 +5,9 @@ from .kind import Kind
 
 UNKNOWN = Kind(
     "unknown",
-    "Pages in use that no other kind claims, by signature: order, number of references, flags.",
-    "The struct pages themselves: see owners/signatures.py.",
-    limits="Only pointers lead to such pages: network buffers, rings of devices, and allocations "
-    "of drivers.",
+    "Pages in use that no other kind has, by signature: use, order, number of references and flags "
+    "of the first page of the allocation.",
+    "The struct pages themselves.",
+    limits="Only pointers of their owners lead to such pages: buffers of the network, rings of "
+    "devices, allocations of drivers.",
 )

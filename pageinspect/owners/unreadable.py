@@ -6,6 +6,7 @@ from .kind import Kind
 UNREADABLE = Kind(
     "unreadable",
     "Pages whose struct page could not be read.",
-    "The use.",
+    "The use of the page.",
     owns=("unreadable",),
+    limits="The owner is not looked for by other structures.",
 )

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from ..model.arch import PAGE_SIZE
 from ..model.kernel_memory import Pfns, VmapArea
+from ..model.processes import Stack
 from .kind import Label
 from .structures import Structures
 
@@ -36,7 +37,7 @@ BPF_CALLERS = (
 )
 
 
-class Piece(NamedTuple):
+class VmapPiece(NamedTuple):
     """Pages of a vmalloc area with one owner."""
 
     part: Part
@@ -58,7 +59,7 @@ def pieces_of(structures: Structures, part: Part) -> Iterator[tuple[Label, Pfns]
             yield piece.label, piece.pfns
 
 
-def split_areas(structures: Structures) -> Iterator[Piece]:
+def split_areas(structures: Structures) -> Iterator[VmapPiece]:
     """Yield all pages of all vmalloc areas, each once."""
     if structures.vmap is None:
         return
@@ -81,13 +82,13 @@ def split_areas(structures: Structures) -> Iterator[Piece]:
             yield from _divided(area, inside, caller, function)
 
 
-def _whole(area: VmapArea, part: Part, name: str, caller: str) -> Piece:
-    return Piece(part, Label(name, caller), area.between(area.start, area.end))
+def _whole(area: VmapArea, part: Part, name: str, caller: str) -> VmapPiece:
+    return VmapPiece(part, Label(name, caller), area.between(area.start, area.end))
 
 
 def _divided(
     area: VmapArea, inside: Sequence[_Extent], caller: str, function: str
-) -> Iterator[Piece]:
+) -> Iterator[VmapPiece]:
     """Yield the pages of an area by the extents in it, and the rest.
 
     A page that two extents share belongs to the first.
@@ -100,21 +101,31 @@ def _divided(
         end = min(-(-extent.end // PAGE_SIZE) * PAGE_SIZE, area.end)
         if start >= end:
             continue
-        yield Piece(rest, Label(name, caller), area.between(at, start))
-        yield Piece(extent.part, Label(extent.name, caller), area.between(start, end))
+        yield VmapPiece(rest, Label(name, caller), area.between(at, start))
+        yield VmapPiece(extent.part, Label(extent.name, caller), area.between(start, end))
         at = end
     if at < area.end:
-        yield Piece(rest, Label(name, caller), area.between(at, area.end))
+        yield VmapPiece(rest, Label(name, caller), area.between(at, area.end))
+
+
+def stack_labels(structures: Structures) -> Iterator[tuple[Label, Pfns]]:
+    """Yield the stacks that tasks and CPUs refer to, whether or not their area was found."""
+    for stack, name in _named_stacks(structures):
+        yield Label(name), stack.pfns
 
 
 def _stack_names(structures: Structures) -> dict[int, str]:
     """Return the name of each stack by the address of its struct vm_struct."""
+    return {stack.area: name for stack, name in _named_stacks(structures)}
+
+
+def _named_stacks(structures: Structures) -> Iterator[tuple[Stack, str]]:
     if structures.tasks is None:
-        return {}
-    tasks = structures.tasks
-    names = {stack.area: "(cached)" for stack in tasks.cached_stacks}
-    names |= {stack.area: f"{stack.comm}[{stack.tid}]" for stack in tasks.stacks}
-    return names
+        return
+    for stack in structures.tasks.cached_stacks:
+        yield stack, "(cached)"
+    for stack in structures.tasks.stacks:
+        yield stack, f"{stack.comm}[{stack.tid}]"
 
 
 def _extents(structures: Structures) -> Iterator[_Extent]:

@@ -32,8 +32,8 @@ class View:
     splits: Mapping[int, Sequence[Row]] = field(default_factory=dict)
     total: Row | None = None
     before: tuple[str, ...] = ()
-    more: tuple[tuple[str, Table], ...] = ()
     after: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
+    more: tuple[tuple[str, Table], ...] = ()
 
     def all_rows(self) -> Iterator[Row]:
         """Yield the rows of the table, with the splits and the total."""

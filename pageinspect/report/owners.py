@@ -42,6 +42,8 @@ class OwnerRow(NamedTuple):
     pages: int
     file_system: str = ""
     """For files: the type of the file system and its device."""
+    more_bytes: int = 0
+    """Bytes in addition to whole pages: objects of slabs are smaller than pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class OwnersReport(Report):
     overlaps: tuple[Overlap, ...] = ()
     top: int | None = None
     """The maximum number of owners, 0 for all. None is 10 for people, and all in other formats."""
+
+    @property
+    def _other_bytes(self) -> int:
+        return self.others * self.layout.page_size - sum(row.more_bytes for row in self.rows)
 
     @property
     def pages(self) -> int:
@@ -93,7 +99,7 @@ class OwnersReport(Report):
             "by": [self.by],
             "rows": self._table("rows", shown),
             "more": {"rows": rows, "pages": pages, "bytes": pages * size},
-            "others": {"pages": self.others, "bytes": self.others * size},
+            "others": {"pages": self.others, "bytes": self._other_bytes},
             "total": {"pages": self.pages, "bytes": self.pages * size},
         }
         if self.by == "kind":
@@ -120,7 +126,7 @@ class OwnersReport(Report):
 
     def _cells(self, row: OwnerRow) -> Row:
         share = round(100 * row.pages / self.coverage.spanned, 4) if self.coverage.spanned else 0.0
-        size = row.pages * self.layout.page_size
+        size = row.pages * self.layout.page_size + row.more_bytes
         texts = (row.kind or _NONE, row.name or _NONE, row.file_system or _NONE)
         return (*texts, row.pages, share, size)
 
@@ -140,7 +146,7 @@ class OwnersReport(Report):
         remarks = tuple(self._remarks())
         if self.by == "kind":
             largest = self._for_people("largest", self._largest())
-            more = (("Owners with most pages:", largest),) if self.largest else ()
+            more = (("Owners with most pages, other than free:", largest),) if self.largest else ()
             return View(self._kinds(), total=self._total(), before=before, more=more, after=remarks)
         shown, rows, pages = self._shown(DEFAULT_TOP if self.top is None else self.top)
         table = self._for_people("rows", (*shown, *self._sums(rows, pages)))

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from ..target.symbols.btf import Kind
+from ..target.symbols.btf import BtfKind
 from ..target.symbols.find import LIVE_BTF, read_btf
 from . import bpf_calls
 
@@ -23,7 +23,7 @@ def _type_id(bcc: ModuleType | None, tracepoint: str) -> int:
     type_id = 0 if find is None else int(find(tracepoint.encode(), bpf_calls.TRACE_RAW_TP))
     if type_id <= 0:
         # An old libbpf may not know all BTF kinds of a new kernel.
-        type_id = read_btf(LIVE_BTF).find(Kind.TYPEDEF, f"btf_trace_{tracepoint}") or 0
+        type_id = read_btf(LIVE_BTF).find(BtfKind.TYPEDEF, f"btf_trace_{tracepoint}") or 0
     if type_id <= 0:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     return type_id

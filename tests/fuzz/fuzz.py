@@ -38,6 +38,7 @@ COMMANDS = (
     ["list", "--format", "json"],
     ["check", "--format", "json"],
     ["types", "--format", "json"],
+    ["processes", "--format", "json"],
     ["list", "--use", "unreadable", "--each", "--format", "json"],
     ["page", "0x1000", "0", "phys:0x2000000", "--explain", "--format", "json"],
     ["export", "--kpageflags", "/dev/null", "--kpagecount", "/dev/zero"],

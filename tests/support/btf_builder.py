@@ -3,7 +3,7 @@
 
 import struct
 
-from pageinspect.target.symbols.btf import Kind
+from pageinspect.target.symbols.btf import BtfKind
 
 
 class Builder:
@@ -25,7 +25,7 @@ class Builder:
 
     def add(
         self,
-        kind: Kind | int,
+        kind: BtfKind | int,
         name: str,
         size_or_type: int,
         extra: bytes = b"",
@@ -39,10 +39,14 @@ class Builder:
         return self.count
 
     def integer(self, name: str, size: int, encoding: int = 0) -> int:
-        return self.add(Kind.INT, name, size, struct.pack("<I", encoding << 24 | 8 * size))
+        return self.add(BtfKind.INT, name, size, struct.pack("<I", encoding << 24 | 8 * size))
 
     def struct(
-        self, name: str, size: int, members: list[tuple[str, int, int]], kind: Kind = Kind.STRUCT
+        self,
+        name: str,
+        size: int,
+        members: list[tuple[str, int, int]],
+        kind: BtfKind = BtfKind.STRUCT,
     ) -> int:
         """Add a struct of (name, type, bit offset) members."""
         extra = b"".join(struct.pack("<III", self.name(n), t, o) for n, t, o in members)
@@ -60,12 +64,12 @@ def small() -> Builder:
     b = Builder()
     uint = b.integer("unsigned int", 4)
     ulong = b.integer("long unsigned int", 8)
-    inner = b.struct("", 4, [("page_type", uint, 0), ("_mapcount", uint, 0)], Kind.UNION)
+    inner = b.struct("", 4, [("page_type", uint, 0), ("_mapcount", uint, 0)], BtfKind.UNION)
     page = b.struct("page", 16, [("flags", ulong, 0), ("", inner, 64)])
-    b.add(Kind.PTR, "", page)
-    b.add(Kind.TYPEDEF, "page_t", page)
+    b.add(BtfKind.PTR, "", page)
+    b.add(BtfKind.TYPEDEF, "page_t", page)
     b.add(
-        Kind.ENUM,
+        BtfKind.ENUM,
         "pageflags",
         4,
         struct.pack("<IiIi", b.name("PG_locked"), 0, b.name("PG_head"), 6),

@@ -2,6 +2,7 @@
 """Damaged memory in three islands, and what stands for a Program that reads it."""
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 from drgn import FaultError
@@ -24,6 +25,11 @@ class Reads:
     words: np.ndarray
     there: np.ndarray
     core_dump_path: str | None
+
+    def __getitem__(self, name: str) -> NoReturn:
+        raise KeyError(name)
+
+    type = constant = symbol = __getitem__
 
     def read(self, address: int, size: int) -> bytes:
         first, rest = divmod(address - MODERN.vmemmap, SIZE)

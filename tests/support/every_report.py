@@ -16,6 +16,7 @@ from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
 from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
+from pageinspect.owners.assign import Assigner
 from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.dimensions import DIMENSIONS
@@ -47,13 +48,13 @@ def pages() -> Pages:
 
 def summary(*by: str) -> Report:
     batch = pages()
-    counted = count(MODERN, ALL, by, [batch])
+    counted = count(MODERN, ALL, by, [batch], Assigner(MODERN, {}).kinds)
     return summarise(FROM, MODERN, batch.memory_map, ALL, by, counted)
 
 
 def check() -> Report:
     findings = Findings([Violation("odd-word", 0x1005, HOSTILE)], {"odd-word": 3})
-    overlaps = (Overlap("vmalloc", "percpu", 2),)
+    overlaps = (Overlap("table", "kernel", 12),)
     return CheckReport(FROM, MODERN, Coverage(64, 1), findings, (CHECK,), overlaps=overlaps)
 
 
@@ -80,36 +81,30 @@ def processes(sort: str = "pss", top: int | None = None) -> Report:
     return ProcessesReport(FROM, MODERN, Coverage(64, 0), sort, rows, 5, 1, top)
 
 
+def owners(by: str, top: int | None = None) -> Report:
+    rows = (
+        OwnerRow("file", HOSTILE, 9, "ext4 on vda"),
+        OwnerRow("slab", "dentry", 7),
+        OwnerRow("offline", "", 5),
+        OwnerRow("shmem", "x|" * 128, 4),
+        OwnerRow("", HOSTILE, 3),
+    )
+    kinds = tuple(row._replace(name="", file_system="") for row in rows if row.kind)
+    whole = by == "kind"
+    return OwnersReport(
+        *(FROM, MODERN, Coverage(64, 1), by, kinds if whole else rows),
+        unnamed=(0, 0) if whole else (3, 4),
+        others=0 if whole else 6,
+        largest=rows if whole else (),
+        counters=(CHECK,),
+        overlaps=(Overlap("table", "kernel", 12),),
+        top=top,
+    )
+
+
 def kernels() -> Report:
     none = GuestKernel("newest", "sid", "7", None, None, False, "")
     return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
-
-
-def owners(by: str = "kind", top: int | None = None) -> Report:
-    rows = {
-        "kind": (OwnerRow("file", "", 40), OwnerRow("unknown", "", 24)),
-        "name": (
-            OwnerRow("file", HOSTILE, 20, HOSTILE),
-            OwnerRow("slab", "x|" * 128, 10),
-            OwnerRow("file", "", 8),
-        ),
-        "cgroup": (OwnerRow("file", "/" + HOSTILE, 30), OwnerRow("anon", "/", 8)),
-        "caller": (OwnerRow("", HOSTILE, 38),),
-    }
-    vmalloc = CounterCheck("vmalloc", ("vmalloc", "stack"), "NR_VMALLOC", 1, 2, 2, "differs", "")
-    return OwnersReport(
-        FROM,
-        MODERN,
-        Coverage(64, 0, missing=(f"names of files: {HOSTILE}.",)),
-        by,
-        rows[by],
-        (3, 6) if by != "kind" else (0, 0),
-        20 if by != "kind" else 0,
-        rows["name"] if by == "kind" else (),
-        (CHECK, vmalloc) if by == "kind" else (),
-        (Overlap("vmalloc", "percpu", 2),),
-        top,
-    )
 
 
 REPORTS: dict[str, Callable[[], Report]] = {
@@ -123,12 +118,12 @@ REPORTS: dict[str, Callable[[], Report]] = {
     ),
     "page of a log": lambda: DumpTextReport((describe_page(pages(), 17).facts,)),
     "check": check,
+    "owners": lambda: owners("kind"),
+    "owners by name": lambda: owners("name"),
+    "owners by name, the first": lambda: owners("name", 1),
+    "owners by cgroup": lambda: owners("cgroup"),
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
-    "owners": owners,
-    "owners by name": lambda: owners("name", 2),
-    "owners by cgroup": lambda: owners("cgroup"),
-    "owners by caller": lambda: owners("caller"),
     "trace": lambda: trace(tails=True),
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
     "trace by every key": lambda: broken_down(*KEYS, stacks=True),

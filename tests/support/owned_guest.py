@@ -154,7 +154,8 @@ class Owned:
 @functools.cache
 def _answer(core: Path, args: tuple[object, ...]) -> dict[str, Any]:
     done = pageinspect(*args, "-c", core, "--format", "json")
-    assert done.returncode == 0, done.stderr or done.stdout[:1000]
+    # What it could not read is in the document, and there are tests that there is nothing.
+    assert done.returncode in {0, 3}, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

@@ -100,6 +100,7 @@ MODERN = PageLayout(
     resets=True,
     swapcache=1 << 10 | 1 << 17,
     slab_cache=8,
+    slab_counters=40,
     pp=16,
     zspage=40,
 )
@@ -135,6 +136,7 @@ MEMDESC = replace(
     nr_pages_mapped=None,
     pincount=None,
     slab_cache=None,
+    slab_counters=None,
     pp=None,
     zspage=None,
     fake_heads=False,

@@ -17,8 +17,11 @@ from pageinspect.classify.uses import RULES, Rule
 from pageinspect.cli import drgn_plugin
 from pageinspect.cli.parser import COMMANDS
 from pageinspect.inspector.results import PageRow, RunRow
+from pageinspect.owners.kind import Kind
+from pageinspect.owners.table import KINDS
 from pageinspect.report.base import Coverage
 from pageinspect.report.check import CheckReport, Findings
+from pageinspect.report.owners import OwnerRow, OwnersReport
 from pageinspect.report.processes import ProcessRow
 from pageinspect.report.summary import SummaryReport, SummaryRow
 
@@ -26,6 +29,7 @@ PUBLIC = (
     "CheckResult",
     "Inspector",
     "ListResult",
+    "OwnersResult",
     "PageInspectError",
     "PageResult",
     "PagesResult",
@@ -118,9 +122,10 @@ def test_the_api_page_has_the_commands_of_drgns_prompt() -> None:
 
 def test_the_api_page_has_the_attributes_of_results() -> None:
     rows = re.findall(r"^\| `(\w+Result)`(?:, `(\w+)`)? \| (.*) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 5
+    assert len(rows) == 6
     parts = {
         "SummaryResult.rows": SummaryRow,
+        "OwnersResult.rows": OwnerRow,
         "ProcessesResult.rows": ProcessRow,
         "CheckResult.findings": Findings,
         "CheckResult.counters": CounterCheck,
@@ -133,8 +138,8 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
             for attribute in re.findall(r"`(\w+)`", outer):
                 assert hasattr(kind, attribute), (what, attribute)
         for part, inner in re.findall(r"`(\w+)` \((.*?)\)", attributes):
-            there = {field.name for field in fields(parts[f"{name}.{part}"])}
-            assert set(re.findall(r"\w+", inner)) <= there, part
+            there = parts[f"{name}.{part}"].__annotations__
+            assert set(re.findall(r"\w+", inner)) <= set(there), part
     for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
         assert callable(getattr(pageinspect.Result, name))
         assert name.startswith("_") or f"`{name}()`" in PAGE
@@ -148,7 +153,7 @@ def test_the_api_page_has_the_fields_of_rows() -> None:
 
 
 def test_an_attribute_has_the_name_of_its_json_key() -> None:
-    for kind in (SummaryReport, CheckReport):
+    for kind in (SummaryReport, CheckReport, OwnersReport):
         assert "counters" in {field.name for field in fields(kind)}
     assert {"violations", "found"} <= {field.name for field in fields(Findings)}
     coverage = Coverage(8, 1, ("pcp",))
@@ -222,3 +227,31 @@ def test_uses_page_is_the_rule_table(request) -> None:
     if request.config.getoption("--update-golden"):
         path.write_text(uses_page(), encoding="utf-8")
     assert path.read_text(encoding="utf-8") == uses_page(), "run pytest with --update-golden"
+
+
+def described(kind: Kind) -> str:
+    """Return a kind of owner as docs/owners.md has it."""
+    owned = ", ".join(f"`{use}`" for use in kind.owns)
+    claimed = ", ".join(f"`{use}`" for use in kind.may_claim)
+    uses = "; ".join(filter(None, (owned, claimed and f"claims {claimed}")))
+    parts = {
+        "Found by": kind.source,
+        "Uses": uses,
+        "Counter": kind.counter,
+        "Limits": kind.limits,
+        "Kernel history": "; ".join(kind.commits),
+    }
+    items = "".join(f"- {name}: {text.rstrip('.')}.\n" for name, text in parts.items() if text)
+    return f"### {kind.name}\n\n{kind.sentence}\n\n{items}\n"
+
+
+def test_owners_page_has_every_kind(request) -> None:
+    path = DOCS / "owners.md"
+    begin, end = "<!-- kinds -->\n", "<!-- end of kinds -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    shown, _, after = rest.partition(end)
+    expected = "".join(map(described, KINDS))
+    if request.config.getoption("--update-golden"):
+        path.write_text(f"{before}{begin}{expected}{end}{after}", encoding="utf-8")
+        return
+    assert shown == expected, "run pytest with --update-golden"

@@ -23,6 +23,8 @@ VMALLOC = ("vmalloc", "stack", "module", "bpf")
 USER = ("anon", "file", "shmem")
 HUGE_PAGES = 512
 SECTION = 32768
+PER_LIST = 31 * 2
+"""Pages that two CPUs may have on their lists, which are added to an LRU list together."""
 BATCH = 64 * 2
 """Pages that two CPUs may count before a cgroup's memory.stat shows them."""
 MOST_UNKNOWN = {"newest": 0.0015}
@@ -44,10 +46,17 @@ def areas(owned: Owned) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("by", BY)
+def spanned_by_kpageflags(owned: Owned) -> int:
+    """Return the number of pfns that have a struct page."""
+    return int((owned.pages_of("kpageflags") >> np.uint64(Kpf.NOPAGE) & np.uint64(1) == 0).sum())
+
+
 def test_every_page_has_one_owner(owned: Owned, by: str) -> None:
     answer = owned.said_by("owners", "--by", by)
+    assert answer["coverage"].get("missing", []) == []
+    assert answer["coverage"]["unreadable"] == 0
     spanned = answer["coverage"]["spanned"]
-    assert spanned == len(owned.pages_of("kpageflags"))
+    assert spanned == spanned_by_kpageflags(owned)
     shown = sum(row["pages"] for row in answer["rows"])
     assert shown + answer.get("others", {"pages": 0})["pages"] == answer["total"]["pages"]
     assert answer["total"]["pages"] == spanned
@@ -111,7 +120,7 @@ def test_percpu(owned: Owned) -> None:
 
 
 def test_struct_pages(owned: Owned) -> None:
-    spanned = len(owned.pages_of("kpageflags"))
+    spanned = spanned_by_kpageflags(owned)
     counted = [
         owned.vmstat[name]
         for name in ("nr_memmap_boot_pages", "nr_memmap_pages")
@@ -176,7 +185,7 @@ def test_memory_that_is_not_the_kernels(owned: Owned) -> None:
     assert owned.kinds["offline"] == BALLOON >> 12
     assert owned.kinds["crashkernel"] == CRASHKERNEL >> 12
     ranges = re.findall(r"(\w+)-(\w+) : Kernel (\w+)", owned.text("iomem"))
-    sizes = {name: (int(end, 16) + 1 - int(start, 16)) >> 12 for start, end, name in ranges}
+    sizes = {name: -(-(int(end, 16) + 1 - int(start, 16)) >> 12) for start, end, name in ranges}
     image = owned.by("name", "kernel")
     for part in ("code", "rodata"):
         # The image's parts are in huge pages, of which the kernel frees what is left at their end.
@@ -194,12 +203,16 @@ def test_modules_are_those_of_proc_modules(owned: Owned) -> None:
 
 def test_bpf_maps_and_programs(owned: Owned) -> None:
     found = owned.by("name", "bpf")
-    for name in ("plain_array", "mapped_array", "hash_of_many"):
-        memory = int(owned.witness["bpf"]["maps"][name]["memlock"])
+
+    def of(name: str) -> int:
         (pages,) = (n for owner, n in found.items() if name in owner)
-        # What is charged for a map includes its structure, which is in a slab.
-        assert 0 <= pages - memory // 4096 <= 2, name
-    assert any("large_filter" in owner for owner in found)
+        return pages
+
+    # Values, and a page with the structure of the map; a hash has its elements and its buckets.
+    assert of("plain_array") == 64 + 1
+    assert of("mapped_array") == 32 + 1
+    assert of("hash_of_many") in {128 + 16, 128 + 16 + 1}
+    assert of("large_filter") >= 3000 * 8 // 4096
 
 
 MOUNTS = {"/mnt/data": "", "/mnt/again": "", "/mnt/bound": "/files/3"}
@@ -264,7 +277,10 @@ def test_all_that_is_cached(owned: Owned) -> None:
     stat = owned.vmstat
     assert owned.kinds["shmem"] == stat["nr_shmem"]
     cached = stat["nr_file_pages"] - stat["nr_shmem"] - stat.get("nr_swapcached", 0)
-    assert owned.kinds["file"] == cached
+    # Pages that a driver hands out may have the mapping of its file, which does not cache them.
+    driver = owned.by("file", "file")["anon_inodefs"]
+    assert owned.kinds["file"] - driver == cached
+    assert driver in {0, 9}
 
 
 def groups(owned: Owned) -> dict[str, dict[str, int]]:
@@ -321,9 +337,10 @@ def test_a_removed_cgroup(owned: Owned) -> None:
         if row["kind"] == "file":
             found[row["name"]] += row["pages"]
     gone = [n for name, n in found.items() if name.startswith("/gone")]
-    # Its pages stay charged to it; a kernel that has moved them to its parent has none left.
-    assert sum(gone) in {0, pages, pages + 1}
-    assert sum(found.values()) >= pages > 0
+    # Its pages stay charged to it; a kernel that has moved them to its parent has none left. Those
+    # that were on a CPU's list when the cache was dropped had been charged before.
+    assert sum(gone) == 0 or pages - PER_LIST <= sum(gone) <= pages + 1
+    assert sum(found.values()) >= pages > PER_LIST
 
 
 def test_an_idle_guest_has_few_unknown_pages(owned_idle: Owned) -> None:
@@ -337,9 +354,10 @@ def test_an_idle_guest_has_few_unknown_pages(owned_idle: Owned) -> None:
 
 
 def test_the_counts_of_an_idle_guest(owned_idle: Owned) -> None:
+    assert owned_idle.said_by("owners")["coverage"].get("missing", []) == []
     assert sum(owned_idle.kinds[kind] for kind in VMALLOC) == owned_idle.meminfo["VmallocUsed"]
     assert owned_idle.kinds["percpu"] == owned_idle.meminfo["Percpu"]
-    assert sum(owned_idle.kinds.values()) == len(owned_idle.pages_of("kpageflags"))
+    assert sum(owned_idle.kinds.values()) == spanned_by_kpageflags(owned_idle)
 
 
 def test_list_and_summary_have_the_same_owners(owned: Owned) -> None:

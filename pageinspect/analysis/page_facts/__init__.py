@@ -3,11 +3,10 @@
 
 from .describe import describe_page
 from .facts import Fact, PageFacts
-from .mapped_by import MOST_SHOWN, can_be_mapped, facts_of_mappings, is_mapped
+from .mapped_by import can_be_mapped, facts_of_mappings, is_mapped, unknown_mappings
 from .reader import KernelReader, UnreadableError
 
 __all__ = [
-    "MOST_SHOWN",
     "Fact",
     "KernelReader",
     "PageFacts",
@@ -16,4 +15,5 @@ __all__ = [
     "describe_page",
     "facts_of_mappings",
     "is_mapped",
+    "unknown_mappings",
 ]

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The fact that lists the processes that map a page."""
 
+from typing import TYPE_CHECKING
+
 from ...model.table import Absent
 from ...units import number
-from ..processes import Mappings
 from .facts import Fact, PageFacts
 
-MOST_SHOWN = 16
-"""Mappings that are listed of one page."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..processes import MappedAt
 
 _COUNTS = ("mapcount", "large_mapcount", "entire_mapcount", "nr_pages_mapped")
 _USES = frozenset(("anon", "file", "hugetlb", "ksm", "mapped", "shmem", "swapcache"))
@@ -31,20 +34,22 @@ def is_mapped(page: PageFacts) -> bool:
     return not known or any(count > 0 for count in known)
 
 
-def facts_of_mappings(mappings: Mappings | None) -> tuple[Fact, ...]:
-    """Return the facts on the mappings of a page; None if they are unavailable."""
-    if mappings is None:
-        return (Fact("mapped_by", Absent.UNAVAILABLE, "unknown", "", _RULE),)
+def unknown_mappings() -> tuple[Fact, ...]:
+    """Return the fact of a page whose mappings are unavailable."""
+    return (Fact("mapped_by", Absent.UNAVAILABLE, "unknown", "", _RULE),)
+
+
+def facts_of_mappings(count: int, first: "Sequence[MappedAt]") -> tuple[Fact, ...]:
+    """Return the facts of a page with so many mappings, of which the first are listed."""
     listed = [
-        {"pid": each.pid, "comm": each.comm, "address": f"{each.address:#x}"}
-        for each in mappings.first
+        {"pid": each.pid, "comm": each.comm, "address": f"{each.address:#x}"} for each in first
     ]
     lines = [f"{each['pid']} ({each['comm']}) at {each['address']}" for each in listed]
-    hidden = mappings.count - len(listed)
+    hidden = count - len(listed)
     if hidden:
         lines.append(f"and {number(hidden)} more")
-    first, *more = lines or ["no process"]
+    text, *more = lines or ["no process"]
     return (
-        Fact("mapped_by", listed, first, "", _RULE, more=tuple(more)),
-        Fact("mappings", mappings.count, ""),
+        Fact("mapped_by", listed, text, "", _RULE, more=tuple(more)),
+        Fact("mappings", count, ""),
     )

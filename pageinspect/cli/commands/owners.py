@@ -32,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="kind",
         metavar="K",
         help=f"what to count by: {', '.join(_BY)} (default: kind, with the owners that have most "
-        "pages). name is every owner, cgroup is memory cgroups, the others are the owners of some "
-        "kinds",
+        "pages). name: all owners; cgroup: memory cgroups; the others: the owners of some kinds",
     )
     parser.add_argument(
         "--top",

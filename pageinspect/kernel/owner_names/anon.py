@@ -16,7 +16,7 @@ from ..structures import require_structure
 
 _MAX_MMS = 64
 """Processes that are listed for an anon_vma."""
-_MAX_VMAS = 4096
+_MAX_VMAS = 1 << 12
 """Memory areas that are followed for an anon_vma."""
 _UNREADABLE = AnonOwner((), cut=False, form="unreadable")
 

@@ -23,7 +23,7 @@ BTF_MAGIC = _MAGIC.to_bytes(2, "little")
 """The first bytes of BTF."""
 
 
-class Kind(IntEnum):
+class BtfKind(IntEnum):
     """The kinds of BTF type records."""
 
     VOID = 0
@@ -49,17 +49,26 @@ class Kind(IntEnum):
 
 
 # Bytes of each kind after the common 12: a fixed part, and a part for each of vlen entries.
-_FIXED = {Kind.INT: 4, Kind.ARRAY: 12, Kind.VAR: 4, Kind.DECL_TAG: 4}
+_FIXED = {BtfKind.INT: 4, BtfKind.ARRAY: 12, BtfKind.VAR: 4, BtfKind.DECL_TAG: 4}
 _PER_ENTRY = {
-    Kind.STRUCT: 12,
-    Kind.UNION: 12,
-    Kind.ENUM: 8,
-    Kind.FUNC_PROTO: 8,
-    Kind.DATASEC: 12,
-    Kind.ENUM64: 12,
+    BtfKind.STRUCT: 12,
+    BtfKind.UNION: 12,
+    BtfKind.ENUM: 8,
+    BtfKind.FUNC_PROTO: 8,
+    BtfKind.DATASEC: 12,
+    BtfKind.ENUM64: 12,
 }
 _NAMED = frozenset(
-    (Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.VAR, Kind.FLOAT)
+    (
+        BtfKind.INT,
+        BtfKind.STRUCT,
+        BtfKind.UNION,
+        BtfKind.ENUM,
+        BtfKind.ENUM64,
+        BtfKind.TYPEDEF,
+        BtfKind.VAR,
+        BtfKind.FLOAT,
+    )
 )
 
 
@@ -67,7 +76,7 @@ _NAMED = frozenset(
 class Record:
     """One type record; `extra` is the offset in the BTF of the data after its common part."""
 
-    kind: Kind
+    kind: BtfKind
     name: str
     vlen: int
     kind_flag: bool
@@ -110,9 +119,9 @@ class Btf:
         data, end, unpack = self.data, self._end, _TYPE.unpack_from
         offsets = [0]
         ids: dict[tuple[int, int], int] = {}
-        fixed = [_FIXED.get(kind, 0) for kind in Kind]
-        per_entry = [_PER_ENTRY.get(kind, 0) for kind in Kind]
-        named = [kind in _NAMED for kind in Kind]
+        fixed = [_FIXED.get(kind, 0) for kind in BtfKind]
+        per_entry = [_PER_ENTRY.get(kind, 0) for kind in BtfKind]
+        named = [kind in _NAMED for kind in BtfKind]
         offset = self._types
         while offset < end:
             try:
@@ -142,7 +151,7 @@ class Btf:
         position = self.data.find(wanted, self._strings, self._strings_end)
         return None if position < 0 else position + 1 - self._strings
 
-    def find(self, kind: Kind, name: str) -> int | None:
+    def find(self, kind: BtfKind, name: str) -> int | None:
         """Return the id of the first type of this kind and name, or None."""
         key = f"{int(kind)} {name}"
         known = self.cache.types.get(key)
@@ -156,11 +165,11 @@ class Btf:
     def record(self, type_id: int) -> Record:
         """Return the record of a type id; id 0 is void. Raises BtfError."""
         if type_id == 0:
-            return Record(Kind.VOID, "void", 0, kind_flag=False, size_or_type=0, extra=0)
+            return Record(BtfKind.VOID, "void", 0, kind_flag=False, size_or_type=0, extra=0)
         offset = self._offset(type_id)
         name, info, size_or_type = _TYPE.unpack_from(self.data, offset)
         return Record(
-            Kind(info >> 24 & 0x1F),
+            BtfKind(info >> 24 & 0x1F),
             self._string(name) if name else "",
             info & 0xFFFF,
             bool(info >> 31),
@@ -214,7 +223,7 @@ class Btf:
     def enumerators(self, record: Record) -> list[tuple[str, int]]:
         """Return (name, value) of each enumerator; values are signed if the enum is."""
         entries = []
-        wide = record.kind is Kind.ENUM64
+        wide = record.kind is BtfKind.ENUM64
         bits = 64 if wide else 32
         for i in range(record.vlen):
             if wide:
@@ -252,7 +261,7 @@ class Btf:
             type_id = bisect_right(self._index[0], position) - 1
             record = self.record(type_id)
             size = _PER_ENTRY.get(record.kind, 0)
-            if record.kind in (Kind.ENUM, Kind.ENUM64) and position >= record.extra:
+            if record.kind in (BtfKind.ENUM, BtfKind.ENUM64) and position >= record.extra:
                 index, inside = divmod(position - record.extra, size)
                 if inside == 0:
                     return type_id, self.enumerators(record)[index][1]

@@ -14,21 +14,21 @@ from drgn import (
     TypeParameter,
 )
 
-from .btf import Btf, BtfError, Kind, Record
+from .btf import Btf, BtfError, BtfKind, Record
 
 _QUALIFIER = {
-    Kind.CONST: Qualifiers.CONST,
-    Kind.VOLATILE: Qualifiers.VOLATILE,
-    Kind.RESTRICT: Qualifiers.RESTRICT,
+    BtfKind.CONST: Qualifiers.CONST,
+    BtfKind.VOLATILE: Qualifiers.VOLATILE,
+    BtfKind.RESTRICT: Qualifiers.RESTRICT,
 }
 _KINDS = {
-    TypeKind.INT: (Kind.INT,),
-    TypeKind.BOOL: (Kind.INT,),
-    TypeKind.FLOAT: (Kind.FLOAT,),
-    TypeKind.STRUCT: (Kind.STRUCT,),
-    TypeKind.UNION: (Kind.UNION,),
-    TypeKind.ENUM: (Kind.ENUM, Kind.ENUM64),
-    TypeKind.TYPEDEF: (Kind.TYPEDEF,),
+    TypeKind.INT: (BtfKind.INT,),
+    TypeKind.BOOL: (BtfKind.INT,),
+    TypeKind.FLOAT: (BtfKind.FLOAT,),
+    TypeKind.STRUCT: (BtfKind.STRUCT,),
+    TypeKind.UNION: (BtfKind.UNION,),
+    TypeKind.ENUM: (BtfKind.ENUM, BtfKind.ENUM64),
+    TypeKind.TYPEDEF: (BtfKind.TYPEDEF,),
 }
 
 
@@ -42,22 +42,22 @@ class BtfTypes:
         self.prog = prog
         self.btf = btf
         self._made: dict[int, Type] = {}
-        self._make: dict[Kind, Callable[[Record], Type]] = {
-            Kind.VOID: lambda _: self.prog.void_type(),
-            Kind.INT: self._int,
-            Kind.FLOAT: lambda r: self.prog.float_type(r.name, r.size_or_type),
-            Kind.PTR: lambda r: self.prog.pointer_type(self.type(r.size_or_type)),
-            Kind.ARRAY: self._array,
-            Kind.STRUCT: self._compound,
-            Kind.UNION: self._compound,
-            Kind.ENUM: self._enum,
-            Kind.ENUM64: self._enum,
-            Kind.FWD: self._forward,
-            Kind.TYPEDEF: lambda r: self.prog.typedef_type(r.name, self.type(r.size_or_type)),
-            Kind.FUNC_PROTO: self._function,
-            Kind.FUNC: lambda r: self.type(r.size_or_type),
-            Kind.VAR: lambda r: self.type(r.size_or_type),
-            Kind.TYPE_TAG: lambda r: self.type(r.size_or_type),
+        self._make: dict[BtfKind, Callable[[Record], Type]] = {
+            BtfKind.VOID: lambda _: self.prog.void_type(),
+            BtfKind.INT: self._int,
+            BtfKind.FLOAT: lambda r: self.prog.float_type(r.name, r.size_or_type),
+            BtfKind.PTR: lambda r: self.prog.pointer_type(self.type(r.size_or_type)),
+            BtfKind.ARRAY: self._array,
+            BtfKind.STRUCT: self._compound,
+            BtfKind.UNION: self._compound,
+            BtfKind.ENUM: self._enum,
+            BtfKind.ENUM64: self._enum,
+            BtfKind.FWD: self._forward,
+            BtfKind.TYPEDEF: lambda r: self.prog.typedef_type(r.name, self.type(r.size_or_type)),
+            BtfKind.FUNC_PROTO: self._function,
+            BtfKind.FUNC: lambda r: self.type(r.size_or_type),
+            BtfKind.VAR: lambda r: self.type(r.size_or_type),
+            BtfKind.TYPE_TAG: lambda r: self.type(r.size_or_type),
         }
 
     def type(self, type_id: int) -> Type:
@@ -110,7 +110,7 @@ class BtfTypes:
             TypeMember(self._member(type_id, bits), name or None, offset)
             for name, type_id, offset, bits in self.btf.members(record)
         ]
-        make = self.prog.struct_type if record.kind is Kind.STRUCT else self.prog.union_type
+        make = self.prog.struct_type if record.kind is BtfKind.STRUCT else self.prog.union_type
         return make(record.name or None, record.size_or_type, members)
 
     def _enum(self, record: Record) -> Type:

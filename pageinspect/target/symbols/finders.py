@@ -11,7 +11,7 @@ from pathlib import Path
 from drgn import FindObjectFlags, Object, Program, Type, TypeKind
 
 from ...errors import PageInspectError
-from .btf import Btf, Kind
+from .btf import Btf, BtfKind
 from .btf_types import BtfTypes
 from .cache import SymbolCache, load_cache
 from .find import SymbolFinder, address_of, cached_symbols, find_btf, find_symbols, read_btf
@@ -60,11 +60,15 @@ _VARIABLES = {
     "pcpu_reserved_chunk": "struct pcpu_chunk *",
     "pcpu_slot": "struct list_head *",
     "pcpu_unit_offsets": "unsigned long *",
+    "vmcoreinfo_data": "unsigned char *",
+    "vmcoreinfo_note": "u32 *",
     "vmap_area_root": "struct rb_root",
     "atomic_pool_dma": "struct gen_pool *",
     "atomic_pool_dma32": "struct gen_pool *",
     "atomic_pool_kernel": "struct gen_pool *",
+    "block_class": "struct class",
     "boot_cpu_data": "struct cpuinfo_x86",
+    "class_kset": "struct kset *",
     "d_hash_shift": "unsigned int",
     "dentry_hashtable": "struct hlist_bl_head *",
     "efi_mm": "struct mm_struct",
@@ -75,6 +79,7 @@ _VARIABLES = {
     "i_hash_mask": "unsigned int",
     "inode_hashtable": "struct hlist_head *",
     "integrity_buf_pool": "mempool_t",
+    "io_tlb_default_mem": "struct io_tlb_mem",
     "ip_idents": "atomic_t *",
     "ip_idents_mask": "unsigned int",
     "ip_tstamps": "u32 *",
@@ -91,6 +96,7 @@ _VARIABLES = {
     "prog_idr": "struct idr",
     "tcp_hashinfo": "struct inet_hashinfo",
     "text_poke_mm": "struct mm_struct *",
+    "savedcmd": "struct saved_cmdlines_buffer *",
     "token_hash": "struct token_bucket *",
     "token_mask": "unsigned int",
     "udp_table": "struct udp_table",
@@ -135,7 +141,7 @@ class Finders:
         if name == "vmemmap":
             base = self._variable("vmemmap_base")
             return None if base is None else Object(self._prog, "struct page *", base.value_())
-        variable = self._btf.find(Kind.VAR, name)
+        variable = self._btf.find(BtfKind.VAR, name)
         if variable is None and name not in _VARIABLES:
             return None
         address = address_of(self._prog, self.symbols, name)

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 
-from .btf import Btf, Kind
+from .btf import Btf, BtfKind
 
 
 class ModuleBtf(Btf):
@@ -28,7 +28,7 @@ class ModuleBtf(Btf):
         """Return the byte offsets of the named members of a structure; None without it."""
         for type_id in range(1, len(self)):
             record = self.record(type_id)
-            if record.kind is Kind.STRUCT and record.name == name:
+            if record.kind is BtfKind.STRUCT and record.name == name:
                 members = self.members(record)
                 return {member: bits // 8 for member, _, bits, size in members if not size}
         return None

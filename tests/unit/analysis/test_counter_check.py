@@ -9,7 +9,14 @@ import pytest
 from counted import COUNTERS, ITEMS
 from synthetic import MODERN, OLD, SCHEMES, Memory
 
-from pageinspect.analysis.counter_check import CounterCheck, Marking, compare_counters, remarks
+from pageinspect.analysis.counter_check import (
+    Comparison,
+    CounterCheck,
+    Marking,
+    compare_counters,
+    compared,
+    remarks,
+)
 from pageinspect.analysis.totals import Totals, TypeTally, UseTally
 from pageinspect.kernel.counters import read_hugetlb
 from pageinspect.model.counters import Counters
@@ -344,3 +351,18 @@ def test_a_pool_that_cannot_be_differs_and_the_rest_is_compared() -> None:
     checks = compare_counters(Totals(USES, KNOWN, swapcache=10), flawed, flawed)
     assert [b.name for b in checks if b.verdict != "verified"] == ["hugetlb"]
     assert f"hugetlb 1,024, hstates 1,024 (differs: {one.why})" in remarks(checks)
+
+
+@pytest.mark.parametrize(
+    ("uses", "why"),
+    [
+        ((), ""),
+        (("stack",), ""),
+        (("slab", "large_kmalloc"), "slab and large_kmalloc together"),
+        (("vmalloc", "stack", "bpf"), "vmalloc, stack and bpf together"),
+    ],
+)
+def test_what_is_counted_together(uses: tuple[str, ...], why: str) -> None:
+    comparison = Comparison("name", uses, "COUNTER", lambda _: 7, counted=7)
+    found = compared(comparison, UseTally(MODERN).totals(), COUNTERS, COUNTERS, None)
+    assert (found.verdict, found.why) == ("verified", why)

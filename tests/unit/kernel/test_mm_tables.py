@@ -14,6 +14,7 @@ from page_table_builder import (
     HUGE,
     PRESENT,
     SPECIAL,
+    TABLE,
     PhysicalMemory,
     prot_none,
     swap,
@@ -176,14 +177,49 @@ def test_what_cannot_be_read_is_missing_of_its_mm_alone() -> None:
     assert -1 not in tables.table_pfns()[0].tolist()
 
 
-def test_tables_that_lead_to_themselves_end() -> None:
+@pytest.mark.parametrize("levels", [4, 5])
+def test_a_table_that_refers_to_itself_does_not_multiply(levels: int) -> None:
+    memory = PhysicalMemory(levels)
+    sound, damaged = memory.table(), memory.table()
+    memory.put(sound, 0x1000, 0x55 << 12 | PRESENT)
+    memory.tables[damaged] = [damaged << 12 | TABLE] * 512
+    found = walk(memory, damaged, sound)
+    assert all(len(level) < 100 for level in found.levels.values())
+    assert sum(len(part) for part in found) < 100 * 512
+    assert found.whole.tolist() == [False, True]
+
+
+def test_there_is_a_limit_of_tables_in_a_level() -> None:
     memory = PhysicalMemory()
     root = memory.table()
-    memory.tables[root] = [root << 12 | 0x67] * 512
-    tables = walk(memory, root, most=2000)
-    assert all(len(level) <= 2000 for level in tables.levels.values())
-    assert sum(len(part) for part in tables) == 2000 * 512
-    assert tables.whole.tolist() == [False]
+    for i in range(30):
+        memory.put(root, i * MIB2, (1000 + i) << 12 | PRESENT)
+    found = walk(memory, root, most=20)
+    assert [len(level) for level in found.levels.values()] == [1, 1, 1, 20]
+    assert len(leaves(found)) == 20
+    assert found.whole.tolist() == [False]
+
+
+def test_a_table_that_an_mm_uses_twice() -> None:
+    memory = PhysicalMemory()
+    root = memory.table()
+    way = memory.put(root, 0x1000, 0x55 << 12 | PRESENT)
+    memory.tables[way[1]][3] = memory.tables[way[1]][0]
+    found = walk(memory, root)
+    assert [leaf.address for leaf in leaves(found)] == [0x1000, 3 * GIB + 0x1000]
+    assert found.whole.tolist() == [True]
+
+
+def test_a_table_that_many_mms_share() -> None:
+    memory = PhysicalMemory()
+    roots = [memory.table() for _ in range(100)]
+    way = memory.put(roots[0], 0x1000, 0x55 << 12 | PRESENT)
+    for root in roots:
+        memory.tables[root][0] = memory.tables[roots[0]][0]
+    found = walk(memory, *roots)
+    assert Counter(leaf.mm for leaf in leaves(found)) == Counter(range(100))
+    assert found.whole.all()
+    assert set(found.levels["pte"].pfn.tolist()) == {way[-1]}
 
 
 def test_neighbours_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,6 +297,17 @@ def test_a_list_of_tables_that_is_damaged_ends(
     tables = MmTables(prog, memory.vmcoreinfo, [root], SWAP_TYPES, MODERN)
     assert len(tables.levels["deposited"]) == found
     assert tables.whole.tolist() == [False]
+
+
+def test_a_pfn_that_no_table_can_have() -> None:
+    memory = PhysicalMemory()
+    root = memory.table()
+    way = memory.put(root, 0x1000, 0x55 << 12 | PRESENT)
+    memory.tables[way[1]][5] = (1 << 51) | TABLE
+    prog = deposits(memory, {}, {}, "ptdesc")
+    found = MmTables(prog, memory.vmcoreinfo, [root], SWAP_TYPES, MODERN)
+    assert [leaf.pfn for leaf in leaves(found)] == [0x55]
+    assert found.whole.tolist() == [False]
 
 
 def test_no_mms_and_an_mm_without_memory() -> None:

@@ -48,8 +48,9 @@ def test_levels_in_the_order_of_indexes() -> None:
 def test_no_more_entries_than_wanted() -> None:
     arrays = Arrays()
     head = arrays.node(0, i0=BASE, i1=BASE + 8, i2=BASE + 16)
-    assert arrays.entries(head, 2) == ([BASE, BASE + 8], False)
-    assert arrays.entries(head, 3) == ([BASE, BASE + 8, BASE + 16], True)
+    # The node counts as well.
+    assert arrays.entries(head, 3) == ([BASE, BASE + 8], False)
+    assert arrays.entries(head, 4) == ([BASE, BASE + 8, BASE + 16], True)
 
 
 def test_a_node_that_leads_back_or_cannot_be_read_leaves_the_others() -> None:

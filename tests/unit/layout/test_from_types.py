@@ -271,17 +271,21 @@ def test_a_struct_page_of_32_bytes_has_its_type_in_the_memdesc() -> None:
 def test_the_words_of_owners_are_where_the_structures_of_owners_have_them() -> None:
     def words(kernel: Kernel) -> tuple[int | None, ...]:
         layout = kernel.layout()
-        return layout.slab_cache, layout.pp, layout.zspage
+        return layout.slab_cache, layout.slab_counters, layout.pp, layout.zspage
 
     folio = {"_flags_1": 64}
-    before = {"slab_cache": 24, "pp": 16}
-    assert words(Kernel(members=before, folio=folio)) == (24, 16, 40)
-    overlays = {"slab": {"slab_cache": 8}, "netmem_desc": {"pp": 56}, "zpdesc": {"zspage": 32}}
-    assert words(Kernel(members=before, folio=folio, overlays=overlays)) == (8, 56, 32)
-    assert words(Kernel(folio=folio)) == (None, None, 40)
+    before = {"slab_cache": 24, "counters": 40, "pp": 16}
+    assert words(Kernel(members=before, folio=folio)) == (24, 40, 16, 40)
+    overlays = {
+        "slab": {"slab_cache": 8, "counters": 32},
+        "netmem_desc": {"pp": 56},
+        "zpdesc": {"zspage": 32},
+    }
+    assert words(Kernel(members=before, folio=folio, overlays=overlays)) == (8, 32, 56, 32)
+    assert words(Kernel(folio=folio)) == (None, None, None, 40)
     flags = {"PG_locked": 0}
     shrunk = Kernel(page=SHRUNK, size=32, flags=flags, memdesc=MEMDESCS, overlays=overlays)
-    assert words(shrunk) == (None, None, None)
+    assert words(shrunk) == (None,) * 4
 
 
 def test_a_member_that_is_gone_is_named() -> None:

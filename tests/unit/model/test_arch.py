@@ -18,6 +18,11 @@ ELSEWHERE = {
     ("kernel/ksm_flag.py", 4096): "KPF_ANON",
     ("kernel/marking.py", 32768): "tasks",
     ("kernel/online.py", 4096): "ranges",
+    ("kernel/static_memory.py", 4096): "elements of a pool",
+    ("kernel/dentry_paths.py", 4096): "bytes of a path, mounts, and values that are errors",
+    ("kernel/name_paths.py", 4096): "bytes of a path",
+    ("kernel/xarrays.py", 4096): "values of the xarray's own",
+    ("kernel/owner_names/anon.py", 4096): "memory areas",
     ("analysis/dump_page_text/log.py", 4096): "the longest line",
     ("target/symbols/cache.py", 1 << 63): "the range of a signed integer",
 }

@@ -11,7 +11,7 @@ from synthetic import KERNEL_POINTER, MODERN, Memory, flag
 from pageinspect.classify.uses import USE
 from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.model.batch import PageBatch
-from pageinspect.owners.assign import NO_LABEL, Assigned, Assigner, first_pages, no_overlaps
+from pageinspect.owners.assign import NO_LABEL, Assigned, Assigner, OwnerTally, first_pages
 from pageinspect.owners.kind import Claims, Label, claims_of_pfns
 from pageinspect.owners.table import KINDS, NUMBER
 
@@ -44,8 +44,8 @@ def kinds(memory: Memory, **claimed: Sequence[int]) -> list[str]:
 
 def overlaps(memory: Memory, **claimed: Sequence[int]) -> dict[tuple[str, str], int]:
     _, assigner = assigned(memory, **claimed)
-    pairs = np.argwhere(assigner.overlaps).tolist()
-    return {(KINDS[a].name, KINDS[b].name): int(assigner.overlaps[a, b]) for a, b in pairs}
+    pairs = np.argwhere(assigner.tally.overlaps).tolist()
+    return {(KINDS[a].name, KINDS[b].name): int(assigner.tally.overlaps[a, b]) for a, b in pairs}
 
 
 def used(n: int, *indices: int, first: int = FIRST) -> Memory:
@@ -144,15 +144,15 @@ def test_only_overlaps_of_wanted_pages_are_counted() -> None:
     assigner = Assigner(MODERN, claims_of({"vmalloc": range(4), "percpu": range(4)}))
     found = assigner(some)
     assert len(found.starts) == 4
-    assert assigner.overlaps.sum() == 2
+    assert assigner.tally.overlaps.sum() == 2
 
 
 def test_batches_that_are_watched_are_counted_once_each() -> None:
     assigner = Assigner(MODERN, claims_of({"vmalloc": [0], "percpu": [0, 1]}))
     batches = [used(2, 0, 1).pages(), used(2, 0, 1).pages()]
     assert list(assigner.watch(batches)) == batches
-    assert assigner.overlaps.sum() == 2
-    assert no_overlaps().sum() == 0
+    assert assigner.tally.overlaps.sum() == 2
+    assert OwnerTally().overlaps.sum() == 0
     assert assigner.kinds(batches[0]).tolist() == [NUMBER["vmalloc"], NUMBER["percpu"]]
 
 

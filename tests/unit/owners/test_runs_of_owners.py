@@ -104,7 +104,7 @@ class Kernel:
             rows = (pieces.kinds, pieces.keys, groups, pieces.starts, pieces.lengths)
             for kind, key, group, start, n in zip(*(r.tolist() for r in rows), strict=True):
                 each += ((KINDS[kind].name, key, group, start + i) for i in range(n))
-        return each, assigner.overlaps, sums
+        return each, assigner.tally.overlaps, sums
 
 
 def made(seed: int, layout: str, *, damaged: bool) -> Kernel:

@@ -36,6 +36,7 @@ NAMES = {
     "zone": ["DMA32", "Normal", "Movable"],
     "node": ["0", "1023"],
     "order": ["0", "10"],
+    "owner": ["large_kmalloc", "unreadable"],
 }
 LONG = "buffer_head(1234:a-container-with-a-name-that-never-ends.service)" * 3
 
@@ -70,7 +71,7 @@ def rows_by(by: tuple[str, ...]) -> tuple[SummaryRow, ...]:
     )
 
 
-COMBINATIONS = [by for n in (1, 2, 3, 5) for by in itertools.combinations(DIMENSIONS, n)]
+COMBINATIONS = [by for n in (1, 2, 3, 6) for by in itertools.combinations(DIMENSIONS, n)]
 
 
 @pytest.mark.parametrize("by", COMBINATIONS, ids="-".join)

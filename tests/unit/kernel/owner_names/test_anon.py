@@ -3,6 +3,7 @@
 
 import pytest
 from kernel_by_hand import BASE, Kernel
+from owner_builder import Areas
 
 from pageinspect.kernel.owner_names import anon
 from pageinspect.kernel.owner_names.anon import AnonOwners
@@ -11,36 +12,6 @@ from pageinspect.model.owner_names import AnonOwner
 
 BEYOND = BASE + (1 << 30)
 TAG = 1
-
-
-class Areas:
-    def __init__(self) -> None:
-        k = self.kernel = Kernel()
-        node = k.struct("rb_node", parent=k.ulong, rb_right=k.void_p, rb_left=k.void_p)
-        root = k.struct("rb_root", rb_node=k.void_p)
-        cached = k.struct("rb_root_cached", rb_root=root, rb_leftmost=k.void_p)
-        self.anon_type = k.struct("anon_vma", refcount=k.ulong, rb_root=cached)
-        self.chain_type = k.struct("anon_vma_chain", vma=k.void_p, same=k.list_head, rb=node)
-        self.vma_type = k.struct("vm_area_struct", start=k.ulong, vm_mm=k.void_p, anon_vma=k.void_p)
-
-    def chain(self, vma: int, left: int = 0, right: int = 0) -> int:
-        """Return the tree node of a new link to a memory area."""
-        chain = self.kernel.make(self.chain_type, vma=vma, rb__rb_left=left, rb__rb_right=right)
-        return chain + 24
-
-    def anon(self, *mms: int, own: int = 0) -> int:
-        """Return a new anon_vma of areas of these mms, in a tree; the area `own` is the first's."""
-        address = self.kernel.make(self.anon_type)
-        top = 0
-        for i, mm in enumerate(mms):
-            area = self.kernel.make(self.vma_type, vm_mm=mm, anon_vma=address if i == own else BASE)
-            top = self.chain(area, top if i % 2 else 0, 0 if i % 2 else top)
-        self.kernel.set(self.anon_type, address, "rb_root.rb_root.rb_node", top)
-        return address
-
-    def owner(self, word: int) -> AnonOwner:
-        (found,) = AnonOwners(self.kernel.prog).owners([word])
-        return found
 
 
 def test_each_mm_once_and_that_of_the_maker_first() -> None:
@@ -88,10 +59,12 @@ def test_a_tree_that_leads_round_and_one_of_many(monkeypatch: pytest.MonkeyPatch
     ("owner", "label"),
     [
         (AnonOwner((1,), cut=False, form="anon"), "a[1]"),
-        (AnonOwner((9, 2, 1), cut=False, form="anon"), "b[2] and 1 more"),
+        (AnonOwner((9, 2, 1), cut=False, form="anon"), "b[2] and 2 more"),
         (AnonOwner((2, 1), cut=True, form="anon"), "b[2] and 1+ more"),
-        (AnonOwner((9,), cut=False, form="anon"), "ended processes"),
-        (AnonOwner((), cut=False, form="anon"), "no process"),
+        (AnonOwner((1,), cut=True, form="anon"), "a[1] and 0+ more"),
+        (AnonOwner((9,), cut=False, form="anon"), "1 process"),
+        (AnonOwner((8, 9), cut=True, form="anon"), "2+ processes"),
+        (AnonOwner((), cut=False, form="anon"), "0 processes"),
         (AnonOwner((), cut=False, form="ksm"), "KSM"),
         (AnonOwner((), cut=False, form="unreadable"), "unreadable"),
     ],

@@ -189,11 +189,36 @@ def test_directories_in_a_circle(files: Files) -> None:
     unreadable(files, mapping)
 
 
+def test_a_long_path_and_one_too_long(files: Files) -> None:
+    sb = files.file_system("ext4", "vda")
+    mappings = [files.file(sb, i) for i in range(2)]
+    names = ["d"] * 200
+    files.name(mappings[0], "f", files.directory(files.root(sb), *names))
+    files.name(mappings[1], "f", files.directory(files.root(sb), *names, *names))
+    reader = FileNames(files.kernel.prog)
+    assert [found.path for found in reader.names(mappings[::-1])] == [
+        "unreadable",
+        "/d" * 200 + "/f",
+    ]
+
+
+def test_a_directory_is_read_once(files: Files) -> None:
+    sb = files.file_system("ext4", "vda")
+    directory = files.directory(files.root(sb), "a", "b")
+    mappings = [files.file(sb, i) for i in range(2)]
+    for mapping in mappings:
+        files.name(mapping, "f", directory)
+    reader = FileNames(files.kernel.prog)
+    reader.names(mappings[:1])
+    files.kernel.set(files.dentry_type, directory, "d_parent", BEYOND)
+    assert reader.names(mappings[1:])[0].path == "/a/b/f"
+
+
 def test_mounts_in_a_circle_or_damaged_leave_the_others(files: Files) -> None:
     sb, other = files.file_system("ext4", "vda"), files.file_system("ext4", "vdb")
-    good = files.mount(sb, files.root(sb))
-    bad = files.mount(sb, files.root(sb), good, files.root(other))
+    bad = files.mount(sb, files.root(sb), 0, files.root(other))
     files.kernel.set(files.mount_type, bad, "mnt_parent", BEYOND)
+    files.mount(sb, files.root(sb))
     link = "mnt_instance" if files.mount_lists else "mnt_next_for_sb"
     after = files.mount(sb, files.root(sb))
     at = after + offsetof(files.mount_type, link)

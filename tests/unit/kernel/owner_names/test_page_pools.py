@@ -5,6 +5,7 @@ import struct
 
 import pytest
 from kernel_by_hand import BASE, Kernel
+from owner_builder import PagePools
 
 from pageinspect.kernel.owner_names.page_pools import PagePoolNames
 from pageinspect.kernel.structures import MissingStructureError
@@ -13,39 +14,8 @@ from pageinspect.model.owner_names import PoolName
 BEYOND = BASE + (1 << 30)
 
 
-class Pools:
-    """Pools with a network device, or as before with a device alone."""
-
-    def __init__(self, *, network: bool = True) -> None:
-        k = self.kernel = Kernel()
-        self.net_type = k.struct("net_device", ops=k.void_p, name=k.array(k.char, 16))
-        kobject = k.struct("kobject", name=k.void_p)
-        self.device_type = k.struct("device", kobj=kobject)
-        more = {}
-        if network:
-            more = {
-                "slow": k.struct("slow", netdev=k.void_p),
-                "user": k.struct("user", list=k.list_head, id=k.uint),
-            }
-        self.pool_type = k.struct(
-            "page_pool",
-            p=k.struct("parameters", order=k.uint, dev=k.void_p),
-            pages_state_hold_cnt=k.uint,
-            pages_state_release_cnt=k.uint,
-            **more,
-        )
-
-    def pool(self, **values: int) -> int:
-        return self.kernel.make(self.pool_type, **values)
-
-    def name(self, pool: int) -> str:
-        (found,) = PagePoolNames(self.kernel.prog).names([pool])
-        assert found.address == pool
-        return found.name
-
-
 def test_network_device_number_and_pages() -> None:
-    pools = Pools()
+    pools = PagePools()
     device = pools.kernel.make(pools.net_type, name=b"eth0")
     counts = {"pages_state_hold_cnt": 5, "pages_state_release_cnt": (1 << 32) - 2}
     pool = pools.pool(slow__netdev=device, user__id=7, p__order=2, **counts)
@@ -54,12 +24,12 @@ def test_network_device_number_and_pages() -> None:
 
 @pytest.mark.parametrize("netdev", [0, 1, BEYOND])
 def test_a_pool_without_a_device(netdev: int) -> None:
-    pools = Pools()
+    pools = PagePools()
     assert pools.name(pools.pool(slow__netdev=netdev, user__id=3)) == "pool 3"
 
 
 def test_a_pool_of_before_has_a_device_and_no_number() -> None:
-    pools = Pools(network=False)
+    pools = PagePools(network=False)
     device = pools.kernel.make(pools.device_type, kobj__name=pools.kernel.text("0000:00:03.0"))
     pool = pools.pool(p__dev=device)
     assert pools.name(pool) == f"0000:00:03.0 pool at {pool:#x}"
@@ -67,7 +37,7 @@ def test_a_pool_of_before_has_a_device_and_no_number() -> None:
 
 
 def test_damage_is_counted() -> None:
-    reader = PagePoolNames(Pools().kernel.prog)
+    reader = PagePoolNames(PagePools().kernel.prog)
     assert reader.names([BEYOND, 0]) == [
         PoolName(BEYOND, "unreadable", None),
         PoolName(0, "unreadable", None),
@@ -76,7 +46,7 @@ def test_damage_is_counted() -> None:
 
 
 def test_all_pools() -> None:
-    pools = Pools()
+    pools = PagePools()
     kernel = pools.kernel
     array = kernel.struct("xarray", xa_flags=kernel.uint, xa_head=kernel.void_p)
     node = kernel.struct("xa_node", shift=kernel.char, slots=kernel.array(kernel.void_p, 64))
@@ -96,4 +66,4 @@ def test_a_kernel_without_the_types() -> None:
     with pytest.raises(MissingStructureError, match="pools of network pages"):
         PagePoolNames(Kernel().prog)
     with pytest.raises(MissingStructureError, match="list of pools"):
-        PagePoolNames(Pools().kernel.prog).all_pools()
+        PagePoolNames(PagePools().kernel.prog).all_pools()

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from kernel_by_hand import BASE, Kernel
+from owner_builder import ZsPools
 
 from pageinspect.kernel.owner_names.zsmalloc import ZsmallocPools
 from pageinspect.kernel.structures import MissingStructureError
@@ -12,21 +13,8 @@ from pageinspect.model.owner_names import PoolName
 BEYOND = BASE + (1 << 30)
 
 
-class Pools:
-    def __init__(self) -> None:
-        k = self.kernel = Kernel()
-        self.zspage_type = k.struct("zspage", inuse=k.array(k.ulong, 5), pool=k.void_p)
-        self.pool_type = k.struct(
-            "zs_pool", name=k.void_p, classes=k.array(k.void_p, 9), pages_allocated=k.ulong
-        )
-
-    def pool(self, name: str, pages: int) -> int:
-        name_at = self.kernel.text(name)
-        return self.kernel.make(self.pool_type, name=name_at, pages_allocated=pages)
-
-
 def test_pages_of_several_zspages_and_pools() -> None:
-    pools = Pools()
+    pools = ZsPools()
     kernel = pools.kernel
     first, second = pools.pool("zram0", 5), pools.pool("zram1", 2)
     # The last of the three begins in one page of memory, and has its pool in the next.
@@ -46,7 +34,7 @@ def test_pages_of_several_zspages_and_pools() -> None:
 
 
 def test_damage_is_counted() -> None:
-    pools = Pools()
+    pools = ZsPools()
     zspage = pools.kernel.make(pools.zspage_type, pool=BEYOND)
     words = np.array([BEYOND, zspage, BEYOND + 64, 0, (1 << 64) - 1], np.uint64)
     reader = ZsmallocPools(pools.kernel.prog)
@@ -60,7 +48,7 @@ def test_damage_is_counted() -> None:
 
 
 def test_no_pages() -> None:
-    assert len(ZsmallocPools(Pools().kernel.prog).pools(np.empty(0, np.uint64))) == 0
+    assert len(ZsmallocPools(ZsPools().kernel.prog).pools(np.empty(0, np.uint64))) == 0
 
 
 def test_a_kernel_without_the_types() -> None:

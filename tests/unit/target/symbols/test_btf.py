@@ -10,7 +10,7 @@ from drgn import Architecture, Platform, Program, TypeKind
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pageinspect.target.symbols.btf import Btf, BtfError, Kind
+from pageinspect.target.symbols.btf import Btf, BtfError, BtfKind
 from pageinspect.target.symbols.btf_types import BtfTypes
 
 
@@ -46,10 +46,10 @@ def test_enumerators(prog: Program) -> None:
 
 def test_signed_and_wide_enums() -> None:
     b = Builder()
-    b.add(Kind.ENUM, "s", 4, struct.pack("<II", b.name("MINUS"), 0xFFFFFF80), vlen=1, flag=True)
-    b.add(Kind.ENUM64, "w", 8, struct.pack("<III", b.name("WIDE"), 1, 2), vlen=1)
+    b.add(BtfKind.ENUM, "s", 4, struct.pack("<II", b.name("MINUS"), 0xFFFFFF80), vlen=1, flag=True)
+    b.add(BtfKind.ENUM64, "w", 8, struct.pack("<III", b.name("WIDE"), 1, 2), vlen=1)
     b.add(
-        Kind.ENUM64,
+        BtfKind.ENUM64,
         "m",
         8,
         struct.pack("<III", b.name("M1"), 2**32 - 1, 2**32 - 1),
@@ -66,19 +66,19 @@ def test_bit_fields_arrays_functions_and_qualifiers(prog: Program) -> None:
     b = Builder()
     uint = b.integer("unsigned int", 4)
     boolean = b.integer("_Bool", 1, 4)
-    array = b.add(Kind.ARRAY, "", 0, struct.pack("<III", uint, uint, 7))
-    const = b.add(Kind.CONST, "", uint)
-    forward = b.add(Kind.FWD, "later", 0)
-    pointer = b.add(Kind.PTR, "", forward)
+    array = b.add(BtfKind.ARRAY, "", 0, struct.pack("<III", uint, uint, 7))
+    const = b.add(BtfKind.CONST, "", uint)
+    forward = b.add(BtfKind.FWD, "later", 0)
+    pointer = b.add(BtfKind.PTR, "", forward)
     proto = b.add(
-        Kind.FUNC_PROTO, "", boolean, struct.pack("<IIII", b.name("x"), const, 0, 0), vlen=2
+        BtfKind.FUNC_PROTO, "", boolean, struct.pack("<IIII", b.name("x"), const, 0, 0), vlen=2
     )
     extra = b"".join(
         struct.pack("<III", b.name(n), t, o)
         for n, t, o in [("low", uint, 3 << 24), ("high", uint, 5 << 24 | 3), ("a", array, 32)]
     )
-    both = b.add(Kind.STRUCT, "both", 32, extra, vlen=3, flag=True)
-    b.add(Kind.TYPE_TAG, "user", uint)
+    both = b.add(BtfKind.STRUCT, "both", 32, extra, vlen=3, flag=True)
+    b.add(BtfKind.TYPE_TAG, "user", uint)
     types = BtfTypes(prog, Btf(b.build()))
     made = types.type(both)
     assert made.member("high").bit_field_size == 5
@@ -95,7 +95,7 @@ def test_bit_fields_arrays_functions_and_qualifiers(prog: Program) -> None:
 def test_a_struct_that_points_to_itself(prog: Program) -> None:
     b = Builder()
     b.struct("node", 8, [("next", 2, 0)])
-    b.add(Kind.PTR, "", 1)
+    b.add(BtfKind.PTR, "", 1)
     node = BtfTypes(prog, Btf(b.build())).type(1)
     assert node.member("next").type.type.has_member("next")
 

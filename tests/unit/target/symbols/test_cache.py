@@ -16,7 +16,7 @@ from pageinspect.cli.options import save_symbol_caches
 from pageinspect.errors import PageInspectError
 from pageinspect.model.provenance import Provenance
 from pageinspect.target.open import Target
-from pageinspect.target.symbols.btf import Btf, BtfError, Kind
+from pageinspect.target.symbols.btf import Btf, BtfError, BtfKind
 from pageinspect.target.symbols.cache import SymbolCache, load_cache
 
 BUILD_ID = "1fe9968467f2"
@@ -29,14 +29,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def asked(btf: Btf) -> list[Any]:
-    page = btf.find(Kind.STRUCT, "page")
+    page = btf.find(BtfKind.STRUCT, "page")
     assert page is not None
     flags = btf.find_enumerator("PG_head")
     return [
         page,
         btf.members(btf.record(page)),
         flags,
-        btf.find(Kind.UNION, "page"),
+        btf.find(BtfKind.UNION, "page"),
         btf.find_enumerator("PG_none"),
         btf.record(1).name,
     ]
@@ -53,7 +53,7 @@ def test_the_second_time_nothing_is_parsed() -> None:
     assert "_index" not in vars(again)
     assert not known.changed
     # What was not asked before is found all the same, and learnt.
-    assert again.find(Kind.TYPEDEF, "page_t") == Btf(data).find(Kind.TYPEDEF, "page_t")
+    assert again.find(BtfKind.TYPEDEF, "page_t") == Btf(data).find(BtfKind.TYPEDEF, "page_t")
     assert "_index" in vars(again)
     assert known.changed
 

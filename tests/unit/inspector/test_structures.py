@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How the structures of owners are read: what is missing, damaged, or changes while it is read."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from kernel_by_hand import Kernel
+from synthetic import MODERN
+
+from pageinspect.inspector import structures
+from pageinspect.inspector.inspector import Inspector
+from pageinspect.inspector.structures import STRUCTURE_NAMES, read_structures
+from pageinspect.kernel.structures import MissingStructureError
+from pageinspect.model.kernel_memory import BootReserved, Modules, VmapArea, VmapAreas
+from pageinspect.model.processes import Tasks
+from pageinspect.owners.structures import Structures
+
+
+def inspector(*, changing: bool = False) -> Inspector:
+    kernel = Kernel()
+    kernel.symbols({"execmem_alloc": (0x1000, 64)})
+    made = SimpleNamespace(
+        target=SimpleNamespace(
+            prog=kernel.prog, vmcoreinfo={}, provenance=SimpleNamespace(changing=changing)
+        ),
+        layout=MODERN,
+        memory_map=SimpleNamespace(spanned=((0, 0x8000),)),
+    )
+    return cast("Inspector", made)
+
+
+def give(monkeypatch: pytest.MonkeyPatch, reader: str, *results: Any) -> list[None]:
+    """Let a reader return these results one after the other; returns its calls."""
+    left = iter(results)
+    calls: list[None] = []
+
+    def read(*_: Any) -> Any:
+        calls.append(None)
+        return next(left)
+
+    monkeypatch.setattr(structures, reader, read)
+    return calls
+
+
+def test_a_kernel_that_lacks_everything_is_reported_field_by_field() -> None:
+    found, problems = read_structures(inspector(), STRUCTURE_NAMES)
+    assert {name for name in STRUCTURE_NAMES if getattr(found, name)} == {"tasks"}
+    assert len(problems) >= len(STRUCTURE_NAMES) - 1
+    assert any(
+        problem.startswith("vmalloc areas: this kernel has no known") for problem in problems
+    )
+
+
+def test_only_wanted_fields_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = BootReserved(((1, 2),))
+    give(monkeypatch, "read_boot_reserved", boot)
+    assert read_structures(inspector(), ["boot"]) == (Structures(boot=boot), ())
+
+
+def test_damaged_structures_are_used_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = Tasks((), (), (), (), 2, lacks=("stacks",))
+    give(monkeypatch, "read_tasks", tasks)
+    give(monkeypatch, "read_modules", Modules(whole=False))
+    found, problems = read_structures(inspector(), ["tasks", "modules"])
+    assert (found.tasks, found.modules) == (tasks, Modules(whole=False))
+    assert sorted(problems) == [
+        "modules: a list was not followed to its end: it is damaged",
+        "tasks: 2 items could not be read or are invalid",
+        "tasks: this kernel lacks stacks",
+    ]
+
+
+def test_a_list_that_changes_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    torn, whole = Modules(whole=False), Modules()
+    calls = give(monkeypatch, "read_modules", torn, torn, whole)
+    assert read_structures(inspector(changing=True), ["modules"]) == (Structures(modules=whole), ())
+    assert len(calls) == 3
+    calls = give(monkeypatch, "read_modules", torn, torn, torn, torn, whole)
+    found, problems = read_structures(inspector(changing=True), ["modules"])
+    assert (found.modules, len(calls)) == (torn, 4)
+    text = "a list was not followed to its end: it is damaged, or changed in each of 4 readings"
+    assert problems == (f"modules: {text}",)
+    calls = give(monkeypatch, "read_modules", torn, whole)
+    assert read_structures(inspector(), ["modules"])[0].modules == torn
+    assert len(calls) == 1
+
+
+def test_what_disappears_when_it_is_read_again_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: Any) -> Any:
+        raise MissingStructureError("no list", "hint")
+
+    monkeypatch.setattr(structures, "read_modules", read)
+    found, problems = read_structures(inspector(changing=True), ["modules"])
+    assert (found.modules, problems) == (None, ("modules: no list",))
+
+
+def test_each_caller_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    areas = tuple(
+        VmapArea(0, 0, 0, caller, 0, np.empty(0, np.int64)) for caller in (0x1008, 0, 0x1008, 0x20)
+    )
+    give(monkeypatch, "read_vmap_areas", VmapAreas(areas))
+    give(monkeypatch, "read_modules", Modules())
+    found, problems = read_structures(inspector(), ["vmap", "callers"])
+    assert found.callers == {0x1008: "execmem_alloc", 0x20: "0x20"}
+    assert problems == ()
