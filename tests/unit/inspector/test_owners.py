@@ -63,12 +63,16 @@ def sums_hold(report: OwnersReport, total: int) -> None:
     assert document["total"]["pages"] == total
     shown = sum(row["pages"] for row in document["rows"])
     assert shown + document["more"]["pages"] + document["others"]["pages"] == total
+    parts = (*document["rows"], document["more"], document["others"])
+    assert sum(part["bytes"] for part in parts) == document["total"]["bytes"] == total * 4096
     (table,) = report.tables()
     names = [column.key for column in table.columns]
     assert sum(row[names.index("pages")] for row in table.rows) == total
     stream = io.StringIO()
     render(report, "jsonl", stream)
-    assert sum(json.loads(line)["pages"] for line in stream.getvalue().splitlines()) == total
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert sum(line["pages"] for line in lines) == total
+    assert sum(line["bytes"] for line in lines) == total * 4096
     view = report.view()
     at = [column.key for column in view.table.columns].index("pages")
     assert view.total is not None
@@ -300,7 +304,8 @@ def owned(made: OwnedPages, *texts: str, pfn: tuple[str, ...] = ()) -> int:
 def test_pages_of_owners(made: OwnedPages, texts: list[str], number: int) -> None:
     assert owned(made, *texts) == number
     report = owners(made, owners=texts)
-    assert report.coverage.spanned == number
+    # Owners are shares of all pages.
+    assert report.coverage.spanned == PAGES
     sums_hold(report, number)
 
 
@@ -374,7 +379,7 @@ def test_vmcoreinfo_alone(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_kernel_that_lacks_structures_loses_kinds(made: OwnedPages) -> None:
     made.problems = ("vmalloc areas: this kernel has none",)
-    made.structures = replace(made.structures, vmap=None)
+    made.structures = replace(made.structures, vmap=None, tasks=None)
     report = owners(made)
     kinds = {row.kind: row.pages for row in report.rows}
     assert not {"vmalloc", "stack"} & set(kinds)
@@ -424,12 +429,11 @@ def test_structures_are_read_only_for_pages_that_need_them(
 
 
 def test_the_text_of_an_owner(made: OwnedPages) -> None:
-    found, problems = owner_facts(made.inspector(), [0x35, 0x10])
+    found, problems = owner_facts(made.inspector(), [0x35, 0x10, 0x3D])
     assert problems == ()
-    assert found[0x35].text == (
-        "vmalloc alloc_large_system_hash (allocated by alloc_large_system_hash)"
-    )
+    assert found[0x35].text == ("vmalloc alloc_large_system_hash")
     assert found[0x10].text == "file /big"
+    assert found[0x3D].text == "stack bash[812] (allocated by kernel_clone)"
 
 
 def test_swap_cache_and_merged_pages_are_anonymous_memory(made: OwnedPages) -> None:
