@@ -76,6 +76,22 @@ def test_rows_add_up_to_the_total(top: int, unnamed: tuple[int, int], others: in
     ]
 
 
+@pytest.mark.parametrize("top", [0, 1, 2, 3])
+def test_bytes_of_parts_of_pages_add_up_to_the_total(top: int) -> None:
+    rows = (
+        OwnerRow("slab", "/a", 5, more_bytes=700),
+        OwnerRow("file", "/", 4),
+        OwnerRow("slab", "/", 0, more_bytes=4095),
+    )
+    made = report("cgroup", rows, others=7, top=top)
+    document = made.to_json()
+    parts = (*document["rows"], document["more"], document["others"])
+    assert sum(part["bytes"] for part in parts) == document["total"]["bytes"] == 16 * 4096
+    assert sum(part["pages"] for part in parts) == 16
+    found = list(csv.DictReader(io.StringIO(shown(made, "csv"))))
+    assert sum(int(row["bytes"]) for row in found) == 16 * 4096
+
+
 def test_what_is_not_charged_is_one_row() -> None:
     made = report("cgroup", others=7)
     assert "(not charged)" in shown(made)
