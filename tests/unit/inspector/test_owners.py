@@ -13,6 +13,7 @@ from synthetic import MODERN, flag
 
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.inspector import owner_finder, owner_names
+from pageinspect.inspector import owners as owners_module
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
 from pageinspect.inspector.page_owners import owner_facts
@@ -172,6 +173,47 @@ def test_by_cgroup(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pages(report) == {("file", "/a"): 2, ("file", "/b"): 4, ("shmem", "/a"): 3}
     assert report.others == PAGES - 9
     sums_hold(report, PAGES)
+
+
+def test_objects_of_slabs_by_cgroup(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner_names, "MemoryCgroupNames", CgroupNames)
+    first, second = MEMCGS
+    asked: list[int] = []
+
+    def charged(_inspector: Any, heads: np.ndarray) -> dict[int, int]:
+        asked.extend(heads.tolist())
+        return {first: 5 * 4096 + 700, second: 300}
+
+    monkeypatch.setattr(owners_module, "charged_objects", charged)
+    large = made.slab("kmalloc-4k", 0, order=3)
+    report = owners(made, "cgroup")
+    assert asked == [*range(0x2B, 0x35), large[0]]
+    assert [(row.kind, row.name, row.pages, row.more_bytes) for row in report.rows] == [
+        ("slab", "/a", 5, 700),
+        ("file", "/a", 2, 0),
+        ("slab", "/b", 0, 300),
+    ]
+    assert report.others == PAGES - 7
+    for top in (0, 1, 2):
+        sums_hold(owners(made, "cgroup", top=top), PAGES)
+
+
+def test_slabs_of_which_some_pages_are_selected_have_no_objects(
+    made: OwnedPages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def charged(_inspector: Any, heads: np.ndarray) -> dict[int, int]:
+        asked.extend(heads.tolist())
+        return {}
+
+    monkeypatch.setattr(owners_module, "charged_objects", charged)
+    slabs = [made.slab("kmalloc-4k", 0, order=2) for _ in range(3)]
+    owners(made, "cgroup", pfn=[f"{slabs[0][2]}-{slabs[2][1]}"])
+    assert asked == [slabs[1][0]]
+    asked.clear()
+    owners(made, "cgroup", pfn=[f"{slabs[0][0]}", f"{slabs[1][0]}-{slabs[1][3]}", "0x2c"])
+    assert asked == [0x2C]
 
 
 def test_cgroups_of_a_kernel_without_them(made: OwnedPages) -> None:
