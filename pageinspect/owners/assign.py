@@ -131,11 +131,9 @@ class Assigner:
             taken = allowed & ((pieces.kinds == NOBODY) | (pieces.kinds == number))
             pieces.kinds[taken] = number
             pieces.keys[taken] = owners[taken].astype(np.uint64)
-            counted = (claimed if kind.exact else allowed) & ~taken
-            if wanted is not None:
-                counted &= wanted
+            counted = claimed if kind.exact else allowed
             if not kind.rest:
-                found.append((number, counted))
+                found.append((number, counted if wanted is None else counted & wanted))
         return found
 
     def _count_overlaps(self, pieces: Assigned, found: list[tuple[np.int16, Mask]]) -> None:

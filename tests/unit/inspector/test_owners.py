@@ -446,6 +446,7 @@ def test_the_owners_of_single_pages(made: OwnedPages) -> None:
             "caller": "alloc_large_system_hash",
         },
         0x200: {"kind": "free", "name": "buddy"},
+        0x3FE: {"kind": "free", "name": "buddy"},
         0x3FF: {"kind": "free", "name": "buddy"},
         0: {"kind": "unknown", "name": "idle, order 0, 0 references"},
     }

@@ -145,6 +145,10 @@ def test_only_overlaps_of_wanted_pages_are_counted() -> None:
     found = assigner(some)
     assert len(found.starts) == 4
     assert assigner.tally.overlaps.sum() == 2
+    assert assigner.tally.pages.sum() == 0
+    assert list(assigner.watch([some])) == [some]
+    assert assigner.tally.overlaps.sum() == 4
+    assert {kind: n for kind, n in assigner.tally.by_kind.items() if n} == {"vmalloc": 2}
 
 
 def test_batches_that_are_watched_are_counted_once_each() -> None:
@@ -152,6 +156,11 @@ def test_batches_that_are_watched_are_counted_once_each() -> None:
     batches = [used(2, 0, 1).pages(), used(2, 0, 1).pages()]
     assert list(assigner.watch(batches)) == batches
     assert assigner.tally.overlaps.sum() == 2
+    assert assigner.tally.by_kind["vmalloc"] == assigner.tally.by_kind["percpu"] == 2
+    both = OwnerTally()
+    for _ in range(2):
+        both.merge(assigner.tally)
+    assert (both.overlaps.sum(), both.pages.sum()) == (4, 8)
     assert OwnerTally().overlaps.sum() == 0
     assert assigner.kinds(batches[0]).tolist() == [NUMBER["vmalloc"], NUMBER["percpu"]]
 
@@ -201,6 +210,13 @@ def test_idle_pages_do_not_follow_a_compound_page() -> None:
     assert kinds(memory, vmalloc=[0, 1])[:4] == ["vmalloc", "vmalloc", "unknown", "unknown"]
 
 
+def test_idle_pages_do_not_follow_a_compound_page_without_its_last_pages() -> None:
+    memory = used(8, 0).compound(0, 3).word(0, NO_TYPE, 1)
+    memory.set(slice(5, 8), MODERN.compound, 0)
+    found = kinds(memory, vmalloc=range(5))
+    assert "vmalloc" not in found[5:]
+
+
 def test_an_idle_compound_page_is_no_part_of_an_allocation() -> None:
     memory = used(8, 0, 6, 7).compound(4, 1)
     assert kinds(memory, vmalloc=[0])[:6] == [*["vmalloc"] * 4, "unknown", "unknown"]
@@ -248,7 +264,7 @@ def test_a_block_has_at_most_the_largest_order() -> None:
 
 def test_a_block_ends_where_pages_are_missing_and_where_a_section_ends() -> None:
     first, idle = np.array([True, False]), np.array([False, True])
-    gap = np.array([8, 10]), np.array([9, 11])
+    gap = np.array([8, 11]), np.array([9, 12])
     assert first_pages(*gap, idle, first).tolist() == [-1, -1]
     last = SECTION_PFNS - 1
     across = np.array([last, last + 1]), np.array([last + 1, last + 2])

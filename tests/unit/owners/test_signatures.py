@@ -81,6 +81,14 @@ def test_a_compound_page_has_the_signature_of_its_head() -> None:
     assert found[4:] == ["idle, order 0, 0 references"] * 4
 
 
+def test_a_compound_page_of_which_some_pages_have_an_owner() -> None:
+    memory = used(8, 0).compound(0, 3).word(0, NO_TYPE, 1)
+    assert signatures(memory, *range(4, 8)) == [
+        *["kernel, order 3 compound, 1 reference"] * 4,
+        *["vmalloc"] * 4,
+    ]
+
+
 def test_idle_pages_behind_a_compound_page_are_no_part_of_it() -> None:
     memory = used(3, 0).compound(0, 1).word(0, NO_TYPE, 1)
     assert signatures(memory)[1:] == [
