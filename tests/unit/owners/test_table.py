@@ -105,7 +105,7 @@ def test_a_page_with_several_types_belongs_to_the_first_kind(name: str) -> None:
 def test_a_kind_may_claim_its_own_uses_and_those_that_it_names(name: str) -> None:
     layout = LAYOUTS[name]
     for kind in KINDS:
-        allowed = may_claim(layout, kind)
+        allowed = may_claim(layout, NUMBER[kind.name])
         for use, code in codes(layout).items():
             assert allowed[code] == (use in kind.may_claim or use in kind.owns), (kind.name, use)
 
