@@ -11,6 +11,7 @@ from ..model.ranges import Range
 from ..owners.assign import Assigned
 from ..owners.counts import OwnerRanges, ranges_of
 from ..owners.table import KINDS, NUMBER
+from ..units import printable
 from .fold import Fold
 from .inspector import Inspector
 from .owner_finder import OwnerFinder, owner_finder
@@ -75,4 +76,6 @@ def _matching(
 def _matches(name: str, text: str) -> bool:
     # Only * is special: brackets are part of names such as "bash[812]".
     plain = text.replace("[", "[[]").replace("?", "[?]")
-    return name == text or ("*" in text and fnmatchcase(name, plain))
+    # Reports show names with escapes.
+    forms = (name, printable(name))
+    return text in forms or ("*" in text and any(fnmatchcase(form, plain) for form in forms))

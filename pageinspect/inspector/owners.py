@@ -160,13 +160,23 @@ def _walked(
 
 
 def _groups(copy: Inspector, pages: Pages, pieces: Assigned, slab_bytes: Counter[int]) -> Keys:
-    """Return the memcg word of each piece, and add slab objects, which have words of their own."""
+    """Return the memcg word of each piece, and add slab objects, which have words of their own.
+
+    Objects of slabs of which not all pages are selected are not added: which pages they are in is
+    not known.
+    """
     groups = pages.read(HEAD_MEMCG)[pieces.rows]
     slabs = pieces.kinds == NUMBER["slab"]
     groups[slabs] = 0
-    heads = pieces.starts[slabs & pages.head[pieces.rows]]
-    if len(heads):
-        slab_bytes.update(charged_objects(copy, heads))
+    if not slabs.any():
+        return groups
+    rows, lengths = pieces.rows[slabs], pieces.lengths[slabs]
+    orders = pages.folio_order[rows].astype(np.int64)
+    of_piece = np.where(orders > 0, pages.heads[rows], pieces.starts[slabs])
+    heads, first, at = np.unique(of_piece, return_index=True, return_inverse=True)
+    whole = np.bincount(at, lengths) == 1 << orders[first]
+    if whole.any():
+        slab_bytes.update(charged_objects(copy, heads[whole]))
     return groups
 
 

@@ -68,21 +68,28 @@ class OwnersReport(Report):
     """The maximum number of owners, 0 for all. None is 10 for people, and all in other formats."""
 
     @property
-    def _other_bytes(self) -> int:
-        return self.others * self.layout.page_size - sum(row.more_bytes for row in self.rows)
+    def _rest(self) -> OwnerRow:
+        """The pages of no owner, without the parts of them that rows have as `more_bytes`."""
+        what = "(not charged)" if self.by == "cgroup" else "(other kinds)"
+        more_bytes = sum(row.more_bytes for row in self.rows)
+        return OwnerRow("", what, self.others, more_bytes=-more_bytes)
 
     @property
     def pages(self) -> int:
         """The number of pages of all rows, shown or not."""
         return sum(row.pages for row in self.rows) + self.unnamed[1] + self.others
 
-    def _shown(self, most: int) -> tuple[tuple[OwnerRow, ...], int, int]:
-        """Return the first rows, at most `most` (0: all), and the number and pages of others."""
-        if self.by == "kind" or not most:
-            return self.rows, *self.unnamed
-        rows, pages = self.unnamed
-        rest = self.rows[most:]
-        return self.rows[:most], rows + len(rest), pages + sum(row.pages for row in rest)
+    def _shown(self, most: int) -> tuple[tuple[OwnerRow, ...], int, OwnerRow]:
+        """Return the first rows, at most `most` (0: all), and the number and sum of others."""
+        rest = self.rows[most:] if most and self.by != "kind" else ()
+        number = self.unnamed[0] + len(rest)
+        more = OwnerRow(
+            "",
+            f"({counted(number, 'more owner')})",
+            self.unnamed[1] + sum(row.pages for row in rest),
+            more_bytes=sum(row.more_bytes for row in rest),
+        )
+        return self.rows[: len(self.rows) - len(rest)], number, more
 
     def _largest(self) -> tuple[OwnerRow, ...]:
         most = DEFAULT_TOP if self.top is None else self.top
@@ -90,17 +97,16 @@ class OwnersReport(Report):
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
-        size = self.layout.page_size
-        shown, rows, pages = self._shown(self.top or 0)
+        shown, number, more = self._shown(self.top or 0)
         found: dict[str, Any] = {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
             "by": [self.by],
             "rows": self._table("rows", shown),
-            "more": {"rows": rows, "pages": pages, "bytes": pages * size},
-            "others": {"pages": self.others, "bytes": self._other_bytes},
-            "total": {"pages": self.pages, "bytes": self.pages * size},
+            "more": {"rows": number, "pages": more.pages, "bytes": self._bytes(more)},
+            "others": {"pages": self.others, "bytes": self._bytes(self._rest)},
+            "total": {"pages": self.pages, "bytes": self.pages * self.layout.page_size},
         }
         if self.by == "kind":
             found["largest"] = self._table("largest", self._largest())
@@ -110,8 +116,7 @@ class OwnersReport(Report):
 
     def tables(self) -> tuple[Table, ...]:
         """Return the table of rows; what is left out of it is one row."""
-        shown, rows, pages = self._shown(self.top or 0)
-        return (self._table("rows", (*shown, *self._sums(rows, pages))),)
+        return (self._table("rows", self._with_sums(self.top or 0)),)
 
     def _table(self, name: str, rows: Iterable[OwnerRow]) -> Table:
         columns = (_KIND, _NAME, _FILE_SYSTEM, _PAGES, _SHARE, _SIZE)
@@ -126,19 +131,16 @@ class OwnersReport(Report):
 
     def _cells(self, row: OwnerRow) -> Row:
         share = round(100 * row.pages / self.coverage.spanned, 4) if self.coverage.spanned else 0.0
-        size = row.pages * self.layout.page_size + row.more_bytes
         texts = (row.kind or _NONE, row.name or _NONE, row.file_system or _NONE)
-        return (*texts, row.pages, share, size)
+        return (*texts, row.pages, share, self._bytes(row))
 
-    def _sums(self, rows: int, pages: int) -> list[OwnerRow]:
-        """Return the rows of what is not shown: other owners, and kinds without such names."""
-        sums = []
-        if rows:
-            sums.append(OwnerRow("", f"({counted(rows, 'more owner')})", pages))
-        if self.others:
-            what = "(not charged)" if self.by == "cgroup" else "(other kinds)"
-            sums.append(OwnerRow("", what, self.others))
-        return sums
+    def _bytes(self, row: OwnerRow) -> int:
+        return row.pages * self.layout.page_size + row.more_bytes
+
+    def _with_sums(self, most: int) -> list[OwnerRow]:
+        """Return the first rows, and one for other owners and one for pages without such names."""
+        shown, number, more = self._shown(most)
+        return [*shown, *([more] if number else []), *([self._rest] if self.others else [])]
 
     def view(self) -> View:
         """Return the rows with sums of what is not shown, then the owners with most pages."""
@@ -148,8 +150,8 @@ class OwnersReport(Report):
             largest = self._for_people("largest", self._largest())
             more = (("Owners with most pages, other than free:", largest),) if self.largest else ()
             return View(self._kinds(), total=self._total(), before=before, more=more, after=remarks)
-        shown, rows, pages = self._shown(DEFAULT_TOP if self.top is None else self.top)
-        table = self._for_people("rows", (*shown, *self._sums(rows, pages)))
+        most = DEFAULT_TOP if self.top is None else self.top
+        table = self._for_people("rows", self._with_sums(most))
         total = self._cells(OwnerRow("", "total", self.pages))
         return View(table, total=total, before=before, after=remarks)
 

@@ -86,8 +86,10 @@ def owners(by: str, top: int | None = None) -> Report:
         OwnerRow("file", HOSTILE, 9, "ext4 on vda"),
         OwnerRow("slab", "dentry", 7),
         OwnerRow("offline", "", 5),
+        OwnerRow("shmem", "x|" * 128, 4),
+        OwnerRow("", HOSTILE, 3),
     )
-    kinds = tuple(row._replace(name="", file_system="") for row in rows)
+    kinds = tuple(row._replace(name="", file_system="") for row in rows if row.kind)
     whole = by == "kind"
     return OwnersReport(
         *(FROM, MODERN, Coverage(64, 1), by, kinds if whole else rows),
@@ -119,6 +121,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "owners": lambda: owners("kind"),
     "owners by name": lambda: owners("name"),
     "owners by name, the first": lambda: owners("name", 1),
+    "owners by cgroup": lambda: owners("cgroup"),
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
     "trace": lambda: trace(tails=True),

@@ -83,8 +83,16 @@ class OwnedPages:
             self.memory.set(pfn, MODERN.flags, flag("swapbacked") if shmem else 0)
         return pfns
 
-    def slab(self, name: str, pages: int) -> range:
+    def slab(self, name: str, pages: int, *, order: int = 0) -> range:
+        """Return the pfns of slabs of one page each, or of one slab of this order."""
         cache = self.kernel.make(self._cache_type, name=self.kernel.text(name))
+        if order:
+            self._next = -(-self._next >> order) << order
+            head = self._next
+            self.memory.compound(head, order).word(head, SLAB, 1)
+            self.memory.set(head, MODERN.slab_cache, cache)
+            self._next += 1 << order
+            return range(head, self._next)
         pfns = self._take(pages, SLAB)
         for pfn in pfns:
             self.memory.set(pfn, MODERN.slab_cache, cache)

@@ -13,6 +13,7 @@ from synthetic import MODERN, flag
 
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.inspector import owner_finder, owner_names
+from pageinspect.inspector import owners as owners_module
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
 from pageinspect.inspector.page_owners import owner_facts
@@ -28,7 +29,7 @@ MEMCGS = {0xFFFF888000000040: "/a", 0xFFFF888000000080: "/b"}
 def made(monkeypatch: pytest.MonkeyPatch) -> OwnedPages:
     """Give a kernel with owners of several kinds."""
     kernel = OwnedPages()
-    monkeypatch.setattr(owner_finder, "read_structures", lambda *a: kernel.read_structures(*a))
+    monkeypatch.setattr(owner_finder, "read_structures", kernel.read_structures)
     kernel.file("big", 20)
     kernel.file("small", 2, memcg=next(iter(MEMCGS)))
     kernel.file("in memory", 5, shmem=True)
@@ -63,12 +64,16 @@ def sums_hold(report: OwnersReport, total: int) -> None:
     assert document["total"]["pages"] == total
     shown = sum(row["pages"] for row in document["rows"])
     assert shown + document["more"]["pages"] + document["others"]["pages"] == total
+    parts = (*document["rows"], document["more"], document["others"])
+    assert sum(part["bytes"] for part in parts) == document["total"]["bytes"] == total * 4096
     (table,) = report.tables()
     names = [column.key for column in table.columns]
     assert sum(row[names.index("pages")] for row in table.rows) == total
     stream = io.StringIO()
     render(report, "jsonl", stream)
-    assert sum(json.loads(line)["pages"] for line in stream.getvalue().splitlines()) == total
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert sum(line["pages"] for line in lines) == total
+    assert sum(line["bytes"] for line in lines) == total * 4096
     view = report.view()
     at = [column.key for column in view.table.columns].index("pages")
     assert view.total is not None
@@ -170,6 +175,47 @@ def test_by_cgroup(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
     sums_hold(report, PAGES)
 
 
+def test_objects_of_slabs_by_cgroup(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner_names, "MemoryCgroupNames", CgroupNames)
+    first, second = MEMCGS
+    asked: list[int] = []
+
+    def charged(_inspector: Any, heads: np.ndarray) -> dict[int, int]:
+        asked.extend(heads.tolist())
+        return {first: 5 * 4096 + 700, second: 300}
+
+    monkeypatch.setattr(owners_module, "charged_objects", charged)
+    large = made.slab("kmalloc-4k", 0, order=3)
+    report = owners(made, "cgroup")
+    assert asked == [*range(0x2B, 0x35), large[0]]
+    assert [(row.kind, row.name, row.pages, row.more_bytes) for row in report.rows] == [
+        ("slab", "/a", 5, 700),
+        ("file", "/a", 2, 0),
+        ("slab", "/b", 0, 300),
+    ]
+    assert report.others == PAGES - 7
+    for top in (0, 1, 2):
+        sums_hold(owners(made, "cgroup", top=top), PAGES)
+
+
+def test_slabs_of_which_some_pages_are_selected_have_no_objects(
+    made: OwnedPages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def charged(_inspector: Any, heads: np.ndarray) -> dict[int, int]:
+        asked.extend(heads.tolist())
+        return {}
+
+    monkeypatch.setattr(owners_module, "charged_objects", charged)
+    slabs = [made.slab("kmalloc-4k", 0, order=2) for _ in range(3)]
+    owners(made, "cgroup", pfn=[f"{slabs[0][2]}-{slabs[2][1]}"])
+    assert asked == [slabs[1][0]]
+    asked.clear()
+    owners(made, "cgroup", pfn=[f"{slabs[0][0]}", f"{slabs[1][0]}-{slabs[1][3]}", "0x2c"])
+    assert asked == [0x2C]
+
+
 def test_cgroups_of_a_kernel_without_them(made: OwnedPages) -> None:
     report = owners(made, "cgroup")
     assert pages(report) == {("file", "unreadable"): 2}
@@ -229,6 +275,7 @@ def test_selected_pages(made: OwnedPages) -> None:
     assert pages(owners(made, types=["table"])) == {("table", ""): 4}
     first = owners(made, "name", pfn=["0x10-0x1f"])
     assert pages(first) == {("file", "/big"): 15}
+    assert first.coverage.spanned == 15
     sums_hold(first, 15)
 
 
@@ -299,6 +346,7 @@ def owned(made: OwnedPages, *texts: str, pfn: tuple[str, ...] = ()) -> int:
 def test_pages_of_owners(made: OwnedPages, texts: list[str], number: int) -> None:
     assert owned(made, *texts) == number
     report = owners(made, owners=texts)
+    # Owners are shares of all pages.
     assert report.coverage.spanned == PAGES
     sums_hold(report, number)
 
@@ -312,6 +360,12 @@ def test_only_the_star_is_special(made: OwnedPages) -> None:
     for text in ("stack:bas[h][812]", "stack:bash[!1]*", "slab:DENTRY", "slab:dentr"):
         with pytest.raises(UsageError):
             owned(made, text)
+
+
+def test_names_as_they_are_and_as_reports_show_them(made: OwnedPages) -> None:
+    made.file("a\x1b[1m", 3)
+    for text in ("/a\x1b[1m", r"/a\x1b[1m", "/a\x1b*", r"/a\x1b*"):
+        assert owned(made, f"file:{text}") == 3
 
 
 def test_owners_and_ranges_together(made: OwnedPages) -> None:
@@ -367,12 +421,11 @@ def test_vmcoreinfo_alone(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_kernel_that_lacks_structures_loses_kinds(made: OwnedPages) -> None:
     made.problems = ("vmalloc areas: this kernel has none",)
-    made.structures = replace(made.structures, vmap=None)
+    made.structures = replace(made.structures, vmap=None, tasks=None)
     report = owners(made)
     kinds = {row.kind: row.pages for row in report.rows}
-    assert "vmalloc" not in kinds
-    assert kinds["stack"] == 8  # Their tasks lead to them as well.
-    assert kinds["unknown"] == PAGES - FREE_PAGES - 22 - 5 - 10 - 4 - 8
+    assert not {"vmalloc", "stack"} & set(kinds)
+    assert kinds["unknown"] == PAGES - FREE_PAGES - 22 - 5 - 10 - 4
     assert kinds["table"] == 4
     assert report.coverage.missing == ("vmalloc areas: this kernel has none.",)
     assert not report.coverage.complete
@@ -418,10 +471,11 @@ def test_structures_are_read_only_for_pages_that_need_them(
 
 
 def test_the_text_of_an_owner(made: OwnedPages) -> None:
-    found, problems = owner_facts(made.inspector(), [0x35, 0x10])
+    found, problems = owner_facts(made.inspector(), [0x35, 0x10, 0x3D])
     assert problems == ()
-    assert found[0x35].text == "vmalloc alloc_large_system_hash"
+    assert found[0x35].text == ("vmalloc alloc_large_system_hash")
     assert found[0x10].text == "file /big"
+    assert found[0x3D].text == "stack bash[812] (allocated by kernel_clone)"
 
 
 def test_swap_cache_and_merged_pages_are_anonymous_memory(made: OwnedPages) -> None:
