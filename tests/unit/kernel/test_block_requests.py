@@ -118,7 +118,7 @@ def test_blocks_that_cannot_be_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     found = made.read(monkeypatch)
     assert (found.parts, found.whole, found.unreadable) == ((("vda", (32, 33)),), False, 1)
     tags = made.make_tags((48, 0))
-    page = made.kernel.room(SIZE) + 8
+    page = made.pages + 50 * SIZE + 16
     made.kernel.write(tags + 8, page.to_bytes(8, "little"))
     made.kernel.write(page, (tags + 8).to_bytes(8, "little"))
     made.add_disk("vdb", (tags, 0))
