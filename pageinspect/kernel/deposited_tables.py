@@ -17,6 +17,7 @@ from ..model.arch import SECTION_PFNS
 from ..model.layout import PageLayout
 from ..model.mappings import Tables
 from ..target.vmcoreinfo import MAX_SECTIONS
+from .structures import add_offset
 
 _MAX_ON_LIST = 512
 """The number of entries of a PMD table."""
@@ -67,14 +68,16 @@ class _Reader:
         self.whole = False
         seen: set[int] = set()
         try:
-            first = page = self._prog.read_u64(self._base + pmd * self._size + self._first)
+            first = page = self._prog.read_u64(
+                add_offset(self._base, pmd * self._size + self._first)
+            )
             while first and (page != first or not seen):
                 pfn, rest = divmod(page - self._base, self._size)
                 sound = not rest and 0 <= pfn < MAX_SECTIONS * SECTION_PFNS
                 if not sound or page in seen or len(seen) == _MAX_ON_LIST:
                     return
                 seen.add(page)
-                page = self._prog.read_u64(page + self._link) - self._link
+                page = self._prog.read_u64(add_offset(page, self._link)) - self._link
                 yield pfn
         except FaultError:
             return
