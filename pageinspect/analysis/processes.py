@@ -3,8 +3,8 @@
 
 Page-table entries come in parts. Two passes are made over them: the first counts the mappings of
 each page, the second adds each page to its class and divides it among its mappings. Only the struct
-pages of sections with mapped pages are needed between the passes. This takes at most nine bytes per
-page of the machine.
+pages of sections with mapped pages are needed between the passes. This takes five bytes per page of
+these sections.
 
 - Rss is mapped memory, without the zero page, memory without struct pages, and hugetlb.
 - Pss divides each page by the number of its mappings in all processes. Uss is pages with one
@@ -45,17 +45,15 @@ _WHOLE = PAGE_SIZE << _PSS_SHIFT
 class PageClass:
     """The counter of an mm that a mapped page belongs to; one number per pfn."""
 
-    FILE: Final = 0
-    """Every page that is in no other class, including mapped pages of the kernel."""
-    ANON: Final = 1
-    SHMEM: Final = 2
-    HUGETLB: Final = 3
-    UNCOUNTED: Final = 4
+    UNCOUNTED: Final = 0
     """The zero page, the huge zero page, and memory without struct pages."""
+    FILE: Final = 1
+    """Every page that is in no other class, including mapped pages of the kernel."""
+    ANON: Final = 2
+    SHMEM: Final = 3
+    HUGETLB: Final = 4
 
 
-_COUNTED = 3
-"""Classes below this one count for Rss."""
 _CLASS_OF_USE = {
     "anon": PageClass.ANON,
     "hugetlb": PageClass.HUGETLB,
@@ -209,10 +207,15 @@ def class_runs(batches: Iterable[Pages], name_of: Callable[[int], str]) -> Class
     return ClassRuns(pfns, lengths, of_runs, unreadable)
 
 
-def page_classes(memory_map: MemoryMap, parts: Iterable[ClassRuns]) -> npt.NDArray[np.uint8]:
-    """Return the PageClass of each pfn from 0, uint8; FILE for pages in none of the runs."""
-    classes = np.full(pfns_of(memory_map), PageClass.UNCOUNTED, np.uint8)
-    for start, end in memory_map.spanned:
+def page_classes(
+    memory_map: MemoryMap, read: Iterable[Range], parts: Iterable[ClassRuns]
+) -> npt.NDArray[np.uint8]:
+    """Return the PageClass of each pfn from 0, uint8, from the runs of the pfns `read`.
+
+    It is FILE for those in none of the runs, and UNCOUNTED for all other pfns.
+    """
+    classes = np.zeros(pfns_of(memory_map), np.uint8)
+    for start, end in read:
         classes[start:end] = PageClass.FILE
     for part in parts:
         pfns = np.repeat(part.pfns, part.lengths) + ramp(part.lengths)
@@ -233,14 +236,17 @@ class UsageSums:
 
     def __init__(self, pfns: int, mms: int) -> None:
         """Prepare for pages with pfns below `pfns`, and for `mms` mms."""
-        self._mapped = np.zeros((2, _COUNTED, mms), np.int64)
+        self._mapped = np.zeros((2, PageClass.HUGETLB, mms), np.int64)
         """Pages by entry size (small, huge), class and mm."""
         self._others = np.zeros((3, mms), np.int64)
         """Pages by kind (hugetlb, hardware error, swap) and mm."""
         self._shares = np.zeros(mms, np.int64)
         self._once = np.zeros(mms, np.int64)
+        # Memory of zeros is allocated by the host when it is first written to.
         self._mappings = np.zeros(pfns, np.int32)
-        self._steps: npt.NDArray[np.int32] | None = None
+        """Mappings by small entries, of each page."""
+        self._huge_mappings = np.zeros((pfns >> _HUGE_ORDER) + 1, np.int32)
+        """Mappings by huge entries, of each 512 pages."""
         self._sections = np.zeros(-(-pfns // SECTION_PFNS), np.bool_)
 
     def count(self, part: Entries) -> None:
@@ -250,14 +256,9 @@ class UsageSums:
         self._mark_sections(part.pfn[paged], part.pages[paged])
         present = paged & _present(part)
         np.add.at(self._mappings, part.pfn[present & (part.order == 0)], 1)
-        huge = present & (part.order > 0)
-        if not huge.any():
-            return
-        if self._steps is None:
-            self._steps = np.zeros(len(self._mappings) + 1, np.int32)
-        first = part.pfn[huge]
-        np.add.at(self._steps, first, 1)
-        np.add.at(self._steps, np.minimum(first + part.pages[huge], len(self._mappings)), -1)
+        for _, first in _blocks(part.where(present & (part.order > 0))):
+            block = first >> _HUGE_ORDER
+            np.add.at(self._huge_mappings, block[block < len(self._huge_mappings)], 1)
 
     def _mark_sections(self, pfns: Pfns, pages: Pfns) -> None:
         """Note the memory sections of some entries; an entry may cover several sections."""
@@ -275,13 +276,10 @@ class UsageSums:
 
         `classes`, uint8, has the PageClass of each pfn; it matters for pfns of sections() alone.
         """
-        if self._steps is not None:
-            self._mappings += np.cumsum(self._steps[:-1], dtype=np.int32)
-            self._steps = None
         for part in parts:
             of_rows = _classes_of(part, classes)
             self._add(part, of_rows)
-            self._share_out(part, of_rows < _COUNTED)
+            self._share_out(part, _counted(of_rows))
         return self._usage()
 
     def _add(self, part: Entries, classes: npt.NDArray[np.uint8]) -> None:
@@ -296,7 +294,7 @@ class UsageSums:
         ):
             np.add.at(self._others[other], mm[rows], pages[rows])
         huge = (part.order > 0).astype(np.int64)
-        counted = classes < _COUNTED
+        counted = _counted(classes)
         at = (huge[counted], classes[counted].astype(np.int64), mm[counted].astype(np.int64))
         flat = np.ravel_multi_index(at, self._mapped.shape)
         np.add.at(self._mapped.reshape(-1), flat, pages[counted])
@@ -308,8 +306,8 @@ class UsageSums:
         np.add.at(self._shares, part.mm[absent], part.pages[absent] * _WHOLE)
         small = present & (part.order == 0)
         self._share(part.mm[small], part.pfn[small][:, None])
-        for mm, pfns in _blocks(part.where(present & (part.order > 0))):
-            self._share(mm, pfns)
+        for mm, first in _blocks(part.where(present & (part.order > 0))):
+            self._share(mm, first[:, None] + np.arange(1 << _HUGE_ORDER))
 
     def _share(self, mm: npt.NDArray[np.int32], pfns: Pfns) -> None:
         """Add shares; `pfns` is (rows, pages of each row)."""
@@ -317,14 +315,16 @@ class UsageSums:
         # counted: take one.
         mappings = np.ones(pfns.shape, np.int64)
         inside = pfns < len(self._mappings)
-        mappings[inside] = np.maximum(self._mappings[pfns[inside]], 1)
+        known = pfns[inside]
+        by_small, by_huge = self._mappings[known], self._huge_mappings[known >> _HUGE_ORDER]
+        mappings[inside] = np.maximum(by_small + by_huge, 1)
         np.add.at(self._shares, mm, (_WHOLE // mappings).sum(1))
         np.add.at(self._once, mm, (mappings == 1).sum(1))
 
     def _usage(self) -> Usage:
         """Return the sums in bytes."""
         bytes_ = self._mapped * PAGE_SIZE
-        file, anon, shmem = bytes_.sum(0)
+        _, file, anon, shmem = bytes_.sum(0)
         hugetlb, hwpoison, swap = self._others * PAGE_SIZE
         return Usage(
             anon=anon,
@@ -355,13 +355,18 @@ def _classes_of(part: Entries, classes: npt.NDArray[np.uint8]) -> npt.NDArray[np
     return found
 
 
+def _counted(classes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return which of these count for Rss."""
+    return (classes != PageClass.UNCOUNTED) & (classes != PageClass.HUGETLB)
+
+
 def _present(part: Entries) -> npt.NDArray[np.bool_]:
     """Return which rows are mappings that the page itself counts."""
     return (part.kind == EntryKind.MAPPED) | (part.kind == EntryKind.DEVICE_PRIVATE)
 
 
 def _blocks(huge: Entries) -> Iterator[tuple[npt.NDArray[np.int32], Pfns]]:
-    """Yield mm and pfns of huge entries, (rows,) and (rows, 512), some blocks at a time."""
+    """Yield mm and first pfn of each 512 pages of huge entries, some at a time; both (rows,)."""
     blocks = huge.pages >> _HUGE_ORDER
     ends = np.cumsum(blocks)
     total = int(ends[-1]) if len(ends) else 0
@@ -369,4 +374,4 @@ def _blocks(huge: Entries) -> Iterator[tuple[npt.NDArray[np.int32], Pfns]]:
         block = np.arange(start, min(start + _BLOCKS_AT_ONCE, total))
         row = np.searchsorted(ends, block, "right")
         first = huge.pfn[row] + ((block - ends[row] + blocks[row]) << _HUGE_ORDER)
-        yield huge.mm[row], first[:, None] + np.arange(1 << _HUGE_ORDER)
+        yield huge.mm[row], first

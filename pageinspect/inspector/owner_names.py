@@ -7,8 +7,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from drgn import FaultError
 
 from ..classify import use_name
+from ..kernel.counters import read_counters
+from ..kernel.hugetlb_pools import read_hugetlb_pools
 from ..kernel.owner_names.anon import AnonOwners
 from ..kernel.owner_names.cgroups import MemoryCgroupNames
 from ..kernel.owner_names.files import FileNames
@@ -20,7 +23,7 @@ from ..model.owner_names import UNREADABLE, FileName
 from ..model.page_words import MAPPING_ANON
 from ..owners.anon import KSM, SWAP_CACHE
 from ..owners.assign import NO_LABEL
-from ..owners.hugetlb import parts_of
+from ..owners.hugetlb import KEY_SHIFT, parts_of
 from ..owners.kind import Claims, Label
 from ..owners.page_table import NO_PROCESS
 from ..owners.signatures import signature_text
@@ -111,6 +114,7 @@ class OwnerNames:
             "hugetlb": self._hugetlb,
             "page_pool": self._page_pools,
             "zsmalloc": self._zsmalloc_pools,
+            "offline": self._offline_drivers,
         }
 
     @staticmethod
@@ -163,6 +167,22 @@ class OwnerNames:
             file = files.get(mapping, OwnerName("private mapping" if mapping else "free"))
             found.append(file._replace(name=f"{size(page_size << order)}, {file.name}"))
         return found
+
+    @cached_property
+    def reserved_huge_pages(self) -> dict[int, int]:
+        """Pages of free huge pages that are reserved for mappings, by the key of free ones."""
+        try:
+            pools, _ = read_hugetlb_pools(self._prog)
+        except (MissingStructureError, FaultError):
+            return {}
+        return {pool.order << KEY_SHIFT: pool.reserved << pool.order for pool in pools}
+
+    def _offline_drivers(self, keys: Sequence[int]) -> list[OwnerName]:
+        """Name the drivers that may have these pages: struct page does not show which one."""
+        counters = read_counters(self._prog)
+        balloon = counters.items.get("NR_BALLOON_PAGES", counters.inflated)
+        drivers = [*(("balloon",) if balloon else ()), *counters.offliners]
+        return [OwnerName(" or ".join(drivers))] * len(keys)
 
     def _page_pools(self, keys: Sequence[int]) -> list[OwnerName]:
         pools = PagePoolNames(self._prog)

@@ -227,10 +227,23 @@ class _Rows:
                 self.unnamed = self.unnamed[0] + len(rest), self.unnamed[1] + int(rest.sum())
                 of_kind = of_kind.where(slice(self.most))
             names = self.names.names(kind, of_kind.keys.tolist())
-            for name, n in zip(names, of_kind.pages.tolist(), strict=True):
-                row = self._row(kind, name)
-                rows[row] = rows.get(row, 0) + n
+            keys = of_kind.keys.tolist()
+            for key, name, n in zip(keys, names, of_kind.pages.tolist(), strict=True):
+                for row, pages_of_row in self._split(kind, key, name, n):
+                    rows[row] = rows.get(row, 0) + pages_of_row
         return _sorted(row._replace(pages=n) for row, n in rows.items())
+
+    def _split(
+        self, kind: str, key: int, name: OwnerName, pages: int
+    ) -> Iterator[tuple[OwnerRow, int]]:
+        """Yield the row of an owner with its pages; reserved huge pages have a row of their own."""
+        reserved = self.names.reserved_huge_pages.get(key, 0) if kind == "hugetlb" else 0
+        if 0 < reserved <= pages:
+            text = name.name.replace("free", "reserved")
+            yield self._row(kind, name._replace(name=text)), reserved
+            pages -= reserved
+        if pages:
+            yield self._row(kind, name), pages
 
     def _row(self, kind: str, name: OwnerName) -> OwnerRow:
         if self.by == "caller":

@@ -90,7 +90,7 @@ def _read(inspector: Inspector, fold: Fold) -> _Reading:
 
     wanted = intersect(sums.sections(), inspector.memory_map.spanned)
     runs = list(fold(inspector, wanted, work))
-    usage = sums.usage(spaces.tables, page_classes(inspector.memory_map, runs))
+    usage = sums.usage(spaces.tables, page_classes(inspector.memory_map, wanted, runs))
     unreadable = sum(part.unreadable for part in runs)
     coverage = coverage_of(
         inspector.target.provenance, inspector.layout, ranges.count(wanted), unreadable

@@ -8,14 +8,16 @@ first page of a block has the order in the member `private`. Devices may share t
 from collections.abc import Iterator
 
 from drgn import FaultError, Object, Program, offsetof
-from drgn.helpers.linux.block import for_each_disk
 
 from ..model.layout import PageLayout
 from ..model.owner_memory import BlockRequests, NamedRange
+from .members import Members
 from .structures import ListWalk, add_offset, require_structure
 from .xarrays import XarrayWalk
 
-_MAX_DISKS = 1 << 16
+_MAX_DEVICES = 1 << 18
+_CLASS_LINK, _DEVICES_OF_CLASS = "subsys.kobj.entry", "klist_devices.k_list"
+_DEVICE_LINK = "knode_class.n_node"
 _MAX_QUEUES = 1 << 20
 _MAX_BLOCKS = 1 << 20
 _MAX_ORDER = 10
@@ -26,19 +28,61 @@ _LONGEST_NAME = 32
 def read_block_requests(prog: Program, layout: PageLayout, end: int) -> BlockRequests:
     """Read the pages of all devices; raises MissingStructureError. `end` is after the last pfn."""
     with require_structure("requests of block devices"):
-        reader = _Reader(prog, layout, end)
-    try:
-        for number, disk in enumerate(for_each_disk(prog)):
-            if number == _MAX_DISKS:
-                reader.unreadable += 1
-                break
-            reader.add(disk)
-    except (LookupError, AttributeError) as error:
-        with require_structure("list of block devices"):
-            raise LookupError(*error.args) from None
-    except (FaultError, ValueError):
-        reader.unreadable += 1
-    return BlockRequests(tuple(reader.found), reader.whole, reader.unreadable)
+        reader, disks = _Reader(prog, layout, end), _Disks(prog)
+        type_ = prog.type("struct gendisk")
+    for disk in disks:
+        reader.add(Object(prog, type_, address=disk))
+    whole = reader.whole and disks.whole
+    return BlockRequests(tuple(reader.found), whole, reader.unreadable + disks.unreadable)
+
+
+class _Disks:
+    """The addresses of all disks, each once.
+
+    The devices of the class block_class are disks and partitions, which refer to their disk.
+    """
+
+    def __init__(self, prog: Program) -> None:
+        """Raise LookupError for kernels without these structures, such as those before v5.11."""
+        self._class = prog["block_class"].address_
+        self._classes = prog["class_kset"]
+        self._subsystem = Members(
+            prog, "struct subsys_private", _CLASS_LINK, "class", _DEVICES_OF_CLASS
+        )
+        self._private = Members(prog, "struct device_private", _DEVICE_LINK, "device")
+        self._device = Members(prog, "struct block_device", "bd_device", "bd_disk")
+        self._walk = ListWalk(prog, _MAX_DEVICES)
+        self.unreadable = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the lists were followed to their ends."""
+        return self._walk.whole and not self.unreadable
+
+    def __iter__(self) -> Iterator[int]:
+        seen: set[int] = set()
+        for node in self._walk.nodes(self._devices()):
+            try:
+                private = self._private.read(node - self._private.at[_DEVICE_LINK])
+                device = self._private.of(private, "device") - self._device.at["bd_device"]
+                disk = self._device.of(self._device.read(device), "bd_disk")
+            except FaultError:
+                self.unreadable += 1
+                continue
+            if disk not in seen:
+                seen.add(disk)
+                yield disk
+
+    def _devices(self) -> int:
+        """Return the address of the list of devices; 0, which cannot be read, if it is missing."""
+        try:
+            for node in self._walk.nodes(self._classes.list.address_of_().value_()):
+                address = node - self._subsystem.at[_CLASS_LINK]
+                if self._subsystem.of(self._subsystem.read(address), "class") == self._class:
+                    return address + self._subsystem.at[_DEVICES_OF_CLASS]
+        except FaultError:
+            self.unreadable += 1
+        return 0
 
 
 class _Reader:

@@ -30,7 +30,7 @@ _DEPOSITED = "deposited"
 
 _MAX_TABLES = 1 << 22
 """Maximum number of references to tables of one level, over all mms: 16 GiB of tables."""
-_MOST_SHARED = 64
+_MOST_SHARED = 60
 """Number of references of one mm to one table. The kernel has more than one only for hugetlb."""
 _AT_ONCE = 1024
 """Number of tables that are read at once: 4 MiB."""

@@ -26,6 +26,7 @@ from .members import Members
 from .mm_counters import OTHER_COUNTERS, RSS_COUNTERS, RSS_DELTAS, MmCounterReader
 from .name_paths import CgroupPaths, memory_cgroup
 from .page_owners import UNREADABLE, page_offset_base
+from .structures import add_offset
 
 _MAX_TASKS = 1 << 22
 """PID_MAX_LIMIT: the largest pid and the maximum number of threads."""
@@ -109,7 +110,7 @@ class _Reader:
         seen = {head}
         for way in (_FORWARDS, _BACKWARDS):
             try:
-                node = self._prog.read_u64(head + way)
+                node = self._prog.read_u64(add_offset(head, way))
                 while node not in seen and self._left:
                     data = self._read_task(node - link)
                     if not 0 < self.task.of(data, "pid") <= _MAX_TASKS:
@@ -135,7 +136,7 @@ class _Reader:
 
     def _add_process(self, leader: Task) -> None:
         address, data = leader
-        head = self.task.of(data, "signal") + self._signal.at["thread_head"]
+        head = add_offset(self.task.of(data, "signal"), self._signal.at["thread_head"])
         alone = struct.pack("<QQ", head, head)
         if self.task.bytes_of(data, "thread_node", len(alone)) == alone:
             threads = [leader]

@@ -7,20 +7,21 @@ from ..classify.uses import Pages
 from ..classify.words import MAPPING
 from .kind import Keys, Kind
 
-ADDRESS = np.uint64((1 << 56) - 1)
-ORDER_SHIFT = np.uint64(56)
+KEY_SHIFT = 56
+"""The order is in the key from this bit on."""
+ADDRESS = np.uint64((1 << KEY_SHIFT) - 1)
 
 
 def _order_and_mapping(pages: Pages) -> Keys:
     """Return the order in the high byte, and 56 bits of mapping; 0 instead if the page is free."""
     used = np.where(pages.head_refcount > 0, pages.read(MAPPING) & ADDRESS, np.uint64(0))
-    return used | pages.order.astype(np.uint64) << ORDER_SHIFT
+    return used | pages.order.astype(np.uint64) << np.uint64(KEY_SHIFT)
 
 
 def parts_of(key: int) -> tuple[int, int]:
     """Return (order, mapping) of a key; mapping 0 is a free page."""
     address = key & int(ADDRESS)
-    return key >> int(ORDER_SHIFT), address | ~int(ADDRESS) % (1 << 64) if address else 0
+    return key >> KEY_SHIFT, address | ~int(ADDRESS) % (1 << 64) if address else 0
 
 
 HUGETLB = Kind(

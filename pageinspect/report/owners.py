@@ -11,7 +11,7 @@ from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent, Column, Row, Table
 from ..owners.table import KINDS
-from ..units import counted
+from ..units import counted, number
 from .base import SCHEMA, Coverage, Report, View, kernel_json
 from .counters import counters_table
 from .overlaps import Overlap, overlaps_table
@@ -157,26 +157,29 @@ class OwnersReport(Report):
 
     def _kinds(self) -> Table:
         """Return the table of kinds for people, with the verdict of the counter check of each."""
-        verdicts = self._verdicts()
-        columns = (_KIND, _PAGES, _SHARE, _SIZE, replace(_COUNTER, machines=not verdicts))
-        rows = [
-            (kind, *numbers, verdicts.get(str(kind), _NONE))
-            for kind, _name, _where, *numbers in map(self._cells, self.rows)
-        ]
+        columns = (_KIND, _PAGES, _SHARE, _SIZE, replace(_COUNTER, machines=not self.counters))
+        rows = []
+        for row in self.rows:
+            kind, _name, _where, *numbers = self._cells(row)
+            rows.append((kind, *numbers, self._verdict(row) or _NONE))
         return Table("rows", columns, rows)
 
     def _total(self) -> Row:
         kind, _name, _where, *numbers = self._cells(OwnerRow("total", "", self.pages))
         return (kind, *numbers, _NONE)
 
-    def _verdicts(self) -> dict[str, str]:
-        """Return for each kind the worst verdict of the counter checks that it is part of."""
-        found: dict[str, str] = {}
-        for verdict in reversed(_WORST):
-            for check in self.counters:
-                if check.verdict == verdict:
-                    found |= dict.fromkeys(kinds_of(check.uses), verdict)
-        return found
+    def _verdict(self, row: OwnerRow) -> str:
+        """Return the worst verdict of the counter checks of a kind, "" without one.
+
+        A check may leave out pages of the kind: then the number that it compares is before it.
+        """
+        checks = [check for check in self.counters if row.kind in kinds_of(check.uses)]
+        if not checks:
+            return ""
+        worst = min(checks, key=lambda check: _WORST.index(check.verdict))
+        alone = len(checks) == 1 and kinds_of(worst.uses) == [row.kind]
+        which = "" if not alone or worst.counted == row.pages else f"{number(worst.counted)} "
+        return which + worst.verdict
 
     def _remarks(self) -> Iterable[str]:
         if self.counters and self.by == "kind":

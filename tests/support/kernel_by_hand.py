@@ -151,10 +151,13 @@ class Kernel:
         """Join structs with a member `list` to a list, and return the address of its head."""
         head = head or self.room(16)
         link = offsetof(type_, "list")
-        nodes = [head, *(address + link for address in addresses), head]
-        for node, following in itertools.pairwise(nodes):
-            self.write(node, following.to_bytes(8, "little"))
+        self.link(head, *(address + link for address in addresses))
         return head
+
+    def link(self, head: int, *nodes: int) -> None:
+        """Join struct list_heads to a list."""
+        for node, following in itertools.pairwise((head, *nodes, head)):
+            self.write(node, following.to_bytes(8, "little"))
 
     def symbols(self, symbols: Mapping[str, tuple[int, int]]) -> None:
         """Let the Program know symbols, by their address and size."""

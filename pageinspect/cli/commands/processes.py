@@ -2,9 +2,9 @@
 """What each process uses: RSS, PSS, USS and swap, from its page tables.
 
 The numbers are those of /proc/PID/smaps_rollup, in bytes, also for a dump: what the page tables map
-now, not what the kernel has counted. pss divides each page among its mappings, uss is pages that
-only this process maps. tables are its page tables, huge is the part of rss that huge entries map.
-hugetlb and the zero page are not in rss. Kernel threads have no memory of their own.
+now, not what the kernel has counted. pss divides each page among its mappings, uss is pages with a
+single mapping. tables are its page tables, huge is the part of rss that huge entries map. hugetlb
+and the zero page are not in rss. Kernel threads have no memory of their own.
 """
 
 import argparse

@@ -29,6 +29,7 @@ from pageinspect.model.processes import Process
 PAGE = 4096
 SIZE = 4096
 SECTION = 1 << 15
+COUNTED = (PageClass.FILE, PageClass.ANON, PageClass.SHMEM)
 
 
 class Row(NamedTuple):
@@ -212,8 +213,8 @@ def test_the_class_of_each_page_from_runs() -> None:
     assert [part.unreadable for part in parts] == [2, 4]
     assert [len(part.pfns) for part in parts] == [1, 3]
     assert class_runs([], names.__getitem__).pfns.tolist() == []
-    found = page_classes(memory_map, parts)
-    file, anon, shmem, hugetlb, uncounted = range(5)
+    found = page_classes(memory_map, memory_map.spanned, parts)
+    uncounted, file, anon, shmem, hugetlb = range(5)
     assert found[:12].tolist() == [
         *[uncounted] * 2,
         *[file, uncounted, file],
@@ -224,6 +225,9 @@ def test_the_class_of_each_page_from_runs() -> None:
     assert found[19:31].tolist() == [hugetlb, *[anon] * 10, file]
     assert np.flatnonzero(found[31:] == uncounted).tolist() == [*range(69, 69 + 512)]
     assert len(found) == 630
+    # Of what was not read, nothing is known.
+    some = page_classes(memory_map, [(2, 7)], parts[:1])
+    assert some[:8].tolist() == [*[uncounted] * 2, file, uncounted, file, anon, file, uncounted]
 
 
 def test_the_sections_with_mapped_pages() -> None:
@@ -256,7 +260,7 @@ def plain(rows: list[Row], of: np.ndarray, mms: int) -> dict[str, list[int]]:
         for row in rows
         if row.kind <= EntryKind.DEVICE_EXCLUSIVE and row.kind != EntryKind.SPECIAL
         for i in range(1 << row.order)
-        if of[row.pfn] < PageClass.HUGETLB or row.kind == EntryKind.DEVICE_PRIVATE
+        if of[row.pfn] in COUNTED or row.kind == EntryKind.DEVICE_PRIVATE
     ]
     present = (EntryKind.MAPPED, EntryKind.DEVICE_PRIVATE)
     mappings = Counter(

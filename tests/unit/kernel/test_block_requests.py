@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Pages with requests of block devices, read from disks made by hand."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
-from drgn import Object, Program, offsetof
+from drgn import offsetof
 from kernel_by_hand import Kernel
 from synthetic import MODERN
 
@@ -48,6 +47,31 @@ class Disks:
         self.disk = k.struct(
             "gendisk", major=k.ulong, disk_name=k.array(k.char, 32), queue=k.pointer(self.queue)
         )
+        self._make_class()
+
+    def _make_class(self) -> None:
+        """Make two classes, of which the second is block_class."""
+        k = self.kernel
+        of_class = k.struct("class", name=k.ulong)
+        block = k.variable("block_class", of_class)
+        kobject = k.struct("kobject", name=k.ulong, entry=k.list_head)
+        kset = k.struct("kset", list=k.list_head, kobj=kobject)
+        klist = k.struct("klist", lock=k.ulong, k_list=k.list_head)
+        members = {"subsys": kset, "klist_devices": klist, "class": k.void_p}
+        subsystem = k.struct("subsys_private", **members)
+        node = k.struct("klist_node", n_klist=k.ulong, n_node=k.list_head)
+        self.private = k.struct(
+            "device_private", bus=k.array(k.ulong, 2), knode_class=node, device=k.void_p
+        )
+        self.device = k.struct(
+            "block_device", sector=k.ulong, bd_device=k.ulong, bd_disk=k.pointer(self.disk)
+        )
+        other, ours = (k.make(subsystem, **{"class": owner}) for owner in (8, block))
+        self.devices = ours + offsetof(subsystem, "klist_devices.k_list")
+        entry = offsetof(subsystem, "subsys.kobj.entry")
+        self.classes = k.room(64)
+        k.link(self.classes, other + entry, ours + entry)
+        k.variable("class_kset", k.pointer(kset), self.classes)
 
     def make_tags(self, *blocks: tuple[int, int]) -> int:
         """Make tags with blocks of pages, given as the first pfn and the order."""
@@ -78,22 +102,22 @@ class Disks:
         queue = k.make(self.queue, **values)
         self.disks.append(k.make(self.disk, disk_name=name.encode(), queue=queue))
 
-    def read(self, monkeypatch: pytest.MonkeyPatch) -> BlockRequests:
-        def disks(prog: Program) -> Iterator[Object]:
-            return (Object(prog, self.disk, address=disk) for disk in self.disks)
-
-        monkeypatch.setattr(block_requests, "for_each_disk", disks)
+    def read(self) -> BlockRequests:
+        k = self.kernel
+        devices = [k.make(self.device, bd_disk=disk) + 8 for disk in (*self.disks, *self.disks)]
+        nodes = [k.make(self.private, device=device) + 24 for device in devices]
+        k.link(self.devices, *nodes)
         layout = replace(MODERN, vmemmap=self.pages, struct_size=SIZE)
         return read_block_requests(self.kernel.prog, layout, END)
 
 
 @pytest.mark.parametrize("xarray", [True, False])
-def test_blocks_of_all_queues(xarray: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_all_queues(xarray: bool) -> None:
     made = Disks(xarray)
     first, second = made.make_tags((16, 4), (32, 2)), made.make_tags((40, 0))
     made.add_disk("vda", (first, 0), (second, made.make_tags((64, 1))))
     made.add_disk("vdb", (made.make_tags((80, 4)), 0))
-    found = made.read(monkeypatch)
+    found = made.read()
     assert sorted(found.parts) == [
         ("vda", (16, 32)),
         ("vda", (32, 36)),
@@ -104,35 +128,35 @@ def test_blocks_of_all_queues(xarray: bool, monkeypatch: pytest.MonkeyPatch) -> 
     assert (found.whole, found.unreadable) == (True, 0)
 
 
-def test_shared_tags_belong_to_the_first_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_tags_belong_to_the_first_disk() -> None:
     made = Disks()
     shared = made.make_tags((16, 4))
     made.add_disk("sda", (shared, shared))
     made.add_disk("sdb", (shared, 0))
-    assert made.read(monkeypatch).parts == (("sda", (16, 32)),)
+    assert made.read().parts == (("sda", (16, 32)),)
 
 
-def test_blocks_that_cannot_be_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_that_cannot_be_are_counted() -> None:
     made = Disks()
     made.add_disk("vda", (made.make_tags((16, 11), (32, 0)), 0))
-    found = made.read(monkeypatch)
+    found = made.read()
     assert (found.parts, found.whole, found.unreadable) == ((("vda", (32, 33)),), False, 1)
     tags = made.make_tags((48, 0))
-    page = made.kernel.room(SIZE) + 8
+    page = made.pages + 50 * SIZE + 16
     made.kernel.write(tags + 8, page.to_bytes(8, "little"))
     made.kernel.write(page, (tags + 8).to_bytes(8, "little"))
     made.add_disk("vdb", (tags, 0))
-    assert made.read(monkeypatch).unreadable == 2
+    assert made.read().unreadable == 2
 
 
-def test_what_cannot_be_read_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_is_counted() -> None:
     made = Disks()
     made.disks.append(GONE)
     made.add_disk("vda", (made.make_tags((16, 0)), 0))
-    found = made.read(monkeypatch)
+    found = made.read()
     assert (found.parts, found.unreadable) == ((("vda", (16, 17)),), 1)
     made.add_disk("vdb", (GONE, 0))
-    assert not made.read(monkeypatch).whole
+    assert not made.read().whole
 
 
 def test_blocks_and_disks_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,20 +165,34 @@ def test_blocks_and_disks_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     made.add_disk("vdb", (made.make_tags((18, 0)), 0))
     with monkeypatch.context() as patch:
         patch.setattr(block_requests, "_MAX_BLOCKS", 1)
-        assert not made.read(monkeypatch).whole
-    monkeypatch.setattr(block_requests, "_MAX_DISKS", 1)
-    found = made.read(monkeypatch)
+        assert not made.read().whole
+    monkeypatch.setattr(block_requests, "_MAX_DEVICES", 3)
+    found = made.read()
     assert (len(found.parts), found.whole) == (2, False)
 
 
-def test_a_kernel_without_block_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_devices_that_leads_astray_is_not_whole() -> None:
+    made = Disks()
+    made.add_disk("vda", (made.make_tags((16, 0)), 0))
+    assert made.read().whole
+    node = made.kernel.prog.read_u64(made.devices)
+    made.kernel.write(node, node.to_bytes(8, "little"))
+    layout = replace(MODERN, vmemmap=made.pages, struct_size=SIZE)
+    found = read_block_requests(made.kernel.prog, layout, END)
+    assert (len(found.parts), found.whole) == (1, False)
+
+
+def test_a_class_that_is_not_found_is_not_whole() -> None:
+    made = Disks()
+    made.add_disk("vda", (made.make_tags((16, 0)), 0))
+    made.kernel.link(made.classes)
+    assert made.read() == BlockRequests(whole=False)
+
+
+def test_a_kernel_without_block_devices() -> None:
     with pytest.raises(MissingStructureError, match="requests of block devices"):
         read_block_requests(Kernel().prog, MODERN, END)
-
-    def missing(prog: Program) -> Iterator[Object]:
-        yield prog["block_class"]
-
     made = Disks()
-    monkeypatch.setattr(block_requests, "for_each_disk", missing)
-    with pytest.raises(MissingStructureError, match="list of block devices"):
-        read_block_requests(made.kernel.prog, MODERN, END)
+    del made.kernel._objects["class_kset"]
+    with pytest.raises(MissingStructureError, match="class_kset"):
+        made.read()

@@ -23,6 +23,7 @@ ELSEWHERE = {
     ("kernel/name_paths.py", 4096): "bytes of a path",
     ("kernel/xarrays.py", 4096): "values of the xarray's own",
     ("kernel/owner_names/anon.py", 4096): "memory areas",
+    ("kernel/owner_names/slab_objects.py", 32768): "objects of a slab",
     ("analysis/dump_page_text/log.py", 4096): "the longest line",
     ("target/symbols/cache.py", 1 << 63): "the range of a signed integer",
 }

@@ -38,4 +38,4 @@ def test_the_type_is_found_without_libbpf_as_well(
 
     monkeypatch.setattr(module, "read_btf", lambda path: Types() if path == LIVE_BTF else None)
     assert module._type_id(cast("Any", bcc(**functions)), "mm_page_free") == 7
-    assert asked == [(module.Kind.TYPEDEF, "btf_trace_mm_page_free")]
+    assert asked == [(module.BtfKind.TYPEDEF, "btf_trace_mm_page_free")]
