@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads the kernel structures that owners of pages are found in."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -97,15 +98,22 @@ class _Reader:
         find: Callable[[], Any] = getattr(self, f"_{name}")
         tries = _TRIES if self._inspector.target.provenance.changing else 0
         try:
-            found = find()
-            while tries and not getattr(found, "whole", True):
-                tries -= 1
-                found = find()
+            found = self._tried(find, tries)
         except (MissingStructureError, FaultError) as error:
             self.problems.append(f"{_WORDS[name]}: {error}")
             return None
         self._report(_WORDS[name], found)
         return found
+
+    @staticmethod
+    def _tried(find: Callable[[], Any], tries: int) -> Any:
+        """Return what was found; up to `tries` more times if it changed while it was read."""
+        for _ in range(tries):
+            with contextlib.suppress(FaultError):
+                found = find()
+                if getattr(found, "whole", True):
+                    return found
+        return find()
 
     def _report(self, what: str, found: Any) -> None:
         self.problems += [

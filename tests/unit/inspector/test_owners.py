@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damaged_memory import START, damaged
 from owned_pages import FREE_PAGES, PAGES, OwnedPages
-from synthetic import MODERN, flag
+from synthetic import MODERN, SIZE, flag
 
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.inspector import owner_finder, owner_names
@@ -18,6 +19,7 @@ from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
 from pageinspect.inspector.page_owners import owner_facts
 from pageinspect.inspector.selection import Request, select
+from pageinspect.inspector.summary import summarise
 from pageinspect.model.ranges import count
 from pageinspect.render import render
 from pageinspect.report.owners import BY, OwnersReport
@@ -429,6 +431,35 @@ def test_a_kernel_that_lacks_structures_loses_kinds(made: OwnedPages) -> None:
     assert kinds["table"] == 4
     assert report.coverage.missing == ("vmalloc areas: this kernel has none.",)
     assert not report.coverage.complete
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("by", ["kind", "name", "file", "task"])
+def test_damaged_struct_pages(seed: int, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, memory_map = damaged(seed)
+    kernel = OwnedPages()
+    monkeypatch.setattr(owner_finder, "read_structures", kernel.read_structures)
+
+    def read(address: int, n: int, _offset: int, _physical: bool) -> bytes:
+        return reads.read(address, n) if address % SIZE == 0 else bytes(n)
+
+    first = MODERN.vmemmap + START * SIZE
+    kernel.kernel.prog.add_memory_segment(first, reads.words.nbytes, read)
+    inspector = replace(kernel.inspector(), memory_map=memory_map)
+    report = count_owners(inspector, by, Request(), fold=fold_here)
+    spanned = count(memory_map.spanned)
+    sums_hold(report, spanned)
+    assert report.coverage.spanned == spanned
+    assert report.coverage.unreadable == 64
+    assert not report.coverage.complete
+    if by == "kind":
+        kinds = {row.kind: row.pages for row in report.rows}
+        assert kinds["unreadable"] == 64
+        uses = summarise(inspector, ["use"], Request(), fold=fold_here, counters=False)
+        pages_of = {row.key[0]: row.pages for row in uses.rows}
+        assert kinds["damaged"] == pages_of["conflict"] + pages_of.get("hwpoison", 0)
+        assert kinds["free"] == pages_of["buddy"] + pages_of["pcp"]
+        assert kinds.get("file", 0) == pages_of.get("file", 0)
 
 
 def facts(made: OwnedPages, *pfns: int) -> dict[int, Any]:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from drgn import FaultError
 from kernel_by_hand import Kernel
 from synthetic import MODERN
 
@@ -38,7 +39,10 @@ def give(monkeypatch: pytest.MonkeyPatch, reader: str, *results: Any) -> list[No
 
     def read(*_: Any) -> Any:
         calls.append(None)
-        return next(left)
+        result = next(left)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     monkeypatch.setattr(structures, reader, read)
     return calls
@@ -84,6 +88,20 @@ def test_a_list_that_changes_is_read_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert problems == (f"modules: {text}",)
     calls = give(monkeypatch, "read_modules", torn, whole)
     assert read_structures(inspector(), ["modules"])[0].modules == torn
+    assert len(calls) == 1
+
+
+def test_a_pointer_that_changes_is_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault, whole = FaultError("not mapped", 0x10), Modules()
+    calls = give(monkeypatch, "read_modules", fault, Modules(whole=False), fault, whole)
+    assert read_structures(inspector(changing=True), ["modules"]) == (Structures(modules=whole), ())
+    assert len(calls) == 4
+    calls = give(monkeypatch, "read_modules", *[fault] * 5)
+    found, (problem,) = read_structures(inspector(changing=True), ["modules"])
+    assert (found.modules, len(calls)) == (None, 4)
+    assert problem.startswith("modules: not mapped")
+    calls = give(monkeypatch, "read_modules", fault, whole)
+    assert read_structures(inspector(), ["modules"])[0].modules is None
     assert len(calls) == 1
 
 

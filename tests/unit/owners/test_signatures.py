@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from synthetic import HEAD, MEMDESC, MODERN, Memory, flag
 
+from pageinspect.model.batch import FolioHeads
 from pageinspect.model.layout import PageLayout
 from pageinspect.owners.assign import Assigner
 from pageinspect.owners.kind import Label, claims_of_pfns
@@ -18,10 +19,10 @@ FIRST = 0x1000
 NO_TYPE = 0xFFFFFFFF
 
 
-def signatures(memory: Memory, *claimed: int) -> list[str]:
+def signatures(memory: Memory, *claimed: int, outer: FolioHeads | None = None) -> list[str]:
     """Return the signature of each page, or the kind of pages with an owner."""
     claims = claims_of_pfns([(Label("a"), np.array(claimed, np.int64) + FIRST)])
-    pages = memory.pages()
+    pages = memory.pages(outer)
 
     def read_words(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         places = [slice(a, b) for a, b in zip(starts - FIRST, ends - FIRST, strict=True)]
@@ -95,6 +96,20 @@ def test_idle_pages_behind_a_compound_page_are_no_part_of_it() -> None:
         "kernel, order 1 compound, 1 reference",
         "idle, order 0, 0 references",
     ]
+
+
+def test_idle_pages_behind_a_compound_page_without_its_last_pages() -> None:
+    memory = used(8, 0).compound(0, 3).word(0, NO_TYPE, 1)
+    memory.set(slice(5, 8), MODERN.compound, 0)
+    assert signatures(memory)[5:] == ["idle, order 0, 0 references"] * 3
+
+
+def test_pages_whose_head_is_elsewhere_have_flags_of_their_own() -> None:
+    memory = used(8, 0).set(0, MODERN.flags, flag("active"))
+    memory.words[4:, MODERN.compound // 8] = MODERN.vmemmap + (FIRST - 8) * 64 + 1
+    head = Memory(16, first=FIRST - 8).compound(0, 4).word(0, NO_TYPE, 1)
+    outer = FolioHeads(head.words[:2].reshape(1, -1))
+    assert signatures(memory, outer=outer)[4:] == ["kernel, order 4 compound, 0 references"] * 4
 
 
 def test_idle_pages_behind_a_page_with_an_owner() -> None:

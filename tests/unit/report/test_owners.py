@@ -149,7 +149,24 @@ def test_a_kind_with_several_checks_has_the_worst_verdict(
     verdicts: list[Verdict], worst: str
 ) -> None:
     made = report("kind", KIND_ROWS, counters=tuple(check(v, "file") for v in verdicts))
-    assert made._verdicts() == {"file": worst}
+    assert verdict_of(made, "file") == worst
+    assert verdict_of(made, "vmalloc") == ""
+
+
+def verdict_of(made: OwnersReport, kind: str) -> str:
+    """Return the last column of a kind's row in markdown."""
+    (line,) = [line for line in shown(made, "markdown").splitlines() if f"| {kind} |" in line]
+    return line.split("|")[-2].strip()
+
+
+def test_a_check_that_leaves_out_pages_of_its_kind_shows_how_many_it_has() -> None:
+    found = replace(check("verified", "file"), counted=1234)
+    assert verdict_of(report("kind", KIND_ROWS, counters=(found,)), "file") == "1,234 verified"
+    found = replace(found, counted=60)
+    assert verdict_of(report("kind", KIND_ROWS, counters=(found,)), "file") == "verified"
+    # The number of a check of several kinds is that of none of them.
+    found = replace(check("verified", "vmalloc", "stack"), counted=1234)
+    assert verdict_of(report("kind", KIND_ROWS, counters=(found,)), "vmalloc") == "verified"
 
 
 def test_checks_of_uses_are_those_of_the_kinds_that_own_them() -> None:
