@@ -10,6 +10,7 @@ import numpy as np
 from drgn import FaultError
 
 from ..classify import use_name
+from ..errors import PageInspectError
 from ..kernel.counters import read_counters
 from ..kernel.hugetlb_pools import read_hugetlb_pools
 from ..kernel.owner_names.anon import AnonOwners
@@ -77,7 +78,7 @@ class OwnerNames:
             return [OwnerName("")] * len(keys)
         try:
             return self._namer(kind)(keys)
-        except MissingStructureError as error:
+        except PageInspectError as error:
             self._missing.append(f"names of {kind}: {error}")
             return [OwnerName(UNREADABLE)] * len(keys)
 
@@ -139,11 +140,14 @@ class OwnerNames:
     def _processes(self, keys: Sequence[int]) -> list[OwnerName]:
         special = {SWAP_CACHE: "(swap cache)", KSM: "(KSM)"}
         words = [key for key in keys if key not in special]
+        texts = {**special, **(self._anonymous(words) if words else {})}
+        return [OwnerName(texts[key]) for key in keys]
+
+    def _anonymous(self, words: Sequence[int]) -> dict[int, str]:
         anon = AnonOwners(self._prog)
         names = [owner.label(self._process_names) for owner in anon.owners(words)]
-        texts = dict(zip(words, names, strict=True))
         self._report("anonymous memory", anon.unreadable)
-        return [OwnerName(special.get(key) or texts[key]) for key in keys]
+        return dict(zip(words, names, strict=True))
 
     @cached_property
     def _process_names(self) -> dict[int, str]:
@@ -161,7 +165,7 @@ class OwnerNames:
         page_size = self._inspector.layout.page_size
         parts = [parts_of(key) for key in keys]
         words = [mapping for _, mapping in parts if mapping and not mapping & MAPPING_ANON]
-        files = dict(zip(words, self._files(words), strict=True))
+        files = dict(zip(words, self._files(words), strict=True)) if words else {}
         found = []
         for order, mapping in parts:
             file = files.get(mapping, OwnerName("private mapping" if mapping else "free"))

@@ -7,8 +7,8 @@ from ..classify.uses import USE, Pages
 from ..classify.words import MAPPING
 from .kind import Keys, Kind
 
-SWAP_CACHE = 0
-KSM = 1
+KSM, SWAP_CACHE = 1, 2
+"""Keys in place of a mapping, which is never so small."""
 
 
 def _anon_vma(pages: Pages) -> Keys:

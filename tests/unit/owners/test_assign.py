@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 from sections import columns
-from synthetic import KERNEL_POINTER, MODERN, Memory, flag
+from synthetic import KERNEL_POINTER, MEMDESC, MEMDESC_TYPES, MODERN, Memory, flag
 
 from pageinspect.classify.uses import USE
 from pageinspect.model.arch import SECTION_PFNS
 from pageinspect.model.batch import PageBatch
+from pageinspect.owners.anon import KSM, SWAP_CACHE
 from pageinspect.owners.assign import NO_LABEL, Assigned, Assigner, OwnerTally, first_pages
 from pageinspect.owners.kind import Claims, Label, claims_of_pfns
 from pageinspect.owners.table import KINDS, NUMBER
@@ -275,3 +276,22 @@ def test_a_block_ends_where_pages_are_missing_and_where_a_section_ends() -> None
     assert found.tolist() == [-1, 0, -1]
     none = np.empty(0, np.int64)
     assert first_pages(none, none, none.astype(bool), none.astype(bool)).tolist() == []
+
+
+def test_keys_of_anonymous_memory() -> None:
+    memory = used(3, 0, 1, 2)
+    memory.set(0, MODERN.mapping, KERNEL_POINTER | 1)
+    memory.word(1, 0, 1).set(1, MODERN.mapping, KERNEL_POINTER | 3)
+    memory.set(2, MODERN.flags, flag("swapbacked") | flag("owner_priv_1"))
+    found, _ = assigned(memory)
+    assert {KINDS[k].name for k in found.kinds.tolist()} == {"anon"}
+    assert found.keys.tolist() == [KERNEL_POINTER | 1, KSM, SWAP_CACHE]
+
+
+def test_anonymous_memdescs_are_not_in_the_swap_cache() -> None:
+    memory = Memory(1, MEMDESC)
+    memory.words[0, MEMDESC.page_type // 8] = 0xFFFF888000000000 | MEMDESC_TYPES["anon"]
+    found, _ = assigned(memory)
+    assert KINDS[found.kinds[0]].name == "anon"
+    assert found.keys.tolist() == [0]
+    assert 0 not in (KSM, SWAP_CACHE)
