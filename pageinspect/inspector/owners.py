@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Counts the pages of each owner, and finds the pages of given owners."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ from .inspector import Inspector, marking_of
 from .owner_finder import OwnerFinder, owner_finder
 from .owner_names import OwnerName, OwnerNames
 from .selection import Request, select
-from .slab_cgroups import charged_objects
+from .slab_cgroups import SlabCharges, charged_objects
 
 if TYPE_CHECKING:
     from ..analysis.counter_check import CounterCheck
@@ -47,12 +46,11 @@ class _Counted:
     pages: OwnerSums
     uses: UseTally
     owned: OwnerTally = field(default_factory=OwnerTally)
-    slab_bytes: Counter[int] = field(default_factory=Counter)
-    """Bytes of slab objects by the word of the cgroup that they are charged to."""
+    slabs: SlabCharges = field(default_factory=SlabCharges)
     unreadable: int = 0
 
     def merge(self, other: "_Counted") -> None:
-        self.slab_bytes.update(other.slab_bytes)
+        self.slabs.merge(other.slabs)
         self.pages.add(other.pages.counts())
         self.uses.merge(other.uses)
         self.owned.merge(other.owned)
@@ -87,13 +85,13 @@ def count_owners(
     most = DEFAULT_TOP if top is None else top
     named = None if name_all and by != "kind" else most or None
     rows = _Rows(finder.names, by, named, inspector.layout.page_size)
-    rows.of(pages, total.slab_bytes)
+    rows.of(pages, total.slabs.bytes)
     coverage = coverage_of(
         inspector.target.provenance,
         inspector.layout,
         selection.spanned,
         total.unreadable,
-        tuple(dict.fromkeys((*selection.missing, *finder.problems))),
+        tuple(dict.fromkeys((*selection.missing, *finder.problems, *total.slabs.problems))),
     )
     checks: tuple[CounterCheck, ...] = ()
     if before is not None and after is not None and not total.unreadable:
@@ -148,7 +146,7 @@ def _walked(
             mask = None if selection.everything else selection.of(pages)
             if mask is not None:
                 pieces = pieces.where(mask[pieces.rows])
-            groups = _groups(copy, pages, pieces, found.slab_bytes) if cgroups else None
+            groups = _groups(copy, pages, pieces, found.slabs) if cgroups else None
             found.pages.add(count(pieces, groups))
         found.owned.merge(assigner.tally)
         return found
@@ -159,7 +157,7 @@ def _walked(
     return total
 
 
-def _groups(copy: Inspector, pages: Pages, pieces: Assigned, slab_bytes: Counter[int]) -> Keys:
+def _groups(copy: Inspector, pages: Pages, pieces: Assigned, charges: SlabCharges) -> Keys:
     """Return the memcg word of each piece, and add slab objects, which have words of their own.
 
     Objects of slabs of which not all pages are selected are not added: which pages they are in is
@@ -176,7 +174,7 @@ def _groups(copy: Inspector, pages: Pages, pieces: Assigned, slab_bytes: Counter
     heads, first, at = np.unique(of_piece, return_index=True, return_inverse=True)
     whole = np.bincount(at, lengths) == 1 << orders[first]
     if whole.any():
-        slab_bytes.update(charged_objects(copy, heads[whole]))
+        charges.merge(charged_objects(copy, heads[whole]))
     return groups
 
 

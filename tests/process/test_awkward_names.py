@@ -18,6 +18,7 @@ SHOWN = r"a\x1b[31m\nname"
 COMMANDS = (
     ["summary"],
     ["list"],
+    ["owners"],
     ["processes"],
     ["check"],
     ["types"],

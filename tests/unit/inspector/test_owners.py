@@ -3,6 +3,7 @@
 
 import io
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
 from pageinspect.inspector.page_owners import owner_facts
 from pageinspect.inspector.selection import Request, select
+from pageinspect.inspector.slab_cgroups import SlabCharges
 from pageinspect.inspector.summary import summarise
 from pageinspect.model.ranges import count
 from pageinspect.render import render
@@ -182,9 +184,9 @@ def test_objects_of_slabs_by_cgroup(made: OwnedPages, monkeypatch: pytest.Monkey
     first, second = MEMCGS
     asked: list[int] = []
 
-    def charged(_inspector: Any, heads: np.ndarray) -> dict[int, int]:
+    def charged(_inspector: Any, heads: np.ndarray) -> SlabCharges:
         asked.extend(heads.tolist())
-        return {first: 5 * 4096 + 700, second: 300}
+        return SlabCharges(Counter({first: 5 * 4096 + 700, second: 300}), unreadable=2)
 
     monkeypatch.setattr(owners_module, "charged_objects", charged)
     large = made.slab("kmalloc-4k", 0, order=3)
@@ -196,6 +198,7 @@ def test_objects_of_slabs_by_cgroup(made: OwnedPages, monkeypatch: pytest.Monkey
         ("slab", "/b", 0, 300),
     ]
     assert report.others == PAGES - 7
+    assert report.coverage.missing == ("objects of slabs by cgroup: 2 items could not be read.",)
     for top in (0, 1, 2):
         sums_hold(owners(made, "cgroup", top=top), PAGES)
 
@@ -205,9 +208,9 @@ def test_slabs_of_which_some_pages_are_selected_have_no_objects(
 ) -> None:
     asked: list[int] = []
 
-    def charged(_inspector: Any, heads: np.ndarray) -> dict[int, int]:
+    def charged(_inspector: Any, heads: np.ndarray) -> SlabCharges:
         asked.extend(heads.tolist())
-        return {}
+        return SlabCharges()
 
     monkeypatch.setattr(owners_module, "charged_objects", charged)
     slabs = [made.slab("kmalloc-4k", 0, order=2) for _ in range(3)]
@@ -222,8 +225,9 @@ def test_cgroups_of_a_kernel_without_them(made: OwnedPages) -> None:
     report = owners(made, "cgroup")
     assert pages(report) == {("file", "unreadable"): 2}
     assert not report.coverage.complete
-    (problem,) = report.coverage.missing
-    assert problem.startswith("names of cgroups: ")
+    names, objects = report.coverage.missing
+    assert names.startswith("names of cgroups: ")
+    assert objects.startswith("objects of slabs by cgroup: this kernel has no known ")
     sums_hold(report, PAGES)
 
 
