@@ -190,6 +190,8 @@ def test_objects_of_slabs_by_cgroup(made: OwnedPages, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(owners_module, "charged_objects", charged)
     large = made.slab("kmalloc-4k", 0, order=3)
+    # In slabs the word is the address of a vector.
+    made.memory.set(slice(0x2B, 0x35), MODERN.memcg, 0xFFFF888000001000 | 1)
     report = owners(made, "cgroup")
     assert asked == [*range(0x2B, 0x35), large[0]]
     assert [(row.kind, row.name, row.pages, row.more_bytes) for row in report.rows] == [
