@@ -63,7 +63,14 @@ def list_processes(
     ended = _ended(inspector, users, tasks.mms) if changing else set()
     uses, cgroups = _uses(reading), _cgroups(tasks)
     rows = (
-        ProcessRow(process.pid, process.comm, cgroups[process.pid], process.mm, uses[process.mm])
+        ProcessRow(
+            process.pid,
+            process.comm,
+            cgroups[process.pid],
+            process.mm,
+            uses[process.mm],
+            tasks.mms[process.mm].exe,
+        )
         for process in users
         if process.mm is not None and process.pid not in ended
     )

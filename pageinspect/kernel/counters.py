@@ -20,6 +20,7 @@ from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
 from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..model.counters import Counters
 from .hugetlb_pools import read_hugetlb_pools
+from .owner_names.page_pools import PagePoolNames
 from .structures import MissingStructureError
 
 Items = list[tuple[str, int]]
@@ -168,6 +169,14 @@ def _percpu(prog: Program) -> int | None:
     return None if populated is None or units is None else populated * units
 
 
+def _page_pools(prog: Program) -> int | None:
+    try:
+        pools, whole = PagePoolNames(prog).all_pools()
+    except MissingStructureError:
+        return None
+    return sum(pool.pages or 0 for pool in pools) if whole else None
+
+
 def read_counters(prog: Program) -> Counters:
     """Read the counters of the kernel that `prog` has open; raises PageInspectError."""
     try:
@@ -192,6 +201,7 @@ def read_counters(prog: Program) -> Counters:
         vmalloc=vmalloc,
         memmap=memmap,
         percpu=percpu,
+        page_pool=_page_pools(prog),
         turnover=sum(n for name, n in events.items() if name.startswith(("PGALLOC_", "PGFREE"))),
         isolated_blocks=sums.isolated_blocks,
         locked=sums.locked,

@@ -24,6 +24,9 @@ class Counters:
     """nr_memmap_boot_pages plus nr_memmap_pages; None for kernels without these."""
     percpu: int | None = None
     """pcpu_nr_populated times pcpu_nr_units, which is Percpu of /proc/meminfo; None if unknown."""
+    page_pool: int | None = None
+    """Pages that the network's page pools have taken and not given back; None if the kernel does
+    not list its pools, or not all can be read."""
     turnover: int = 0
     """Pages allocated plus pages freed since boot. Growth limits what changed between two reads."""
     isolated_blocks: int = 0

@@ -62,6 +62,8 @@ def compare_owners(
 
 
 def _comparisons(pages: Pages, structures: Structures, counters: Counters) -> Iterator[Comparison]:
+    if counters.page_pool is not None:
+        yield _page_pools(pages)
     if structures.vmap is not None:
         yield from _vmalloc(pages, structures, counters)
     if structures.tasks is not None and _STACK_ITEM in counters.items:
@@ -83,6 +85,16 @@ def _unread(structure: MaybeDamaged | None, what: str) -> Iterator[Tolerance]:
     """Yield the tolerance for pages of a structure that could not be read as a whole."""
     if structure is not None and (structure.unreadable or not structure.whole):
         yield Tolerance(-_MANY, 0, f"some {what} could not be read")
+
+
+def _page_pools(pages: Pages) -> Comparison:
+    return Comparison(
+        "page_pool",
+        ("page_pool",),
+        "pages in flight of page pools",
+        lambda c: c.page_pool or 0,
+        counted=_owned(pages, "page_pool"),
+    )
 
 
 def _owned(pages: Pages, *kinds: str) -> int:

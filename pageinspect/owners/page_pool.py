@@ -9,5 +9,6 @@ PAGE_POOL = Kind(
     "pp of the folio's head: the struct page_pool.",
     owns=("page_pool",),
     limits="A pool whose device was removed has the name of the pool alone.",
+    counter="pages in flight of page pools",
     member="pp",
 )

@@ -80,6 +80,8 @@ class ProcessRow:
     """Untrusted text, as `comm`; empty on a kernel without cgroups, None if it is unreadable."""
     mm: int
     use: MmUse
+    exe: str = ""
+    """The path of the program: untrusted text, empty if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ class ProcessesReport(Report):
             Column("comm", absent=none, blank=more),
             Column("cgroup", absent=(*none, *unread), spare=spare["cgroup"]),
             *numbers,
+            Column("exe", absent=(*none, *unread), machines=True),
             Column("mm", "int64", absent=none, machines=True),
             Column("complete", "bool", absent=none, machines=True),
             *(
@@ -198,7 +201,8 @@ class ProcessesReport(Report):
         use = row.use
         counted = (Absent.UNAVAILABLE if n is None else n for n in use.counted().values())
         cgroup = Absent.UNREADABLE if row.cgroup is None else row.cgroup
-        return (row.pid, row.comm, cgroup, *use.cells(), row.mm, use.whole, *counted)
+        exe = row.exe or Absent.UNREADABLE
+        return (row.pid, row.comm, cgroup, *use.cells(), exe, row.mm, use.whole, *counted)
 
     def _remarks(self) -> tuple[str, ...]:
         shared = len(self.processes) - len({row.mm for row in self.processes})
@@ -226,7 +230,7 @@ def _joined(counters: Row) -> Cell:
 def _cells_of_sums(name: Cell, sums: Mapping[str, int]) -> Row:
     """Return the cells of a row that is about several processes."""
     none = Absent.NOT_APPLICABLE
-    return (none, name, none, *sums.values(), none, none, *[none] * len(COUNTERS))
+    return (none, name, none, *sums.values(), none, none, none, *[none] * len(COUNTERS))
 
 
 def check_sort(key: str) -> None:
