@@ -174,7 +174,11 @@ def _groups(copy: Inspector, pages: Pages, pieces: Assigned, charges: SlabCharge
     heads, first, at = np.unique(of_piece, return_index=True, return_inverse=True)
     whole = np.bincount(at, lengths) == 1 << orders[first]
     if whole.any():
-        charges.merge(charged_objects(copy, heads[whole]))
+        found = charged_objects(copy, heads[whole])
+        room = int((1 << orders[first][whole]).sum()) * copy.layout.page_size
+        if found.bytes.total() > room:
+            found = SlabCharges(unreadable=int(whole.sum()))
+        charges.merge(found)
     return groups
 
 

@@ -223,6 +223,19 @@ def test_slabs_of_which_some_pages_are_selected_have_no_objects(
     assert asked == [0x2C]
 
 
+def test_objects_that_are_larger_than_their_slabs_are_damaged(
+    made: OwnedPages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner_names, "MemoryCgroupNames", CgroupNames)
+    found = Counter({next(iter(MEMCGS)): 10 * 4096})
+    monkeypatch.setattr(owners_module, "charged_objects", lambda *_: SlabCharges(found))
+    assert pages(owners(made, "cgroup")) == {("slab", "/a"): 10, ("file", "/a"): 2}
+    found[next(iter(MEMCGS))] += 1
+    report = owners(made, "cgroup")
+    assert pages(report) == {("file", "/a"): 2}
+    assert report.coverage.missing == ("objects of slabs by cgroup: 10 items could not be read.",)
+
+
 def test_cgroups_of_a_kernel_without_them(made: OwnedPages) -> None:
     report = owners(made, "cgroup")
     assert pages(report) == {("file", "unreadable"): 2}
