@@ -27,6 +27,8 @@ SLAB, TABLE = 0xF5000000, 0xF2000000
 FREE = 0x200
 """pfn of a free block of FREE_PAGES pages."""
 FREE_PAGES = 0x200
+MEMCGS = {0xFFFF888000000040: "/a", 0xFFFF888000000080: "/b"}
+"""Paths of cgroups by the word of struct page."""
 _VMALLOC = 0xFFFFC90000000000
 
 
@@ -139,3 +141,20 @@ class OwnedPages:
     def inspector(self) -> Inspector:
         target = Target(self.kernel.prog, self.provenance, {})
         return Inspector(target, self.layout, MemoryMap(((0, PAGES),), ()))
+
+
+def filled() -> OwnedPages:
+    """Return a kernel with owners of several kinds."""
+    kernel = OwnedPages()
+    kernel.file("big", 20)
+    kernel.file("small", 2, memcg=next(iter(MEMCGS)))
+    kernel.file("in memory", 5, shmem=True)
+    kernel.slab("dentry", 7)
+    kernel.slab("inode", 3)
+    kernel.area("alloc_large_system_hash", 6)
+    kernel.area("nf_tables:nft_chain_add", 2)
+    kernel.stack("bash", 812)
+    kernel.stack("a:b*c[x]", 7)
+    kernel.tables("bash[812]", 3)
+    kernel.tables("", 1)
+    return kernel

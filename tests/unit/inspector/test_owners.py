@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Pages by owner, and the pages of given owners, in a kernel made by hand."""
+"""Pages by owner, in a kernel made by hand."""
 
 import io
 import json
@@ -10,42 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 from damaged_memory import START, damaged
-from owned_pages import FREE_PAGES, PAGES, OwnedPages
+from owned_pages import FREE_PAGES, MEMCGS, PAGES, OwnedPages
 from synthetic import MODERN, SIZE, flag
 
-from pageinspect.errors import PageInspectError, UsageError
+from pageinspect.errors import UsageError
 from pageinspect.inspector import owner_finder, owner_names
 from pageinspect.inspector import owners as owners_module
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
-from pageinspect.inspector.page_owners import owner_facts
-from pageinspect.inspector.selection import Request, select
+from pageinspect.inspector.selection import Request
 from pageinspect.inspector.slab_cgroups import SlabCharges
 from pageinspect.inspector.summary import summarise
 from pageinspect.model.ranges import count
 from pageinspect.render import render
 from pageinspect.report.owners import BY, OwnersReport
-
-MEMCGS = {0xFFFF888000000040: "/a", 0xFFFF888000000080: "/b"}
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> OwnedPages:
-    """Give a kernel with owners of several kinds."""
-    kernel = OwnedPages()
-    monkeypatch.setattr(owner_finder, "read_structures", kernel.read_structures)
-    kernel.file("big", 20)
-    kernel.file("small", 2, memcg=next(iter(MEMCGS)))
-    kernel.file("in memory", 5, shmem=True)
-    kernel.slab("dentry", 7)
-    kernel.slab("inode", 3)
-    kernel.area("alloc_large_system_hash", 6)
-    kernel.area("nf_tables:nft_chain_add", 2)
-    kernel.stack("bash", 812)
-    kernel.stack("a:b*c[x]", 7)
-    kernel.tables("bash[812]", 3)
-    kernel.tables("", 1)
-    return kernel
 
 
 def owners(made: OwnedPages, by: str = "kind", **options: Any) -> OwnersReport:
@@ -335,89 +313,6 @@ def test_problems_of_structures_and_names_are_reported_once(made: OwnedPages) ->
     assert not report.coverage.complete
 
 
-def owned(made: OwnedPages, *texts: str, pfn: tuple[str, ...] = ()) -> int:
-    wanted, _ = select(made.inspector(), Request(pfn=pfn, owners=texts), fold_here)
-    return count(wanted)
-
-
-@pytest.mark.parametrize(
-    ("texts", "number"),
-    [
-        (["slab"], 10),
-        (["slab:"], 10),
-        (["slab:*"], 10),
-        (["slab:dentry"], 7),
-        (["slab:d*y"], 7),
-        (["slab:dentry", "slab:inode"], 10),
-        (["slab:dentry", "slab"], 10),
-        (["slab:dentry", "file:/small"], 9),
-        (["file:/*"], 22),
-        (["shmem:/in memory"], 5),
-        (["stack:bash[812]"], 4),
-        (["stack:*[812]"], 4),
-        (["stack:a:b*c[x][7]"], 4),
-        (["stack:a:b*[7]"], 4),
-        (["vmalloc:nf_tables:nft_chain_add"], 2),
-        (["vmalloc:nf_tables:*"], 2),
-        (["table:(no process)"], 1),
-        (["free"], FREE_PAGES),
-        (["free:buddy"], FREE_PAGES),
-    ],
-)
-def test_pages_of_owners(made: OwnedPages, texts: list[str], number: int) -> None:
-    assert owned(made, *texts) == number
-    report = owners(made, owners=texts)
-    # Owners are shares of all pages.
-    assert report.coverage.spanned == PAGES
-    sums_hold(report, number)
-
-
-def test_only_the_star_is_special(made: OwnedPages) -> None:
-    made.file("a?c", 2)
-    made.file("abc", 4)
-    assert owned(made, "file:/a?c") == 2
-    assert owned(made, "file:/a?*") == 2
-    assert owned(made, "file:/a*c") == 6
-    for text in ("stack:bas[h][812]", "stack:bash[!1]*", "slab:DENTRY", "slab:dentr"):
-        with pytest.raises(UsageError):
-            owned(made, text)
-
-
-def test_names_as_they_are_and_as_reports_show_them(made: OwnedPages) -> None:
-    made.file("a\x1b[1m", 3)
-    for text in ("/a\x1b[1m", r"/a\x1b[1m", "/a\x1b*", r"/a\x1b*"):
-        assert owned(made, f"file:{text}") == 3
-
-
-def test_owners_and_ranges_together(made: OwnedPages) -> None:
-    assert owned(made, "file:/big", pfn=("0x10-0x1f",)) == 15
-    assert owned(made, "file", pfn=("0x20-0x30",)) == 6
-    assert owned(made, "file", pfn=("0x200-0x300",)) == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "message", "hint"),
-    [
-        ("slabs:dentry", "kind of owner 'slabs'", "slab"),
-        ("", "kind of owner ''", ""),
-        (":dentry", "kind of owner ''", ""),
-        ("slab:dentri", "'dentri'", "dentry"),
-        ("file:/zzz", "'/zzz'", "owners --by name"),
-        ("module:ext4", "'ext4'", "owners --by name"),
-    ],
-)
-def test_owners_that_do_not_exist(made: OwnedPages, text: str, message: str, hint: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        owned(made, text)
-    assert message in str(caught.value)
-    assert hint in str(caught.value.hint)
-
-
-def test_an_owner_of_other_pages_is_not_among_those_of_a_range(made: OwnedPages) -> None:
-    with pytest.raises(UsageError, match="none of the pages"):
-        owned(made, "slab:dentry", pfn=("0x200-0x300",))
-
-
 def test_vmcoreinfo_alone(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
     made.layout = replace(MODERN, unavailable=("hugetlb", "page_pool"))
     asked = []
@@ -435,9 +330,6 @@ def test_vmcoreinfo_alone(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> 
     assert not report.coverage.complete
     assert any("VMCOREINFO alone" in sentence for sentence in report.coverage.missing)
     sums_hold(report, PAGES)
-    assert owned(made, "file") == 22
-    with pytest.raises(PageInspectError, match="VMCOREINFO alone"):
-        owned(made, "file:/big")
 
 
 def test_a_kernel_that_lacks_structures_loses_kinds(made: OwnedPages) -> None:
@@ -479,54 +371,6 @@ def test_damaged_struct_pages(seed: int, by: str, monkeypatch: pytest.MonkeyPatc
         assert kinds["damaged"] == pages_of["conflict"] + pages_of.get("hwpoison", 0)
         assert kinds["free"] == pages_of["buddy"] + pages_of["pcp"]
         assert kinds.get("file", 0) == pages_of.get("file", 0)
-
-
-def facts(made: OwnedPages, *pfns: int) -> dict[int, Any]:
-    found, _ = owner_facts(made.inspector(), pfns)
-    return {pfn: fact.value for pfn, fact in found.items()}
-
-
-def test_the_owners_of_single_pages(made: OwnedPages) -> None:
-    known = {
-        0x10: {"kind": "file", "name": "/big", "filesystem": "ext4 on vda"},
-        0x2B: {"kind": "slab", "name": "dentry"},
-        0x35: {
-            "kind": "vmalloc",
-            "name": "alloc_large_system_hash",
-            "caller": "alloc_large_system_hash",
-        },
-        0x200: {"kind": "free", "name": "buddy"},
-        0x3FE: {"kind": "free", "name": "buddy"},
-        0x3FF: {"kind": "free", "name": "buddy"},
-        0: {"kind": "unknown", "name": "idle, order 0, 0 references"},
-    }
-    assert facts(made, *known) == known
-    for pfn, value in known.items():
-        assert facts(made, pfn) == {pfn: value}
-
-
-def test_structures_are_read_only_for_pages_that_need_them(
-    made: OwnedPages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def read(inspector: Any, fields: Any) -> Any:
-        asked.append(tuple(fields))
-        return made.read_structures(inspector, fields)
-
-    monkeypatch.setattr(owner_finder, "read_structures", read)
-    for pfn, needed in ((0x10, False), (0x2B, False), (0x200, False), (0x35, True), (0, True)):
-        asked.clear()
-        facts(made, pfn)
-        assert [bool(fields) for fields in asked] == [needed], hex(pfn)
-
-
-def test_the_text_of_an_owner(made: OwnedPages) -> None:
-    found, problems = owner_facts(made.inspector(), [0x35, 0x10, 0x3D])
-    assert problems == ()
-    assert found[0x35].text == ("vmalloc alloc_large_system_hash")
-    assert found[0x10].text == "file /big"
-    assert found[0x3D].text == "stack bash[812] (allocated by kernel_clone)"
 
 
 def test_swap_cache_and_merged_pages_are_anonymous_memory(made: OwnedPages) -> None:
