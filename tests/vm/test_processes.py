@@ -131,14 +131,19 @@ def test_debug_information_changes_nothing(owned: Owned) -> None:
 
 
 def test_a_dump_without_the_memory_of_processes(owned: Owned) -> None:
-    """Page tables are in it, and so are all numbers."""
+    """Page tables are in it, but not all structures that lead to them where tails are lost."""
     done = pageinspect("processes", "-c", owned.refiltered(31), "--format", "json")
     assert done.returncode in {0, 3}, done.stderr
-    found = {row["pid"]: row for row in json.loads(done.stdout)["rows"]}
+    answer, whole = json.loads(done.stdout), rows(owned)
+    found = {row["pid"]: row for row in answer["rows"]}
+    assert len(found) > len(whole) // 2
     if done.returncode == 0:
-        assert found == rows(owned)
+        assert found == whole
     else:
-        assert set(found) <= set(rows(owned))
+        assert answer["coverage"]["missing"]
+    for pid, row in found.items():
+        if row["complete"]:
+            assert row["rss"] == whole[pid]["rss"]
 
 
 def test_a_stopped_process_of_a_live_kernel(shared_guest: Guest) -> None:
