@@ -188,6 +188,8 @@ def test_a_stopped_process_of_a_live_kernel(shared_guest: Guest) -> None:
     process = shared_guest.start(["python3", "-c", STOPPED])
     process.wait_for_output(b"\n", 60)
     pid = int(process.stdout)
+    stopped = f"until grep -q 'State:.*T' /proc/{pid}/status; do sleep 0.1; done"
+    shared_guest.run(["sh", "-c", stopped])
     said = kilobytes(shared_guest.run(["cat", f"/proc/{pid}/smaps_rollup"]).stdout.decode())
     done = shared_guest.run(["pageinspect", "processes", "--format", "json"], check=False)
     (row,) = (row for row in json.loads(done.stdout)["rows"] if row["pid"] == pid)
