@@ -184,7 +184,7 @@ def test_zram_and_page_pool(owned: Owned) -> None:
         assert used > 0
         assert pools[device] == used >> 12
     assert set(pools) == {"zram0", "zram1"}
-    assert owned.kinds["page_pool"] == owned.witness["page_pool"] > 0
+    assert owned.kinds["page_pool"] == owned.witness["uses"]["page_pool"] > 0
 
 
 def test_memory_that_is_not_the_kernels(owned: Owned) -> None:
