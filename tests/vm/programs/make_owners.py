@@ -7,6 +7,7 @@ serial "data", formatted as ext2. Its processes stay until the guest ends.
 """
 
 import ctypes
+import json
 import mmap
 import os
 import socket
@@ -22,10 +23,8 @@ from guest_quiet import QUIET  # noqa: E402
 from owner_files import Files, disk  # noqa: E402
 from owner_processes import Processes  # noqa: E402
 from owner_witness import capture, pfn_of  # noqa: E402
-from page_pools import in_flight  # noqa: E402
 
 MODULES = ("tun", "dummy", "xfs")
-POOL_FRAMES = 300
 PIPE_BYTES = 1 << 20
 SYS_BPF = 321
 MAP_CREATE, PROG_LOAD = 0, 5
@@ -98,9 +97,6 @@ class Kernel:
             programs[name] = fdinfo(bpf(PROG_LOAD, attr))
         return {"maps": maps, "programs": programs}
 
-    def page_pool(self) -> int:
-        return in_flight(POOL_FRAMES)
-
     def buffers(self) -> dict[str, int]:
         """Return pages in pipes and bytes in sockets: no type of page says what they are."""
         ends = [os.pipe() for _ in range(8)]
@@ -112,18 +108,32 @@ class Kernel:
         return {"pipe_pages": 16 * len(ends), "socket_bytes": sent}
 
 
+def make_uses() -> dict[str, Any]:
+    """Have another program make pages of every use, and return what it says of them."""
+    program = subprocess.Popen(
+        ["python3", "-P", str(HERE / "make_uses.py")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+    )
+    KEPT.append(program)
+    assert program.stdout is not None
+    uses: dict[str, Any] = json.loads(program.stdout.readline())
+    return uses
+
+
 def make() -> dict[str, Any]:
-    shell("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
     Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
     kernel, files = Kernel(), Files(disk("data"))
     kernel.modules()
+    uses = make_uses()
+    shell("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
     kernel.zram()
     files.make()
     processes = Processes(files)
     processes.make()
     processes.settled()
     made: dict[str, Any] = {
-        "page_pool": kernel.page_pool(),
+        "uses": uses,
         "bpf": kernel.bpf(),
         **kernel.buffers(),
         "hugetlb": processes.hugetlb,

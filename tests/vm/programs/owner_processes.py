@@ -181,12 +181,13 @@ class Processes:
         same = anonymous(MERGED)
         same.madvise(MADV_NOHUGEPAGE)
         for page in range(MERGED):
-            same[page * PAGE : (page + 1) * PAGE] = bytes([17 + page % 2]) * PAGE
+            same[page * PAGE : (page + 1) * PAGE] = bytes([41 + page % 2]) * PAGE
+        before = int((KSM / "pages_sharing").read_text())
         same.madvise(MADV_MERGEABLE)
         (KSM / "pages_to_scan").write_text("5000")
         (KSM / "run").write_text("1")
         end = time.monotonic() + 60
-        while int((KSM / "pages_sharing").read_text()) < MERGED - 2:
+        while int((KSM / "pages_sharing").read_text()) < before + MERGED - 2:
             assert time.monotonic() < end, (KSM / "pages_sharing").read_text()
             time.sleep(0.1)
         (KSM / "run").write_text("0")
