@@ -148,7 +148,6 @@ def capture(made: dict[str, Any], folder: Path) -> None:
     line = f"{CAPTURED}\n".encode()
     pages = [Pages(f"/proc/{name}") for name in OF_PAGES if Path(f"/proc/{name}").exists()]
     sources = _sources()
-    json.dumps(made)
     gc.collect()
     gc.freeze()
     gc.disable()
