@@ -105,7 +105,7 @@ def test_two_processes_with_one_address_space(owned: Owned) -> None:
 
 def test_memory_that_is_not_a_process_s(owned: Owned) -> None:
     """Huge pages of hugetlb, zero pages and devices are mapped, and are not in rss."""
-    pid = owned.witness["pid"]
+    pid = owned.witness["pids"]["main"]
     row, said = rows(owned)[pid], kilobytes(owned.of_processes("status")[pid])
     assert row["hugetlb"] == said["HugetlbPages"] > 0
     rollups = owned.of_processes("smaps_rollup")

@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "support")]
 from guest_quiet import QUIET  # noqa: E402
 from owner_files import Files, disk  # noqa: E402
 from owner_processes import Processes  # noqa: E402
-from owner_witness import capture, pfn_of  # noqa: E402
+from owner_witness import pfn_of  # noqa: E402
 
 MODULES = ("tun", "dummy", "xfs")
 PIPE_BYTES = 1 << 20
@@ -138,7 +138,7 @@ def make() -> dict[str, Any]:
         **kernel.buffers(),
         "hugetlb": processes.hugetlb,
         "groups": processes.groups,
-        "pids": processes.pids,
+        "pids": {**processes.pids, "main": os.getpid()},
     }
     subprocess.run(["sh", "-c", QUIET], check=True)
     made["files"] = files.witness()
@@ -157,11 +157,14 @@ KEPT: list[object] = []
 
 def main() -> None:
     folder = Path(sys.argv[1])
+    folder.mkdir()
     if "--idle" in sys.argv[2:]:
+        made: dict[str, Any] = {}
         subprocess.run(["sh", "-c", QUIET], check=True)
-        capture({}, folder)
     else:
-        capture(make(), folder)
+        made = make()
+    (folder / "made.json").write_text(json.dumps(made))
+    subprocess.run(["python3", "-P", str(HERE / "owner_witness.py"), str(folder)], check=True)
 
 
 main()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the guest's kernel says of its memory, read so that the reading itself changes little.
+"""Run in a guest: write what its kernel says of its memory, read so that little changes by that.
+
+owner_witness.py FOLDER adds to what FOLDER/made.json has. It is a program of its own, so that it
+shares no page with other processes that it would be given its own copy of.
 
 All files are open and all memory is touched before anything is kept. The texts are read three
 times: once so that what a first reading allocates is there, and twice to show what moved. Nothing
@@ -14,6 +17,7 @@ import os
 import resource
 import select
 import struct
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -139,13 +143,11 @@ def capture(made: dict[str, Any], folder: Path) -> None:
     """Read all, say so on the console, and spin until standard input has something or ends."""
     limit = 1 << 14
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    folder.mkdir(parents=True, exist_ok=True)
     console = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY)
     refresh = os.open("/proc/sys/vm/stat_refresh", os.O_WRONLY)
     line = f"{CAPTURED}\n".encode()
     pages = [Pages(f"/proc/{name}") for name in OF_PAGES if Path(f"/proc/{name}").exists()]
     sources = _sources()
-    json.dumps(made)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -173,3 +175,12 @@ def capture(made: dict[str, Any], folder: Path) -> None:
     (folder / "witness.json").write_text(json.dumps(witness))
     for each in pages:
         each.write(folder)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    capture(json.loads((folder / "made.json").read_text()), folder)
+
+
+if __name__ == "__main__":
+    main()
