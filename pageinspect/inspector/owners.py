@@ -220,7 +220,7 @@ class _Rows:
 
     def _named(self, pages: OwnerPages) -> tuple[OwnerRow, ...]:
         """Return the rows of the owners; set `unnamed` for those that are not named."""
-        rows: dict[OwnerRow, int] = {}
+        rows: dict[tuple[OwnerRow, int], int] = {}
         for number in np.unique(pages.kinds).tolist():
             of_kind = pages.where(pages.kinds == number).largest_first()
             kind = KINDS[number].name
@@ -232,8 +232,10 @@ class _Rows:
             keys = of_kind.keys.tolist()
             for key, name, n in zip(keys, names, of_kind.pages.tolist(), strict=True):
                 for row, pages_of_row in self._split(kind, key, name, n):
-                    rows[row] = rows.get(row, 0) + pages_of_row
-        return _sorted(row._replace(pages=n) for row, n in rows.items())
+                    # Each inode is an owner: two deleted files may have the same name.
+                    same = row, key if kind in LAZY and row.name else 0
+                    rows[same] = rows.get(same, 0) + pages_of_row
+        return _sorted(row._replace(pages=n) for (row, _), n in rows.items())
 
     def _split(
         self, kind: str, key: int, name: OwnerName, pages: int
