@@ -10,18 +10,21 @@ from ..errors import PageInspectError, UsageError, did_you_mean, no_such_name
 from ..model.ranges import Range
 from ..owners.assign import Assigned
 from ..owners.counts import OwnerRanges, ranges_of
+from ..owners.kind import Keys
 from ..owners.table import KINDS, NUMBER
 from ..units import printable
 from .fold import Fold
 from .inspector import Inspector
 from .owner_finder import OwnerFinder, owner_finder
-from .owner_names import NAMED_BY_VALUE
+from .owner_names import NAMED_BY_VALUE, RESERVED
 
 
 def owned_ranges(
     inspector: Inspector, wanted: Sequence[Range], owners: Sequence[str], fold: Fold
-) -> tuple[list[Range], tuple[str, ...]]:
+) -> tuple[list[Range], dict[int, Keys], tuple[str, ...]]:
     """Return the wanted pfns that belong to the owners, and sentences about what is missing.
+
+    The dictionary has the keys of the owners by the number of their kind.
 
     Owners are given as KIND or KIND:NAME, where * in NAME stands for any text. Raises UsageError
     for one that does not exist, and PageInspectError.
@@ -46,9 +49,12 @@ def owned_ranges(
 
     found = ranges_of(part for parts in fold(inspector, wanted, work) for part in parts)
     mask = np.zeros(len(found.starts), np.bool_)
+    keys: dict[int, Keys] = {}
     for number, names in asked.items():
-        mask |= _matching(finder, found, number, names)
-    return found.of(mask), finder.problems
+        of_owners = _matching(finder, found, number, names)
+        keys[number] = np.unique(found.keys[of_owners])
+        mask |= of_owners
+    return found.of(mask), keys, finder.problems
 
 
 def _matching(
@@ -64,6 +70,11 @@ def _matching(
     chosen = np.zeros(len(keys), np.bool_)
     for text in wanted:
         matches = np.array([_matches(name, text) for name in names], np.bool_)
+        if not matches.any() and kind == "hugetlb" and text.endswith(RESERVED):
+            raise UsageError(
+                f"no page is {text!r}: reservations are a number of free huge pages",
+                f"hugetlb:{text.removesuffix(RESERVED)}free has these pages",
+            )
         if not matches.any():
             raise UsageError(
                 f"none of the pages belongs to an owner of kind {kind} {text!r}",

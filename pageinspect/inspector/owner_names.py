@@ -41,6 +41,8 @@ class OwnerName(NamedTuple):
     file_system: str = ""
 
 
+RESERVED = "reserved"
+"""The end of the name of free huge pages that are reserved."""
 NAMED_BY_VALUE = ("free", "damaged", "typed", "large_kmalloc", "unknown")
 """Kinds whose names need only the value of the key."""
 
@@ -65,9 +67,15 @@ class OwnerNames:
     def problems(self) -> tuple[str, ...]:
         """What is missing of the names so far, as sentences without a full stop."""
         unreadable = self._unreadable.items()
+        mounts = self._file_names.unreadable_mounts if "_file_names" in self.__dict__ else 0
+        of_mounts = (
+            f"mounts: {number(mounts)} could not be read, so that paths may begin at the root of "
+            "their file system"
+        )
         return (
             *self._missing,
             *(f"names of {what}: {number(n)} could not be read" for what, n in unreadable),
+            *((of_mounts,) if mounts else ()),
         )
 
     def names(self, kind: str, keys: Sequence[int]) -> list[OwnerName]:
@@ -131,10 +139,15 @@ class OwnerNames:
         self._report("slab caches", caches.unreadable)
         return found
 
+    @cached_property
+    def _file_names(self) -> FileNames:
+        return FileNames(self._prog)
+
     def _files(self, keys: Sequence[int]) -> list[OwnerName]:
-        files = FileNames(self._prog)
+        files = self._file_names
+        before = files.unreadable
         found = [OwnerName(file.path, "", _file_system(file)) for file in files.names(keys)]
-        self._report("files", files.unreadable)
+        self._report("files", files.unreadable - before)
         return found
 
     def _processes(self, keys: Sequence[int]) -> list[OwnerName]:

@@ -1,60 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Counts the pages of each owner, and finds the pages of given owners."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.totals import UseTally
-from ..classify import Pages
-from ..classify.words import HEAD_MEMCG
 from ..errors import PageInspectError, UsageError, did_you_mean
 from ..kernel.counters import read_counters
 from ..model.counters import Counters
-from ..model.ranges import Range
-from ..owners.assign import Assigned, OwnerTally
 from ..owners.counters import compare_owners
-from ..owners.counts import OwnerPages, OwnerSums, count
-from ..owners.kind import Keys, Kind
+from ..owners.counts import OwnerPages
+from ..owners.kind import Kind
 from ..owners.table import KINDS, NUMBER
 from ..report.base import coverage_of
 from ..report.overlaps import overlaps_of
 from ..report.owners import BY, DEFAULT_TOP, OwnerRow, OwnersReport
-from ..report.selection import Selection
 from .fold import Fold
 from .inspector import Inspector, marking_of
-from .owner_finder import OwnerFinder, owner_finder
-from .owner_names import OwnerName, OwnerNames
+from .owner_finder import owner_finder
+from .owner_names import RESERVED, OwnerName, OwnerNames
+from .owner_walk import OwnerWalk
 from .selection import Request, select
-from .slab_cgroups import SlabCharges, charged_objects
 
 if TYPE_CHECKING:
     from ..analysis.counter_check import CounterCheck
-    from ..classify.details import Detail
 
 VMALLOC_KINDS = ("vmalloc", "stack", "module", "bpf")
 LAZY = ("file",)
 """Kinds with many owners, each with a name of its own: only those that are shown are named."""
-
-
-@dataclass(slots=True)
-class _Counted:
-    """What one piece of a walk, or all of them, has counted."""
-
-    pages: OwnerSums
-    uses: UseTally
-    owned: OwnerTally = field(default_factory=OwnerTally)
-    slabs: SlabCharges = field(default_factory=SlabCharges)
-    unreadable: int = 0
-
-    def merge(self, other: "_Counted") -> None:
-        self.slabs.merge(other.slabs)
-        self.pages.add(other.pages.counts())
-        self.uses.merge(other.uses)
-        self.owned.merge(other.owned)
-        self.unreadable += other.unreadable
 
 
 def count_owners(
@@ -74,17 +49,20 @@ def count_owners(
     if by not in BY:
         raise UsageError(
             f"owners cannot be counted by {by!r}",
-            did_you_mean(by, BY, f"choose from {', '.join(BY)}"),
+            did_you_mean(str(by), BY, f"choose from {', '.join(BY)}"),
         )
     wanted, selection = select(inspector, request, fold)
     before = _counters(inspector) if request.everything else None
     finder = owner_finder(inspector)
-    total = _walked(inspector, finder, wanted, selection, fold, cgroups=by == "cgroup")
+    total = OwnerWalk(finder, selection, fold, cgroups=by == "cgroup").counted(inspector, wanted)
     pages = total.pages.counts()
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
     most = DEFAULT_TOP if top is None else top
     named = None if name_all and by != "kind" else most or None
-    rows = _Rows(finder.names, by, named, inspector.layout.page_size)
+    if inspector.layout.unavailable:
+        # Owners without names are one row.
+        named = None
+    rows = _Rows(finder.names, by, named, inspector.layout.page_size, whole=request.everything)
     rows.of(pages, total.slabs.bytes)
     coverage = coverage_of(
         inspector.target.provenance,
@@ -122,66 +100,6 @@ def _counters(inspector: Inspector) -> Counters | None:
         return None
 
 
-def _walked(
-    inspector: Inspector,
-    finder: OwnerFinder,
-    wanted: Sequence[Range],
-    selection: Selection,
-    fold: Fold,
-    *,
-    cgroups: bool,
-) -> _Counted:
-    layout = inspector.layout
-    detail: Detail = "cgroup" if cgroups else "owner"
-
-    def fresh() -> _Counted:
-        return _Counted(OwnerSums(), UseTally(layout))
-
-    def work(copy: Inspector, piece: Sequence[Range]) -> _Counted:
-        found, assigner = fresh(), finder.assigner(layout)
-        for pages, found_pieces in finder.walk(copy, piece, assigner, detail):
-            pieces = found_pieces
-            found.uses.add(pages)
-            found.unreadable += pages.unreadable
-            mask = None if selection.everything else selection.of(pages)
-            if mask is not None:
-                pieces = pieces.where(mask[pieces.rows])
-            groups = _groups(copy, pages, pieces, found.slabs) if cgroups else None
-            found.pages.add(count(pieces, groups))
-        found.owned.merge(assigner.tally)
-        return found
-
-    total = fresh()
-    for part in fold(inspector, wanted, work):
-        total.merge(part)
-    return total
-
-
-def _groups(copy: Inspector, pages: Pages, pieces: Assigned, charges: SlabCharges) -> Keys:
-    """Return the memcg word of each piece, and add slab objects, which have words of their own.
-
-    Objects of slabs of which not all pages are selected are not added: which pages they are in is
-    not known.
-    """
-    groups = pages.read(HEAD_MEMCG)[pieces.rows]
-    slabs = pieces.kinds == NUMBER["slab"]
-    groups[slabs] = 0
-    if not slabs.any():
-        return groups
-    rows, lengths = pieces.rows[slabs], pieces.lengths[slabs]
-    orders = pages.folio_order[rows].astype(np.int64)
-    of_piece = np.where(orders > 0, pages.heads[rows], pieces.starts[slabs])
-    heads, first, at = np.unique(of_piece, return_index=True, return_inverse=True)
-    whole = np.bincount(at, lengths) == 1 << orders[first]
-    if whole.any():
-        found = charged_objects(copy, heads[whole])
-        room = int((1 << orders[first][whole]).sum()) * copy.layout.page_size
-        if found.bytes.total() > room:
-            found = SlabCharges(unreadable=int(whole.sum()))
-        charges.merge(found)
-    return groups
-
-
 def _kind_sums(pages: OwnerPages) -> Iterator[tuple[int, int]]:
     sums = np.bincount(pages.kinds, pages.pages, len(KINDS)).astype(np.int64)
     return ((number, int(sums[number])) for number in np.flatnonzero(sums).tolist())
@@ -196,6 +114,8 @@ class _Rows:
     most: int | None
     """The number of owners of each kind in LAZY that are named; None is all."""
     page_size: int
+    whole: bool
+    """Whether all pages are counted, so that numbers of the whole machine apply."""
     rows: tuple[OwnerRow, ...] = ()
     unnamed: tuple[int, int] = (0, 0)
     others: int = 0
@@ -241,9 +161,10 @@ class _Rows:
         self, kind: str, key: int, name: OwnerName, pages: int
     ) -> Iterator[tuple[OwnerRow, int]]:
         """Yield the row of an owner with its pages; reserved huge pages have a row of their own."""
-        reserved = self.names.reserved_huge_pages.get(key, 0) if kind == "hugetlb" else 0
+        of_whole = self.whole and kind == "hugetlb"
+        reserved = self.names.reserved_huge_pages.get(key, 0) if of_whole else 0
         if 0 < reserved <= pages:
-            text = name.name.replace("free", "reserved")
+            text = name.name.removesuffix("free") + RESERVED
             yield self._row(kind, name._replace(name=text)), reserved
             pages -= reserved
         if pages:
@@ -279,4 +200,4 @@ def _has_names(kind: Kind, by: str) -> bool:
 
 
 def _sorted(rows: Iterable[OwnerRow]) -> tuple[OwnerRow, ...]:
-    return tuple(sorted(rows, key=lambda row: (-row.pages, row.kind, row.name)))
+    return tuple(sorted(rows, key=lambda row: (-row.pages, -row.more_bytes, row.kind, row.name)))

@@ -47,11 +47,12 @@ def select(
     wanted = inspector.ranges(*request.pfn)
     spanned = ranges.count(wanted)
     missing: tuple[str, ...] = ()
+    owned = None
     if request.owners:
         # Imported here: to find owners takes many modules.
         from .owned import owned_ranges
 
-        wanted, missing = owned_ranges(inspector, wanted, request.owners, fold)
+        wanted, owned, missing = owned_ranges(inspector, wanted, request.owners, fold)
     selection = Selection(
         spanned,
         wanted[-1][1] if wanted else 0,
@@ -69,6 +70,7 @@ def select(
         ),
         request.freeing,
         missing,
+        owned,
     )
     return wanted, selection
 

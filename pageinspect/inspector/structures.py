@@ -121,13 +121,13 @@ class _Reader:
         ]
         unreadable = getattr(found, "unreadable", 0)
         if unreadable:
-            items = counted(unreadable, "item")
-            self.problems.append(f"{what}: {items} could not be read or are invalid")
+            items, are = counted(unreadable, "item"), "is" if unreadable == 1 else "are"
+            self.problems.append(f"{what}: {items} could not be read, or {are} invalid")
         elif not getattr(found, "whole", True):
-            why = "damaged"
+            why = "it is damaged, or the core lacks a part of it"
             if self._inspector.target.provenance.changing:
-                why = f"damaged, or changed in each of {_TRIES + 1} readings"
-            self.problems.append(f"{what}: a list was not followed to its end: it is {why}")
+                why = f"it changed in each of {_TRIES + 1} readings, or is damaged"
+            self.problems.append(f"{what}: a list was not followed to its end: {why}")
 
     def _page_tables(self) -> PageTables:
         try:

@@ -65,6 +65,8 @@ class DentryPaths:
         self._super_block = Members(prog, "struct super_block", "s_root", "s_mounts")
         self._namespace: int | None = None
         self._known: dict[int, tuple[Rank, str]] = {}
+        self.unreadable_mounts = 0
+        """Mounts that could not be read: paths may begin at the root of their file system."""
         self._roots: dict[int, dict[int, tuple[Rank, str]]] = {}
 
     def alias(self, node: int) -> int:
@@ -138,7 +140,7 @@ class DentryPaths:
                     path = self._mounted_path(root, mount)
                     roots[root] = (rank, "" if path == "/" else path)
             except FaultError:
-                continue
+                self.unreadable_mounts += 1
         return roots
 
     def _mounts_oldest_first(self, super_block: int, data: bytes) -> list[int]:

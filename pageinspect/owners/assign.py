@@ -12,6 +12,7 @@ from ..classify.columns import ramp
 from ..classify.uses import USE, Pages
 from ..model.arch import MAX_ORDER, SECTION_PFNS
 from ..model.layout import PageLayout
+from ..model.ranges import Range
 from .kind import Claims, Keys, Kind
 from .table import KINDS, NOBODY, NUMBER, Kinds, kinds_of_uses, may_claim
 from .unknown import UNKNOWN
@@ -38,6 +39,11 @@ class Assigned:
     """Indices into KINDS."""
     keys: Keys
     """The key of the kind, or an index into the labels of its Claims."""
+
+    def ranges(self) -> list[Range]:
+        """Return the pfn range of each piece."""
+        ends = self.starts + self.lengths
+        return list(zip(self.starts.tolist(), ends.tolist(), strict=True))
 
     def where(self, pieces: Mask | Pfns) -> "Assigned":
         """Return some of the pieces."""

@@ -31,7 +31,8 @@ HUGETLB = Kind(
     "Order, reference count and mapping of the folio's head.",
     owns=("hugetlb",),
     counter="hstates",
-    limits="A reservation is a number of the pool: it has no pages.",
+    limits="Reservations are a number of the pool, not pages: a report of all pages divides the "
+    "free huge pages by it, and no single page has the name `reserved`.",
     compute=_order_and_mapping,
     reads=(Pages.order, Pages.head_refcount, MAPPING),
 )

@@ -5,8 +5,10 @@ Some kinds are found in struct pages: a use belongs to the kind, and a word of t
 the owner. Other kinds claim pages by the kernel's own structures, such as vmalloc areas.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -79,24 +81,34 @@ def claims_of_pfns(parts: Iterable[tuple[Label, Pfns]]) -> Claims:
 def claims_of_ranges(parts: Iterable[tuple[Label, Iterable[Range]]]) -> Claims:
     """Return the Claims of owners with ranges of pfns; where two overlap, the first has the pages.
 
-    Cost grows with the square of the number of owners whose ranges overlap.
+    It takes time in proportion to n log n for n ranges.
     """
     labels: dict[Label, int] = {}
-    starts, ends, owners = no_pfns(), no_pfns(), np.empty(0, np.int32)
-    for label, ranges in parts:
-        of = labels.setdefault(label, len(labels))
-        wanted = np.array([r for r in ranges if r[0] < r[1]], np.int64).reshape(-1, 2)
-        edges = np.unique(np.concatenate((starts, ends, wanted.reshape(-1))))
-        if not len(edges):
-            continue
-        before = Claims(starts, ends, owners, ()).at(edges[:-1])
-        steps = np.zeros(len(edges), np.int64)
-        np.add.at(steps, np.searchsorted(edges, wanted[:, 0]), 1)
-        np.add.at(steps, np.searchsorted(edges, wanted[:, 1]), -1)
-        now = np.where(before >= 0, before, np.where(np.cumsum(steps)[:-1] > 0, of, -1))
-        taken = now >= 0
-        starts, ends, owners = edges[:-1][taken], edges[1:][taken], now[taken].astype(np.int32)
-    return _joined(starts, ends, owners, tuple(labels))
+    of_part, ranges = [], []
+    for part, (label, found) in enumerate(parts):
+        of_part.append(labels.setdefault(label, len(labels)))
+        ranges += [(start, end, part) for start, end in found if start < end]
+    table = np.array(sorted(ranges), np.int64).reshape(-1, 3)
+    if (table[1:, 0] < table[:-1, 1]).any():
+        table = np.array(list(_without_overlaps(table.tolist())), np.int64).reshape(-1, 3)
+    owners = np.array(of_part, np.int32)[table[:, 2]]
+    return _joined(table[:, 0], table[:, 1], owners, tuple(labels))
+
+
+def _without_overlaps(ranges: list[list[int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield sorted disjoint (start, end, part), each page with the first part that claims it."""
+    edges = sorted({edge for start, end, _ in ranges for edge in (start, end)})
+    claiming: list[tuple[int, int]] = []
+    """A heap of (part, end) of ranges that have begun."""
+    following = 0
+    for start, end in pairwise(edges):
+        while following < len(ranges) and ranges[following][0] == start:
+            heappush(claiming, (ranges[following][2], ranges[following][1]))
+            following += 1
+        while claiming and claiming[0][1] <= start:
+            heappop(claiming)
+        if claiming:
+            yield start, end, claiming[0][0]
 
 
 def _joined(

@@ -148,7 +148,8 @@ class OwnersReport(Report):
         remarks = tuple(self._remarks())
         if self.by == "kind":
             largest = self._for_people("largest", self._largest())
-            more = (("Owners with most pages, other than free:", largest),) if self.largest else ()
+            besides = ", other than free" if any(row.kind == "free" for row in self.rows) else ""
+            more = ((f"Owners with most pages{besides}:", largest),) if self.largest else ()
             return View(self._kinds(), total=self._total(), before=before, more=more, after=remarks)
         most = DEFAULT_TOP if self.top is None else self.top
         table = self._for_people("rows", self._with_sums(most))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Selects the pages of a report: by pfn range, type, use, and whether they are being freed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ class Selection:
     freeing: bool = False
     missing: tuple[str, ...] = ()
     """Sentences about what was missing to find requested owners."""
+    owned: Mapping[int, npt.NDArray[np.uint64]] | None = None
+    """The keys of requested owners by the number of their kind; None is all owners."""
 
     @property
     def everything(self) -> bool:

@@ -59,6 +59,11 @@ class FileNames:
         self._file_systems: dict[int, _FileSystem] = {}
         self.unreadable = 0
 
+    @property
+    def unreadable_mounts(self) -> int:
+        """Mounts that could not be read: paths may begin at the root of their file system."""
+        return self._paths.unreadable_mounts
+
     def names(self, words: Iterable[int]) -> list[FileName]:
         """Return the file of each word, in the same order."""
         return [self._known_name(int(word)) for word in paced(words, 256)]

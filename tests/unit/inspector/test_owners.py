@@ -14,8 +14,7 @@ from owned_pages import FREE_PAGES, MEMCGS, PAGES, OwnedPages
 from synthetic import MODERN, SIZE, flag
 
 from pageinspect.errors import UsageError
-from pageinspect.inspector import owner_finder, owner_names
-from pageinspect.inspector import owners as owners_module
+from pageinspect.inspector import owner_finder, owner_names, owner_walk
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
 from pageinspect.inspector.selection import Request
@@ -166,7 +165,7 @@ def test_objects_of_slabs_by_cgroup(made: OwnedPages, monkeypatch: pytest.Monkey
         asked.extend(heads.tolist())
         return SlabCharges(Counter({first: 5 * 4096 + 700, second: 300}), unreadable=2)
 
-    monkeypatch.setattr(owners_module, "charged_objects", charged)
+    monkeypatch.setattr(owner_walk, "charged_objects", charged)
     large = made.slab("kmalloc-4k", 0, order=3)
     # In slabs the word is the address of a vector.
     made.memory.set(slice(0x2B, 0x35), MODERN.memcg, 0xFFFF888000001000 | 1)
@@ -192,7 +191,7 @@ def test_slabs_of_which_some_pages_are_selected_have_no_objects(
         asked.extend(heads.tolist())
         return SlabCharges()
 
-    monkeypatch.setattr(owners_module, "charged_objects", charged)
+    monkeypatch.setattr(owner_walk, "charged_objects", charged)
     slabs = [made.slab("kmalloc-4k", 0, order=2) for _ in range(3)]
     owners(made, "cgroup", pfn=[f"{slabs[0][2]}-{slabs[2][1]}"])
     assert asked == [slabs[1][0]]
@@ -206,7 +205,7 @@ def test_objects_that_are_larger_than_their_slabs_are_damaged(
 ) -> None:
     monkeypatch.setattr(owner_names, "MemoryCgroupNames", CgroupNames)
     found = Counter({next(iter(MEMCGS)): 10 * 4096})
-    monkeypatch.setattr(owners_module, "charged_objects", lambda *_: SlabCharges(found))
+    monkeypatch.setattr(owner_walk, "charged_objects", lambda *_: SlabCharges(found))
     assert pages(owners(made, "cgroup")) == {("slab", "/a"): 10, ("file", "/a"): 2}
     found[next(iter(MEMCGS))] += 1
     report = owners(made, "cgroup")

@@ -69,9 +69,10 @@ def test_damaged_structures_are_used_and_reported(monkeypatch: pytest.MonkeyPatc
     give(monkeypatch, "read_modules", Modules(whole=False))
     found, problems = read_structures(inspector(), ["tasks", "modules"])
     assert (found.tasks, found.modules) == (tasks, Modules(whole=False))
+    why = "it is damaged, or the core lacks a part of it"
     assert sorted(problems) == [
-        "modules: a list was not followed to its end: it is damaged",
-        "tasks: 2 items could not be read or are invalid",
+        f"modules: a list was not followed to its end: {why}",
+        "tasks: 2 items could not be read, or are invalid",
         "tasks: this kernel lacks stacks",
     ]
 
@@ -84,7 +85,7 @@ def test_a_list_that_changes_is_read_again(monkeypatch: pytest.MonkeyPatch) -> N
     calls = give(monkeypatch, "read_modules", torn, torn, torn, torn, whole)
     found, problems = read_structures(inspector(changing=True), ["modules"])
     assert (found.modules, len(calls)) == (torn, 4)
-    text = "a list was not followed to its end: it is damaged, or changed in each of 4 readings"
+    text = "a list was not followed to its end: it changed in each of 4 readings, or is damaged"
     assert problems == (f"modules: {text}",)
     calls = give(monkeypatch, "read_modules", torn, whole)
     assert read_structures(inspector(), ["modules"])[0].modules == torn

@@ -182,7 +182,7 @@ def test_checks_of_uses_are_those_of_the_kinds_that_own_them() -> None:
 def test_the_owners_with_most_pages_are_a_table_of_their_own(top: int | None, number: int) -> None:
     made = report("kind", KIND_ROWS, largest=NAMES, top=top)
     assert len(made.to_json()["largest"]) == number
-    before, title, after = shown(made).partition("Owners with most pages, other than free:\n")
+    before, title, after = shown(made).partition("Owners with most pages:\n")
     assert title
     assert "cache-" not in before
     assert after.count("cache-") == number
@@ -212,7 +212,7 @@ def test_notebooks_have_both_tables() -> None:
     made = report("kind", KIND_ROWS, largest=NAMES, counters=(check("verified", "file"),))
     html = result_of(OwnersResult, made)._repr_html_()
     assert html.count("<table>") == 2
-    assert "Owners with most pages, other than free:" in html
+    assert "Owners with most pages:" in html
     assert "cache-12" in html
 
 
