@@ -7,11 +7,13 @@ the owner. Other kinds claim pages by the kernel's own structures, such as vmall
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ..classify.batches import each_once
 from ..classify.reads import Declared, Declaring
 from ..classify.uses import Pages
 from ..classify.words import MAPPING
@@ -79,24 +81,49 @@ def claims_of_pfns(parts: Iterable[tuple[Label, Pfns]]) -> Claims:
 def claims_of_ranges(parts: Iterable[tuple[Label, Iterable[Range]]]) -> Claims:
     """Return the Claims of owners with ranges of pfns; where two overlap, the first has the pages.
 
-    Cost grows with the square of the number of owners whose ranges overlap.
+    Cost grows with the number of ranges.
     """
     labels: dict[Label, int] = {}
-    starts, ends, owners = no_pfns(), no_pfns(), np.empty(0, np.int32)
+    bounds: list[Range] = []
+    of: list[int] = []
     for label, ranges in parts:
-        of = labels.setdefault(label, len(labels))
-        wanted = np.array([r for r in ranges if r[0] < r[1]], np.int64).reshape(-1, 2)
-        edges = np.unique(np.concatenate((starts, ends, wanted.reshape(-1))))
-        if not len(edges):
-            continue
-        before = Claims(starts, ends, owners, ()).at(edges[:-1])
-        steps = np.zeros(len(edges), np.int64)
-        np.add.at(steps, np.searchsorted(edges, wanted[:, 0]), 1)
-        np.add.at(steps, np.searchsorted(edges, wanted[:, 1]), -1)
-        now = np.where(before >= 0, before, np.where(np.cumsum(steps)[:-1] > 0, of, -1))
-        taken = now >= 0
-        starts, ends, owners = edges[:-1][taken], edges[1:][taken], now[taken].astype(np.int32)
-    return _joined(starts, ends, owners, tuple(labels))
+        number = labels.setdefault(label, len(labels))
+        before = len(bounds)
+        bounds += (r for r in ranges if r[0] < r[1])
+        of += [number] * (len(bounds) - before)
+    edges, first = first_covering(np.array(bounds, np.int64).reshape(-1, 2))
+    taken = np.flatnonzero(first >= 0)
+    owners = np.array(of, np.int32)[first[taken]]
+    return _joined(edges[taken], edges[taken + 1], owners, tuple(labels))
+
+
+def first_covering(bounds: npt.NDArray[np.int64]) -> tuple[Pfns, Pfns]:
+    """Divide pfns at the bounds of ranges, and find the first range that covers each part.
+
+    `bounds` is (n, 2), ends exclusive. Returns the sorted edges, (m,) int64, and for each part
+    between two of them the index of the first range there, (m - 1,) int64, or -1.
+    """
+    if not len(bounds):
+        return no_pfns(), no_pfns()
+    edges = each_once(bounds.reshape(-1))
+    low, high = np.searchsorted(edges, bounds.T)
+    first = np.full(len(edges) - 1, -1, np.int64)
+    order = np.argsort(low, kind="stable")
+    if (low < high).all() and (high[order[:-1]] <= low[order[1:]]).all():
+        # Ranges that do not overlap begin and end at adjacent edges.
+        first[low] = np.arange(len(bounds))
+        return edges, first
+    begin, end = low[order].tolist(), high.tolist()
+    at, covering = 0, list[int]()
+    for part in range(len(first)):
+        while at < len(begin) and begin[at] == part:
+            heappush(covering, int(order[at]))
+            at += 1
+        while covering and end[covering[0]] <= part:
+            heappop(covering)
+        if covering:
+            first[part] = covering[0]
+    return edges, first
 
 
 def _joined(

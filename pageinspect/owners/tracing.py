@@ -1,22 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The memory of tracing."""
 
-import numpy as np
-
 from ..model.owner_memory import TraceMemory
-from .kind import Claims, Kind, Label, claims_of_pfns
+from .kind import Claims, Kind, Label, claims_of_ranges
 from .structures import Structures
 
 
 def _claims(structures: Structures) -> Claims:
     trace = structures.trace or TraceMemory()
-    parts: dict[str, list[range]] = {}
-    for name, (start, end) in trace.parts:
-        parts.setdefault(name, []).append(range(start, end))
-    return claims_of_pfns(
-        (Label(name), np.concatenate([np.array(each, np.int64) for each in ranges]))
-        for name, ranges in parts.items()
-    )
+    return claims_of_ranges((Label(name), (pages,)) for name, pages in trace.parts)
 
 
 TRACING = Kind(
