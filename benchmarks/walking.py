@@ -44,6 +44,7 @@ find / -xdev -type f -size -64k -exec cat {} + > /dev/null 2>&1
 true
 """
 """What the guest does before it is dumped, so that not all of its memory is free."""
+_FILL_TIMEOUT_S = 900.0
 
 
 def walking_parts(asked: Inspector, runs: int) -> list[Line]:
@@ -172,10 +173,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         core, busy = Path(folder) / "core", Path(folder) / "busy"
         with Guest("newest", memory=MEMORY) as guest:
-            guest.run(["sh", "-c", FILL])
+            guest.run(["sh", "-c", FILL], timeout=_FILL_TIMEOUT_S)
             lines = live(guest, args.runs)
             guest.dump(core)
-            guest.run(["python3", "-c", PROCESSES])
+            guest.run(["python3", "-c", PROCESSES], timeout=_FILL_TIMEOUT_S)
             guest.dump(busy)
         lines += process_lines(busy, args.runs)
         compare(core, args.large, lines, args)
