@@ -15,13 +15,14 @@ import tempfile
 from itertools import chain
 from pathlib import Path
 
+from owners import loop_over_pages, owner_commands, owner_parts
 from process_tables import FILL as PROCESSES
 from process_tables import process_lines
 from results import write_json
 from timing import RUNS, Line, as_json, best, here, process, show
 from walking_large import large_cores
 from walking_live import live
-from workloads import READ_ALL, drgn_loop, pageinspect, python, read_once, vmemmap, walk
+from workloads import READ_ALL, pageinspect, python, read_once, vmemmap, walk
 
 from pageinspect.cli import parallel
 from pageinspect.inspector.inspector import Inspector, inspect
@@ -33,6 +34,8 @@ from pageinspect.vm.kernel import built
 CRASH_READS = "6.1"
 """A kernel that crash of Debian 12 and 13 can read; it cannot read the newest."""
 MEMORY = "4G"
+OWNERS_BAR = 2.5
+"""How many times as long as `summary --by use` owners may take, on a core of this size."""
 FILL = """
 modprobe zram && echo 64M > /sys/block/zram0/disksize
 dd if=/dev/urandom of=/dev/zram0 bs=1M count=32 2> /dev/null
@@ -41,11 +44,12 @@ find / -xdev -type f -size -64k -exec cat {} + > /dev/null 2>&1
 true
 """
 """What the guest does before it is dumped, so that not all of its memory is free."""
+_FILL_TIMEOUT_S = 900.0
 
 
 def walking_parts(asked: Inspector, runs: int) -> list[Line]:
     """Compare the walking part alone, in the one process that has the core open."""
-    (loop,) = best(lambda: here(lambda: drgn_loop(asked)), runs=1)
+    loop = loop_over_pages(asked)
     read, by_use, by_type = best(
         lambda: here(lambda: read_once(asked)),
         lambda: here(lambda: walk(asked, "use")),
@@ -57,6 +61,7 @@ def walking_parts(asked: Inspector, runs: int) -> list[Line]:
         Line(use, "for_each_page(), one member", by_use, loop, "at least", 20),
         Line(use, reading, by_use, read, "at least", 0.6),
         Line(type_, reading, by_type, read, "at least", 1.0),
+        *owner_parts(asked, loop, runs),
     ]
 
 
@@ -126,6 +131,7 @@ def compare(core: Path, larger: list[Path], lines: list[Line], args: argparse.Na
     )
     print(f"load {load:.1f}; the best of {args.runs} runs each, in turn; warm files\n")
     lines = walking_parts(asked, args.runs) + whole_processes(core, asked, args.runs) + lines
+    lines += owner_commands(core, OWNERS_BAR, args.runs)
     lines += one_page(core, args.runs) + beside_crash(args.runs)
     lines += large_cores(larger, args.runs)
     show(lines)
@@ -167,10 +173,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         core, busy = Path(folder) / "core", Path(folder) / "busy"
         with Guest("newest", memory=MEMORY) as guest:
-            guest.run(["sh", "-c", FILL])
+            guest.run(["sh", "-c", FILL], timeout=_FILL_TIMEOUT_S)
             lines = live(guest, args.runs)
             guest.dump(core)
-            guest.run(["python3", "-c", PROCESSES])
+            guest.run(["python3", "-c", PROCESSES], timeout=_FILL_TIMEOUT_S)
             guest.dump(busy)
         lines += process_lines(busy, args.runs)
         compare(core, args.large, lines, args)

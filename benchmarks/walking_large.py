@@ -2,10 +2,12 @@
 """Cores of large machines: times the command and plain reads, and how the walk grows."""
 
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
+from owners import owner_commands
 from timing import Line, Timing, best, here
 from workloads import READ_ALL, pageinspect, python, vmemmap, walk
 
@@ -16,6 +18,8 @@ MOST = Timing(0, 0, 400e6)
 """Peak memory allowed for each process."""
 LARGE = 128 << 18
 """From this many pages on, the command must take no longer than one process that only reads."""
+OWNERS_BAR = 1.5
+"""How many times as long as `summary --by use` owners may take from there on."""
 
 
 def large_cores(cores: list[Path], runs: int) -> list[Line]:
@@ -33,6 +37,11 @@ def large_cores(cores: list[Path], runs: int) -> list[Line]:
             Line(work, read, ours, reading, "at most", 1.0 if pages >= LARGE else None),
             Line(f"{work}, memory", "400 MB", ours, MOST, "at most", 1.0, "peak"),
         ]
+        owners = owner_commands(core, OWNERS_BAR if pages >= LARGE else None, runs)
+        lines += [replace(line, work=f"{line.work}, {pages:,} pages") for line in owners]
+        lines.append(
+            Line(f"{owners[0].work}, memory", "400 MB", owners[0].ours, MOST, "at most", 1, "peak")
+        )
     return lines + growth(grown)
 
 

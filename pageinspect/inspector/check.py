@@ -8,7 +8,7 @@ from ..analysis.totals import UseTally
 from ..kernel.counters import read_counters
 from ..model import ranges
 from ..model.ranges import Range, intersect, merge
-from ..owners.assign import Assigner, OwnerTally
+from ..owners.assign import Assigner, OwnerTally, edges_of
 from ..owners.counters import compare_owners
 from ..report.base import coverage_of
 from ..report.check import CheckReport, Findings, find, pages_to_reread
@@ -37,10 +37,11 @@ def check(
     finder = None if reduced else owner_finder(inspector)
 
     claims = {} if finder is None else finder.claims
+    edges = edges_of(claims)
 
     def work(copy: Inspector, piece: Sequence[Range]) -> tuple[Findings, UseTally, OwnerTally]:
-        tally, assigner = UseTally(copy.layout), Assigner(copy.layout, claims)
-        columns = copy.sections_in_runs(piece, "all", assigner.edges)
+        tally, assigner = UseTally(copy.layout), Assigner(copy.layout, claims, edges)
+        columns = copy.sections_in_runs(piece, "all", edges)
         watched = assigner.watch(tally.watch(columns) if totals else columns)
         return find(watched, live=live), tally, assigner.tally
 

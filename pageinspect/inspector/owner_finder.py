@@ -10,7 +10,7 @@ from ..classify.details import Detail
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from ..model.ranges import Range
-from ..owners.assign import Assigned, Assigner
+from ..owners.assign import Assigned, Assigner, edges_of
 from ..owners.kind import Claims
 from ..owners.refine import refined
 from ..owners.structures import Structures
@@ -37,6 +37,8 @@ class OwnerFinder:
     missing: tuple[str, ...]
     """What is missing of the structures, as sentences without a full stop."""
     structures: Structures
+    edges: Pfns
+    """The pfns at which claims begin or end, sorted."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -45,7 +47,7 @@ class OwnerFinder:
 
     def assigner(self, layout: PageLayout) -> Assigner:
         """Return an Assigner with the claims of this kernel's structures."""
-        return Assigner(layout, self.claims)
+        return Assigner(layout, self.claims, self.edges)
 
     def walk(
         self,
@@ -80,4 +82,5 @@ def owner_finder(inspector: Inspector, fields: Sequence[str] = STRUCTURE_NAMES) 
         for kind in KINDS
         if kind.claims and all(getattr(structures, name) is not None for name in kind.needs)
     }
-    return OwnerFinder(claims, OwnerNames(inspector, structures, claims), problems, structures)
+    names = OwnerNames(inspector, structures, claims)
+    return OwnerFinder(claims, names, problems, structures, edges_of(claims))

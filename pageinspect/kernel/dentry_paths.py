@@ -111,7 +111,8 @@ class DentryPaths:
             if len(below) == _MAX_STEPS:
                 raise FaultError("the path of a file does not end", at.address)
             below.append(at)
-            if at.is_root:
+            known = self._known.get(at.parent)
+            if at.is_root or known is not None:
                 break
             at = self.dentry(at.parent)
         for step in reversed(below):

@@ -50,6 +50,12 @@ class Assigned:
         return Assigned(*(getattr(self, name)[pieces] for name in self.__slots__))
 
 
+def edges_of(claims: Mapping[str, Claims]) -> Pfns:
+    """Return the pfns at which claims begin or end, sorted, each once."""
+    edges = (edge for found in claims.values() for edge in (found.starts, found.ends))
+    return each_once(np.concatenate([np.empty(0, np.int64), *edges]))
+
+
 class OwnerTally:
     """Counts the wanted pages of a walk by kind of owner."""
 
@@ -72,17 +78,17 @@ class OwnerTally:
 class Assigner:
     """Assigns owners to the pages of batches, and counts pages that several kinds claim."""
 
-    def __init__(self, layout: PageLayout, claims: Mapping[str, Claims]) -> None:
-        """`claims` are the Claims of kinds by name."""
+    def __init__(
+        self, layout: PageLayout, claims: Mapping[str, Claims], edges: Pfns | None = None
+    ) -> None:
+        """`claims` are the Claims of kinds by name, `edges` their edges_of(), if they are known."""
         self._of_use = kinds_of_uses(layout)
         self._claims = [
             (np.int16(number), kind, claims[kind.name], may_claim(layout, number))
             for number, kind in enumerate(KINDS)
             if kind.name in claims
         ]
-        edges = (edge for found in claims.values() for edge in (found.starts, found.ends))
-        self.edges = each_once(np.concatenate([np.empty(0, np.int64), *edges]))
-        """The pfns at which claims begin or end, sorted."""
+        self.edges = edges_of(claims) if edges is None else edges
         self.tally = OwnerTally()
 
     def watch(self, batches: Iterable[Pages]) -> Iterator[Pages]:

@@ -8,10 +8,7 @@ from .structures import Structures
 
 def _claims(structures: Structures) -> Claims:
     block = structures.block or BlockRequests()
-    by_name: dict[str, list[tuple[int, int]]] = {}
-    for name, pages in block.parts:
-        by_name.setdefault(name, []).append(pages)
-    return claims_of_ranges((Label(name), ranges) for name, ranges in by_name.items())
+    return claims_of_ranges((Label(name), (pages,)) for name, pages in block.parts)
 
 
 BLOCK = Kind(

@@ -2,11 +2,13 @@
 """The pages of resources of physical memory, each with the name of the innermost resource."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
 from ..model.kernel_memory import Resource, Resources
 from ..model.ranges import Range
+from .kind import first_covering
 
 _RAM = "System RAM"
 _CRASH = "Crash kernel"
@@ -30,13 +32,11 @@ def ranges_of(resources: Resources, wanted: Callable[[Resource], bool]) -> dict[
     """
     listed = resources.resources
     bounds = np.array([(r.start_pfn, r.end_pfn) for r in listed], np.int64).reshape(-1, 2)
-    edges = np.unique(bounds)
-    innermost = np.full(len(edges), -1, np.int64)
-    for i, (low, high) in enumerate(np.searchsorted(edges, bounds).tolist()):
-        innermost[low:high] = i
+    # A parent comes before its children.
+    edges, found_last = first_covering(bounds[::-1])
+    innermost = np.where(found_last >= 0, len(listed) - 1 - found_last, -1)
     found: dict[str, list[Range]] = {}
-    ends = edges[1:].tolist()
-    for start, end, i in zip(edges.tolist(), ends, innermost.tolist(), strict=False):
+    for (start, end), i in zip(pairwise(edges.tolist()), innermost.tolist(), strict=True):
         if i >= 0 and wanted(listed[i]):
             found.setdefault(listed[i].name or "(no name)", []).append((start, end))
     return found

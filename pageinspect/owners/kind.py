@@ -5,15 +5,15 @@ Some kinds are found in struct pages: a use belongs to the kind, and a word of t
 the owner. Other kinds claim pages by the kernel's own structures, such as vmalloc areas.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ..classify.batches import each_once
 from ..classify.reads import Declared, Declaring
 from ..classify.uses import Pages
 from ..classify.words import MAPPING
@@ -81,34 +81,49 @@ def claims_of_pfns(parts: Iterable[tuple[Label, Pfns]]) -> Claims:
 def claims_of_ranges(parts: Iterable[tuple[Label, Iterable[Range]]]) -> Claims:
     """Return the Claims of owners with ranges of pfns; where two overlap, the first has the pages.
 
-    It takes time in proportion to n log n for n ranges.
+    Cost grows with the number of ranges.
     """
     labels: dict[Label, int] = {}
-    of_part, ranges = [], []
-    for part, (label, found) in enumerate(parts):
-        of_part.append(labels.setdefault(label, len(labels)))
-        ranges += [(start, end, part) for start, end in found if start < end]
-    table = np.array(sorted(ranges), np.int64).reshape(-1, 3)
-    if (table[1:, 0] < table[:-1, 1]).any():
-        table = np.array(list(_without_overlaps(table.tolist())), np.int64).reshape(-1, 3)
-    owners = np.array(of_part, np.int32)[table[:, 2]]
-    return _joined(table[:, 0], table[:, 1], owners, tuple(labels))
+    bounds: list[Range] = []
+    of: list[int] = []
+    for label, ranges in parts:
+        number = labels.setdefault(label, len(labels))
+        before = len(bounds)
+        bounds += (r for r in ranges if r[0] < r[1])
+        of += [number] * (len(bounds) - before)
+    edges, first = first_covering(np.array(bounds, np.int64).reshape(-1, 2))
+    taken = np.flatnonzero(first >= 0)
+    owners = np.array(of, np.int32)[first[taken]]
+    return _joined(edges[taken], edges[taken + 1], owners, tuple(labels))
 
 
-def _without_overlaps(ranges: list[list[int]]) -> Iterator[tuple[int, int, int]]:
-    """Yield sorted disjoint (start, end, part), each page with the first part that claims it."""
-    edges = sorted({edge for start, end, _ in ranges for edge in (start, end)})
-    claiming: list[tuple[int, int]] = []
-    """A heap of (part, end) of ranges that have begun."""
-    following = 0
-    for start, end in pairwise(edges):
-        while following < len(ranges) and ranges[following][0] == start:
-            heappush(claiming, (ranges[following][2], ranges[following][1]))
-            following += 1
-        while claiming and claiming[0][1] <= start:
-            heappop(claiming)
-        if claiming:
-            yield start, end, claiming[0][0]
+def first_covering(bounds: npt.NDArray[np.int64]) -> tuple[Pfns, Pfns]:
+    """Divide pfns at the bounds of ranges, and find the first range that covers each part.
+
+    `bounds` is (n, 2), ends exclusive. Returns the sorted edges, (m,) int64, and for each part
+    between two of them the index of the first range there, (m - 1,) int64, or -1.
+    """
+    if not len(bounds):
+        return no_pfns(), no_pfns()
+    edges = each_once(bounds.reshape(-1))
+    low, high = np.searchsorted(edges, bounds.T)
+    first = np.full(len(edges) - 1, -1, np.int64)
+    order = np.argsort(low, kind="stable")
+    if (low < high).all() and (high[order[:-1]] <= low[order[1:]]).all():
+        # Ranges that do not overlap begin and end at adjacent edges.
+        first[low] = np.arange(len(bounds))
+        return edges, first
+    begin, end = low[order].tolist(), high.tolist()
+    at, covering = 0, list[int]()
+    for part in range(len(first)):
+        while at < len(begin) and begin[at] == part:
+            heappush(covering, int(order[at]))
+            at += 1
+        while covering and end[covering[0]] <= part:
+            heappop(covering)
+        if covering:
+            first[part] = covering[0]
+    return edges, first
 
 
 def _joined(

@@ -87,8 +87,9 @@ def kinds_of_uses(layout: PageLayout) -> Kinds:
     found = np.full(USE_CODES, NOBODY, np.int16)
     owners = {use: NUMBER[kind.name] for kind in KINDS for use in kind.owns}
     found[:CODES] = NUMBER[TYPED.name]
-    for code in (*range(CODES), *USE.values()):
-        kinds = [owners[name] for name in _names(layout, code) if name in owners]
+    names = _names(layout)
+    for code in names:
+        kinds = [owners[name] for name in names[code] if name in owners]
         if kinds:
             found[code] = min(kinds)
     return found
@@ -97,14 +98,17 @@ def kinds_of_uses(layout: PageLayout) -> Kinds:
 @cache
 def may_claim(layout: PageLayout, number: int) -> npt.NDArray[np.bool_]:
     """Return which uses' pages a kind may claim by the kernel's structures, (USE_CODES,) bool."""
-    uses = (*KINDS[number].may_claim, *KINDS[number].owns)
+    uses = {*KINDS[number].may_claim, *KINDS[number].owns}
     found = np.zeros(USE_CODES, np.bool_)
-    for code in (*range(CODES), *USE.values()):
-        found[code] = any(name in uses for name in _names(layout, code))
+    for code, names in _names(layout).items():
+        found[code] = not uses.isdisjoint(names)
     return found
 
 
 @cache
-def _names(layout: PageLayout, code: int) -> list[str]:
-    """Return the names of a use; the types of old kernels are bits, of which several may be set."""
-    return use_name(layout, code).split("+")
+def _names(layout: PageLayout) -> dict[int, list[str]]:
+    """Return the names of each code of a use.
+
+    The types of old kernels are bits, of which several may be set.
+    """
+    return {code: use_name(layout, code).split("+") for code in (*range(CODES), *USE.values())}

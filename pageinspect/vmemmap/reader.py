@@ -2,6 +2,7 @@
 """Reads the vmemmap, one memory section at a time. Struct pages are not interpreted here."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from .elf_mmap import MappedVmemmap
 
 _MAX_HEADS = 64
 """Heads outside a batch that are read at most: one folio can extend into it, more are damage."""
+
+_NEAR = 64
+"""Ranges of struct pages with up to this many between them are read together."""
 
 # OSError: the disk with the core has a bad block, or the guest has ended.
 _UNREADABLE = (FaultError, OSError)
@@ -139,12 +143,23 @@ def read_words(
 ) -> Words:
     """Return the words of the struct pages in ranges of pfns, (pages, words per struct page).
 
-    Unreadable struct pages are zeros.
+    The ranges are sorted and disjoint. Unreadable struct pages are zeros.
     """
     found = [np.empty((0, layout.struct_size // 8), np.uint64)]
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        words = None if mapped is None else mapped.read(start, end - start)
-        found.append(_read(prog, layout, start, end - start)[0] if words is None else words)
+    apart = starts[1:] - ends[:-1] > _NEAR
+    apart |= starts[1:] // SECTION_PFNS != starts[:-1] // SECTION_PFNS
+    edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(starts)]
+    for low, high in pairwise(edges if len(starts) else ()):
+        first, n = int(starts[low]), int(ends[high - 1] - starts[low])
+        words = None if mapped is None else mapped.read(first, n)
+        if words is None:
+            words = _read(prog, layout, first, n)[0]
+        if high - low > 1:
+            steps = np.zeros(n + 1, np.int8)
+            steps[starts[low:high] - first] += 1
+            steps[ends[low:high] - first] -= 1
+            words = words[np.cumsum(steps[:n], dtype=np.int8) > 0]
+        found.append(words)
     return np.concatenate(found)
 
 

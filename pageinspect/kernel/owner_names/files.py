@@ -69,14 +69,13 @@ class FileNames:
         return [self._known_name(int(word)) for word in paced(words, 256)]
 
     def _known_name(self, word: int) -> FileName:
-        found = _UNREADABLE
+        inode = None
         try:
             inode = self._inode_of(word)
-            found = _name(inode, UNREADABLE, "unreadable")
             return _name(inode, *self._path(inode))
         except FaultError:
             self.unreadable += 1
-            return found
+            return _UNREADABLE if inode is None else _name(inode, UNREADABLE, "unreadable")
 
     def name(self, word: int) -> FileName:
         """Return the file of a word. Raises FaultError."""

@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drgn import SymbolBinding, SymbolKind
 
@@ -20,10 +20,10 @@ from ...host.files import PRIVATE, UntrustedError, read_trusted, replacing, trus
 from ...paths import cache_folder
 from ...version import __version__
 
-FORM = 2
+FORM = 3
 """Version of the file format; part of the file names."""
 _KINDS = {"symbols": (0, 4), "types": (0, 1), "offsets": (1,), "enumerators": (0, 2)}
-"""The kinds of lookups, and the allowed numbers of integers in a result."""
+"""The kinds of lookups whose results are integers, and how many are allowed."""
 _BINDINGS = {each.value for each in SymbolBinding}
 _SYMBOL_KINDS = {each.value for each in SymbolKind}
 _MAX_FILES = 64
@@ -31,6 +31,7 @@ _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """Errors of reading a damaged file. Such a file is treated as absent."""
 
 Numbers = list[int]
+_Result = TypeVar("_Result")
 
 
 @dataclass
@@ -39,6 +40,8 @@ class SymbolCache:
 
     `symbols`: [address without the KASLR offset, size, binding, kind] by name. `types`: [id] by
     "kind name". `offsets`: [offset in the BTF] by type id. `enumerators`: [id, value] by name.
+    `addresses`: the name of the symbol at an address without the KASLR offset, in hexadecimal, and
+    what `symbols` has of it.
     """
 
     path: Path | None = None
@@ -47,21 +50,22 @@ class SymbolCache:
     types: dict[str, Numbers] = field(default_factory=dict)
     offsets: dict[str, Numbers] = field(default_factory=dict)
     enumerators: dict[str, Numbers] = field(default_factory=dict)
+    addresses: dict[str, tuple[str, Numbers]] = field(default_factory=dict)
     changed: bool = False
     """Whether there are results that the file does not have."""
     refused: UntrustedError | None = None
     """The reason why the cache folder is not used."""
 
-    def add(self, kind: dict[str, Numbers], name: str, numbers: Numbers) -> None:
+    def add(self, kind: dict[str, _Result], name: str, result: _Result) -> None:
         """Add the result of a lookup to `kind`, one of the dicts above."""
-        kind[name] = numbers
+        kind[name] = result
         self.changed = True
 
     def save(self) -> None:
         """Replace the file if there are new results. Best effort: I/O errors are ignored."""
         if self.path is None or not self.changed:
             return
-        content = json.dumps({kind: getattr(self, kind) for kind in _KINDS})
+        content = json.dumps({kind: getattr(self, kind) for kind in (*_KINDS, "addresses")})
         with (
             contextlib.suppress(OSError, UntrustedError),
             trusted_folder(self.path.parent, make=True, mode=0o700) as folder,
@@ -96,9 +100,10 @@ def load_cache(key: str | None) -> SymbolCache:
             _checked(document[kind], lengths) for kind, lengths in _KINDS.items()
         )
         _check_symbols(symbols)
+        addresses = _checked_addresses(document["addresses"])
     except (OSError, UntrustedError, *_DAMAGED):
         return SymbolCache(path)
-    return SymbolCache(path, symbols, types, offsets, enumerators)
+    return SymbolCache(path, symbols, types, offsets, enumerators, addresses)
 
 
 def _forget_oldest(folder: int) -> None:
@@ -121,6 +126,14 @@ def _checked(cache: Any, lengths: tuple[int, ...]) -> dict[str, Numbers]:
         if not whole or len(numbers) not in lengths:
             raise ValueError
     return dict(cache)
+
+
+def _checked_addresses(cache: Any) -> dict[str, tuple[str, Numbers]]:
+    found = {at: (name, numbers) for at, (name, numbers) in cache.items()}
+    if not all(type(name) is str for name, _ in found.values()):
+        raise ValueError
+    _check_symbols(_checked({at: n for at, (_, n) in found.items()}, _KINDS["symbols"]))
+    return found
 
 
 def _check_symbols(symbols: dict[str, Numbers]) -> None:

@@ -30,6 +30,8 @@ _KALLSYMS_HINT = (
     "give this boot's /proc/kallsyms or the build's System.map (--kallsyms FILE), or -s VMLINUX"
 )
 _LARGEST_BTF = 64 << 20
+_MOST_ADDRESSES = 4096
+"""Addresses whose symbols are kept."""
 _DWARF_HINT = "give the kernel's vmlinux with debug information: -s VMLINUX"
 
 
@@ -93,17 +95,37 @@ class CachedSymbols:
         one: bool,  # noqa: FBT001 - as drgn calls it
     ) -> list[Symbol]:
         """Return the symbols with this name, or at this address."""
-        if name is None or address is not None or not one:
-            move = self._offset - self._indexed
-            at = address if address is None else _moved(address, -move)
-            found = self._index(prog, name, at, one)
-            return [self._symbol(s.name, self._numbers(s)) for s in found] if move else list(found)
+        at = None if address is None else _moved(address, -self._offset)
+        if not one or (name is None) == (at is None):
+            return [self._symbol(*each) for each in self._found(prog, name, at, one=one)]
+        if name is not None:
+            return self._by_name(prog, name)
+        return self._by_address(prog, at or 0)
+
+    def _by_name(self, prog: Program, name: str) -> list[Symbol]:
         known = self._cache.symbols.get(name)
         if known is None:
-            found = self._index(prog, name, None, True)  # noqa: FBT003 (by position alone)
-            known = self._numbers(found[0]) if found else []
+            found = self._found(prog, name, None)
+            known = found[0][1] if found else []
             self._cache.add(self._cache.symbols, name, known)
         return [self._symbol(name, known)] if known else []
+
+    def _by_address(self, prog: Program, at: int) -> list[Symbol]:
+        known = self._cache.addresses.get(f"{at:x}")
+        if known is None:
+            found = self._found(prog, None, at)
+            known = found[0] if found else ("", [])
+            # A damaged core may lead to any number of addresses.
+            if len(self._cache.addresses) < _MOST_ADDRESSES:
+                self._cache.add(self._cache.addresses, f"{at:x}", known)
+        return [self._symbol(*known)] if known[1] else []
+
+    def _found(
+        self, prog: Program, name: str | None, at: int | None, *, one: bool = True
+    ) -> list[tuple[str, list[int]]]:
+        """Look up a name or an address without KASLR in the index; return names and numbers."""
+        place = None if at is None else _moved(at, self._indexed)
+        return [(s.name, self._numbers(s)) for s in self._index(prog, name, place, one)]
 
     def _symbol(self, name: str, numbers: Sequence[int]) -> Symbol:
         place, size, binding, kind = numbers
@@ -141,6 +163,7 @@ def cached_symbols(
     symbols = CachedSymbols(cache, load, offset or 0, indexed)
     if cache.symbols and not _match_kernel(prog, info, cache, symbols, live=live):
         cache.symbols.clear()
+        cache.addresses.clear()
     if not cache.symbols and not _match_kernel(prog, info, cache, symbols, live=live):
         cache.path = None
     return symbols, cache

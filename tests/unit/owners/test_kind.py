@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pageinspect.model.ranges import Range
-from pageinspect.owners.kind import Claims, Label, claims_of_pfns, claims_of_ranges
+from pageinspect.owners.kind import (
+    Claims,
+    Label,
+    claims_of_pfns,
+    claims_of_ranges,
+    first_covering,
+)
 
 A, B, C = Label("a"), Label("b"), Label("c", "caller")
 
@@ -106,3 +112,31 @@ def test_ranges_and_their_pfns_are_the_same_claims(parts: list[tuple[Label, list
         joined = claims.starts[1:] == claims.ends[:-1]
         assert (claims.starts[1:] >= claims.ends[:-1]).all()
         assert (claims.owners[1:] != claims.owners[:-1])[joined].all()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "edges", "first"),
+    [
+        ([], [], []),
+        ([(4, 6), (1, 3)], [1, 3, 4, 6], [1, -1, 0]),
+        ([(2, 4), (0, 9), (3, 5)], [0, 2, 3, 4, 5, 9], [1, 0, 0, 1, 1]),
+        ([(5, 2), (1, 3), (4, 4)], [1, 2, 3, 4, 5], [1, 1, -1, -1]),
+    ],
+    ids=["none", "apart", "overlapping", "empty"],
+)
+def test_the_first_range_that_covers_each_part(
+    bounds: list[Range], edges: list[int], first: list[int]
+) -> None:
+    found = first_covering(np.array(bounds, np.int64).reshape(-1, 2))
+    assert (found[0].tolist(), found[1].tolist()) == (edges, first)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=9))
+def test_parts_and_pages_have_the_same_first_range(bounds: list[Range]) -> None:
+    edges, first = first_covering(np.array(bounds, np.int64).reshape(-1, 2))
+    of_parts = np.full(40, -1)
+    for start, end, i in zip(edges[:-1], edges[1:], first, strict=True):
+        of_parts[start:end] = i
+    for pfn, i in enumerate(of_parts.tolist()):
+        covering = [n for n, (start, end) in enumerate(bounds) if start <= pfn < end]
+        assert i == min(covering, default=-1)

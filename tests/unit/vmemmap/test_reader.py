@@ -7,7 +7,7 @@ from drgn import Architecture, FaultError, Platform, Program
 from synthetic import MODERN, VMEMMAP, replace
 
 from pageinspect.model.arch import SECTION_PFNS
-from pageinspect.vmemmap.reader import read_folio_heads, walk
+from pageinspect.vmemmap.reader import read_folio_heads, read_words, walk
 
 
 def memory(size: int, first: int, holes: set[int]) -> Program:
@@ -45,6 +45,45 @@ def test_struct_pages_of_any_size_around_holes(size: int, first: int) -> None:
         assert batch.readable is not None
         assert batch.readable[i] == whole, i
         assert set(batch.words[i].tolist()) == {first + i if whole else 0}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reads"),
+    [
+        ([], 0),
+        ([(5, 6)], 1),
+        ([(0, 1), (1, 3), (6, 7), (71, 80)], 1),
+        ([(0, 1), (66, 67)], 2),
+        ([(1990, 1995), (2000, 2001), (2003, 2010)], 2),
+    ],
+    ids=["none", "one", "near", "apart", "of two sections"],
+)
+def test_words_of_ranges(pieces: list[tuple[int, int]], reads: int) -> None:
+    first = SECTION_PFNS - 2000
+    starts, ends = np.array(pieces, np.int64).reshape(-1, 2).T + first
+    prog = Counting(memory(64, first, set()))
+    words = read_words(prog, MODERN, starts, ends)
+    pfns = [first + pfn for piece in pieces for pfn in range(*piece)]
+    assert words.tolist() == [[pfn] * 8 for pfn in pfns]
+    assert prog.reads == reads
+
+
+def test_words_between_unreadable_struct_pages() -> None:
+    prog = memory(64, 0, {1})
+    words = read_words(prog, MODERN, np.array([60, 70, 120]), np.array([66, 71, 130]))
+    assert words[:, 0].tolist() == [60, 61, 62, 63, 0, 0, 0, *[0] * 8, 128, 129]
+
+
+class Counting:
+    """A Program that counts reads."""
+
+    def __init__(self, prog: Program) -> None:
+        self._prog = prog
+        self.reads = 0
+
+    def read(self, address: int, size: int) -> bytes:
+        self.reads += 1
+        return self._prog.read(address, size)
 
 
 def test_heads_without_number_are_not_all_read() -> None:

@@ -210,7 +210,8 @@ def test_a_directory_is_read_once(files: Files) -> None:
         files.name(mapping, "f", directory)
     reader = FileNames(files.kernel.prog)
     reader.names(mappings[:1])
-    files.kernel.set(files.dentry_type, directory, "d_parent", BEYOND)
+    for member in ("d_parent", "d_name.name"):
+        files.kernel.set(files.dentry_type, directory, member, BEYOND)
     assert reader.names(mappings[1:])[0].path == "/a/b/f"
 
 

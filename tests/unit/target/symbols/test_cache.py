@@ -109,6 +109,10 @@ def test_only_ones_own_file_is_read(cache: Path) -> None:
         lambda document: document | {"symbols": {"a": [0, -1, 0, 0]}},
         lambda document: document | {"symbols": {"a": [0, 0, 5, 0]}},
         lambda document: document | {"symbols": {"a": [0, 0, 0, 16]}},
+        lambda document: document | {"addresses": {"a": ["_stext"]}},
+        lambda document: document | {"addresses": {"a": ["_stext", [0]]}},
+        lambda document: document | {"addresses": {"a": ["_stext", [0, 0, 0, 16]]}},
+        lambda document: document | {"addresses": {"a": [7, [0, 0, 0, 0]]}},
     ],
 )
 def test_what_is_not_an_answer_is_not_used(cache: Path, change: Any) -> None:

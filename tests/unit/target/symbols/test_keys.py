@@ -86,6 +86,42 @@ def test_a_symbol_that_is_moved_is_read_anew() -> None:
     assert not Kernel().run()
 
 
+def names_at(kernel: Kernel, *addresses: int) -> list[str]:
+    """Return the names of symbols at addresses without KASLR, "" where there is none; save them."""
+    prog = kernel.program()
+    symbols, symbol_cache = find.cached_symbols(prog, kernel.info(), live=False)
+    found = [symbols(prog, None, at + kernel.kaslr, True) for at in addresses]
+    symbol_cache.save()
+    for at, each in zip(addresses, found, strict=True):
+        assert all(symbol.address <= at + kernel.kaslr for symbol in each)
+    return [each[0].name if each else "" for each in found]
+
+
+def test_symbols_at_addresses_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = IMAGE + 0x200, IMAGE + 0x20A, IMAGE - 0x1000
+    expected = ["mem_section", "__highest_present_section_nr", ""]
+    assert names_at(Kernel(), *addresses) == expected
+    # The tables of a kernel with other symbols differ.
+    other = Kernel(symbols=SYMBOLS | {"__highest_present_section_nr": 0x300})
+    assert names_at(other, *addresses) == ["mem_section", "mem_section", ""]
+    monkeypatch.delattr(find, "find_symbols")
+    assert names_at(Kernel(), *addresses) == expected
+    assert names_at(Kernel(kaslr=0xCC00000), *addresses) == expected
+
+
+def test_addresses_of_which_symbols_are_kept_are_bounded(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "_MOST_ADDRESSES", 2)
+    names = names_at(Kernel(), *(IMAGE + 0x200 for _ in range(3)), IMAGE + 0x208, IMAGE + 0x100)
+    assert names == [*["mem_section"] * 3, "__highest_present_section_nr", "_stext"]
+    (path,) = cache.glob("*symbols*")
+    assert json.loads(path.read_text())["addresses"].keys() == {
+        f"{IMAGE + 0x200:x}",
+        f"{IMAGE + 0x208:x}",
+    }
+
+
 def test_another_build_has_a_cache_of_its_own(cache: Path) -> None:
     assert Kernel().run()
     assert Kernel(build_id="2fe9968467f2").run()
