@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Describes pages that nothing leads to: what their struct pages say of the allocation.
 
-The key of such a page is its signature: use, order, number of references and flags of the first
-page of its allocation.
+The key of such a page is the site of its allocation, if the kernel keeps that, or its signature:
+use, order, number of references and flags of the first page of its allocation.
 """
 
 import numpy as np
 
 from ..classify.batches import Mask, Pfns
 from ..classify.uses import RULES, USE, Pages, Uses, use_name
+from ..model.allocations import ALLOCATED_AT, Sites
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from ..units import counted
@@ -21,10 +22,11 @@ _MOST_REFERENCES = 0xFFFF
 _FIRST_USE = min(USE.values())
 
 
-def signed(pages: Pages, each: Assigned, words: Words) -> Assigned:
-    """Return single unknown pages, sorted by pfn, with their signatures as keys.
+def signed(pages: Pages, each: Assigned, words: Words, sites: Sites | None = None) -> Assigned:
+    """Return single unknown pages, sorted by pfn, with their sites or signatures as keys.
 
-    `words` are those of their struct pages, (n, words per struct page) uint64.
+    `words` are those of their struct pages, (n, words per struct page) uint64. `sites` are those of
+    the pages themselves; a page without one has that of the first page of its allocation.
     """
     if not len(each.starts):
         return each
@@ -38,6 +40,9 @@ def signed(pages: Pages, each: Assigned, words: Words) -> Assigned:
     first = np.minimum(np.searchsorted(pfns, heads), len(pfns) - 1)
     first = np.where(pfns[first] == heads, first, np.arange(len(pfns)))
     keys = _keys(layout, words[first], use[first], order, compound)
+    if sites is not None:
+        found = np.where(sites != 0, sites, sites[first])
+        keys = np.where(found != 0, found, keys)
     return Assigned(pfns, each.lengths, rows, each.kinds, keys)
 
 
@@ -91,4 +96,4 @@ def signature_text(layout: PageLayout, key: int) -> str:
     return ", ".join((*parts, *((flags,) if flags else ())))
 
 
-assert len(RULES) < 1 << (64 - _USE)  # noqa: S101 - the use fits into a signature
+assert len(RULES) < ALLOCATED_AT >> _USE  # noqa: S101 - a signature is not a site
