@@ -4,10 +4,10 @@
 On x86_64, each memory section points to the records of its pages. Which records there are depends
 on the kernel's configuration and command line; their order and size are in variables.
 
-Since Linux kernel commit 22d407b164ff ("lib: add allocation tagging support for memory allocation
-profiling") (in v6.10), a record may have a reference to an allocation tag. Since Linux kernel
-commit 4835f747d334 ("alloc_tag: support for page allocation tag compression") (in v6.13), the
-number of the tag may be in the flags of struct page instead.
+Since Linux kernel commit dcfe378c81f7 ("lib: introduce support for page allocation tagging") (in
+v6.10), a record may have a reference to an allocation tag. Since Linux kernel commit 4835f747d334
+("alloc_tag: support for page allocation tag compression") (in v6.13), the number of the tag may be
+in the flags of struct page instead.
 """
 
 from collections.abc import Iterator

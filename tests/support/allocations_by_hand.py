@@ -15,7 +15,11 @@ ALLOCATED = 1 << 1
 
 
 class Allocations:
-    """Two memory sections: the first has records, the other is offline."""
+    """Three memory sections; only the first has valid records, of some of its pages.
+
+    The records of the second are about to be freed. Those of the third would be valid for the same
+    place in the one after it.
+    """
 
     def __init__(self, *, owners: bool = True, tags: bool = True, comm: bool = True) -> None:
         self.kernel = kernel = Kernel()
@@ -36,11 +40,13 @@ class Allocations:
         self.records = kernel.room(16 * RECORD)
         """The records of pfns 100 to 115."""
         root = kernel.room(32 * per_root, 4096)
-        base = self.records - 100 * RECORD
-        kernel.make(section, at=root, section_mem_map=0b111, page_ext=base)
-        kernel.make(section, at=root + 32, section_mem_map=0b111, page_ext=base | 1)
+        of_100, of_invalid, of_beyond = (
+            self.records - (n * SECTION + 100) * RECORD for n in (0, 1, 3)
+        )
+        for at, base in enumerate((of_100, of_invalid | 1, of_beyond)):
+            kernel.make(section, at=root + 32 * at, section_mem_map=0b111, page_ext=base)
         kernel.variable("mem_section", kernel.ulong, kernel.words(root))
-        kernel.variable("__highest_present_section_nr", kernel.ulong, 1)
+        kernel.variable("__highest_present_section_nr", kernel.ulong, 2)
         kernel.variable("page_ext_size", kernel.ulong, RECORD)
         if owners:
             char_16 = kernel.array(kernel.char, 16)
@@ -59,7 +65,7 @@ class Allocations:
         operations = self.kernel.make(self._operations, offset=offset)
         self.kernel.variable(name, self._operations, at=operations)
 
-    def record(  # noqa: PLR0913 - the parts of a record
+    def record(
         self,
         pfn: int,
         *,

@@ -7,7 +7,6 @@ right before the dump.
 
 import json
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,15 +17,12 @@ from typing import Any
 
 import pytest
 from allocating_kernel import COMMAND_LINE, allocating_kernel
-from owned_guest import PAGE, correct_header, pageinspect
-from places import PROGRAMS
+from owned_guest import correct_header, pageinspect
 
 from pageinspect.errors import PageInspectError
 from pageinspect.vm.errors import GuestTimeoutError
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
-
-sys.path.insert(0, str(PROGRAMS))
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(3600)]
 

@@ -104,8 +104,8 @@ def test_an_allocation() -> None:
 def test_pages_without_records() -> None:
     made = Allocations()
     made.record(100, handle=9)
-    beyond, offline, unreadable = 5 * SECTION, SECTION + 100, SECTION - 1
-    assert sites(made, 100, beyond, offline, unreadable) == [ALLOCATED_AT | 9, 0, 0, 0]
+    invalid, beyond, unreadable = SECTION + 100, 3 * SECTION + 100, SECTION - 1
+    assert sites(made, 100, beyond, invalid, unreadable) == [ALLOCATED_AT | 9, 0, 0, 0]
     assert sites(made) == []
 
 

@@ -62,13 +62,15 @@ def test_stacks() -> None:
 @pytest.mark.parametrize(
     ("stack", "name"),
     [
-        (("get_page_from_freelist", "__alloc_pages_noprof", "f", "g"), "f via __alloc_pages_noprof"),
+        (("get_page_from_freelist", "__alloc_pages_noprof", "f", "g"),
+         "f via __alloc_pages_noprof"),
         (("__alloc_pages", "alloc_pages_mpol", "f"), "f via alloc_pages_mpol"),
         (("__alloc_frozen_pages_noprof", "___kmalloc_large_node", "__kmalloc_noprof", "f"),
          "f via __kmalloc_noprof"),
         (("__alloc_pages.constprop.0", "get_zeroed_page_noprof", "f"),
          "f via get_zeroed_page_noprof"),
-        (("alloc_pages_exact_noprof", "alloc_buffer", "f"), "alloc_buffer via alloc_pages_exact_noprof"),
+        (("alloc_pages_exact_noprof", "alloc_buffer", "f"),
+         "alloc_buffer via alloc_pages_exact_noprof"),
         (("__alloc_pages", "kmalloc_reserve", "__alloc_skb"), "kmalloc_reserve via __alloc_pages"),
         (("f", "__alloc_pages"), "f"),
         (("__alloc_pages",), "__alloc_pages"),
