@@ -104,9 +104,9 @@ def test_an_allocation() -> None:
 def test_pages_without_records() -> None:
     made = Allocations()
     # It would look allocated as well if it were read one byte later, as an invalid base leads to.
-    made.record(100, flags=ALLOCATED * 0x101, handle=0x101)
+    made.record(100, flags=ALLOCATED * 0x101, handle=0x901)
     invalid, beyond, unreadable = SECTION + 100, 3 * SECTION + 100, SECTION - 1
-    assert sites(made, 100, beyond, invalid, unreadable) == [ALLOCATED_AT | 0x101, 0, 0, 0]
+    assert sites(made, 100, beyond, invalid, unreadable) == [ALLOCATED_AT | 0x901, 0, 0, 0]
     assert sites(made) == []
 
 
