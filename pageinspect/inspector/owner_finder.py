@@ -8,15 +8,13 @@ from functools import partial
 from ..classify import Pages
 from ..classify.batches import Pfns
 from ..classify.details import Detail
-from ..kernel.page_ext import read_page_ext, read_sites
-from ..kernel.structures import MissingStructureError
-from ..model.allocations import PageExt
+from ..kernel.page_ext import read_sites
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from ..model.ranges import Range
 from ..owners.assign import Assigned, Assigner
 from ..owners.kind import Claims
-from ..owners.refine import ReadSites, refined
+from ..owners.refine import refined
 from ..owners.structures import Structures
 from ..owners.table import KINDS
 from ..vmemmap import reader
@@ -26,6 +24,8 @@ from .structures import STRUCTURE_NAMES, read_structures
 
 _FROM_VMCOREINFO = ("memmap",)
 """Fields of Structures that VMCOREINFO alone provides."""
+_ALWAYS = ("page_ext",)
+"""Fields of Structures that any page may need."""
 _NO_STRUCTURES = (
     "VMCOREINFO alone does not provide the structures that lead to owners: owners have no names, "
     "and pages that are found by these structures are unknown"
@@ -41,8 +41,6 @@ class OwnerFinder:
     missing: tuple[str, ...]
     """What is missing of the structures, as sentences without a full stop."""
     structures: Structures
-    page_ext: PageExt | None = None
-    """Where this kernel keeps who allocated pages, if it does."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -52,12 +50,6 @@ class OwnerFinder:
     def assigner(self, layout: PageLayout) -> Assigner:
         """Return an Assigner with the claims of this kernel's structures."""
         return Assigner(layout, self.claims)
-
-    def sites_of(self, copy: Inspector) -> ReadSites | None:
-        """Return what reads the sites of allocations; None if this kernel does not keep them."""
-        return (
-            None if self.page_ext is None else partial(read_sites, copy.target.prog, self.page_ext)
-        )
 
     def walk(
         self,
@@ -71,7 +63,8 @@ class OwnerFinder:
         def read_words(starts: Pfns, ends: Pfns) -> Words:
             return reader.read_words(copy.target.prog, copy.layout, starts, ends, copy.mapped)
 
-        of_sites = self.sites_of(copy)
+        ext = self.structures.page_ext
+        of_sites = None if ext is None else partial(read_sites, copy.target.prog, ext)
         for pages in copy.sections_in_runs(wanted, detail, assigner.edges):
             pieces = refined(pages, assigner(pages), read_words, of_sites)
             mask = pages.batch.wanted
@@ -84,20 +77,15 @@ def owner_finder(inspector: Inspector, fields: Sequence[str] = STRUCTURE_NAMES) 
     `fields` are those of Structures. Raises PageInspectError. Structures that are missing or
     damaged are reported in `problems`.
     """
-    page_ext = None
     if inspector.layout.unavailable:
         structures, problems = read_structures(inspector, _FROM_VMCOREINFO)
         problems = (*problems, _NO_STRUCTURES)
     else:
-        structures, problems = read_structures(inspector, fields)
-        try:
-            page_ext = read_page_ext(inspector.target.prog)
-        except MissingStructureError as error:
-            problems = (*problems, f"allocations: {error}")
+        structures, problems = read_structures(inspector, (*fields, *_ALWAYS))
     claims = {
         kind.name: kind.claims(structures)
         for kind in KINDS
         if kind.claims and all(getattr(structures, name) is not None for name in kind.needs)
     }
     names = OwnerNames(inspector, structures, claims)
-    return OwnerFinder(claims, names, problems, structures, page_ext)
+    return OwnerFinder(claims, names, problems, structures)

@@ -28,8 +28,9 @@ def owner_facts(
     fields = () if _are_found_in_pages(inspector, uses) else None
     finder = owner_finder(inspector) if fields is None else owner_finder(inspector, fields)
     allocations = None
-    if finder.page_ext is not None:
-        allocations = PageAllocations(inspector, finder.page_ext, finder.structures.modules)
+    ext, modules = finder.structures.page_ext, finder.structures.modules
+    if ext is not None:
+        allocations = PageAllocations(inspector, ext, modules)
     found: dict[int, tuple[Fact, ...]] = {}
     for pages, pieces in finder.walk(inspector, wanted, finder.assigner(inspector.layout)):
         compound = pages.folio_order > 0

@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..model.allocations import PageExt
 from ..model.kernel_memory import (
     BootReserved,
     MemmapPages,
@@ -32,6 +33,7 @@ class Structures:
     image: KernelImage | None = None
     static: StaticMemory | None = None
     trace: TraceMemory | None = None
+    page_ext: PageExt | None = None
     callers: Mapping[int, str] = field(default_factory=dict)
     """The name of the function at each caller's address, such as "execmem_alloc" or
     "nf_tables:nft_chain_add"."""

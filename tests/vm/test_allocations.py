@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,19 @@ PIPE_PAGES, PIPES = 256, 4
 _TIMEOUT_S = 600.0
 
 
+KINDS = ("unknown", "large_kmalloc")
+"""Kinds whose names are sites."""
+BOOTS = {
+    "tags and stacks": COMMAND_LINE,
+    "stacks": f"{COMMAND_LINE} sysctl.vm.mem_profiling=never",
+    "tags": "",
+}
+MOST_MOVED = 4
+"""Allocations that may come or go between the readings and the dump."""
+SHOWN = 200
+"""Pages of which all facts are compared."""
+
+
 @dataclass(frozen=True)
 class Dumped:
     """A core, beside the kernel's files."""
@@ -44,6 +57,7 @@ class Dumped:
     def text(self, name: str) -> str:
         return self.core.with_name(name).read_text(errors="replace")
 
+    @cache  # noqa: B019 - it lives as long as the dump
     def said_by(self, *args: object) -> dict[str, Any]:
         done = pageinspect(*args, "-c", self.core, "--format", "json")
         # The kernel has no modules, so owners are not complete.
@@ -53,7 +67,7 @@ class Dumped:
 
     @cached_property
     def stacks(self) -> dict[int, tuple[int, list[str]]]:
-        """Return order and functions of the allocation of each first page, by page_owner."""
+        """Return order and functions of each allocation by its first pfn, as page_owner has it."""
         found = {}
         for text in self.text("page_owner").split("\n\n"):
             head = re.match(r"Page allocated via order (\d+),.*\nPFN (0x[0-9a-f]+|\d+) ", text)
@@ -75,12 +89,23 @@ class Dumped:
     @cached_property
     def names(self) -> Counter[str]:
         """Return pages by name, of the kinds whose names are sites."""
-        rows = self.said_by("owners", "--by", "name", "--top", 0)["rows"]
         found: Counter[str] = Counter()
-        for row in rows:
-            if row["kind"] in {"unknown", "large_kmalloc"}:
+        for row in self.said_by("owners", "--by", "name", "--top", 0)["rows"]:
+            if row["kind"] in KINDS:
                 found[row["name"]] += row["pages"]
         return found
+
+    @cached_property
+    def pfns(self) -> set[int]:
+        """Return the pfns of these kinds."""
+        owners = [word for kind in KINDS for word in ("--owner", kind)]
+        runs = self.said_by("list", *owners)["runs"]
+        return {pfn for run in runs for pfn in range(run["start"], run["end"])}
+
+    @cached_property
+    def allocations(self) -> dict[int, tuple[int, list[str]]]:
+        """Return those of `stacks` whose first pages are of these kinds."""
+        return {pfn: stack for pfn, stack in self.stacks.items() if pfn in self.pfns}
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +116,13 @@ def kernel() -> BuiltKernel:
         pytest.skip(f"{error.message} ({error.hint})")
 
 
-@pytest.fixture(scope="module")
-def dumped(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dumped]:
+@pytest.fixture(scope="module", params=BOOTS)
+def dumped(
+    request: pytest.FixtureRequest, kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Dumped]:
     folder = tmp_path_factory.mktemp("allocations")
     core = folder / "core"
-    with Guest(kernel, memory="1G", append=COMMAND_LINE) as guest:
+    with Guest(kernel, memory="1G", append=BOOTS[request.param]) as guest:
         program = guest.start(["python3", "-P", PROGRAM, FOLDER])
         end = time.monotonic() + _TIMEOUT_S
         while CAPTURED not in guest.log.read_bytes():
@@ -108,7 +135,7 @@ def dumped(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Ite
         guest.resume()
         program.close_stdin()
         assert program.wait(120) == 0, program.stderr
-        for name in ("page_owner", "allocinfo"):
+        for name in guest.run(["ls", FOLDER]).stdout.decode().split():
             (folder / name).write_bytes(guest.run(["cat", f"{FOLDER}/{name}"]).stdout)
     correct_header(core)
     yield Dumped(kernel, core)
