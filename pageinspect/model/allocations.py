@@ -17,7 +17,9 @@ Sites = npt.NDArray[np.uint64]
 Records = npt.NDArray[np.void]
 
 ALLOCATED_AT = 1 << 63
-"""Set in each site. A site below ALLOCATED_AT + 2^32 is the handle of a stack."""
+"""Set in each site."""
+FIRST_TAG = ALLOCATED_AT + (1 << 32)
+"""Sites below are handles of stacks."""
 
 
 def is_site(key: int) -> bool:
@@ -27,8 +29,7 @@ def is_site(key: int) -> bool:
 
 def handle_of(site: int) -> int | None:
     """Return the handle of the stack that a site stands for; None if it is a tag."""
-    handle = site - ALLOCATED_AT
-    return handle if 0 <= handle < 1 << 32 else None
+    return site - ALLOCATED_AT if site < FIRST_TAG else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..classify.batches import Mask, Pfns
 from ..classify.uses import RULES, USE, Pages, Uses, use_name
-from ..model.allocations import ALLOCATED_AT, Sites
+from ..model.allocations import ALLOCATED_AT, FIRST_TAG, Sites
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from ..units import counted
@@ -26,7 +26,8 @@ def signed(pages: Pages, each: Assigned, words: Words, sites: Sites | None = Non
     """Return single unknown pages, sorted by pfn, with their sites or signatures as keys.
 
     `words` are those of their struct pages, (n, words per struct page) uint64. `sites` are those of
-    the pages themselves; a page without one has that of the first page of its allocation.
+    the pages themselves. Only the first page of an allocation has a tag, which is preferred to the
+    stacks of the others; a page without a site has that of the first page.
     """
     if not len(each.starts):
         return each
@@ -41,7 +42,9 @@ def signed(pages: Pages, each: Assigned, words: Words, sites: Sites | None = Non
     first = np.where(pfns[first] == heads, first, np.arange(len(pfns)))
     keys = _keys(layout, words[first], use[first], order, compound)
     if sites is not None:
-        found = np.where(sites != 0, sites, sites[first])
+        of_first = sites[first]
+        follow = (sites < FIRST_TAG) & ((of_first >= FIRST_TAG) | (sites == 0))
+        found = np.where(follow, of_first, sites)
         keys = np.where(found != 0, found, keys)
     return Assigned(pfns, each.lengths, rows, each.kinds, keys)
 

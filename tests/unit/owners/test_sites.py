@@ -72,6 +72,14 @@ def test_pages_of_one_allocation_have_the_site_of_the_first() -> None:
     assert [key for _, key in found] == [site] * 4 + [other, other, own, other]
 
 
+def test_the_tag_of_the_first_page_is_that_of_the_stacks_behind_it() -> None:
+    memory = Memory(4)
+    memory.word(0, FREE, 1)
+    tag, other = 0xFFFFFFFF82000000, 0xFFFFFFFF82000100
+    found = owners(memory, Sites({0: tag, 1: ALLOCATED_AT | 7, 2: other}))
+    assert [key for _, key in found] == [tag, tag, other, tag]
+
+
 def test_a_large_allocation_has_the_site_of_its_head() -> None:
     memory = Memory(16)
     memory.compound(0, 3).word(0, LARGE_KMALLOC)
