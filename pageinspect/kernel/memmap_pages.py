@@ -77,7 +77,7 @@ def _of_records(ext: PageExt) -> Iterator[Range]:
     """Yield ranges of virtual pages of all records, each within one PTE table."""
     size = ext.record.itemsize
     starts = ext.bases + ext.firsts.astype(np.uint64) * np.uint64(size)
-    for start in starts[(ext.bases != 0) & (starts >= np.uint64(ADDRESSES_OF_KERNEL))].tolist():
+    for start in starts[starts >= np.uint64(ADDRESSES_OF_KERNEL)].tolist():
         end = min(start + size * SECTION_PFNS, 1 << 64)
         yield from _by_leaf([(start // PAGE_SIZE, -(-end // PAGE_SIZE))])
 
