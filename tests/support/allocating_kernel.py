@@ -98,7 +98,7 @@ def _check_options(config: Path) -> None:
 def _make(source: Path, arguments: Sequence[str]) -> None:
     # Its own -j is not to be that of the make that this may run in.
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS")}
-    _run(["nice", "make", "-s", "-C", source, *arguments], environment)
+    _run(["make", "-s", "-C", source, *arguments], environment)
 
 
 def _run(command: Sequence[str | Path], environment: dict[str, str] | None = None) -> None:
