@@ -191,7 +191,9 @@ def _tags_of_flags(tags: CompressedTags, flags: Sites) -> Sites:
 
 def _records(prog: Program, ext: PageExt, pfns: Pfns) -> Records:
     """Return the record of each pfn, (n,); zeros for those that cannot be read."""
-    wanted, at = np.unique(pfns, return_inverse=True)
+    # return_inverse sorts with gather instructions, which QEMU 7.2 sometimes emulates wrongly.
+    wanted = np.unique(pfns)
+    at = np.searchsorted(wanted, pfns)
     found = np.zeros(len(wanted), ext.record)
     if not len(wanted) or not len(ext.firsts) or not ext.record.names:
         return found[at]
