@@ -32,6 +32,7 @@ PACKAGES := busybox-static cpio debian-archive-keyring kmod mmdebstrap python3-v
             qemu-system-x86 squashfs-tools util-linux xz-utils zstd
 install: PACKAGES := python3-bpfcc python3-venv
 test test-all: PACKAGES += gcc libc6-dev
+test-all: PACKAGES += bc bison dwarves flex libelf-dev make
 bench: PACKAGES += crash gcc libc6-dev
 large-cores: PACKAGES += makedumpfile
 LARGE ?= $(wildcard $(VENV)/large-*.core)

@@ -62,19 +62,19 @@ def describe(inspector: Inspector, pfns: Sequence[int]) -> list[PageFacts]:
 def _with_owners(
     inspector: Inspector, pages: Sequence[PageFacts]
 ) -> tuple[list[PageFacts], tuple[str, ...]]:
-    """Return the pages with their owners after `use`, and sentences about what is missing."""
+    """Return the pages with facts on owners after `use`, and sentences about what is missing."""
     readable = [page.pfn for page in pages if page.readable]
     if inspector.layout.unavailable or not readable:
         return [*pages], ()
     owners, problems = owner_facts(inspector, readable)
-    return [_inserted(page, owners.get(page.pfn)) for page in pages], problems
+    return [_inserted(page, owners.get(page.pfn, ())) for page in pages], problems
 
 
-def _inserted(page: PageFacts, owner: Fact | None) -> PageFacts:
-    if owner is None:
+def _inserted(page: PageFacts, facts: tuple[Fact, ...]) -> PageFacts:
+    if not facts:
         return page
     at = 1 + next(i for i, fact in enumerate(page.facts) if fact.name == "use")
-    return replace(page, facts=(*page.facts[:at], owner, *page.facts[at:]))
+    return replace(page, facts=(*page.facts[:at], *facts, *page.facts[at:]))
 
 
 def _with_mappings(

@@ -3,10 +3,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..classify import Pages
 from ..classify.batches import Pfns
 from ..classify.details import Detail
+from ..kernel.page_ext import read_sites
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from ..model.ranges import Range
@@ -22,6 +24,8 @@ from .structures import STRUCTURE_NAMES, read_structures
 
 _FROM_VMCOREINFO = ("memmap",)
 """Fields of Structures that VMCOREINFO alone provides."""
+_ALWAYS = ("page_ext",)
+"""Fields of Structures that any page may need."""
 _NO_STRUCTURES = (
     "VMCOREINFO alone does not provide the structures that lead to owners: owners have no names, "
     "and pages that are found by these structures are unknown"
@@ -61,8 +65,11 @@ class OwnerFinder:
         def read_words(starts: Pfns, ends: Pfns) -> Words:
             return reader.read_words(copy.target.prog, copy.layout, starts, ends, copy.mapped)
 
+        ext = self.structures.page_ext
+        of_sites = None if ext is None else partial(read_sites, copy.target.prog, ext)
         for pages in copy.sections_in_runs(wanted, detail, assigner.edges):
-            pieces, mask = refined(pages, assigner(pages), read_words), pages.batch.wanted
+            pieces = refined(pages, assigner(pages), read_words, of_sites)
+            mask = pages.batch.wanted
             yield pages, pieces if mask is None else pieces.where(mask[pieces.rows])
 
 
@@ -76,7 +83,7 @@ def owner_finder(inspector: Inspector, fields: Sequence[str] = STRUCTURE_NAMES) 
         structures, problems = read_structures(inspector, _FROM_VMCOREINFO)
         problems = (*problems, _NO_STRUCTURES)
     else:
-        structures, problems = read_structures(inspector, fields)
+        structures, problems = read_structures(inspector, (*fields, *_ALWAYS))
     claims = {
         kind.name: kind.claims(structures)
         for kind in KINDS

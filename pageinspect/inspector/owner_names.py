@@ -13,6 +13,7 @@ from ..classify import use_name
 from ..errors import PageInspectError
 from ..kernel.counters import read_counters
 from ..kernel.hugetlb_pools import read_hugetlb_pools
+from ..kernel.owner_names.allocations import AllocationNames
 from ..kernel.owner_names.anon import AnonOwners
 from ..kernel.owner_names.cgroups import MemoryCgroupNames
 from ..kernel.owner_names.files import FileNames
@@ -20,6 +21,8 @@ from ..kernel.owner_names.page_pools import PagePoolNames
 from ..kernel.owner_names.slab_caches import SlabCacheNames
 from ..kernel.owner_names.zsmalloc import ZsmallocPools
 from ..kernel.structures import MissingStructureError
+from ..model.allocations import is_site
+from ..model.kernel_memory import Modules
 from ..model.owner_names import UNREADABLE, FileName
 from ..model.page_words import MAPPING_ANON
 from ..owners.anon import KSM, SWAP_CACHE
@@ -114,8 +117,8 @@ class OwnerNames:
             "free": by_use,
             "damaged": by_use,
             "typed": by_use,
-            "large_kmalloc": _plain(lambda order: f"order {order}"),
-            "unknown": _plain(lambda key: signature_text(layout, key)),
+            "large_kmalloc": self._sites_or(lambda order: f"order {order}"),
+            "unknown": self._sites_or(lambda key: signature_text(layout, key)),
             "slab": self._slab_caches,
             "file": self._files,
             "shmem": self._files,
@@ -130,6 +133,17 @@ class OwnerNames:
     def _labels(labels: Sequence[Label]) -> Namer:
         def named(keys: Sequence[int]) -> list[OwnerName]:
             return [OwnerName(NO_PROCESS) if k == NO_LABEL else OwnerName(*labels[k]) for k in keys]
+
+        return named
+
+    def _sites_or(self, text: Callable[[int], str]) -> Namer:
+        """Return a function that names sites of allocations, and other keys by their values."""
+
+        def named(keys: Sequence[int]) -> list[OwnerName]:
+            sites = AllocationNames(self._prog, self._structures.modules or Modules())
+            found = [sites.name(key) if is_site(key) else text(key) for key in keys]
+            self._report("allocations", sites.unreadable)
+            return [OwnerName(name) for name in found]
 
         return named
 

@@ -13,12 +13,13 @@ from ..owners.table import KINDS, NOBODY, kinds_of_uses
 from .inspector import Inspector
 from .owner_finder import owner_finder
 from .owner_names import OwnerName
+from .page_allocations import PageAllocations
 
 
 def owner_facts(
     inspector: Inspector, pfns: Sequence[int]
-) -> tuple[dict[int, Fact], tuple[str, ...]]:
-    """Return a fact with the owner of each pfn, and sentences about what is missing.
+) -> tuple[dict[int, tuple[Fact, ...]], tuple[str, ...]]:
+    """Return facts on the owner of each pfn, and sentences about what is missing.
 
     The kernel's structures are read only if the owner of a page depends on them.
     """
@@ -26,17 +27,26 @@ def owner_facts(
     uses = np.concatenate([pages.use for pages in inspector.pages(wanted)])
     fields = () if _are_found_in_pages(inspector, uses) else None
     finder = owner_finder(inspector) if fields is None else owner_finder(inspector, fields)
-    found: dict[int, Fact] = {}
-    for _, pieces in finder.walk(inspector, wanted, finder.assigner(inspector.layout)):
+    allocations = None
+    ext, modules = finder.structures.page_ext, finder.structures.modules
+    if ext is not None:
+        allocations = PageAllocations(inspector, ext, modules)
+    found: dict[int, tuple[Fact, ...]] = {}
+    for pages, pieces in finder.walk(inspector, wanted, finder.assigner(inspector.layout)):
+        compound = pages.folio_order > 0
         for number in np.unique(pieces.kinds).tolist():
             some = pieces.where(pieces.kinds == number)
             names = finder.names.names(KINDS[number].name, some.keys.tolist())
-            for start, length, name in zip(
-                some.starts.tolist(), some.lengths.tolist(), names, strict=True
+            for start, length, row, name in zip(
+                some.starts.tolist(), some.lengths.tolist(), some.rows.tolist(), names, strict=True
             ):
                 fact = _fact(KINDS[number], name)
-                found |= dict.fromkeys(range(start, start + length), fact)
-    return found, finder.problems
+                for pfn in range(start, start + length):
+                    head = int(pages.heads[row]) if compound[row] else pfn
+                    more = () if allocations is None else allocations.facts(pfn, head)
+                    found[pfn] = (fact, *more)
+    problems = () if allocations is None else (f"{text}." for text in allocations.problems)
+    return found, tuple(dict.fromkeys((*finder.problems, *problems)))
 
 
 def _are_found_in_pages(

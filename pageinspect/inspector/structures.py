@@ -13,6 +13,7 @@ from ..kernel.kernel_image import read_kernel_image
 from ..kernel.memblock import read_boot_reserved
 from ..kernel.memmap_pages import read_memmap_pages
 from ..kernel.module_memory import CodeNames, read_modules
+from ..kernel.page_ext import read_page_ext
 from ..kernel.page_table_pages import read_page_table_pages
 from ..kernel.percpu import read_percpu
 from ..kernel.resources import read_resources
@@ -21,6 +22,7 @@ from ..kernel.structures import MissingStructureError
 from ..kernel.tasks import read_tasks
 from ..kernel.trace_memory import read_trace_memory
 from ..kernel.vmap_areas import read_vmap_areas
+from ..model.allocations import PageExt
 from ..model.kernel_memory import (
     BootReserved,
     MemmapPages,
@@ -49,6 +51,7 @@ _TRIES = 3
 _WORDS = {
     "vmap": "vmalloc areas",
     "percpu": "percpu chunks",
+    "page_ext": "records of allocations",
     "memmap": "page tables of struct pages",
     "resources": "resources of physical memory",
     "boot": "boot-time allocations",
@@ -151,7 +154,11 @@ class _Reader:
 
     def _memmap(self) -> MemmapPages:
         spanned = self._inspector.memory_map.spanned
-        return read_memmap_pages(self._page_tables(), self._layout, spanned)
+        ext = self.get("page_ext")
+        return read_memmap_pages(self._page_tables(), self._layout, spanned, ext)
+
+    def _page_ext(self) -> PageExt | None:
+        return None if self._layout.unavailable else read_page_ext(self._prog)
 
     def _resources(self) -> Resources:
         return read_resources(self._prog)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from drgn import FaultError
 
-from ..model.arch import LARGE_PAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
+from ..model.allocations import PageExt
+from ..model.arch import ADDRESSES_OF_KERNEL, LARGE_PAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, SECTION_PFNS
 from ..model.kernel_memory import MemmapPages, Pfns
 from ..model.layout import PageLayout
 from ..model.ranges import Range, merge
@@ -23,16 +24,27 @@ _MERGE_AT = 1 << 16
 
 
 def read_memmap_pages(
-    tables: PageTables, layout: PageLayout, spanned: Iterable[Range]
+    tables: PageTables, layout: PageLayout, spanned: Iterable[Range], ext: PageExt | None = None
 ) -> MemmapPages:
     """Return the pages with struct pages of all memory sections that contain these pfns.
 
     All struct pages of a section are mapped, also those of pfns without memory. A section without
-    struct pages is not an error: nothing is mapped there.
+    struct pages is not an error: nothing is mapped there. `ext` are the records of page_owner and
+    of allocation tags.
     """
+    pages, unreadable = _mapped(tables, _virtual(layout, spanned))
+    extensions: list[Range] = []
+    if ext is not None:
+        extensions, more = _mapped(tables, _of_records(ext))
+        unreadable += more
+    return MemmapPages(tuple(pages), not unreadable, unreadable, tuple(extensions))
+
+
+def _mapped(tables: PageTables, virtual: Iterable[Range]) -> tuple[list[Range], int]:
+    """Return the pfns of ranges of virtual pages, and the number of those that are unreadable."""
     runs: list[Range] = []
     unreadable = 0
-    for first, end in _virtual(layout, spanned):
+    for first, end in virtual:
         try:
             frames = tables.frames(first, end)
         except FaultError:
@@ -41,7 +53,7 @@ def read_memmap_pages(
         runs += _runs(frames[frames >= 0] >> PAGE_SHIFT)
         if len(runs) > _MERGE_AT:
             runs = merge(runs)
-    return MemmapPages(tuple(merge(runs)), not unreadable, unreadable)
+    return merge(runs), unreadable
 
 
 def _virtual(layout: PageLayout, spanned: Iterable[Range]) -> Iterator[Range]:
@@ -58,6 +70,19 @@ def _virtual(layout: PageLayout, spanned: Iterable[Range]) -> Iterator[Range]:
         )
         for start, end in sections
     )
+    yield from _by_leaf(pages)
+
+
+def _of_records(ext: PageExt) -> Iterator[Range]:
+    """Yield ranges of virtual pages of all records, each within one PTE table."""
+    size = ext.record.itemsize
+    starts = ext.bases + ext.firsts.astype(np.uint64) * np.uint64(size)
+    for start in starts[starts >= np.uint64(ADDRESSES_OF_KERNEL)].tolist():
+        end = min(start + size * SECTION_PFNS, 1 << 64)
+        yield from _by_leaf([(start // PAGE_SIZE, -(-end // PAGE_SIZE))])
+
+
+def _by_leaf(pages: Iterable[Range]) -> Iterator[Range]:
     for start, end in pages:
         for leaf in range(start // _PER_LEAF, -(-end // _PER_LEAF)):
             yield max(start, leaf * _PER_LEAF), min(end, (leaf + 1) * _PER_LEAF)

@@ -112,7 +112,9 @@ class MemmapPages:
     ranges: tuple[Range, ...] = ()
     whole: bool = True
     unreadable: int = 0
-    """Number of vmemmap pages whose page tables cannot be read."""
+    """Number of virtual pages whose page tables cannot be read."""
+    extensions: tuple[Range, ...] = ()
+    """Pages with struct page_ext, which the kernel counts as well: page_owner, allocation tags."""
 
     @property
     def pages(self) -> int:

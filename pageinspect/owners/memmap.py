@@ -8,7 +8,8 @@ from .structures import Structures
 
 def _claims(structures: Structures) -> Claims:
     memmap = structures.memmap or MemmapPages()
-    return claims_of_ranges(((Label("struct pages"), memmap.ranges),))
+    parts = (("struct pages", memmap.ranges), ("page_ext", memmap.extensions))
+    return claims_of_ranges((Label(name), ranges) for name, ranges in parts)
 
 
 MEMMAP = Kind(

@@ -14,10 +14,12 @@ import numpy as np
 from ..classify.batches import Mask, Pfns
 from ..classify.columns import ramp
 from ..classify.uses import Pages
+from ..model.allocations import Sites
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from .assign import Assigned
 from .kind import Keys
+from .large_kmalloc import LARGE_KMALLOC
 from .signatures import signed
 from .table import KINDS, NUMBER
 from .unknown import UNKNOWN
@@ -26,9 +28,20 @@ ReadWords = Callable[[Pfns, Pfns], Words]
 """Returns the words of the struct pages in ranges of pfns, given as starts and ends,
 (pages, words per struct page) uint64; zeros for unreadable ones."""
 
+ReadSites = Callable[[Pfns, Keys], Sites]
+"""Returns the sites of the allocations of pages, (n,) uint64; 0 for unknown ones. The arguments are
+pfns and flags of their struct pages."""
 
-def refined(pages: Pages, pieces: Assigned, read_words: ReadWords) -> Assigned:
-    """Return the pieces with all keys, sorted by pfn; pieces whose pages differ are cut."""
+
+def refined(
+    pages: Pages, pieces: Assigned, read_words: ReadWords, read_sites: ReadSites | None = None
+) -> Assigned:
+    """Return the pieces with all keys, sorted by pfn; pieces whose pages differ are cut.
+
+    `read_sites` is given if the kernel keeps who allocated pages.
+    """
+    if read_sites is not None:
+        pieces = _with_sites(pages, pieces, read_sites)
     columns = _columns(pages.layout)[pieces.kinds]
     unknown = pieces.kinds == NUMBER[UNKNOWN.name]
     keyed = columns >= 0
@@ -42,8 +55,24 @@ def refined(pages: Pages, pieces: Assigned, read_words: ReadWords) -> Assigned:
     apart = _with_keys(apart, words[np.arange(len(words)), np.repeat(cut_columns, cut.lengths)])
     rest, some = pieces.where(~keyed & ~unknown), pieces.where(unknown)
     each = _each(some)
-    each = signed(pages, each, read_words(some.starts, some.starts + some.lengths))
+    words = read_words(some.starts, some.starts + some.lengths)
+    flags = words[:, pages.layout.flags // 8]
+    sites = None if read_sites is None else read_sites(each.starts, flags)
+    each = signed(pages, each, words, sites)
     return _joined((rest, whole, apart, each))
+
+
+def _with_sites(pages: Pages, pieces: Assigned, read_sites: ReadSites) -> Assigned:
+    """Return the pieces with the sites of large allocations of kmalloc() as their keys."""
+    large = pieces.kinds == NUMBER[LARGE_KMALLOC.name]
+    if not large.any():
+        return pieces
+    some = pieces.where(large)
+    flags = _of_rows(pages, some, np.full(len(some.rows), pages.layout.flags // 8))
+    sites = read_sites(pages.heads[some.rows], flags)
+    keys = pieces.keys.copy()
+    keys[large] = np.where(sites != 0, sites, some.keys)
+    return _with_keys(pieces, keys)
 
 
 @cache

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Describes pages that nothing leads to: what their struct pages say of the allocation.
 
-The key of such a page is its signature: use, order, number of references and flags of the first
-page of its allocation.
+The key of such a page is the site of its allocation, if the kernel keeps that, or its signature:
+use, order, number of references and flags of the first page of its allocation.
 """
 
 import numpy as np
 
 from ..classify.batches import Mask, Pfns
 from ..classify.uses import RULES, USE, Pages, Uses, use_name
+from ..model.allocations import ALLOCATED_AT, FIRST_TAG, Sites
 from ..model.batch import Words
 from ..model.layout import PageLayout
 from ..units import counted
@@ -21,10 +22,12 @@ _MOST_REFERENCES = 0xFFFF
 _FIRST_USE = min(USE.values())
 
 
-def signed(pages: Pages, each: Assigned, words: Words) -> Assigned:
-    """Return single unknown pages, sorted by pfn, with their signatures as keys.
+def signed(pages: Pages, each: Assigned, words: Words, sites: Sites | None = None) -> Assigned:
+    """Return single unknown pages, sorted by pfn, with their sites or signatures as keys.
 
-    `words` are those of their struct pages, (n, words per struct page) uint64.
+    `words` are those of their struct pages, (n, words per struct page) uint64. `sites` are those of
+    the pages themselves. Only the first page of an allocation has a tag, which is preferred to the
+    stacks of the others; a page without a site has that of the first page.
     """
     if not len(each.starts):
         return each
@@ -39,6 +42,11 @@ def signed(pages: Pages, each: Assigned, words: Words) -> Assigned:
     first = np.minimum(np.searchsorted(pfns, heads), len(pfns) - 1)
     first = np.where(pfns[first] == heads, first, np.arange(len(pfns)))
     keys = _keys(layout, words[first], use[first], order, compound)
+    if sites is not None:
+        of_first = sites[first]
+        follow = (sites < FIRST_TAG) & ((of_first >= FIRST_TAG) | (sites == 0))
+        found = np.where(follow, of_first, sites)
+        keys = np.where(found != 0, found, keys)
     return Assigned(pfns, each.lengths, rows, each.kinds, keys)
 
 
@@ -82,4 +90,4 @@ def signature_text(layout: PageLayout, key: int) -> str:
     return ", ".join((*parts, *((flags,) if flags else ())))
 
 
-assert len(RULES) < 1 << (64 - _USE)  # noqa: S101 - the use fits into a signature
+assert len(RULES) < ALLOCATED_AT >> _USE  # noqa: S101 - a signature is not a site

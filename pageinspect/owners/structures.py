@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..model.allocations import PageExt
 from ..model.kernel_memory import (
     BootReserved,
     MemmapPages,
@@ -40,6 +41,7 @@ class Structures:
     static: StaticMemory | None = None
     trace: TraceMemory | None = None
     block: BlockRequests | None = None
+    page_ext: PageExt | None = None
     callers: Mapping[int, str] = field(default_factory=dict)
     """The name of the function at each caller's address, such as "execmem_alloc" or
     "nf_tables:nft_chain_add"."""

@@ -86,6 +86,19 @@ class Kernel:
         self._types[name] = made
         return made
 
+    def bits(self, name: str, whole: str, /, **sizes: int) -> Type:
+        """Make a union of an unsigned int `whole` with a struct of its parts, of so many bits."""
+        ends = list(itertools.accumulate(sizes.values()))
+        rows = [
+            TypeMember(Object(self.prog, self.uint, bit_field_size=size), part, end - size)
+            for (part, size), end in zip(sizes.items(), ends, strict=True)
+        ]
+        parts = self.prog.struct_type(None, sizeof(self.uint), rows)
+        members = [TypeMember(self.uint, whole), TypeMember(parts)]
+        made = self.prog.union_type(name, sizeof(self.uint), members)
+        self._types[name] = made
+        return made
+
     def enum(self, name: str, names: Sequence[str]) -> Type:
         rows = [TypeEnumerator(n, i) for i, n in enumerate(names)]
         made = self.prog.enum_type(name, self.uint, rows)

@@ -102,6 +102,20 @@ _VARIABLES = {
     "udp_table": "struct udp_table",
     "udplite_table": "struct udp_table",
     "vmap_nodes": "struct vmap_node *",
+    "alloc_tag_ref_mask": "unsigned long",
+    "alloc_tag_ref_offs": "int",
+    "dummy_handle": "depot_stack_handle_t",
+    "early_handle": "depot_stack_handle_t",
+    "failure_handle": "depot_stack_handle_t",
+    "kernel_tags": "struct alloc_tag_kernel_section",
+    "mem_profiling_compressed": "struct static_key_false",
+    "module_tags": "struct alloc_tag_module_section",
+    "page_alloc_tagging_ops": "struct page_ext_operations",
+    "page_ext_size": "unsigned long",
+    "page_owner_ops": "struct page_ext_operations",
+    "stack_max_pools": "unsigned int",
+    "stack_pools": "void *[8192]",
+    "stack_slabs": "void *[8192]",
 }
 _NEEDED = ("mem_section", "__highest_present_section_nr", "vmemmap_base")
 

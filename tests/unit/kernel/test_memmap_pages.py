@@ -3,10 +3,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 from kernel_by_hand import BASE, Kernel
 from synthetic import MODERN, VMEMMAP
 
 from pageinspect.kernel.memmap_pages import read_memmap_pages
+from pageinspect.model.allocations import PageExt
 from pageinspect.model.kernel_memory import MemmapPages
 from pageinspect.model.layout import PageLayout
 from pageinspect.model.ranges import Range
@@ -71,3 +73,23 @@ def test_page_tables_that_cannot_be_read_are_counted() -> None:
     kernel.write(at, (0x7FFFF000 | 1).to_bytes(8, "little"))
     found = read_memmap_pages(tables, MODERN, [(0, 2 * SECTION)])
     assert found == MemmapPages(((0x40000, 0x40200),), whole=False, unreadable=512)
+
+
+def test_records_beside_struct_pages() -> None:
+    """They begin in the middle of a large page, and are not wholly mapped."""
+    kernel = Kernel()
+    size, first, start = 64, 3 * SECTION, VMEMMAP + LARGE + 0x5010
+    kernel.map(VMEMMAP + LARGE, 0x40000000, large=True)
+    kernel.map(VMEMMAP + 2 * LARGE, 0x90000000)
+    kernel.map(VMEMMAP + 2 * LARGE + 0x5000, 0xA0000000)
+    kernel.map(VMEMMAP + 2 * LARGE + 0x6000, 0xB0000000)
+    ext = PageExt(
+        np.dtype([("flags", "<u8"), ("rest", "V56")]),
+        np.array([0, first], np.int64),
+        np.array([0, start - size * first], np.uint64),
+    )
+    tables = PageTables(kernel.prog, {}, kernel.root)
+    found = read_memmap_pages(tables, MODERN, [], ext)
+    assert found.ranges == ()
+    assert found.extensions == ((0x40005, 0x40200), (0x90000, 0x90001), (0xA0000, 0xA0001))
+    assert (found.pages, found.whole) == (0, True)
