@@ -12,7 +12,7 @@ from pageinspect.inspector.page_owners import owner_facts
 
 def facts(made: OwnedPages, *pfns: int) -> dict[int, Any]:
     found, _ = owner_facts(made.inspector(), pfns)
-    return {pfn: fact.value for pfn, fact in found.items()}
+    return {pfn: fact.value for pfn, (fact, *_) in found.items()}
 
 
 def test_the_owners_of_single_pages(made: OwnedPages) -> None:
@@ -53,6 +53,6 @@ def test_structures_are_read_only_for_pages_that_need_them(
 def test_the_text_of_an_owner(made: OwnedPages) -> None:
     found, problems = owner_facts(made.inspector(), [0x35, 0x10, 0x3D])
     assert problems == ()
-    assert found[0x35].text == ("vmalloc alloc_large_system_hash")
-    assert found[0x10].text == "file /big"
-    assert found[0x3D].text == "stack bash[812] (allocated by kernel_clone)"
+    assert found[0x35][0].text == ("vmalloc alloc_large_system_hash")
+    assert found[0x10][0].text == "file /big"
+    assert found[0x3D][0].text == "stack bash[812] (allocated by kernel_clone)"
