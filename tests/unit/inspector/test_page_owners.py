@@ -47,7 +47,8 @@ def test_structures_are_read_only_for_pages_that_need_them(
     for pfn, needed in ((0x10, False), (0x2B, False), (0x200, False), (0x35, True), (0, True)):
         asked.clear()
         facts(made, pfn)
-        assert [bool(fields) for fields in asked] == [needed], hex(pfn)
+        # Where memory was allocated is of interest for every page.
+        assert [fields != ("page_ext",) for fields in asked] == [needed], hex(pfn)
 
 
 def test_the_text_of_an_owner(made: OwnedPages) -> None:
