@@ -71,7 +71,8 @@ class Dumped:
     """What `owners --by name` said in the guest, after the dump."""
 
     def text(self, name: str) -> str:
-        return self.core.with_name(name).read_text(errors="replace")
+        path = self.core.with_name(name)
+        return path.read_text(errors="replace") if path.exists() else ""
 
     @cache  # noqa: B019 - it lives as long as the dump
     def said_by(self, *args: object) -> dict[str, Any]:
@@ -230,10 +231,13 @@ def test_the_counters_agree(dumped: Dumped) -> None:
 
 
 def test_debug_information_changes_nothing(dumped: Dumped) -> None:
-    named_by_dwarf = dumped.said_by(
-        "owners", "--by", "name", "--top", 0, "-s", dumped.kernel.vmlinux
-    )
-    assert named(named_by_dwarf) == dumped.names
+    vmlinux = dumped.kernel.vmlinux
+    answer = dumped.said_by("owners", "--by", "name", "--top", 0, "-s", vmlinux)
+    # It may lead to memory of more variables, whose pages have signatures otherwise.
+    sites = [
+        {k: n for k, n in of.items() if ", order " not in k} for of in (named(answer), dumped.names)
+    ]
+    assert sites[0] == sites[1]
 
 
 def test_a_live_kernel(dumped: Dumped) -> None:
