@@ -191,7 +191,7 @@ def _tags_of_flags(tags: CompressedTags, flags: Sites) -> Sites:
 
 def _records(prog: Program, ext: PageExt, pfns: Pfns) -> Records:
     """Return the record of each pfn, (n,); zeros for those that cannot be read."""
-    # return_inverse sorts with gather instructions, which QEMU 7.2 sometimes emulates wrongly.
+    # return_inverse gave wrong results in some guests that QEMU 7.2 emulates.
     wanted = np.unique(pfns)
     at = np.searchsorted(wanted, pfns)
     found = np.zeros(len(wanted), ext.record)
