@@ -96,16 +96,13 @@ class OwnersReport(Report):
         return self.largest[: most or None]
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document."""
-        shown, number, more = self._shown(self.top or 0)
+        """Return the JSON document. The rows add up to the total."""
         found: dict[str, Any] = {
             "schema": SCHEMA,
             "kernel": kernel_json(self.provenance, self.layout),
             "coverage": self.coverage.to_json(),
             "by": [self.by],
-            "rows": self._table("rows", shown),
-            "more": {"rows": number, "pages": more.pages, "bytes": self._bytes(more)},
-            "others": {"pages": self.others, "bytes": self._bytes(self._rest)},
+            "rows": self._table("rows", self._with_sums(self.top or 0)),
             "total": {"pages": self.pages, "bytes": self.pages * self.layout.page_size},
         }
         if self.by == "kind":
@@ -115,7 +112,7 @@ class OwnersReport(Report):
         return found
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the table of rows; what is left out of it is one row."""
+        """Return the table of rows."""
         return (self._table("rows", self._with_sums(self.top or 0)),)
 
     def _table(self, name: str, rows: Iterable[OwnerRow]) -> Table:

@@ -135,8 +135,9 @@ class Owned:
         return _answer(self.core, args)
 
     def rows(self, by: str) -> list[dict[str, Any]]:
+        """Return the rows of owners, without the sums of pages that have no such owner."""
         rows: list[dict[str, Any]] = self.said_by("owners", "--by", by)["rows"]
-        return rows
+        return [row for row in rows if row["name"] not in ("(other kinds)", "(not charged)")]
 
     def by(self, by: str, kind: str | None = None) -> Counter[str]:
         """Return the pages of each name, of one kind or of all."""
