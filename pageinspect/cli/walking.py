@@ -70,7 +70,7 @@ def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KIND[:NAME]",
         help="only pages of this owner, with the names that `pageinspect owners` shows: slab, "
-        "slab:dentry, file:/usr/lib/*. * stands for any text. May be repeated",
+        "slab:dentry, 'file:/usr/lib/*'. * stands for any text. May be repeated",
     )
 
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from ..errors import PageInspectError, UsageError, did_you_mean, no_such_name
+from ..errors import PageInspectError, UsageError, did_you_mean
 from ..model.ranges import Range
 from ..owners.assign import Assigned
 from ..owners.counts import OwnerRanges, ranges_of
@@ -33,7 +33,11 @@ def owned_ranges(
     for owner in owners:
         kind, _, name = owner.partition(":")
         if kind not in NUMBER:
-            raise no_such_name("kind of owner", kind, [kind.name for kind in KINDS])
+            known = [kind.name for kind in KINDS]
+            advice = did_you_mean(kind, known, f"the kinds are {', '.join(known)}")
+            if "," in kind:
+                advice = "repeat --owner for each owner"
+            raise UsageError(f"there is no kind of owner {kind!r}", advice)
         if name and inspector.layout.unavailable and kind not in NAMED_BY_VALUE:
             raise PageInspectError(
                 f"names of {kind} are not available from VMCOREINFO alone",

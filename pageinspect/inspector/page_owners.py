@@ -65,5 +65,6 @@ def _fact(kind: Kind, name: OwnerName) -> Fact:
     if name.file_system:
         value["filesystem"] = name.file_system
     caller = "" if name.caller == name.name else name.caller
-    parts = [kind.name, name.name, f"(allocated by {caller})" if caller else ""]
+    owner = f"{kind.name}:{name.name}" if name.name else kind.name
+    parts = [owner, f"(allocated by {caller})" if caller else ""]
     return Fact("owner", value, " ".join(filter(None, parts)), "", f"{kind.sentence} {kind.source}")

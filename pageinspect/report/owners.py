@@ -83,12 +83,7 @@ class OwnersReport(Report):
         """Return the first rows, at most `most` (0: all), and the number and sum of others."""
         rest = self.rows[most:] if most and self.by != "kind" else ()
         number = self.unnamed[0] + len(rest)
-        more = OwnerRow(
-            "",
-            f"({counted(number, 'more owner')})",
-            self.unnamed[1] + sum(row.pages for row in rest),
-            more_bytes=sum(row.more_bytes for row in rest),
-        )
+        more = _sum_of(rest, "owner", self.unnamed)
         return self.rows[: len(self.rows) - len(rest)], number, more
 
     def _largest(self) -> tuple[OwnerRow, ...]:
@@ -149,9 +144,19 @@ class OwnersReport(Report):
             more = ((f"Owners with most pages{besides}:", largest),) if self.largest else ()
             return View(self._kinds(), total=self._total(), before=before, more=more, after=remarks)
         most = DEFAULT_TOP if self.top is None else self.top
-        table = self._for_people("rows", self._with_sums(most))
         total = self._cells(OwnerRow("", "total", self.pages))
-        return View(table, total=total, before=before, after=remarks)
+        if self.by != "cgroup":
+            table = self._for_people("rows", self._with_sums(most))
+            return View(table, total=total, before=before, after=remarks)
+        sums = _by_name(self.rows)
+        shown = [total for total, _ in sums[: most or None]]
+        left = [total for total, _ in sums[len(shown) :]]
+        rows = (*shown, *([_sum_of(left, "cgroup")] if left else []), self._rest)
+        splits = {
+            i: [self._cells(row._replace(kind="", name=f"- {row.kind}")) for row in parts]
+            for i, (_, parts) in enumerate(sums[: len(shown)])
+        }
+        return View(self._for_people("rows", rows), splits, total, before, remarks)
 
     def _kinds(self) -> Table:
         """Return the table of kinds for people, with the verdict of the counter check of each."""
@@ -180,10 +185,42 @@ class OwnersReport(Report):
         return which + worst.verdict
 
     def _remarks(self) -> Iterable[str]:
+        if any(row.more_bytes for row in self.rows):
+            yield ""
+            yield (
+                "A slab has objects of several cgroups: its size is that of the objects, and its "
+                "pages are whole pages of them."
+            )
         if self.counters and self.by == "kind":
             yield ""
             yield from lines_of(self.counters)
         yield from self.coverage.remarks()
+
+
+def _by_name(rows: Iterable[OwnerRow]) -> list[tuple[OwnerRow, list[OwnerRow]]]:
+    """Return the sum of the rows of each name, with these rows; most pages first."""
+    parts: dict[str, list[OwnerRow]] = {}
+    for row in rows:
+        parts.setdefault(row.name, []).append(row)
+    sums = [(_added(found, name), found) for name, found in parts.items()]
+    return sorted(sums, key=lambda each: (-each[0].pages, -each[0].more_bytes, each[0].name))
+
+
+def _sum_of(rows: Sequence[OwnerRow], what: str, unnamed: tuple[int, int] = (0, 0)) -> OwnerRow:
+    """Return the row for rows that are not shown, and for owners that are not named."""
+    number, pages = unnamed
+    total = _added(rows, f"({counted(number + len(rows), f'more {what}')})")
+    return total._replace(pages=total.pages + pages)
+
+
+def _added(rows: Iterable[OwnerRow], name: str) -> OwnerRow:
+    found = list(rows)
+    return OwnerRow(
+        "",
+        name,
+        sum(row.pages for row in found),
+        more_bytes=sum(row.more_bytes for row in found),
+    )
 
 
 def kinds_of(names: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ SORT_KEYS = (*NUMBERS, *_NAMES[:2])
 _UNKNOWN = (Absent.NOT_APPLICABLE, Absent.UNAVAILABLE)
 _SHOWN = 10
 """Rows of a table for people, unless it is said how many."""
-_DROPPED_FIRST = ("rss", "pss", "uss", "swap", "anon", "file", "shmem", "huge", "tables", "cgroup")
+_DROPPED_FIRST = ("rss", "pss", "uss", "anon", "file", "shmem", "swap", "huge", "tables", "cgroup")
 """Columns for people; of a table that is too wide, the last is dropped first."""
 
 
@@ -214,7 +214,8 @@ class ProcessesReport(Report):
             f"{number(self.ended)} in all.": self.ended,
             f"Processes with the address space of another process: {number(shared)}. The total has "
             "it once.": shared,
-            f"Mapped huge pages of hugetlb, which are not in rss: {size(hugetlb)}.": hugetlb,
+            "Huge pages of hugetlb that processes map, each once for each of them, are not in rss: "
+            f"{size(hugetlb)}.": hugetlb,
         }
         return ("", *(sentence for sentence, n in remarks.items() if n))
 

@@ -54,6 +54,6 @@ def test_structures_are_read_only_for_pages_that_need_them(
 def test_the_text_of_an_owner(made: OwnedPages) -> None:
     found, problems = owner_facts(made.inspector(), [0x35, 0x10, 0x3D])
     assert problems == ()
-    assert found[0x35][0].text == ("vmalloc alloc_large_system_hash")
-    assert found[0x10][0].text == "file /big"
-    assert found[0x3D][0].text == "stack bash[812] (allocated by kernel_clone)"
+    assert found[0x35][0].text == ("vmalloc:alloc_large_system_hash")
+    assert found[0x10][0].text == "file:/big"
+    assert found[0x3D][0].text == "stack:bash[812] (allocated by kernel_clone)"
