@@ -25,6 +25,7 @@ from ..report.owners import BY, DEFAULT_TOP, OwnerRow, OwnersReport
 from ..report.selection import Selection
 from .fold import Fold
 from .inspector import Inspector, marking_of
+from .lost_pages import with_pointer
 from .owner_finder import OwnerFinder, owner_finder
 from .owner_names import OwnerName, OwnerNames
 from .selection import Request, select
@@ -103,7 +104,7 @@ def count_owners(
     return OwnersReport(
         inspector.target.provenance,
         inspector.layout,
-        coverage,
+        with_pointer(inspector, coverage),
         by,
         rows.rows,
         rows.unnamed,

@@ -49,9 +49,11 @@ def select(
     missing: tuple[str, ...] = ()
     if request.owners:
         # Imported here: to find owners takes many modules.
+        from .lost_pages import pointed
         from .owned import owned_ranges
 
-        wanted, missing = owned_ranges(inspector, wanted, request.owners, fold)
+        wanted, problems = owned_ranges(inspector, wanted, request.owners, fold)
+        missing = pointed(inspector, problems)
     selection = Selection(
         spanned,
         wanted[-1][1] if wanted else 0,

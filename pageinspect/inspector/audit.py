@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Finds what a core lacks: pages that its dump level leaves out, and pages that it has lost."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..classify.batches import each_once
+from ..errors import UsageError
+from ..model import ranges
+from ..model.presence import Pfns, PfnSet, Presence, pfn_set
+from ..model.ranges import Range, intersect
+from ..owners.dump_fates import FATES, DumpTally, LostOwner
+from ..owners.table import KINDS
+from ..report.audit import AuditReport, AuditRow, Extent, LostRow
+from ..report.base import coverage_of
+from .fold import Fold
+from .inspector import Inspector
+from .lost_pages import presence_of
+from .owner_finder import OwnerFinder, owner_finder
+
+COMPOUND_INFO = "OFFSET(page.compound_info)"
+"""A line of VMCOREINFO that makedumpfile before its commit f50c015 does not know."""
+
+
+def audit_core(inspector: Inspector, *, fold: Fold, dump_level: int | None = None) -> AuditReport:
+    """Find which pages of memory the core has, lacks rightly, and has lost.
+
+    `dump_level` is that of an ELF core, which does not have it; without it, everything is allowed
+    to be absent that any level leaves out. Raises PageInspectError; UnknownPresenceError if the
+    kernel is not read from a core.
+    """
+    presence = presence_of(inspector)
+    level = _level(presence, dump_level)
+    finder = owner_finder(inspector)
+    edges = each_once(np.concatenate((finder.assigner(inspector.layout).edges, presence.edges)))
+    spanned = inspector.memory_map.spanned
+    total, unreadable = DumpTally(presence, level), 0
+
+    def work(copy: Inspector, piece: Sequence[Range]) -> tuple[DumpTally, int]:
+        return _tallied(finder, copy, piece, DumpTally(presence, level), edges)
+
+    for part, lost_structs in fold(inspector, spanned, work):
+        total.merge(part)
+        unreadable += lost_structs
+    lost = _lost_rows(inspector, finder, total.lost)
+    coverage = coverage_of(
+        inspector.target.provenance,
+        inspector.layout,
+        ranges.count(spanned),
+        unreadable,
+        finder.problems,
+    )
+    return AuditReport(
+        inspector.target.provenance,
+        inspector.layout,
+        coverage,
+        presence.form,
+        level,
+        presence.state,
+        _rows(inspector, total),
+        lost,
+        tuple(_extents(presence, spanned, total.lost_pfns)),
+        tuple(total.lost_pfns.ranges()),
+        dict(total.causes),
+        total.first_tails if COMPOUND_INFO in inspector.target.vmcoreinfo else 0,
+    )
+
+
+def _level(presence: Presence, given: int | None) -> int | None:
+    if given is None or presence.level is None:
+        return presence.level if given is None else given
+    raise UsageError(
+        f"the core has its dump level, {presence.level}, in its header", "leave out --dump-level"
+    )
+
+
+def _tallied(
+    finder: OwnerFinder,
+    copy: Inspector,
+    piece: Sequence[Range],
+    tally: DumpTally,
+    edges: Pfns,
+) -> tuple[DumpTally, int]:
+    unreadable = 0
+    assigner = finder.assigner(copy.layout)
+    assigner.edges = edges
+    for pages, pieces in finder.walk(copy, piece, assigner, "dump"):
+        unreadable += pages.unreadable
+        tally.add(pages, pieces)
+    return tally, unreadable
+
+
+def _rows(inspector: Inspector, total: DumpTally) -> tuple[AuditRow, ...]:
+    """Return the pages of each use and kind by fate, those with most pages first."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for (use, kind, fate), n in total.counts.items():
+        found.setdefault((use, kind), [0] * len(FATES))[fate] += n
+    rows = (
+        AuditRow(inspector.use_name(use), KINDS[kind].name, tuple(fates))
+        for (use, kind), fates in found.items()
+    )
+    return tuple(sorted(rows, key=lambda row: (-row.pages, row.use, row.kind)))
+
+
+def _lost_rows(
+    inspector: Inspector, finder: OwnerFinder, lost: dict[tuple[int, int, int], LostOwner]
+) -> tuple[LostRow, ...]:
+    """Return the lost pages of each owner, those with most pages first."""
+    found: dict[tuple[str, str, str], LostOwner] = {}
+    for kind in sorted({kind for _, kind, _ in lost}):
+        of_kind = [(use, key, owner) for (use, k, key), owner in lost.items() if k == kind]
+        names = finder.names.names(KINDS[kind].name, [key for _, key, _ in of_kind])
+        for (use, _, owner), name in zip(of_kind, names, strict=True):
+            row = (inspector.use_name(use), KINDS[kind].name, name.name)
+            same = found.setdefault(row, LostOwner())
+            pfns = sorted((*same.pfns, *owner.pfns))
+            same.pfns.clear()
+            same.add(owner.pages, pfns)
+    rows = (LostRow(*row, owner.pages, tuple(owner.pfns)) for row, owner in found.items())
+    return tuple(sorted(rows, key=lambda row: (-row.pages, row.use, row.kind, row.name)))
+
+
+def _extents(presence: Presence, spanned: Sequence[Range], lost: PfnSet) -> Iterator[Extent]:
+    """Yield the ranges of memory that no part of the file covers."""
+    every = np.array(spanned, np.int64).reshape(-1, 2)
+    rest = pfn_set(every[:, 0], every[:, 1]).minus(presence.dumpable).ranges()
+    uncovered = lost.minus(presence.dumpable).ranges()
+    for start, end in rest:
+        yield Extent(start, end, ranges.count(intersect([(start, end)], uncovered)))
