@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..classify.batches import each_once
-from ..errors import UsageError
+from ..errors import Exit, PageInspectError, UsageError
 from ..model import ranges
 from ..model.presence import Pfns, PfnSet, Presence, pfn_set
 from ..model.ranges import Range, intersect
@@ -14,10 +14,21 @@ from ..owners.dump_fates import FATES, DumpTally, LostOwner
 from ..owners.table import KINDS
 from ..report.audit import AuditReport, AuditRow, Extent, LostRow
 from ..report.base import coverage_of
+from ..report.losses import remedies
+from ..target.core_formats.presence import read_presence
+from ..target.open import Target
+from ..units import counted, number
 from .fold import Fold
-from .inspector import Inspector
-from .lost_pages import presence_of
+from .inspector import Inspector, inspect
+from .lost_pages import core_of, presence_of
 from .owner_finder import OwnerFinder, owner_finder
+
+
+class LostMemoryError(PageInspectError):
+    """A core has lost pages, and the kernel's memory map is among them."""
+
+    exit_code = Exit.FINDING
+
 
 COMPOUND_INFO = "OFFSET(page.compound_info)"
 """A line of VMCOREINFO that makedumpfile before its commit f50c015 does not know."""
@@ -65,6 +76,28 @@ def audit_core(inspector: Inspector, *, fold: Fold, dump_level: int | None = Non
         dict(total.causes),
         total.first_tails if COMPOUND_INFO in inspector.target.vmcoreinfo else 0,
     )
+
+
+def inspect_core(target: Target) -> Inspector:
+    """Return the Inspector of a core to audit.
+
+    Raises PageInspectError; LostMemoryError if the core lacks the kernel's memory map because it is
+    cut off or incomplete: then the uses of the lost pages cannot be found.
+    """
+    try:
+        return inspect(target)
+    except PageInspectError as error:
+        path = core_of(target)
+        presence = None if target.provenance.is_whole or path is None else read_presence(path)
+        lost = 0 if presence is None else len(presence.kept.minus(presence.present))
+        if presence is None or not lost:
+            raise
+        (remedy,) = remedies({"cut_off": lost}, presence.state, presence.level, 0)
+        raise LostMemoryError(
+            f"{path} has lost {counted(lost, 'page')} of {number(len(presence.kept))}, and their "
+            f"uses cannot be found: {error.message}",
+            remedy,
+        ) from None
 
 
 def _level(presence: Presence, given: int | None) -> int | None:

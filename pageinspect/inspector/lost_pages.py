@@ -7,6 +7,7 @@
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from drgn import FaultError
@@ -18,7 +19,7 @@ from ..model.ranges import intersect, merge
 from ..report.base import Coverage
 from ..target import vmcoreinfo
 from ..target.core_formats.presence import UnknownPresenceError, read_presence
-from ..target.open import core_path
+from ..target.open import Target, core_path
 from ..target.page_tables import PageTables
 from ..units import number
 from .inspector import Inspector
@@ -30,13 +31,23 @@ _MOST_NAMED = 4
 
 def presence_of(inspector: Inspector) -> Presence:
     """Return which pages the core has. Raises UnknownPresenceError if the kernel has no core."""
-    path = inspector.target.core or core_path(inspector.target)
-    if path is None or inspector.target.provenance.source != "core":
-        raise UnknownPresenceError(
-            "only a core can lack pages, and this kernel is not read from a core",
-            "name a core: pageinspect audit -c CORE",
-        )
+    path = core_of(inspector.target)
+    if path is None:
+        raise no_core()
     return read_presence(path)
+
+
+def core_of(target: Target) -> Path | None:
+    """Return the path of the core as the user gave it; None if the kernel has no core."""
+    return (target.core or core_path(target)) if target.provenance.source == "core" else None
+
+
+def no_core() -> UnknownPresenceError:
+    """Return the error for a kernel that is not read from a core."""
+    return UnknownPresenceError(
+        "only a core can lack pages, and this kernel is not read from a core",
+        "name a core: pageinspect audit -c CORE",
+    )
 
 
 def pointed(inspector: Inspector, missing: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ..model.presence import Pfns, PfnSet, Presence, pfn_set
 from .assign import Assigned
 from .table import NUMBER
 
-FATES = ("present", *(rule.name for rule in LEVEL_RULES), "zero_or_lost", "outside", "lost")
+FATES = ("present", *(rule.name for rule in LEVEL_RULES), "undecided", "outside", "lost")
 """What becomes of pages. The names of rules are those of pages that the dump level excludes."""
 FATE = {name: i for i, name in enumerate(FATES)}
 CAUSES = ("excluded", "cut_off", "uncovered")
@@ -92,8 +92,9 @@ class DumpTally:
     ) -> npt.NDArray[np.int64]:
         presence, starts = self._presence, pieces.starts
         rules = excluding_rules(pages, self._level)[pieces.rows]
+        # Zero pages of a kdump are in the file, and those of an ELF core are not.
         zeros = presence.form == "elf" and self._level & ZERO
-        fates = np.where(rules >= 0, 1 + rules, FATE["zero_or_lost" if zeros else "lost"])
+        fates = np.where(rules >= 0, 1 + rules, FATE["undecided" if zeros else "lost"])
         fates[presence.kept.has(starts)] = FATE["lost"]
         fates[presence.present.has(starts)] = FATE["present"]
         outside = ~presence.dumpable.has(starts)

@@ -30,8 +30,8 @@ _ROW = (
     Column("absent", "int64", "pages"),
     Column("allowed", "int64", "pages", document=None),
     *(Column(name, "int64", "pages", machines=True) for name in _RULES),
-    Column("zero or lost", "int64", "pages", key="zero_or_lost", spare=1),
-    Column("outside", "int64", "pages", spare=2),
+    Column("undecided", "int64", "pages"),
+    Column("outside", "int64", "pages", spare=1),
     Column("lost", "int64", "pages"),
 )
 _LOST = (
@@ -123,7 +123,7 @@ class AuditReport(Report):
         """The exit status: FINDING for lost pages, INCOMPLETE if that cannot be decided."""
         if self.total.of("lost"):
             return Exit.FINDING
-        undecided = self.total.of("zero_or_lost") or self.coverage.unreadable
+        undecided = self.total.of("undecided") or self.coverage.unreadable
         return Exit.INCOMPLETE if undecided else Exit.COMPLETE
 
     def document(self) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class AuditReport(Report):
 
     def _for_people(self) -> Table:
         """Return the table without columns of fates that no page has."""
-        hidden = [name for name in ("zero_or_lost", "outside") if not self.total.of(name)]
+        hidden = [name for name in ("undecided", "outside") if not self.total.of(name)]
         table = self._table(self.rows)
         columns = (replace(c, machines=c.machines or c.key in hidden) for c in table.columns)
         return replace(table, columns=tuple(columns))
@@ -203,17 +203,16 @@ class AuditReport(Report):
         return [*remedies(self.causes, self.state, self.level, self.unknown_tails)]
 
     def _remarks(self) -> Iterator[str]:
-        lost, undecided = self.total.of("lost"), self.total.of("zero_or_lost")
+        lost, undecided = self.total.of("lost"), self.total.of("undecided")
         yield ""
         if lost:
             yield from wrapped(f"Lost: {counted(lost, 'page')} that the dump should have.", _WIDTH)
-        else:
+        elif not undecided:
             yield "No page is lost."
         if undecided:
-            yield ""
             text = (
-                f"Zero or lost: {counted(undecided, 'page')}. The level allows them to be absent "
-                "only if they were filled with zeros, which an ELF core does not show."
+                f"Undecided: {counted(undecided, 'page')}. The level allows them to be absent only "
+                "if they were filled with zeros, which an ELF core does not show."
             )
             yield from wrapped(text, _WIDTH)
         for sentence in (*self._consequences(), *self._remedies()):
