@@ -94,7 +94,9 @@ class DumpTally:
         rules = excluding_rules(pages, self._level)[pieces.rows]
         # Zero pages of a kdump are in the file, and those of an ELF core are not.
         zeros = presence.form == "elf" and self._level & ZERO
-        fates = np.where(rules >= 0, 1 + rules, FATE["undecided" if zeros else "lost"])
+        undecided = (uses == USE["unreadable"]) | bool(zeros)
+        unlike = np.where(undecided, FATE["undecided"], FATE["lost"])
+        fates = np.where(rules >= 0, 1 + rules, unlike)
         fates[presence.kept.has(starts)] = FATE["lost"]
         fates[presence.present.has(starts)] = FATE["present"]
         outside = ~presence.dumpable.has(starts)
@@ -107,7 +109,8 @@ class DumpTally:
         covered, kept = (s.has(starts) for s in (self._presence.dumpable, self._presence.kept))
         for cause, mask in zip(CAUSES, (covered & ~kept, kept, ~covered), strict=True):
             self.causes[cause] += int(lengths[mask].sum())
-        self.first_tails += int(lengths[covered & (pages.heads[pieces.rows] == starts - 1)].sum())
+        second = pages.heads[pieces.rows] == starts - 1
+        self.first_tails += int((covered & ~kept & second).sum())
         self.edges.append(pfn_set(starts, starts + lengths).edges)
         order = np.lexsort((starts, pieces.keys, pieces.kinds, uses))
         uses, pieces = uses[order], pieces.where(order)
