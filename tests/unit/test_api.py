@@ -143,8 +143,9 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
             for attribute in re.findall(r"`(\w+)`", outer):
                 assert hasattr(kind, attribute), (what, attribute)
         for part, inner in re.findall(r"`(\w+)` \((.*?)\)", attributes):
-            there = dir(parts[f"{name}.{part}"]) + [*parts[f"{name}.{part}"].__annotations__]
-            assert set(re.findall(r"\w+", inner)) <= set(there), part
+            there = parts[f"{name}.{part}"]
+            known = {*dir(there), *there.__annotations__}
+            assert set(re.findall(r"\w+", inner)) <= known, part
     for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
         assert callable(getattr(pageinspect.Result, name))
         assert name.startswith("_") or f"`{name}()`" in PAGE

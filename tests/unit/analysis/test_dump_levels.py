@@ -150,9 +150,9 @@ def test_runs_of_dumps_keep_what_rules_read(layout: PageLayout) -> None:
     kept = {each.offset: each.mask for each in compared(places, DETAILS["dump"])}
     for rule in LEVEL_RULES:
         for part in (part for read in reads_of(rule.reads) for part in places[read]):
-            if not part.missing and part.equals is None and not part.only:
-                if part.offset < layout.struct_size:
-                    assert part.mask & ~kept[part.offset] == 0, rule
+            beyond = part.missing or part.only or part.offset >= layout.struct_size
+            if part.equals is None and not beyond:
+                assert part.mask & ~kept[part.offset] == 0, rule
 
 
 def presence(form: str, dumpable: tuple[int, int], *kept: int) -> Presence:

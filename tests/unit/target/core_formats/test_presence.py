@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which pages a core was to have and has: kdumps, ELF cores and flattened ones made by hand."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_both_bitmaps_and_the_level_of_a_kdump(tmp_path: Path, is_flat: bool) ->
     if is_flat:
         # In pieces of all sizes, and with a piece that is overwritten.
         cuts = [0, 100, BLOCK + 10, 3 * BLOCK, 3 * BLOCK + 1, 4 * BLOCK + 7, len(content)]
-        pieces = [(a, content[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+        pieces = [(a, content[a:b]) for a, b in itertools.pairwise(cuts)]
         content = flat((3 * BLOCK, b"\xff" * 2 * BLOCK), *reversed(pieces))
     found = read(tmp_path, content)
     assert (found.form, found.level, found.state) == ("kdump", 31, "whole")
