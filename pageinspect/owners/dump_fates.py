@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..analysis.dump_levels import LEVEL_RULES, MAX_LEVEL, ZERO, excluding_rules
 from ..classify.batches import Mask
 from ..classify.uses import USE, Pages
+from ..model.arch import PAGE_SHIFT
 from ..model.presence import Pfns, PfnSet, Presence, pfn_set
 from .assign import Assigned
 from .table import NUMBER
@@ -24,7 +25,7 @@ MOST_PFNS = 10
 
 _ALWAYS_OUTSIDE = tuple(USE[name] for name in ("hwpoison", "zone_device", "unreadable"))
 _RESERVED_OUTSIDE = tuple(NUMBER[name] for name in ("crashkernel", "firmware", "boot", "unknown"))
-_LOW_END = (1 << 20) >> 12
+_LOW_END = (1 << 20) >> PAGE_SHIFT
 """The first 1 MiB: the kernel reserves it, and leaves it out of the memory of its dump."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import PageInspectError
 from . import kdump
 
-_MOST_FILES = 4096
+_MOST_FILES = 5000
 """Files of a folder that are examined for other parts."""
 
 
