@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..analysis.dump_levels import MAX_LEVEL
 from ..classify.batches import each_once
 from ..errors import Exit, PageInspectError, UsageError
 from ..model import ranges
@@ -101,11 +102,16 @@ def inspect_core(target: Target) -> Inspector:
 
 
 def _level(presence: Presence, given: int | None) -> int | None:
-    if given is None or presence.level is None:
-        return presence.level if given is None else given
-    raise UsageError(
-        f"the core has its dump level, {presence.level}, in its header", "leave out --dump-level"
-    )
+    if given is None:
+        return presence.level
+    if presence.level is not None:
+        raise UsageError(
+            f"the core has its dump level, {presence.level}, in its header",
+            "leave out --dump-level",
+        )
+    if given > MAX_LEVEL:
+        raise UsageError(f"there is no dump level {given}", f"levels are 0 to {MAX_LEVEL}")
+    return given
 
 
 def _tallied(

@@ -49,6 +49,7 @@ def remedies(
     without = "without level 8"
     if level is not None and level & USER:
         without += f" (-d {level & ~USER})"
+    may = "" if level is None or level & USER else ", or the level may be another one"
     if unknown_tails:
         yield (
             f"{counted(unknown_tails, 'lost page', 'are')} the second of a compound page: "
@@ -59,8 +60,8 @@ def remedies(
     if excluded > unknown_tails:
         yield (
             f"makedumpfile left out {counted(excluded - unknown_tails, 'page')} that this level "
-            "does not exclude: it may not know this kernel. Take the dump with a newer "
-            f"makedumpfile, or {without}, or with level 1."
+            f"does not exclude: it may not know this kernel{may}. Take the dump with a newer "
+            f"makedumpfile, or {'with level 1' if may else without}."
         )
     if causes.get("cut_off"):
         if state == "incomplete":

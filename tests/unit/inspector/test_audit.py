@@ -10,6 +10,7 @@ import pytest
 from dump_builder import BLOCK, Kdump
 from elf_builder import elf, segment
 from owned_pages import FREE, FREE_PAGES, PAGES, OwnedPages
+from synthetic import MODERN
 
 from pageinspect.errors import Exit, PageInspectError, UsageError
 from pageinspect.inspector import audit, lost_pages
@@ -90,6 +91,8 @@ def test_pages_that_the_level_excludes(made: OwnedPages, tmp_path: Path) -> None
         assert report.status == (Exit.COMPLETE if allowed else Exit.FINDING)
         assert fates(report)["free", "free" if allowed else "lost"] == FREE_PAGES
         assert fates(report)["free", "absent"] == FREE_PAGES
+        firsts = [row.pfns for row in report.lost]
+        assert firsts == ([] if allowed else [tuple(range(FREE, FREE + 10))])
 
 
 def test_lost_pages_have_owners_and_pfns(made: OwnedPages, tmp_path: Path) -> None:
@@ -111,6 +114,10 @@ def test_lost_pages_have_owners_and_pfns(made: OwnedPages, tmp_path: Path) -> No
 
 def test_owners_with_one_name_are_one_row(made: OwnedPages, tmp_path: Path) -> None:
     again = made.slab("dentry", 12)
+    # The cache with the higher address has the first page.
+    caches = made.memory.words[:, (MODERN.slab_cache or 0) // 8]
+    first = pages_of(made, "slab")[0]
+    caches[first], caches[again.start : again.stop] = caches[again.start], caches[first]
     lost = [pages_of(made, "slab")[0], *again]
     report = audit_core(core_of(made, tmp_path, lost), fold=fold_here)
     (row,) = report.lost
@@ -202,8 +209,11 @@ def test_the_method_returns_a_result(made: OwnedPages, tmp_path: Path) -> None:
     result = core_of(made, tmp_path, [0x20]).audit()
     assert result.to_dict()["total"]["absent"] == 1
     assert "A kdump of dump level 31." in str(result)
-    with pytest.raises(UsageError):
-        core_of(made, tmp_path).audit(dump_level=-1)
+    core = elf_of(made, tmp_path, segment(LOAD, BLOCK, 0, BLOCK * PAGES))
+    assert core.audit(dump_level=31).level == 31
+    for level in (-1, 32):
+        with pytest.raises(UsageError):
+            core.audit(dump_level=level)
 
 
 def test_the_memory_map_is_missing(

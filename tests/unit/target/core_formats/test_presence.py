@@ -136,8 +136,6 @@ def test_a_flattened_elf_core(tmp_path: Path) -> None:
         # A core of a process.
         elf(segment(LOAD, BLOCK, 0, BLOCK, virtual=0x400000)).ljust(2 * BLOCK, b"\0"),
         kdump().make()[: 4 * BLOCK],
-        flat((-5, b"x")),
-        flat((1 << 62, b"x")),
         b"makedumpfile",
     ],
 )
@@ -145,6 +143,12 @@ def test_what_does_not_show_it(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UnknownPresenceError, match="cannot be found") as error:
         read(tmp_path, content)
     assert error.value.exit_code == Exit.INCOMPLETE
+
+
+@pytest.mark.parametrize("offset", [-5, 1 << 62, (1 << 63) - 1])
+def test_pieces_at_invalid_places(tmp_path: Path, offset: int) -> None:
+    with pytest.raises(UnknownPresenceError, match="a piece with an invalid offset or size"):
+        read(tmp_path, flat((offset, b"x")))
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
