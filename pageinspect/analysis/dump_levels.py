@@ -137,13 +137,16 @@ def excluding_rules(pages: Pages, level: int) -> npt.NDArray[np.int8]:
     return found
 
 
-def wrongly_excluded(pages: Pages, presence: Presence, level: int) -> Mask:
-    """Return which pages the filter left out although no rule of this level excludes them, (n,).
+def lost_pages(pages: Pages, presence: Presence, level: int) -> Mask:
+    """Return which pages that there were to dump are absent without a rule of this level, (n,).
 
-    In an ELF core of a level with ZERO nothing is reported: the pages may have been zero.
+    Of those that were left out of an ELF core of a level with ZERO none is lost: they may have been
+    zero.
     """
-    if presence.form == "elf" and level & ZERO:
-        return np.zeros(len(pages), np.bool_)
-    left_out = presence.dumpable.has(pages.pfns) & ~presence.kept.has(pages.pfns)
-    wrong: Mask = left_out & (excluding_rules(pages, level) < 0)
-    return wrong
+    pfns = pages.pfns
+    kept: Mask = presence.kept.has(pfns)
+    lost: Mask = kept & ~presence.present.has(pfns)
+    if presence.form == "kdump" or not level & ZERO:
+        left_out = presence.dumpable.has(pfns) & ~kept
+        lost |= left_out & (excluding_rules(pages, level) < 0)
+    return lost

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from drgn import FaultError
 
-from ..analysis.dump_levels import MAX_LEVEL, wrongly_excluded
+from ..analysis.dump_levels import MAX_LEVEL, lost_pages
 from ..model.arch import PAGE_SIZE
 from ..model.presence import Presence
 from ..model.ranges import intersect, merge
@@ -66,7 +66,7 @@ def with_pointer(inspector: Inspector, coverage: Coverage) -> Coverage:
 
 def _has_lost_pages(inspector: Inspector) -> bool:
     """Return whether the core has lost any page; the walk ends at the first one."""
-    with closing(_wrongly_excluded(inspector)) as found:
+    with closing(_lost_runs(inspector)) as found:
         return next(found, None) is not None
 
 
@@ -75,7 +75,7 @@ def described(inspector: Inspector, addresses: Iterable[int]) -> tuple[str, ...]
     pfns = {pfn for address in addresses if (pfn := _pfn(inspector, address)) is not None}
     if not pfns:
         return ()
-    lost = dict(sorted(_wrongly_excluded(inspector, pfns)))
+    lost = dict(sorted(_lost_runs(inspector, pfns)))
     if not lost:
         return ()
     named = ", ".join(f"pfn {pfn:#x} ({use})" for pfn, use in list(lost.items())[:_MOST_NAMED])
@@ -84,10 +84,10 @@ def described(inspector: Inspector, addresses: Iterable[int]) -> tuple[str, ...]
     return (f"Pages are missing: {named}.", POINTER)
 
 
-def _wrongly_excluded(
+def _lost_runs(
     inspector: Inspector, pfns: Iterable[int] | None = None
 ) -> Generator[tuple[int, str], None, None]:
-    """Yield first pfns and uses of runs of pages, of all or some, that the filter left out wrongly.
+    """Yield first pfns and uses of runs of lost pages, of all or some.
 
     There are none of a core that is cut off: every report of it has a note about that.
     """
@@ -98,12 +98,12 @@ def _wrongly_excluded(
     except UnknownPresenceError:
         return
     level = MAX_LEVEL if presence.level is None else presence.level
-    wanted = presence.dumpable.minus(presence.kept).ranges()
+    wanted = presence.dumpable.minus(presence.present).ranges()
     if pfns is not None:
         wanted = intersect(wanted, merge((pfn, pfn + 1) for pfn in pfns))
     wanted = intersect(wanted, inspector.memory_map.spanned)
     for pages in inspector.sections_in_runs(wanted, "dump", presence.edges) if wanted else ():
-        found = wrongly_excluded(pages, presence, level)
+        found = lost_pages(pages, presence, level)
         if pages.batch.wanted is not None:
             found &= pages.batch.wanted
         for row in np.flatnonzero(found).tolist():

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..analysis.dump_levels import USER
+from ..model.presence import State
 from ..units import counted, number
 
 _MOST_NAMED = 4
@@ -23,6 +24,11 @@ _FAILS = {
     "page_pool": "packets in them cannot be read",
     "zsmalloc": "pages of compressed swap in them cannot be read",
 }
+_OF_STATE: Mapping[State, str] = {
+    "cut off": "The file is cut off: copy it again, and compare its size with the original.",
+    "incomplete": "makedumpfile ran out of room: take the dump again with more room for it.",
+    "whole": "The file says of pages that it has them, and does not: it is damaged. Copy it again.",
+}
 _OTHERWISE = "their contents cannot be read"
 
 
@@ -38,7 +44,7 @@ def consequences(lost: Mapping[str, Sequence[tuple[str, int]]]) -> Iterator[str]
 
 
 def remedies(
-    causes: Mapping[str, int], state: str, level: int | None, unknown_tails: int
+    causes: Mapping[str, int], state: State, level: int | None, unknown_tails: int
 ) -> Iterator[str]:
     """Yield sentences on what to do about pages that were lost for these causes.
 
@@ -64,10 +70,7 @@ def remedies(
             f"makedumpfile, or {'with level 1' if may else without}."
         )
     if causes.get("cut_off"):
-        if state == "incomplete":
-            yield "makedumpfile ran out of room: take the dump again with more room for it."
-        else:
-            yield "The file is cut off: copy it again, and compare its size with the original."
+        yield _OF_STATE[state]
     if causes.get("uncovered"):
         yield (
             "Parts of memory are not covered by the file. Memory that was added after the crash "

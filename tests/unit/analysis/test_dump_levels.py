@@ -12,7 +12,7 @@ from pageinspect.analysis.dump_levels import (
     LEVEL_RULES,
     MAX_LEVEL,
     excluding_rules,
-    wrongly_excluded,
+    lost_pages,
 )
 from pageinspect.classify.details import DETAILS
 from pageinspect.classify.reads import Places, compared, reads_of
@@ -160,14 +160,17 @@ def presence(form: str, dumpable: tuple[int, int], *kept: int) -> Presence:
     return Presence(form, PfnSet(np.array(dumpable)), there, there)  # type: ignore[arg-type]
 
 
-def test_what_is_excluded_wrongly() -> None:
+def test_what_is_lost() -> None:
     memory = Memory(8, LAYOUTS["modern"], 0x1000)
     page(LRU, FILE)(memory)
     there = presence("kdump", (0x1001, 0x1007), 0x1002, 0x1004)
-    wrong = wrongly_excluded(memory.pages(), there, 31)
+    wrong = lost_pages(memory.pages(), there, 31)
     assert np.flatnonzero(wrong).tolist() == [1, 5, 6]
-    assert np.flatnonzero(wrongly_excluded(memory.pages(), there, 1)).tolist() == [1, 4, 5, 6]
+    assert np.flatnonzero(lost_pages(memory.pages(), there, 1)).tolist() == [1, 4, 5, 6]
+    # Contents that are not there are lost whatever the level.
+    gone = replace(there, present=PfnSet(np.array([0x1002, 0x1003])))
+    assert np.flatnonzero(lost_pages(memory.pages(), gone, 31)).tolist() == [1, 3, 5, 6]
     # Zero pages are not in an ELF core.
     there = presence("elf", (0x1001, 0x1007), 0x1002, 0x1004)
-    assert not wrongly_excluded(memory.pages(), there, 31).any()
-    assert np.flatnonzero(wrongly_excluded(memory.pages(), there, 30)).tolist() == [1, 5, 6]
+    assert not lost_pages(memory.pages(), there, 31).any()
+    assert np.flatnonzero(lost_pages(memory.pages(), there, 30)).tolist() == [1, 5, 6]

@@ -11,6 +11,7 @@ from every_report import audit
 from synthetic import MODERN
 
 from pageinspect.errors import Exit
+from pageinspect.model.presence import State
 from pageinspect.model.provenance import Provenance
 from pageinspect.owners.dump_fates import FATES
 from pageinspect.render import render
@@ -119,11 +120,12 @@ def test_consequences_name_the_first_owners() -> None:
         ({"excluded": 5}, "whole", 7, 0, ("left out 5 pages", "another one", "with level 1.")),
         ({"cut_off": 1}, "cut off", 31, 0, ("copy it again",)),
         ({"cut_off": 1}, "incomplete", 31, 0, ("more room",)),
+        ({"cut_off": 1}, "whole", 31, 0, ("it is damaged",)),
         ({"uncovered": 1}, "whole", None, 0, ("not covered",)),
     ],
 )
 def test_remedies(
-    causes: dict[str, int], state: str, level: int | None, tails: int, words: tuple[str, ...]
+    causes: dict[str, int], state: State, level: int | None, tails: int, words: tuple[str, ...]
 ) -> None:
     found = " ".join(remedies(causes, state, level, tails))
     assert all(word in found for word in words)

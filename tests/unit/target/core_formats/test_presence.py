@@ -76,6 +76,16 @@ def test_a_kdump_that_makedumpfile_calls_incomplete(tmp_path: Path) -> None:
     assert pfns(found.present) == [3, 4, 5, 64]
 
 
+def test_contents_without_a_size_are_not_there(tmp_path: Path) -> None:
+    content = bytearray(kdump().make())
+    at = 5 * BLOCK + DESCRIPTOR.size
+    content[at : at + DESCRIPTOR.size] = bytes(DESCRIPTOR.size)
+    found = read(tmp_path, bytes(content))
+    assert found.state == "whole"
+    assert 4 in pfns(found.kept)
+    assert pfns(found.present) == [3, 5, 64, 100, 101, 900]
+
+
 def test_a_kdump_with_one_bitmap(tmp_path: Path) -> None:
     # As many pfns as need both blocks.
     with pytest.raises(UnknownPresenceError) as error:
