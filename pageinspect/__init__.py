@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .inspector.inspector import Inspector
     from .inspector.opening import from_program, open_core, open_guest, open_live
     from .inspector.results import (
+        AuditResult,
         CheckResult,
         ListResult,
         OwnersResult,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AuditResult",
     "CheckResult",
     "Inspector",
     "ListResult",

@@ -17,9 +17,10 @@ from .words import (
     flag_bit,
 )
 
-Detail = Literal["type", "use", "owner", "cgroup", "all"]
+Detail = Literal["type", "use", "owner", "cgroup", "dump", "all"]
 """The columns to keep: "type" has types and folios, "use" also uses, "owner" also the mapping,
-"cgroup" also the memory cgroup, "all" what `check` prints."""
+"cgroup" also the memory cgroup, "dump" what "owner" has and dump levels depend on, "all" what
+`check` prints."""
 
 _TYPES: tuple[Declared, ...] = (
     Pages.code,
@@ -42,5 +43,6 @@ DETAILS: dict[Detail, tuple[Declared, ...]] = {
     "use": _USES,
     "owner": (*_USES, MAPPING),
     "cgroup": (*_USES, MAPPING, HEAD_MEMCG),
+    "dump": (*_USES, MAPPING, flag_bit("private", "folio"), flag_bit("hwpoison", "folio")),
     "all": (*_USES, TYPE_WORD, REFCOUNT, FLAGS, OWN_MAPPING, MAPPING, MEMCG, HEAD_MEMCG),
 }

@@ -16,6 +16,7 @@ from ..report.overlaps import overlaps_of
 from ..target.open import Target
 from .fold import Fold
 from .inspector import Inspector, marking_of
+from .lost_pages import with_pointer
 from .owner_finder import owner_finder
 
 
@@ -75,7 +76,7 @@ def check(
     return CheckReport(
         target.provenance,
         inspector.layout,
-        replace(coverage, missing=missing),
+        with_pointer(inspector, replace(coverage, missing=missing)),
         findings,
         checks,
         left_out,

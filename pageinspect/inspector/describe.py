@@ -24,7 +24,7 @@ from ..kernel.owner_names.files import FileNames
 from ..kernel.owner_names.slab_caches import SlabCacheNames
 from ..model.ranges import merge
 from ..report.page import PageReport
-from . import left_out
+from . import lost_pages
 from .address import resolve_addresses
 from .inspector import Inspector
 from .page_owners import owner_facts
@@ -42,7 +42,8 @@ def describe_addresses(
     owned, of_owners = _with_owners(inspector, describe(inspector, pfns))
     described, of_tables = _with_mappings(inspector, owned)
     faults = (fact.fault for each in described for fact in each.facts if fact.fault is not None)
-    missing = (*of_owners, *of_tables, *left_out.missing(inspector, faults))
+    of_pages = lost_pages.described(inspector, faults)
+    missing = lost_pages.pointed(inspector, (*of_owners, *of_tables, *of_pages))
     return PageReport(inspector.target.provenance, inspector.layout, described, explain, missing)
 
 

@@ -47,6 +47,7 @@ from .fold import fold_here
 
 if TYPE_CHECKING:
     from .results import (
+        AuditResult,
         CheckResult,
         ListResult,
         OwnersResult,
@@ -213,6 +214,19 @@ class Inspector:
             top=None if top is None else not_negative(top, "a number of owners"),
         )
         return result_of(OwnersResult, report)
+
+    def audit(self, *, dump_level: int | None = None) -> "AuditResult":
+        """Find which pages the core lacks, because of its dump level or although it should not.
+
+        `dump_level` is that of an ELF core, which does not have it. Raises PageInspectError, also
+        if the kernel is not read from a core.
+        """
+        from .audit import audit_core
+        from .results import AuditResult, result_of
+
+        self.session.check_open()
+        level = None if dump_level is None else not_negative(dump_level, "a dump level")
+        return result_of(AuditResult, audit_core(self, fold=fold_here, dump_level=level))
 
     def processes(self, *, sort: str = "pss", top: int | None = None) -> "ProcessesResult":
         """Compute the memory use of each process from its page tables.

@@ -19,6 +19,7 @@ from ..report.overlaps import overlaps_of
 from ..report.owners import BY, DEFAULT_TOP, OwnerRow, OwnersReport
 from .fold import Fold
 from .inspector import Inspector, marking_of
+from .lost_pages import with_pointer
 from .owner_finder import owner_finder
 from .owner_names import RESERVED, OwnerName, OwnerNames
 from .owner_walk import OwnerWalk
@@ -81,7 +82,7 @@ def count_owners(
     return OwnersReport(
         inspector.target.provenance,
         inspector.layout,
-        coverage,
+        with_pointer(inspector, coverage),
         by,
         rows.rows,
         rows.unnamed,

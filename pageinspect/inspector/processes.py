@@ -23,6 +23,7 @@ from ..units import number
 from .address_spaces import AddressSpaces, read_address_spaces
 from .fold import Fold
 from .inspector import Inspector
+from .lost_pages import with_pointer
 
 _ATTEMPTS = 4
 """How often the lists and page tables of a running kernel are read until they are whole."""
@@ -77,7 +78,7 @@ def list_processes(
     return ProcessesReport(
         inspector.target.provenance,
         inspector.layout,
-        reading.coverage,
+        with_pointer(inspector, reading.coverage),
         sort,
         tuple(rows),
         without_memory=len(tasks.processes) - len(users),

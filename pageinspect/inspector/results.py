@@ -16,6 +16,7 @@ from ..model.table import Absent
 from ..render import render
 from ..render.html import write_html
 from ..report import Coverage, Report
+from ..report.audit import AuditReport
 from ..report.base import coverage_of
 from ..report.check import CheckReport
 from ..report.frames import frame_columns
@@ -151,18 +152,26 @@ class OwnersResult(Result, OwnersReport):
     __slots__ = ()
 
 
+class AuditResult(Result, AuditReport):
+    """The result of Inspector.audit()."""
+
+    __slots__ = ()
+
+
 class ProcessesResult(Result, ProcessesReport):
     """The result of Inspector.processes()."""
 
     __slots__ = ()
 
 
-Kind = TypeVar("Kind", SummaryResult, CheckResult, PageResult, OwnersResult, ProcessesResult)
+Kind = TypeVar(
+    "Kind", SummaryResult, CheckResult, PageResult, OwnersResult, AuditResult, ProcessesResult
+)
 
 
 def result_of(
     kind: type[Kind],
-    report: SummaryReport | CheckReport | PageReport | OwnersReport | ProcessesReport,
+    report: SummaryReport | CheckReport | PageReport | OwnersReport | AuditReport | ProcessesReport,
 ) -> Kind:
     """Return a report as the Result class `kind`."""
     return kind(**{field.name: getattr(report, field.name) for field in fields(report)})

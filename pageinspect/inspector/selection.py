@@ -50,9 +50,11 @@ def select(
     owned = None
     if request.owners:
         # Imported here: to find owners takes many modules.
+        from .lost_pages import pointed
         from .owned import owned_ranges
 
-        wanted, owned, missing = owned_ranges(inspector, wanted, request.owners, fold)
+        wanted, owned, problems = owned_ranges(inspector, wanted, request.owners, fold)
+        missing = pointed(inspector, problems)
     selection = Selection(
         spanned,
         wanted[-1][1] if wanted else 0,

@@ -16,6 +16,7 @@ from ..report.dimensions import DIMENSIONS
 from ..report.summary import PageCounts, SummaryReport, count
 from .fold import Fold
 from .inspector import Inspector, marking_of
+from .lost_pages import with_pointer
 from .selection import Request, check_available, select
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def summarise(
     if finder is not None and finder.problems:
         missing = (*report.coverage.missing, *finder.problems)
         report = replace(report, coverage=replace(report.coverage, missing=missing))
+    report = replace(report, coverage=with_pointer(inspector, report.coverage))
     if before is not None and report.coverage.complete:
         report = replace(report, counters=_compared(inspector, tally, before))
     return report

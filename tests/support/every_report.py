@@ -17,7 +17,9 @@ from pageinspect.doctor.items import ITEMS
 from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
 from pageinspect.owners.assign import Assigner
+from pageinspect.owners.dump_fates import FATES
 from pageinspect.report import Coverage, Report
+from pageinspect.report.audit import AuditReport, AuditRow, Extent, LostRow
 from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.doctor import DoctorReport
@@ -102,6 +104,18 @@ def owners(by: str, top: int | None = None) -> Report:
     )
 
 
+def audit() -> Report:
+    fates = tuple(range(1, 1 + len(FATES)))
+    rows = (AuditRow("slab", "slab", fates), AuditRow("kernel", "unknown", fates))
+    lost = (LostRow("slab", "slab", HOSTILE, 9, (0x40, 0x49)), LostRow("file", "file", "", 1, (2,)))
+    return AuditReport(
+        *(FROM, MODERN, Coverage(64, 1, missing=("Tasks were lost.",)), "kdump", 31, "cut off"),
+        *(rows, lost, (Extent(0, 256, 0), Extent(300, 310, 10)), ((300, 310), (320, 321))),
+        {"excluded": 9, "cut_off": 1, "uncovered": 10},
+        unknown_tails=3,
+    )
+
+
 def kernels() -> Report:
     none = GuestKernel("newest", "sid", "7", None, None, False, "")
     return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
@@ -122,6 +136,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "owners by name": lambda: owners("name"),
     "owners by name, the first": lambda: owners("name", 1),
     "owners by cgroup": lambda: owners("cgroup"),
+    "audit": audit,
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
     "trace": lambda: trace(tails=True),

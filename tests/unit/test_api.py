@@ -19,6 +19,7 @@ from pageinspect.cli.parser import COMMANDS
 from pageinspect.inspector.results import PageRow, RunRow
 from pageinspect.owners.kind import Kind
 from pageinspect.owners.table import KINDS
+from pageinspect.report.audit import AuditRow, Extent, LostRow
 from pageinspect.report.base import Coverage
 from pageinspect.report.check import CheckReport, Findings
 from pageinspect.report.owners import OwnerRow, OwnersReport
@@ -26,6 +27,7 @@ from pageinspect.report.processes import ProcessRow
 from pageinspect.report.summary import SummaryReport, SummaryRow
 
 PUBLIC = (
+    "AuditResult",
     "CheckResult",
     "Inspector",
     "ListResult",
@@ -122,10 +124,13 @@ def test_the_api_page_has_the_commands_of_drgns_prompt() -> None:
 
 def test_the_api_page_has_the_attributes_of_results() -> None:
     rows = re.findall(r"^\| `(\w+Result)`(?:, `(\w+)`)? \| (.*) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 6
+    assert len(rows) == 7
     parts = {
         "SummaryResult.rows": SummaryRow,
         "OwnersResult.rows": OwnerRow,
+        "AuditResult.rows": AuditRow,
+        "AuditResult.lost": LostRow,
+        "AuditResult.uncovered": Extent,
         "ProcessesResult.rows": ProcessRow,
         "CheckResult.findings": Findings,
         "CheckResult.counters": CounterCheck,
@@ -138,8 +143,9 @@ def test_the_api_page_has_the_attributes_of_results() -> None:
             for attribute in re.findall(r"`(\w+)`", outer):
                 assert hasattr(kind, attribute), (what, attribute)
         for part, inner in re.findall(r"`(\w+)` \((.*?)\)", attributes):
-            there = parts[f"{name}.{part}"].__annotations__
-            assert set(re.findall(r"\w+", inner)) <= set(there), part
+            there = parts[f"{name}.{part}"]
+            known = {*dir(there), *there.__annotations__}
+            assert set(re.findall(r"\w+", inner)) <= known, part
     for name in ("to_dict", "to_arrow", "to_pandas", "_repr_html_"):
         assert callable(getattr(pageinspect.Result, name))
         assert name.startswith("_") or f"`{name}()`" in PAGE

@@ -352,9 +352,12 @@ def test_a_page_that_a_dump_should_have(dumped: Dumped, tmp_path: Path) -> None:
     status, answer, error = asked(core, "page", start)
     assert (status, error) == (3, "")
     assert answer["pages"][0]["file"] is None
-    lacks = f"lacks memory that every dump should have: pfn {pfn:#x} (slab)"
-    (sentence,) = (text for text in answer["coverage"]["missing"] if lacks in text)
-    assert "makedumpfile" in sentence
+    missing = answer["coverage"]["missing"]
+    assert f"Pages are missing: pfn {pfn:#x} (slab)." in missing
+    assert "pageinspect audit -c CORE" in missing[-1]
+    status, answer, _ = asked(core, "audit")
+    assert status == 4
+    assert answer["ranges"] == [{"start": pfn, "end": pfn + 1, "pages": 1}]
     shown = pageinspect("page", start, "-c", core).stdout
     assert f"pfn {pfn:#x} (slab)" in shown.replace("\n", " ")
     assert asked(source, "page", start)[0] == 0

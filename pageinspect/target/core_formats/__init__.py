@@ -15,7 +15,7 @@ from typing import IO
 from ...errors import PageInspectError
 from ...model.ranges import Range, count
 from ...units import counted, number
-from . import copies, elf, flattened, foreign, kdump
+from . import copies, elf, flattened, foreign, kdump, split
 
 NO_VMCOREINFO_HINT = (
     "dump a QEMU guest with -device vmcoreinfo and the module qemu_fw_cfg loaded in it, or give "
@@ -72,11 +72,7 @@ def _prepare(path: Path, file: IO[bytes]) -> PreparedCore:
     if known is not None:
         raise PageInspectError(f"{path} {known[0]}", known[1])
     header = kdump.parse(start)
-    if header is not None and header.is_part:
-        raise PageInspectError(
-            f"{path} is one part of a split dump",
-            "join all of them first: makedumpfile --reassemble PART1 PART2 … CORE",
-        )
+    split.check_joined(path, header)
     is_complete = header is None or header.is_complete
     if is_flat and is_complete and flattened.ends(file):
         return _prepare_flattened(path)

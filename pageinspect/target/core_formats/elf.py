@@ -31,6 +31,8 @@ MACHINES = {
 }
 """Architecture names by e_machine."""
 
+Words = npt.NDArray[np.uint64]
+
 _WIDE_AND_LITTLE = b"\x7fELF\x02\x01"
 _SEGMENT = np.dtype([*zip(ProgramHeader._fields, ["<u4"] * 2 + ["<u8"] * 6, strict=True)])
 _SECTION_BYTES = 64

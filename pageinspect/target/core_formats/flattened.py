@@ -8,11 +8,15 @@ piece may overwrite an earlier one.
 
 import contextlib
 import itertools
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from typing import IO
 
+import numpy as np
+
 from ...host.progress import paced
+from ...model.ranges import Range
 
 SIGNATURE = b"makedumpfile\0\0\0\0"
 
@@ -24,6 +28,7 @@ _MAX_AT_ONCE = 1 << 20
 _FIRST = 8
 _BLOCK = 4096
 _SLACK = 64 << 20
+_MAX_END = 1 << 62
 _MAX_SPREAD = 1024
 """A piece may end at most this many times the bytes received so far from the start."""
 
@@ -117,3 +122,69 @@ def rearrange(
         target.write(data)
         if written is not None:
             written.append((offset, offset + len(data)))
+
+
+class Reassembled:
+    """The dump that a flattened file has, to read a few parts of it without a copy.
+
+    Bytes that are in no piece are zero.
+    """
+
+    def __init__(self, source: IO[bytes]) -> None:
+        """Find the pieces. Raises FlattenedError if the file is not flattened."""
+        self._source, self._at = source, 0
+        found: list[tuple[int, int, int]] = []
+        self.is_whole = False
+        """Whether the file has its end mark."""
+        size = source.seek(0, os.SEEK_END)
+        source.seek(0)
+        if not source.read(_START).startswith(SIGNATURE):
+            raise FlattenedError("does not start as a flattened dump")
+        for offset, length, place in paced(_places(source)):
+            if offset == length == _END:
+                self.is_whole = True
+                break
+            found.append((offset, max(min(length, size - place), 0), place))
+        self._pieces = np.array(found, np.int64).reshape(-1, 3)
+
+    @property
+    def places(self) -> list[Range]:
+        """The (start, end) bytes of the dump that are there."""
+        starts, sizes = self._pieces[:, 0], self._pieces[:, 1]
+        return list(zip(starts.tolist(), (starts + sizes).tolist(), strict=True))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position of the next read, from the start or the end; return it."""
+        ends = self._pieces[:, 0] + self._pieces[:, 1]
+        size = int(ends.max(initial=0))
+        self._at = offset + (size if whence == os.SEEK_END else 0)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Return `size` bytes, or fewer at the end of the dump."""
+        first, total = self._at, self.seek(0, os.SEEK_END)
+        end = total if size < 0 else min(first + size, total)
+        content = bytearray(max(end - first, 0))
+        starts, sizes = self._pieces[:, 0], self._pieces[:, 1]
+        within = self._pieces[(starts < end) & (starts + sizes > first)]
+        # In the order of the file: a later piece may overwrite an earlier one.
+        for offset, length, place in within.tolist():
+            low, high = max(offset, first), min(offset + length, end)
+            self._source.seek(place + low - offset)
+            content[low - first : high - first] = self._source.read(high - low)
+        self._at = max(end, first)
+        return bytes(content)
+
+
+def _places(source: IO[bytes]) -> Iterator[tuple[int, int, int]]:
+    """Yield (offset in the dump, size, offset in the file) of each piece, and the end mark.
+
+    Raises FlattenedError.
+    """
+    while len(header := source.read(_PIECE.size)) == _PIECE.size:
+        offset, size = _PIECE.unpack(header)
+        place = source.tell()
+        yield offset, size, place
+        if offset < 0 or size <= 0 or offset + size > _MAX_END:
+            raise FlattenedError("has a piece with an invalid offset or size")
+        source.seek(place + size)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ...host.progress import paced
 from ...model import arch
 from ...model.arch import PAGE_SIZE
+from ...model.presence import PfnSet
 from ...model.ranges import Range, merge
 from .limits import excess
 
@@ -37,8 +38,9 @@ _INCOMPLETE = 8
 _SUB_HEADER = struct.Struct("<qiiQQQQ")
 _NOTE_SIZES = struct.Struct("<40xQ8xQ8xQ")
 """Sizes in the sub header: of VMCOREINFO, of all notes, of the list of erased data."""
-_MAX_PFN_AT = 96
-"""Offset of max_mapnr_64 in the sub header, from header version 6 on."""
+_PFNS = struct.Struct("<QQQ")
+_PFNS_AT = 80
+"""Offset of start_pfn_64, end_pfn_64 and max_mapnr_64 in the sub header, from version 6 on."""
 _DESCRIPTOR = np.dtype(
     [("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")]
 )
@@ -65,14 +67,18 @@ class Header:
 
     names: dict[str, bytes]
     """The members of struct new_utsname that libkdumpfile requires."""
-    is_part: bool
-    """Whether this is one part of a split dump."""
+    level: int
+    """The dump level: which pages makedumpfile was asked to leave out."""
+    part: tuple[int, int] | None
+    """The (start, end) pfns of one part of a split dump; None if the dump is not split."""
     vmcoreinfo: tuple[int, int] | None
     """File offset and size of VMCOREINFO in bytes; None without it."""
     is_whole: bool
     """Whether makedumpfile wrote the complete dump, by its status."""
     bitmap: tuple[int, int]
     """File offset and size in bytes of the bitmap of dumped pages."""
+    first_bitmap: tuple[int, int] | None
+    """The same of the bitmap of pages that there were to dump; None without it."""
     descriptors: int
     """File offset of the page descriptors."""
 
@@ -129,18 +135,28 @@ def parse(start: bytes) -> Header | None:
         return None
     if problem := excess(*_note_sizes(start, block_size)):
         raise KdumpError(problem)
-    _, _, split, _, _, offset, size = _SUB_HEADER.unpack_from(start, block_size)
+    _, level, split, first, end, offset, size = _SUB_HEADER.unpack_from(start, block_size)
     vmcoreinfo = (offset, size) if size else None
     if struct.unpack_from("<i", start, len(_SIGNATURE))[0] >= 6:
-        (pfns,) = struct.unpack_from("<Q", start, block_size + _MAX_PFN_AT)
+        first, end, pfns = _PFNS.unpack_from(start, block_size + _PFNS_AT)
     at, length = (1 + sub_blocks) * block_size, bitmap_blocks * block_size
     descriptors = at + length
     # With two bitmaps, the first one marks pages of the machine and the second one dumped pages.
+    first_bitmap = None
     if pfns <= length * 8 // 2:
         length = bitmap_blocks // 2 * block_size
+        first_bitmap = at, length
         at += length
-    whole_one = not status & _INCOMPLETE
-    return Header(names, split != 0, vmcoreinfo, whole_one, (at, length), descriptors)
+    return Header(
+        names,
+        level,
+        (first, end) if split else None,
+        vmcoreinfo,
+        not status & _INCOMPLETE,
+        (at, length),
+        first_bitmap,
+        descriptors,
+    )
 
 
 def _note_sizes(start: bytes, at: int) -> tuple[int, int]:
@@ -155,7 +171,7 @@ def is_cut_off(core: IO[bytes], header: Header, size: int) -> bool:
     Only the last descriptors are read, because pages have the same order in the file as in memory;
     all zero pages share one place. Raises KdumpError.
     """
-    bitmap = _bitmap(core, header, present_bytes([(0, size)]))
+    bitmap = _bitmap(core, header, header.bitmap, present_bytes([(0, size)]))
     count = sum(int(np.unpackbits(piece).sum()) for _, piece in bitmap)
     data = header.descriptors + count * _DESCRIPTOR.itemsize
     if count and data > size:
@@ -179,7 +195,7 @@ def absent(core: IO[bytes], header: Header, there: PresentBytes) -> list[Range]:
     Raises KdumpError.
     """
     runs, start = [np.empty((0, 2), np.int64)], 0
-    for first, piece in paced(_bitmap(core, header, there)):
+    for first, piece in paced(_bitmap(core, header, header.bitmap, there)):
         pfns = first + np.flatnonzero(np.unpackbits(piece, bitorder="little"))
         end = start + len(pfns)
         offsets, sizes = _places(core, header, start, end)
@@ -209,11 +225,24 @@ def _fewer(runs: Offsets) -> Offsets:
     return runs
 
 
+def marked(core: IO[bytes], header: Header, which: tuple[int, int], there: PresentBytes) -> PfnSet:
+    """Return the pfns that a bitmap of the header marks. Raises KdumpError."""
+    edges, last = [np.empty(0, np.int64)], np.int8(0)
+    for first, piece in paced(_bitmap(core, header, which, there)):
+        if last or piece.any():
+            bits = np.unpackbits(piece, bitorder="little").view(np.int8)
+            edges.append(first + np.flatnonzero(np.diff(bits, prepend=last)))
+            last = bits[-1]
+    if last:
+        edges.append(np.array([which[1] * 8], np.int64))
+    return PfnSet(np.concatenate(edges))
+
+
 def _bitmap(
-    core: IO[bytes], header: Header, there: PresentBytes
+    core: IO[bytes], header: Header, which: tuple[int, int], there: PresentBytes
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Yield (first pfn, bytes) of each piece of the bitmap. Raises KdumpError."""
-    offset, length = header.bitmap
+    """Yield (first pfn, bytes) of each piece of a bitmap. Raises KdumpError."""
+    offset, length = which
     # makedumpfile does not write the zeros at the end of the last block.
     if length and (not len(there.ends) or there.ends[-1] < header.descriptors):
         raise KdumpError("is cut off in its bitmap of pages")

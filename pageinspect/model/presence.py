@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which pages a core was to have, and which of them are in its file."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .ranges import Range
+
+Pfns = npt.NDArray[np.int64]
+State = Literal["whole", "incomplete", "cut off"]
+"""Of a file: "incomplete" is marked by makedumpfile, which ran out of room when it wrote it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PfnSet:
+    """A set of pfns."""
+
+    edges: Pfns
+    """(2k,) int64, strictly increasing: each range's first pfn, and the pfn after its last."""
+
+    def has(self, pfns: Pfns) -> npt.NDArray[np.bool_]:
+        """Return which of these pfns are in the set, (n,) bool."""
+        return np.searchsorted(self.edges, pfns, "right") % 2 == 1
+
+    def __len__(self) -> int:
+        """Return the number of pfns."""
+        return int((self.edges[1::2] - self.edges[::2]).sum())
+
+    def ranges(self) -> list[Range]:
+        """Return sorted disjoint (start, end) pairs."""
+        edges = self.edges.tolist()
+        return list(zip(edges[::2], edges[1::2], strict=True))
+
+    def minus(self, other: "PfnSet") -> "PfnSet":
+        """Return the pfns of this set that are not in the other one."""
+        edges = np.unique(np.concatenate((self.edges, other.edges)))
+        inside = self.has(edges) & ~other.has(edges)
+        return PfnSet(edges[np.append(False, inside[:-1]) != inside] if len(edges) else edges)
+
+
+def pfn_set(starts: Pfns, ends: Pfns) -> PfnSet:
+    """Return the set of these ranges, which may overlap; the ends are exclusive."""
+    wanted = starts < ends
+    order = np.argsort(starts[wanted], kind="stable")
+    starts, ends = starts[wanted][order], np.maximum.accumulate(ends[wanted][order])
+    begins = np.append(True, starts[1:] > ends[:-1])[: len(starts)]
+    last = np.append(begins[1:], True)[: len(starts)]
+    return PfnSet(np.stack((starts[begins], ends[last]), axis=1).reshape(-1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Presence:
+    """Which pages a core was to have, and which of them are in its file."""
+
+    form: Literal["kdump", "elf"]
+    dumpable: PfnSet
+    """Pages that there were to dump, whatever the dump level."""
+    kept: PfnSet
+    """Those of them that were not left out when the dump was filtered."""
+    present: PfnSet
+    """Those of them whose contents are in the file."""
+    level: int | None = None
+    """The dump level in the header; None for ELF, which does not have it."""
+    state: State = "whole"
+
+    @property
+    def edges(self) -> Pfns:
+        """The pfns at which any of the sets begins or ends, sorted."""
+        sets = (self.dumpable, self.kept, self.present)
+        return np.unique(np.concatenate([each.edges for each in sets]))
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether any page that there was to dump is missing from the file."""
+        return bool(len(self.dumpable.minus(self.present)))

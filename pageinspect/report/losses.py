@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Says in words what follows from lost pages, and what to do about it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..analysis.dump_levels import USER
+from ..model.presence import State
+from ..units import counted, number
+
+_MOST_NAMED = 4
+_FAILS = {
+    "slab": "objects of these caches cannot be read, and lists and trees end where they lead to "
+    "one of them",
+    "large_kmalloc": "arrays and buffers in them cannot be read",
+    "table": "addresses that these page tables map cannot be translated",
+    "memmap": "struct pages in them cannot be read, and the pages they describe have no use",
+    "stack": "stacks of these tasks cannot be unwound",
+    "module": "code and data of these modules cannot be read",
+    "bpf": "these BPF programs and maps cannot be read",
+    "vmalloc": "memory that these functions allocated cannot be read",
+    "percpu": "per-CPU variables in them cannot be read",
+    "kernel_image": "code and variables of the kernel in them cannot be read",
+    "static": "arrays that variables of the kernel point to cannot be read",
+    "page_pool": "packets in them cannot be read",
+    "zsmalloc": "pages of compressed swap in them cannot be read",
+}
+_OF_STATE: Mapping[State, str] = {
+    "cut off": "The file is cut off: copy it again, and compare its size with the original.",
+    "incomplete": "makedumpfile ran out of room: take the dump again with more room for it.",
+    "whole": "The file says of pages that it has them, and does not: it is damaged. Copy it again.",
+}
+_OTHERWISE = "their contents cannot be read"
+
+
+def consequences(lost: Mapping[str, Sequence[tuple[str, int]]]) -> Iterator[str]:
+    """Yield a sentence for each kind of owner with lost pages, given as (name, pages) by kind."""
+    for kind, owners in lost.items():
+        pages = sum(n for _, n in owners)
+        names = [name for name, _ in owners[:_MOST_NAMED] if name]
+        if names and len(owners) > _MOST_NAMED:
+            names.append(f"{number(len(owners) - _MOST_NAMED)} more")
+        of = f" ({', '.join(names)})" if names else ""
+        yield f"{kind}: {counted(pages, 'page')}{of}: {_FAILS.get(kind, _OTHERWISE)}."
+
+
+def remedies(
+    causes: Mapping[str, int], state: State, level: int | None, unknown_tails: int
+) -> Iterator[str]:
+    """Yield sentences on what to do about pages that were lost for these causes.
+
+    `unknown_tails` are lost pages that a makedumpfile took for user memory because it did not know
+    where this kernel marks tails.
+    """
+    excluded = causes.get("excluded", 0)
+    without = "without level 8"
+    if level is not None and level & USER:
+        without += f" (-d {level & ~USER})"
+    may = "" if level is None or level & USER else ", or the level may be another one"
+    if unknown_tails:
+        yield (
+            f"{counted(unknown_tails, 'lost page', 'are')} the second of a compound page: "
+            "makedumpfile without its commit f50c015 (of 2026-05-19) does not find the word that "
+            "marks tails in this kernel, and takes them for user memory. Take the dump with a "
+            f"newer makedumpfile, or {without}."
+        )
+    if excluded > unknown_tails:
+        yield (
+            f"makedumpfile left out {counted(excluded - unknown_tails, 'page')} that this level "
+            f"does not exclude: it may not know this kernel{may}. Take the dump with a newer "
+            f"makedumpfile, or {'with level 1' if may else without}."
+        )
+    if causes.get("cut_off"):
+        yield _OF_STATE[state]
+    if causes.get("uncovered"):
+        yield (
+            "Parts of memory are not covered by the file. Memory that was added after the crash "
+            "kernel was loaded is not known to it: load it again (kdump-config reload, or "
+            "systemctl restart kdump) after memory is added."
+        )

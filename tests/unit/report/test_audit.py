@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the report of audit says, and its exit status."""
+
+import io
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from every_report import audit
+from synthetic import MODERN
+
+from pageinspect.errors import Exit
+from pageinspect.model.presence import State
+from pageinspect.model.provenance import Provenance
+from pageinspect.owners.dump_fates import FATES
+from pageinspect.render import render
+from pageinspect.report.audit import AuditReport, AuditRow, LostRow
+from pageinspect.report.base import Coverage
+from pageinspect.report.losses import consequences, remedies
+
+
+def report(coverage: Coverage | None = None, **pages: int) -> AuditReport:
+    """Return the report of a core of slab pages, so many of each fate."""
+    row = AuditRow("slab", "slab", tuple(pages.get(fate, 0) for fate in FATES))
+    provenance = Provenance("7.0", "core", "btf")
+    fields: Any = (provenance, MODERN, coverage or Coverage(99, 0), "kdump", 31, "whole")
+    return AuditReport(*fields, (row,), (), (), (), {})
+
+
+def shown(made: Any, form: str = "table") -> str:
+    stream = io.StringIO()
+    render(made, form, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pages", "coverage", "status"),
+    [
+        ({"present": 9}, Coverage(9, 0), Exit.COMPLETE),
+        ({"present": 9, "free": 1, "outside": 3}, Coverage(9, 0), Exit.COMPLETE),
+        # What could not be followed is not what the core lacks.
+        ({"present": 9}, Coverage(9, 0, missing=("tasks",)), Exit.COMPLETE),
+        ({"present": 9, "undecided": 1}, Coverage(9, 0), Exit.INCOMPLETE),
+        ({"present": 9}, Coverage(9, 1), Exit.INCOMPLETE),
+        ({"lost": 1}, Coverage(9, 0), Exit.FINDING),
+        ({"lost": 1, "undecided": 1}, Coverage(9, 3), Exit.FINDING),
+    ],
+)
+def test_the_exit_status(pages: dict[str, int], coverage: Coverage, status: Exit) -> None:
+    assert report(coverage, **pages).status == status
+
+
+def test_columns_add_up() -> None:
+    made = report(present=1, free=2, cache=4, undecided=8, outside=16, lost=32)
+    (row,) = made.to_json()["rows"]
+    assert (row["pages"], row["present"], row["absent"]) == (63, 1, 2 + 4 + 8 + 32)
+    cells = dict(
+        zip(
+            [c.key for c in made.tables()[0].columns],
+            next(iter(made.tables()[0].rows)),
+            strict=True,
+        )
+    )
+    assert cells["allowed"] == 6
+    assert made.to_json()["total"]["lost"] == 32
+    assert report().to_json()["total"]["pages"] == 0
+
+
+def test_columns_that_no_page_has_are_left_out_for_people() -> None:
+    assert "undecided" not in shown(report(present=1)).replace("Undecided", "")
+    assert "outside" not in shown(report(present=1))
+    for fate in ("undecided", "outside"):
+        heading = shown(report(**{fate: 1})).splitlines()[3]
+        assert heading.split() == f"use owner pages in dump absent allowed {fate} lost".split()
+
+
+def test_what_is_said() -> None:
+    assert "No page is lost." in shown(report(present=3))
+    assert "Lost: 1 page that the dump should have." in shown(report(lost=1))
+    undecided = shown(report(undecided=2))
+    assert "No page is lost" not in undecided
+    assert "Undecided: 2 pages." in undecided
+    assert "of an unknown dump level" in shown(replace(report(), level=None, form="elf"))
+    assert "A kdump of dump level 31, cut off." in shown(replace(report(), state="cut off"))
+    assert "could not be followed" in shown(
+        report(Coverage(9, 0, missing=("tasks could not be followed.",)), present=1)
+    )
+
+
+def test_sentences_on_structures_are_there_once() -> None:
+    text = shown(audit())
+    assert text.count("Tasks were lost.") == 1
+
+
+def test_ten_owners_of_lost_pages_are_shown_to_people() -> None:
+    rows = tuple(LostRow("slab", "slab", f"cache-{n}", 30 - n, (n,)) for n in range(12))
+    made = replace(report(lost=200), lost=rows)
+    text = shown(made)
+    assert "Lost, by owner (2 more owners in json):" in text
+    assert len(re.findall("^slab +slab +cache-", text, re.MULTILINE)) == 10
+    assert len(made.to_json()["lost"]) == 12
+
+
+def test_consequences_name_the_first_owners() -> None:
+    lost = {"slab": [(f"c{n}", 2) for n in range(6)], "unknown": [("", 1)]}
+    slab, unknown = consequences(lost)
+    assert slab.startswith("slab: 12 pages (c0, c1, c2, c3, 2 more): objects")
+    assert unknown == "unknown: 1 page: their contents cannot be read."
+
+
+@pytest.mark.parametrize(
+    ("causes", "state", "level", "tails", "words"),
+    [
+        ({}, "whole", 31, 0, ()),
+        ({"excluded": 5}, "whole", 31, 5, ("5 lost pages are the second", "-d 23")),
+        ({"excluded": 1}, "whole", 8, 1, ("1 lost page is the second", "-d 0")),
+        ({"excluded": 5}, "whole", 31, 2, ("2 lost", "left out 3 pages")),
+        ({"excluded": 5}, "whole", 31, 0, ("left out 5 pages", "this kernel. ", "-d 23")),
+        ({"excluded": 5}, "whole", 7, 0, ("left out 5 pages", "another one", "with level 1.")),
+        ({"cut_off": 1}, "cut off", 31, 0, ("copy it again",)),
+        ({"cut_off": 1}, "incomplete", 31, 0, ("more room",)),
+        ({"cut_off": 1}, "whole", 31, 0, ("it is damaged",)),
+        ({"uncovered": 1}, "whole", None, 0, ("not covered",)),
+    ],
+)
+def test_remedies(
+    causes: dict[str, int], state: State, level: int | None, tails: int, words: tuple[str, ...]
+) -> None:
+    found = " ".join(remedies(causes, state, level, tails))
+    assert all(word in found for word in words)
+    assert bool(found) == bool(words)

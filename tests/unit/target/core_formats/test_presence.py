@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which pages a core was to have and has: kdumps, ELF cores and flattened ones made by hand."""
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+from dump_builder import BLOCK, DESCRIPTOR, INCOMPLETE, Kdump
+from elf_builder import elf, segment
+from kdump_builder import flat
+
+from pageinspect.errors import Exit, PageInspectError
+from pageinspect.model.elf import LOAD
+from pageinspect.model.presence import PfnSet, Presence
+from pageinspect.target.core_formats.presence import UnknownPresenceError, read_presence
+
+PAGES = {pfn: os.urandom(BLOCK) for pfn in (3, 4, 5, 64, 100, 101, 900)}
+LEFT_OUT = (6, 7, 65, 1023)
+
+
+def read(folder: Path, content: bytes) -> Presence:
+    path = folder / "core"
+    path.write_bytes(content)
+    return read_presence(path)
+
+
+def pfns(found: PfnSet) -> list[int]:
+    return [pfn for start, end in found.ranges() for pfn in range(start, end)]
+
+
+def kdump(**fields: object) -> Kdump:
+    return Kdump(PAGES, dumpable=LEFT_OUT, level=31, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_both_bitmaps_and_the_level_of_a_kdump(tmp_path: Path, is_flat: bool) -> None:
+    content = kdump().make()
+    if is_flat:
+        # In pieces of all sizes, and with a piece that is overwritten.
+        cuts = [0, 100, BLOCK + 10, 3 * BLOCK, 3 * BLOCK + 1, 4 * BLOCK + 7, len(content)]
+        pieces = [(a, content[a:b]) for a, b in itertools.pairwise(cuts)]
+        content = flat((3 * BLOCK, b"\xff" * 2 * BLOCK), *reversed(pieces))
+    found = read(tmp_path, content)
+    assert (found.form, found.level, found.state) == ("kdump", 31, "whole")
+    assert pfns(found.dumpable) == sorted((*PAGES, *LEFT_OUT))
+    assert pfns(found.kept) == pfns(found.present) == sorted(PAGES)
+
+
+def test_a_kdump_from_the_first_pfn_to_the_last(tmp_path: Path) -> None:
+    last = 8 * BLOCK - 1
+    found = read(tmp_path, Kdump({0: PAGES[3], last: PAGES[4]}, pfns=last + 1).make())
+    assert pfns(found.kept) == pfns(found.dumpable) == [0, last]
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_a_kdump_that_is_cut_off(tmp_path: Path, is_flat: bool) -> None:
+    dump = kdump()
+    content = dump.make()
+    end = dump.places[100][0] + 10
+    if is_flat:
+        whole = flat((0, content[: 5 * BLOCK]), (5 * BLOCK, content[5 * BLOCK :]))
+        content, end = whole, end + BLOCK + 32
+    found = read(tmp_path, content[:end])
+    assert found.state == "cut off"
+    assert pfns(found.kept) == sorted(PAGES)
+    assert pfns(found.present) == [3, 4, 5, 64]
+
+
+def test_a_kdump_that_makedumpfile_calls_incomplete(tmp_path: Path) -> None:
+    content = bytearray(kdump(status=INCOMPLETE).make())
+    end = 5 * BLOCK + DESCRIPTOR.size * len(PAGES)
+    content[end - 3 * DESCRIPTOR.size : end] = bytes(3 * DESCRIPTOR.size)
+    found = read(tmp_path, bytes(content))
+    assert found.state == "incomplete"
+    assert pfns(found.present) == [3, 4, 5, 64]
+
+
+def test_contents_without_a_size_are_not_there(tmp_path: Path) -> None:
+    content = bytearray(kdump().make())
+    at = 5 * BLOCK + DESCRIPTOR.size
+    content[at : at + DESCRIPTOR.size] = bytes(DESCRIPTOR.size)
+    found = read(tmp_path, bytes(content))
+    assert found.state == "whole"
+    assert 4 in pfns(found.kept)
+    assert pfns(found.present) == [3, 5, 64, 100, 101, 900]
+
+
+def test_a_kdump_with_one_bitmap(tmp_path: Path) -> None:
+    # As many pfns as need both blocks.
+    with pytest.raises(UnknownPresenceError) as error:
+        read(tmp_path, Kdump(PAGES, pfns=8 * BLOCK + 1).make())
+    assert error.value.exit_code == Exit.INCOMPLETE
+
+
+def load(first: int, held: int, size: int, at: int = BLOCK) -> bytes:
+    return segment(LOAD, at, first, held, size)
+
+
+def test_segments_of_an_elf_core_and_their_gaps(tmp_path: Path) -> None:
+    segments = (
+        load(0x10000, 2 * BLOCK, 6 * BLOCK),
+        # Overlaps it, and has bytes of what that omits.
+        load(0x14000, BLOCK, BLOCK),
+        # Bytes of a part of a page.
+        load(0x20800, BLOCK, BLOCK),
+        # Of no physical memory.
+        load((1 << 64) - 1, BLOCK, BLOCK),
+        load(0x30000, 0, 2 * BLOCK, at=1 << 62),
+    )
+    found = read(tmp_path, elf(*segments).ljust(4 * BLOCK, b"\0"))
+    assert (found.form, found.level, found.state) == ("elf", None, "whole")
+    assert pfns(found.dumpable) == [*range(0x10, 0x16), 0x20, 0x21, 0x30, 0x31]
+    assert pfns(found.kept) == pfns(found.present) == [0x10, 0x11, 0x14]
+
+
+def test_an_elf_core_that_is_cut_off(tmp_path: Path) -> None:
+    content = elf(load(0x10000, 4 * BLOCK, 4 * BLOCK), load(0x20000, BLOCK, BLOCK, at=9 * BLOCK))
+    found = read(tmp_path, content.ljust(3 * BLOCK + 5, b"\0"))
+    assert found.state == "cut off"
+    assert pfns(found.kept) == [0x10, 0x11, 0x12, 0x13, 0x20]
+    assert pfns(found.present) == [0x10, 0x11]
+
+
+def test_an_elf_core_that_makedumpfile_calls_incomplete(tmp_path: Path) -> None:
+    content = elf(load(0x10000, BLOCK, BLOCK), flags=1)
+    assert read(tmp_path, content.ljust(2 * BLOCK, b"\0")).state == "incomplete"
+
+
+def test_a_flattened_elf_core(tmp_path: Path) -> None:
+    # makedumpfile writes the headers last.
+    content = elf(load(0x10000, 2 * BLOCK, 4 * BLOCK))
+    pieces = ((BLOCK, bytes(2 * BLOCK)), (0, content))
+    found = read(tmp_path, flat(*pieces))
+    assert found.state == "whole"
+    assert pfns(found.dumpable) == [0x10, 0x11, 0x12, 0x13]
+    assert pfns(found.present) == [0x10, 0x11]
+    assert read(tmp_path, flat(*pieces, end=False)).state == "cut off"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text" * 4096,
+        # A core of a process.
+        elf(segment(LOAD, BLOCK, 0, BLOCK, virtual=0x400000)).ljust(2 * BLOCK, b"\0"),
+        kdump().make()[: 4 * BLOCK],
+        b"makedumpfile",
+    ],
+)
+def test_what_does_not_show_it(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(UnknownPresenceError, match="cannot be found") as error:
+        read(tmp_path, content)
+    assert error.value.exit_code == Exit.INCOMPLETE
+
+
+@pytest.mark.parametrize("offset", [-5, 1 << 62, (1 << 63) - 1])
+def test_pieces_at_invalid_places(tmp_path: Path, offset: int) -> None:
+    with pytest.raises(UnknownPresenceError, match="a piece with an invalid offset or size"):
+        read(tmp_path, flat((offset, b"x")))
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(UnknownPresenceError, match="No such file"):
+        read_presence(tmp_path / "core")
+
+
+def split(folder: Path) -> list[Path]:
+    """Write the parts of two dumps."""
+    parts = [folder / name for name in ("z", "a b", "m")]
+    for i, path in enumerate(parts):
+        path.write_bytes(kdump(part=(i * 100, (i + 1) * 100)).make())
+    other = bytearray(kdump(part=(300, 400)).make())
+    other[12:17] = b"Linux"[::-1]
+    (folder / "of another dump").write_bytes(other)
+    (folder / "whole").write_bytes(kdump().make())
+    (folder / "text").write_bytes(b"text")
+    (folder / "cut off").write_bytes(parts[0].read_bytes()[:100])
+    (folder / "folder").mkdir()
+    return parts
+
+
+def test_the_command_that_joins_the_parts(tmp_path: Path) -> None:
+    first, second, last = split(tmp_path)
+    for part in (first, second, last):
+        with pytest.raises(PageInspectError, match="one part of a split dump") as error:
+            read_presence(part)
+        names = f"{first} '{second}' {last}"
+        assert error.value.hint.endswith(f"makedumpfile --reassemble {names} CORE")
+
+
+def test_parts_that_are_missing(tmp_path: Path) -> None:
+    first, second, last = split(tmp_path)
+    second.unlink()
+    with pytest.raises(PageInspectError) as error:
+        read_presence(last)
+    assert error.value.hint.endswith(f"--reassemble {first} {last} … CORE")
