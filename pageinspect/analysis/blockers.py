@@ -105,8 +105,8 @@ class Blockers:
 
     def __init__(self, order: int) -> None:
         self._at_once = order <= SECTION_ORDER
-        self._rows: list[InTheWay] = []
-        self._sums: list[tuple[InTheWay, Integers, Integers]] = []
+        self.rows: list[InTheWay] = []
+        self.parts: list[tuple[InTheWay, Integers, Integers]] = []
 
     def add(self, rows: InTheWay, whole: npt.NDArray[np.bool_]) -> None:
         """Add the rows of some sections; `whole` is which of their blocks have no reserved pages.
@@ -114,23 +114,23 @@ class Blockers:
         It is used for blocks of at most a section.
         """
         if self._at_once:
-            self._sums.append(_reduced(rows, whole))
-            if len(self._sums) > 64:
-                self._sums = [_added(self._sums)]
+            self.parts.append(_reduced(rows, whole))
+            if len(self.parts) > 64:
+                self.parts = [_added(self.parts)]
         elif len(rows):
-            self._rows.append(rows)
+            self.rows.append(rows)
 
     def merge(self, other: "Blockers") -> None:
         """Add the blocks of another part of the walk."""
-        self._rows += other._rows
-        self._sums += other._sums
+        self.rows += other.rows
+        self.parts += other.parts
 
     def sums(self, whole: npt.NDArray[np.bool_]) -> BlockerSums:
         """Return what was added; `whole` is which blocks of the Grid have no reserved pages."""
         if not self._at_once:
-            rows = _grouped(self._rows, "blocks", "who", "keys", "ways")
-            self._sums = [_reduced(rows, whole[rows.blocks])]
-        found, blocks, alone = _added(self._sums)
+            rows = _grouped(self.rows, "blocks", "who", "keys", "ways")
+            self.parts = [_reduced(rows, whole[rows.blocks])]
+        found, blocks, alone = _added(self.parts)
         return BlockerSums(
             found.who, found.keys, found.ways, found.pages, found.misplaced, blocks, alone
         )
@@ -162,10 +162,7 @@ def _added(
     )
     at = np.flatnonzero(begins)
     none = np.empty(0, np.int64)
-    numbers = [
-        np.concatenate([none, *(part[i] for part in parts)])[order]
-        for i in (1, 2)  # type: ignore[misc]
-    ]
+    numbers = [np.concatenate([none, *(part[i] for part in parts)])[order] for i in (1, 2)]
     sums = [
         np.add.reduceat(column, at) if len(at) else none
         for column in (rows.pages, rows.misplaced, *numbers)

@@ -184,17 +184,17 @@ def zone_blocks(pages: BlockPages) -> list[ZoneBlocks]:
         there = pages.states[part] != ABSENT
         states, counts = pages.states[part][there], pages.counts[part][there]
         numbers = np.bincount(states, minlength=N).tolist()
-        spreads = [
-            spread(counts[:, mobility])
-            for mobility in (Mobility.FREE, Mobility.MOVABLE, Mobility.UNMOVABLE)
-        ]
-        with_unmovable = int(np.count_nonzero(counts[:, Mobility.UNMOVABLE]))
         found.append(
             ZoneBlocks(
-                *(zone.node, zone.name, pages.grid.order, len(states)),
-                *numbers,
-                with_unmovable,
-                *spreads,
+                node=zone.node,
+                zone=zone.name,
+                order=pages.grid.order,
+                blocks=len(states),
+                **dict(zip(MOBILITY_NAMES, numbers, strict=True)),
+                with_unmovable=int(np.count_nonzero(counts[:, Mobility.UNMOVABLE])),
+                free_pages=spread(counts[:, Mobility.FREE]),
+                movable_pages=spread(counts[:, Mobility.MOVABLE]),
+                unmovable_pages=spread(counts[:, Mobility.UNMOVABLE]),
             )
         )
     return found

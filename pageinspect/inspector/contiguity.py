@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ..analysis.blockers import Blockers, BlockerSums, Integers, in_the_way
+from ..analysis.blockers import Blockers, BlockerSums, in_the_way
 from ..analysis.contiguity import (
     BlockPages,
     FreeBlocks,
@@ -17,7 +17,7 @@ from ..analysis.contiguity import (
     type_blocks,
     zone_blocks,
 )
-from ..analysis.mobility import REMEDIES, Mobility
+from ..analysis.mobility import REMEDIES, Integers, Mobility
 from ..classify import use_name
 from ..classify.uses import USE
 from ..model.ranges import Range
@@ -77,12 +77,6 @@ def find_contiguity(
     by_order = {n: fine if n == fine.grid.order else fine.joined(n) for n in orders}
     whole = by_order[chosen].states < Mobility.RESERVED
     named = _Blockers(sweep, ranges_of(total.ranges) if pfns else None)
-    coverage = coverage_of(
-        inspector.target.provenance,
-        inspector.layout,
-        inspector.memory_map.spanned_pages,
-        total.unreadable,
-    )
     owners = tuple(named.by_owner(total.owners.sums(whole).ranked()))
     uses = tuple(_by_use(inspector, total.uses.sums(whole).ranked()))
     problems = tuple(dict.fromkeys(sweep.problems))
@@ -92,7 +86,7 @@ def find_contiguity(
         coverage_of(
             inspector.target.provenance,
             inspector.layout,
-            coverage.spanned,
+            inspector.memory_map.spanned_pages,
             total.unreadable,
             problems,
         ),
@@ -193,7 +187,7 @@ class _Blockers:
     ranges: OwnerRanges | None
 
     def by_owner(self, sums: BlockerSums) -> list[BlockerRow]:
-        names = {}
+        names: dict[tuple[int, int], str] = {}
         for number in np.unique(sums.who).tolist():
             keys = np.unique(sums.keys[sums.who == number]).tolist()
             found = self.sweep.finder.names.names(KINDS[number].name, keys)

@@ -3,7 +3,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..analysis.contiguity import FreeIndexes, TypeBlocks, ZoneBlocks
@@ -25,27 +25,30 @@ DEFAULT_TOP = 10
 _NONE = Absent.NOT_APPLICABLE
 _ZONE = (Column("node", "int64", show=str), Column("zone"))
 _ORDER = Column("order", "int64", "order")
-_BLOCKS = (
-    *_ZONE,
+_SIZE = Column("size", "int64", "bytes", "bytes")
+_COUNTED = (
     _ORDER,
-    Column("size", "int64", "bytes", "bytes"),
+    _SIZE,
     Column("blocks", "int64", "count"),
     *(Column(name, "int64", "count", f"{name}_blocks") for name in MOBILITY_NAMES),
-    Column("with unmovable", "int64", "count", "blocks_with_unmovable", machines=True),
-    Column("% unmovable", "float64", "percent", "unmovable_percent", spare=1),
+)
+_UNMOVABLE = (
+    Column("blocks with any", "int64", "count", "blocks_with_unmovable"),
+    Column("%", "float64", "percent", "unmovable_percent"),
+    *(Column(part, "int64", "pages", f"unmovable_pages_{part}") for part in ("p50", "p99", "max")),
+)
+_BLOCKS = (
+    *_ZONE,
+    *_COUNTED,
+    *_UNMOVABLE,
     *(
-        Column(
-            f"{short}",
-            "int64",
-            "pages",
-            f"{name}_pages_{part}",
-            machines=name != "unmovable",
-            spare=2,
-        )
-        for name in ("free", "movable", "unmovable")
-        for part, short in (("p50", "p50"), ("p99", "p99"), ("max", "max"))
+        Column(f"{name} {part}", "int64", "pages", f"{name}_pages_{part}")
+        for name in ("free", "movable")
+        for part in ("p50", "p99", "max")
     ),
 )
+_FOR_PEOPLE = tuple(column.key for column in (*_ZONE, *_COUNTED[1:]))
+_UNMOVABLE_FOR_PEOPLE = tuple(column.key for column in (*_ZONE, _SIZE, *_UNMOVABLE))
 _INDEXES = (
     *_ZONE,
     _ORDER,
@@ -55,9 +58,9 @@ _INDEXES = (
 )
 _TYPES = (
     *_ZONE,
-    Column("pageblocks", key="migratetype"),
+    Column("migratetype"),
     Column("blocks", "int64", "count"),
-    *(Column(f"{name} pages", "int64", "pages", f"{name}_pages") for name in MOBILITY_NAMES),
+    *(Column(name, "int64", "pages", f"{name}_pages") for name in MOBILITY_NAMES),
 )
 
 
@@ -108,7 +111,7 @@ class ContiguityReport(Report):
     uses: tuple[BlockerRow, ...]
     """The same by use."""
     top: int | None = None
-    """The maximum number of blockers, 0 for all. None is 10 for people, and all in other formats."""
+    """The maximum number of blockers, 0 for all. None is 10 for people, and all in others."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -120,7 +123,7 @@ class ContiguityReport(Report):
             "pageblock_order": self.pageblock_order,
             "blocks": self._blocks(self.blocks),
             "indexes": self._indexes(),
-            "migratetypes": self._types(),
+            "migratetypes": self._types(self.types),
             "blockers": self._blockers("blockers", self._first(self.top or 0), pfns=True),
             "uses": self._blockers("uses", self.uses),
         }
@@ -130,7 +133,7 @@ class ContiguityReport(Report):
         return (
             self._blocks(self.blocks),
             self._indexes(),
-            self._types(),
+            self._types(self.types),
             self._blockers("blockers", self._first(self.top or 0), pfns=True),
             self._blockers("uses", self.uses),
         )
@@ -142,24 +145,24 @@ class ContiguityReport(Report):
         return Table("blocks", _BLOCKS, [self._block_cells(zone) for zone in blocks])
 
     def _block_cells(self, zone: ZoneBlocks) -> Row:
-        spreads = (zone.free_pages, zone.movable_pages, zone.unmovable_pages)
+        spreads = (zone.unmovable_pages, zone.free_pages, zone.movable_pages)
         return (
             *(zone.node, zone.zone, zone.order, self.layout.page_size << zone.order, zone.blocks),
-            *(getattr(zone, name) for name in MOBILITY_NAMES),
+            *(zone.free, zone.movable, zone.reclaimable, zone.unmovable, zone.reserved),
             zone.with_unmovable,
             round(zone.unmovable_share, 4),
             *(n for spread in spreads for n in (spread.p50, spread.p99, spread.most)),
         )
 
     def _indexes(self) -> Table:
-        rows = [
+        rows: list[Row] = [
             (*(row.node, row.zone, row.order, row.free_blocks), *_thousandths(row))
             for row in self.indexes
         ]
         return Table("indexes", _INDEXES, rows)
 
-    def _types(self) -> Table:
-        rows = [(row.node, row.zone, row.type, row.blocks, *row.pages) for row in self.types]
+    def _types(self, types: Iterable[TypeBlocks]) -> Table:
+        rows: list[Row] = [(row.node, row.zone, row.type, row.blocks, *row.pages) for row in types]
         return Table("migratetypes", _TYPES, rows)
 
     def _blockers(self, name: str, rows: Iterable[BlockerRow], *, pfns: bool = False) -> Table:
@@ -174,7 +177,7 @@ class ContiguityReport(Report):
             Column("remedy", absent=(_NONE,)),
             *((Column("pfns", "json", machines=True),) if pfns else ()),
         )
-        cells = [
+        cells: list[Row] = [
             (
                 row.kind,
                 *((row.name or _NONE,) if named else ()),
@@ -192,28 +195,24 @@ class ContiguityReport(Report):
         shown = {self.pageblock_order, self.order, GIGANTIC_ORDER}
         blocks = [row for row in self.blocks if row.order in shown]
         what = size(self.layout.page_size << self.order)
-        indexes = replace(
-            self._indexes(), rows=[row for row in self._indexes().rows if row[3] or row[2] >= 9]
-        )
+        pageblock = size(self.layout.page_size << self.pageblock_order)
         more = (
-            ("Free blocks by order:", indexes),
-            (
-                f"Pageblocks of {size(self.layout.page_size << self.pageblock_order)} by "
-                "migratetype:",
-                self._populated(),
-            ),
+            ("Unmovable pages per block:", self._blocks(blocks).only(*_UNMOVABLE_FOR_PEOPLE)),
+            ("Free memory by order:", self._indexes()),
+            (f"Pageblocks of {pageblock} by migratetype, and their pages:", self._populated()),
             (f"Owners in the way of blocks of {what}:", self._blockers("blockers", first)),
-            ("Uses in the way:", self._blockers("uses", self.uses)),
+            ("Uses of these pages:", self._blockers("uses", self.uses)),
         )
         return View(
-            self._blocks(blocks),
+            self._blocks(blocks).only(*_FOR_PEOPLE),
             before=(self.provenance.describe(), ""),
             more=tuple((title, table) for title, table in more if table.rows),
             after=tuple(self._remarks(first)),
         )
 
     def _populated(self) -> Table:
-        return replace(self._types(), rows=[row for row in self._types().rows if row[3]])
+        populated = [row for row in self.types if row.blocks]
+        return self._types(populated)
 
     def _remarks(self, first: Sequence[BlockerRow]) -> Iterable[str]:
         left = len(self.blockers) - len(first)

@@ -9,6 +9,7 @@ without their pages.
 import argparse
 from functools import partial
 
+from ...errors import UsageError
 from ..arguments import whole_number
 from ..options import add_output_arguments, add_target_arguments, open_target, write_report
 from ..walking import add_jobs_argument, fold_pieces, status
@@ -50,10 +51,18 @@ def run(args: argparse.Namespace) -> int:
     from ...inspector.contiguity import find_contiguity
     from ...inspector.inspector import inspect
 
-    inspector = inspect(open_target(args))
+    if args.wanted is not None and args.order is not None:
+        raise UsageError("--for and --order exclude each other", "give one of them")
+    inspector, fold = inspect(open_target(args)), partial(fold_pieces, args)
+    if args.wanted is not None:
+        from ...inspector.obstacles import find_obstacles
+
+        obstacles = find_obstacles(inspector, args.wanted, fold=fold, top=args.top)
+        write_report(args, obstacles)
+        return status(obstacles.coverage)
     report = find_contiguity(
         inspector,
-        fold=partial(fold_pieces, args),
+        fold=fold,
         order=args.order,
         top=args.top,
         pfns=args.format not in _FOR_PEOPLE,
