@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from .inspector.opening import from_program, open_core, open_guest, open_live
     from .inspector.results import (
         CheckResult,
+        ContiguityResult,
         ListResult,
+        ObstaclesResult,
         OwnersResult,
         PageResult,
         PagesResult,
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckResult",
+    "ContiguityResult",
     "Inspector",
     "ListResult",
+    "ObstaclesResult",
     "OwnersResult",
     "PageInspectError",
     "PageResult",

@@ -20,6 +20,7 @@ from ..analysis.contiguity import (
 from ..analysis.mobility import REMEDIES, Integers, Mobility
 from ..classify import use_name
 from ..classify.uses import USE
+from ..errors import UsageError
 from ..model.ranges import Range
 from ..owners.assign import Assigned
 from ..owners.counts import OwnerRanges, ranges_of
@@ -30,7 +31,19 @@ from .fold import Fold
 from .inspector import Inspector
 from .sweep import Sweep, Swept
 
+LEAST_ORDER = 3
+"""Smaller blocks would take more memory than their struct pages are worth."""
 _MOVABLE = "movable"
+
+
+def check_order(order: int) -> int:
+    """Return the order of blocks; raises UsageError if it is not from LEAST_ORDER to 18."""
+    if not LEAST_ORDER <= order <= GIGANTIC_ORDER:
+        raise UsageError(
+            f"blocks cannot have the order {order}",
+            f"give a number from {LEAST_ORDER} to {GIGANTIC_ORDER}",
+        )
+    return order
 
 
 @dataclass(slots=True)

@@ -18,8 +18,10 @@ from ..render.html import write_html
 from ..report import Coverage, Report
 from ..report.base import coverage_of
 from ..report.check import CheckReport
+from ..report.contiguity import ContiguityReport
 from ..report.frames import frame_columns
 from ..report.listing import Listing, PagesListing, RunsListing
+from ..report.obstacles import ObstaclesReport
 from ..report.owners import OwnersReport
 from ..report.page import PageReport
 from ..report.processes import ProcessesReport
@@ -151,21 +153,39 @@ class OwnersResult(Result, OwnersReport):
     __slots__ = ()
 
 
+class ContiguityResult(Result, ContiguityReport):
+    """The result of Inspector.contiguity()."""
+
+    __slots__ = ()
+
+
+class ObstaclesResult(Result, ObstaclesReport):
+    """The result of Inspector.obstacles()."""
+
+    __slots__ = ()
+
+
 class ProcessesResult(Result, ProcessesReport):
     """The result of Inspector.processes()."""
 
     __slots__ = ()
 
 
-Kind = TypeVar("Kind", SummaryResult, CheckResult, PageResult, OwnersResult, ProcessesResult)
+Kind = TypeVar(
+    "Kind",
+    SummaryResult,
+    CheckResult,
+    PageResult,
+    OwnersResult,
+    ContiguityResult,
+    ObstaclesResult,
+    ProcessesResult,
+)
 
 
-def result_of(
-    kind: type[Kind],
-    report: SummaryReport | CheckReport | PageReport | OwnersReport | ProcessesReport,
-) -> Kind:
+def result_of(kind: type[Kind], report: Report) -> Kind:
     """Return a report as the Result class `kind`."""
-    return kind(**{field.name: getattr(report, field.name) for field in fields(report)})
+    return kind(**{field.name: getattr(report, field.name) for field in fields(kind)})
 
 
 class _Replayable(Generic[T]):

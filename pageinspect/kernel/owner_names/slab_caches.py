@@ -14,11 +14,8 @@ from ..structures import read_string, require_structure
 
 _LONGEST_NAME = 256
 _OLD_RECLAIM_ACCOUNT = 0x20000
-"""SLAB_RECLAIM_ACCOUNT of kernels where flags of caches are not an enumeration.
-
-Since Linux kernel commit cc61eb851470 ("mm, slab: use an enum to define SLAB_ cache creation
-flags") (in v6.9), they are.
-"""
+"""SLAB_RECLAIM_ACCOUNT of kernels where flags of caches are macros. In newer ones the bit is the
+enumerator _SLAB_RECLAIM_ACCOUNT."""
 
 
 class SlabCacheNames:
