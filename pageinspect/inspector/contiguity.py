@@ -151,7 +151,8 @@ def _walked(
 
 def _count_free(free: FreeBlocks, swept: Swept, grid: Grid) -> None:
     pages = swept.pages
-    heads = np.flatnonzero(pages.head & (pages.use == USE["buddy"]))
+    begin, wanted = pages.head & (pages.use == USE["buddy"]), pages.batch.wanted
+    heads = np.flatnonzero(begin if wanted is None else begin & wanted)
     zones = grid.zones_of(pages.node[heads], pages.zone[heads], pages.pfns[heads])
     free.add(zones[zones >= 0], pages.order[heads][zones >= 0])
 
