@@ -87,7 +87,7 @@ def test_one_section_has_pageblocks_of_a_huge_page(monkeypatch: pytest.MonkeyPat
 
 def test_what_cannot_be_read_or_is_no_type(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = made(monkeypatch, OLD_BITS, bytes([0x75] * 32), bytes(32), bytes(32))
-    firsts, words = pageblocks_module.sections_with_pages(kernel.prog)
+    _, words = pageblocks_module.sections_with_pages(kernel.prog)
     words[1, 1] = BASE + (1 << 30)
     found = read_pageblocks(kernel.prog)
     assert found.unreadable == 1
