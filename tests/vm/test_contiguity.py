@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Blocks of memory against /proc/buddyinfo and /proc/pagetypeinfo, and what it foretells of a guest.
+"""Blocks of memory against buddyinfo and pagetypeinfo, and what contiguity foretells of a guest.
 
 What a core of a guest shows is compared with what the guest then does: how many huge pages it
 makes, and which memory blocks it takes offline.
@@ -70,9 +70,9 @@ def test_every_page_of_a_zone_is_in_a_block(owned: Owned) -> None:
         zone: sum(n << order for order, n in enumerate(numbers))
         for zone, numbers in in_zones(answer["indexes"], "free_blocks").items()
     }
-    for zone in free:
+    for zone, pages in free.items():
         rows = [row for row in answer["migratetypes"] if (row["node"], row["zone"]) == zone]
-        assert sum(row["free_pages"] for row in rows) == free[zone]
+        assert sum(row["free_pages"] for row in rows) == pages
     present = {
         (int(node), zone): int(n)
         for node, zone, n in re.findall(
