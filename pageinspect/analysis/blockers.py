@@ -55,7 +55,7 @@ def _grouped(parts: Iterable[InTheWay], *by: str) -> InTheWay:
     begins[1:] = np.any([columns[name][1:] != columns[name][:-1] for name in by], axis=0)
     at = np.flatnonzero(begins)
     for name in ("pages", "misplaced"):
-        columns[name] = np.add.reduceat(columns[name], at) if len(at) else columns[name]
+        columns[name] = np.add.reduceat(columns[name], at)
     rest = {name: columns[name][at] for name in ("blocks", "who", "keys", "ways")}
     return InTheWay(**rest, pages=columns["pages"], misplaced=columns["misplaced"])
 
@@ -163,10 +163,7 @@ def _added(
     at = np.flatnonzero(begins)
     none = np.empty(0, np.int64)
     numbers = [np.concatenate([none, *(part[i] for part in parts)])[order] for i in (1, 2)]
-    sums = [
-        np.add.reduceat(column, at) if len(at) else none
-        for column in (rows.pages, rows.misplaced, *numbers)
-    ]
+    sums = [np.add.reduceat(column, at) for column in (rows.pages, rows.misplaced, *numbers)]
     of_owner = rows.where(at)
     found = InTheWay(of_owner.blocks, of_owner.who, of_owner.keys, of_owner.ways, *sums[:2])
     return found, sums[2], sums[3]

@@ -152,9 +152,6 @@ def _cma(sweep: Sweep) -> list[Range]:
 
 def _add(found: _Found, swept: Swept, grid: Grid, *, every: bool) -> None:
     """Add what was walked; with `every`, also pages of no zone."""
-    wanted = swept.pages.batch.wanted
-    if wanted is not None:
-        swept = swept.where(wanted[swept.rows])
     found.unreadable += swept.pages.unreadable
     found.present += np.bincount(swept.classes, swept.lengths, len(found.present)).astype(np.int64)
     in_zone = swept.zones >= 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blocked_pages import ORDER, PINNED, BlockedPages
+from blocked_pages import ORDER, PINNED, READ, BlockedPages
 from owned_pages import PAGES
 
 from pageinspect.errors import PageInspectError, UsageError
@@ -74,6 +74,18 @@ def test_owners_in_the_way(made: BlockedPages) -> None:
         ("file", "unpin"): (1, 1, 1),
         ("kernel", ""): (1, 1, 4),
     }
+
+
+def test_misplaced_are_pages_in_movable_pageblocks(made: BlockedPages) -> None:
+    assert made.pageblocks is not None
+    made.pageblocks.types[0, 0] = made.pageblocks.names.index("unmovable")
+    assert {row.misplaced for row in found(made).blockers} == {0}
+
+
+def test_a_batch_explains_the_references_of_its_own_folios_alone(made: BlockedPages) -> None:
+    made.memory.word(READ + 1, 0xFFFFFFFF, 2).word(READ - 1, 0xFFFFFFFF, 2)
+    pfns = {(row.kind, row.name): row.pfns for row in found(made).blockers}
+    assert pfns["file", "/c"] == ((PINNED, PINNED + 1), (READ - 1, READ), (READ + 1, READ + 2))
 
 
 def test_pages_are_listed_only_if_asked_for(made: BlockedPages) -> None:

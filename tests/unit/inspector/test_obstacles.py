@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blocked_pages import PINNED, BlockedPages
+from synthetic import flag
 
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.inspector import obstacles as obstacles_module
@@ -58,16 +59,17 @@ def test_nothing_is_in_the_way(made: BlockedPages) -> None:
 @pytest.mark.parametrize("name", ["hugepage", "gigantic"])
 def test_of_a_huge_page(made: BlockedPages, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(obstacles_module.PAGES, name, 6)
+    made.memory.word(0x41, 0xFFFFFFFF, 1).set(0x41, 0, flag("reserved"))
     report = found(made, name)
     assert report.blocks is not None
-    assert tuple(report.blocks) == (8, 1, 1, 5, 1)
+    assert tuple(report.blocks) == (8, 0, 1, 5, 2)
     assert report.possible
     # The block with the fewest pages in the way is first, those with reserved pages are last.
     blocks = [*dict.fromkeys(row.block for row in report.obstacles)]
-    assert blocks == [0xC0, 0x100, 0x0, 0x1C0, 0x80, 0x140, 0x180]
+    assert blocks == [0xC0, 0x100, 0x0, 0x1C0, 0x80, 0x140, 0x40, 0x180]
     assert report.obstacles[0].start == PINNED
     text = " ".join(report.view().before)
-    assert "Of 16 blocks of 256 KiB, 8 are free, 1 have only pages that can be moved" in text
+    assert "Of 16 blocks of 256 KiB, 8 are free, 0 have only pages that can be moved" in text
 
 
 def test_a_huge_page_that_cannot_be_had(made: BlockedPages) -> None:
