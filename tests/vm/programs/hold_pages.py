@@ -2,7 +2,8 @@
 """Run in a guest: refers to pages of its own as drivers do, and says which, until its input ends.
 
 Prints one line of JSON with the pfns: `pinned` are buffers of io_uring, which pin_user_pages() has
-pinned; `referenced` are in a pipe, by vmsplice(), which refers to them.
+pinned; `referenced` are in a pipe, by vmsplice(), which refers to them. A BPF map of 32 MiB, named
+blocker, takes unmovable memory.
 """
 
 import ctypes
@@ -17,6 +18,8 @@ PAGE = 4096
 HELD, PINNED, REFERENCED = 64, 4, 2
 SYS_VMSPLICE, SYS_IO_URING_SETUP, SYS_IO_URING_REGISTER = 278, 425, 427
 REGISTER_BUFFERS = 0
+SYS_BPF, BPF_MAP_CREATE, BPF_ARRAY = 321, 0, 2
+MAP_ENTRIES = 8192
 PARAMETERS = 120
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,6 +46,8 @@ def main() -> None:
     ring = called(SYS_IO_URING_SETUP, 4, ctypes.create_string_buffer(PARAMETERS))
     vector = ctypes.create_string_buffer(struct.pack("<QQ", address, PINNED * PAGE))
     called(SYS_IO_URING_REGISTER, ring, REGISTER_BUFFERS, vector, 1)
+    entry = struct.pack("<7I16s", BPF_ARRAY, 4, PAGE, MAP_ENTRIES, 0, 0, 0, b"blocker")
+    called(SYS_BPF, BPF_MAP_CREATE, ctypes.create_string_buffer(entry), len(entry))
     _reading, writing = os.pipe()
     spliced = address + (HELD - REFERENCED) * PAGE
     vector = ctypes.create_string_buffer(struct.pack("<QQ", spliced, REFERENCED * PAGE))
