@@ -14,9 +14,12 @@ import numpy.typing as npt
 from ..classify.columns import ramp
 from ..model.arch import MAX_ORDER
 from ..model.memory_map import Zone
+from ..model.ranges import Range, intersect, merge
 from .mobility import MOBILITY_NAMES, Classes, Integers, Mobility
 
 N = len(MOBILITY_NAMES)
+_ZONE_SHIFT = 50
+"""The index of a zone and the number of a block at this bit make a key; pfns have 40 bits."""
 ABSENT = N
 """The state of a block in which the zone has no page."""
 
@@ -43,14 +46,26 @@ def cut(starts: Integers, lengths: Integers, order: int) -> Parts:
 
 
 class Grid:
-    """The aligned blocks of one order in the spans of zones, numbered zone after zone."""
+    """The aligned blocks of one order with struct pages, numbered zone after zone, then by pfn."""
 
-    def __init__(self, zones: Sequence[Zone], order: int) -> None:
+    def __init__(self, zones: Sequence[Zone], order: int, spanned: Sequence[Range]) -> None:
+        """`spanned` are the pfns with struct pages, sorted and disjoint: holes have no blocks."""
         self.zones = tuple(zones)
         self.order = order
-        self._first = np.array([zone.start >> order for zone in zones], np.int64)
-        sizes = [((zone.end - 1) >> order) - (zone.start >> order) + 1 for zone in zones]
-        self.bounds = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        self.spanned = tuple(spanned)
+        parts = [
+            (i, start, end)
+            for i, zone in enumerate(zones)
+            for start, end in merge(
+                (low >> order, ((high - 1) >> order) + 1)
+                for low, high in intersect(self.spanned, [(zone.start, zone.end)])
+            )
+        ]
+        self._zones, self._first, ends = np.array(parts, np.int64).reshape(-1, 3).T
+        self._keys = self._zones << _ZONE_SHIFT | self._first
+        self._bases = np.concatenate(([0], np.cumsum(ends - self._first))).astype(np.int64)
+        places = np.searchsorted(self._zones, np.arange(len(zones) + 1))
+        self.bounds = self._bases[places]
         """The number of the first block of each zone, and after the last of all."""
         self._starts = np.array([zone.start for zone in zones], np.int64)
         self._ends = np.array([zone.end for zone in zones], np.int64)
@@ -77,17 +92,20 @@ class Grid:
 
     def blocks(self, zones: Integers, pfns: Integers) -> Integers:
         """Return the number of the block of each page, from the index of its zone, which it has."""
-        found: Integers = (pfns >> self.order) - self._first[zones] + self.bounds[zones]
+        at = pfns >> self.order
+        rows = np.searchsorted(self._keys, zones << _ZONE_SHIFT | at, "right") - 1
+        found: Integers = self._bases[rows] + at - self._first[rows]
         return found
 
     def zone_of(self, blocks: Integers) -> Integers:
         """Return the index of the zone of each block."""
-        return np.searchsorted(self.bounds, blocks, "right") - 1
+        found: Integers = self._zones[np.searchsorted(self._bases, blocks, "right") - 1]
+        return found
 
     def starts(self, blocks: Integers) -> Integers:
         """Return the first pfn of each block, which may lie before its zone."""
-        zones = self.zone_of(blocks)
-        found: Integers = (blocks - self.bounds[zones] + self._first[zones]) << self.order
+        rows = np.searchsorted(self._bases, blocks, "right") - 1
+        found: Integers = (blocks - self._bases[rows] + self._first[rows]) << self.order
         return found
 
 
@@ -122,7 +140,7 @@ class BlockPages:
 
     def joined(self, order: int) -> "BlockPages":
         """Return the same pages in blocks of a larger order."""
-        larger = BlockPages(Grid(self.grid.zones, order))
+        larger = BlockPages(Grid(self.grid.zones, order, self.grid.spanned))
         blocks = np.arange(len(self.grid))
         zones = self.grid.zone_of(blocks)
         into = larger.grid.blocks(zones, self.grid.starts(blocks))

@@ -129,8 +129,8 @@ def _types(sweep: Sweep, fine: BlockPages, order: int) -> Iterator[TypeBlocks]:
 def _walked(
     inspector: Inspector, sweep: Sweep, fine: int, order: int, fold: Fold, *, pfns: bool
 ) -> _Counted:
-    zones = inspector.memory_map.zones
-    small, grid = Grid(zones, fine), Grid(zones, order)
+    zones, spanned = inspector.memory_map.zones, inspector.memory_map.spanned
+    small, grid = Grid(zones, fine, spanned), Grid(zones, order, spanned)
 
     def fresh() -> _Counted:
         return _Counted(BlockPages(small), FreeBlocks(len(zones)), Blockers(order), Blockers(order))

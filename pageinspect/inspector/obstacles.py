@@ -78,7 +78,7 @@ def find_obstacles(
     ranges = None if order is not None else _ranges(inspector, sweep, wanted_for)
     spanned = inspector.memory_map.spanned
     wanted = [*spanned] if ranges is None else intersect([*spanned], ranges)
-    grid = Grid(inspector.memory_map.zones, HUGE_ORDER if order is None else order)
+    grid = Grid(inspector.memory_map.zones, HUGE_ORDER if order is None else order, spanned)
 
     def work(copy: Inspector, piece: Sequence[Range]) -> _Found:
         found = _Found(BlockPages(grid))

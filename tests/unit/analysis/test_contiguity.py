@@ -22,6 +22,8 @@ from pageinspect.model.memory_map import Zone
 # The first zone begins within a block of 16, and shares a block with the second.
 ZONES = (Zone(0, "DMA", 1, 40, 0), Zone(0, "DMA32", 40, 96, 1), Zone(2, "Normal", 96, 128, 2))
 
+ALL = [(0, 128)]
+
 
 def test_ranges_are_cut_at_blocks() -> None:
     parts = cut(np.array([3, 16, 70]), np.array([40, 16, 1]), 4)
@@ -33,7 +35,7 @@ def test_ranges_are_cut_at_blocks() -> None:
 
 
 def test_blocks_are_numbered_zone_after_zone() -> None:
-    grid = Grid(ZONES, 4)
+    grid = Grid(ZONES, 4, ALL)
     assert grid.bounds.tolist() == [0, 3, 7, 9]
     zones = np.array([0, 0, 1, 1, 2])
     pfns = np.array([1, 39, 40, 95, 127])
@@ -43,20 +45,42 @@ def test_blocks_are_numbered_zone_after_zone() -> None:
     assert grid.starts(blocks).tolist() == [0, 32, 32, 80, 112]
 
 
+def test_holes_have_no_blocks() -> None:
+    # Two zones of an interleaved span, and a hole of 16 TiB.
+    far = 1 << 32
+    zones = (Zone(0, "Normal", 0, far + 64, 0), Zone(1, "Normal", 32, 96, 0))
+    grid = Grid(zones, 4, [(0, 20), (24, 48), (80, 96), (far + 8, far + 64)])
+    # Blocks 0-2, 5, and 4 of those far away; 2 and 5.
+    assert grid.bounds.tolist() == [0, 8, 10]
+    blocks = grid.blocks(np.array([0, 0, 0, 0, 1, 1]), np.array([5, 47, 80, far + 63, 40, 95]))
+    assert blocks.tolist() == [0, 2, 3, 7, 8, 9]
+    assert grid.starts(np.arange(10)).tolist() == [
+        *(0, 16, 32, 80),
+        *(far, far + 16, far + 32, far + 48),
+        *(32, 80),
+    ]
+    assert grid.zone_of(np.arange(10)).tolist() == [0] * 8 + [1] * 2
+    pages = BlockPages(grid)
+    pages.add(np.array([3, 7, 8]), np.array([0, 0, 1], np.uint8), np.array([16, 16, 1]))
+    larger = pages.joined(6)
+    assert larger.counts[:, 0].tolist() == [0, 16, 16, 0, 0]
+    assert larger.counts[:, 1].tolist() == [0, 0, 0, 1, 0]
+
+
 def test_the_zone_of_a_page_is_that_of_its_flags_if_it_spans_the_page() -> None:
-    grid = Grid(ZONES, 4)
+    grid = Grid(ZONES, 4, ALL)
     nodes = np.array([0, 0, 0, 2, 2, 7, 0], np.uint16)
     numbers = np.array([0, 1, 2, 2, 2, 0, 7], np.uint8)
     pfns = np.array([5, 5, 100, 100, 128, 5, 5])
     assert grid.zones_of(nodes, numbers, pfns).tolist() == [0, -1, -1, 2, -1, -1, -1]
-    none = Grid((), 4)
+    none = Grid((), 4, ALL)
     assert len(none) == 0
     assert none.zones_of(nodes, numbers, pfns).tolist() == [-1] * 7
 
 
 def filled() -> BlockPages:
     """Return pages of a zone of eight blocks of 16 pages."""
-    pages = BlockPages(Grid((Zone(0, "Normal", 0, 128),), 4))
+    pages = BlockPages(Grid((Zone(0, "Normal", 0, 128),), 4, ALL))
     free, movable, reclaimable, unmovable, reserved = range(5)
     for block, *parts in (
         (0, (free, 16)),
@@ -106,7 +130,7 @@ def test_larger_blocks_are_made_of_smaller_ones() -> None:
         Mobility.RESERVED,
     ]
     assert pages.counts.sum() == filled().counts.sum()
-    of_all = BlockPages(Grid(ZONES, 4))
+    of_all = BlockPages(Grid(ZONES, 4, ALL))
     of_all.add(np.array([2, 3, 3, 7]), np.array([0, 1, 3, 2], np.uint8), np.array([8, 4, 4, 16]))
     # Blocks of two zones stay apart, though they are of the same pfns.
     larger = of_all.joined(6)
