@@ -19,6 +19,8 @@ from .structures import MissingStructureError, require_structure
 
 _WORD = 64
 _HUGE_PAGE_ORDER = 9
+_LEAST_ORDER = 3
+"""No kernel has smaller pageblocks; damaged addresses could suggest them."""
 _TYPE_MASK = 7
 _MOST_BITS = 32
 _NO_TYPES = ("MIGRATE_TYPES", "MIGRATE_PCPTYPES")
@@ -98,7 +100,7 @@ def _order(prog: Program, usage: npt.NDArray[np.uint64], start: int, bits: int) 
     distances = np.diff(np.unique(usage))
     if len(distances):
         stride = int(distances.min()) - start
-        for order in range(MAX_ORDER + 1):
+        for order in range(_LEAST_ORDER, MAX_ORDER + 1):
             if -(-(SECTION_PFNS >> order) * bits // _WORD) * 8 == stride:
                 return order
     try:

@@ -81,6 +81,12 @@ def test_the_order_is_that_of_neighbouring_sections(monkeypatch: pytest.MonkeyPa
     assert found.of(np.array([0, 1023, 1024]) + 2 * SECTION_PFNS).tolist() == [1, 1, 2]
 
 
+@pytest.mark.parametrize(("length", "order"), [(SECTION_PFNS >> 4, 3), (SECTION_PFNS >> 3, 9)])
+def test_the_order_has_a_bound(monkeypatch: pytest.MonkeyPatch, length: int, order: int) -> None:
+    kernel = made(monkeypatch, OLD_BITS, bytes(length), bytes(length))
+    assert read_pageblocks(kernel.prog).order == order
+
+
 def test_one_section_has_pageblocks_of_a_huge_page(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_pageblocks(made(monkeypatch, OLD_BITS, bytes(32)).prog).order == 9
 
