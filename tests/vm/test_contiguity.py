@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from owned_guest import Owned, pageinspect
 
+from pageinspect.analysis.contiguity import free_indexes
+from pageinspect.model.memory_map import Zone as MemoryZone
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
@@ -189,6 +191,28 @@ def test_a_memory_block_with_an_obstacle_stays(foretold: Foretold) -> None:
     answer = foretold.obstacles("offline:0")
     assert {"reserved", "table", "slab"} <= {row["use"] for row in answer["rows"]}
     assert not foretold.take_offline(0)
+
+
+def test_the_indexes_are_those_of_the_kernel(foretold: Foretold) -> None:
+    debug = "/sys/kernel/debug/extfrag"
+    foretold.guest.run(
+        ["sh", "-c", f"test -d {debug} || mount -t debugfs debugfs /sys/kernel/debug"]
+    )
+    files = ["/proc/buddyinfo", f"{debug}/extfrag_index", f"{debug}/unusable_index"]
+    for _ in range(20):
+        lines = foretold.guest.run(["cat", *files, "/proc/buddyinfo"]).stdout.decode().splitlines()
+        n = len(lines) // 4
+        if lines[:n] == lines[3 * n :]:
+            break
+    else:
+        pytest.fail("free memory changed all the time")
+    for (zone, counts), fragmentation, unusable in zip(
+        by_zone("\n".join(lines[:n])), lines[n : 2 * n], lines[2 * n : 3 * n], strict=True
+    ):
+        rows = free_indexes(MemoryZone(*zone, 0, 0), counts)
+        for name, line in (("fragmentation", fragmentation), ("unusable", unusable)):
+            shown = [round(1000 * float(word)) for word in line.split()[4:]]
+            assert [getattr(row, name) for row in rows] == shown, line
 
 
 def kept_back(guest: Guest) -> dict[str, int]:
