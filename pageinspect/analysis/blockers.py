@@ -12,6 +12,7 @@ from .mobility import Integers
 
 Keys = npt.NDArray[np.uint64]
 _NAMES = ("blocks", "who", "keys", "ways", "pages", "misplaced")
+_MOST_PARTS = 64
 SECTION_ORDER = SECTION_PFNS.bit_length() - 1
 
 
@@ -114,16 +115,19 @@ class Blockers:
         It is used for blocks of at most a section.
         """
         if self._at_once:
-            self.parts.append(_reduced(rows, whole))
-            if len(self.parts) > 64:
-                self.parts = [_added(self.parts)]
+            self._keep(_reduced(rows, whole))
         elif len(rows):
             self.rows.append(rows)
+
+    def _keep(self, *parts: tuple[InTheWay, Integers, Integers]) -> None:
+        self.parts += parts
+        if len(self.parts) > _MOST_PARTS:
+            self.parts = [_added(self.parts)]
 
     def merge(self, other: "Blockers") -> None:
         """Add the blocks of another part of the walk."""
         self.rows += other.rows
-        self.parts += other.parts
+        self._keep(*other.parts)
 
     def sums(self, whole: npt.NDArray[np.bool_]) -> BlockerSums:
         """Return what was added; `whole` is which blocks of the Grid have no reserved pages."""

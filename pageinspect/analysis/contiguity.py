@@ -110,21 +110,33 @@ class Grid:
 
 
 class BlockPages:
-    """The pages of each block of a Grid by Mobility, (blocks, 5), for blocks of any order."""
+    """The pages of each block of a Grid by Mobility.
+
+    While pages are added, memory grows with the blocks that they are in.
+    """
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        width = np.uint16 if grid.order < 16 else np.uint32
-        self.counts = np.zeros((len(grid), N), width)
+        self.parts: list[tuple[Integers, npt.NDArray[np.integer]]] = []
 
     def add(self, blocks: Integers, classes: Classes, lengths: Integers) -> None:
         """Add ranges of pages, each within one block."""
-        places = blocks * N + classes
-        np.add.at(self.counts.reshape(-1), places, lengths.astype(self.counts.dtype))
+        some, at = np.unique(blocks, return_inverse=True)
+        counts = np.bincount(at * N + classes, lengths, len(some) * N).reshape(-1, N)
+        width = np.uint16 if self.grid.order < 16 else np.uint32
+        self.parts.append((some, counts.astype(width)))
 
     def merge(self, other: "BlockPages") -> None:
         """Add the pages of another part of the walk."""
-        self.counts += other.counts
+        self.parts += other.parts
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int32]:
+        """Pages by [block, Mobility], (blocks, 5). All pages must be added."""
+        counts = np.zeros((len(self.grid), N), np.int32)
+        for blocks, part in self.parts:
+            np.add.at(counts, blocks, part)
+        return counts
 
     @cached_property
     def states(self) -> Classes:
@@ -144,9 +156,7 @@ class BlockPages:
         blocks = np.arange(len(self.grid))
         zones = self.grid.zone_of(blocks)
         into = larger.grid.blocks(zones, self.grid.starts(blocks))
-        counts = np.zeros(larger.counts.shape, np.int64)
-        np.add.at(counts, into, self.counts)
-        larger.counts = counts
+        larger.parts.append((into, self.counts))
         return larger
 
 

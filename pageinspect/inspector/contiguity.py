@@ -89,7 +89,7 @@ def find_contiguity(
     orders = range(pageblock, GIGANTIC_ORDER + 1) if order is None else (order,)
     by_order = {n: fine if n == fine.grid.order else fine.joined(n) for n in orders}
     whole = by_order[chosen].states < Mobility.RESERVED
-    named = _Blockers(sweep, ranges_of(total.ranges) if pfns else None)
+    named = _BlockerRows(sweep, ranges_of(total.ranges) if pfns else None)
     owners = tuple(named.by_owner(total.owners.sums(whole).ranked()))
     uses = tuple(_by_use(inspector, total.uses.sums(whole).ranked()))
     problems = tuple(dict.fromkeys(sweep.problems))
@@ -194,7 +194,7 @@ def _misplaced(sweep: Sweep, pfns: Integers) -> npt.NDArray[np.bool_]:
 
 
 @dataclass(slots=True)
-class _Blockers:
+class _BlockerRows:
     """Makes rows of owners."""
 
     sweep: Sweep

@@ -25,10 +25,6 @@ from .sweep import Sweep, Swept
 PAGES = {"hugepage": HUGE_ORDER, "gigantic": GIGANTIC_ORDER}
 """The orders of huge pages by name."""
 _FORMS = (*PAGES, "cma", "offline:N", "pfn:RANGE")
-_COLUMNS = (
-    *("blocks", "starts", "lengths", "kinds", "keys", "uses", "orders"),
-    *("refcounts", "references", "pins", "classes", "remedies"),
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +49,8 @@ class _Pages:
 class _Found:
     pages: BlockPages
     parts: list[_Pages] = field(default_factory=list)
-    present: "npt.NDArray[np.int64]" = field(
-        default_factory=lambda: np.zeros(Mobility.RESERVED + 1, np.int64)
-    )
+    present: Integers = field(default_factory=lambda: np.zeros(Mobility.RESERVED + 1, np.int64))
+    """Pages by Mobility."""
     unreadable: int = 0
 
     def merge(self, other: "_Found") -> None:
@@ -182,12 +177,12 @@ def _joined(pages: _Pages) -> _Pages:
         return pages
     begins = np.ones(len(pages.starts), np.bool_)
     begins[1:] = pages.starts[1:] != (pages.starts + pages.lengths)[:-1]
-    for name in _COLUMNS:
+    for name in _Pages.__slots__:
         if name not in ("starts", "lengths"):
             column = getattr(pages, name)
             begins[1:] |= column[1:] != column[:-1]
     at = np.flatnonzero(begins)
-    columns = {name: getattr(pages, name)[at] for name in _COLUMNS}
+    columns = {name: getattr(pages, name)[at] for name in _Pages.__slots__}
     columns["lengths"] = np.add.reduceat(pages.lengths, at)
     return _Pages(**columns)
 
@@ -205,7 +200,7 @@ def _rows(
     if not total.parts:
         return
     pages = _Pages(
-        **{n: np.concatenate([getattr(part, n) for part in total.parts]) for n in _COLUMNS}
+        **{n: np.concatenate([getattr(part, n) for part in total.parts]) for n in _Pages.__slots__}
     )
     if ranked:
         pages = _by_block(pages, total.pages)
@@ -215,7 +210,7 @@ def _rows(
         keys = np.unique(pages.keys[pages.kinds == number]).tolist()
         found = sweep.finder.names.names(KINDS[number].name, keys)
         names |= {(number, key): name.name for key, name in zip(keys, found, strict=True)}
-    columns = (getattr(pages, name).tolist() for name in _COLUMNS[1:])
+    columns = (getattr(pages, name).tolist() for name in _Pages.__slots__[1:])
     for block, row in zip(starts.tolist(), zip(*columns, strict=True), strict=True):
         start, length, kind, key, use, order, refcount, references, pins, mobility, way = row
         yield ObstacleRow(
@@ -239,4 +234,4 @@ def _by_block(pages: _Pages, of_blocks: BlockPages) -> _Pages:
     counts = of_blocks.counts[:, Mobility.RECLAIMABLE :].sum(axis=1, dtype=np.int64)
     reserved = of_blocks.states == Mobility.RESERVED
     order = np.lexsort((pages.starts, pages.blocks, counts[pages.blocks], reserved[pages.blocks]))
-    return _Pages(**{name: getattr(pages, name)[order] for name in _COLUMNS})
+    return _Pages(**{name: getattr(pages, name)[order] for name in _Pages.__slots__})
