@@ -137,7 +137,7 @@ def foretold(
         guest.resume()
         done = pageinspect("contiguity", "-c", core, "--format", "json")
         assert done.returncode == 0, done.stderr
-        pfns = json.loads(program.completed().stdout)
+        pfns = json.loads(program.stdout)
         yield Foretold(guest, core, pfns, json.loads(done.stdout))
         program.close_stdin()
     core.unlink()
