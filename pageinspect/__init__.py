@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .inspector.results import (
         AuditResult,
         CheckResult,
+        ContiguityResult,
         ListResult,
+        ObstaclesResult,
         OwnersResult,
         PageResult,
         PagesResult,
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AuditResult",
     "CheckResult",
+    "ContiguityResult",
     "Inspector",
     "ListResult",
+    "ObstaclesResult",
     "OwnersResult",
     "PageInspectError",
     "PageResult",

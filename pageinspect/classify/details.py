@@ -9,18 +9,21 @@ from .words import (
     ENTIRE_MAPCOUNT,
     FLAGS,
     HEAD_MEMCG,
+    HEAD_REFCOUNT,
+    LARGE_MAPCOUNT,
     MAPPING,
     MEMCG,
     OWN_MAPPING,
+    PINCOUNT,
     REFCOUNT,
     TYPE_WORD,
     flag_bit,
 )
 
-Detail = Literal["type", "use", "owner", "cgroup", "dump", "all"]
+Detail = Literal["type", "use", "owner", "references", "cgroup", "dump", "all"]
 """The columns to keep: "type" has types and folios, "use" also uses, "owner" also the mapping,
-"cgroup" also the memory cgroup, "dump" what "owner" has and dump levels depend on, "all" what
-`check` prints."""
+"references" also what shows who holds references, "cgroup" also the memory cgroup, "dump" what
+"owner" has and dump levels depend on, "all" what `check` prints."""
 
 _TYPES: tuple[Declared, ...] = (
     Pages.code,
@@ -42,6 +45,18 @@ DETAILS: dict[Detail, tuple[Declared, ...]] = {
     "type": _TYPES,
     "use": _USES,
     "owner": (*_USES, MAPPING),
+    "references": (
+        *_USES,
+        MAPPING,
+        TYPE_WORD,
+        HEAD_REFCOUNT,
+        LARGE_MAPCOUNT,
+        PINCOUNT,
+        Pages.in_swap_cache,
+        Pages.folio_order,
+        flag_bit("private", "folio"),
+        flag_bit("uptodate"),
+    ),
     "cgroup": (*_USES, MAPPING, HEAD_MEMCG),
     "dump": (*_USES, MAPPING, flag_bit("private", "folio"), flag_bit("hwpoison", "folio")),
     "all": (*_USES, TYPE_WORD, REFCOUNT, FLAGS, OWN_MAPPING, MAPPING, MEMCG, HEAD_MEMCG),

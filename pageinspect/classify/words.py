@@ -193,3 +193,5 @@ FOLIO_ORDER = Read("order", "", _order, lambda layout, _bits, words: orders_from
 SLAB = equal("flags", "slab, if it is not a page type", lambda layout: _marker(layout.slab))
 HUGETLB = equal("hugetlb", "if it is not a page type", lambda layout: _marker(layout.hugetlb))
 ENTIRE_MAPCOUNT = int32("entire_mapcount", "folio")
+LARGE_MAPCOUNT = int32("large_mapcount", "folio")
+PINCOUNT = int32("pincount", "folio")

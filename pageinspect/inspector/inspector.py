@@ -49,7 +49,9 @@ if TYPE_CHECKING:
     from .results import (
         AuditResult,
         CheckResult,
+        ContiguityResult,
         ListResult,
+        ObstaclesResult,
         OwnersResult,
         PageResult,
         PagesResult,
@@ -227,6 +229,37 @@ class Inspector:
         self.session.check_open()
         level = None if dump_level is None else not_negative(dump_level, "a dump level")
         return result_of(AuditResult, audit_core(self, fold=fold_here, dump_level=level))
+
+    def contiguity(self, *, order: int | None = None, top: int | None = None) -> "ContiguityResult":
+        """Count aligned blocks by what is in them, and rank the owners in the way of free ones.
+
+        Blocks have 1 << `order` pages, from 3 to 18; without it, they are pageblocks and blocks of
+        1 GiB. Tables for people have `top` owners, 10 without it, and other forms all of them; 0 is
+        all. Raises PageInspectError.
+        """
+        from .contiguity import check_order, find_contiguity
+        from .results import ContiguityResult, result_of
+
+        report = find_contiguity(
+            self._current(),
+            fold=fold_here,
+            order=None if order is None else check_order(order),
+            top=None if top is None else not_negative(top, "a number of owners"),
+        )
+        return result_of(ContiguityResult, report)
+
+    def obstacles(self, wanted_for: str, *, top: int | None = None) -> "ObstaclesResult":
+        """Find the pages in the way of "hugepage", "gigantic", "cma", "offline:N" or "pfn:RANGE".
+
+        Tables for people have `top` ranges of pages, 10 without it, and other forms all of them; 0
+        is all. Raises PageInspectError.
+        """
+        from .obstacles import find_obstacles
+        from .results import ObstaclesResult, result_of
+
+        most = None if top is None else not_negative(top, "a number of ranges")
+        report = find_obstacles(self._current(), wanted_for, fold=fold_here, top=most)
+        return result_of(ObstaclesResult, report)
 
     def processes(self, *, sort: str = "pss", top: int | None = None) -> "ProcessesResult":
         """Compute the memory use of each process from its page tables.

@@ -19,8 +19,10 @@ from ..report import Coverage, Report
 from ..report.audit import AuditReport
 from ..report.base import coverage_of
 from ..report.check import CheckReport
+from ..report.contiguity import ContiguityReport
 from ..report.frames import frame_columns
 from ..report.listing import Listing, PagesListing, RunsListing
+from ..report.obstacles import ObstaclesReport
 from ..report.owners import OwnersReport
 from ..report.page import PageReport
 from ..report.processes import ProcessesReport
@@ -158,6 +160,18 @@ class AuditResult(Result, AuditReport):
     __slots__ = ()
 
 
+class ContiguityResult(Result, ContiguityReport):
+    """The result of Inspector.contiguity()."""
+
+    __slots__ = ()
+
+
+class ObstaclesResult(Result, ObstaclesReport):
+    """The result of Inspector.obstacles()."""
+
+    __slots__ = ()
+
+
 class ProcessesResult(Result, ProcessesReport):
     """The result of Inspector.processes()."""
 
@@ -165,16 +179,21 @@ class ProcessesResult(Result, ProcessesReport):
 
 
 Kind = TypeVar(
-    "Kind", SummaryResult, CheckResult, PageResult, OwnersResult, AuditResult, ProcessesResult
+    "Kind",
+    SummaryResult,
+    CheckResult,
+    PageResult,
+    OwnersResult,
+    AuditResult,
+    ContiguityResult,
+    ObstaclesResult,
+    ProcessesResult,
 )
 
 
-def result_of(
-    kind: type[Kind],
-    report: SummaryReport | CheckReport | PageReport | OwnersReport | AuditReport | ProcessesReport,
-) -> Kind:
+def result_of(kind: type[Kind], report: Report) -> Kind:
     """Return a report as the Result class `kind`."""
-    return kind(**{field.name: getattr(report, field.name) for field in fields(report)})
+    return kind(**{field.name: getattr(report, field.name) for field in fields(kind)})
 
 
 class _Replayable(Generic[T]):

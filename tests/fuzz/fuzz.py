@@ -37,6 +37,7 @@ COMMANDS = (
     ["summary", "--by", "use", "--format", "json"],
     ["list", "--format", "json"],
     ["check", "--format", "json"],
+    ["contiguity", "--format", "json"],
     ["types", "--format", "json"],
     ["processes", "--format", "json"],
     ["list", "--use", "unreadable", "--each", "--format", "json"],

@@ -19,6 +19,7 @@ COMMANDS = (
     ["summary"],
     ["list"],
     ["owners"],
+    ["contiguity"],
     ["processes"],
     ["check"],
     ["types"],

@@ -9,11 +9,13 @@ from synthetic import MODERN, Memory
 from trace_reports import TABLE, broken_down, counts
 from trace_reports import report as traced
 
+from pageinspect.analysis.contiguity import Spread, TypeBlocks, ZoneBlocks, free_indexes
 from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.analysis.page_facts import describe_page
 from pageinspect.classify import Pages
 from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
+from pageinspect.model.memory_map import Zone
 from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
 from pageinspect.owners.assign import Assigner
@@ -21,10 +23,12 @@ from pageinspect.owners.dump_fates import FATES
 from pageinspect.report import Coverage, Report
 from pageinspect.report.audit import AuditReport, AuditRow, Extent, LostRow
 from pageinspect.report.check import CheckReport, Findings, Violation
+from pageinspect.report.contiguity import BlockerRow, ContiguityReport
 from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
 from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
+from pageinspect.report.obstacles import BlockCounts, ObstacleRow, ObstaclesReport
 from pageinspect.report.overlaps import Overlap
 from pageinspect.report.owners import OwnerRow, OwnersReport
 from pageinspect.report.page import DumpTextReport, PageReport
@@ -116,6 +120,44 @@ def audit() -> Report:
     )
 
 
+def contiguity(top: int | None = None) -> Report:
+    spread = Spread(0, 500, 512)
+    rows = (
+        BlockerRow("slab", HOSTILE, "reclaim", 9, 3, 2, 1, ((0x1000, 0x1008), (0x1010, 0x1011))),
+        BlockerRow("table", "", "", 5, 2, 0, 0),
+        BlockerRow("file", "/x|y", "unpin", 1, 1, 1, 1),
+    )
+    return ContiguityReport(
+        *(FROM, MODERN, Coverage(64, 1), 9, 9),
+        blocks=(ZoneBlocks(0, "DMA32", 9, 10, 4, 3, 1, 1, 1, 2, spread, spread, spread),),
+        indexes=tuple(free_indexes(Zone(0, "DMA32", 0, 0x2000, 1), [3, 0, 1])),
+        types=(
+            TypeBlocks(0, "DMA32", "movable", 8, (2000, 1000, 10, 1, 0)),
+            TypeBlocks(0, "DMA32", "isolate", 0, (0,) * 5),
+        ),
+        blockers=rows,
+        uses=(rows[0]._replace(kind="slab", name="", pfns=()),),
+        top=top,
+    )
+
+
+def obstacles(blocks: BlockCounts | None = None, top: int | None = None) -> Report:
+    block = None if blocks is None else 0x1000
+    rows = (
+        ObstacleRow(block, 0x1001, 0x1003, "slab", "slab", HOSTILE, 1, 0, 0, 0, 2, "reclaim"),
+        ObstacleRow(block, 0x1008, 0x1009, "file", "file", "", 0, 1027, 1, 2, 3, "unpin"),
+    )
+    return ObstaclesReport(
+        *(FROM, MODERN, Coverage(64, 1), "offline:3" if blocks is None else "hugepage"),
+        pages=(30, 20, 2, 1, 10),
+        absent=0 if blocks else 5,
+        obstacles=rows,
+        order=9 if blocks else None,
+        blocks=blocks,
+        top=top,
+    )
+
+
 def kernels() -> Report:
     none = GuestKernel("newest", "sid", "7", None, None, False, "")
     return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
@@ -137,6 +179,10 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "owners by name, the first": lambda: owners("name", 1),
     "owners by cgroup": lambda: owners("cgroup"),
     "audit": audit,
+    "contiguity": contiguity,
+    "contiguity of the first": lambda: contiguity(1),
+    "contiguity for offline": obstacles,
+    "contiguity for a huge page": lambda: obstacles(BlockCounts(0, 1, 2, 3, 4), 1),
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
     "trace": lambda: trace(tails=True),

@@ -10,6 +10,7 @@ from places import DOCS
 
 import pageinspect
 from pageinspect.analysis.counter_check import CounterCheck
+from pageinspect.analysis.mobility import MOBILITIES, MOBILITY_NAMES
 from pageinspect.analysis.page_facts.facts import PageFacts
 from pageinspect.classify.contradictions import CONTRADICTIONS, Contradiction
 from pageinspect.classify.reads import DeclaredColumn, reads_of
@@ -22,6 +23,8 @@ from pageinspect.owners.table import KINDS
 from pageinspect.report.audit import AuditRow, Extent, LostRow
 from pageinspect.report.base import Coverage
 from pageinspect.report.check import CheckReport, Findings
+from pageinspect.report.contiguity import BlockerRow
+from pageinspect.report.obstacles import ObstacleRow
 from pageinspect.report.owners import OwnerRow, OwnersReport
 from pageinspect.report.processes import ProcessRow
 from pageinspect.report.summary import SummaryReport, SummaryRow
@@ -29,8 +32,10 @@ from pageinspect.report.summary import SummaryReport, SummaryRow
 PUBLIC = (
     "AuditResult",
     "CheckResult",
+    "ContiguityResult",
     "Inspector",
     "ListResult",
+    "ObstaclesResult",
     "OwnersResult",
     "PageInspectError",
     "PageResult",
@@ -124,13 +129,15 @@ def test_the_api_page_has_the_commands_of_drgns_prompt() -> None:
 
 def test_the_api_page_has_the_attributes_of_results() -> None:
     rows = re.findall(r"^\| `(\w+Result)`(?:, `(\w+)`)? \| (.*) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 7
+    assert len(rows) == 9
     parts = {
         "SummaryResult.rows": SummaryRow,
         "OwnersResult.rows": OwnerRow,
         "AuditResult.rows": AuditRow,
         "AuditResult.lost": LostRow,
         "AuditResult.uncovered": Extent,
+        "ContiguityResult.blockers": BlockerRow,
+        "ObstaclesResult.obstacles": ObstacleRow,
         "ProcessesResult.rows": ProcessRow,
         "CheckResult.findings": Findings,
         "CheckResult.counters": CounterCheck,
@@ -257,6 +264,23 @@ def test_owners_page_has_every_kind(request) -> None:
     before, _, rest = path.read_text(encoding="utf-8").partition(begin)
     shown, _, after = rest.partition(end)
     expected = "".join(map(described, KINDS))
+    if request.config.getoption("--update-golden"):
+        path.write_text(f"{before}{begin}{expected}{end}{after}", encoding="utf-8")
+        return
+    assert shown == expected, "run pytest with --update-golden"
+
+
+def test_contiguity_page_has_the_mobility_of_uses(request) -> None:
+    path = DOCS / "contiguity.md"
+    begin, end = "<!-- mobility -->\n", "<!-- end of mobility -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    shown, _, after = rest.partition(end)
+    rows = [
+        f"| {', '.join(f'`{use}`' for use in rule.uses)} | {MOBILITY_NAMES[rule.mobility]} "
+        f"| {rule.remedy} | {rule.sentence} |\n"
+        for rule in MOBILITIES
+    ]
+    expected = "".join(["| uses | mobility | remedy | why |\n", "|---|---|---|---|\n", *rows])
     if request.config.getoption("--update-golden"):
         path.write_text(f"{before}{begin}{expected}{end}{after}", encoding="utf-8")
         return

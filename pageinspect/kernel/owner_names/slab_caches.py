@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names slab caches from words that point to a struct kmem_cache."""
 
+import contextlib
 from collections.abc import Iterable
 
+import numpy as np
+import numpy.typing as npt
 from drgn import FaultError, Program
 
 from ...model.owner_names import UNREADABLE
@@ -10,6 +13,9 @@ from ..members import Members
 from ..structures import read_string, require_structure
 
 _LONGEST_NAME = 256
+_OLD_RECLAIM_ACCOUNT = 0x20000
+"""SLAB_RECLAIM_ACCOUNT of kernels where flags of caches are macros. In newer ones the bit is the
+enumerator _SLAB_RECLAIM_ACCOUNT."""
 
 
 class SlabCacheNames:
@@ -51,3 +57,33 @@ def _has_slabs(prog: Program) -> bool:
     except LookupError:
         return False
     return True
+
+
+class ReclaimableCaches:
+    """Finds the slab caches whose objects shrinkers can free (SLAB_RECLAIM_ACCOUNT)."""
+
+    def __init__(self, prog: Program) -> None:
+        with require_structure("slab caches"):
+            self._cache = Members(prog, "struct kmem_cache", "flags")
+        self._mask = _OLD_RECLAIM_ACCOUNT
+        with contextlib.suppress(LookupError):
+            self._mask = 1 << prog["_SLAB_RECLAIM_ACCOUNT"].value_()
+        self._known: dict[int, bool] = {}
+
+    def of(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Return whether the cache that each word points to is one, (n,); False if unreadable.
+
+        Each distinct word is read once.
+        """
+        distinct, at = np.unique(words, return_inverse=True)
+        found = np.array([self._is_one(word) for word in distinct.tolist()], np.bool_)
+        return found[at]
+
+    def _is_one(self, word: int) -> bool:
+        if word not in self._known:
+            try:
+                flags = self._cache.of(self._cache.read(word), "flags")
+            except FaultError:
+                flags = 0
+            self._known[word] = bool(flags & self._mask)
+        return self._known[word]

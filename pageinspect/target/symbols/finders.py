@@ -44,6 +44,7 @@ _VARIABLES = {
     "nr_node_ids": "unsigned int",
     "page_offset_base": "unsigned long",
     "runqueues": "struct rq",
+    "sections_per_block": "int",
     "vm_event_states": "struct vm_event_state",
     "vmemmap_base": "unsigned long",
     "hstates": "struct hstate [2]",

@@ -46,7 +46,9 @@ BEFORE = {
     "export": [*CORE, "--kpageflags", "out"],
     "vm run": ["newest"],
     "vm dump": ["newest", "-o", "out"],
-} | dict.fromkeys(("owners", "summary", "list", "processes", "check", "audit", "types"), CORE)
+} | dict.fromkeys(
+    ("owners", "contiguity", "summary", "list", "processes", "check", "audit", "types"), CORE
+)
 """With what a command gets as far as opening something that is not there."""
 ENDS_WELL = {"doctor", "vm list"}
 """What does its work here, where the value is one that it takes."""

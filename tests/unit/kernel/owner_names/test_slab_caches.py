@@ -6,7 +6,7 @@ import pytest
 from drgn import FaultError
 from kernel_by_hand import BASE, Kernel
 
-from pageinspect.kernel.owner_names.slab_caches import SlabCacheNames
+from pageinspect.kernel.owner_names.slab_caches import ReclaimableCaches, SlabCacheNames
 from pageinspect.kernel.structures import MissingStructureError
 
 
@@ -40,3 +40,18 @@ def test_the_cache_of_a_slab(has_slabs: bool) -> None:
 def test_a_kernel_without_the_type() -> None:
     with pytest.raises(MissingStructureError, match="slab caches"):
         SlabCacheNames(Kernel().prog)
+
+
+@pytest.mark.parametrize(("enumerators", "bit"), [((), 17), (("_A", "_SLAB_RECLAIM_ACCOUNT"), 1)])
+def test_caches_that_shrinkers_can_free(enumerators: tuple[str, ...], bit: int) -> None:
+    kernel = Kernel()
+    type_ = kernel.struct("kmem_cache", name=kernel.void_p, flags=kernel.uint)
+    if enumerators:
+        kernel.enum("_slab_flag_bits", enumerators)
+    one, other = (
+        kernel.make(type_, flags=flags) for flags in (1 << bit | 8, 0xFFFFFFFF ^ 1 << bit)
+    )
+    reader = ReclaimableCaches(kernel.prog)
+    words = np.array([other, one, 0, one, BASE + (1 << 30)], np.uint64)
+    assert reader.of(words).tolist() == [False, True, False, True, False]
+    assert reader.of(words[:0]).tolist() == []

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How contiguous free memory is, and which pages keep blocks from being free.
+
+Every aligned block of 2 MiB and of 1 GiB has the state of its worst page: free, movable,
+reclaimable, unmovable or reserved. Owners are ranked by the blocks that would be free or movable
+without their pages.
+"""
+
+import argparse
+from functools import partial
+
+from ...errors import UsageError
+from ..arguments import whole_number
+from ..options import add_output_arguments, add_target_arguments, open_target, write_report
+from ..walking import add_jobs_argument, fold_pieces, status
+
+_LEAST_ORDER, _LARGEST_ORDER = 3, 18
+_MOST_ROWS = (1 << 31) - 1
+_FOR_PEOPLE = ("table", "markdown")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    add_target_arguments(parser)
+    add_output_arguments(parser)
+    parser.add_argument(
+        "--order",
+        type=whole_number("an order", _LEAST_ORDER, _LARGEST_ORDER),
+        metavar="N",
+        help="blocks of 1 << N pages (default: pageblocks, which are 2 MiB, and 1 GiB)",
+    )
+    parser.add_argument(
+        "--for",
+        dest="wanted",
+        metavar="WHAT",
+        help="list the pages in the way of: hugepage (2 MiB), gigantic (1 GiB), cma (an allocation "
+        "of all of CMA), offline:N (taking memory block N offline), pfn:RANGE",
+    )
+    parser.add_argument(
+        "--top",
+        type=whole_number("a number of rows", 0, _MOST_ROWS),
+        metavar="N",
+        help="only the first N owners, or with --for the first N ranges of pages; 0 is all "
+        "(default: 10 in tables, all in formats for programs)",
+    )
+    add_jobs_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a ContiguityReport, or with --for an ObstaclesReport."""
+    from ...inspector.contiguity import find_contiguity
+    from ...inspector.inspector import inspect
+
+    if args.wanted is not None and args.order is not None:
+        raise UsageError("--for and --order exclude each other", "give one of them")
+    inspector, fold = inspect(open_target(args)), partial(fold_pieces, args)
+    if args.wanted is not None:
+        from ...inspector.obstacles import find_obstacles
+
+        obstacles = find_obstacles(inspector, args.wanted, fold=fold, top=args.top)
+        write_report(args, obstacles)
+        return status(obstacles.coverage)
+    report = find_contiguity(
+        inspector,
+        fold=fold,
+        order=args.order,
+        top=args.top,
+        pfns=args.format not in _FOR_PEOPLE,
+    )
+    write_report(args, report)
+    return status(report.coverage)

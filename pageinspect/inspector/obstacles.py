@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Finds the pages that are in the way of a huge page, of CMA, or of taking memory offline."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analysis.contiguity import ABSENT, BlockPages, Grid
+from ..analysis.mobility import REMEDIES, Classes, Integers, Mobility
+from ..classify import use_name
+from ..classify.words import HEAD_REFCOUNT
+from ..errors import PageInspectError, UsageError, did_you_mean
+from ..kernel.memory_blocks import memory_block
+from ..model.ranges import Range, count, intersect, merge
+from ..owners.table import KINDS
+from ..report.base import coverage_of
+from ..report.contiguity import GIGANTIC_ORDER, HUGE_ORDER
+from ..report.obstacles import BlockCounts, ObstacleRow, ObstaclesReport
+from .fold import Fold
+from .inspector import Inspector
+from .sweep import Sweep, Swept
+
+PAGES = {"hugepage": HUGE_ORDER, "gigantic": GIGANTIC_ORDER}
+"""The orders of huge pages by name."""
+_FORMS = (*PAGES, "cma", "offline:N", "pfn:RANGE")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pages:
+    """Ranges of pages in the way, sorted by pfn; references and pins are those of the folio."""
+
+    blocks: Integers
+    starts: Integers
+    lengths: Integers
+    kinds: npt.NDArray[np.int16]
+    keys: npt.NDArray[np.uint64]
+    uses: npt.NDArray[np.uint16]
+    orders: npt.NDArray[np.uint8]
+    refcounts: npt.NDArray[np.int32]
+    references: Integers
+    pins: Integers
+    classes: Classes
+    remedies: Classes
+
+
+@dataclass(slots=True)
+class _Found:
+    pages: BlockPages
+    parts: list[_Pages] = field(default_factory=list)
+    present: Integers = field(default_factory=lambda: np.zeros(Mobility.RESERVED + 1, np.int64))
+    """Pages by Mobility."""
+    unreadable: int = 0
+
+    def merge(self, other: "_Found") -> None:
+        self.pages.merge(other.pages)
+        self.parts += other.parts
+        self.present += other.present
+        self.unreadable += other.unreadable
+
+
+def find_obstacles(
+    inspector: Inspector, wanted_for: str, *, fold: Fold, top: int | None = None
+) -> ObstaclesReport:
+    """Find the pages in the way of what is asked for: hugepage, cma, offline:3 and others.
+
+    Raises UsageError for another text, and PageInspectError.
+    """
+    _check(wanted_for)
+    sweep = Sweep(inspector)
+    order = PAGES.get(wanted_for)
+    ranges = None if order is not None else _ranges(inspector, sweep, wanted_for)
+    spanned = inspector.memory_map.spanned
+    wanted = [*spanned] if ranges is None else intersect([*spanned], ranges)
+    grid = Grid(inspector.memory_map.zones, HUGE_ORDER if order is None else order, spanned)
+
+    def work(copy: Inspector, piece: Sequence[Range]) -> _Found:
+        found = _Found(BlockPages(grid))
+        for swept in sweep.walk(copy, piece, grid):
+            _add(found, swept, grid, every=order is None)
+        return found
+
+    total = _Found(BlockPages(grid))
+    for part in fold(inspector, wanted, work):
+        total.merge(part)
+    blocks = None if order is None else _block_counts(total.pages)
+    rows = tuple(_rows(inspector, sweep, total, grid, ranked=order is not None))
+    missing = tuple(dict.fromkeys(sweep.problems))
+    asked = count(wanted)
+    return ObstaclesReport(
+        inspector.target.provenance,
+        inspector.layout,
+        coverage_of(
+            inspector.target.provenance, inspector.layout, asked, total.unreadable, missing
+        ),
+        wanted_for,
+        tuple(total.present.tolist()),
+        0 if ranges is None else count(ranges) - asked,
+        rows,
+        order,
+        blocks,
+        top,
+    )
+
+
+def _check(text: str) -> None:
+    name, colon, value = text.partition(":")
+    plain = text in PAGES or text == "cma"
+    if not plain and not (colon and value and name in ("offline", "pfn")):
+        raise UsageError(
+            f"nothing is known that could be in the way of {text!r}",
+            did_you_mean(text, _FORMS, f"choose from {', '.join(_FORMS)}"),
+        )
+
+
+def _ranges(inspector: Inspector, sweep: Sweep, text: str) -> list[Range]:
+    """Return the pfns that must become free. Raises UsageError and PageInspectError."""
+    name, _, value = text.partition(":")
+    if name == "cma":
+        return _cma(sweep)
+    if name == "pfn":
+        return inspector.ranges(value)
+    if not (value.isascii() and value.isdecimal()):
+        raise UsageError(
+            f"{value!r} is not the number of a memory block", "give N of memoryN: offline:3"
+        )
+    return [memory_block(inspector.target.prog, int(value))]
+
+
+def _cma(sweep: Sweep) -> list[Range]:
+    blocks = sweep.pageblocks
+    if blocks is None:
+        raise PageInspectError("pageblocks of this kernel cannot be read", "see the other remarks")
+    if "cma" not in blocks.names:
+        raise PageInspectError(
+            "this kernel has no CMA", "it was built without CONFIG_CMA: nothing allocates from it"
+        )
+    sections, places = np.nonzero(blocks.types == blocks.names.index("cma"))
+    starts = blocks.firsts[sections] + (places << blocks.order)
+    if not len(starts):
+        raise PageInspectError(
+            "this kernel has no CMA area", "the boot option cma= or hugetlb_cma= makes one"
+        )
+    return merge((start, start + (1 << blocks.order)) for start in starts.tolist())
+
+
+def _add(found: _Found, swept: Swept, grid: Grid, *, every: bool) -> None:
+    """Add what was walked; with `every`, also pages of no zone."""
+    found.unreadable += swept.pages.unreadable
+    found.present += np.bincount(swept.classes, swept.lengths, len(found.present)).astype(np.int64)
+    in_zone = swept.zones >= 0
+    of_zone = swept.where(in_zone)
+    blocks = np.full(len(swept.starts), -1, np.int64)
+    blocks[in_zone] = grid.blocks(of_zone.zones, of_zone.starts)
+    found.pages.add(blocks[in_zone], of_zone.classes, of_zone.lengths)
+    way = swept.classes > Mobility.MOVABLE
+    if not every:
+        way &= in_zone
+    some, pages = swept.where(way), swept.pages
+    found.parts.append(
+        _joined(
+            _Pages(
+                *(blocks[way], some.starts, some.lengths, some.kinds, some.keys),
+                pages.use[some.rows],
+                pages.folio_order[some.rows],
+                pages.read(HEAD_REFCOUNT)[some.rows],
+                *(some.references, some.pins, some.classes, some.remedies),
+            )
+        )
+    )
+
+
+def _joined(pages: _Pages) -> _Pages:
+    """Join adjacent ranges that agree in all else."""
+    if not len(pages.starts):
+        return pages
+    begins = np.ones(len(pages.starts), np.bool_)
+    begins[1:] = pages.starts[1:] != (pages.starts + pages.lengths)[:-1]
+    for name in _Pages.__slots__:
+        if name not in ("starts", "lengths"):
+            column = getattr(pages, name)
+            begins[1:] |= column[1:] != column[:-1]
+    at = np.flatnonzero(begins)
+    columns = {name: getattr(pages, name)[at] for name in _Pages.__slots__}
+    columns["lengths"] = np.add.reduceat(pages.lengths, at)
+    return _Pages(**columns)
+
+
+def _block_counts(pages: BlockPages) -> BlockCounts:
+    states = pages.states
+    numbers = np.bincount(states[states != ABSENT], minlength=ABSENT).tolist()
+    return BlockCounts(*numbers[:ABSENT])
+
+
+def _rows(
+    inspector: Inspector, sweep: Sweep, total: _Found, grid: Grid, *, ranked: bool
+) -> Iterator[ObstacleRow]:
+    """Yield the pages in the way; if ranked, of the blocks with fewest of them first."""
+    if not total.parts:
+        return
+    pages = _Pages(
+        **{n: np.concatenate([getattr(part, n) for part in total.parts]) for n in _Pages.__slots__}
+    )
+    if ranked:
+        pages = _by_block(pages, total.pages)
+    starts = grid.starts(np.maximum(pages.blocks, 0)) if len(grid) else pages.blocks
+    names: dict[tuple[int, int], str] = {}
+    for number in np.unique(pages.kinds).tolist():
+        keys = np.unique(pages.keys[pages.kinds == number]).tolist()
+        found = sweep.finder.names.names(KINDS[number].name, keys)
+        names |= {(number, key): name.name for key, name in zip(keys, found, strict=True)}
+    columns = (getattr(pages, name).tolist() for name in _Pages.__slots__[1:])
+    for block, row in zip(starts.tolist(), zip(*columns, strict=True), strict=True):
+        start, length, kind, key, use, order, refcount, references, pins, mobility, way = row
+        yield ObstacleRow(
+            block if ranked else None,
+            start,
+            start + length,
+            use_name(inspector.layout, use),
+            KINDS[kind].name,
+            names[kind, key],
+            order,
+            refcount,
+            pins,
+            references,
+            mobility,
+            REMEDIES[way],
+        )
+
+
+def _by_block(pages: _Pages, of_blocks: BlockPages) -> _Pages:
+    """Sort by state of the block and by the number of pages in the way in it."""
+    counts = of_blocks.counts[:, Mobility.RECLAIMABLE :].sum(axis=1, dtype=np.int64)
+    reserved = of_blocks.states == Mobility.RESERVED
+    order = np.lexsort((pages.starts, pages.blocks, counts[pages.blocks], reserved[pages.blocks]))
+    return _Pages(**{name: getattr(pages, name)[order] for name in _Pages.__slots__})

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Walks pages with their owners, and with what can be done with each of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from drgn import FaultError
+
+from ..analysis.contiguity import Grid, cut
+from ..analysis.mobility import REMEDIES, Classes, Integers, Mobility, MobilityRules
+from ..classify import Pages
+from ..classify.batches import Mask, each_once
+from ..errors import PageInspectError
+from ..kernel.folio_batches import read_batch_references
+from ..kernel.owner_names.slab_caches import ReclaimableCaches
+from ..kernel.pageblocks import read_pageblocks
+from ..kernel.structures import MissingStructureError
+from ..model.pageblocks import BatchReferences, Pageblocks
+from ..model.ranges import Range
+from ..owners.assign import Assigned
+from ..owners.table import NUMBER
+from .inspector import Inspector
+from .owner_finder import OwnerFinder, owner_finder
+
+T = TypeVar("T")
+
+_RECLAIM = REMEDIES.index("reclaim")
+NO_BATCHES = BatchReferences(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Swept:
+    """Ranges of pages, each of one run and one owner, and within one block of the sweep's order."""
+
+    pages: Pages
+    rows: Integers
+    """The row of `pages` that each range is part of."""
+    starts: Integers
+    lengths: Integers
+    kinds: npt.NDArray[np.int16]
+    keys: npt.NDArray[np.uint64]
+    classes: Classes
+    """A Mobility."""
+    remedies: Classes
+    references: Integers
+    """References of the folio that nothing explains, without pins."""
+    pins: Integers
+    zones: Integers
+    """The index of the zone; -1 if no zone spans the page that its flags name."""
+
+    def where(self, ranges: Mask) -> "Swept":
+        """Return some of the ranges."""
+        columns = (getattr(self, name)[ranges] for name in self.__slots__ if name != "pages")
+        return Swept(self.pages, *columns)
+
+
+class Sweep:
+    """Walks pages of one kernel with their owners and mobility."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        """Read the kernel's structures. Raises PageInspectError.
+
+        What is missing or damaged is reported in `problems`.
+        """
+        if inspector.layout.unavailable:
+            raise PageInspectError(
+                "contiguity is not available from VMCOREINFO alone",
+                "give a file with this kernel's types: -s VMLINUX or --btf FILE",
+            )
+        self._missing: list[str] = []
+        self.finder: OwnerFinder = owner_finder(inspector)
+        prog, layout = inspector.target.prog, inspector.layout
+        found = self._or_none("pageblocks", lambda: read_pageblocks(prog))
+        self.pageblocks: Pageblocks | None = found
+        batches = self._or_none("folio batches", lambda: read_batch_references(prog, layout))
+        self._batches = batches or NO_BATCHES
+        self._caches = self._or_none("slab caches", lambda: ReclaimableCaches(prog))
+        for what, n in (
+            ("pageblocks of memory sections", found.unreadable if found else 0),
+            ("folio batches", self._batches.unreadable),
+        ):
+            if n:
+                self._missing.append(f"{what}: {n} could not be read or are invalid")
+
+    def _or_none(self, what: str, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (MissingStructureError, FaultError) as error:
+            self._missing.append(f"{what}: {error}")
+            return None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences about structures and names that are missing or could not be read."""
+        return (*(f"{text}." for text in self._missing), *self.finder.problems)
+
+    def walk(self, copy: Inspector, wanted: Sequence[Range], grid: Grid) -> Iterator[Swept]:
+        """Yield the wanted pages, cut at the blocks of the grid."""
+        assigner = self.finder.assigner(copy.layout)
+        held = self._batches.pfns
+        # Runs agree in their references, and the folios of batches have more.
+        assigner.edges = each_once(np.concatenate((assigner.edges, held, held + 1)))
+        rules = MobilityRules(copy.layout, self._batches)
+        for pages, pieces in self.finder.walk(copy, wanted, assigner, "references"):
+            yield self._swept(pages, pieces, rules, grid)
+
+    def _swept(self, pages: Pages, pieces: Assigned, rules: MobilityRules, grid: Grid) -> Swept:
+        mobility = rules(pages)
+        classes, remedies = mobility.classes[pieces.rows], mobility.remedies[pieces.rows]
+        slabs = (pieces.kinds == NUMBER["slab"]) & (classes == Mobility.UNMOVABLE)
+        if self._caches is not None and slabs.any():
+            slabs[slabs] = self._caches.of(pieces.keys[slabs])
+            classes[slabs], remedies[slabs] = Mobility.RECLAIMABLE, _RECLAIM
+        parts = cut(pieces.starts, pieces.lengths, grid.order)
+        rows = pieces.rows[parts.rows]
+        return Swept(
+            pages,
+            rows,
+            parts.starts,
+            parts.lengths,
+            pieces.kinds[parts.rows],
+            pieces.keys[parts.rows],
+            classes[parts.rows],
+            remedies[parts.rows],
+            mobility.references[rows],
+            mobility.pins[rows],
+            grid.zones_of(pages.node[rows], pages.zone[rows], parts.starts),
+        )

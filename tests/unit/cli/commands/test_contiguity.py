@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The options of contiguity, and what it prints, without a core."""
+
+import json
+
+import pytest
+from blocked_pages import PINNED, BlockedPages
+
+from pageinspect.cli.main import main
+from pageinspect.cli.parser import build_parser
+from pageinspect.errors import Exit
+from pageinspect.inspector import inspector
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--order", "2"], "order"),
+        (["--order", "19"], "order"),
+        (["--order", "x"], "order"),
+        (["--top", "-1"], "number of rows"),
+        (["--for"], "--for"),
+        (["-j", "0"], "number of processes"),
+        (["--pfn", "0"], "--pfn"),
+    ],
+)
+def test_options_that_are_invalid(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["contiguity", *options]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert message in first + second
+    assert second.startswith("  hint: ")
+
+
+def test_defaults() -> None:
+    args = build_parser().parse_args(["contiguity"])
+    assert (args.order, args.wanted, args.top, args.jobs) == (None, None, None, None)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> BlockedPages:
+    """Give a kernel that the command opens."""
+    kernel = BlockedPages()
+    kernel.install(monkeypatch)
+    monkeypatch.setattr(inspector, "inspect", lambda _: kernel.inspector())
+    monkeypatch.setattr("pageinspect.cli.commands.contiguity.open_target", lambda _: None)
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
+    return kernel
+
+
+@pytest.mark.usefixtures("made")
+def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["contiguity", "-c", "core", "--order", "6", "--top", "2"]) == Exit.COMPLETE
+    text = capsys.readouterr().out
+    assert "Owners in the way of blocks of 256 KiB:" in text
+    assert "4 more owners with fewer blocks: --top 0 shows all." in text
+    assert "Pages of the first: pageinspect list --owner 'table:bash[812]'" in text
+
+
+@pytest.mark.usefixtures("made")
+def test_json_has_all_owners_and_their_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["contiguity", "-c", "core", "--order", "6", "--format", "json"]
+    assert main(words) == Exit.COMPLETE
+    document = json.loads(capsys.readouterr().out)
+    pfns = {row["name"]: row["pfns"] for row in document["blockers"]}
+    assert pfns["/c"] == [[PINNED, PINNED + 1]]
+    assert len(pfns) == 6
+
+
+@pytest.mark.usefixtures("made")
+def test_what_is_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["contiguity", "-c", "core", "--for", "pfn:0xb0-0x108"]
+    assert main(words) == Exit.COMPLETE
+    text = capsys.readouterr().out
+    assert "21 are in the way" in text
+    assert "unpin" in text
+    assert main([*words, "--order", "9"]) == Exit.USAGE
+    assert "exclude each other" in capsys.readouterr().err
