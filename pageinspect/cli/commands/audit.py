@@ -3,10 +3,9 @@
 
 Pages are counted by use and kind of owner: those in the file, those that the dump level allows to
 be absent, memory that is not dumped, and those that are lost: the core should have them, and has
-not. makedumpfile leaves out pages by
-rules for struct pages, which are checked here one by one; a makedumpfile that is older than the
-kernel may leave out pages of the kernel itself. The exit status is 4 if pages are lost, and 3 if it
-cannot be decided.
+not. makedumpfile leaves out pages by rules for struct pages, which are checked here one by one; a
+makedumpfile that is older than the kernel may leave out pages of the kernel itself. The exit status
+is 4 if pages are lost, and 3 if it cannot be decided.
 """
 
 import argparse
