@@ -32,7 +32,11 @@ class LostMemoryError(PageInspectError):
 
 
 COMPOUND_INFO = "OFFSET(page.compound_info)"
-"""A line of VMCOREINFO that makedumpfile before its commit f50c015 does not know."""
+"""A line of VMCOREINFO that makedumpfile before its commit f50c015 does not know.
+
+Since Linux kernel commit d50569612c29 ("mm: rename the 'compound_head' field in the 'struct page'
+to 'compound_info'") (in v7.1), it is in place of OFFSET(page.compound_head).
+"""
 
 
 def audit_core(inspector: Inspector, *, fold: Fold, dump_level: int | None = None) -> AuditReport:

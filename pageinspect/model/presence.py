@@ -71,8 +71,3 @@ class Presence:
         """The pfns at which any of the sets begins or ends, sorted."""
         sets = (self.dumpable, self.kept, self.present)
         return np.unique(np.concatenate([each.edges for each in sets]))
-
-    @property
-    def has_holes(self) -> bool:
-        """Whether any page that there was to dump is missing from the file."""
-        return bool(len(self.dumpable.minus(self.present)))

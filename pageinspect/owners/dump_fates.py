@@ -24,6 +24,7 @@ MOST_PFNS = 10
 """pfns that are kept of each owner of lost pages."""
 
 _ALWAYS_OUTSIDE = tuple(USE[name] for name in ("hwpoison", "zone_device", "unreadable"))
+_MAY_BE_RESERVED = (USE["kernel"], USE["idle"])
 _RESERVED_OUTSIDE = tuple(NUMBER[name] for name in ("crashkernel", "firmware", "boot", "unknown"))
 _LOW_END = (1 << 20) >> PAGE_SHIFT
 """The first 1 MiB: the kernel reserves it, and leaves it out of the memory of its dump."""
@@ -101,7 +102,7 @@ class DumpTally:
         fates[presence.kept.has(starts)] = FATE["lost"]
         fates[presence.present.has(starts)] = FATE["present"]
         outside = ~presence.dumpable.has(starts)
-        belongs = _belongs_outside(pieces, uses, rules)
+        belongs = _belongs_outside(pages, pieces, uses, rules)
         fates[outside] = np.where(belongs, FATE["outside"], FATE["lost"])[outside]
         return fates.astype(np.int64)
 
@@ -134,14 +135,16 @@ def _first(pieces: Assigned) -> list[int]:
 
 
 def _belongs_outside(
-    pieces: Assigned, uses: npt.NDArray[np.int64], rules: npt.NDArray[np.int8]
+    pages: Pages, pieces: Assigned, uses: npt.NDArray[np.int64], rules: npt.NDArray[np.int8]
 ) -> Mask:
     """Return which pages a dump need not cover: memory that is not the kernel's to use.
 
     The crash kernel, memory of the firmware and the first 1 MiB are reserved; which part of it is
-    used is not known if the resources of the machine cannot be read.
+    used is not known if the resources of the machine cannot be read. If VMCOREINFO does not provide
+    PG_reserved, pages that may be reserved have the use kernel or idle.
     """
-    reserved = uses == USE["reserved"]
+    unknown = "reserved" in pages.layout.unavailable
+    reserved = np.isin(uses, _MAY_BE_RESERVED if unknown else (USE["reserved"],))
     quiet = np.isin(pieces.kinds, _RESERVED_OUTSIDE) | (pieces.starts < _LOW_END)
     always = [i for i, rule in enumerate(LEVEL_RULES) if not rule.levels]
     return (reserved & quiet) | np.isin(uses, _ALWAYS_OUTSIDE) | np.isin(rules, always)

@@ -39,7 +39,7 @@ def consequences(lost: Mapping[str, Sequence[tuple[str, int]]]) -> Iterator[str]
         names = [name for name, _ in owners[:_MOST_NAMED] if name]
         if names and len(owners) > _MOST_NAMED:
             names.append(f"{number(len(owners) - _MOST_NAMED)} more")
-        of = f" ({', '.join(names)})" if names else ""
+        of = f" ({'; '.join(names)})" if names else ""
         yield f"{kind}: {counted(pages, 'page')}{of}: {_FAILS.get(kind, _OTHERWISE)}."
 
 

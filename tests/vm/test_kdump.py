@@ -337,6 +337,18 @@ def test_a_kdump_that_is_cut_off(dumped: Dumped, jobs: int, tmp_path: Path) -> N
 
 
 @one_kernel
+def test_only_memory_that_is_not_to_be_dumped_is_outside(dumped: Dumped) -> None:
+    for form in ("elf", "lzo", "flattened"):
+        status, answer, _ = asked(dumped.to(form), "audit")
+        assert (status, answer["total"]["lost"], answer["total"]["absent"]) == (0, 0, 0)
+        (row,) = [row for row in answer["rows"] if row["owner"] == "crashkernel"]
+        assert row["outside"] == row["pages"] > 0
+        outside = sum(extent["pages"] for extent in answer["uncovered"])
+        assert outside == answer["total"]["outside"]
+        assert outside + answer["total"]["present"] == answer["total"]["pages"]
+
+
+@one_kernel
 def test_a_page_that_a_dump_should_have(dumped: Dumped, tmp_path: Path) -> None:
     source, core = dumped.to("lzo"), tmp_path / "core"
     _, answer, _ = asked(source, "list", "--use", "file")

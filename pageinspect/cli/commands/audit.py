@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which pages a core lacks: left out by its dump level, or lost although it should have them.
+"""Which pages a core lacks: left out by its dump level, or lost.
 
 Pages are counted by use and kind of owner: those in the file, those that the dump level allows to
-be absent, memory that is not dumped, and those that are lost. makedumpfile leaves out pages by
-rules for struct pages, which are checked here one by one; a makedumpfile that is older than the
-kernel may leave out pages of the kernel itself. The exit status is 4 if pages are lost, and 3 if it
-cannot be decided.
+be absent, memory that is not dumped, and those that are lost: the core should have them, and has
+not. makedumpfile leaves out pages by rules for struct pages, which are checked here one by one; a
+makedumpfile that is older than the kernel may leave out pages of the kernel itself. The exit status
+is 4 if pages are lost, and 3 if it cannot be decided.
 """
 
 import argparse

@@ -107,7 +107,7 @@ def test_lost_pages_have_owners_and_pfns(made: OwnedPages, tmp_path: Path) -> No
     assert report.ranges == ((slabs[1], slabs[4]), (slabs[7], slabs[8]))
     assert report.causes["excluded"] == 4
     (sentence,) = report.to_json()["consequences"]
-    assert sentence.startswith("slab: 4 pages (dentry, inode): ")
+    assert sentence.startswith("slab: 4 pages (dentry; inode): ")
     (remedy,) = report.to_json()["remedies"]
     assert "-d 23" in remedy
 

@@ -131,6 +131,18 @@ def test_the_first_mebibyte_is_not_dumped() -> None:
     }
 
 
+def test_without_the_flag_pages_may_be_reserved() -> None:
+    memory = memory_of(NO_TYPE, NO_TYPE, SLAB)
+    memory.word(1, NO_TYPE, 0)
+    for unavailable, fate in ((("reserved",), "outside"), ((), "lost")):
+        memory.layout = replace(MODERN, unavailable=unavailable)
+        assert fates(tallied(memory, kdump(pfns(), pfns()))) == {
+            ("kernel", "unknown", fate): 1,
+            ("idle", "unknown", fate): 1,
+            ("slab", "slab", "lost"): 1,
+        }
+
+
 def test_second_pages_of_folios_are_counted() -> None:
     memory = Memory(16).compound(0, 2).compound(4, 2).compound(8, 2).word(12, NO_TYPE, 1)
     for head in (0, 4, 8):

@@ -105,7 +105,7 @@ def test_ten_owners_of_lost_pages_are_shown_to_people() -> None:
 def test_consequences_name_the_first_owners() -> None:
     lost = {"slab": [(f"c{n}", 2) for n in range(6)], "unknown": [("", 1)]}
     slab, unknown = consequences(lost)
-    assert slab.startswith("slab: 12 pages (c0, c1, c2, c3, 2 more): objects")
+    assert slab.startswith("slab: 12 pages (c0; c1; c2; c3; 2 more): objects")
     assert unknown == "unknown: 1 page: their contents cannot be read."
 
 
