@@ -91,7 +91,7 @@ def find_contiguity(
     by_order = {n: fine if n == fine.grid.order else fine.joined(n) for n in orders}
     whole = by_order[chosen].states < Mobility.RESERVED
     named = _BlockerRows(sweep, ranges_of(total.ranges) if pfns else None)
-    owners = tuple(named.by_owner(total.owners.sums(whole).ranked()))
+    owners = tuple(named.by_owner(total.owners.sums(whole)))
     uses = tuple(_by_use(inspector, total.uses.sums(whole).ranked()))
     problems = tuple(dict.fromkeys(sweep.problems))
     return ContiguityReport(
