@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..classify.batches import grouped
 from ..model.arch import SECTION_PFNS
 from .mobility import Integers
 
@@ -142,8 +143,8 @@ class Blockers:
 
 def _reduced(rows: InTheWay, whole: npt.NDArray[np.bool_]) -> tuple[InTheWay, Integers, Integers]:
     """Return the rows by owner and remedy, with their numbers of blocks and of blocks alone."""
-    _, at, owners = np.unique(rows.blocks, return_inverse=True, return_counts=True)
-    alone = (owners[at] == 1) & whole
+    _, at = grouped(rows.blocks)
+    alone = (np.bincount(at)[at] == 1) & whole
     return _added([(rows, np.ones(len(rows), np.int64), alone.astype(np.int64))])
 
 

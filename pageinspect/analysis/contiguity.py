@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from ..classify.batches import grouped
 from ..classify.columns import ramp
 from ..model.arch import MAX_ORDER
 from ..model.memory_map import Zone
@@ -121,7 +122,7 @@ class BlockPages:
 
     def add(self, blocks: Integers, classes: Classes, lengths: Integers) -> None:
         """Add ranges of pages, each within one block."""
-        some, at = np.unique(blocks, return_inverse=True)
+        some, at = grouped(blocks)
         counts = np.bincount(at * N + classes, lengths, len(some) * N).reshape(-1, N)
         width = np.uint16 if self.grid.order < 16 else np.uint32
         self.parts.append((some, counts.astype(width)))

@@ -74,6 +74,20 @@ def each_once(pfns: Pfns) -> Pfns:
     return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 
 
+def grouped(values: Pfns) -> tuple[Pfns, Pfns]:
+    """Return the distinct values, sorted, and for each value its place among them.
+
+    As np.unique(), with a sort that is faster where most values are in order.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    begins = np.ones(len(values), np.bool_)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    places = np.empty(len(values), np.int64)
+    places[order] = np.cumsum(begins) - 1
+    return ordered[begins], places
+
+
 class Batches:
     """Adjacent PageBatches as one; `readable` and `wanted` are as in PageBatch."""
 

@@ -19,6 +19,7 @@ from ..analysis.contiguity import (
 )
 from ..analysis.mobility import REMEDIES, Integers, Mobility
 from ..classify import use_name
+from ..classify.batches import grouped
 from ..classify.uses import USE
 from ..errors import UsageError
 from ..model.ranges import Range
@@ -90,7 +91,7 @@ def find_contiguity(
     by_order = {n: fine if n == fine.grid.order else fine.joined(n) for n in orders}
     whole = by_order[chosen].states < Mobility.RESERVED
     named = _BlockerRows(sweep, ranges_of(total.ranges) if pfns else None)
-    owners = tuple(named.by_owner(total.owners.sums(whole).ranked()))
+    owners = tuple(named.by_owner(total.owners.sums(whole)))
     uses = tuple(_by_use(inspector, total.uses.sums(whole).ranked()))
     problems = tuple(dict.fromkeys(sweep.problems))
     return ContiguityReport(
@@ -180,7 +181,7 @@ def _whole_blocks(
     blocks: Integers, swept: Swept, order: int
 ) -> tuple[Integers, npt.NDArray[np.bool_]]:
     """Return the blocks of these pages, sorted, and which of them have no reserved pages."""
-    there, at = np.unique(blocks, return_inverse=True)
+    there, at = grouped(blocks)
     usable = np.where(swept.classes == Mobility.RESERVED, 0, swept.lengths)
     return there, np.bincount(at, usable, len(there)) == 1 << order
 
