@@ -252,7 +252,10 @@ def pointed(inspector: Inspector) -> list[bool]:
     return [missing[-1:] == (lost_pages.POINTER,) for missing in found]
 
 
-def test_commands_point_to_audit_if_something_is_missing(made: OwnedPages, tmp_path: Path) -> None:
+def test_commands_point_to_audit_if_something_is_missing(
+    made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Inspector, "refreshed", lambda inspector: inspector)
     slab, free = pages_of(made, "slab")[:1], range(FREE, FREE + FREE_PAGES)
     assert not any(pointed(core_of(made, tmp_path, slab)))
     made.problems = ("tasks: 3 items could not be read",)
