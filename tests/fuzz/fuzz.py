@@ -141,8 +141,11 @@ class Outcome:
         symbols = report["kernel"]["symbols"]
         notes = report["kernel"].get("notes", [])
         cut_off = any("is cut off" in note or "is incomplete" in note for note in notes)
+        missing = report.get("coverage", {}).get("missing")
         incomplete = (
-            bool(unreadable) or symbols == "vmcoreinfo" or (cut_off and "coverage" in report)
+            bool(unreadable or missing)
+            or symbols == "vmcoreinfo"
+            or (cut_off and "coverage" in report)
         )
         if self.status != 4 and (self.status == 3) != incomplete:
             return f"exit status {self.status} with {unreadable} unreadable, types from {symbols}"
