@@ -7,12 +7,14 @@ from typing import Any
 
 from drgn import FaultError
 
+from ..errors import PageInspectError
 from ..kernel.block_requests import read_block_requests
 from ..kernel.bpf_memory import read_bpf_memory
 from ..kernel.kernel_image import read_kernel_image
 from ..kernel.memblock import read_boot_reserved
 from ..kernel.memmap_pages import read_memmap_pages
 from ..kernel.module_memory import CodeNames, read_modules
+from ..kernel.online import sections_with_pages
 from ..kernel.page_ext import read_page_ext
 from ..kernel.page_table_pages import read_page_table_pages
 from ..kernel.percpu import read_percpu
@@ -23,6 +25,7 @@ from ..kernel.tasks import read_tasks
 from ..kernel.trace_memory import read_trace_memory
 from ..kernel.vmap_areas import read_vmap_areas
 from ..model.allocations import PageExt
+from ..model.arch import SECTION_PFNS
 from ..model.kernel_memory import (
     BootReserved,
     MemmapPages,
@@ -40,6 +43,7 @@ from ..model.owner_memory import (
     TraceMemory,
 )
 from ..model.processes import Tasks
+from ..model.ranges import Range, merge
 from ..owners.structures import Structures
 from ..target.page_tables import PageTables
 from ..units import counted
@@ -152,8 +156,16 @@ class _Reader:
     def _percpu(self) -> PercpuPages:
         return read_percpu(self._prog, self._page_tables())
 
+    def _sections(self) -> list[Range]:
+        """Return the pfns of all memory sections with struct pages, also of offline memory."""
+        try:
+            firsts, _ = sections_with_pages(self._prog)
+        except (LookupError, FaultError, PageInspectError):
+            return []
+        return [(first, first + SECTION_PFNS) for first in firsts.tolist()]
+
     def _memmap(self) -> MemmapPages:
-        spanned = self._inspector.memory_map.spanned
+        spanned = merge((*self._inspector.memory_map.spanned, *self._sections()))
         ext = self.get("page_ext")
         return read_memmap_pages(self._page_tables(), self._layout, spanned, ext)
 
