@@ -10,7 +10,7 @@ from ..classify.batches import each_once
 from ..errors import Exit, PageInspectError, UsageError
 from ..model import ranges
 from ..model.presence import Pfns, PfnSet, Presence, pfn_set
-from ..model.ranges import Range, intersect
+from ..model.ranges import Range
 from ..owners.dump_fates import FATES, DumpTally, LostOwner
 from ..owners.table import KINDS
 from ..report.audit import AuditReport, AuditRow, Extent, LostRow
@@ -167,7 +167,8 @@ def _lost_rows(
 def _extents(presence: Presence, spanned: Sequence[Range], lost: PfnSet) -> Iterator[Extent]:
     """Yield the ranges of memory that no part of the file covers."""
     every = np.array(spanned, np.int64).reshape(-1, 2)
-    rest = pfn_set(every[:, 0], every[:, 1]).minus(presence.dumpable).ranges()
-    uncovered = lost.minus(presence.dumpable).ranges()
-    for start, end in rest:
-        yield Extent(start, end, ranges.count(intersect([(start, end)], uncovered)))
+    rest = pfn_set(every[:, 0], every[:, 1]).minus(presence.dumpable)
+    below = lost.minus(presence.dumpable).below(rest.edges)
+    counts = (below[1::2] - below[::2]).tolist()
+    for (start, end), pages in zip(rest.ranges(), counts, strict=True):
+        yield Extent(start, end, pages)

@@ -30,6 +30,7 @@ from ..report.base import coverage_of
 from ..report.contiguity import GIGANTIC_ORDER, HUGE_ORDER, BlockerRow, ContiguityReport
 from .fold import Fold
 from .inspector import Inspector
+from .lost_pages import with_pointer
 from .sweep import Sweep, Swept
 
 LEAST_ORDER = 3
@@ -94,16 +95,17 @@ def find_contiguity(
     owners = tuple(named.by_owner(total.owners.sums(whole)))
     uses = tuple(_by_use(inspector, total.uses.sums(whole).ranked()))
     problems = tuple(dict.fromkeys(sweep.problems))
+    coverage = coverage_of(
+        inspector.target.provenance,
+        inspector.layout,
+        inspector.memory_map.spanned_pages,
+        total.unreadable,
+        problems,
+    )
     return ContiguityReport(
         inspector.target.provenance,
         inspector.layout,
-        coverage_of(
-            inspector.target.provenance,
-            inspector.layout,
-            inspector.memory_map.spanned_pages,
-            total.unreadable,
-            problems,
-        ),
+        with_pointer(inspector, coverage),
         chosen,
         pageblock,
         tuple(row for pages in by_order.values() for row in zone_blocks(pages)),

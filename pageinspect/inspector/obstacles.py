@@ -20,6 +20,7 @@ from ..report.contiguity import GIGANTIC_ORDER, HUGE_ORDER
 from ..report.obstacles import BlockCounts, ObstacleRow, ObstaclesReport
 from .fold import Fold
 from .inspector import Inspector
+from .lost_pages import with_pointer
 from .sweep import Sweep, Swept
 
 PAGES = {"hugepage": HUGE_ORDER, "gigantic": GIGANTIC_ORDER}
@@ -88,12 +89,13 @@ def find_obstacles(
     rows = tuple(_rows(inspector, sweep, total, grid, ranked=order is not None))
     missing = tuple(dict.fromkeys(sweep.problems))
     asked = count(wanted)
+    coverage = coverage_of(
+        inspector.target.provenance, inspector.layout, asked, total.unreadable, missing
+    )
     return ObstaclesReport(
         inspector.target.provenance,
         inspector.layout,
-        coverage_of(
-            inspector.target.provenance, inspector.layout, asked, total.unreadable, missing
-        ),
+        with_pointer(inspector, coverage),
         wanted_for,
         tuple(total.present.tolist()),
         0 if ranges is None else count(ranges) - asked,

@@ -29,6 +29,16 @@ class PfnSet:
         """Return the number of pfns."""
         return int((self.edges[1::2] - self.edges[::2]).sum())
 
+    def below(self, pfns: Pfns) -> Pfns:
+        """Return how many pfns of the set are below each of these, (n,)."""
+        starts, ends = self.edges[::2], self.edges[1::2]
+        sums = np.append(0, np.cumsum(ends - starts))
+        begun = np.searchsorted(starts, pfns)
+        last = np.append(ends, 0)[begun - 1]
+        beyond = np.where(begun > 0, np.maximum(last - pfns, 0), 0)
+        below: Pfns = sums[begun] - beyond
+        return below
+
     def ranges(self) -> list[Range]:
         """Return sorted disjoint (start, end) pairs."""
         edges = self.edges.tolist()

@@ -221,7 +221,8 @@ class ContiguityReport(Report):
             yield f"{counted(left, 'more owner')} with fewer blocks: --top 0 shows all."
         if first:
             yield ""
-            yield f"Pages of the first: pageinspect list --owner {_owner(first[0])}"
+            core = " -c CORE" if self.provenance.source == "core" else ""
+            yield f"Pages of the first: pageinspect list --owner {_owner(first[0])}{core}"
         yield from self.coverage.remarks()
 
 

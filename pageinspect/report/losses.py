@@ -67,7 +67,7 @@ def remedies(
         yield (
             f"makedumpfile left out {counted(excluded - unknown_tails, 'page')} that this level "
             f"does not exclude: it may not know this kernel{may}. Take the dump with a newer "
-            f"makedumpfile, or {'with level 1' if may else without}."
+            f"makedumpfile{_or_with(level, without)}."
         )
     if causes.get("cut_off"):
         yield _OF_STATE[state]
@@ -77,3 +77,10 @@ def remedies(
             "kernel was loaded is not known to it: load it again (kdump-config reload, or "
             "systemctl restart kdump) after memory is added."
         )
+
+
+def _or_with(level: int | None, without: str) -> str:
+    """Return the other way to take the dump: none for a level that excludes zero pages at most."""
+    if level is not None and level <= 1:
+        return ""
+    return f", or {without if level is None or level & USER else 'with level 1'}"

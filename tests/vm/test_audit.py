@@ -132,7 +132,8 @@ def vmcoreinfo(core: Path) -> str:
 def test_other_commands_point_to_audit(owned: Owned) -> None:
     core = owned.refiltered(31)
     has_lost = audited(core)[0] == Exit.FINDING
-    for command in (["owners"], ["processes"], ["check"], ["summary", "--by", "owner"]):
+    others = ["owners"], ["processes"], ["check"], ["contiguity"], ["summary", "--by", "owner"]
+    for command in (*others, ["contiguity", "--for", "hugepage"]):
         done = pageinspect(*command, "-c", core, "--format", "json")
         missing = json.loads(done.stdout)["coverage"].get("missing", [])
         points = [text for text in missing if "pageinspect audit" in text]

@@ -44,8 +44,8 @@ _PFNS_AT = 80
 _DESCRIPTOR = np.dtype(
     [("offset", "<u8"), ("size", "<u4"), ("flags", "<u4"), ("page_flags", "<u8")]
 )
-_BITMAP_PIECE = 1 << 17
-"""Bytes of the bitmap that are processed at once: a million pages."""
+_BITMAP_PIECE = 1 << 14
+"""Bytes of the bitmap that are processed at once: 131,072 pages."""
 _SHARED = 1 << 16
 """The shared contents of all zero pages are within this many bytes from the start of the data."""
 

@@ -85,9 +85,9 @@ def _of_elf(headers: elf.Headers, length: int, *, is_whole: bool) -> Presence:
     cut_off = not is_whole or headers.end > length
     return Presence(
         "elf",
-        _pages(starts, sizes, outward=True),
-        _pages(starts, held, outward=False),
-        _pages(starts, there, outward=False),
+        _pages(starts, sizes),
+        _pages(starts, held),
+        _pages(starts, there),
         state=_state(cut_off=cut_off, marked=not headers.is_whole),
     )
 
@@ -98,9 +98,7 @@ def _state(*, cut_off: bool, marked: bool) -> State:
     return "cut off" if cut_off else "whole"
 
 
-def _pages(starts: "elf.Words", sizes: "elf.Words", *, outward: bool) -> PfnSet:
-    """Return the pages of physical memory: those with any byte of it, or only whole ones."""
-    begin, end = starts.astype(np.int64), (starts + sizes).astype(np.int64)
-    up = PAGE_SIZE - 1
-    low, high = (begin, end + up) if outward else (begin + up, end)
-    return pfn_set(low // PAGE_SIZE, high // PAGE_SIZE)
+def _pages(starts: "elf.Words", sizes: "elf.Words") -> PfnSet:
+    """Return the whole pages of physical memory; segments may meet within a page."""
+    joined = pfn_set(starts.astype(np.int64), (starts + sizes).astype(np.int64)).edges
+    return pfn_set(-(-joined[::2] // PAGE_SIZE), joined[1::2] // PAGE_SIZE)

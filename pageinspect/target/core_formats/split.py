@@ -32,8 +32,11 @@ def _parts(path: Path, header: kdump.Header) -> list[tuple[Path, tuple[int, int]
     found = {path: header.part or (0, 0)}
     for other in itertools.islice(path.parent.iterdir(), _MOST_FILES):
         try:
+            # To open a pipe would wait for its writer.
+            if not other.is_file():
+                continue
             with other.open("rb") as file:
-                start = file.read(kdump.HEADER_BYTES) if other.is_file() else b""
+                start = file.read(kdump.HEADER_BYTES)
             parsed = kdump.parse(start)
         except (OSError, kdump.KdumpError):
             continue
@@ -41,4 +44,4 @@ def _parts(path: Path, header: kdump.Header) -> list[tuple[Path, tuple[int, int]
             continue
         if (parsed.names, parsed.bitmap) == (header.names, header.bitmap):
             found[other] = parsed.part
-    return sorted(found.items(), key=lambda item: item[1])
+    return sorted(found.items(), key=lambda item: (item[1], str(item[0])))

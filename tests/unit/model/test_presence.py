@@ -44,3 +44,10 @@ def test_edges_are_those_of_all_sets(
     presence = Presence("kdump", one, one, other)
     expected = {*one.edges.tolist(), *other.edges.tolist()}
     assert presence.edges.tolist() == sorted(expected)
+
+
+@given(RANGES)
+def test_pfns_below(ranges: list[tuple[int, int]]) -> None:
+    found, plain = made(ranges)
+    asked = np.arange(80)
+    assert found.below(asked).tolist() == [sum(pfn < limit for pfn in plain) for limit in range(80)]
