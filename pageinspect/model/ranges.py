@@ -32,26 +32,6 @@ def intersect(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
     return common
 
 
-def subtract(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
-    """Return the pfns of `ranges` that are in none of `others`, as sorted disjoint ranges."""
-    left: list[Range] = []
-    taken = merge(others)
-    i = 0
-    for start, end in merge(ranges):
-        at = start
-        while i < len(taken) and taken[i][1] <= at:
-            i += 1
-        j = i
-        while j < len(taken) and taken[j][0] < end:
-            if taken[j][0] > at:
-                left.append((at, taken[j][0]))
-            at = max(at, taken[j][1])
-            j += 1
-        if at < end:
-            left.append((at, end))
-    return left
-
-
 def cut(ranges: Sequence[Range], length: int) -> list[list[Range]]:
     """Return sorted disjoint ranges in pieces, split at multiples of `length` pfns."""
     pieces: list[list[Range]] = []

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,11 @@ from ..classify import CODES, UNTYPED, USE_CODES, Pages, code_name, marker_of, u
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.page_types import SLOTS
-from ..owners.table import KINDS
+
+if TYPE_CHECKING:
+    from ..owners.kind import Kind
 
 _ORDERS = 32
-
 
 Owners = Callable[[Pages], npt.NDArray[np.integer]]
 
@@ -45,6 +47,13 @@ def _zone_name(layout: PageLayout, memory_map: MemoryMap, zone: int) -> str:
 
 def _node_name(layout: PageLayout, _memory_map: MemoryMap, node: int) -> str:
     return "unreadable" if node > layout.node_field.mask else str(node)
+
+
+def _kinds() -> "tuple[Kind, ...]":
+    # Imported here: it has a module for each kind, and a summary seldom needs them.
+    from ..owners.table import KINDS
+
+    return KINDS
 
 
 def _no_owners(_pages: Pages) -> npt.NDArray[np.integer]:
@@ -97,8 +106,8 @@ DIMENSIONS = {
         Dimension(
             "owner",
             _no_owners,
-            lambda _layout: len(KINDS),
-            lambda _layout, _memory_map, number: KINDS[number].name,
+            lambda _layout: len(_kinds()),
+            lambda _layout, _memory_map, number: _kinds()[number].name,
         ),
     )
 }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pageinspect.errors import UsageError
 from pageinspect.model.memory_map import MemoryMap, Zone
 from pageinspect.model.range_text import resolve
-from pageinspect.model.ranges import cut, intersect, merge, subtract
+from pageinspect.model.ranges import cut, intersect, merge
 
 MEMORY_MAP = MemoryMap(
     spanned=((0, 0x8000), (0x10000, 0x20000)),
@@ -107,18 +107,3 @@ def test_cut_at_multiples() -> None:
     assert cut(ranges, 8) == [[(3, 8)], [(8, 9), (10, 11), (14, 16)], [(16, 24)], [(24, 30)]]
     assert cut(ranges, 100) == [ranges]
     assert cut([], 8) == []
-
-
-SOME = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=6)
-
-
-@given(SOME, SOME)
-def test_a_difference_has_what_is_only_in_the_first(
-    ones: list[tuple[int, int]], twos: list[tuple[int, int]]
-) -> None:
-    ranges, others = ([(start, start + n) for start, n in each] for each in (ones, twos))
-    left = subtract(ranges, others)
-    points = {p for start, end in ranges for p in range(start, end)}
-    points -= {p for start, end in others for p in range(start, end)}
-    assert [p for start, end in left for p in range(start, end)] == sorted(points)
-    assert left == merge(left)

@@ -29,7 +29,9 @@ from pageinspect.owners.page_table import TABLE
 from pageinspect.owners.percpu import PERCPU
 from pageinspect.owners.static import STATIC
 from pageinspect.owners.structures import Structures
+from pageinspect.owners.table import KINDS
 from pageinspect.owners.tracing import TRACING
+from pageinspect.owners.unknown import UNKNOWN
 
 PAGE = 4096
 
@@ -82,29 +84,12 @@ def test_the_crash_kernel_is_a_resource() -> None:
     assert claimed(CRASHKERNEL, Structures(resources=LINES)) == {"Crash kernel": [(0x4000, 0x6000)]}
 
 
-def test_boot_memory_is_what_no_other_structure_has() -> None:
-    given = Structures(
-        boot=BootReserved(((0, 2), (0x100, 0x200), (0x3000, 0x5000))),
-        memmap=MemmapPages(((0x110, 0x120),)),
-        image=KernelImage((("code", (0x120, 0x130)),)),
-        static=StaticMemory((("table", (0x140, 0x150)),)),
-        percpu=PercpuPages(first=np.array([0x150, 0x151])),
-        tables=PageTablePages(kernel=np.array([0x160])),
-        resources=LINES,
-    )
-    assert claimed(BOOT, given) == {
-        "memblock": [
-            (1, 2),
-            (0x100, 0x110),
-            (0x130, 0x140),
-            (0x152, 0x160),
-            (0x161, 0x200),
-            (0x3000, 0x4000),
-        ]
-    }
+def test_boot_memory_is_of_any_other_kind_first() -> None:
+    assert KINDS[-2:] == (BOOT, UNKNOWN)
+    assert BOOT.rest
 
 
-def test_boot_memory_alone() -> None:
+def test_boot_memory() -> None:
     assert claimed(BOOT, Structures(boot=BootReserved(((3, 5),)))) == {"memblock": [(3, 5)]}
 
 
