@@ -12,6 +12,7 @@ from ..units import counted, wrapped
 if TYPE_CHECKING:
     from ..model.layout import PageLayout
     from ..model.provenance import Provenance
+    from .metrics import Metrics
 
 SCHEMA = 1
 """Version of the JSON form. Fields may be added without a new version, but not renamed."""
@@ -72,6 +73,10 @@ class Report(ABC):
     @abstractmethod
     def view(self) -> View:
         """Return the text for people."""
+
+    def metrics(self) -> "tuple[Metrics, ...]":
+        """Return the metrics for monitoring systems; empty if the report has none."""
+        return ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document as plain lists and values."""

@@ -14,6 +14,7 @@ from ..model.ranges import Range
 from ..model.table import Absent, Column, Row, Table
 from ..units import counted, size
 from .base import SCHEMA, Coverage, Report, View, kernel_json
+from .metrics import Metrics, walk_metrics
 
 HUGE_ORDER = 9
 """The order of a huge page of 2 MiB."""
@@ -136,6 +137,26 @@ class ContiguityReport(Report):
             self._types(self.types),
             self._blockers("blockers", self._first(self.top or 0), pfns=True),
             self._blockers("uses", self.uses),
+        )
+
+    def metrics(self) -> tuple[Metrics, ...]:
+        """Return the blocks, free memory by order, migratetypes and the first blockers."""
+        about, prefix = "contiguity", "contiguity"
+        most = DEFAULT_TOP if self.top is None else self.top
+        zone = ("node", "zone")
+        kept = (*zone, "order", "blocks", *(f"{name}_blocks" for name in MOBILITY_NAMES))
+        spread = (column.key for column in _UNMOVABLE if column.unit != "percent")
+        index = ("free_blocks", "fragmentation_index", "unusable_index")
+        of_type = (*zone, "migratetype", "blocks", *(f"{name}_pages" for name in MOBILITY_NAMES))
+        way = ("kind", "name", "remedy", "blocks_alone", "blocks", "pages", "misplaced_pages")
+        return (
+            Metrics(prefix, about, self._blocks(self.blocks).only(*kept, *spread)),
+            Metrics(f"{prefix}_order", about, self._indexes().only(*zone, "order", *index)),
+            Metrics(f"{prefix}_migratetype", about, self._types(self.types).only(*of_type)),
+            Metrics(
+                f"{prefix}_owner", about, self._blockers("blockers", self._first(most)).only(*way)
+            ),
+            *walk_metrics(prefix, about, self.provenance, self.coverage),
         )
 
     def _first(self, most: int) -> Sequence[BlockerRow]:

@@ -10,7 +10,7 @@ from typing import TextIO, cast
 from ...model.table import Cell, Column, Row, Table
 from ...report import Report, View
 from ...units import printable, wrapped
-from ..format import Format
+from ..format import RowFormat
 
 _GAP = 2
 """The number of spaces between columns."""
@@ -146,7 +146,7 @@ def _streams(table: Table) -> bool:
     )
 
 
-class _Table(Format):
+class _Table(RowFormat):
     gap = "\n"
 
     def write(self, report: Report, stream: TextIO) -> None:
