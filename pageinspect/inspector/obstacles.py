@@ -2,17 +2,27 @@
 """Finds the pages that are in the way of a huge page, of CMA, or of taking memory offline."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ..analysis.contiguity import ABSENT, BlockPages, Grid
-from ..analysis.mobility import REMEDIES, Classes, Integers, Mobility
+from ..analysis.mobility import (
+    OUTCOMES,
+    REMEDIES,
+    SKIPPED,
+    UNDECIDED,
+    Classes,
+    Integers,
+    Mobility,
+    when_offlining,
+)
 from ..classify import use_name
 from ..classify.words import HEAD_REFCOUNT
 from ..errors import PageInspectError, UsageError, did_you_mean
-from ..kernel.memory_blocks import memory_block
+from ..kernel.memory_blocks import read_memory_blocks
+from ..model.range_text import asked
 from ..model.ranges import Range, count, intersect, merge
 from ..owners.table import KINDS
 from ..report.base import coverage_of
@@ -25,6 +35,9 @@ from .sweep import Sweep, Swept
 
 PAGES = {"hugepage": HUGE_ORDER, "gigantic": GIGANTIC_ORDER}
 """The orders of huge pages by name."""
+_MOST_NAMED = 8
+"""Ranges of memory blocks that a hint names."""
+_MOST_DIGITS = 18
 _FORMS = (*PAGES, "cma", "offline:N", "pfn:RANGE")
 
 
@@ -50,14 +63,17 @@ class _Pages:
 class _Found:
     pages: BlockPages
     parts: list[_Pages] = field(default_factory=list)
-    present: Integers = field(default_factory=lambda: np.zeros(Mobility.RESERVED + 1, np.int64))
-    """Pages by Mobility."""
+    present: Integers = field(default_factory=lambda: np.zeros(len(OUTCOMES), np.int64))
+    """Pages by OUTCOMES."""
+    zones: set[int] = field(default_factory=set)
+    """The index of each zone that they are in."""
     unreadable: int = 0
 
     def merge(self, other: "_Found") -> None:
         self.pages.merge(other.pages)
         self.parts += other.parts
         self.present += other.present
+        self.zones |= other.zones
         self.unreadable += other.unreadable
 
 
@@ -79,7 +95,8 @@ def find_obstacles(
     def work(copy: Inspector, piece: Sequence[Range]) -> _Found:
         found = _Found(BlockPages(grid))
         for swept in sweep.walk(copy, piece, grid):
-            _add(found, swept, grid, every=order is None)
+            judged = _offlined(swept) if wanted_for.startswith("offline:") else swept
+            _add(found, judged, grid, every=order is None)
         return found
 
     total = _Found(BlockPages(grid))
@@ -88,9 +105,9 @@ def find_obstacles(
     blocks = None if order is None else _block_counts(total.pages)
     rows = tuple(_rows(inspector, sweep, total, grid, ranked=order is not None))
     missing = tuple(dict.fromkeys(sweep.problems))
-    asked = count(wanted)
+    present = count(wanted)
     coverage = coverage_of(
-        inspector.target.provenance, inspector.layout, asked, total.unreadable, missing
+        inspector.target.provenance, inspector.layout, present, total.unreadable, missing
     )
     return ObstaclesReport(
         inspector.target.provenance,
@@ -98,8 +115,9 @@ def find_obstacles(
         with_pointer(inspector, coverage),
         wanted_for,
         tuple(total.present.tolist()),
-        0 if ranges is None else count(ranges) - asked,
+        0 if ranges is None else count(ranges) - present,
         rows,
+        len(total.zones),
         order,
         blocks,
         top,
@@ -122,12 +140,25 @@ def _ranges(inspector: Inspector, sweep: Sweep, text: str) -> list[Range]:
     if name == "cma":
         return _cma(sweep)
     if name == "pfn":
-        return inspector.ranges(value)
-    if not (value.isascii() and value.isdecimal()):
+        inspector.ranges(value)
+        return merge(asked(value, inspector.memory_map, inspector.layout.page_shift))
+    if not (value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS):
         raise UsageError(
             f"{value!r} is not the number of a memory block", "give N of memoryN: offline:3"
         )
-    return [memory_block(inspector.target.prog, int(value))]
+    return [_memory_block(inspector, int(value))]
+
+
+def _memory_block(inspector: Inspector, number: int) -> Range:
+    blocks = read_memory_blocks(inspector.target.prog)
+    found = blocks.pfns(number)
+    if found is None:
+        known = [f"{a}-{b - 1}" if b - a > 1 else f"{a}" for a, b in blocks.numbers[:_MOST_NAMED]]
+        more = ["others"] if len(blocks.numbers) > _MOST_NAMED else []
+        raise UsageError(
+            f"this machine has no memory block {number}", f"it has: {', '.join([*known, *more])}"
+        )
+    return found
 
 
 def _cma(sweep: Sweep) -> list[Range]:
@@ -147,17 +178,24 @@ def _cma(sweep: Sweep) -> list[Range]:
     return merge((start, start + (1 << blocks.order)) for start in starts.tolist())
 
 
+def _offlined(swept: Swept) -> Swept:
+    """Return the same with what becomes of each page when its memory is taken offline."""
+    unmovable = swept.classes == Mobility.UNMOVABLE
+    outcomes = when_offlining(swept.pages)[swept.rows]
+    return replace(swept, classes=np.where(unmovable, outcomes, swept.classes))
+
+
 def _add(found: _Found, swept: Swept, grid: Grid, *, every: bool) -> None:
-    """Add what was walked; with `every`, also pages of no zone."""
+    """Add what was walked; with `every`, also pages of no zone, and without counts of blocks."""
     found.unreadable += swept.pages.unreadable
-    found.present += np.bincount(swept.classes, swept.lengths, len(found.present)).astype(np.int64)
-    in_zone = swept.zones >= 0
-    of_zone = swept.where(in_zone)
+    found.present += np.bincount(swept.classes, swept.lengths, len(OUTCOMES)).astype(np.int64)
+    found.zones |= set(np.unique(swept.zones).tolist()) - {-1}
+    way = (swept.classes > Mobility.MOVABLE) & (swept.classes != SKIPPED)
     blocks = np.full(len(swept.starts), -1, np.int64)
-    blocks[in_zone] = grid.blocks(of_zone.zones, of_zone.starts)
-    found.pages.add(blocks[in_zone], of_zone.classes, of_zone.lengths)
-    way = swept.classes > Mobility.MOVABLE
     if not every:
+        in_zone = swept.zones >= 0
+        blocks[in_zone] = grid.blocks(swept.zones[in_zone], swept.starts[in_zone])
+        found.pages.add(blocks[in_zone], swept.classes[in_zone], swept.lengths[in_zone])
         way &= in_zone
     some, pages = swept.where(way), swept.pages
     found.parts.append(
@@ -190,9 +228,18 @@ def _joined(pages: _Pages) -> _Pages:
 
 
 def _block_counts(pages: BlockPages) -> BlockCounts:
+    """Return the number of blocks by state; one that two zones share is one reserved block."""
     states = pages.states
-    numbers = np.bincount(states[states != ABSENT], minlength=ABSENT).tolist()
-    return BlockCounts(*numbers[:ABSENT])
+    there = states != ABSENT
+    free, movable, reclaimable, unmovable, reserved = (
+        int(np.count_nonzero(states == state)) for state in range(ABSENT)
+    )
+    # A zone that has only a part of the block counts the rest as reserved.
+    parts = pages.grid.starts(np.flatnonzero(there))
+    _, zones = np.unique(parts, return_counts=True)
+    reserved -= int((zones - 1).sum())
+    shared = int(np.count_nonzero(zones > 1))
+    return BlockCounts(free, movable, reclaimable, unmovable, reserved, shared)
 
 
 def _rows(
@@ -204,8 +251,10 @@ def _rows(
     pages = _Pages(
         **{n: np.concatenate([getattr(part, n) for part in total.parts]) for n in _Pages.__slots__}
     )
-    if ranked:
-        pages = _by_block(pages, total.pages)
+    by_block = _by_block(pages, total.pages) if ranked else None
+    unsure = pages.classes == UNDECIDED
+    order = np.lexsort((pages.starts, unsure)) if by_block is None else by_block
+    pages = _Pages(**{name: getattr(pages, name)[order] for name in _Pages.__slots__})
     starts = grid.starts(np.maximum(pages.blocks, 0)) if len(grid) else pages.blocks
     names: dict[tuple[int, int], str] = {}
     for number in np.unique(pages.kinds).tolist():
@@ -231,9 +280,11 @@ def _rows(
         )
 
 
-def _by_block(pages: _Pages, of_blocks: BlockPages) -> _Pages:
-    """Sort by state of the block and by the number of pages in the way in it."""
+def _by_block(pages: _Pages, of_blocks: BlockPages) -> Integers:
+    """Return the order by state of the block and by the number of pages in the way in it."""
     counts = of_blocks.counts[:, Mobility.RECLAIMABLE :].sum(axis=1, dtype=np.int64)
     reserved = of_blocks.states == Mobility.RESERVED
-    order = np.lexsort((pages.starts, pages.blocks, counts[pages.blocks], reserved[pages.blocks]))
-    return _Pages(**{name: getattr(pages, name)[order] for name in _Pages.__slots__})
+    order: Integers = np.lexsort(
+        (pages.starts, pages.blocks, counts[pages.blocks], reserved[pages.blocks])
+    )
+    return order
