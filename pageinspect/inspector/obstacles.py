@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Finds the pages that are in the way of a huge page, of CMA, or of taking memory offline."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -78,11 +79,17 @@ class _Found:
 
 
 def find_obstacles(
-    inspector: Inspector, wanted_for: str, *, fold: Fold, top: int | None = None
+    inspector: Inspector,
+    wanted_for: str,
+    *,
+    fold: Fold,
+    top: int | None = None,
+    most: int | None = None,
 ) -> ObstaclesReport:
     """Find the pages in the way of what is asked for: hugepage, cma, offline:3 and others.
 
-    Raises UsageError for another text, and PageInspectError.
+    `top` is the number of ranges of pages to show, and `most` of those to name; None is all. Raises
+    UsageError for another text, and PageInspectError.
     """
     _check(wanted_for)
     sweep = Sweep(inspector)
@@ -103,7 +110,7 @@ def find_obstacles(
     for part in fold(inspector, wanted, work):
         total.merge(part)
     blocks = None if order is None else _block_counts(total.pages)
-    rows = tuple(_rows(inspector, sweep, total, grid, ranked=order is not None))
+    rows = _rows(inspector, sweep, total, grid, ranked=order is not None, most=most)
     missing = tuple(dict.fromkeys(sweep.problems))
     present = count(wanted)
     coverage = coverage_of(
@@ -121,6 +128,7 @@ def find_obstacles(
         order,
         blocks,
         top,
+        sum(len(part.starts) for part in total.parts) - len(rows),
     )
 
 
@@ -243,41 +251,62 @@ def _block_counts(pages: BlockPages) -> BlockCounts:
 
 
 def _rows(
-    inspector: Inspector, sweep: Sweep, total: _Found, grid: Grid, *, ranked: bool
-) -> Iterator[ObstacleRow]:
-    """Yield the pages in the way; if ranked, of the blocks with fewest of them first."""
+    inspector: Inspector,
+    sweep: Sweep,
+    total: _Found,
+    grid: Grid,
+    *,
+    ranked: bool,
+    most: int | None,
+) -> tuple[ObstacleRow, ...]:
+    """Return the first pages in the way; if ranked, of the blocks with fewest of them first."""
     if not total.parts:
-        return
+        return ()
+    pages = _first(total, ranked=ranked, most=most)
+    starts = grid.starts(pages.blocks).tolist() if ranked else repeat(None)
+    uses, use_rows = np.unique(pages.uses, return_inverse=True)
+    use_names = [use_name(inspector.layout, use) for use in uses.tolist()]
+    owners, owner_rows = _owners(sweep, pages.kinds, pages.keys)
+    return tuple(
+        map(
+            ObstacleRow,
+            starts,
+            pages.starts.tolist(),
+            (pages.starts + pages.lengths).tolist(),
+            map(use_names.__getitem__, use_rows.tolist()),
+            *(map([owner[i] for owner in owners].__getitem__, owner_rows) for i in (0, 1)),
+            *(getattr(pages, name).tolist() for name in ("orders", "refcounts", "pins")),
+            *(getattr(pages, name).tolist() for name in ("references", "classes")),
+            map(REMEDIES.__getitem__, pages.remedies.tolist()),
+        )
+    )
+
+
+def _owners(
+    sweep: Sweep, kinds: npt.NDArray[np.int16], keys: npt.NDArray[np.uint64]
+) -> tuple[list[tuple[str, str]], list[int]]:
+    """Return the kind and name of each owner, and which of these each row belongs to."""
+    owners: list[tuple[str, str]] = []
+    rows = np.empty(len(kinds), np.int64)
+    for number in np.unique(kinds).tolist():
+        of_kind = kinds == number
+        of_owners, rows_of_kind = np.unique(keys[of_kind], return_inverse=True)
+        rows[of_kind] = rows_of_kind + len(owners)
+        kind = KINDS[number].name
+        found = sweep.finder.names.names(kind, of_owners.tolist())
+        owners += [(kind, name.name) for name in found]
+    return owners, rows.tolist()
+
+
+def _first(total: _Found, *, ranked: bool, most: int | None) -> _Pages:
+    """Return the pages in the way in order, the first `most`."""
     pages = _Pages(
         **{n: np.concatenate([getattr(part, n) for part in total.parts]) for n in _Pages.__slots__}
     )
     by_block = _by_block(pages, total.pages) if ranked else None
     unsure = pages.classes == UNDECIDED
     order = np.lexsort((pages.starts, unsure)) if by_block is None else by_block
-    pages = _Pages(**{name: getattr(pages, name)[order] for name in _Pages.__slots__})
-    starts = grid.starts(np.maximum(pages.blocks, 0)) if len(grid) else pages.blocks
-    names: dict[tuple[int, int], str] = {}
-    for number in np.unique(pages.kinds).tolist():
-        keys = np.unique(pages.keys[pages.kinds == number]).tolist()
-        found = sweep.finder.names.names(KINDS[number].name, keys)
-        names |= {(number, key): name.name for key, name in zip(keys, found, strict=True)}
-    columns = (getattr(pages, name).tolist() for name in _Pages.__slots__[1:])
-    for block, row in zip(starts.tolist(), zip(*columns, strict=True), strict=True):
-        start, length, kind, key, use, order, refcount, references, pins, mobility, way = row
-        yield ObstacleRow(
-            block if ranked else None,
-            start,
-            start + length,
-            use_name(inspector.layout, use),
-            KINDS[kind].name,
-            names[kind, key],
-            order,
-            refcount,
-            pins,
-            references,
-            mobility,
-            REMEDIES[way],
-        )
+    return _Pages(**{name: getattr(pages, name)[order[:most]] for name in _Pages.__slots__})
 
 
 def _by_block(pages: _Pages, of_blocks: BlockPages) -> Integers:

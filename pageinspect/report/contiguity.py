@@ -4,6 +4,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ..analysis.contiguity import FreeIndexes, TypeBlocks, ZoneBlocks
@@ -82,15 +83,19 @@ class BlockerRow(NamedTuple):
     """Pages of these in pageblocks for movable pages."""
     pfns: tuple[Range, ...] = ()
 
-    def joined(self, other: "BlockerRow") -> "BlockerRow":
-        """Return the sum of two owners with the same name; a block of both counts twice."""
-        return self._replace(
-            pages=self.pages + other.pages,
-            blocks=self.blocks + other.blocks,
-            alone=self.alone + other.alone,
-            misplaced=self.misplaced + other.misplaced,
-            pfns=tuple(sorted((*self.pfns, *other.pfns))),
-        )
+
+def joined(rows: Sequence[BlockerRow]) -> BlockerRow:
+    """Return the sum of owners with the same name; a block of two of them counts twice."""
+    first, *others = rows
+    if not others:
+        return first
+    return first._replace(
+        pages=sum(row.pages for row in rows),
+        blocks=sum(row.blocks for row in rows),
+        alone=sum(row.alone for row in rows),
+        misplaced=sum(row.misplaced for row in rows),
+        pfns=tuple(sorted(chain.from_iterable(row.pfns for row in rows))),
+    )
 
 
 @dataclass(frozen=True, slots=True)

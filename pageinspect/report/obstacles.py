@@ -95,6 +95,8 @@ class ObstaclesReport(Report):
     blocks: BlockCounts | None = None
     top: int | None = None
     """The maximum number of ranges, 0 for all. None is 10 for people, and all in others."""
+    further: int = 0
+    """The number of ranges of pages in the way after those in `obstacles`."""
 
     @property
     def verdict(self) -> str:
@@ -164,7 +166,7 @@ class ObstaclesReport(Report):
         first = self._first(most)
         verdict, numbers = self._of_range() if self.blocks is None else self._of_blocks(self.blocks)
         after = list(self.coverage.remarks())
-        left = len(self.obstacles) - len(first)
+        left = len(self.obstacles) + self.further - len(first)
         if left:
             after = ["", f"{counted(left, 'more range')} of pages: --top 0 shows all.", *after]
         before = (self.provenance.describe(), "", verdict, "", numbers, "")

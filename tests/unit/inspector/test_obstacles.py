@@ -2,6 +2,7 @@
 """Pages in the way, of a kernel made by hand."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.inspector import obstacles as obstacles_module
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.obstacles import find_obstacles
+from pageinspect.inspector.owner_names import OwnerName, OwnerNames
 from pageinspect.kernel import memory_blocks
 from pageinspect.model.memory_map import Zone
 from pageinspect.report.obstacles import ObstaclesReport
@@ -303,6 +305,25 @@ def test_a_kernel_without_cma(made: BlockedPages) -> None:
 def test_what_is_not_understood(made: BlockedPages, text: str) -> None:
     with pytest.raises(UsageError):
         found(made, text)
+
+
+def test_only_what_is_shown_is_named(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+    names = OwnerNames.names
+
+    def counted(self: OwnerNames, kind: str, keys: Sequence[int]) -> list[OwnerName]:
+        asked.append((kind, len(keys)))
+        return names(self, kind, keys)
+
+    monkeypatch.setattr(OwnerNames, "names", counted)
+    whole = found(made, "pfn:0xb0-0x108")
+    assert sorted(asked) == [("file", 1), ("slab", 1), ("vmalloc", 1)]
+    asked.clear()
+    first = find_obstacles(made.inspector(), "pfn:0xb0-0x108", fold=fold_here, most=1)
+    assert asked == [("slab", 1)]
+    assert (first.obstacles, first.further) == (whole.obstacles[:1], 2)
+    assert (first.pages, first.verdict) == (whole.pages, whole.verdict)
+    assert "2 more ranges of pages: --top 0 shows all." in first.view().lines_after()
 
 
 def test_the_method(made: BlockedPages) -> None:

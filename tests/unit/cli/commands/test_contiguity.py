@@ -76,5 +76,12 @@ def test_what_is_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "21 are in the way" in text
     assert "unpin" in text
+    assert main([*words, "--top", "1"]) == Exit.COMPLETE
+    text = capsys.readouterr().out
+    assert "2 more ranges of pages: --top 0 shows all." in text
+    assert "unpin" not in text
+    for options, n in ((["--top", "0"], 3), (["--top", "2"], 2), ([], 3)):
+        assert main([*words, *options, "--format", "json"]) == Exit.COMPLETE
+        assert len(json.loads(capsys.readouterr().out)["rows"]) == n
     assert main([*words, "--order", "9"]) == Exit.USAGE
     assert "exclude each other" in capsys.readouterr().err
