@@ -12,7 +12,7 @@ from ..analysis.mobility import MOBILITY_NAMES
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.ranges import Range
-from ..model.table import Absent, Column, Row, Table
+from ..model.table import Absent, Column, Row, Table, Unit
 from ..units import counted, size
 from .base import SCHEMA, Coverage, Report, View, kernel_json
 
@@ -27,11 +27,24 @@ _NONE = Absent.NOT_APPLICABLE
 _ZONE = (Column("node", "int64", show=str), Column("zone"))
 _ORDER = Column("order", "int64", "order")
 _SIZE = Column("size", "int64", "bytes", "bytes")
+_HEADINGS = {"reclaimable": ("reclaim", 1), "reserved": ("reserved", 2)}
+"""Headings and `spare` of columns, where tables would be too wide."""
+
+
+def _by_mobility(unit: Unit, of: str) -> tuple[Column, ...]:
+    """Return a column for each Mobility."""
+    named = [(name, *_HEADINGS.get(name, (name, 0))) for name in MOBILITY_NAMES]
+    return tuple(
+        Column(heading, "int64", unit, f"{name}_{of}", spare=spare)
+        for name, heading, spare in named
+    )
+
+
 _COUNTED = (
     _ORDER,
     _SIZE,
     Column("blocks", "int64", "count"),
-    *(Column(name, "int64", "count", f"{name}_blocks") for name in MOBILITY_NAMES),
+    *_by_mobility("count", "blocks"),
 )
 _UNMOVABLE = (
     Column("blocks with any", "int64", "count", "blocks_with_unmovable"),
@@ -48,8 +61,6 @@ _BLOCKS = (
         for part in ("p50", "p99", "max")
     ),
 )
-_FOR_PEOPLE = tuple(column.key for column in (*_ZONE, *_COUNTED[1:]))
-_UNMOVABLE_FOR_PEOPLE = tuple(column.key for column in (*_ZONE, _SIZE, *_UNMOVABLE))
 _INDEXES = (
     *_ZONE,
     _ORDER,
@@ -59,9 +70,9 @@ _INDEXES = (
 )
 _TYPES = (
     *_ZONE,
-    Column("migratetype"),
+    Column("type", key="migratetype"),
     Column("blocks", "int64", "count"),
-    *(Column(name, "int64", "pages", f"{name}_pages") for name in MOBILITY_NAMES),
+    *_by_mobility("pages", "pages"),
 )
 
 
@@ -202,14 +213,17 @@ class ContiguityReport(Report):
         what = size(self.layout.page_size << self.order)
         pageblock = size(self.layout.page_size << self.pageblock_order)
         more = (
-            ("Unmovable pages per block:", self._blocks(blocks).only(*_UNMOVABLE_FOR_PEOPLE)),
-            ("Free memory by order:", self._indexes()),
-            (f"Pageblocks of {pageblock} by migratetype, and their pages:", self._populated()),
+            ("Unmovable pages per block:", _of_zones(self._blocks(blocks), _SIZE, *_UNMOVABLE)),
+            ("Free memory by order:", _of_zones(self._indexes(), *_INDEXES[2:])),
+            (
+                f"Pageblocks of {pageblock} by migratetype, and their pages:",
+                _of_zones(self._populated(), *_TYPES[2:]),
+            ),
             (f"Owners in the way of blocks of {what}:", self._blockers("blockers", first)),
             ("Uses of these pages:", self._blockers("uses", self.uses)),
         )
         return View(
-            self._blocks(blocks).only(*_FOR_PEOPLE),
+            _of_zones(self._blocks(blocks), *_COUNTED[1:]),
             before=(self.provenance.describe(), ""),
             more=tuple((title, table) for title, table in more if table.rows),
             after=tuple(self._remarks(first)),
@@ -227,8 +241,17 @@ class ContiguityReport(Report):
         if first:
             yield ""
             core = " -c CORE" if self.provenance.source == "core" else ""
-            yield f"Pages of the first: pageinspect list --owner {_owner(first[0])}{core}"
+            yield "Pages of the first:"
+            yield f"    pageinspect list{core} --owner {_owner(first[0])}"
         yield from self.coverage.remarks()
+
+
+def _of_zones(table: Table, *columns: Column) -> Table:
+    """Return columns of a table for people; nodes are named before zones if there are several."""
+    rows = [*table.only("node", "zone", *(column.key for column in columns)).rows]
+    several = len({row[0] for row in rows}) > 1
+    cells = [(f"{node}/{zone}" if several else zone, *rest) for node, zone, *rest in rows]
+    return Table(table.name, (Column("zone"), *columns), cells)
 
 
 def _thousandths(row: FreeIndexes) -> tuple[float, float]:

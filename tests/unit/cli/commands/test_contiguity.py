@@ -56,7 +56,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "Owners in the way of blocks of 256 KiB:" in text
     assert "4 more owners with fewer blocks: --top 0 shows all." in text
-    assert "Pages of the first: pageinspect list --owner 'table:bash[812]'" in text
+    assert "\nPages of the first:\n    pageinspect list -c CORE --owner 'table:bash[812]'\n" in text
 
 
 @pytest.mark.usefixtures("made")
