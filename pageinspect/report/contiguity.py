@@ -92,7 +92,8 @@ class BlockerRow(NamedTuple):
     """Blocks that would be free or movable without them."""
     misplaced: int
     """Pages of these in pageblocks for movable pages."""
-    pfns: tuple[Range, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    """The pfns of the pages."""
 
 
 def joined(rows: Sequence[BlockerRow]) -> BlockerRow:
@@ -105,7 +106,7 @@ def joined(rows: Sequence[BlockerRow]) -> BlockerRow:
         blocks=sum(row.blocks for row in rows),
         alone=sum(row.alone for row in rows),
         misplaced=sum(row.misplaced for row in rows),
-        pfns=tuple(sorted(chain.from_iterable(row.pfns for row in rows))),
+        ranges=tuple(sorted(chain.from_iterable(row.ranges for row in rows))),
     )
 
 
@@ -140,7 +141,7 @@ class ContiguityReport(Report):
             "blocks": self._blocks(self.blocks),
             "indexes": self._indexes(),
             "migratetypes": self._types(self.types),
-            "blockers": self._blockers("blockers", self._first(self.top or 0), pfns=True),
+            "blockers": self._blockers("blockers", self._first(self.top or 0), ranges=True),
             "uses": self._blockers("uses", self.uses),
         }
 
@@ -150,7 +151,7 @@ class ContiguityReport(Report):
             self._blocks(self.blocks),
             self._indexes(),
             self._types(self.types),
-            self._blockers("blockers", self._first(self.top or 0), pfns=True),
+            self._blockers("blockers", self._first(self.top or 0), ranges=True),
             self._blockers("uses", self.uses),
         )
 
@@ -181,7 +182,7 @@ class ContiguityReport(Report):
         rows: list[Row] = [(row.node, row.zone, row.type, row.blocks, *row.pages) for row in types]
         return Table("migratetypes", _TYPES, rows)
 
-    def _blockers(self, name: str, rows: Iterable[BlockerRow], *, pfns: bool = False) -> Table:
+    def _blockers(self, name: str, rows: Iterable[BlockerRow], *, ranges: bool = False) -> Table:
         named = name == "blockers"
         columns = (
             Column("kind" if named else "use"),
@@ -191,14 +192,14 @@ class ContiguityReport(Report):
             Column("pages", "int64", "pages"),
             Column("misplaced", "int64", "pages", "misplaced_pages", spare=1),
             Column("remedy", absent=(_NONE,)),
-            *((Column("pfns", "json", machines=True),) if pfns else ()),
+            *((Column("ranges", "json", machines=True),) if ranges else ()),
         )
         cells: list[Row] = [
             (
                 row.kind,
                 *((row.name or _NONE,) if named else ()),
                 *(row.alone, row.blocks, row.pages, row.misplaced, row.remedy or _NONE),
-                *(([list(pair) for pair in row.pfns],) if pfns else ()),
+                *(([{"start": a, "end": b} for a, b in row.ranges],) if ranges else ()),
             )
             for row in rows
         ]

@@ -136,7 +136,7 @@ def contiguity(top: int | None = None) -> Report:
             TypeBlocks(0, "DMA32", "isolate", 0, (0,) * 5),
         ),
         blockers=rows,
-        uses=(rows[0]._replace(kind="slab", name="", pfns=()),),
+        uses=(rows[0]._replace(kind="slab", name="", ranges=()),),
         top=top,
     )
 

@@ -257,3 +257,4 @@ def test_pages_in_the_way(name: str) -> None:
     assert_lines_up(lines)
     (header,) = [line.split() for line in lines if "pages  use" in line]
     assert {"start", "pages", "use", "name", "pins", "extra", "remedy"} <= set(header)
+    assert "end" not in header

@@ -64,9 +64,9 @@ def test_json_has_all_owners_and_their_pages(capsys: pytest.CaptureFixture[str])
     words = ["contiguity", "-c", "core", "--order", "6", "--format", "json"]
     assert main(words) == Exit.COMPLETE
     document = json.loads(capsys.readouterr().out)
-    pfns = {row["name"]: row["pfns"] for row in document["blockers"]}
-    assert pfns["/c"] == [[PINNED, PINNED + 1]]
-    assert len(pfns) == 6
+    ranges = {row["name"]: row["ranges"] for row in document["blockers"]}
+    assert ranges["/c"] == [{"start": PINNED, "end": PINNED + 1}]
+    assert len(ranges) == 6
 
 
 @pytest.mark.usefixtures("made")
