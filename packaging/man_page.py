@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator
 from parsers import commands, shown
 
 EXIT_STATUSES = {
-    "COMPLETE": "The report is complete. check: no violation, and no total differs.",
+    "COMPLETE": "The report is complete. check: no violation, and no total differs. contiguity "
+    "--for: also if it cannot be had.",
     "ERROR": "An error: one line and a hint on standard error. doctor: walking or tracing this "
-    "kernel cannot work.",
-    "USAGE": "The command line is wrong (an option, a range or a name), or has no command.",
+    "kernel cannot work. contiguity --for cma: the kernel has no CMA, or no CMA area.",
+    "USAGE": "The command line is wrong (an option, a range or a name), or has no command. "
+    "contiguity --for offline:N: the machine has no such memory block.",
     "INCOMPLETE": "The report is incomplete: pages could not be read, events were lost, or types "
     "are not available.",
     "FINDING": "check found a violation or a total that differs, audit lost pages, or trace saw a "

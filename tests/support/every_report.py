@@ -136,7 +136,7 @@ def contiguity(top: int | None = None) -> Report:
             TypeBlocks(0, "DMA32", "isolate", 0, (0,) * 5),
         ),
         blockers=rows,
-        uses=(rows[0]._replace(kind="slab", name="", pfns=()),),
+        uses=(rows[0]._replace(kind="slab", name="", ranges=()),),
         top=top,
     )
 
@@ -149,7 +149,7 @@ def obstacles(blocks: BlockCounts | None = None, top: int | None = None) -> Repo
     )
     return ObstaclesReport(
         *(FROM, MODERN, Coverage(64, 1), "offline:3" if blocks is None else "hugepage"),
-        pages=(30, 20, 2, 1, 10),
+        pages=(30, 20, 2, 1, 10, 3, 4),
         absent=0 if blocks else 5,
         obstacles=rows,
         order=9 if blocks else None,
@@ -182,7 +182,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "contiguity": contiguity,
     "contiguity of the first": lambda: contiguity(1),
     "contiguity for offline": obstacles,
-    "contiguity for a huge page": lambda: obstacles(BlockCounts(0, 1, 2, 3, 4), 1),
+    "contiguity for a huge page": lambda: obstacles(BlockCounts(0, 1, 2, 3, 4, 1), 1),
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
     "trace": lambda: trace(tails=True),

@@ -59,8 +59,12 @@ def run(args: argparse.Namespace) -> int:
     inspector, fold = inspect(open_target(args)), partial(fold_pieces, args)
     if args.wanted is not None:
         from ...inspector.obstacles import find_obstacles
+        from ...report.obstacles import DEFAULT_TOP
 
-        obstacles = find_obstacles(inspector, args.wanted, fold=fold, top=args.top)
+        shown = DEFAULT_TOP if args.top is None and args.format in _FOR_PEOPLE else args.top
+        obstacles = find_obstacles(
+            inspector, args.wanted, fold=fold, top=args.top, most=shown or None
+        )
         write_report(args, obstacles)
         return status(obstacles.coverage)
     report = find_contiguity(

@@ -33,8 +33,11 @@ def _shown(column: Column) -> Callable[[Cell], str]:
 
 
 def _prose(lines: Sequence[str], stream: TextIO) -> None:
+    """Write lines; long ones are wrapped unless they are indented, as commands to copy are."""
     width = shutil.get_terminal_size().columns
-    stream.writelines("\n".join(wrapped(printable(line), width)) + "\n" for line in lines)
+    for line in map(printable, lines):
+        parts = [line] if line.startswith(" ") else wrapped(line, width)
+        stream.write("\n".join(parts) + "\n")
 
 
 def _width(widths: Sequence[int]) -> int:

@@ -247,3 +247,10 @@ def test_prose_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, text((), [], after=("word " * 30,)).splitlines())) <= 40
     shown = text((), [], after=("these are the pages of " + "0x1000-0x80000 " * 9,))
     assert shown.split().count("0x1000-0x80000") == 9
+
+
+def test_a_command_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "    pageinspect list -c CORE --owner 'static:mempool integrity_buf_pool'"
+    for place in ("before", "after"):
+        assert command in text((), [], **{place: ("Pages of the first:", command)}).splitlines()
