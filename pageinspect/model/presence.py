@@ -2,6 +2,7 @@
 """Which pages a core was to have, and which of them are in its file."""
 
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -28,6 +29,12 @@ class PfnSet:
     def __len__(self) -> int:
         """Return the number of pfns."""
         return int((self.edges[1::2] - self.edges[::2]).sum())
+
+    def first(self, most: int) -> list[int]:
+        """Return the lowest pfns of the set, at most `most`."""
+        starts, ends = self.edges[: 2 * most : 2].tolist(), self.edges[1 : 2 * most : 2].tolist()
+        found = (range(a, min(b, a + most)) for a, b in zip(starts, ends, strict=True))
+        return list(islice(chain.from_iterable(found), most))
 
     def below(self, pfns: Pfns) -> Pfns:
         """Return how many pfns of the set are below each of these, (n,)."""

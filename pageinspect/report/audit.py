@@ -94,7 +94,8 @@ class AuditReport(Report):
     """Pages of a core by what became of them; the counts of `rows` add up to all of memory."""
 
     provenance: Provenance
-    layout: PageLayout
+    layout: PageLayout | None
+    """None if the uses of pages could not be found."""
     coverage: Coverage
     form: Literal["kdump", "elf"]
     level: int | None
@@ -210,11 +211,15 @@ class AuditReport(Report):
         elif not undecided:
             yield "No page is lost."
         if undecided:
-            text = (
-                f"Undecided: {counted(undecided, 'page')}. The level allows them to be absent only "
-                "if they were filled with zeros, which an ELF core does not show."
-            )
-            yield from wrapped(text, _WIDTH)
+            why = "their struct pages, which show whether the level excludes them, are missing"
+            if self.form == "elf":
+                why = (
+                    "the level allows them to be absent only if they were filled with zeros, which "
+                    "an ELF core does not show"
+                )
+                if self.coverage.unreadable:
+                    why += ", or their struct pages are missing"
+            yield from wrapped(f"Undecided: {counted(undecided, 'page')}: {why}.", _WIDTH)
         for sentence in (*self._consequences(), *self._remedies()):
             yield ""
             yield from wrapped(sentence, _WIDTH)

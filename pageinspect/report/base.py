@@ -157,14 +157,15 @@ def unavailable_remarks(unavailable: Sequence[str], because: str) -> list[str]:
     return [*wrapped(text, _WIDTH), *wrapped(why, _WIDTH)]
 
 
-def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, Any]:
+def kernel_json(provenance: "Provenance", layout: "PageLayout | None") -> dict[str, Any]:
     """Return the JSON form of the kernel: its release, and how it was read."""
     fields: dict[str, Any] = {
         "release": provenance.release,
         "source": provenance.source,
         "symbols": provenance.symbols,
-        "scheme": layout.scheme.name,
     }
+    if layout is not None:
+        fields["scheme"] = layout.scheme.name
     if provenance.guest is not None:
         fields["state"] = "paused" if provenance.guest.paused else "running"
         fields["reading"] = "monitor" if provenance.guest.denied else "memory"

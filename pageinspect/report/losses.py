@@ -22,6 +22,7 @@ _FAILS = {
     "kernel_image": "code and variables of the kernel in them cannot be read",
     "static": "arrays that variables of the kernel point to cannot be read",
     "page_pool": "packets in them cannot be read",
+    "unreadable": "their uses are unknown, as their struct pages cannot be read",
     "zsmalloc": "pages of compressed swap in them cannot be read",
 }
 _OF_STATE: Mapping[State, str] = {

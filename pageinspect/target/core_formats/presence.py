@@ -27,13 +27,24 @@ class UnknownPresenceError(PageInspectError):
     exit_code = Exit.INCOMPLETE
 
 
+class DamagedCoreError(UnknownPresenceError):
+    """It cannot be found because the headers or bitmaps of the core are cut off or invalid."""
+
+
 def read_presence(path: Path) -> Presence:
-    """Return which pages a core has. Raises PageInspectError, UnknownPresenceError."""
+    """Return which pages a core has.
+
+    Raises PageInspectError; UnknownPresenceError if that cannot be found, DamagedCoreError if
+    damage is the reason.
+    """
     try:
         with path.open("rb") as file:
             return _read(path, file)
     except (elf.ElfError, kdump.KdumpError, flattened.FlattenedError) as error:
-        raise _unknown(f"{path} {error}") from None
+        raise DamagedCoreError(
+            f"which pages the core has cannot be found: {path} {error}",
+            "copy it again, or take the dump again",
+        ) from None
     except OSError as error:
         raise _unknown(f"cannot read {path}: {error.strerror}") from None
 

@@ -4,6 +4,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from elf_builder import elf, segment
 from owned_pages import FREE, FREE_PAGES, PAGES, OwnedPages
 from synthetic import MODERN
 
-from pageinspect.errors import Exit, PageInspectError, UsageError
+from pageinspect.errors import MISSING_MEMORY_HINT, Exit, PageInspectError, UsageError
 from pageinspect.inspector import audit, lost_pages
-from pageinspect.inspector.audit import COMPOUND_INFO, LostMemoryError, audit_core, inspect_core
+from pageinspect.inspector.audit import COMPOUND_INFO, audit_core, audit_file
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.inspector.owners import count_owners
@@ -216,24 +217,107 @@ def test_the_method_returns_a_result(made: OwnedPages, tmp_path: Path) -> None:
             core.audit(dump_level=level)
 
 
-def test_the_memory_map_is_missing(
+# --- without the memory map, or without uses
+
+
+class Opening:
+    """Opens a core in which something that leads to the uses of pages is missing."""
+
+    def __init__(self, inspector: Inspector, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.inspector = inspector
+        self.core = inspector.target.core
+        self.fails = {"inspect"}
+        monkeypatch.setattr(audit, "inspect", partial(self.step, "inspect"))
+        monkeypatch.setattr(audit, "build_layout", partial(self.step, "build_layout"))
+        monkeypatch.setattr(audit, "inspector_of", self.inspector_of)
+
+    def step(self, name: str, *_: object) -> object:
+        if name in self.fails:
+            raise PageInspectError(f"{name} fails", MISSING_MEMORY_HINT)
+        return self.inspector.target if name == "open" else self.inspector.layout
+
+    def inspector_of(self, _: object, layout: object, memory_map: MemoryMap) -> Inspector:
+        assert layout == self.inspector.layout
+        return replace(self.inspector, memory_map=memory_map)
+
+    def audit(self, dump_level: int | None = None) -> AuditReport:
+        return audit_file(
+            partial(self.step, "open"),  # type: ignore[arg-type]
+            self.core,
+            fold=fold_here,
+            dump_level=dump_level,
+        )
+
+
+def test_uses_are_found_without_the_memory_map(
     made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_target: object) -> Inspector:
-        raise PageInspectError("cannot read the zones", "hint")
+    slabs = pages_of(made, "slab")
+    inspector = core_of(made, tmp_path, slabs[:2], outside=range(FREE + 8, PAGES))
+    opening = Opening(inspector, monkeypatch)
+    report = opening.audit()
+    assert report.status == Exit.FINDING
+    assert [row[:1] + row[2:] for row in report.lost] == [("slab", "dentry", 2, (*slabs[:2],))]
+    assert report.total.pages == FREE + 8
+    assert report.coverage.missing == ("The memory map of the kernel is missing: inspect fails.",)
+    # The path is that of the opened Target as well.
+    opening.core = None
+    assert opening.audit() == report
 
-    monkeypatch.setattr(audit, "inspect", fail)
-    whole = core_of(made, tmp_path).target
-    with pytest.raises(PageInspectError, match="cannot read the zones") as error:
-        inspect_core(whole)
+
+@pytest.mark.parametrize("fails", ["open", "build_layout"])
+def test_lost_pages_are_found_without_uses(
+    made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    opening = Opening(core_of(made, tmp_path, range(50, 60)), monkeypatch)
+    opening.fails.add(fails)
+    (tmp_path / "core").write_bytes((tmp_path / "core").read_bytes()[:-400])
+    cut = audit.read_presence(tmp_path / "core")
+    lost = cut.kept.minus(cut.present)
+    assert len(lost) > 10
+    report = opening.audit()
+    assert (report.status, report.state) == (Exit.FINDING, "cut off")
+    assert report.ranges == tuple(lost.ranges())
+    answer = report.to_json()
+    assert {key: n for key, n in answer["total"].items() if n} == {
+        "pages": PAGES,
+        "present": PAGES - 10 - len(lost),
+        "absent": 10 + len(lost),
+        "undecided": 10,
+        "lost": len(lost),
+    }
+    firsts = [hex(pfn) for a, b in lost.ranges() for pfn in range(a, b)][:10]
+    assert [(row["use"], row["pages"], row["pfns"]) for row in answer["lost"]] == [
+        ("unreadable", len(lost), firsts)
+    ]
+    assert answer["causes"] == {"excluded": 0, "cut_off": len(lost), "uncovered": 0}
+    assert answer["coverage"]["read"] == 0
+    assert any(f"{fails} fails" in text for text in answer["consequences"])
+    assert any("copy it again" in text for text in answer["remedies"])
+    assert answer["kernel"]["source"] == "core"
+    with pytest.raises(UsageError, match="dump level"):
+        opening.audit(dump_level=31)
+
+
+def test_what_fails_for_another_reason(
+    made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = Opening(core_of(made, tmp_path), monkeypatch)
+    for fails in ("inspect", "build_layout", "open"):
+        opening.fails.add(fails)
+        with pytest.raises(PageInspectError) as error:
+            opening.audit()
+        assert error.value.exit_code == Exit.ERROR
+        # audit itself does not point to audit.
+        assert "checksum" in error.value.hint
+    (tmp_path / "core").write_bytes(b"text")
+    with pytest.raises(PageInspectError, match="open fails") as error:
+        opening.audit()
     assert error.value.exit_code == Exit.ERROR
-    content = whole.core.read_bytes()  # type: ignore[union-attr]
-    (tmp_path / "core").write_bytes(content[: len(content) - 100])
-    cut = replace(whole, provenance=replace(whole.provenance, is_whole=False))
-    with pytest.raises(LostMemoryError, match=r"has lost \d+ pages of 1,024, .* zones") as lost:
-        inspect_core(cut)
-    assert lost.value.exit_code == Exit.FINDING
-    assert "copy it again" in lost.value.hint
+    (tmp_path / "core").write_bytes(Kdump({0: CONTENT}).make()[: 4 * BLOCK])
+    with pytest.raises(PageInspectError, match="cut off in its bitmap") as error:
+        opening.audit()
+    assert error.value.exit_code == Exit.INCOMPLETE
 
 
 # --- other commands

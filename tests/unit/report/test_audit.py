@@ -80,7 +80,11 @@ def test_what_is_said() -> None:
     assert "Lost: 1 page that the dump should have." in shown(report(lost=1))
     undecided = shown(report(undecided=2))
     assert "No page is lost" not in undecided
-    assert "Undecided: 2 pages." in undecided
+    assert "Undecided: 2 pages: their struct pages" in undecided
+    elf = replace(report(undecided=2), form="elf")
+    assert "filled with zeros" in " ".join(shown(elf).split())
+    assert "struct pages" not in shown(elf)
+    assert "or their struct pages" in shown(replace(elf, coverage=Coverage(99, 2)))
     assert "of an unknown dump level" in shown(replace(report(), level=None, form="elf"))
     assert "A kdump of dump level 31, cut off." in shown(replace(report(), state="cut off"))
     assert "could not be followed" in shown(
