@@ -71,6 +71,8 @@ class Header:
     """The dump level: which pages makedumpfile was asked to leave out."""
     part: tuple[int, int] | None
     """The (start, end) pfns of one part of a split dump; None if the dump is not split."""
+    pfns: int
+    """The pfn after the last one of the machine."""
     vmcoreinfo: tuple[int, int] | None
     """File offset and size of VMCOREINFO in bytes; None without it."""
     is_whole: bool
@@ -151,6 +153,7 @@ def parse(start: bytes) -> Header | None:
         names,
         level,
         (first, end) if split else None,
+        pfns,
         vmcoreinfo,
         not status & _INCOMPLETE,
         (at, length),

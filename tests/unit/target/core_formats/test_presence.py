@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -176,14 +177,22 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         read_presence(tmp_path / "core")
 
 
+EDGES = (0, 100, 600, 1024)
+
+
 def split(folder: Path) -> list[Path]:
     """Write the parts of two dumps."""
     parts = [folder / name for name in ("z", "a b", "m")]
-    for i, path in enumerate(parts):
-        path.write_bytes(kdump(part=(i * 100, (i + 1) * 100)).make())
-    other = bytearray(kdump(part=(300, 400)).make())
+    for path, part in zip(parts, itertools.pairwise(EDGES), strict=True):
+        path.write_bytes(kdump(part=part).make())
+    content = kdump(part=(300, 400)).make()
+    other = bytearray(content)
     other[12:17] = b"Linux"[::-1]
-    (folder / "of another dump").write_bytes(other)
+    (folder / "of another kernel").write_bytes(other)
+    # The same kernel, another boot.
+    changed = content.replace(b"KERNELOFFSET=", b"KERNELOFFSET=1")[: len(content)]
+    assert changed != content
+    (folder / "of another boot").write_bytes(changed)
     (folder / "whole").write_bytes(kdump().make())
     (folder / "text").write_bytes(b"text")
     (folder / "cut off").write_bytes(parts[0].read_bytes()[:100])
@@ -191,20 +200,56 @@ def split(folder: Path) -> list[Path]:
     return parts
 
 
+def hint_of(path: Path) -> str:
+    with pytest.raises(PageInspectError, match="one part of a split dump") as error:
+        read_presence(path)
+    return error.value.hint
+
+
 def test_the_command_that_joins_the_parts(tmp_path: Path) -> None:
     first, second, last = split(tmp_path)
     # To open it would wait for ever.
     os.mkfifo(tmp_path / "pipe")
+    copy = tmp_path / "zz"
+    copy.write_bytes(last.read_bytes())
     for part in (first, second, last):
-        with pytest.raises(PageInspectError, match="one part of a split dump") as error:
-            read_presence(part)
-        names = f"{first} '{second}' {last}"
-        assert error.value.hint.endswith(f"makedumpfile --reassemble {names} CORE")
+        assert hint_of(part) == (
+            f"join all of them first: makedumpfile --reassemble {first} '{second}' {last} CORE"
+        )
+    assert f"'{second}' {copy} CORE" in hint_of(copy)
 
 
-def test_parts_that_are_missing(tmp_path: Path) -> None:
+def test_a_last_part_without_pages(tmp_path: Path) -> None:
     first, second, last = split(tmp_path)
-    second.unlink()
-    with pytest.raises(PageInspectError) as error:
-        read_presence(last)
-    assert error.value.hint.endswith(f"--reassemble {first} {last} … CORE")
+    empty = tmp_path / "zzz"
+    empty.write_bytes(kdump(part=(1024, 1024)).make())
+    assert hint_of(first).endswith(f"{first} '{second}' {last} {empty} CORE")
+
+
+@pytest.mark.parametrize(
+    ("missing", "pfns"),
+    [
+        ((0,), "0x0-0x64"),
+        ((1,), "0x64-0x258"),
+        # makedumpfile would join these, and the dump would end early.
+        ((2,), "0x258-0x400"),
+        ((1, 2), "0x64-0x400"),
+        ((0, 2), "0x0-0x64, 0x258-0x400"),
+    ],
+)
+def test_parts_that_are_missing(tmp_path: Path, missing: tuple[int, ...], pfns: str) -> None:
+    parts = split(tmp_path)
+    for i in missing:
+        parts[i].unlink()
+    left = [part for i, part in enumerate(parts) if i not in missing]
+    assert hint_of(left[-1]) == (
+        f"no part in this folder has the pfns {pfns}; find it, and join all of them: "
+        f"makedumpfile --reassemble {shlex.join(map(str, left))} … CORE"
+    )
+
+
+def test_many_parts_that_are_missing(tmp_path: Path) -> None:
+    for start in range(100, 700, 100):
+        path = tmp_path / str(start)
+        path.write_bytes(kdump(part=(start, start + 50)).make())
+    assert ", 0x15e-0x190 and 3 more; find" in hint_of(path)
