@@ -112,7 +112,7 @@ def audit_core(
         _rows(inspector, total),
         lost,
         tuple(_extents(presence, spanned, total.lost_pfns)),
-        tuple(total.lost_pfns.ranges()),
+        total.lost_pfns,
         dict(total.causes),
         total.first_tails if COMPOUND_INFO in inspector.target.vmcoreinfo else 0,
     )
@@ -173,7 +173,7 @@ def _without_uses(
         (AuditRow("unreadable", "unreadable", tuple(fates)),),
         (LostRow("unreadable", "unreadable", "", len(lost), tuple(lost.first(MOST_PFNS))),),
         (),
-        tuple(lost.ranges()),
+        lost,
         {"cut_off": len(lost)},
     )
 

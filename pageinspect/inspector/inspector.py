@@ -71,6 +71,8 @@ class OpenResources:
     def __init__(self, stack: contextlib.ExitStack | None = None) -> None:
         self._stack = stack or contextlib.ExitStack()
         self._closed = False
+        self.has_lost_pages: bool | None = None
+        """Whether the core has lost pages; None until it was examined. See lost_pages.py."""
 
     def close(
         self,

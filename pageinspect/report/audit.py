@@ -8,17 +8,19 @@ from typing import Any, Literal, NamedTuple
 from ..analysis.dump_levels import LEVEL_RULES
 from ..errors import Exit
 from ..model.layout import PageLayout
-from ..model.presence import State
+from ..model.presence import PfnSet, State
 from ..model.provenance import Provenance
 from ..model.ranges import Range
 from ..model.table import Column, Row, Table
 from ..owners.dump_fates import CAUSES, FATE, FATES
-from ..units import counted, wrapped
+from ..units import counted, number, wrapped
 from .base import SCHEMA, Coverage, Report, View, kernel_json
 from .losses import consequences, remedies
 
 DEFAULT_TOP = 10
-"""Owners of lost pages in tables for people."""
+"""Owners of lost pages, and ranges that the file does not cover, in tables for people."""
+MOST_RANGES = 1_000_000
+"""Ranges of lost pages in json."""
 
 _RULES = tuple(rule.name for rule in LEVEL_RULES)
 _KEYS = ("use", "owner", "pages", "present", "absent", "allowed", *FATES[1:])
@@ -105,13 +107,18 @@ class AuditReport(Report):
     lost: tuple[LostRow, ...]
     """Owners of lost pages, those with most first."""
     uncovered: tuple[Extent, ...]
-    ranges: tuple[Range, ...]
-    """The (start, end) pfns of all lost pages."""
+    lost_pfns: PfnSet
+    """All lost pages."""
     causes: Mapping[str, int]
     """Lost pages by CAUSES."""
     unknown_tails: int = 0
     """Lost second pages of folios, of a kernel whose word for tails an old makedumpfile does not
     know."""
+
+    @property
+    def ranges(self) -> list[Range]:
+        """The (start, end) pfns of lost pages; the first MOST_RANGES of them."""
+        return PfnSet(self.lost_pfns.edges[: 2 * MOST_RANGES]).ranges()
 
     @property
     def total(self) -> AuditRow:
@@ -140,8 +147,9 @@ class AuditReport(Report):
             "total": dict(zip(_KEYS[2:], _cells(self.total)[2:], strict=True)),
             "lost": self._lost(self.lost),
             "causes": {name: self.causes.get(name, 0) for name in CAUSES},
-            "ranges": Table("ranges", _RANGE, [(a, b, b - a) for a, b in self.ranges]),
-            "uncovered": self._uncovered(),
+            "ranges": Table("ranges", _RANGE, ((a, b, b - a) for a, b in self.ranges)),
+            "ranges_left_out": max(0, len(self.lost_pfns.edges) // 2 - MOST_RANGES),
+            "uncovered": self._uncovered(self.uncovered),
             "consequences": self._consequences(),
             "remedies": self._remedies(),
         }
@@ -152,11 +160,14 @@ class AuditReport(Report):
 
     def view(self) -> View:
         """Return the table of uses and kinds, then what is lost, and what follows from it."""
-        more = [(f"Lost, by owner{self._of_most()}:", self._lost(self.lost[:DEFAULT_TOP]))]
-        if not self.lost:
-            more = []
+        more = []
+        if self.lost:
+            title = f"Lost, by owner{_more(self.lost)}:"
+            more.append((title, self._lost(self.lost[:DEFAULT_TOP])))
         if self.uncovered:
-            more.append(("Memory that no part of the file covers:", self._uncovered()))
+            title = f"Memory that no part of the file covers{_more(self.uncovered)}:"
+            most = sorted(self.uncovered, key=lambda e: (-e.lost, e.start - e.end))[:DEFAULT_TOP]
+            more.append((title, self._uncovered(sorted(most))))
         return View(
             self._for_people(),
             total=_cells(self.total),
@@ -164,10 +175,6 @@ class AuditReport(Report):
             more=tuple(more),
             after=tuple(self._remarks()),
         )
-
-    def _of_most(self) -> str:
-        hidden = len(self.lost) - DEFAULT_TOP
-        return f" ({counted(hidden, 'more owner')} in json)" if hidden > 0 else ""
 
     def _file(self) -> str:
         level = "of an unknown dump level" if self.level is None else f"of dump level {self.level}"
@@ -189,8 +196,9 @@ class AuditReport(Report):
         cells = ((*row[:4], tuple(map(hex, row.pfns))) for row in rows)
         return Table("lost", _LOST, list(cells))
 
-    def _uncovered(self) -> Table:
-        rows = [(e.start, e.end, e.end - e.start, e.lost) for e in self.uncovered]
+    @staticmethod
+    def _uncovered(extents: Sequence[Extent]) -> Table:
+        rows = [(e.start, e.end, e.end - e.start, e.lost) for e in extents]
         return Table("uncovered", _EXTENT, rows)
 
     def _consequences(self) -> list[str]:
@@ -225,6 +233,12 @@ class AuditReport(Report):
             yield from wrapped(sentence, _WIDTH)
         missing = () if lost else self.coverage.missing
         yield from replace(self.coverage, missing=missing).remarks()
+
+
+def _more(rows: Sequence[object]) -> str:
+    """Return text about the rows that are not shown to people."""
+    hidden = len(rows) - DEFAULT_TOP
+    return f" (… and {number(hidden)} more: --format json)" if hidden > 0 else ""
 
 
 def _cells(row: AuditRow) -> Row:

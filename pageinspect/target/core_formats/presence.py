@@ -83,8 +83,8 @@ def _of_kdump(
     if header.first_bitmap is None:
         raise _unknown("it has no bitmap of the pages that there were to dump")
     dumpable = kdump.marked(core, header, header.first_bitmap, there)
-    absent = np.array(kdump.absent(core, header, there), np.int64).reshape(-1)
-    present, state = kept.minus(PfnSet(absent)), _state(cut_off=cut_off, marked=not header.is_whole)
+    present = kept.minus(kdump.unreadable(core, header, there))
+    state = _state(cut_off=cut_off, marked=not header.is_whole)
     return Presence("kdump", dumpable, kept, present, header.level, state)
 
 

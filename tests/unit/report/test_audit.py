@@ -6,16 +6,18 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from every_report import audit
 from synthetic import MODERN
 
 from pageinspect.errors import Exit
-from pageinspect.model.presence import State
+from pageinspect.model.presence import PfnSet, State
 from pageinspect.model.provenance import Provenance
 from pageinspect.owners.dump_fates import FATES
 from pageinspect.render import render
-from pageinspect.report.audit import AuditReport, AuditRow, LostRow
+from pageinspect.report import audit as audit_report
+from pageinspect.report.audit import AuditReport, AuditRow, Extent, LostRow
 from pageinspect.report.base import Coverage
 from pageinspect.report.losses import consequences, remedies
 
@@ -25,7 +27,7 @@ def report(coverage: Coverage | None = None, **pages: int) -> AuditReport:
     row = AuditRow("slab", "slab", tuple(pages.get(fate, 0) for fate in FATES))
     provenance = Provenance("7.0", "core", "btf")
     fields: Any = (provenance, MODERN, coverage or Coverage(99, 0), "kdump", 31, "whole")
-    return AuditReport(*fields, (row,), (), (), (), {})
+    return AuditReport(*fields, (row,), (), (), PfnSet(np.empty(0, np.int64)), {})
 
 
 def shown(made: Any, form: str = "table") -> str:
@@ -101,9 +103,39 @@ def test_ten_owners_of_lost_pages_are_shown_to_people() -> None:
     rows = tuple(LostRow("slab", "slab", f"cache-{n}", 30 - n, (n,)) for n in range(12))
     made = replace(report(lost=200), lost=rows)
     text = shown(made)
-    assert "Lost, by owner (2 more owners in json):" in text
+    assert "Lost, by owner (… and 2 more: --format json):" in text
     assert len(re.findall("^slab +slab +cache-", text, re.MULTILINE)) == 10
     assert len(made.to_json()["lost"]) == 12
+
+
+def test_ten_ranges_that_the_file_does_not_cover_are_shown_to_people() -> None:
+    lost = {3: 9, 1000: 9}
+    extents = tuple(Extent(n << 20, (n << 20) + 16, lost.get(n, 0)) for n in range(1200))
+    made = replace(report(lost=18), uncovered=extents)
+    text = shown(made)
+    assert "Memory that no part of the file covers (… and 1,190 more: --format json):" in text
+    # Those with lost pages are among them.
+    shown_starts = re.findall("^ *(0x[0-9a-f]+|0) +0x[0-9a-f]+ +16 +[09]$", text, re.MULTILINE)
+    numbers = [int(start, 0) >> 20 for start in shown_starts]
+    assert numbers == [*range(9), 1000]
+    assert len(made.to_json()["uncovered"]) == 1200
+    few = replace(made, uncovered=extents[:10])
+    assert "Memory that no part of the file covers:" in shown(few)
+
+
+def test_ranges_of_lost_pages_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = replace(report(lost=3), lost_pfns=PfnSet(np.array([1, 2, 4, 5, 7, 8])))
+    answer = made.to_json()
+    assert [(row["start"], row["end"], row["pages"]) for row in answer["ranges"]] == [
+        (1, 2, 1),
+        (4, 5, 1),
+        (7, 8, 1),
+    ]
+    assert answer["ranges_left_out"] == 0
+    monkeypatch.setattr(audit_report, "MOST_RANGES", 2)
+    answer = made.to_json()
+    assert [row["start"] for row in answer["ranges"]] == [1, 4]
+    assert answer["ranges_left_out"] == 1
 
 
 def test_consequences_name_the_first_owners() -> None:

@@ -14,6 +14,7 @@ from kdump_builder import flat
 from pageinspect.errors import Exit, PageInspectError
 from pageinspect.model.elf import LOAD
 from pageinspect.model.presence import PfnSet, Presence
+from pageinspect.target.core_formats import kdump as kdump_format
 from pageinspect.target.core_formats.presence import UnknownPresenceError, read_presence
 
 PAGES = {pfn: os.urandom(BLOCK) for pfn in (3, 4, 5, 64, 100, 101, 900)}
@@ -175,6 +176,27 @@ def test_pieces_at_invalid_places(tmp_path: Path, offset: int) -> None:
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(UnknownPresenceError, match="No such file"):
         read_presence(tmp_path / "core")
+
+
+def test_many_runs_of_pages_without_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pages between them whose contents are there, as those of zero pages are, are not lost.
+    monkeypatch.setattr(kdump_format, "_MAX_RUNS", 2)
+    monkeypatch.setattr(kdump_format, "_BITMAP_PIECE", 8)
+    made = Kdump({pfn: os.urandom(BLOCK) for pfn in (*range(0, 200, 2), *range(1, 9, 2))})
+    content = made.make()
+    found = read(tmp_path, content[: made.places[1][0]])
+    assert pfns(found.present) == [*range(0, 200, 2)]
+    # Runs that meet at the end of a piece of the bitmap are one.
+    adjacent = Kdump({pfn: bytes(BLOCK) for pfn in range(200)})
+    end = len(adjacent.make()) - sum(size for _, size in adjacent.places.values())
+    (tmp_path / "core").write_bytes(adjacent.make()[:end])
+    with (tmp_path / "core").open("rb") as file:
+        header = kdump_format.parse(file.read(kdump_format.HEADER_BYTES))
+        assert header is not None
+        there = kdump_format.present_bytes([(0, end)])
+        assert kdump_format.unreadable(file, header, there).edges.tolist() == [0, 200]
 
 
 EDGES = (0, 100, 600, 1024)
