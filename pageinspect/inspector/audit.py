@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..analysis.dump_levels import MAX_LEVEL
-from ..classify.batches import each_once
 from ..errors import MISSING_MEMORY_HINT, PageInspectError, UsageError
 from ..layout import build_layout
 from ..model import ranges
 from ..model.memory_map import MemoryMap
-from ..model.presence import Pfns, PfnSet, Presence, pfn_set
+from ..model.presence import Pfns, PfnSet, Presence, each_once, pfn_set
 from ..model.provenance import Provenance
 from ..model.ranges import Range
 from ..owners.dump_fates import FATE, FATES, MOST_PFNS, DumpTally, LostOwner
