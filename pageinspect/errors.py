@@ -33,8 +33,8 @@ class Exit(IntEnum):
 
 
 MISSING_MEMORY_HINT = (
-    "the core may be cut off, or makedumpfile may have left out pages of the kernel: pageinspect "
-    "audit -c CORE says what it lacks"
+    "the core may be cut off, or lack pages of the kernel for another reason: pageinspect audit "
+    "-c CORE says what it lacks"
 )
 """Hint for cores in which memory of the kernel itself is missing."""
 

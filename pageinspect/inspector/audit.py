@@ -114,6 +114,7 @@ def audit_core(
         total.lost_pfns,
         dict(total.causes),
         total.first_tails if COMPOUND_INFO in inspector.target.vmcoreinfo else 0,
+        presence.by_makedumpfile,
     )
 
 

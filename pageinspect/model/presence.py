@@ -91,6 +91,8 @@ class Presence:
     level: int | None = None
     """The dump level in the header; None for ELF, which does not have it."""
     state: State = "whole"
+    by_makedumpfile: bool = True
+    """Whether makedumpfile wrote it; False if nothing in the file shows that."""
 
     @property
     def edges(self) -> Pfns:

@@ -114,6 +114,8 @@ class AuditReport(Report):
     unknown_tails: int = 0
     """Lost second pages of folios, of a kernel whose word for tails an old makedumpfile does not
     know."""
+    by_makedumpfile: bool = True
+    """Whether makedumpfile wrote the core; False if that is unknown."""
 
     @property
     def ranges(self) -> list[Range]:
@@ -209,7 +211,15 @@ class AuditReport(Report):
         return [*found, *self.coverage.missing] if found else found
 
     def _remedies(self) -> list[str]:
-        return [*remedies(self.causes, self.state, self.level, self.unknown_tails)]
+        return [
+            *remedies(
+                self.causes,
+                self.state,
+                self.level,
+                self.unknown_tails,
+                by_makedumpfile=self.by_makedumpfile,
+            )
+        ]
 
     def _remarks(self) -> Iterator[str]:
         lost, undecided = self.total.of("lost"), self.total.of("undecided")

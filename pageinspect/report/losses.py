@@ -45,38 +45,52 @@ def consequences(lost: Mapping[str, Sequence[tuple[str, int]]]) -> Iterator[str]
 
 
 def remedies(
-    causes: Mapping[str, int], state: State, level: int | None, unknown_tails: int
+    causes: Mapping[str, int],
+    state: State,
+    level: int | None,
+    unknown_tails: int,
+    *,
+    by_makedumpfile: bool = True,
 ) -> Iterator[str]:
     """Yield sentences on what to do about pages that were lost for these causes.
 
     `unknown_tails` are lost pages that a makedumpfile took for user memory because it did not know
-    where this kernel marks tails.
+    where this kernel marks tails. `by_makedumpfile` is False if it is unknown what wrote the core.
     """
     excluded = causes.get("excluded", 0)
     without = "without level 8"
     if level is not None and level & USER:
         without += f" (-d {level & ~USER})"
     may = "" if level is None or level & USER else ", or the level may be another one"
+    if_it_did = "" if by_makedumpfile else "If makedumpfile wrote the core: "
     if unknown_tails:
         yield (
             f"{counted(unknown_tails, 'lost page', 'are')} the second of a compound page: "
             "makedumpfile without its commit f50c015 (of 2026-05-19) does not find the word that "
-            "marks tails in this kernel, and takes them for user memory. Take the dump with a "
-            f"newer makedumpfile, or {without}."
+            "marks tails in this kernel, and takes them for user memory. "
+            f"{if_it_did}{'take' if if_it_did else 'Take'} the dump with a newer makedumpfile, or "
+            f"{without}."
         )
     if excluded > unknown_tails:
-        yield (
-            f"makedumpfile left out {counted(excluded - unknown_tails, 'page')} that this level "
-            f"does not exclude: it may not know this kernel{may}. Take the dump with a newer "
-            f"makedumpfile{_or_with(level, without)}."
-        )
+        pages = counted(excluded - unknown_tails, "page")
+        again = f"ake the dump with a newer makedumpfile{_or_with(level, without)}."
+        if by_makedumpfile:
+            yield (
+                f"makedumpfile left out {pages} that this level does not exclude: it may not know "
+                f"this kernel{may}. T{again}"
+            )
+        else:
+            yield (
+                f"The core lacks {pages} that this level does not exclude. {if_it_did}it may not "
+                f"know this kernel{may}; t{again}"
+            )
     if causes.get("cut_off"):
         yield _OF_STATE[state]
     if causes.get("uncovered"):
         yield (
-            "Parts of memory are not covered by the file. Memory that was added after the crash "
-            "kernel was loaded is not known to it: load it again (kdump-config reload, or "
-            "systemctl restart kdump) after memory is added."
+            "Parts of memory are not covered by the file. They may have been added after the crash "
+            "kernel was loaded, which does not know them then: load it again (kdump-config "
+            "reload, or systemctl restart kdump) after memory is added."
         )
 
 

@@ -7,6 +7,7 @@ makedumpfile splits them where it leaves out many pages, and keeps the size in m
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
 
@@ -73,7 +74,11 @@ def _read(path: Path, file: IO[bytes]) -> Presence:
     headers = elf.read_headers(core)
     if headers is None or not headers.is_machine_memory:
         raise _unknown(f"{path} is not a core of a machine's memory")
-    return _of_elf(headers, core.seek(0, os.SEEK_END), is_whole=is_whole)
+    return replace(
+        _of_elf(headers, core.seek(0, os.SEEK_END), is_whole=is_whole),
+        # makedumpfile alone writes flattened cores.
+        by_makedumpfile=is_flat or headers.has_mark_of_makedumpfile,
+    )
 
 
 def _of_kdump(
@@ -85,7 +90,9 @@ def _of_kdump(
     dumpable = kdump.marked(core, header, header.first_bitmap, there)
     present = kept.minus(kdump.unreadable(core, header, there))
     state = _state(cut_off=cut_off, marked=not header.is_whole)
-    return Presence("kdump", dumpable, kept, present, header.level, state)
+    # QEMU sets the name of the machine alone.
+    writer = header.is_complete
+    return Presence("kdump", dumpable, kept, present, header.level, state, by_makedumpfile=writer)
 
 
 def _of_elf(headers: elf.Headers, length: int, *, is_whole: bool) -> Presence:

@@ -166,3 +166,22 @@ def test_remedies(
     found = " ".join(remedies(causes, state, level, tails))
     assert all(word in found for word in words)
     assert bool(found) == bool(words)
+
+
+def test_what_wrote_an_elf_core_is_not_known() -> None:
+    causes = {"excluded": 5}
+    for level in (None, 7, 31):
+        tails, others = remedies(causes, "whole", level, 2, by_makedumpfile=False)
+        assert "If makedumpfile wrote the core: take the dump" in tails
+        assert others.startswith("The core lacks 3 pages that this level does not exclude. If")
+    (remedy,) = replace(
+        report(lost=5), form="elf", level=31, causes=causes, by_makedumpfile=False
+    ).to_json()["remedies"]
+    assert "makedumpfile left out" not in remedy
+    (remedy,) = replace(report(lost=5), causes=causes).to_json()["remedies"]
+    assert remedy.startswith("makedumpfile left out 5 pages")
+
+
+def test_memory_that_was_added_is_only_one_reason() -> None:
+    (remedy,) = remedies({"uncovered": 1}, "whole", 31, 0)
+    assert "may have been added" in remedy

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from dump_builder import BLOCK, DESCRIPTOR, INCOMPLETE, Kdump
-from elf_builder import elf, segment
+from elf_builder import elf, note, segment
 from kdump_builder import flat
 
 from pageinspect.errors import Exit, PageInspectError
-from pageinspect.model.elf import LOAD
+from pageinspect.model.elf import LOAD, NOTE
 from pageinspect.model.presence import PfnSet, Presence
 from pageinspect.target.core_formats import kdump as kdump_format
 from pageinspect.target.core_formats.presence import UnknownPresenceError, read_presence
@@ -137,6 +137,27 @@ def test_an_elf_core_that_is_cut_off(tmp_path: Path) -> None:
 def test_an_elf_core_that_makedumpfile_calls_incomplete(tmp_path: Path) -> None:
     content = elf(load(0x10000, BLOCK, BLOCK), flags=1)
     assert read(tmp_path, content.ljust(2 * BLOCK, b"\0")).state == "incomplete"
+
+
+def test_what_shows_that_makedumpfile_wrote_a_core(tmp_path: Path) -> None:
+    def written_by_it(content: bytes) -> bool:
+        return read(tmp_path, content).by_makedumpfile
+
+    # One that lacks pages of a segment is no proof.
+    part = load(0x10000, BLOCK, 2 * BLOCK)
+    plain = elf(part).ljust(2 * BLOCK, b"\0")
+    assert not written_by_it(plain)
+    assert written_by_it(flat((0, plain)))
+    assert written_by_it(elf(part, flags=1).ljust(2 * BLOCK, b"\0"))
+    for name, has in ((b"ERASEINFO", True), (b"QEMU", False)):
+        text = note(name, b"text")
+        content = elf(segment(NOTE, BLOCK, 0, len(text)), load(0x10000, BLOCK, BLOCK, 2 * BLOCK))
+        assert written_by_it(content.ljust(BLOCK, b"\0") + text.ljust(2 * BLOCK, b"\0")) == has
+    content = bytearray(kdump().make())
+    assert written_by_it(content)
+    # QEMU.
+    content[12 : 12 + 4 * 65] = bytes(4 * 65)
+    assert not written_by_it(content)
 
 
 def test_a_flattened_elf_core(tmp_path: Path) -> None:
