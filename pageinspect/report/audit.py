@@ -15,7 +15,7 @@ from ..model.table import Column, Row, Table
 from ..owners.dump_fates import CAUSES, FATE, FATES
 from ..units import counted, number, wrapped
 from .base import SCHEMA, Coverage, Report, View, kernel_json
-from .losses import consequences, remedies
+from .losses import consequences, remedies, structures_lost
 
 DEFAULT_TOP = 10
 """Owners of lost pages, and ranges that the file does not cover, in tables for people."""
@@ -207,8 +207,12 @@ class AuditReport(Report):
         by_kind: dict[str, list[tuple[str, int]]] = {}
         for row in self.lost:
             by_kind.setdefault(row.kind, []).append((row.name, row.pages))
-        found = [*consequences(by_kind)]
-        return [*found, *self.coverage.missing] if found else found
+        if not by_kind:
+            return []
+        of_owners = self.coverage.missing
+        if self.layout is not None:
+            of_owners = structures_lost(by_kind, of_owners)
+        return [*consequences(by_kind), *of_owners]
 
     def _remedies(self) -> list[str]:
         return [

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Says in words what follows from lost pages, and what to do about it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..analysis.dump_levels import USER
 from ..model.presence import State
@@ -19,12 +19,21 @@ _FAILS = {
     "bpf": "these BPF programs and maps cannot be read",
     "vmalloc": "memory that these functions allocated cannot be read",
     "percpu": "per-CPU variables in them cannot be read",
-    "kernel_image": "code and variables of the kernel in them cannot be read",
+    "kernel": "code and variables of the kernel in them cannot be read",
     "static": "arrays that variables of the kernel point to cannot be read",
     "page_pool": "packets in them cannot be read",
     "unreadable": "their uses are unknown, as their struct pages cannot be read",
     "zsmalloc": "pages of compressed swap in them cannot be read",
 }
+_HOLD_STRUCTURES = {
+    *("slab", "large_kmalloc", "table", "memmap", "vmalloc", "percpu", "kernel", "static"),
+    *("module", "boot", "unknown", "unreadable"),
+}
+"""Kinds of owners whose pages have structures that lead to the owners of other pages."""
+_OWNERS = (
+    "Structures that lead to owners are among the lost pages: owners may be unknown, or be counted "
+    "as another kind, because of it. What could not be read of them:"
+)
 _OF_STATE: Mapping[State, str] = {
     "cut off": "The file is cut off: copy it again, and compare its size with the original.",
     "incomplete": "makedumpfile ran out of room: take the dump again with more room for it.",
@@ -42,6 +51,16 @@ def consequences(lost: Mapping[str, Sequence[tuple[str, int]]]) -> Iterator[str]
             names.append(f"{number(len(owners) - _MOST_NAMED)} more")
         of = f" ({'; '.join(names)})" if names else ""
         yield f"{kind}: {counted(pages, 'page')}{of}: {_FAILS.get(kind, _OTHERWISE)}."
+
+
+def structures_lost(lost: Iterable[str], missing: Sequence[str]) -> tuple[str, ...]:
+    """Return sentences on structures that could not be followed, given those that say which.
+
+    `lost` are the kinds of owners with lost pages. If these may hold the structures, a sentence
+    comes first that owners may be unknown because of it.
+    """
+    is_reason = bool(missing) and not _HOLD_STRUCTURES.isdisjoint(lost)
+    return (_OWNERS, *missing) if is_reason else tuple(missing)
 
 
 def remedies(

@@ -15,8 +15,10 @@ from pageinspect.errors import Exit
 from pageinspect.model.presence import PfnSet, State
 from pageinspect.model.provenance import Provenance
 from pageinspect.owners.dump_fates import FATES
+from pageinspect.owners.table import KINDS
 from pageinspect.render import render
 from pageinspect.report import audit as audit_report
+from pageinspect.report import losses
 from pageinspect.report.audit import AuditReport, AuditRow, Extent, LostRow
 from pageinspect.report.base import Coverage
 from pageinspect.report.losses import consequences, remedies
@@ -138,6 +140,10 @@ def test_ranges_of_lost_pages_are_limited(monkeypatch: pytest.MonkeyPatch) -> No
     assert answer["ranges_left_out"] == 1
 
 
+def test_kinds_with_sentences_are_those_of_owners() -> None:
+    assert not {*losses._FAILS, *losses._HOLD_STRUCTURES} - {kind.name for kind in KINDS}
+
+
 def test_consequences_name_the_first_owners() -> None:
     lost = {"slab": [(f"c{n}", 2) for n in range(6)], "unknown": [("", 1)]}
     slab, unknown = consequences(lost)
@@ -185,3 +191,30 @@ def test_what_wrote_an_elf_core_is_not_known() -> None:
 def test_memory_that_was_added_is_only_one_reason() -> None:
     (remedy,) = remedies({"uncovered": 1}, "whole", 31, 0)
     assert "may have been added" in remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing", "says"),
+    [
+        ("slab", ("tasks: 3 items could not be read.",), True),
+        ("vmalloc", ("tasks: 3 items could not be read.",), True),
+        ("unreadable", ("tasks: 3 items could not be read.",), True),
+        ("slab", (), False),
+        # No structure of the kernel is in these.
+        ("anon", ("tasks: 3 items could not be read.",), False),
+        (None, ("tasks: 3 items could not be read.",), False),
+    ],
+)
+def test_owners_that_lost_structures_lead_to(
+    kind: str | None, missing: tuple[str, ...], says: bool
+) -> None:
+    rows = () if kind is None else (LostRow("slab", kind, "", 1, (7,)),)
+    made = replace(report(Coverage(9, 0, missing=missing), lost=len(rows)), lost=rows)
+    found = made.to_json()["consequences"]
+    at = [i for i, text in enumerate(found) if "owners may be unknown" in text]
+    assert bool(at) == says
+    # It is said before the structures.
+    assert not says or found[at[0] + 1 :] == [*missing]
+    assert ("owners may be unknown" in " ".join(shown(made).split())) == says
+    # Without uses there are no owners.
+    assert "owners may be unknown" not in str(replace(made, layout=None).to_json())
