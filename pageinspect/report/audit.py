@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from ..analysis.dump_levels import LEVEL_RULES
@@ -10,11 +11,11 @@ from ..errors import Exit
 from ..model.layout import PageLayout
 from ..model.presence import PfnSet, State
 from ..model.provenance import Provenance
-from ..model.ranges import Range
+from ..model.ranges import Range, merge
 from ..model.table import Column, Row, Table
 from ..owners.dump_fates import CAUSES, FATE, FATES
 from ..units import counted, number, wrapped
-from .base import SCHEMA, Coverage, Report, View, kernel_json
+from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
 from .losses import consequences, remedies, structures_lost
 
 DEFAULT_TOP = 10
@@ -36,12 +37,20 @@ _ROW = (
     Column("outside", "int64", "pages", spare=1),
     Column("lost", "int64", "pages"),
 )
+
+
+def _pfns_shown(ranges: Sequence[Mapping[str, int]]) -> str:
+    """Return each pfn of ranges for people."""
+    every = (range(each["start"], each["end"]) for each in ranges)
+    return " ".join(map(hex, chain.from_iterable(every)))
+
+
 _LOST = (
     Column("use"),
     Column("owner"),
     Column("name"),
     Column("pages", "int64", "pages"),
-    Column("first pfns", "list[string]", key="pfns", separator=" ", spare=1),
+    Column("first pfns", "json", key="pfns", show=_pfns_shown, spare=1),
 )
 _RANGE = (
     Column("start", "int64", "pfn"),
@@ -195,7 +204,9 @@ class AuditReport(Report):
 
     @staticmethod
     def _lost(rows: Sequence[LostRow]) -> Table:
-        cells = ((*row[:4], tuple(map(hex, row.pfns))) for row in rows)
+        cells = (
+            (*row[:4], range_objects(merge((pfn, pfn + 1) for pfn in row.pfns))) for row in rows
+        )
         return Table("lost", _LOST, list(cells))
 
     @staticmethod

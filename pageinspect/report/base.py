@@ -2,7 +2,7 @@
 """The base class of reports, and the parts that several reports have."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from ..units import counted, wrapped
 if TYPE_CHECKING:
     from ..model.layout import PageLayout
     from ..model.provenance import Provenance
+    from ..model.ranges import Range
 
 SCHEMA = 1
 """Version of the JSON form. Fields may be added without a new version, but not renamed."""
@@ -130,6 +131,14 @@ class Coverage:
         if self.missing:
             fields["missing"] = list(self.missing)
         return fields
+
+
+def range_objects(found: "Iterable[Range]") -> list[dict[str, int]]:
+    """Return ranges of pfns as cells of a table have them; the ends are exclusive.
+
+    These are the keys that rows with a range have, such as those of `list`.
+    """
+    return [{"start": start, "end": end} for start, end in found]
 
 
 def coverage_of(

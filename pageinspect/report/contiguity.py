@@ -13,7 +13,7 @@ from ..model.provenance import Provenance
 from ..model.ranges import Range
 from ..model.table import Absent, Column, Row, Table
 from ..units import counted, size
-from .base import SCHEMA, Coverage, Report, View, kernel_json
+from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
 
 HUGE_ORDER = 9
 """The order of a huge page of 2 MiB."""
@@ -182,7 +182,7 @@ class ContiguityReport(Report):
                 row.kind,
                 *((row.name or _NONE,) if named else ()),
                 *(row.alone, row.blocks, row.pages, row.misplaced, row.remedy or _NONE),
-                *(([list(pair) for pair in row.pfns],) if pfns else ()),
+                *((range_objects(row.pfns),) if pfns else ()),
             )
             for row in rows
         ]

@@ -153,7 +153,8 @@ def test_pages_that_a_driver_refers_to(
         assert (row["pins"], row["unexplained_references"]) == (pins, unexplained)
         assert row["name"].startswith("python3[")
     pinned = [row for row in foretold.before["blockers"] if row["remedy"] == "unpin"]
-    found = {pfn for row in pinned for start, end in row["pfns"] for pfn in range(start, end)}
+    runs = [run for row in pinned for run in row["pfns"]]
+    found = {pfn for run in runs for pfn in range(run["start"], run["end"])}
     assert set(foretold.pfns[how]) <= found
 
 
@@ -168,7 +169,7 @@ def test_who_has_most_unmovable_memory_is_the_first_blocker(foretold: Foretold) 
     )
     runs = json.loads(listed.stdout)["runs"]
     assert sum(run["pages"] for run in runs) == first["pages"]
-    assert sum(end - start for start, end in first["pfns"]) == first["pages"]
+    assert sum(run["end"] - run["start"] for run in first["pfns"]) == first["pages"]
 
 
 def test_a_memory_block_without_obstacles_goes_offline(foretold: Foretold) -> None:

@@ -2,6 +2,7 @@
 """What the report of audit says, and its exit status."""
 
 import io
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -218,3 +219,15 @@ def test_owners_that_lost_structures_lead_to(
     assert ("owners may be unknown" in " ".join(shown(made).split())) == says
     # Without uses there are no owners.
     assert "owners may be unknown" not in str(replace(made, layout=None).to_json())
+
+
+def test_first_pfns_are_ranges_for_programs() -> None:
+    rows = (
+        LostRow("slab", "slab", "a", 9, (0x10, 0x11, 0x12, 0x20)),
+        LostRow("file", "", "", 1, ()),
+    )
+    made = replace(report(lost=9), lost=rows)
+    pfns = [{"start": 0x10, "end": 0x13}, {"start": 0x20, "end": 0x21}]
+    assert [row["pfns"] for row in made.to_json()["lost"]] == [pfns, []]
+    assert "0x10 0x11 0x12 0x20" in shown(made)
+    assert json.dumps(pfns) in shown(made, "jsonl")

@@ -65,7 +65,7 @@ def test_json_has_all_owners_and_their_pages(capsys: pytest.CaptureFixture[str])
     assert main(words) == Exit.COMPLETE
     document = json.loads(capsys.readouterr().out)
     pfns = {row["name"]: row["pfns"] for row in document["blockers"]}
-    assert pfns["/c"] == [[PINNED, PINNED + 1]]
+    assert pfns["/c"] == [{"start": PINNED, "end": PINNED + 1}]
     assert len(pfns) == 6
 
 
