@@ -8,8 +8,10 @@ import numpy as np
 
 from ..analysis.dump_levels import MAX_LEVEL
 from ..errors import MISSING_MEMORY_HINT, PageInspectError, UsageError
+from ..kernel.online import check_sections, max_sections
 from ..layout import build_layout
 from ..model import ranges
+from ..model.arch import SECTION_PFNS
 from ..model.memory_map import MemoryMap
 from ..model.presence import Pfns, PfnSet, Presence, each_once, pfn_set
 from ..model.provenance import Provenance
@@ -130,9 +132,16 @@ def _inspected(target: Target) -> tuple[Inspector, tuple[str, ...]]:
         if not presence.dumpable.minus(presence.present):
             raise
         layout = build_layout(target.prog, target.vmcoreinfo)
-        memory_map = MemoryMap(tuple(presence.dumpable.ranges()), ())
+        memory_map = MemoryMap(tuple(_plausible(presence.dumpable.ranges(), path)), ())
         why = f"The memory map of the kernel is missing: {error.message}."
         return inspector_of(target, layout, memory_map), (why,)
+
+
+def _plausible(memory: list[Range], core: Path) -> list[Range]:
+    """Return ranges of memory. Raises PageInspectError if the core is too small to describe it."""
+    sections = (-(-end // SECTION_PFNS) - start // SECTION_PFNS for start, end in memory)
+    check_sections(sum(sections), max_sections(core))
+    return memory
 
 
 def _without_uses(

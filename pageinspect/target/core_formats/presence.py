@@ -39,6 +39,9 @@ def read_presence(path: Path) -> Presence:
     damage is the reason.
     """
     try:
+        # To open a pipe would wait for its writer.
+        if not path.is_file():
+            raise _unknown(f"{path} is not a regular file")
         with path.open("rb") as file:
             return _read(path, file)
     except (elf.ElfError, kdump.KdumpError, flattened.FlattenedError) as error:

@@ -302,6 +302,17 @@ def test_lost_pages_are_found_without_uses(
         opening.audit(dump_level=31)
 
 
+def test_a_core_that_claims_more_memory_than_it_can_describe(
+    made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To walk it would take years.
+    inspector = elf_of(made, tmp_path, segment(LOAD, BLOCK, 0, 1 << 50))
+    report = Opening(inspector, monkeypatch).audit()
+    assert report.status == Exit.FINDING
+    assert report.ranges == [(PAGES, 1 << 38)]
+    assert report.coverage.unreadable == 1 << 38
+
+
 def test_what_fails_for_another_reason(
     made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
