@@ -12,13 +12,14 @@ from drgn import FaultError
 from ..analysis.contiguity import Grid, cut
 from ..analysis.mobility import REMEDIES, Classes, Integers, Mobility, MobilityRules
 from ..classify import Pages
-from ..classify.batches import Mask, each_once
+from ..classify.batches import Mask
 from ..errors import PageInspectError
 from ..kernel.folio_batches import read_batch_references
 from ..kernel.owner_names.slab_caches import ReclaimableCaches
 from ..kernel.pageblocks import read_pageblocks
 from ..kernel.structures import MissingStructureError
 from ..model.pageblocks import BatchReferences, Pageblocks
+from ..model.presence import each_once
 from ..model.ranges import Range
 from ..owners.assign import Assigned
 from ..owners.table import NUMBER

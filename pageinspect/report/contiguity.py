@@ -14,7 +14,7 @@ from ..model.provenance import Provenance
 from ..model.ranges import Range
 from ..model.table import Absent, Column, Row, Table, Unit
 from ..units import counted, size
-from .base import SCHEMA, Coverage, Report, View, kernel_json
+from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
 from .metrics import Metrics, walk_metrics
 
 HUGE_ORDER = 9
@@ -220,7 +220,7 @@ class ContiguityReport(Report):
                 row.kind,
                 *((row.name or _NONE,) if named else ()),
                 *(row.alone, row.blocks, row.pages, row.misplaced, row.remedy or _NONE),
-                *(([{"start": a, "end": b} for a, b in row.ranges],) if ranges else ()),
+                *((range_objects(row.ranges),) if ranges else ()),
             )
             for row in rows
         ]

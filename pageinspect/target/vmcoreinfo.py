@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from drgn import FaultError, Program
 
-from ..errors import PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..host.files import read_whole
 from ..model.arch import KERNEL_HALF
 from .core_formats.limits import MAX_VMCOREINFO
@@ -173,7 +173,7 @@ def sections(prog: Program, info: Info) -> tuple[list[int], int]:
     except FaultError as error:
         raise PageInspectError(
             f"cannot read the memory sections of this kernel: {error}",
-            DAMAGED,
+            MISSING_MEMORY_HINT,
         ) from None
     maps = np.frombuffer(data, np.uint64).reshape(-1, width // 8)[:, where // 8]
     used = np.flatnonzero(maps & np.uint64(HAS_MEM_MAP))

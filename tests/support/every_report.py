@@ -16,6 +16,7 @@ from pageinspect.classify import Pages
 from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
 from pageinspect.model.memory_map import Zone
+from pageinspect.model.presence import PfnSet
 from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
 from pageinspect.owners.assign import Assigner
@@ -112,9 +113,10 @@ def audit() -> Report:
     fates = tuple(range(1, 1 + len(FATES)))
     rows = (AuditRow("slab", "slab", fates), AuditRow("kernel", "unknown", fates))
     lost = (LostRow("slab", "slab", HOSTILE, 9, (0x40, 0x49)), LostRow("file", "file", "", 1, (2,)))
+    pfns = PfnSet(np.array([300, 310, 320, 321]))
     return AuditReport(
         *(FROM, MODERN, Coverage(64, 1, missing=("Tasks were lost.",)), "kdump", 31, "cut off"),
-        *(rows, lost, (Extent(0, 256, 0), Extent(300, 310, 10)), ((300, 310), (320, 321))),
+        *(rows, lost, (Extent(0, 256, 0), Extent(300, 310, 10)), pfns),
         {"excluded": 9, "cut_off": 1, "uncovered": 10},
         unknown_tails=3,
     )
