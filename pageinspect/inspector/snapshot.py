@@ -5,11 +5,11 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..analysis.contiguity import Grid
 from ..analysis.counter_check import CounterCheck, compare_counters
+from ..dataset import paths
 from ..errors import PageInspectError
 from ..kernel.boot import crash_time, read_boot_id, read_clock, read_host
 from ..kernel.counters import read_counters
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 TAKEN = ("runs", "owners", "processes", "counters", "blocks")
 """The tables that take() makes, in addition to the row of the table snapshots."""
 _NEED_TYPES = ("processes", "blocks")
-_TIME = "%Y%m%dT%H%M%SZ"
 
 
 def host_of(inspector: Inspector) -> str:
@@ -59,11 +58,6 @@ def time_of(inspector: Inspector) -> int:
     return found or 0
 
 
-def time_text(microseconds: int) -> str:
-    """Return a moment as snapshots have it in their name: UTC, as 20261127T201500Z."""
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime(_TIME)
-
-
 def take(
     inspector: Inspector, *, host: str, fold: Fold, tables: Collection[str] | None = None
 ) -> Snapshot:
@@ -86,18 +80,21 @@ def take(
     maker = TableMaker(inspector, grid, blocks, sweep.finder.names, sweep.has_types)
     runs, owners = maker.runs_and_owners(walked)
     found = {"runs": runs, "owners": owners}
-    processes = None
+    processes, failed = None, ""
     if "processes" in wanted:
-        processes = list_processes(_current(inspector), "pid", 0, fold=fold)
-        found["processes"] = processes_of(processes)
+        try:
+            processes = list_processes(_current(inspector), "pid", 0, fold=fold)
+            found["processes"] = processes_of(processes)
+        except PageInspectError as error:
+            failed = f"processes: {error.message}."
     if "blocks" in wanted:
         found["blocks"] = maker.blocks(walked)
     if before is not None and after is not None:
         found["counters"] = counters_of(_Checks(inspector, sweep, walked, before, after).rows())
     made = {name: found[name] for name in wanted if name in found}
     kernel = _kernel(inspector, sweep, walked, processes)
-    header = _header(inspector, taken, walked, kernel, made)
-    return Snapshot(host, time_text(taken), {**made, HEADER: header})
+    header = _header(inspector, taken, walked, kernel, made, failed)
+    return Snapshot(host, paths.time_of(taken // 1_000_000), {**made, HEADER: header})
 
 
 def _current(inspector: Inspector) -> Callable[[], Inspector]:
@@ -188,11 +185,12 @@ def _header(
     walked: Walked,
     kernel: SavedKernel,
     made: Collection[str],
+    failed: str,
 ) -> SnapshotTable:
     target = inspector.target
     provenance = target.provenance
     of_processes = kernel.processes.missing if kernel.processes else ()
-    missing = dict.fromkeys((*kernel.missing["contiguity"], *of_processes))
+    missing = filter(None, (*kernel.missing["contiguity"], *of_processes, failed))
     row = {
         "taken": taken,
         "release": provenance.release,
@@ -203,7 +201,7 @@ def _header(
         "page_size": inspector.layout.page_size,
         "spanned": inspector.memory_map.spanned_pages,
         "unreadable": walked.unreadable,
-        "missing": list(missing),
+        "missing": list(dict.fromkeys(missing)),
         "tables": list(made),
         "kernel": kernel.to_json(),
         "error": None,
