@@ -135,8 +135,22 @@ def _in_child(args: argparse.Namespace, core: Path | None) -> int:
     given = [path for option in options if (path := getattr(args, option)) is not None]
     source = core or args.qemu
     task = partial(isolation.explain_errors, task, source, given)
-    named = source or Path("/proc/kcore")
-    return reporting(partial(isolation.run_isolated, partial(reporting, task), named))
+
+    def alone() -> int:
+        sys.meta_path.insert(0, _NoPandas())
+        return reporting(task)
+
+    return reporting(partial(isolation.run_isolated, alone, source or Path("/proc/kcore")))
+
+
+class _NoPandas:
+    """Finds no pandas: pyarrow would import it at its first array, which takes as long as a walk."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Raise ModuleNotFoundError for pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
 
 
 def _take(args: argparse.Namespace, core: Path | None) -> int:
