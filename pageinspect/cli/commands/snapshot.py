@@ -144,7 +144,7 @@ def _in_child(args: argparse.Namespace, core: Path | None) -> int:
 
 
 class _NoPandas:
-    """Finds no pandas: pyarrow would import it at its first array, which takes as long as a walk."""
+    """Finds no pandas: pyarrow would import it at its first array, which takes long."""
 
     @staticmethod
     def find_spec(name: str, *_: object) -> None:
