@@ -36,6 +36,8 @@ _WORST_FIRST = (Exit.ERROR, Exit.INCOMPLETE)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
+    # Each snapshot is taken in a child with limits.
+    parser.set_defaults(isolates=True)
     if not getattr(parser, "has_kernel", False):
         parser.add_argument(
             "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
@@ -80,10 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Take the snapshots, or merge those of a dataset."""
     _check(args)
     if args.compact is not None:
-        from ...dataset.compact import compact
-
-        compact(args.compact)
-        return int(Exit.COMPLETE)
+        return _compact(args.compact)
     from ...dataset.schema import arrow
 
     # If it is missing, this is found out before anything is read.
@@ -93,6 +92,15 @@ def run(args: argparse.Namespace) -> int:
         return _repeated(args)
     statuses = [_in_child(args, target) for target in targets]
     return _worst(statuses)
+
+
+def _compact(dataset: Path) -> int:
+    from ...dataset.compact import compact
+    from ...units import counted
+
+    merged = compact(dataset)
+    _print_line(f"{counted(merged.snapshots, 'snapshot')} of {counted(merged.days, 'day')} merged")
+    return int(Exit.COMPLETE)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -171,7 +179,7 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
         from ...dataset.prune import keep
 
         keep(args.dataset, snapshot.host, args.keep)
-    _print_line(args.dataset, snapshot, time.monotonic() - began)
+    _print_line(_line(args.dataset, snapshot, time.monotonic() - began))
     whole = inspector.target.provenance.is_whole and not inspector.layout.unavailable
     missing = snapshot.header("unreadable") or snapshot.header("missing") or not whole
     return int(Exit.INCOMPLETE if missing else Exit.COMPLETE)
@@ -188,18 +196,24 @@ def _host(args: argparse.Namespace, inspector: "Inspector") -> str:
     return str(host)
 
 
-def _print_line(dataset: Path, snapshot: "Snapshot", seconds: float) -> None:
+def _line(dataset: Path, snapshot: "Snapshot", seconds: float) -> str:
     from ...dataset.files import Entry
-    from ...units import counted, printable
+    from ...units import counted
 
-    entry = Entry(snapshot.host, snapshot.time)
-    size = sum(entry.path(dataset, name).stat().st_size for name in snapshot.tables)
-    line = (
-        f"{snapshot.host} {snapshot.time}: {counted(snapshot.header('spanned'), 'page')}, "
-        f"{-(-size // 1000):,} KB, {seconds:.1f} s"
-    )
+    entry, size = Entry(snapshot.host, snapshot.time), 0
+    for name in snapshot.tables:
+        # Another process may have merged them.
+        with contextlib.suppress(FileNotFoundError):
+            size += entry.path(dataset, name).stat().st_size
+    pages = counted(snapshot.header("spanned"), "page")
+    return f"{snapshot.host} {snapshot.time}: {pages}, {-(-size // 1000):,} KB, {seconds:.1f} s"
+
+
+def _print_line(text: str) -> None:
+    from ...units import printable
+
     if sys.stdout is not None:
-        sys.stdout.write(printable(line) + "\n")
+        sys.stdout.write(printable(text) + "\n")
 
 
 def _repeated(args: argparse.Namespace) -> int:
