@@ -169,6 +169,15 @@ def test_a_block_of_two_zones_is_two_rows(made: BlockedPages) -> None:
     ]
 
 
+def test_pages_outside_all_zones_are_in_no_block(made: BlockedPages) -> None:
+    # Their flags name a node that this kernel does not have.
+    made.memory.words[0x40:0x80, 0] |= np.uint64(3 << 54)
+    snapshot = taken(made)
+    first, _ = rows(snapshot, "blocks")
+    assert (first["pages"], first["uses"]["file"]) == (0x1C0, 0x10C - 0x40)
+    assert run_at(snapshot, 0x40)["node"] == 3
+
+
 def test_pieces_of_a_walk_make_the_same_tables(made: BlockedPages) -> None:
     def fold(inspector: Inspector, wanted: Any, work: Any, **_: Any) -> Iterator[Any]:
         for start, end in wanted:
