@@ -38,10 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     # Each snapshot is taken in a child with limits.
     parser.set_defaults(isolates=True)
-    if not getattr(parser, "has_kernel", False):
-        parser.add_argument(
-            "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
-        )
+    parser.add_argument(
+        "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
+    )
     add_target_arguments(parser)
     group = parser.add_argument_group("dataset")
     group.add_argument(
@@ -123,9 +122,8 @@ def _check(args: argparse.Namespace) -> None:
 
 def _targets(args: argparse.Namespace) -> "Sequence[Path | None]":
     """Return the cores that are named; None is the kernel of the other options."""
-    named = (getattr(args, "core", None), *getattr(args, "targets", ()))
-    cores = [core for core in named if core is not None]
-    if cores and getattr(args, "qemu", None) is not None:
+    cores = [core for core in (args.core, *args.targets) if core is not None]
+    if cores and args.qemu is not None:
         raise UsageError("a core and --qemu cannot be combined", "take their snapshots one by one")
     return cores or [None]
 
@@ -136,9 +134,6 @@ def _in_child(args: argparse.Namespace, core: Path | None) -> int:
     from ..main import reporting
 
     task = partial(_take, args, core)
-    if "program" in args:
-        # drgn's prompt has opened the kernel in this process.
-        return int(task())
     options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
     given = [path for option in options if (path := getattr(args, option)) is not None]
     source = core or args.qemu
