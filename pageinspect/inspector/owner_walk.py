@@ -98,7 +98,7 @@ class OwnerWalk:
                     idle = are_idle(pages, pieces.rows, pieces.kinds)
                     found.idle += pieces.where(idle).ranges()
                     pieces = pieces.where(~idle)
-                groups = _groups(copy, pages, pieces, found.slabs) if self.cgroups else None
+                groups = groups_of(copy, pages, pieces, found.slabs) if self.cgroups else None
                 found.pages.add(count(pieces, groups))
             found.owned.merge(assigner.tally)
             return found
@@ -133,7 +133,7 @@ def are_idle(pages: Pages, rows: Pfns, kinds: Kinds) -> Mask:
     return unknown & (pages.use[rows] == USE["idle"])
 
 
-def _groups(copy: Inspector, pages: Pages, pieces: Assigned, charges: SlabCharges) -> Keys:
+def groups_of(copy: Inspector, pages: Pages, pieces: Assigned, charges: SlabCharges) -> Keys:
     """Return the memcg word of each piece, and add slab objects, which have words of their own.
 
     Objects of slabs of which not all pages are selected are not added: which pages they are in is

@@ -3,7 +3,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,9 +31,9 @@ from .sweep import Sweep
 if TYPE_CHECKING:
     from ..report.processes import ProcessesReport
 
-TAKEN = ("runs", "owners", "processes", "counters", "blocks")
+TAKEN = ("runs", "owners", "processes", "counters", "blocks", "cgroups")
 """The tables that take() makes, in addition to the row of the table snapshots."""
-_NEED_TYPES = ("processes", "blocks")
+_NEED_TYPES = ("processes", "blocks", "cgroups")
 
 
 def host_of(inspector: Inspector) -> str:
@@ -75,12 +75,14 @@ def take(
     memory_map = inspector.memory_map
     grid = Grid(memory_map.zones, order, memory_map.spanned)
     before = _counters(inspector) if "counters" in wanted else None
-    walked = SnapshotWalk(sweep, grid, fold).walked(inspector)
+    walked = SnapshotWalk(sweep, grid, fold, "cgroups" in wanted).walked(inspector)
     every = walked.runs()
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
     maker = TableMaker(inspector, grid, blocks, sweep.finder.names, sweep.has_types)
     runs, owners = maker.runs_and_owners(every)
     found = {"runs": runs, "owners": owners}
+    of_owners = sweep.finder.problems
+    missing = {"owners": _once(of_owners), "contiguity": _once(sweep.problems)}
     processes, failed = None, ""
     if "processes" in wanted:
         try:
@@ -92,14 +94,22 @@ def take(
             failed = f"processes: {error.message}."
     if "blocks" in wanted:
         found["blocks"] = maker.blocks(walked)
+    if "cgroups" in wanted:
+        found["cgroups"] = maker.cgroups(walked)
+        more = (text for text in sweep.finder.problems if text not in of_owners)
+        missing["cgroups"] = _once((*more, *walked.slabs.problems))
     if before is not None and after is not None:
         found["counters"] = counters_of(
             _Checks(inspector, sweep, walked, every, before, after).rows()
         )
     made = {name: found[name] for name in wanted if name in found}
-    kernel = _kernel(inspector, sweep, walked, processes)
+    kernel = _kernel(inspector, sweep, walked, missing, processes)
     header = _header(inspector, taken, walked, kernel, made, failed)
     return Snapshot(host, paths.time_of(taken // 1_000_000), {**made, HEADER: header})
+
+
+def _once(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
 
 
 def _current(inspector: Inspector) -> Callable[[], Inspector]:
@@ -145,13 +155,13 @@ class _Checks:
 
 
 def _kernel(
-    inspector: Inspector, sweep: Sweep, walked: Walked, processes: "ProcessesReport | None"
+    inspector: Inspector,
+    sweep: Sweep,
+    walked: Walked,
+    missing: Mapping[str, tuple[str, ...]],
+    processes: "ProcessesReport | None",
 ) -> SavedKernel:
     layout, memory_map, blocks = inspector.layout, inspector.memory_map, sweep.pageblocks
-    missing = {
-        "owners": pointed(inspector, tuple(dict.fromkeys(sweep.finder.problems))),
-        "contiguity": pointed(inspector, tuple(dict.fromkeys(sweep.problems))),
-    }
     return SavedKernel(
         provenance=inspector.target.provenance,
         page_shift=layout.page_shift,
@@ -168,7 +178,7 @@ def _kernel(
         devices=memory_map.devices,
         pageblock_order=None if blocks is None else blocks.order,
         migratetypes=() if blocks is None else blocks.names,
-        missing=missing,
+        missing={report: pointed(inspector, texts) for report, texts in missing.items()},
         overlaps=tuple((*each,) for each in overlaps_of(walked.owned.overlaps)),
         processes=None if processes is None else _saved_processes(processes),
     )
@@ -196,7 +206,8 @@ def _header(
     target = inspector.target
     provenance = target.provenance
     of_processes = kernel.processes.missing if kernel.processes else ()
-    missing = filter(None, (*kernel.missing["contiguity"], *of_processes, failed))
+    of_reports = (text for texts in kernel.missing.values() for text in texts)
+    missing = _once(filter(None, (*of_reports, *of_processes, failed)))
     row = {
         "taken": taken,
         "release": provenance.release,
@@ -207,7 +218,7 @@ def _header(
         "page_size": inspector.layout.page_size,
         "spanned": inspector.memory_map.spanned_pages,
         "unreadable": walked.unreadable,
-        "missing": list(dict.fromkeys(missing)),
+        "missing": list(missing),
         "tables": list(made),
         "kernel": kernel.to_json(),
         "error": None,

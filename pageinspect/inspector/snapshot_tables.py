@@ -21,6 +21,7 @@ from ..owners.table import KINDS, NUMBER
 from ..report.processes import COUNTERS, NUMBERS, MmUse, ProcessesReport
 from .inspector import Inspector
 from .owner_names import OwnerNames
+from .owners import cgroup_rows
 from .snapshot_walk import AllRuns, RunColumns, Walked
 
 
@@ -130,6 +131,15 @@ class TableMaker:
         begins = np.flatnonzero(np.diff(blocks, prepend=-1)).tolist()
         for start, end in zip(begins, [*begins[1:], len(texts)], strict=True):
             yield dict(zip(texts[start:end], numbers[start:end], strict=True))
+
+    def cgroups(self, walked: Walked) -> SnapshotTable:
+        """Return the table of memory cgroups by kind of owner."""
+        size = self.inspector.layout.page_size
+        rows = cgroup_rows(self.names, walked.charged.counts(), walked.slabs.bytes, size)
+        return SnapshotTable.of_rows(
+            "cgroups",
+            ((r.name, r.kind, r.pages, r.pages * size + r.more_bytes) for r in rows),
+        )
 
 
 def _owners(runs: PageRuns, columns: RunColumns) -> tuple[OwnerPages, Integers]:

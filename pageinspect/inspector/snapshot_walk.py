@@ -17,11 +17,13 @@ from ..classify.batches import grouped
 from ..classify.uses import USE_CODES
 from ..model.pageblocks import UNKNOWN
 from ..model.ranges import Range, merge
-from ..owners.assign import OwnerTally
+from ..owners.assign import Assigned, OwnerTally
+from ..owners.counts import OwnerPages, OwnerSums, added
 from ..owners.table import KINDS
 from .fold import Fold
 from .inspector import Inspector
-from .owner_walk import TRIES, are_idle
+from .owner_walk import TRIES, are_idle, groups_of
+from .slab_cgroups import SlabCharges
 from .sweep import Sweep, Swept
 
 _UNREADABLE = -1
@@ -77,6 +79,9 @@ class Walked:
     owned: OwnerTally = field(default_factory=OwnerTally)
     of_blocks: BlockUses = field(default_factory=BlockUses)
     parts: list[PageRuns] = field(default_factory=list)
+    charged: OwnerSums = field(default_factory=OwnerSums)
+    """Pages by kind and memory cgroup."""
+    slabs: SlabCharges = field(default_factory=SlabCharges)
     idle: list[Range] = field(default_factory=list)
     """Pages of use idle without an owner that were left out."""
     unreadable: int = 0
@@ -86,6 +91,8 @@ class Walked:
         self.blocks.merge(other.blocks)
         self.of_blocks.merge(other.of_blocks)
         self.parts += other.parts
+        self.charged.add(other.charged.counts())
+        self.slabs.merge(other.slabs)
         self.idle += other.idle
 
     def merge(self, other: "Walked") -> None:
@@ -126,6 +133,8 @@ class SnapshotWalk:
     sweep: Sweep
     grid: Grid
     fold: Fold
+    cgroups: bool
+    """Whether pages are also counted by memory cgroup."""
 
     def walked(self, inspector: Inspector) -> Walked:
         """Walk the pages.
@@ -148,8 +157,10 @@ class SnapshotWalk:
 
         def work(copy: Inspector, piece: Sequence[Range]) -> Walked:
             found, assigner = fresh(), self.sweep.assigner(copy.layout)
-            for swept in self.sweep.walk(copy, piece, self.grid, assigner):
-                self._add(found, swept, hold=hold)
+            for swept in self.sweep.walk(copy, piece, self.grid, assigner, cgroups=self.cgroups):
+                left = self._add(found, swept, hold=hold)
+                if self.cgroups:
+                    _add_charges(copy, found, left)
             found.owned.merge(assigner.tally)
             found.parts = [joined(found.parts)] if found.parts else []
             return found
@@ -159,7 +170,8 @@ class SnapshotWalk:
             total.merge(part)
         return total
 
-    def _add(self, found: Walked, swept: Swept, *, hold: bool) -> None:
+    def _add(self, found: Walked, swept: Swept, *, hold: bool) -> Swept:
+        """Add pages to all tables that need no more memory; return those that were not left out."""
         pages = swept.pages
         found.types.add(pages)
         found.uses.add(pages)
@@ -171,6 +183,7 @@ class SnapshotWalk:
             swept = swept.where(~idle)
         self._add_blocks(found, swept.where(swept.zones >= 0))
         found.parts.append(self._runs(swept))
+        return swept
 
     def _add_blocks(self, found: Walked, swept: Swept) -> None:
         blocks = self.grid.blocks(swept.zones, swept.starts)
@@ -197,3 +210,13 @@ class SnapshotWalk:
             swept.keys,
         )
         return page_runs(swept.starts, swept.lengths, pages.order[rows], pages.head[rows], columns)
+
+
+def _add_charges(copy: Inspector, found: Walked, swept: Swept) -> None:
+    pieces = Assigned(swept.starts, swept.lengths, swept.rows, swept.kinds, swept.keys)
+    groups = groups_of(copy, swept.pages, pieces, found.slabs)
+    some = groups != 0
+    no_keys = np.zeros(int(some.sum()), np.uint64)
+    found.charged.add(
+        added([OwnerPages(swept.kinds[some], no_keys, groups[some], swept.lengths[some])])
+    )

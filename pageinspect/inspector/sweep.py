@@ -131,11 +131,15 @@ class Sweep:
         wanted: Sequence[Range],
         grid: Grid,
         assigner: Assigner | None = None,
+        *,
+        cgroups: bool = False,
     ) -> Iterator[Swept]:
-        """Yield the wanted pages, cut at the blocks of the grid."""
+        """Yield the wanted pages, cut at the blocks of the grid; with `cgroups`, runs have one."""
         assigner = assigner or self.assigner(copy.layout)
         rules = MobilityRules(copy.layout, self._batches) if self.has_types else None
-        detail: Detail = "references" if self.has_types else "owner"
+        detail: Detail = "owner"
+        if self.has_types:
+            detail = "charges" if cgroups else "references"
         for pages, pieces in self.finder.walk(copy, wanted, assigner, detail):
             yield self._swept(pages, pieces, rules, grid)
 

@@ -69,7 +69,7 @@ class SavedKernel:
     migratetypes: tuple[str, ...]
     """Names of migratetypes by number."""
     missing: Mapping[str, tuple[str, ...]]
-    """Sentences on what is missing, by report: owners and contiguity."""
+    """Sentences on what is missing, by report: owners, cgroups (more, by cgroup), contiguity."""
     overlaps: tuple[tuple[str, str, int], ...]
     """Pages that kinds of owners share: kind, other kind that claims them, pages."""
     processes: SavedProcesses | None

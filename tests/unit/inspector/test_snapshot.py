@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Snapshots of a kernel made by hand: what is in each table, and what damage does to it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,17 @@ import numpy as np
 import pytest
 from blocked_pages import ORDER, PINNED, BlockedPages
 from drgn import FaultError
-from owned_pages import FREE, FREE_PAGES, PAGES
+from owned_pages import FREE, FREE_PAGES, MEMCGS, PAGES, CgroupNames
 from synthetic import MODERN, SIZE, VMEMMAP
 
 from pageinspect.errors import PageInspectError
+from pageinspect.inspector import owner_names, owner_walk
 from pageinspect.inspector import snapshot as snapshot_module
 from pageinspect.inspector.contiguity import find_contiguity
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.inspector.selection import Request
+from pageinspect.inspector.slab_cgroups import SlabCharges
 from pageinspect.inspector.snapshot import take
 from pageinspect.inspector.summary import summarise
 from pageinspect.model.counters import Counters
@@ -178,6 +181,24 @@ def test_pages_outside_all_zones_are_in_no_block(made: BlockedPages) -> None:
     assert run_at(snapshot, 0x40)["node"] == 3
 
 
+def test_cgroups(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = MEMCGS
+    charges = SlabCharges(Counter({second: 5 * 4096 + 700}), unreadable=2)
+    monkeypatch.setattr(owner_names, "MemoryCgroupNames", CgroupNames)
+    monkeypatch.setattr(owner_walk, "charged_objects", lambda *_: charges)
+    # Pages of the file a, and of b; one in the middle of a run.
+    for pfn, word in ((0x10, first), (0x11, first), (0x50, second), (0x60, first)):
+        made.memory.set(pfn, MODERN.memcg, word)
+    snapshot = taken(made)
+    found = {(row["cgroup"], row["kind"]): row for row in rows(snapshot, "cgroups")}
+    assert {key: (row["pages"], row["bytes"]) for key, row in found.items()} == {
+        ("/a", "file"): (3, 3 * 4096),
+        ("/b", "file"): (1, 4096),
+        ("/b", "slab"): (5, 5 * 4096 + 700),
+    }
+    assert "objects of slabs by cgroup: 2 items could not be read." in snapshot.header("missing")
+
+
 def test_pieces_of_a_walk_make_the_same_tables(made: BlockedPages) -> None:
     def fold(inspector: Inspector, wanted: Any, work: Any, **_: Any) -> Iterator[Any]:
         for start, end in wanted:
@@ -191,11 +212,12 @@ def test_pieces_of_a_walk_make_the_same_tables(made: BlockedPages) -> None:
 
 
 def test_header_and_kernel(made: BlockedPages) -> None:
+    made.layout = replace(made.layout, memcg=None)
     snapshot = taken(made)
     assert snapshot.host == "a host"
     assert (snapshot.header("release"), snapshot.header("source")) == ("7.0", "core")
     assert (snapshot.header("spanned"), snapshot.header("unreadable")) == (PAGES, 0)
-    assert snapshot.header("tables") == ["runs", "owners", "processes", "blocks"]
+    assert snapshot.header("tables") == ["runs", "owners", "processes", "blocks", "cgroups"]
     kernel = SavedKernel.from_json(snapshot.header("kernel"))
     inspector = made.inspector()
     assert kernel.provenance == inspector.target.provenance
@@ -204,7 +226,7 @@ def test_header_and_kernel(made: BlockedPages) -> None:
     assert (kernel.pageblock_order, kernel.migratetypes[1]) == (9, "movable")
     assert kernel.processes is not None
     assert snapshot.header("missing") == [*kernel.processes.missing]
-    assert kernel.missing == {"owners": (), "contiguity": ()}
+    assert kernel.missing == {"owners": (), "contiguity": (), "cgroups": ()}
 
 
 def test_only_some_tables(made: BlockedPages) -> None:
@@ -309,4 +331,6 @@ def test_an_error_of_processes_is_reported(
         raise PageInspectError("no list of tasks", "try again")
 
     monkeypatch.setattr(snapshot_module, "list_processes", fail)
-    assert taken(made).header("missing") == ["processes: no list of tasks."]
+    snapshot = taken(made, tables=["processes"])
+    assert snapshot.header("missing") == ["processes: no list of tasks."]
+    assert snapshot.header("tables") == []
