@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Keep what memory has at one moment as Parquet files, to compare and to query later.
+"""Keep what memory has at one moment as Parquet files, to compare and to query.
 
 Each TARGET is a core; without one, this kernel is read. A snapshot has every page by use, type and
 owner, the memory of processes, and the kernel's counters, in some KB. It is added to a dataset, a
