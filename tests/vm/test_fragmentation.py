@@ -43,7 +43,10 @@ PREPARE = f"""
 {NO_DAMON}
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
-# Transparent huge pages have it larger than the memory that is left.
+# Compaction would fill the holes that are left for the module.
+echo never > /sys/kernel/mm/transparent_hugepage/enabled
+echo 0 > /proc/sys/vm/compaction_proactiveness
+echo 0 > /proc/sys/vm/watermark_boost_factor
 echo 8192 > /proc/sys/vm/min_free_kbytes
 # Lists of CPUs are short then: the module gets nothing of what is on them for processes.
 echo 1000000 > /proc/sys/vm/percpu_pagelist_high_fraction
