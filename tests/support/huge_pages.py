@@ -15,8 +15,7 @@ def foretold(guest: Guest, answer: dict[str, Any]) -> tuple[int, int]:
     zones = [row for row in answer["blocks"] if row["order"] == _HUGE_ORDER]
     kept = _kept_back(guest)
     least = sum(
-        max(0, zone["free_blocks"] - -(-kept[zone["zone"]] // _PER_HUGE_PAGE) - 1)
-        for zone in zones
+        max(0, zone["free_blocks"] - -(-kept[zone["zone"]] // _PER_HUGE_PAGE) - 1) for zone in zones
     )
     names = ("free", "movable", "reclaimable")
     return least, sum(zone[f"{name}_blocks"] for zone in zones for name in names)
