@@ -6,7 +6,7 @@ documents snapshots is made from this description.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -282,6 +282,13 @@ class Snapshot:
     """UTC, as 20261127T201500Z."""
     tables: Mapping[str, SnapshotTable] = field(default_factory=dict)
     """By name. `snapshots` has one row; other tables may be missing."""
+
+    def having(self, *tables: SnapshotTable) -> "Snapshot":
+        """Return the snapshot with more tables, or with other ones of the same names."""
+        every = {**self.tables, **{table.name: table for table in tables}}
+        names = [name for name in TABLES if name in every and name != HEADER]
+        header = {**every[HEADER].columns, "tables": [names]}
+        return replace(self, tables={**every, HEADER: SnapshotTable(HEADER, header)})
 
     def header(self, name: str) -> Any:
         """Return a value of the table snapshots; null is None."""
