@@ -3,12 +3,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..classify import CODES, UNTYPED, USE_CODES, Pages, code_name, marker_of, use_name, use_rank
+from ..classify import (
+    CODES,
+    UNTYPED,
+    USE_CODES,
+    CountedPages,
+    code_name,
+    marker_of,
+    use_name,
+    use_rank,
+)
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.page_types import SLOTS
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
 
 _ORDERS = 32
 
-Owners = Callable[[Pages], npt.NDArray[np.integer]]
+Owners = Callable[[Any], npt.NDArray[np.integer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +35,7 @@ class Dimension:
     """One dimension to count pages by."""
 
     name: str
-    keys: Callable[[Pages], npt.NDArray[np.integer]]
+    keys: Callable[[CountedPages], npt.NDArray[np.integer]]
     """Returns (n,) integers from 0 to `size` - 1."""
     size: Callable[[PageLayout], int]
     label: Callable[[PageLayout, MemoryMap, int], str]
@@ -56,15 +65,15 @@ def _kinds() -> "tuple[Kind, ...]":
     return KINDS
 
 
-def _no_owners(_pages: Pages) -> npt.NDArray[np.integer]:
+def _no_owners(_pages: CountedPages) -> npt.NDArray[np.integer]:
     raise ValueError("the owners of pages depend on structures that were not read")
 
 
 def _where_read(
-    pages: Pages, keys: npt.NDArray[np.integer], otherwise: int
+    pages: CountedPages, keys: npt.NDArray[np.integer], otherwise: int
 ) -> npt.NDArray[np.integer]:
     """Return the keys, with `otherwise` for pages whose struct page could not be read."""
-    readable = pages.batch.readable
+    readable = pages.readable
     return keys if readable is None else np.where(readable, keys, otherwise)
 
 

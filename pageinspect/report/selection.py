@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..classify import Pages
+from ..classify import CountedPages
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Selection:
         """Whether all pages of the ranges are selected."""
         return self.types is None and self.uses is None and not self.freeing
 
-    def of(self, pages: Pages) -> npt.NDArray[np.bool_] | None:
+    def of(self, pages: CountedPages) -> npt.NDArray[np.bool_] | None:
         """Return which pages of a batch are selected, (n,) bool; None is all."""
-        mask = pages.batch.wanted
+        mask = pages.wanted
         if self.types is not None:
             mask = _and(mask, self.types[pages.code])
         if self.uses is not None:
