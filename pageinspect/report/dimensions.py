@@ -18,6 +18,7 @@ from ..classify import (
     use_name,
     use_rank,
 )
+from ..errors import UsageError, did_you_mean
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.page_types import SLOTS
@@ -126,6 +127,21 @@ def dimensions_of(by: Sequence[str], owners: Owners | None = None) -> list[Dimen
     """Return the dimensions with these names; `owners` returns the kind of owner of each row."""
     found = [DIMENSIONS[name] for name in by]
     return [replace(d, keys=owners) if d.name == "owner" and owners else d for d in found]
+
+
+def check_dimensions(by: Sequence[str]) -> None:
+    """Raise UsageError if pages cannot be counted by these dimensions."""
+    choices = ", ".join(DIMENSIONS)
+    for name in by:
+        if name not in DIMENSIONS:
+            advice = did_you_mean(name, DIMENSIONS, f"choose from {choices}")
+            raise UsageError(f"pages cannot be counted by {name!r}", advice)
+    if not by:
+        raise UsageError("no dimension to count by was given", f"choose from {choices}")
+    if len(set(by)) != len(by):
+        raise UsageError(
+            "the same dimension was given twice", "give each of type, use, zone, … once"
+        )
 
 
 def type_value(layout: PageLayout, code: int) -> str | None:
