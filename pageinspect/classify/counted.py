@@ -11,7 +11,7 @@ from .batches import Mask, Pfns
 
 
 class CountedPages(Protocol):
-    """Rows of consecutive pages, as columns: (n,) arrays. The columns are those of Pages."""
+    """Rows of consecutive pages, in order of pfn, as columns of (n,): those of Pages."""
 
     @property
     def layout(self) -> PageLayout:

@@ -237,7 +237,8 @@ class Inspector:
         1 GiB. Tables for people have `top` owners, 10 without it, and other forms all of them; 0 is
         all. Raises PageInspectError.
         """
-        from .contiguity import check_order, find_contiguity
+        from ..report.contiguity_counts import check_order
+        from .contiguity import find_contiguity
         from .results import ContiguityResult, result_of
 
         report = find_contiguity(

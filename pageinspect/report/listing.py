@@ -238,9 +238,11 @@ def _batch_runs(pages: CountedPages, selected: npt.NDArray[np.bool_] | None) -> 
     key = pages.use.astype(np.int64) << 32 | codes << 8 | pages.order
     if selected is not None:
         key[~selected] = -1
-    starts = np.flatnonzero(np.diff(key, prepend=-2))
-    pfns = pages.pfns[starts]
-    ends = np.append(pfns[1:], pages.pfns[-1:] + pages.lengths[-1:])
+    ends = pages.pfns + pages.lengths
+    begins = np.ones(len(key), np.bool_)
+    begins[1:] = (key[1:] != key[:-1]) | (pages.pfns[1:] != ends[:-1])
+    starts = np.flatnonzero(begins)
+    pfns, ends = pages.pfns[starts], ends[np.append(begins[1:], values=True)[: len(begins)]]
     key = key[starts]
     chosen = key >= 0
     key, pfns, ends = key[chosen], pfns[chosen], ends[chosen]
