@@ -114,9 +114,14 @@ def remove(dataset: Path, host: str, time: str) -> None:
     """
     for table in sorted(table_names(dataset), key=lambda name: name != HEADER):
         part = part_of(dataset, table, host, time)
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
+        unlink(part)
         # Another writer may need the folder of the host; then it is not empty, or made again.
         with contextlib.suppress(OSError):
             part.parent.rmdir()
             part.parent.parent.rmdir()
+
+
+def unlink(path: Path) -> None:
+    """Remove a file if it is there. Raises OSError, and UntrustedError for links of other users."""
+    with contextlib.suppress(FileNotFoundError), files.place_of(path) as place:
+        os.unlink(place.name, dir_fd=place.folder)
