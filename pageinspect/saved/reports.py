@@ -99,8 +99,10 @@ class SavedReports:
         return (runs if owned is None else runs.within(read)), selection
 
     def _checks(self, report: str) -> tuple[CounterCheck, ...]:
-        """Return the counter checks of the totals by type, use or owner."""
-        table = self._table("counters")
+        """Return the counter checks of the totals by type, use or owner, if there are any."""
+        table = self._snapshot.tables.get("counters")
+        if table is None:
+            return ()
         columns = [table[name] for name in ("report", "name", "uses", "counter")]
         columns += [table[name] for name in ("counted", "before", "kernel", "verdict", "why")]
         rows = zip(*(_plain(column) for column in columns), strict=True)
@@ -121,12 +123,9 @@ class SavedReports:
         found = summary.summarise(
             self.provenance, self.layout, self._memory_map, selection, by, counts
         )
-        coverage = found.coverage
-        missing = (*coverage.missing, *(self._missing("owners") if "owner" in by else ()))
-        if counts.unreadable and not missing:
-            missing = self._missing("pages")
-        coverage = replace(coverage, missing=tuple(dict.fromkeys(missing)))
-        found = replace(found, coverage=coverage)
+        if "owner" in by:
+            missing = dict.fromkeys((*found.coverage.missing, *self._missing("owners")))
+            found = replace(found, coverage=replace(found.coverage, missing=tuple(missing)))
         compared = counters and list(by) in (["type"], ["use"]) and request.everything
         if compared and found.coverage.complete:
             found = replace(found, counters=self._checks(by[0]))
@@ -180,7 +179,7 @@ class SavedReports:
         missing = self._missing(report)
         return coverage_of(self.provenance, self.layout, spanned, unreadable, missing)
 
-    def processes(self, sort: str, top: int | None) -> ProcessesReport:
+    def processes(self, sort: str, top: int | None = None) -> ProcessesReport:
         """Return the memory use of processes as inspector.processes.list_processes() does."""
         check_sort(sort)
         if self.layout.unavailable:
@@ -208,7 +207,7 @@ class SavedReports:
         )
 
     def contiguity(
-        self, order: int | None, top: int | None, *, pfns: bool = True
+        self, order: int | None = None, top: int | None = None, *, pfns: bool = True
     ) -> ContiguityReport:
         """Count blocks as inspector.contiguity.find_contiguity() does."""
         if self.layout.unavailable or (self._runs.mobility == NO_MOBILITY).any():
