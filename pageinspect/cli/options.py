@@ -18,7 +18,7 @@ from .targets import TargetAction
 
 if TYPE_CHECKING:
     from ..report import Report
-    from ..report.source import Source
+    from ..report.source import ReportSource
     from ..target.open import Target
 
 Item = TypeVar("Item")
@@ -128,7 +128,7 @@ def _adopt(args: argparse.Namespace) -> "Target":
     return adopted
 
 
-def open_source(args: argparse.Namespace) -> "Source":
+def open_source(args: argparse.Namespace) -> "ReportSource":
     """Open what the reports of the command are made from: a kernel, or a snapshot of one."""
     snapshot = getattr(args, "snapshot", None)
     if snapshot is None:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a target of the command line means: a core, a snapshot, a guest, or this kernel."""
+"""What a target of the command line means: a core, a snapshot, a guest, or this kernel.
+
+It is written as FILE, DATASET[@TIME|@-N][#HOST], qemu:SOCKET or live.
+"""
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-FORMS = "FILE, DATASET[@TIME|@-N][#HOST], qemu:SOCKET or live"
-"""How a target is written."""
 
 _GUEST = "qemu:"
 _LIVE = "live"
@@ -34,7 +34,7 @@ class TargetName:
 
 
 def target_of(text: str) -> TargetName:
-    """Return what a target of the command line means, written as in FORMS.
+    """Return what a target of the command line means.
 
     A file or folder that exists with all of the text as its name is meant before any other form.
     """

@@ -23,7 +23,7 @@ Kind = TypeVar("Kind", bound=Listing)
 
 @dataclass(frozen=True, slots=True)
 class KernelSource:
-    """An opened kernel as a Source. Each report reads the current memory map."""
+    """An opened kernel as a ReportSource. Each report reads the current memory map."""
 
     target: Target
     fold: Fold
@@ -31,13 +31,13 @@ class KernelSource:
     def summary(
         self, by: Sequence[str], request: Request, *, counters: bool = True
     ) -> "SummaryReport":
-        """See Source."""
+        """See ReportSource."""
         from .summary import summarise
 
         return summarise(inspect(self.target), by, request, fold=self.fold, counters=counters)
 
     def list(self, kind: type[Kind], request: Request) -> Kind:
-        """See Source; the pages are read while the listing is rendered."""
+        """See ReportSource; the pages are read while the listing is rendered."""
         from .listing import list_pages
 
         return list_pages(inspect(self.target), kind, request, fold=self.fold)
@@ -45,14 +45,14 @@ class KernelSource:
     def owners(
         self, by: str, request: Request, *, top: int | None = None, name_all: bool = True
     ) -> "OwnersReport":
-        """See Source."""
+        """See ReportSource."""
         from .owners import count_owners
 
         kernel = inspect(self.target)
         return count_owners(kernel, by, request, fold=self.fold, top=top, name_all=name_all)
 
     def processes(self, sort: str, top: int | None = None) -> "ProcessesReport":
-        """See Source."""
+        """See ReportSource."""
         from .processes import list_processes
 
         return list_processes(partial(inspect, self.target), sort, top, fold=self.fold)
@@ -60,7 +60,7 @@ class KernelSource:
     def contiguity(
         self, order: int | None = None, top: int | None = None, *, pfns: bool = True
     ) -> "ContiguityReport":
-        """See Source."""
+        """See ReportSource."""
         from .contiguity import find_contiguity
 
         kernel = inspect(self.target)

@@ -20,7 +20,7 @@ LAZY = ("file",)
 """Kinds with many owners, each with a name of its own: only those that are shown are named."""
 
 
-class Naming(Protocol):
+class OwnerNaming(Protocol):
     """Names owners by kind and key."""
 
     @property
@@ -50,7 +50,7 @@ def kind_sums(pages: OwnerPages) -> Iterator[tuple[int, int]]:
 class OwnerRows:
     """Makes the rows of a report from counts."""
 
-    names: Naming
+    names: OwnerNaming
     by: str
     most: int | None
     """The number of owners of each kind in LAZY that are named; None is all."""

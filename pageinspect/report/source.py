@@ -14,7 +14,7 @@ from .summary import SummaryReport
 Kind = TypeVar("Kind", bound=Listing)
 
 
-class Source(Protocol):
+class ReportSource(Protocol):
     """Makes reports. All methods raise PageInspectError."""
 
     def summary(

@@ -17,7 +17,7 @@ from .runs import SavedRuns
 
 
 class SavedOwners:
-    """The owners of one snapshot by row, in order of their ids; names them: Naming."""
+    """The owners of one snapshot by row, in order of their ids; names them: OwnerNaming."""
 
     def __init__(self, table: SnapshotTable) -> None:
         """Raise PageInspectError for a damaged table and for kinds that are not known."""
