@@ -49,7 +49,7 @@ def _run(argv: list[str] | None) -> int:
         from . import isolation
 
         task = partial(isolation.explain_errors, task, source, given)
-        if source is not None:
+        if source is not None and not getattr(args, "isolates", False):
             task = partial(isolation.run_isolated, partial(reporting, task), source)
     return reporting(task)
 
