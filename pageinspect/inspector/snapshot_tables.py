@@ -36,13 +36,13 @@ class TableMaker:
     """Whether the kernel's types were available."""
 
     def runs_and_owners(self, every: AllRuns) -> tuple[SnapshotTable, SnapshotTable]:
-        """Return the tables runs and owners; owners of most pages come first."""
+        """Return the tables runs and owners.
+
+        Owners are in order of kind and key, as reports of a kernel have those that are alike.
+        """
         runs, columns = every.runs, every.columns
         pages, rows = _owners(runs, columns)
-        largest = np.argsort(-pages.pages, kind="stable")
-        ids = np.empty(len(pages), np.int32)
-        ids[largest] = np.arange(len(pages))
-        return self._runs(runs, columns, ids[rows]), self._owners(pages.where(largest))
+        return self._runs(runs, columns, rows.astype(np.int32)), self._owners(pages)
 
     def _runs(self, runs: PageRuns, of: RunColumns, owners: npt.NDArray[np.int32]) -> SnapshotTable:
         layout, memory_map = self.inspector.layout, self.inspector.memory_map

@@ -187,8 +187,8 @@ def test_owners_of_a_selection(saved: SavedReports) -> None:
     # Overlaps are of the pages that were read, whatever their types.
     assert (len(by_type.overlaps), by_type.counters) == (1, ())
     # Reservations are a number of the whole machine.
-    part = saved.owners("name", Request(pfn=("0x3f0-0x500",)))
-    assert [(row.name, row.pages) for row in part.rows] == [("2 MiB, free", 0x100), ("buddy", 0x10)]
+    part = saved.owners("name", Request(pfn=("0x3f0-0x800",)))
+    assert [(row.name, row.pages) for row in part.rows] == [("2 MiB, free", 0x400), ("buddy", 0x10)]
     assert part.overlaps == ()
     with pytest.raises(PageInspectError, match="the pages of cgroups only for all pages"):
         saved.owners("cgroup", Request(types=("slab",)))

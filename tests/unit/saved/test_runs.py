@@ -76,6 +76,8 @@ PARTS = (
     run(0x40, 32, folios=4, order=3),
     # An unaligned block of a per-CPU list counts each page.
     run(0x61, 4, folios=4, order=1),
+    # Tails of a folio that is not at a multiple of its size.
+    run(0x71, 9, folios=0, order=2),
 )
 
 
@@ -89,6 +91,7 @@ PARTS = (
         ([(0x44, 0x51)], [(0x44, 13, 2)]),
         ([(0x41, 0x48), (0x48, 0x49)], [(0x41, 7, 0), (0x48, 1, 1)]),
         ([(0x58, 0x62)], [(0x58, 8, 1), (0x61, 1, 1)]),
+        ([(0x72, 0x79)], [(0x72, 7, 0)]),
         ([(0x30, 0x40)], []),
         ([], []),
     ],
@@ -101,12 +104,13 @@ def test_parts_of_runs(wanted: list[tuple[int, int]], expected: list[tuple[int, 
 
 
 def test_spanned_pfns_are_those_of_all_runs() -> None:
-    assert runs_of(*PARTS).spanned == [(0x10, 0x30), (0x40, 0x60), (0x61, 0x65)]
+    assert runs_of(*PARTS).spanned == [(0x10, 0x30), (0x40, 0x60), (0x61, 0x65), (0x71, 0x7A)]
 
 
 def test_migratetypes_of_pageblocks() -> None:
     runs = runs_of(
-        run(0x10, 0x1F0, migratetype="reclaimable"),
+        run(0x10, 0x1E0, migratetype="reclaimable"),
+        run(0x1F0, 0x10, migratetype=None),
         run(0x200, 0x400, migratetype="movable"),
         run(0x600, 0x10, migratetype=None),
         run(0x10000, 1, migratetype="unmovable"),
