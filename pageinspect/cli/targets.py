@@ -6,16 +6,18 @@ It is written as FILE, DATASET[@TIME|@-N][#HOST], qemu:SOCKET or live.
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _GUEST = "qemu:"
 _LIVE = "live"
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotName:
+_HEADER = "snapshots"
+"""The folder that makes a folder a dataset; model/snapshot.py has it with what needs numpy."""
+
+
+class SnapshotName(NamedTuple):
     """A snapshot of a dataset, as it was asked for."""
 
     dataset: Path
@@ -24,8 +26,7 @@ class SnapshotName:
     host: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetName:
+class TargetName(NamedTuple):
     """A target: one of these, or none for this kernel."""
 
     core: Path | None = None
@@ -36,13 +37,14 @@ class TargetName:
 def target_of(text: str) -> TargetName:
     """Return what a target of the command line means.
 
-    A file or folder that exists with all of the text as its name is meant before any other form.
+    A file or folder that exists with all of the text as its name is meant before any other form. A
+    folder is a dataset if it has snapshots.
     """
     from ..target.kcore import is_kcore
 
     path = Path(text)
     if _exists(path):
-        if _is_folder(path):
+        if _is_folder(path / _HEADER):
             return TargetName(snapshot=SnapshotName(path))
         return TargetName() if is_kcore(path) else TargetName(core=path)
     if text == _LIVE:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pageinspect.cli.options import add_target_arguments, names_target
-from pageinspect.cli.targets import SnapshotName, TargetName, source_of, target_of
+from pageinspect.cli.targets import _HEADER, SnapshotName, TargetName, source_of, target_of
+from pageinspect.model.snapshot import HEADER
 
 NEWEST = SnapshotName(Path("ds"))
 
@@ -56,6 +57,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_targets(text: str, expected: TargetName) -> None:
     assert target_of(text) == expected
+
+
+def test_a_folder_that_is_no_dataset_is_reported_as_a_core() -> None:
+    assert _HEADER == HEADER
+    Path("folder").mkdir()
+    assert target_of("folder") == TargetName(core=Path("folder"))
 
 
 def test_a_file_that_is_called_live_is_a_core() -> None:
