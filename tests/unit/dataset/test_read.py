@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reading datasets that are new, old, damaged or foreign."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_snapshots import LATER, NEXT_DAY, T, plain, same, snapshot
+from made_snapshots import LATER, NEXT_DAY, T, changed, plain, same, snapshot
 
 from pageinspect.dataset.files import Entry, committed
 from pageinspect.dataset.paths import part_of
@@ -16,16 +15,6 @@ from pageinspect.dataset.read import read_snapshot, snapshots
 from pageinspect.dataset.write import write_snapshot
 from pageinspect.errors import PageInspectError
 from pageinspect.model.snapshot import HEADER
-
-
-def changed(path: Path, change: Callable[[pa.Table], pa.Table], **metadata: str) -> None:
-    """Write a file again with other columns or metadata."""
-    keys = {k.decode(): v.decode() for k, v in pq.read_metadata(path).metadata.items()}
-    keys |= {f"pageinspect.{key}": value for key, value in metadata.items()}
-    table = change(pq.read_table(path, partitioning=None))
-    with pq.ParquetWriter(path, table.schema, store_schema=False) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata(keys)
 
 
 @pytest.fixture
