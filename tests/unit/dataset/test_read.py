@@ -155,11 +155,13 @@ def test_keys_of_another_type(dataset: Path) -> None:
 def test_damaged_bytes_are_an_error_with_the_path(dataset: Path, table: str) -> None:
     path = part_of(dataset, table, "h", T)
     whole = path.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     refused: list[PageInspectError] = []
     for at in range(0, len(whole), 7):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
         try:
-            read_snapshot(dataset, "h", T, ["owners"])
+            # Pages have checksums; the footer has none.
+            assert same(dataset, snapshot("h", T), ["owners"]) or at > footer
         except PageInspectError as error:
             refused.append(error)
     # No reader needs some bytes, such as those of statistics.
