@@ -40,7 +40,9 @@ def _run(argv: list[str] | None) -> int:
     if args is None:
         return status
     task = partial(_run_command, args)
-    source = getattr(args, "core", None) or getattr(args, "qemu", None)
+    from .targets import source_of
+
+    source = source_of(args)
     options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
     given = [path for option in options if (path := getattr(args, option, None)) is not None]
     if source is not None or given:

@@ -7,14 +7,12 @@ unknown. Totals of all pages are compared with the kernel's counters.
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import whole_number
-from ..options import open_target, write_report
+from ..options import open_source, write_report
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
-    fold_pieces,
     request_of,
     status,
 )
@@ -47,16 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write an OwnersReport."""
-    from ...inspector.inspector import inspect
-    from ...inspector.owners import count_owners
-
-    report = count_owners(
-        inspect(open_target(args)),
-        args.by,
-        request_of(args),
-        fold=partial(fold_pieces, args),
-        top=args.top,
-        name_all=args.format not in _FOR_PEOPLE,
+    report = open_source(args).owners(
+        args.by, request_of(args), top=args.top, name_all=args.format not in _FOR_PEOPLE
     )
     write_report(args, report)
     return status(report.coverage)

@@ -8,16 +8,15 @@ and the zero page are not in rss. Kernel threads have no memory of their own.
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import whole_number
 from ..options import (
     add_output_arguments,
     add_target_arguments,
-    open_target,
+    open_source,
     write_report,
 )
-from ..walking import add_jobs_argument, fold_pieces, status
+from ..walking import add_jobs_argument, status
 
 _SORT_KEYS = (
     *("pss", "rss", "uss", "anon", "file", "shmem", "swap", "huge", "tables", "hugetlb"),
@@ -50,14 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a ProcessesReport."""
-    from ...inspector.inspector import inspect
-    from ...inspector.processes import list_processes
-
-    report = list_processes(
-        partial(inspect, open_target(args)),
-        args.sort,
-        args.top,
-        fold=partial(fold_pieces, args),
-    )
+    report = open_source(args).processes(args.sort, args.top)
     write_report(args, report)
     return status(report.coverage)

@@ -9,14 +9,12 @@ reset (-1), movable_ops (recognized by their mapping, in kernels where they have
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import NamesOf
-from ..options import open_target, write_report
+from ..options import open_source, write_report
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
-    fold_pieces,
     request_of,
     status,
 )
@@ -39,14 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a SummaryReport."""
-    from ...inspector.inspector import inspect
-    from ...inspector.summary import summarise
-
-    report = summarise(
-        inspect(open_target(args)),
-        args.by or ["type"],
-        request_of(args),
-        fold=partial(fold_pieces, args),
-    )
+    report = open_source(args).summary(args.by or ["type"], request_of(args))
     write_report(args, report)
     return status(report.coverage)
