@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def _run(argv: list[str] | None) -> int:
     if args is None:
         return status
     task = partial(_run_command, args)
-    source = getattr(args, "core", None) or getattr(args, "qemu", None)
+    source = _source(args)
     options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
     given = [path for option in options if (path := getattr(args, option, None)) is not None]
     if source is not None or given:
@@ -52,12 +53,24 @@ def _run(argv: list[str] | None) -> int:
     return _reporting(task)
 
 
+def _source(args: "Namespace") -> "Path | None":
+    """Return what is read in a process of its own, for messages; None for this kernel alone."""
+    if "before" in args:
+        from pathlib import Path
+
+        from .snapshots import LIVE
+
+        texts = [text for text in (args.before, args.after) if text != LIVE]
+        return Path(" and ".join(texts)) if texts else None
+    return getattr(args, "core", None) or getattr(args, "qemu", None)
+
+
 def _run_command(args: "Namespace") -> int:
     """Run a command, and then the callbacks that it pushed on `args.ends`."""
     from contextlib import ExitStack
 
     with ExitStack() as args.ends:
-        if hasattr(args, "core"):
+        if "core" in args or "before" in args:
             from ..host.startup import configure_libraries
 
             configure_libraries()

@@ -12,7 +12,7 @@ from ..analysis.limits import Exceeded, Limit, exceeded
 from ..errors import Exit, UsageError
 from ..model.ranges import Range
 from ..model.snapshot import Snapshot
-from ..model.table import Absent, Column, Row, Table, Unit
+from ..model.table import Absent, Cell, Column, Row, Table, Unit
 from ..units import counted, number, signed, signed_size, size, wrapped
 from .base import SCHEMA, Report, View
 
@@ -21,8 +21,14 @@ DEFAULT_TOP = 10
 
 _NONE = Absent.NOT_APPLICABLE
 _WIDTH = 80
+_PAGES = ("runs", "owners")
+"""The tables that say which page is whose."""
 _FOR_LIMITS = {"owner": "name"}
 """What limits are compared by, if not by --by: names of owners are part of their kinds."""
+_KEYS = {
+    "pid": Column("pid", "int64", absent=(_NONE,), show=str),
+    "filesystem": Column("file system", key="filesystem", absent=(_NONE,), spare=9),
+}
 _STATE = Column("state", absent=(_NONE,))
 _RUN = (
     Column("start", "int64", "pfn"),
@@ -141,15 +147,7 @@ class DiffReport(Report):
         return Table("rows", (*self._keys(), *self._amounts(), _STATE), rows)
 
     def _keys(self) -> tuple[Column, ...]:
-        return tuple(
-            Column(
-                name.replace("filesystem", "file system"),
-                key=name,
-                absent=(_NONE,),
-                spare=9 if name == "filesystem" else 0,
-            )
-            for name in BY[self.by].keys
-        )
+        return tuple(_KEYS.get(name, Column(name, absent=(_NONE,))) for name in BY[self.by].keys)
 
     def _amounts(self) -> Iterator[Column]:
         measures = BY[self.by].measures
@@ -168,10 +166,12 @@ class DiffReport(Report):
         cells = [n for amount in amounts for n in amount]
         if len(cells) == 3:
             cells.append(change.change[0] * self.page_size)
-        return (*(text or _NONE for text in change.key), *cells, change.state or _NONE)
+        return (*map(_key, self._keys(), change.key), *cells, change.state or _NONE)
 
     def _total(self) -> Row:
-        return self._cells(Change(("total", *[""] * (len(self._keys()) - 1)), *self.totals))
+        texts = [column for column in self._keys() if not column.is_number]
+        key = ("total" if column is texts[0] else "" for column in self._keys())
+        return self._cells(Change(tuple(key), *self.totals))
 
     def _runs(self) -> Table:
         runs = () if self.pages is None else self.pages.runs()
@@ -207,6 +207,12 @@ class DiffReport(Report):
             yield f"limit {each.limit.text} exceeded: {amounts}, a change of {change}"
 
 
+def _key(column: Column, text: str) -> Cell:
+    if not text:
+        return _NONE
+    return int(text) if column.is_number else text
+
+
 def _pages_json(pages: PageChanges) -> dict[str, Any]:
     return {
         "both": pages.both,
@@ -227,6 +233,11 @@ def _pages_text(pages: PageChanges) -> str:
 
 def _limit_cells(each: Exceeded) -> Row:
     return (each.limit.text, each.before, each.after, each.after - each.before)
+
+
+def tables_for(by: str) -> tuple[str, ...]:
+    """Return the tables that a comparison by one of differences.BY reads."""
+    return tuple(dict.fromkeys((*_PAGES, BY[by].table)))
 
 
 def compare(
@@ -260,7 +271,7 @@ def compare(
         rows = changes if finer == by else differences(before, after, finer)
         scale = page_size if BY[finer].measures[0] == "pages" else 1
         beyond = exceeded(limits, finer, rows, scale, page_size)
-    has_pages = all({"runs", "owners"} <= set(each.tables) for each in (before, after))
+    has_pages = all(name in side.tables for name in _PAGES for side in (before, after))
     pages = None
     if runs or (one_boot and has_pages):
         pages = changed_pages(before, after, wanted)

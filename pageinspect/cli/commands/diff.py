@@ -15,6 +15,7 @@ from ...host.terminal import say
 from ..arguments import whole_number
 from ..options import add_output_arguments, write_report
 from ..output import check_output
+from ..snapshots import snapshot_of
 from ..walking import add_jobs_argument
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ def run(args: argparse.Namespace) -> int:
     check_syntax(asked)
     check_output(args.output, args.mode)
 
-    from ...report.diff import compare
+    from ...report.diff import compare, tables_for
 
-    before, after = (snapshot_of(args, text) for text in (args.before, args.after))
+    tables = tables_for(args.by)
+    before, after = (snapshot_of(args, text, tables) for text in (args.before, args.after))
     report = compare(
         before,
         after,
