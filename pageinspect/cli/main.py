@@ -49,7 +49,10 @@ def _run(argv: list[str] | None) -> int:
 
         task = partial(isolation.explain_errors, task, source, given)
         if source is not None:
-            task = partial(isolation.run_isolated, partial(_reporting, task), source)
+            again = getattr(args, "interval", None) is not None
+            task = partial(
+                isolation.run_isolated, partial(_reporting, task), source, until_interrupt=again
+            )
     return _reporting(task)
 
 

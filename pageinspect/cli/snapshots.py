@@ -52,7 +52,9 @@ def _take(
     from ..inspector.snapshot import host_of, take
 
     options = dict.fromkeys(("symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from"))
-    one = argparse.Namespace(**{**vars(args), **options, "core": core, "qemu": qemu, "pause": False})
+    one = argparse.Namespace(
+        **{**vars(args), **options, "core": core, "qemu": qemu, "pause": False}
+    )
 
     def taken() -> "Snapshot":
         inspector = inspect(open_target(one))

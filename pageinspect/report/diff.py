@@ -138,7 +138,9 @@ class DiffReport(Report):
             self._rows(most),
             total=self._total() if self.changes else None,
             before=(f"before: {self.before.describe()}", f"after:  {self.after.describe()}", ""),
-            more=(("Pages that changed:", self._runs()),) if self.with_runs and self._changed else (),
+            more=(("Pages that changed:", self._runs()),)
+            if self.with_runs and self._changed
+            else (),
             after=tuple(self._remarks(most)),
         )
 
@@ -157,7 +159,14 @@ class DiffReport(Report):
             title = f"{measure} " if i or measures != ("pages",) else ""
             yield Column(f"{title}before", "int64", unit, f"{measure}_before", spare=3 * i)
             yield Column(f"{title}after", "int64", unit, f"{measure}_after", spare=3 * i)
-            yield Column("change", "int64", unit, f"{measure}_change", show=show, spare=2 * i)
+            yield Column(
+                f"{measure} change" if i else "change",
+                "int64",
+                unit,
+                f"{measure}_change",
+                show=show,
+                spare=2 * i,
+            )
         if measures == ("pages",):
             yield Column("size", "int64", "bytes", "bytes_change", show=signed_size, spare=1)
 
@@ -169,8 +178,8 @@ class DiffReport(Report):
         return (*map(_key, self._keys(), change.key), *cells, change.state or _NONE)
 
     def _total(self) -> Row:
-        texts = [column for column in self._keys() if not column.is_number]
-        key = ("total" if column is texts[0] else "" for column in self._keys())
+        texts = [i for i, column in enumerate(self._keys()) if not column.is_number]
+        key = ("total" if i == texts[0] else "" for i in range(len(self._keys())))
         return self._cells(Change(tuple(key), *self.totals))
 
     def _runs(self) -> Table:

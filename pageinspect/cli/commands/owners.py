@@ -10,13 +10,13 @@ import argparse
 from functools import partial
 
 from ..arguments import whole_number
-from ..options import open_target, write_report
+from ..intervals import add_interval_argument, write_readings
+from ..options import open_target
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
     fold_pieces,
     request_of,
-    status,
 )
 
 _BY = ("kind", "name", "cache", "file", "cgroup", "caller", "task", "module")
@@ -41,22 +41,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the N owners with most pages, and one row for the others; 0 is all (default: 10 "
         "in tables, all in formats for programs)",
     )
+    add_interval_argument(parser)
     add_walking_arguments(parser)
     add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write an OwnersReport."""
+    """Write an OwnersReport, or one at each interval."""
     from ...inspector.inspector import inspect
     from ...inspector.owners import count_owners
+    from ...report.since import Measured
 
-    report = count_owners(
-        inspect(open_target(args)),
-        args.by,
-        request_of(args),
-        fold=partial(fold_pieces, args),
-        top=args.top,
-        name_all=args.format not in _FOR_PEOPLE,
+    target = open_target(args)
+    request, fold = request_of(args), partial(fold_pieces, args)
+    return write_readings(
+        args,
+        target,
+        lambda whole: count_owners(
+            inspect(target),
+            args.by,
+            request,
+            fold=fold,
+            top=0 if whole else args.top,
+            name_all=whole or args.format not in _FOR_PEOPLE,
+        ),
+        Measured(("kind", "name", "filesystem"), "pages", "pages"),
     )
-    write_report(args, report)
-    return status(report.coverage)

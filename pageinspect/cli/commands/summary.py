@@ -12,13 +12,13 @@ import argparse
 from functools import partial
 
 from ..arguments import NamesOf
-from ..options import open_target, write_report
+from ..intervals import add_interval_argument, write_readings
+from ..options import open_target
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
     fold_pieces,
     request_of,
-    status,
 )
 
 _KEYS = ("type", "use", "zone", "node", "order", "owner")
@@ -33,20 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K,…",
         help=f"what to count by: {', '.join(_KEYS)} (default: type); may be repeated",
     )
+    add_interval_argument(parser)
     add_walking_arguments(parser)
     add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a SummaryReport."""
+    """Write a SummaryReport, or one at each interval."""
     from ...inspector.inspector import inspect
     from ...inspector.summary import summarise
+    from ...report.since import Measured
 
-    report = summarise(
-        inspect(open_target(args)),
-        args.by or ["type"],
-        request_of(args),
-        fold=partial(fold_pieces, args),
+    by = args.by or ["type"]
+    target = open_target(args)
+    request, fold = request_of(args), partial(fold_pieces, args)
+    return write_readings(
+        args,
+        target,
+        lambda _whole: summarise(inspect(target), by, request, fold=fold),
+        Measured(tuple(by), "pages", "pages"),
     )
-    write_report(args, report)
-    return status(report.coverage)

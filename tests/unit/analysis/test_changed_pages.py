@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Pages that changed between two snapshots of one boot, beside a comparison page by page."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,9 @@ from pageinspect.analysis.changed_pages import ChangedRun, changed_pages
 from pageinspect.errors import PageInspectError
 
 OWNERS = ((0, "free", ""), (1, "slab", "dentry"), (2, "file", "/a"), (3, "file", "/b"))
-BEFORE = snapshot(((0x100, 0x40, "buddy", 0), (0x140, 0x20, "file", 2), (0x180, 8, "slab", 1)), OWNERS)
+BEFORE = snapshot(
+    ((0x100, 0x40, "buddy", 0), (0x140, 0x20, "file", 2), (0x180, 8, "slab", 1)), OWNERS
+)
 AFTER = snapshot(
     (
         *((0x100, 0x20, "buddy", 0), (0x120, 0x10, "slab", 9), (0x130, 0x10, "slab", 9)),
@@ -33,9 +37,7 @@ def test_runs_that_changed() -> None:
 
 def test_only_the_wanted_pages() -> None:
     found = changed_pages(BEFORE, AFTER, [(0x130, 0x148), (0x182, 0x186)])
-    assert [*found.runs()] == [
-        ChangedRun(0x130, 0x140, ("buddy", "slab"), ("free", "slab:dentry"))
-    ]
+    assert [*found.runs()] == [ChangedRun(0x130, 0x140, ("buddy", "slab"), ("free", "slab:dentry"))]
     assert (found.both, found.changed) == (0x1A, 0x10)
     assert found.only_before == ((0x182, 0x184),)
     assert found.only_after == ()
@@ -99,9 +101,7 @@ def test_as_a_comparison_page_by_page(
     assert found.same_use == sum(before[pfn][0] == after[pfn][0] for pfn in both)
     assert found.same_owner == sum(before[pfn][1] == after[pfn][1] for pfn in both)
     runs = [*found.runs()]
-    shown = {
-        pfn: (run.uses, run.owners) for run in runs for pfn in range(run.start, run.end)
-    }
+    shown = {pfn: (run.uses, run.owners) for run in runs for pfn in range(run.start, run.end)}
     assert shown == {
         pfn: (
             (before[pfn][0], after[pfn][0]),
@@ -111,7 +111,7 @@ def test_as_a_comparison_page_by_page(
         if before[pfn] != after[pfn]
     }
     assert found.changed == len(shown) == sum(run.end - run.start for run in runs)
-    for one, two in zip(runs, runs[1:], strict=False):
+    for one, two in pairwise(runs):
         assert one.end < two.start or one[2:] != two[2:]
     for alone, pfns in ((found.only_before, before), (found.only_after, after)):
         assert {p for start, end in alone for p in range(start, end)} == {*pfns} & inside - both

@@ -21,9 +21,7 @@ from pageinspect.model.snapshot import Names, Snapshot
 from pageinspect.owners.table import KINDS
 
 OWNERS = ((0, "free", ""), (1, "slab", "dentry"), (2, "file", "/a"), (3, "anon", "bash[8]"))
-BEFORE = snapshot(
-    ((0x100, 64, "buddy", 0), (0x140, 32, "slab", 1), (0x160, 32, "file", 2)), OWNERS
-)
+BEFORE = snapshot(((0x100, 64, "buddy", 0), (0x140, 32, "slab", 1), (0x160, 32, "file", 2)), OWNERS)
 AFTER = snapshot(
     ((0x100, 16, "buddy", 0), (0x110, 80, "slab", 7), (0x160, 32, "anon", 3)),
     ((0, "free", ""), (7, "slab", "dentry"), (3, "anon", "bash[8]")),
@@ -167,13 +165,13 @@ def test_pages_of_other_sizes_are_refused() -> None:
 
 
 def test_a_kernel_that_could_not_be_read_is_refused() -> None:
-    with pytest.raises(PageInspectError, match="lab at .* no struct pages"):
+    with pytest.raises(PageInspectError, match=r"lab at .* no struct pages"):
         check_comparable(snapshot(error="no struct pages"), snapshot())
 
 
 def test_a_table_that_one_side_lacks_is_named() -> None:
     lacks = snapshot(host="b", without=("cgroups",))
-    with pytest.raises(PageInspectError, match="b at 2026.* has no table cgroups") as caught:
+    with pytest.raises(PageInspectError, match=r"b at 2026.* has no table cgroups") as caught:
         differences(snapshot(), lacks, "cgroup")
     assert "it has runs, owners, processes" in caught.value.hint
 

@@ -59,7 +59,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> OwnedPages:
     monkeypatch.setattr(inspector, "inspect", lambda _: kernel.inspector())
     for name in ("owners", "summary", "list"):
         monkeypatch.setattr(f"pageinspect.cli.commands.{name}.open_target", lambda _: None)
-    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     for i in range(14):
         kernel.file(f"a,{i}", 20 - i)
