@@ -37,7 +37,7 @@ def _run(argv: list[str] | None) -> int:
             return end.code if isinstance(end.code, int) else 0
         return 0
 
-    status = _reporting(parse)
+    status = reporting(parse)
     if args is None:
         return status
     task = partial(_run_command, args)
@@ -51,9 +51,9 @@ def _run(argv: list[str] | None) -> int:
         if source is not None:
             again = getattr(args, "interval", None) is not None
             task = partial(
-                isolation.run_isolated, partial(_reporting, task), source, until_interrupt=again
+                isolation.run_isolated, partial(reporting, task), source, until_interrupt=again
             )
-    return _reporting(task)
+    return reporting(task)
 
 
 def _source(args: "Namespace") -> "Path | None":
@@ -80,7 +80,7 @@ def _run_command(args: "Namespace") -> int:
         return int(args.run(args))
 
 
-def _reporting(task: "Callable[[], int]") -> int:
+def reporting(task: "Callable[[], int]") -> int:
     """Run a task and return its exit status; report its errors on stderr."""
     from ..errors import Exit, PageInspectError
 

@@ -55,6 +55,15 @@ def is_dataset(path: Path) -> bool:
     return (path / HEADER).is_dir()
 
 
+def check_dataset(path: Path) -> None:
+    """Raise PageInspectError if a path is not the folder of a dataset."""
+    if not is_dataset(path):
+        raise PageInspectError(
+            f"{printable(str(path))} is not a dataset: it has no folder {HEADER}",
+            "pageinspect snapshot -o DATASET makes one",
+        )
+
+
 def table_names(dataset: Path) -> list[str]:
     """Return the tables of a dataset, also those that only a newer version knows."""
     return sorted(name for name in _folders(dataset) if is_table(name))
@@ -80,12 +89,14 @@ def single(
 
 def days(dataset: Path) -> dict[str, int]:
     """Return the generation that counts of each day that was merged."""
-    found = {}
-    for folder in _folders(dataset / HEADER):
-        day = day_in(folder)
-        if day is not None and (numbers := generations(dataset, HEADER, day)):
-            found[day] = max(numbers)
-    return found
+    found = {day: generations(dataset, HEADER, day) for day in days_of(dataset, HEADER)}
+    return {day: max(numbers) for day, numbers in found.items() if numbers}
+
+
+def days_of(dataset: Path, table: str) -> list[str]:
+    """Return the days that a table has a folder for."""
+    found = map(day_in, _folders(dataset / table))
+    return [day for day in found if day is not None]
 
 
 def generations(dataset: Path, table: str, day: str) -> list[int]:
@@ -141,6 +152,20 @@ def entries(dataset: Path) -> list[Entry]:
     return again(read)
 
 
+def entries_of(dataset: Path, host: str) -> list[Entry]:
+    """Return the snapshots of one host that count, by time. Raises PageInspectError."""
+
+    def read() -> list[Entry]:
+        exactly = "".join(f"[{c}]" if c in "*?[" else c for c in host)
+        alone, of_days = _current(dataset, "", exactly)
+        for day, generation in of_days.items():
+            keys = merged(dataset, day, generation)
+            alone |= {Entry(host, time, generation) for its, time in keys if its == host}
+        return sorted(alone)
+
+    return again(read)
+
+
 def find(dataset: Path, host: str, time: str) -> Entry | None:
     """Return the snapshot of a host and time if it counts. Raises PageInspectError."""
 
@@ -183,11 +208,7 @@ def _current(dataset: Path, since: str, host: str | None) -> tuple[set[Entry], d
             alone = {entry for entry in alone if (entry.host, entry.time) not in inside}
         return alone, of_days
 
-    if not is_dataset(dataset):
-        raise PageInspectError(
-            f"{printable(str(dataset))} is not a dataset: it has no folder {HEADER}",
-            "pageinspect snapshot -o DATASET makes one",
-        )
+    check_dataset(dataset)
     return again(read)
 
 

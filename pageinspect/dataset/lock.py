@@ -29,10 +29,16 @@ def writing(dataset: Path, host: str) -> Iterator[None]:
 
     Raises OSError, and PageInspectError for a folder of other things.
     """
-    digest = hashlib.sha256(host.encode()).digest()
     with _opened(dataset, make=True) as descriptor:
-        _lock(descriptor, fcntl.F_WRLCK, 1 + int.from_bytes(digest[:7]), wait=True)
+        _lock(descriptor, fcntl.F_WRLCK, _byte_of(host), wait=True)
         yield
+
+
+@contextlib.contextmanager
+def try_writing(dataset: Path, host: str) -> Iterator[bool]:
+    """Give whether this process now has the lock of a host. Raises OSError."""
+    with _opened(dataset) as descriptor:
+        yield _try_lock(descriptor, fcntl.F_WRLCK, _byte_of(host))
 
 
 @contextlib.contextmanager
@@ -42,12 +48,19 @@ def changing(dataset: Path, *, shared: bool = False) -> Iterator[bool]:
     With `shared`, others may have a shared lock too.
     """
     with _opened(dataset) as descriptor:
-        try:
-            _lock(descriptor, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, _WHOLE, wait=False)
-        except (BlockingIOError, PermissionError):
-            yield False
-        else:
-            yield True
+        yield _try_lock(descriptor, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, _WHOLE)
+
+
+def _byte_of(host: str) -> int:
+    return 1 + int.from_bytes(hashlib.sha256(host.encode()).digest()[:7])
+
+
+def _try_lock(descriptor: int, kind: int, byte: int) -> bool:
+    try:
+        _lock(descriptor, kind, byte, wait=False)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _lock(descriptor: int, kind: int, byte: int, *, wait: bool) -> None:

@@ -47,7 +47,7 @@ def opened(path: Path, table: str) -> Iterator[Any]:
             thrift_container_size_limit=_THRIFT,
         )
         with file:
-            _check_metadata(path, file.schema_arrow.metadata or {}, table)
+            _check_metadata(path, file.metadata.metadata or {}, table)
             _check_keys(path, file.schema_arrow)
             yield file
 

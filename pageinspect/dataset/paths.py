@@ -28,8 +28,15 @@ def clean(text: str) -> str:
 
 
 def time_of(seconds: float) -> str:
-    """Return the time of a snapshot, 20261127T201500Z, from seconds since 1970."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y%m%dT%H%M%SZ")
+    """Return the time of a snapshot, 20261127T201500Z, from seconds since 1970.
+
+    Raises ValueError for a time after the year 9999.
+    """
+    try:
+        moment = datetime.fromtimestamp(int(seconds), UTC)
+    except (OverflowError, OSError) as error:
+        raise ValueError(str(error)) from None
+    return moment.strftime("%Y%m%dT%H%M%SZ")
 
 
 def microseconds(time: str) -> int:

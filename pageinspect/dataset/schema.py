@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Tables of snapshots as Arrow tables, and their encodings in Parquet."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -23,8 +24,8 @@ KEYS = (
 )
 """Columns of each table in a dataset, before those of TABLES."""
 
-_DELTA = ("pfn", "pages")
-"""Units of columns whose values repeat rarely, and differ little from one row to the next."""
+_DELTA = ("pfn", "id", "owner")
+"""Columns whose values differ little from one row to the next; others repeat, or are few."""
 _LEVEL = 9
 """Of zstd: small files are written rarely and sent around. Reading is as fast at each level."""
 
@@ -70,22 +71,26 @@ def arrow_field(field: Field) -> Any:
 
 def schema_of(table: str, more: Sequence[Any] = ()) -> Any:
     """Return the pyarrow.Schema of a table in a dataset, with more fields at the end."""
-    metadata = {SCHEMA_KEY: str(SCHEMA), TABLE_KEY: table}
-    return arrow().schema([*map(arrow_field, fields_of(table)), *more], metadata)
+    return arrow().schema([*map(arrow_field, fields_of(table)), *more])
 
 
-def writer_options(schema: Any) -> dict[str, Any]:
-    """Return the arguments of pyarrow's ParquetWriter for tables of a schema."""
-    name = schema.metadata[TABLE_KEY].decode()
-    units = {field.name: field.unit for field in fields_of(name)}
-    delta = [field.name for field in schema if units.get(field.name) in _DELTA]
-    return {
-        "compression": "zstd",
-        "compression_level": _LEVEL,
-        "use_dictionary": [path for field in schema for path in _dictionaries(field, delta)],
-        "column_encoding": dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
-        "write_page_checksum": True,
-    }
+@contextlib.contextmanager
+def writer(sink: Any, table: str, schema: Any) -> Iterator[Any]:
+    """Give a pyarrow.ParquetWriter for a file of a table, with its metadata."""
+    delta = [field.name for field in schema if field.name in _DELTA]
+    with arrow("pyarrow.parquet").ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        compression_level=_LEVEL,
+        use_dictionary=[path for field in schema for path in _dictionaries(field, delta)],
+        column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+        write_page_checksum=True,
+        # It takes more space than many of the tables.
+        store_schema=False,
+    ) as file:
+        file.add_key_value_metadata({SCHEMA_KEY: str(SCHEMA), TABLE_KEY: table})
+        yield file
 
 
 def _dictionaries(field: Any, delta: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from ..units import printable
 from .files import find, table_names
 from .lock import writing
 from .paths import PART, clean, host_folder, part_of, time_folder
-from .schema import arrow, to_arrow, writer_options
+from .schema import arrow, to_arrow, writer
 
 _TRIES = 10
 """Of writing a file whose folder disappears."""
@@ -27,7 +27,7 @@ def write_snapshot(dataset: Path, snapshot: Snapshot) -> None:
     """
     host, time = clean(snapshot.host), snapshot.time
     host_folder(host), time_folder(time)
-    tables = {name: _parquet(to_arrow(t, host, time)) for name, t in snapshot.tables.items()}
+    tables = {name: _parquet(name, to_arrow(t, host, time)) for name, t in snapshot.tables.items()}
     header = tables.pop(HEADER)
     try:
         with writing(dataset, host):
@@ -69,13 +69,11 @@ def cannot_write(dataset: Path, error: OSError) -> PageInspectError:
     )
 
 
-def _parquet(table: Any) -> Any:
-    """Return a pyarrow.Table as the bytes of a Parquet file, in a buffer."""
+def _parquet(name: str, table: Any) -> Any:
+    """Return the rows of a table as the bytes of a Parquet file, in a buffer."""
     sink = arrow().BufferOutputStream()
-    with arrow("pyarrow.parquet").ParquetWriter(
-        sink, table.schema, **writer_options(table.schema)
-    ) as writer:
-        writer.write_table(table)
+    with writer(sink, name, table.schema) as file:
+        file.write_table(table)
     return sink.getvalue()
 
 
@@ -116,9 +114,14 @@ def remove(dataset: Path, host: str, time: str) -> None:
     """
     for table in sorted(table_names(dataset), key=lambda name: name != HEADER):
         part = part_of(dataset, table, host, time)
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
+        unlink(part)
         # Another writer may need the folder of the host; then it is not empty, or made again.
         with contextlib.suppress(OSError):
             part.parent.rmdir()
             part.parent.parent.rmdir()
+
+
+def unlink(path: Path) -> None:
+    """Remove a file if it is there. Raises OSError, and UntrustedError for links of other users."""
+    with contextlib.suppress(FileNotFoundError), files.place_of(path) as place:
+        os.unlink(place.name, dir_fd=place.folder)
