@@ -35,7 +35,7 @@ def snapshot_of(args: argparse.Namespace, text: str, tables: Collection[str]) ->
     if text.startswith(_QEMU) and not Path(text).exists():
         return _take(args, None, Path(text.removeprefix(_QEMU)), tables)
     path, time, host = Path(text), None, None
-    if not path.exists():
+    if not text or not path.exists():
         match = _CHOICE.fullmatch(text)
         if match is None or not Path(match["path"]).is_dir():
             raise PageInspectError(f"{text}: no such file, dataset or kernel", _FORM)

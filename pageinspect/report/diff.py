@@ -2,7 +2,7 @@
 """The report of `diff`: what changed between two snapshots."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..analysis.changed_pages import PageChanges, changed_pages
@@ -145,8 +145,10 @@ class DiffReport(Report):
         )
 
     def _rows(self, most: int) -> Table:
-        rows = [self._cells(change) for change in self.changes[: most or None]]
-        return Table("rows", (*self._keys(), *self._amounts(), _STATE), rows)
+        shown = self.changes[: most or None]
+        state = replace(_STATE, machines=not any(change.state for change in shown))
+        rows = [self._cells(change) for change in shown]
+        return Table("rows", (*self._keys(), *self._amounts(), state), rows)
 
     def _keys(self) -> tuple[Column, ...]:
         return tuple(_KEYS.get(name, Column(name, absent=(_NONE,))) for name in BY[self.by].keys)
@@ -213,7 +215,7 @@ class DiffReport(Report):
         for each in self.exceeded:
             change = signed_size(each.after - each.before)
             amounts = f"{size(each.before)} before, {size(each.after)} after"
-            yield f"limit {each.limit.text} exceeded: {amounts}, a change of {change}"
+            yield f"limit {each.limit.text} exceeded: {amounts}, {change}"
 
 
 def _key(column: Column, text: str) -> Cell:

@@ -4,10 +4,35 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pageinspect.model.memory_map import Zone
+from pageinspect.model.page_types import memdesc_scheme
+from pageinspect.model.provenance import Provenance
+from pageinspect.model.saved_kernel import SavedKernel
 from pageinspect.model.snapshot import HEADER, TABLES, Snapshot, SnapshotTable
 
 PAGE = 4096
 MINUTE = 60_000_000
+
+KERNEL = SavedKernel(
+    Provenance("7.3.4-test", "core", "btf"),
+    page_shift=12,
+    scheme=memdesc_scheme({"slab": 3}),
+    markers={},
+    flags=(),
+    frozen=None,
+    resets=None,
+    unavailable=(),
+    zone_mask=3,
+    node_mask=1,
+    zones=(Zone(0, "Normal", 0x100, 0x160),),
+    zone_names=("Normal",),
+    devices=(),
+    pageblock_order=9,
+    migratetypes=(),
+    missing={},
+    overlaps=(),
+    processes=None,
+)
 
 Run = tuple[int, int, str, int]
 """First pfn, pages, use and owner id."""
@@ -50,6 +75,7 @@ def snapshot(
         "page_size": PAGE,
         "spanned": sum(run[1] for run in runs),
         "schema": 1,
+        "kernel": KERNEL.to_json(),
         **header,
     }
     where = filesystems or {}
@@ -72,6 +98,7 @@ def snapshot(
         "cgroups": cgroups,
     }
     tables = {name: table(name, found) for name, found in rows.items() if name not in without}
+    first["tables"] = [*tables]
     return Snapshot(host, time, {**tables, HEADER: table(HEADER, [first])})
 
 

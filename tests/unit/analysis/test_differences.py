@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Amounts of two snapshots by name, with expectations that were computed by hand."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_snapshots import MINUTE, PAGE, process, snapshot
+from made_snapshots import KERNEL, MINUTE, PAGE, process, snapshot
 
 from pageinspect.analysis.comparable import check_comparable, gaps, of_one_boot
 from pageinspect.analysis.differences import (
@@ -229,3 +231,12 @@ def test_changes_add_up_to_the_difference_of_the_totals(
     for by in ("type", "use", "owner", "name", "zone"):
         found = differences(of_lengths(left), of_lengths(right), by)
         assert sum(change.change[0] for change in changed(found)) == difference
+
+
+def test_gaps_of_a_core_without_types() -> None:
+    cut_off = replace(KERNEL.provenance, is_whole=False)
+    kernel = replace(KERNEL, provenance=cut_off, unavailable=("table", "pcp"))
+    assert gaps(snapshot(kernel=kernel.to_json()), snapshot(kernel="")) == (
+        "Of before: The core is incomplete.",
+        "Of before: Not available from VMCOREINFO alone: table, pcp.",
+    )
