@@ -10,6 +10,8 @@ from ..units import signed, signed_size
 from .base import Report, View
 
 _NONE = Absent.NOT_APPLICABLE
+_MEASURED = ("rows", "largest")
+"""The tables whose rows have a change."""
 _TIME = Column("time", machines=True, document=None)
 
 _Key = tuple[Any, ...]
@@ -56,8 +58,9 @@ class _Rows:
 
     def place(self, measured: Measured) -> int | None:
         """Return the index of the measured column."""
-        found = [i for i, column in enumerate(self.columns) if column.key == measured.measure]
-        return found[0] if found else None
+        keys = [column.key for column in self.columns]
+        has = self.parent[0] in _MEASURED and measured.measure in keys
+        return keys.index(measured.measure) if has else None
 
 
 def _parts(table: Table, splits: Mapping[int, Sequence[Row]], total: Row | None) -> list[_Rows]:

@@ -38,6 +38,7 @@ from pageinspect.report.owners import OwnerRow, OwnersReport
 from pageinspect.report.page import DumpTextReport, PageReport
 from pageinspect.report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow
 from pageinspect.report.selection import Selection
+from pageinspect.report.since import Measured, ReportSince
 from pageinspect.report.summary import count, summarise
 from pageinspect.report.types import TypesReport
 from pageinspect.trace.keys import KEYS
@@ -162,6 +163,11 @@ def obstacles(blocks: BlockCounts | None = None, top: int | None = None) -> Repo
     )
 
 
+def readings(last: Report, now: Report, keys: tuple[str, ...], measure: str) -> Report:
+    unit = "pages" if measure == "pages" else "bytes"
+    return ReportSince("20261127T201500Z", now, now, last, Measured(keys, measure, unit))
+
+
 def diff(by: str, top: int | None = None, *, runs: bool = True, boot: str = "1") -> Report:
     owners = ((0, "free", ""), (1, "slab", "dentry"), (2, "file", HOSTILE), (3, "anon", "sh[8]"))
     groups = [{"cgroup": "/" + HOSTILE, "kind": "slab", "pages": 2, "bytes": 7000}]
@@ -220,6 +226,13 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "diff of two boots": lambda: diff("process", runs=False, boot="2"),
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
+    "summary of readings": lambda: readings(summary("type"), summary("type"), ("type",), "pages"),
+    "owners of readings": lambda: readings(
+        owners("kind"), owners("kind"), ("kind", "name", "filesystem"), "pages"
+    ),
+    "processes of readings": lambda: readings(
+        processes(), processes("rss"), ("pid", "comm"), "pss"
+    ),
     "trace": lambda: trace(tails=True),
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
     "trace by every key": lambda: broken_down(*KEYS, stacks=True),
