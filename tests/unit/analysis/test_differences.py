@@ -109,6 +109,7 @@ def test_cgroups_by_bytes() -> None:
         )
         for pages in (4, 6)
     )
+    assert BY["cgroup"].measures == ("bytes", "pages")
     assert differences(before, after, "cgroup") == (Change(("/a",), (20000, 5), (28000, 7)),)
 
 
@@ -126,11 +127,11 @@ def test_names_of_different_boots_have_no_pids() -> None:
 
 
 def test_a_zone_that_is_null_is_unreadable() -> None:
-    runs = ((0, 5, "kernel", 0),)
+    runs = ((0, 5, "kernel", 0), (5, 2, "kernel", 0))
     read, unread = snapshot(runs, OWNERS), snapshot(runs, OWNERS)
-    unread.tables["runs"].columns["zone"] = Names.of([None])
+    unread.tables["runs"].columns["zone"] = Names.of([None, "Normal"])
     assert changed(differences(read, unread, "zone")) == (
-        Change(("Normal",), (5,), (0,), "went"),
+        Change(("Normal",), (7,), (2,)),
         Change(("unreadable",), (0,), (5,), "came"),
     )
 
@@ -179,7 +180,9 @@ def test_a_table_that_one_side_lacks_is_named() -> None:
 
 
 def test_gaps_of_each_side() -> None:
-    before = snapshot(((0x10, 4, "slab", 1), (0x14, 4, "file", 2)), OWNERS, unreadable=2)
+    before = snapshot(
+        ((0x10, 4, "slab", 1), (0x14, 2, "file", 2), (0x16, 2, "file", 2)), OWNERS, unreadable=2
+    )
     after = snapshot(((0x12, 2, "slab", 1), (0x20, 1, "slab", 1)), OWNERS, missing=("No tasks.",))
     assert gaps(before, after) == (
         "2 struct pages of before could not be read.",
