@@ -36,7 +36,7 @@ def without(ranges: Sequence[Range], others: Sequence[Range]) -> list[Range]:
     """Return the pfns of the first of two sorted disjoint sequences that the second lacks."""
     starts = [*(start for start, _ in others), max((end for _, end in ranges), default=0)]
     ends = [0, *(end for _, end in others)]
-    return intersect(ranges, [gap for gap in zip(ends, starts, strict=True) if gap[0] < gap[1]])
+    return intersect(ranges, [*zip(ends, starts, strict=True)])
 
 
 def cut(ranges: Sequence[Range], length: int) -> list[list[Range]]:

@@ -34,10 +34,10 @@ _RUN = (
     Column("start", "int64", "pfn"),
     Column("end", "int64", "pfn"),
     Column("pages", "int64", "pages"),
-    Column("use before", key="use_before"),
-    Column("use after", key="use_after"),
-    Column("owner before", key="owner_before"),
-    Column("owner after", key="owner_after"),
+    Column("use before", key="use_before", spare=1),
+    Column("use after", key="use_after", spare=1),
+    Column("before", key="owner_before"),
+    Column("after", key="owner_after"),
 )
 _LIMITS = (
     Column("limit"),

@@ -88,6 +88,7 @@ def test_csv_has_one_header(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("time,kind,name")
     assert ["slab" in line for line in lines] == [False, True, False, True, False]
+    assert ["more owner" in line for line in lines] == [False, False, True, False, True]
 
 
 def test_an_interrupt_while_a_report_is_written_does_not_cut_it(
