@@ -11,7 +11,7 @@ from parsers import commands, shown
 EXIT_STATUSES = {
     "COMPLETE": "The report is complete. check: no violation, and no total differs.",
     "ERROR": "An error: one line and a hint on standard error. doctor: walking or tracing this "
-    "kernel cannot work.",
+    "kernel cannot work. snapshot: a snapshot failed; others may have been taken.",
     "USAGE": "The command line is wrong (an option, a range or a name), or has no command.",
     "INCOMPLETE": "The report is incomplete: pages could not be read, events were lost, or types "
     "are not available.",
@@ -24,7 +24,8 @@ EXIT_STATUSES = {
     "HUNG_UP": "Ended by SIGHUP: the terminal was closed.",
     "INTERRUPTED": "Ended by Ctrl-C (SIGINT). trace ends with its report and the report's status "
     "at the first SIGINT, SIGTERM or SIGHUP, and with this kind of status at a second one. vm run: "
-    "the first Ctrl-C interrupts COMMAND, a second one ends the guest.",
+    "the first Ctrl-C interrupts COMMAND, a second one ends the guest. snapshot --every finishes "
+    "its snapshot and ends with 0, or with 1 or 3 if one failed or is incomplete.",
     "TERMINATED": "Ended by SIGTERM.",
 }
 ENVIRONMENT = {

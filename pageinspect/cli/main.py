@@ -48,7 +48,7 @@ def _run(argv: list[str] | None) -> int:
         from . import isolation
 
         task = partial(isolation.explain_errors, task, source, given)
-        if source is not None:
+        if source is not None and not getattr(args, "isolates", False):
             again = getattr(args, "interval", None) is not None
             task = partial(
                 isolation.run_isolated, partial(reporting, task), source, until_interrupt=again

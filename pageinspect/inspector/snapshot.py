@@ -25,7 +25,7 @@ from .inspector import Inspector, marking_of
 from .lost_pages import core_of, pointed
 from .processes import list_processes
 from .snapshot_tables import TableMaker, counters_of, processes_of
-from .snapshot_walk import SnapshotWalk, Walked
+from .snapshot_walk import AllRuns, SnapshotWalk, Walked
 from .sweep import Sweep
 
 if TYPE_CHECKING:
@@ -76,21 +76,26 @@ def take(
     grid = Grid(memory_map.zones, order, memory_map.spanned)
     before = _counters(inspector) if "counters" in wanted else None
     walked = SnapshotWalk(sweep, grid, fold).walked(inspector)
+    every = walked.runs()
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
     maker = TableMaker(inspector, grid, blocks, sweep.finder.names, sweep.has_types)
-    runs, owners = maker.runs_and_owners(walked)
+    runs, owners = maker.runs_and_owners(every)
     found = {"runs": runs, "owners": owners}
     processes, failed = None, ""
     if "processes" in wanted:
         try:
-            processes = list_processes(_current(inspector), "pid", 0, fold=fold)
+            processes = list_processes(
+                _current(inspector), "pid", 0, fold=fold, of_pages=every.uses()
+            )
             found["processes"] = processes_of(processes)
         except PageInspectError as error:
             failed = f"processes: {error.message}."
     if "blocks" in wanted:
         found["blocks"] = maker.blocks(walked)
     if before is not None and after is not None:
-        found["counters"] = counters_of(_Checks(inspector, sweep, walked, before, after).rows())
+        found["counters"] = counters_of(
+            _Checks(inspector, sweep, walked, every, before, after).rows()
+        )
     made = {name: found[name] for name in wanted if name in found}
     kernel = _kernel(inspector, sweep, walked, processes)
     header = _header(inspector, taken, walked, kernel, made, failed)
@@ -115,6 +120,7 @@ class _Checks:
     inspector: Inspector
     sweep: Sweep
     walked: Walked
+    every: AllRuns
     before: Counters
     after: Counters
 
@@ -124,7 +130,7 @@ class _Checks:
             return []
         before, after, marking = self.before, self.after, marking_of(self.inspector.target)
         uses = self.walked.uses.totals()
-        by_kind = self.walked.by_kind()
+        by_kind = self.every.by_kind()
         of_owners = compare_owners(
             uses, by_kind, self.sweep.finder.structures, before, after, marking
         )

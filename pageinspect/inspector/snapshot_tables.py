@@ -21,7 +21,7 @@ from ..owners.table import KINDS, NUMBER
 from ..report.processes import COUNTERS, NUMBERS, MmUse, ProcessesReport
 from .inspector import Inspector
 from .owner_names import OwnerNames
-from .snapshot_walk import RunColumns, Walked
+from .snapshot_walk import AllRuns, RunColumns, Walked
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class TableMaker:
     has_types: bool
     """Whether the kernel's types were available."""
 
-    def runs_and_owners(self, walked: Walked) -> tuple[SnapshotTable, SnapshotTable]:
+    def runs_and_owners(self, every: AllRuns) -> tuple[SnapshotTable, SnapshotTable]:
         """Return the tables runs and owners; owners of most pages come first."""
-        runs, columns = walked.runs()
+        runs, columns = every.runs, every.columns
         pages, rows = _owners(runs, columns)
         largest = np.argsort(-pages.pages, kind="stable")
         ids = np.empty(len(pages), np.int32)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..analysis.contiguity import BlockPages, Grid
 from ..analysis.mobility import Integers
 from ..analysis.page_runs import PageRuns, joined, page_runs
+from ..analysis.processes import UseRuns
 from ..analysis.totals import TypeTally, UseTally
 from ..classify.batches import grouped
 from ..classify.uses import USE_CODES
@@ -95,17 +96,27 @@ class Walked:
         self.owned.merge(other.owned)
         self.unreadable += other.unreadable
 
+    def runs(self) -> "AllRuns":
+        """Return the runs of all pages."""
+        runs = joined(self.parts)
+        return AllRuns(runs, RunColumns(*runs.columns))
+
+
+@dataclass(frozen=True, slots=True)
+class AllRuns:
+    """The runs of all pages, sorted by pfn."""
+
+    runs: PageRuns
+    columns: RunColumns
+
     def by_kind(self) -> dict[str, int]:
         """Return the number of pages by kind of owner."""
-        sums = np.zeros(len(KINDS), np.int64)
-        for part in self.parts:
-            np.add.at(sums, RunColumns(*part.columns).kind, part.lengths)
+        sums = np.bincount(self.columns.kind, self.runs.lengths, len(KINDS)).astype(np.int64)
         return {kind.name: n for kind, n in zip(KINDS, sums.tolist(), strict=True) if n}
 
-    def runs(self) -> tuple[PageRuns, RunColumns]:
-        """Return all runs, and their columns by name."""
-        runs = joined(self.parts)
-        return runs, RunColumns(*runs.columns)
+    def uses(self) -> UseRuns:
+        """Return the use of all pages."""
+        return UseRuns(self.runs.starts, self.runs.lengths, self.columns.use)
 
 
 @dataclass(frozen=True, slots=True)

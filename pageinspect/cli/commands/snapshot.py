@@ -36,10 +36,11 @@ _WORST_FIRST = (Exit.ERROR, Exit.INCOMPLETE)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    if not getattr(parser, "has_kernel", False):
-        parser.add_argument(
-            "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
-        )
+    # Each snapshot is taken in a child with limits.
+    parser.set_defaults(isolates=True)
+    parser.add_argument(
+        "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
+    )
     add_target_arguments(parser)
     group = parser.add_argument_group("dataset")
     group.add_argument(
@@ -80,10 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Take the snapshots, or merge those of a dataset."""
     _check(args)
     if args.compact is not None:
-        from ...dataset.compact import compact
-
-        compact(args.compact)
-        return int(Exit.COMPLETE)
+        return _compact(args.compact)
     from ...dataset.schema import arrow
 
     # If it is missing, this is found out before anything is read.
@@ -93,6 +91,15 @@ def run(args: argparse.Namespace) -> int:
         return _repeated(args)
     statuses = [_in_child(args, target) for target in targets]
     return _worst(statuses)
+
+
+def _compact(dataset: Path) -> int:
+    from ...dataset.compact import compact
+    from ...units import counted
+
+    merged = compact(dataset)
+    _print_line(f"{counted(merged.snapshots, 'snapshot')} of {counted(merged.days, 'day')} merged")
+    return int(Exit.COMPLETE)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -115,9 +122,8 @@ def _check(args: argparse.Namespace) -> None:
 
 def _targets(args: argparse.Namespace) -> "Sequence[Path | None]":
     """Return the cores that are named; None is the kernel of the other options."""
-    named = (getattr(args, "core", None), *getattr(args, "targets", ()))
-    cores = [core for core in named if core is not None]
-    if cores and getattr(args, "qemu", None) is not None:
+    cores = [core for core in (args.core, *args.targets) if core is not None]
+    if cores and args.qemu is not None:
         raise UsageError("a core and --qemu cannot be combined", "take their snapshots one by one")
     return cores or [None]
 
@@ -128,15 +134,26 @@ def _in_child(args: argparse.Namespace, core: Path | None) -> int:
     from ..main import reporting
 
     task = partial(_take, args, core)
-    if "program" in args:
-        # drgn's prompt has opened the kernel in this process.
-        return int(task())
     options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
     given = [path for option in options if (path := getattr(args, option)) is not None]
     source = core or args.qemu
     task = partial(isolation.explain_errors, task, source, given)
-    named = source or Path("/proc/kcore")
-    return reporting(partial(isolation.run_isolated, partial(reporting, task), named))
+
+    def alone() -> int:
+        sys.meta_path.insert(0, _NoPandas())
+        return reporting(task)
+
+    return reporting(partial(isolation.run_isolated, alone, source or Path("/proc/kcore")))
+
+
+class _NoPandas:
+    """Finds no pandas: pyarrow would import it at its first array, which takes long."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Raise ModuleNotFoundError for pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
 
 
 def _take(args: argparse.Namespace, core: Path | None) -> int:
@@ -157,7 +174,7 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
         from ...dataset.prune import keep
 
         keep(args.dataset, snapshot.host, args.keep)
-    _print_line(args.dataset, snapshot, time.monotonic() - began)
+    _print_line(_line(args.dataset, snapshot, time.monotonic() - began))
     whole = inspector.target.provenance.is_whole and not inspector.layout.unavailable
     missing = snapshot.header("unreadable") or snapshot.header("missing") or not whole
     return int(Exit.INCOMPLETE if missing else Exit.COMPLETE)
@@ -174,18 +191,24 @@ def _host(args: argparse.Namespace, inspector: "Inspector") -> str:
     return str(host)
 
 
-def _print_line(dataset: Path, snapshot: "Snapshot", seconds: float) -> None:
+def _line(dataset: Path, snapshot: "Snapshot", seconds: float) -> str:
     from ...dataset.files import Entry
-    from ...units import counted, printable
+    from ...units import counted
 
-    entry = Entry(snapshot.host, snapshot.time)
-    size = sum(entry.path(dataset, name).stat().st_size for name in snapshot.tables)
-    line = (
-        f"{snapshot.host} {snapshot.time}: {counted(snapshot.header('spanned'), 'page')}, "
-        f"{-(-size // 1000):,} KB, {seconds:.1f} s"
-    )
+    entry, size = Entry(snapshot.host, snapshot.time), 0
+    for name in snapshot.tables:
+        # Another process may have merged them.
+        with contextlib.suppress(FileNotFoundError):
+            size += entry.path(dataset, name).stat().st_size
+    pages = counted(snapshot.header("spanned"), "page")
+    return f"{snapshot.host} {snapshot.time}: {pages}, {-(-size // 1000):,} KB, {seconds:.1f} s"
+
+
+def _print_line(text: str) -> None:
+    from ...units import printable
+
     if sys.stdout is not None:
-        sys.stdout.write(printable(line) + "\n")
+        sys.stdout.write(printable(text) + "\n")
 
 
 def _repeated(args: argparse.Namespace) -> int:
