@@ -76,8 +76,11 @@ def spans(runs: SnapshotTable) -> tuple[Range, ...]:
     return tuple(zip(starts[firsts].tolist(), ends[lasts].tolist(), strict=True))
 
 
-def gaps(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    """Return a sentence for everything that the comparison lacks, on either side."""
+def gaps(before: Snapshot, after: Snapshot, *, processes: bool = False) -> tuple[str, ...]:
+    """Return a sentence for everything that the comparison lacks, on either side.
+
+    With `processes`, page tables of processes are compared.
+    """
     found = []
     for side, snapshot in (("before", before), ("after", after)):
         unreadable = snapshot.header("unreadable")
@@ -85,8 +88,8 @@ def gaps(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
             found.append(f"{counted(unreadable, 'struct page')} of {side} could not be read.")
         sentences = (*(snapshot.header("missing") or ()), *_unavailable(snapshot))
         found += (f"Of {side}: {sentence}" for sentence in sentences)
-        processes = snapshot.tables.get("processes")
-        lost = 0 if processes is None else int(np.count_nonzero(~processes["whole"]))
+        whole = table_of(snapshot, "processes", "--by process")["whole"] if processes else ()
+        lost = len(whole) - int(np.count_nonzero(whole))
         if lost:
             found.append(
                 f"Processes of {side} whose page tables could not all be read: {number(lost)}."

@@ -24,7 +24,6 @@ from .walking import status
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from ..model.provenance import Provenance
     from ..model.table import Row
     from ..render import Format
     from ..report import Report
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from ..report.processes import ProcessesReport
     from ..report.since import Measured
     from ..report.summary import SummaryReport
-    from ..target.open import Target
 
     _Read: TypeAlias = SummaryReport | OwnersReport | ProcessesReport
 
@@ -156,20 +154,22 @@ class _Interrupt:
             self.deferred = False
 
 
-def _check_changes(provenance: "Provenance") -> None:
-    """Raise UsageError for memory that is the same at each reading."""
-    if provenance.changing:
-        return
-    what = "a core" if provenance.source == "core" else "a paused guest"
-    raise UsageError(
+def _check_changes(args: argparse.Namespace) -> None:
+    """Raise UsageError for a target that is the same at each reading."""
+    for name, what in (("core", "a core"), ("snapshot", "a snapshot"), ("pause", "a paused guest")):
+        if getattr(args, name, None):
+            raise _same(what)
+
+
+def _same(what: str) -> UsageError:
+    return UsageError(
         f"{what} does not change: -i is for a running kernel or guest",
-        "omit -i; pageinspect diff BEFORE AFTER compares two cores",
+        "omit -i; pageinspect diff BEFORE AFTER compares two cores or snapshots",
     )
 
 
 def write_readings(
     args: argparse.Namespace,
-    target: "Target",
     read: "Callable[[bool], _Read]",
     measured: "Measured",
 ) -> int:
@@ -181,7 +181,7 @@ def write_readings(
         report = read(False)  # noqa: FBT003 - by position alone
         write_report(args, report)
         return status(report.coverage)
-    _check_changes(target.provenance)
+    _check_changes(args)
     return _write_all(args, read, measured)
 
 
@@ -204,6 +204,8 @@ def _write_all(
                 if interrupt.noted:
                     break
                 raise
+            if not whole.provenance.changing:
+                raise _same("this memory")
             shown = whole if "top" not in args else replace(whole, top=args.top)
             with interrupt.defer():
                 reading = ReportSince(moment, shown, whole, last, measured)

@@ -29,6 +29,7 @@ _CRASHES = frozenset(
     (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
 )
 _DAMAGED = "the core is damaged or cut off: compare its size and checksum with the original"
+_DAMAGED_DATASET = "the dataset is damaged: copy it again from where it comes from"
 _CHANGED = "the guest's memory changed while it was read, or is damaged: try --pause"
 
 # An OSError that comes from here is about the report, not about the core.
@@ -100,6 +101,8 @@ def memory_limit() -> int:
 def _hint(core: Path | None) -> str:
     if core is None:
         return "this kernel changed while it was read: try again"
+    if core.is_dir():
+        return _DAMAGED_DATASET
     return _CHANGED if core.is_socket() else _DAMAGED
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +40,9 @@ def _run(argv: list[str] | None) -> int:
     if args is None:
         return status
     task = partial(_run_command, args)
-    source = _source(args)
+    from .targets import source_of
+
+    source = source_of(args)
     options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
     given = [path for option in options if (path := getattr(args, option, None)) is not None]
     if source is not None or given:
@@ -54,18 +55,6 @@ def _run(argv: list[str] | None) -> int:
                 isolation.run_isolated, partial(reporting, task), source, until_interrupt=again
             )
     return reporting(task)
-
-
-def _source(args: "Namespace") -> "Path | None":
-    """Return what is read in a process of its own, for messages; None for this kernel alone."""
-    if "before" in args:
-        from pathlib import Path
-
-        from .snapshots import LIVE
-
-        texts = [text for text in (args.before, args.after) if text != LIVE]
-        return Path(" and ".join(texts)) if texts else None
-    return getattr(args, "core", None) or getattr(args, "qemu", None)
 
 
 def _run_command(args: "Namespace") -> int:

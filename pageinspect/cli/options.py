@@ -10,16 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from ..errors import UsageError, system_error
+from ..errors import UsageError, needs_struct_pages, system_error
 from ..host.terminal import say
 from ..render import FORMATS
 from .output import check_output, open_output, report_stream
+from .targets import TargetAction
 
 if TYPE_CHECKING:
     from ..report import Report
+    from ..report.source import ReportSource
     from ..target.open import Target
 
 Item = TypeVar("Item")
+
+SYMBOLS = ("symbols", "btf", "kallsyms", "vmcoreinfo")
+"""Options that name a file with types or symbols."""
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +36,16 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         return
     group = parser.add_argument_group("target (default: this kernel)")
     instead = group.add_mutually_exclusive_group()
-    instead.add_argument("-c", "--core", type=_core, metavar="FILE", help="read this kernel core")
+    instead.add_argument(
+        "-c",
+        "--core",
+        action=TargetAction,
+        metavar="TARGET",
+        help="read this kernel core (a FILE), or what a snapshot has of a kernel: "
+        "DATASET[@TIME|@-N][#HOST], by default the newest, -2 is the one before; or qemu:SOCKET as "
+        "--qemu, or live for this kernel. A file or folder of that name is meant first",
+    )
+    parser.set_defaults(snapshot=None)
     instead.add_argument(
         "--qemu",
         type=Path,
@@ -64,24 +78,21 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _core(text: str) -> Path | None:
-    """Type of -c: None for /proc/kcore, which is this kernel and not a core."""
-    from ..target.kcore import is_kcore
-
-    path = Path(text)
-    return None if is_kcore(path) else path
-
-
 def names_target(args: argparse.Namespace) -> bool:
     """Return whether any option of add_target_arguments() was given."""
-    options = ("core", "qemu", "pause", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
+    options = ("core", "qemu", "snapshot", "pause", *SYMBOLS, "symbols_from")
     return any(getattr(args, option, None) not in (None, False) for option in options)
 
 
-def open_target(args: argparse.Namespace) -> "Target":
-    """Open the target of the options, after checking that the report can be written."""
+def open_target(args: argparse.Namespace, what: str = "this command") -> "Target":
+    """Open the target of the options, after checking that the report can be written.
+
+    `what` is what struct pages are needed for: a snapshot has none.
+    """
     if hasattr(args, "output"):
         check_output(args.output, args.mode)
+    if getattr(args, "snapshot", None) is not None:
+        raise needs_struct_pages(what)
     if "program" in args:
         return _adopt(args)
     from ..target.symbols.sources import SymbolOptions
@@ -115,6 +126,26 @@ def _adopt(args: argparse.Namespace) -> "Target":
     if source is not None or adopted.provenance.source == "live":
         args.ends.push(partial(save_symbol_caches, adopted, source))
     return adopted
+
+
+def open_source(args: argparse.Namespace) -> "ReportSource":
+    """Open what the reports of the command are made from: a kernel, or a snapshot of one."""
+    snapshot = getattr(args, "snapshot", None)
+    if snapshot is None:
+        from ..inspector.source import KernelSource
+        from .walking import fold_pieces
+
+        return KernelSource(open_target(args), partial(fold_pieces, args))
+    check_output(args.output, args.mode)
+    given = [f"--{option}" for option in (*SYMBOLS, "symbols_from") if getattr(args, option)]
+    if args.pause or given:
+        raise UsageError(
+            f"a snapshot has the names of its kernel, and no memory: omit {[*given, '--pause'][0]}",
+            "these options are for a core, a guest, or this kernel",
+        )
+    from ..saved.opening import open_saved
+
+    return open_saved(snapshot.dataset, snapshot.time, snapshot.host)
 
 
 def save_symbol_caches(

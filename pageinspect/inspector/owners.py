@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Counts the pages of each owner, and finds the pages of given owners."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..errors import PageInspectError
 from ..kernel.counters import read_counters
 from ..model.counters import Counters
 from ..owners.counters import compare_owners
+from ..owners.counts import OwnerPages
 from ..owners.table import KINDS
 from ..report.base import coverage_of
 from ..report.overlaps import overlaps_of
-from ..report.owner_rows import OwnerRows, check_by, kind_sums
-from ..report.owners import DEFAULT_TOP, OwnersReport
+from ..report.owner_rows import OwnerRows, check_by, kind_sums, most_named
+from ..report.owners import OwnersReport
 from ..report.selection import Request
 from .fold import Fold
 from .inspector import Inspector, marking_of
 from .lost_pages import with_pointer
 from .owner_finder import owner_finder
+from .owner_names import OwnerNames
 from .owner_walk import OwnerWalk
 from .selection import select
 
@@ -45,13 +50,10 @@ def count_owners(
     total = OwnerWalk(finder, selection, fold, cgroups=by == "cgroup").counted(inspector, wanted)
     pages = total.pages.counts()
     after = _counters(inspector) if before and inspector.target.provenance.changing else before
-    most = DEFAULT_TOP if top is None else top
-    named = None if name_all and by != "kind" else most or None
-    if inspector.layout.unavailable:
-        # Owners without names are one row.
-        named = None
-    rows = OwnerRows(finder.names, by, named, inspector.layout.page_size, whole=request.everything)
-    rows.of(pages, total.slabs.bytes)
+    named = most_named(inspector.layout, by, top, name_all=name_all)
+    page_size = inspector.layout.page_size
+    rows = OwnerRows(finder.names, by, named, page_size, whole=request.everything)
+    rows.of(pages, _by_cgroup(finder.names, pages, total.slabs.bytes, page_size))
     coverage = coverage_of(
         inspector.target.provenance,
         inspector.layout,
@@ -79,6 +81,22 @@ def count_owners(
         overlaps_of(total.owned.overlaps),
         top,
     )
+
+
+def _by_cgroup(
+    names: OwnerNames, pages: OwnerPages, slab_bytes: Mapping[int, int], page_size: int
+) -> Iterator[tuple[str, str, int]]:
+    """Yield kind, name and bytes of the charged pages and slab objects of each cgroup."""
+    charged = pages.where(pages.groups != 0)
+    words = sorted({*np.unique(charged.groups).tolist(), *slab_bytes})
+    if not words:
+        return
+    of_word = dict(zip(words, names.cgroups(words), strict=True))
+    columns = charged.kinds.tolist(), charged.groups.tolist(), charged.pages.tolist()
+    for kind, word, n in zip(*columns, strict=True):
+        yield KINDS[kind].name, of_word[word], n * page_size
+    for word, n in slab_bytes.items():
+        yield "slab", of_word[word], n
 
 
 def _counters(inspector: Inspector) -> Counters | None:

@@ -165,6 +165,9 @@ def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, Any
         "symbols": provenance.symbols,
         "scheme": layout.scheme.name,
     }
+    if provenance.snapshot is not None:
+        moment = provenance.snapshot
+        fields["snapshot"] = {"host": moment.host, "time": moment.time}
     if provenance.guest is not None:
         fields["state"] = "paused" if provenance.guest.paused else "running"
         fields["reading"] = "monitor" if provenance.guest.denied else "memory"

@@ -33,7 +33,7 @@ from ..owners.counts import OwnerRanges, ranges_of
 from ..owners.table import KINDS
 from .base import Coverage
 from .contiguity import GIGANTIC_ORDER, HUGE_ORDER, BlockerRow, ContiguityReport
-from .owner_rows import Naming
+from .owner_rows import OwnerNaming
 
 LEAST_ORDER = 3
 """Smaller blocks would take more memory than their struct pages are worth."""
@@ -163,7 +163,7 @@ class ContiguityCounter:
     def report(
         self,
         total: ContiguityCounts,
-        names: Naming,
+        names: OwnerNaming,
         provenance: Provenance,
         layout: PageLayout,
         coverage: Callable[[], Coverage],
@@ -224,7 +224,7 @@ def _whole_blocks(
 class _BlockerRows:
     """Makes rows of owners."""
 
-    names: Naming
+    names: OwnerNaming
     ranges: OwnerRanges | None
 
     def by_owner(self, sums: BlockerSums) -> list[BlockerRow]:

@@ -301,6 +301,6 @@ def compare(
         pages,
         runs,
         beyond,
-        gaps(before, after),
+        gaps(before, after, processes=by == "process"),
         top,
     )

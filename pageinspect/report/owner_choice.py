@@ -14,7 +14,7 @@ from ..owners.counts import OwnerRanges
 from ..owners.kind import Keys
 from ..owners.table import KINDS, NUMBER
 from ..units import printable
-from .owner_rows import Naming
+from .owner_rows import OwnerNaming
 
 
 def asked_owners(layout: PageLayout, owners: Sequence[str]) -> dict[int, list[str]]:
@@ -42,7 +42,7 @@ def asked_owners(layout: PageLayout, owners: Sequence[str]) -> dict[int, list[st
 
 
 def choose(
-    found: OwnerRanges, asked: Mapping[int, Sequence[str]], names: Naming
+    found: OwnerRanges, asked: Mapping[int, Sequence[str]], names: OwnerNaming
 ) -> tuple[npt.NDArray[np.bool_], dict[int, Keys]]:
     """Return which ranges belong to the owners asked for, and their keys by number of the kind.
 
@@ -58,7 +58,7 @@ def choose(
 
 
 def _matching(
-    naming: Naming, found: OwnerRanges, number: int, wanted: Sequence[str]
+    naming: OwnerNaming, found: OwnerRanges, number: int, wanted: Sequence[str]
 ) -> npt.NDArray[np.bool_]:
     """Return which ranges belong to the owners of a kind with one of these names."""
     of_kind = found.kinds == number

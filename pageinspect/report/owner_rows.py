@@ -8,18 +8,19 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
+from ..model.layout import PageLayout
 from ..model.owner_names import RESERVED, OwnerName
 from ..owners.counts import OwnerPages
 from ..owners.kind import Kind
 from ..owners.table import KINDS, NUMBER
-from .owners import BY, OwnerRow
+from .owners import BY, DEFAULT_TOP, OwnerRow
 
 VMALLOC_KINDS = ("vmalloc", "stack", "module", "bpf")
 LAZY = ("file",)
 """Kinds with many owners, each with a name of its own: only those that are shown are named."""
 
 
-class Naming(Protocol):
+class OwnerNaming(Protocol):
     """Names owners by kind and key."""
 
     @property
@@ -28,9 +29,6 @@ class Naming(Protocol):
 
     def names(self, kind: str, keys: Sequence[int]) -> list[OwnerName]:
         """Return the name of the owner for each key of a kind."""
-
-    def cgroups(self, words: Sequence[int]) -> list[str]:
-        """Return the path of the cgroup for each of its numbers."""
 
 
 def check_by(by: str) -> None:
@@ -52,7 +50,7 @@ def kind_sums(pages: OwnerPages) -> Iterator[tuple[int, int]]:
 class OwnerRows:
     """Makes the rows of a report from counts."""
 
-    names: Naming
+    names: OwnerNaming
     by: str
     most: int | None
     """The number of owners of each kind in LAZY that are named; None is all."""
@@ -64,16 +62,18 @@ class OwnerRows:
     others: int = 0
     largest: tuple[OwnerRow, ...] = ()
 
-    def of(self, pages: OwnerPages, slab_bytes: Mapping[int, int]) -> "OwnerRows":
-        """Set the rows for these counts."""
+    def of(self, pages: OwnerPages, cgroups: Iterable[tuple[str, str, int]] = ()) -> "OwnerRows":
+        """Set the rows for these counts.
+
+        `cgroups` are kinds, names and bytes of the charged pages and objects by cgroup.
+        """
         if self.by == "kind":
             self.rows = _sorted(OwnerRow(KINDS[k].name, "", n) for k, n in kind_sums(pages))
             used = pages.where(pages.kinds != NUMBER["free"])
             self.largest = self._named(used)
             self.unnamed = (0, 0)
         elif self.by == "cgroup":
-            charged = pages.where(pages.groups != 0)
-            self.rows = self._by_cgroup(charged, slab_bytes)
+            self.rows = _cgroup_rows(cgroups, self.page_size)
             self.others = pages.total - sum(row.pages for row in self.rows)
         else:
             mask = np.array([_has_names(kind, self.by) for kind in KINDS])[pages.kinds]
@@ -118,21 +118,22 @@ class OwnerRows:
             return OwnerRow("", name.caller or "(no caller)", 0)
         return OwnerRow(kind, name.name, 0, name.file_system)
 
-    def _by_cgroup(self, pages: OwnerPages, slab_bytes: Mapping[int, int]) -> tuple[OwnerRow, ...]:
-        words = sorted({*np.unique(pages.groups).tolist(), *slab_bytes})
-        names = dict(zip(words, self.names.cgroups(words), strict=True))
-        rows: dict[OwnerRow, int] = {}
-        columns = pages.kinds.tolist(), pages.groups.tolist(), pages.pages.tolist()
-        for kind, word, n in zip(*columns, strict=True):
-            row = OwnerRow(KINDS[kind].name, names[word], 0)
-            rows[row] = rows.get(row, 0) + n * self.page_size
-        for word, n in slab_bytes.items():
-            row = OwnerRow("slab", names[word], 0)
-            rows[row] = rows.get(row, 0) + n
-        return _sorted(
-            row._replace(pages=n // self.page_size, more_bytes=n % self.page_size)
-            for row, n in rows.items()
-        )
+
+def _cgroup_rows(sizes: Iterable[tuple[str, str, int]], page_size: int) -> tuple[OwnerRow, ...]:
+    sums: dict[tuple[str, str], int] = {}
+    for kind, name, n in sizes:
+        sums[kind, name] = sums.get((kind, name), 0) + n
+    return _sorted(
+        OwnerRow(*key, n // page_size, more_bytes=n % page_size) for key, n in sums.items()
+    )
+
+
+def most_named(layout: PageLayout, by: str, top: int | None, *, name_all: bool) -> int | None:
+    """Return how many owners of each kind in LAZY are named; None is all."""
+    most = DEFAULT_TOP if top is None else top
+    # Without the kernel's types owners have no names, and are one row.
+    every = (name_all and by != "kind") or bool(layout.unavailable)
+    return None if every else most or None
 
 
 def _has_names(kind: Kind, by: str) -> bool:

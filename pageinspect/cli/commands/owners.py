@@ -7,15 +7,13 @@ unknown. Totals of all pages are compared with the kernel's counters.
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import whole_number
 from ..intervals import add_interval_argument, write_readings
-from ..options import open_target
+from ..options import open_source
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
-    fold_pieces,
     request_of,
 )
 
@@ -48,20 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write an OwnersReport, or one at each interval."""
-    from ...inspector.inspector import inspect
-    from ...inspector.owners import count_owners
     from ...report.since import Measured
 
-    target = open_target(args)
-    request, fold = request_of(args), partial(fold_pieces, args)
+    source, request = open_source(args), request_of(args)
     return write_readings(
         args,
-        target,
-        lambda whole: count_owners(
-            inspect(target),
+        lambda whole: source.owners(
             args.by,
             request,
-            fold=fold,
             top=0 if whole else args.top,
             name_all=whole or args.format not in _FOR_PEOPLE,
         ),

@@ -8,12 +8,11 @@ and the zero page are not in rss. Kernel threads have no memory of their own.
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import whole_number
 from ..intervals import add_interval_argument, write_readings
-from ..options import add_output_arguments, add_target_arguments, open_target
-from ..walking import add_jobs_argument, fold_pieces
+from ..options import add_output_arguments, add_target_arguments, open_source
+from ..walking import add_jobs_argument
 
 _NAMES = ("pid", "comm")
 _SORT_KEYS = (
@@ -48,17 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a ProcessesReport, or one at each interval."""
-    from ...inspector.inspector import inspect
-    from ...inspector.processes import list_processes
     from ...report.since import Measured
 
-    target, fold = open_target(args), partial(fold_pieces, args)
+    source = open_source(args)
     measure = _SORT_KEYS[0] if args.sort in _NAMES else args.sort
     return write_readings(
         args,
-        target,
-        lambda whole: list_processes(
-            partial(inspect, target), args.sort, 0 if whole else args.top, fold=fold
-        ),
+        lambda whole: source.processes(args.sort, 0 if whole else args.top),
         Measured(("pid", "comm"), measure, "bytes"),
     )

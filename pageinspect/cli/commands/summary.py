@@ -9,15 +9,13 @@ reset (-1), movable_ops (recognized by their mapping, in kernels where they have
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import NamesOf
 from ..intervals import add_interval_argument, write_readings
-from ..options import open_target
+from ..options import open_source
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
-    fold_pieces,
     request_of,
 )
 
@@ -40,16 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a SummaryReport, or one at each interval."""
-    from ...inspector.inspector import inspect
-    from ...inspector.summary import summarise
     from ...report.since import Measured
 
     by = args.by or ["type"]
-    target = open_target(args)
-    request, fold = request_of(args), partial(fold_pieces, args)
+    source, request = open_source(args), request_of(args)
     return write_readings(
         args,
-        target,
-        lambda _whole: summarise(inspect(target), by, request, fold=fold),
+        lambda _whole: source.summary(by, request),
         Measured(tuple(by), "pages", "pages"),
     )

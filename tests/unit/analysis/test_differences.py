@@ -93,8 +93,9 @@ def test_a_process_that_cannot_be_read_is_left_out_and_reported() -> None:
     before = snapshot(processes=(process(8, "sh", 100, 90),))
     after = snapshot(processes=(process(8, "sh", None, None),))
     assert differences(before, after, "process")[0].state == "went"
-    assert gaps(before, before) == ()
-    assert gaps(before, after) == (
+    assert gaps(before, before, processes=True) == ()
+    assert gaps(before, after) == ()
+    assert gaps(before, after, processes=True) == (
         "Processes of after whose page tables could not all be read: 1.",
     )
 
