@@ -9,7 +9,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from synthetic import MODERN
 from pageinspect.cli import intervals
 from pageinspect.cli.intervals import write_readings
 from pageinspect.cli.parser import build_parser
+from pageinspect.cli.targets import SnapshotName
 from pageinspect.errors import Exit, PageInspectError, UsageError
 from pageinspect.model.provenance import GuestState, Provenance
 from pageinspect.report import Coverage
@@ -28,18 +28,14 @@ LIVE = Provenance("7.3.4-test", "live", "btf")
 MEASURED = Measured(("kind", "name", "filesystem"), "pages", "pages")
 
 
-def report(pages: int, unreadable: int = 0) -> OwnersReport:
+def report(pages: int, unreadable: int = 0, provenance: Provenance = LIVE) -> OwnersReport:
     rows = (OwnerRow("slab", "dentry", pages), OwnerRow("anon", "sh[8]", 1))
-    return OwnersReport(LIVE, MODERN, Coverage(100, unreadable), "name", rows, top=0)
+    return OwnersReport(provenance, MODERN, Coverage(100, unreadable), "name", rows, top=0)
 
 
 def arguments(**given: Any) -> Namespace:
     plain = {"interval": 0.01, "format": "jsonl", "output": None, "mode": None, "top": None}
     return Namespace(**(plain | given))
-
-
-def target(provenance: Provenance = LIVE) -> Any:
-    return SimpleNamespace(provenance=provenance)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +63,7 @@ def interrupt() -> None:
 
 def test_readings_until_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGINT)
-    assert write_readings(arguments(), target(), readings(5, 8, 6, at_end=interrupt), MEASURED) == 0
+    assert write_readings(arguments(), readings(5, 8, 6, at_end=interrupt), MEASURED) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["pages"], row["change"]) for row in rows if row["name"] == "dentry"] == [
         (5, None), (8, 3), (6, -2),
@@ -77,14 +73,14 @@ def test_readings_until_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_json_is_a_document_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     read = readings(5, 8, at_end=interrupt)
-    assert write_readings(arguments(format="json"), target(), read, MEASURED) == 0
+    assert write_readings(arguments(format="json"), read, MEASURED) == 0
     documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [document["rows"][0]["change"] for document in documents] == [None, 3]
 
 
 def test_csv_has_one_header(capsys: pytest.CaptureFixture[str]) -> None:
     read = readings(5, 8, at_end=interrupt)
-    assert write_readings(arguments(format="csv", top=1), target(), read, MEASURED) == 0
+    assert write_readings(arguments(format="csv", top=1), read, MEASURED) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("time,kind,name")
     assert ["slab" in line for line in lines] == [False, True, False, True, False]
@@ -102,7 +98,7 @@ def test_an_interrupt_while_a_report_is_written_does_not_cut_it(
 
     monkeypatch.setattr(intervals.IntervalOutput, "write", interrupted)
     read = readings(5, at_end=lambda: pytest.fail("read again"))
-    assert write_readings(arguments(format="json"), target(), read, MEASURED) == 0
+    assert write_readings(arguments(format="json"), read, MEASURED) == 0
     assert json.loads(capsys.readouterr().out)["rows"]
 
 
@@ -114,7 +110,7 @@ def test_a_process_that_walks_ends_at_the_interrupt_as_well(
             interrupt()
         raise PageInspectError("a process ended", "try again")
 
-    assert write_readings(arguments(), target(), readings(5, at_end=end), MEASURED) == 0
+    assert write_readings(arguments(), readings(5, at_end=end), MEASURED) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
@@ -123,7 +119,7 @@ def test_an_error_of_a_reading_is_an_error() -> None:
         raise PageInspectError("the kernel is gone", "look for it")
 
     with pytest.raises(PageInspectError, match="gone"):
-        write_readings(arguments(), target(), readings(5, at_end=fail), MEASURED)
+        write_readings(arguments(), readings(5, at_end=fail), MEASURED)
 
 
 def test_an_incomplete_reading_is_the_exit_status() -> None:
@@ -135,7 +131,7 @@ def test_an_incomplete_reading_is_the_exit_status() -> None:
             interrupt()
         return report(5, unreadable or 0)
 
-    assert write_readings(arguments(), target(), read, MEASURED) == Exit.INCOMPLETE
+    assert write_readings(arguments(), read, MEASURED) == Exit.INCOMPLETE
 
 
 def test_a_terminal_is_redrawn_and_the_first_lines_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +140,7 @@ def test_a_terminal_is_redrawn_and_the_first_lines_stay(monkeypatch: pytest.Monk
     monkeypatch.setattr(screen, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdout", screen)
     read = readings(5, 8, at_end=interrupt)
-    assert write_readings(arguments(format="table"), target(), read, MEASURED) == 0
+    assert write_readings(arguments(format="table"), read, MEASURED) == 0
     _, *screens = screen.getvalue().split("\x1b[H\x1b[2J")
     assert len(screens) == 2
     assert all(text.count("\n") == 5 for text in screens)
@@ -154,7 +150,7 @@ def test_a_terminal_is_redrawn_and_the_first_lines_stay(monkeypatch: pytest.Monk
 def test_a_file_has_all_readings(tmp_path: Path) -> None:
     file = tmp_path / "out"
     read = readings(5, 8, at_end=interrupt)
-    assert write_readings(arguments(output=file, mode=0o640), target(), read, MEASURED) == 0
+    assert write_readings(arguments(output=file, mode=0o640), read, MEASURED) == 0
     assert len(file.read_text().splitlines()) == 4
     assert file.stat().st_mode & 0o777 == 0o640
 
@@ -165,20 +161,31 @@ def test_the_end_of_the_reader_is_the_end(monkeypatch: pytest.MonkeyPatch) -> No
     with os.fdopen(writer, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
         read = readings(5, at_end=lambda: pytest.fail("read again"))
-        assert write_readings(arguments(), target(), read, MEASURED) == 0
+        assert write_readings(arguments(), read, MEASURED) == 0
 
 
 @pytest.mark.parametrize(
-    ("provenance", "message"),
+    ("given", "message"),
     [
-        (Provenance("7.3", "core", "btf"), "a core does not change"),
-        (Provenance("7.3", "qemu", "btf", guest=GuestState(True, "")), "a paused guest does not"),
+        ({"core": Path("core")}, "a core does not change"),
+        ({"snapshot": SnapshotName(Path("set"))}, "a snapshot does not change"),
+        ({"qemu": Path("qmp"), "pause": True}, "a paused guest does not change"),
     ],
 )
-def test_memory_that_does_not_change(provenance: Provenance, message: str) -> None:
+def test_a_target_that_does_not_change(given: dict[str, Any], message: str) -> None:
     read = readings(at_end=lambda: pytest.fail("read"))
     with pytest.raises(UsageError, match=message):
-        write_readings(arguments(), target(provenance), read, MEASURED)
+        write_readings(arguments(**given), read, MEASURED)
+
+
+def test_memory_that_does_not_change() -> None:
+    for provenance in (
+        Provenance("7.3", "core", "btf"),
+        Provenance("7.3", "qemu", "btf", guest=GuestState(paused=True, denied="")),
+    ):
+        found = report(5, provenance=provenance)
+        with pytest.raises(UsageError, match="does not change"):
+            write_readings(arguments(), lambda _, found=found: found, MEASURED)
 
 
 def test_without_an_interval_there_is_one_report(capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +194,7 @@ def test_without_an_interval_there_is_one_report(capsys: pytest.CaptureFixture[s
         return report(5, 1)
 
     args = arguments(interval=None)
-    assert write_readings(args, target(), read, MEASURED) == Exit.INCOMPLETE
+    assert write_readings(args, read, MEASURED) == Exit.INCOMPLETE
     assert "change" not in capsys.readouterr().out
 
 

@@ -2,7 +2,6 @@
 """The command diff, on snapshots made by hand and on what is no target."""
 
 import json
-from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ from pageinspect.cli import snapshots
 from pageinspect.cli.commands import diff
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
-from pageinspect.dataset.files import Entry
+from pageinspect.cli.targets import TargetName, source_of
 from pageinspect.errors import Exit
-from pageinspect.model.snapshot import Snapshot
 from pageinspect.report.diff import tables_for
 
 OWNERS = ((0, "free", ""), (1, "slab", "dentry"), (2, "anon", "sh[8]"))
@@ -140,65 +138,32 @@ def test_the_option_has_what_snapshots_can_be_compared_by() -> None:
     assert tables_for("use") == ("runs", "owners")
 
 
-class TestTargets:
-    """What BEFORE and AFTER may be."""
-
-    @pytest.fixture
-    def asked(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], object]:
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "set").mkdir()
-        (tmp_path / "core").write_bytes(b"")
-        (tmp_path / "core@-1").write_bytes(b"")
-        entries = [Entry("a", f"2026112{n}T000000Z") for n in range(3)]
-        entries.append(Entry("b#c", "20261120T000000Z"))
-        monkeypatch.setattr("pageinspect.dataset.read.snapshots", lambda _path: entries)
-
-        def read(_path: Path, host: str, time: str, _tables: Collection[str]) -> Snapshot:
-            return snapshot(host=host, time=time)
-
-        monkeypatch.setattr("pageinspect.dataset.read.read_snapshot", read)
-        monkeypatch.setattr(snapshots, "_take", lambda _args, core, qemu, _: (core, qemu))
-        args = build_parser().parse_args(["diff", "x", "y"])
-
-        def ask(text: str) -> object:
-            found = snapshots.snapshot_of(args, text, ())
-            return (found.host, found.time) if isinstance(found, Snapshot) else found
-
-        return ask
-
-    @pytest.mark.parametrize(
-        ("text", "found"),
-        [
-            ("live", (None, None)),
-            ("core", (Path("core"), None)),
-            ("core@-1", (Path("core@-1"), None)),
-            ("qemu:/run/qmp", (None, Path("/run/qmp"))),
-            ("set#a", ("a", "20261122T000000Z")),
-            ("set@-1#a", ("a", "20261122T000000Z")),
-            ("set@-3#a", ("a", "20261120T000000Z")),
-            ("set@20261121T000000Z#a", ("a", "20261121T000000Z")),
-            ("set#b#c", ("b#c", "20261120T000000Z")),
-        ],
+def test_what_is_taken_of_a_kernel_and_what_is_read_of_a_dataset(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    taken, saved = [], []
+    monkeypatch.setattr(
+        snapshots, "_take", lambda _args, name, tables: taken.append((name, tables))
     )
-    def test_what_a_text_names(
-        self, asked: Callable[[str], object], text: str, found: object
-    ) -> None:
-        assert asked(text) == found
+    monkeypatch.setattr("pageinspect.saved.opening.snapshot_in", lambda *name: saved.append(name))
+    args = build_parser().parse_args(["diff", "x", "y"])
+    for text in ("live", "/nowhere", "qemu:/qmp", f"{tmp_path}@-2#b"):
+        snapshots.snapshot_of(args, text, ("runs",))
+    assert taken == [
+        (TargetName(), ("runs",)),
+        (TargetName(core=Path("/nowhere")), ("runs",)),
+        (TargetName(qemu=Path("/qmp")), ("runs",)),
+    ]
+    assert saved == [(tmp_path, "-2", "b")]
 
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ("set", "snapshots of 2 hosts"),
-            ("set@-4#a", "no such snapshot"),
-            ("set@20261121T000001Z#a", "no such snapshot"),
-            ("set#x", "no such snapshot"),
-            ("nowhere", "no such file"),
-            ("core@-2", "no such file"),
-            ("", "no such file"),
-        ],
-    )
-    def test_what_it_does_not(
-        self, asked: Callable[[str], object], text: str, message: str
-    ) -> None:
-        with pytest.raises(Exception, match=message):
-            asked(text)
+
+@pytest.mark.parametrize(
+    ("texts", "named"),
+    [
+        (("live", "live"), None),
+        (("live", "a"), Path("a")),
+        (("a", "b"), Path("a and b")),
+    ],
+)
+def test_what_is_read_in_a_process_of_its_own(texts: tuple[str, str], named: Path | None) -> None:
+    assert source_of(build_parser().parse_args(["diff", *texts])) == named
