@@ -59,11 +59,11 @@ def _readings(text: str) -> Iterator[SnapshotName]:
     """Yield the ways to read a text with @ or #, those with the longest name of a folder first."""
     hosts = [(text[:i], text[i + 1 :]) for i, letter in enumerate(text) if letter == "#"]
     for rest, host in [(text, None), *reversed(hosts)]:
-        if host is not None:
+        if rest and host is not None:
             yield SnapshotName(Path(rest), None, host)
-        at = rest.rfind("@")
-        if at >= 0:
-            yield SnapshotName(Path(rest[:at]), rest[at + 1 :], host)
+        dataset, _, time = rest.rpartition("@")
+        if dataset and "#" not in time:
+            yield SnapshotName(Path(dataset), time, host)
 
 
 def _exists(path: Path) -> bool:

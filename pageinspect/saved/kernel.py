@@ -34,7 +34,7 @@ def damaged(what: str) -> PageInspectError:
 def unknown_name(what: str, name: str) -> PageInspectError:
     """Return the error for a name that this version does not know."""
     return PageInspectError(
-        f"the snapshot has a {what} {printable(name)!r}, which this version does not know",
+        f"the {what} {name!r} of the snapshot is not known to this version",
         "a newer version wrote it: read it with that version",
     )
 

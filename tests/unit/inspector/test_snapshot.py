@@ -18,12 +18,12 @@ from pageinspect.inspector import snapshot as snapshot_module
 from pageinspect.inspector.contiguity import find_contiguity
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.inspector import Inspector
-from pageinspect.inspector.selection import Request
 from pageinspect.inspector.snapshot import take
 from pageinspect.inspector.summary import summarise
 from pageinspect.model.counters import Counters
 from pageinspect.model.saved_kernel import SavedKernel
 from pageinspect.model.snapshot import TABLES, Names, Snapshot
+from pageinspect.report.selection import Request
 
 Row = dict[str, Any]
 HOLE = range(0x40, 0x80)
