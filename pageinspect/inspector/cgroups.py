@@ -21,7 +21,7 @@ def with_cgroups(snapshot: Snapshot, inspector: Inspector, *, fold: Fold) -> Sna
         (row.name, row.kind, row.pages, row.pages * size + row.more_bytes) for row in report.rows
     ]
     header = snapshot.tables[HEADER].columns
-    missing = dict.fromkeys((*header["missing"][0], *report.coverage.missing))
+    missing = dict.fromkeys((*snapshot.header("missing"), *report.coverage.missing))
     tables = {
         **snapshot.tables,
         "cgroups": SnapshotTable.of_rows("cgroups", rows),

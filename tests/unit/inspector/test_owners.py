@@ -165,7 +165,8 @@ def test_cgroups_of_a_snapshot(made: OwnedPages, monkeypatch: pytest.MonkeyPatch
     before = snapshot(missing=("Lost.",))
     found = with_cgroups(before, made.inspector(), fold=fold_here)
     rows = found.tables["cgroups"]
-    assert sorted(zip(*(rows[name].tolist() for name in ("cgroup", "kind", "pages", "bytes")))) == [
+    columns = (rows[name].tolist() for name in ("cgroup", "kind", "pages", "bytes"))
+    assert sorted(zip(*columns, strict=True)) == [
         ("/a", "file", 2, 8192), ("/a", "slab", 5, 21180),
     ]  # fmt: skip
     assert found.header("missing") == [
