@@ -26,6 +26,7 @@ MADE = {
         processes=(process(1, "a", 9, 9),),
     ),
     "reboot": snapshot(((0x100, 96, "buddy", 0),), OWNERS[:1], boot_id="other"),
+    "unread": snapshot(processes=(process(1, "a", None, None),)),
     "hole": snapshot(((0x100, 64, "buddy", 0),), OWNERS, unreadable=1),
     "16K": snapshot(page_size=4 * PAGE),
     "without": snapshot(without=("owners",)),
@@ -98,6 +99,12 @@ def test_what_one_side_lacks_is_status_3(capsys: pytest.CaptureFixture[str]) -> 
     text = capsys.readouterr().out
     assert "1 struct page of after could not be read." in text
     assert "Only before has the memory 0x140-0x160: 32 pages." in text
+
+
+def test_processes_that_could_not_be_read_are_status_3(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", "unread", "unread"]) == Exit.COMPLETE
+    assert main(["diff", "unread", "unread", "--by", "process"]) == Exit.INCOMPLETE
+    assert "page tables could not all be read: 1." in capsys.readouterr().out
 
 
 def test_a_limit_that_is_exceeded_is_status_4(capsys: pytest.CaptureFixture[str]) -> None:
