@@ -38,10 +38,11 @@ _WRITERS = ("render/", "cli/")
 T = TypeVar("T")
 
 
-def run_isolated(task: Callable[[], int], core: Path) -> int:
+def run_isolated(task: Callable[[], int], core: Path, *, until_interrupt: bool = False) -> int:
     """Run `task`, which reads `core` (or a guest), in a limited child; return its status.
 
-    Raises PageInspectError when a crash or a limit ends the child.
+    With `until_interrupt` the task ends at Ctrl-C, for which it has a handler of its own. Raises
+    PageInspectError when a crash or a limit ends the child.
     """
     # waitpid() fails if SIGCHLD is ignored, which is inherited from the parent.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -51,6 +52,8 @@ def run_isolated(task: Callable[[], int], core: Path) -> int:
     child = os.fork()
     if child == 0:
         _run_child(task, parent)
+    if until_interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _, ended = os.waitpid(child, 0)
     except BaseException:

@@ -50,7 +50,10 @@ def _run(argv: list[str] | None) -> int:
 
         task = partial(isolation.explain_errors, task, source, given)
         if source is not None and not getattr(args, "isolates", False):
-            task = partial(isolation.run_isolated, partial(reporting, task), source)
+            again = getattr(args, "interval", None) is not None
+            task = partial(
+                isolation.run_isolated, partial(reporting, task), source, until_interrupt=again
+            )
     return reporting(task)
 
 
@@ -59,7 +62,7 @@ def _run_command(args: "Namespace") -> int:
     from contextlib import ExitStack
 
     with ExitStack() as args.ends:
-        if hasattr(args, "core"):
+        if "core" in args or "before" in args:
             from ..host.startup import configure_libraries
 
             configure_libraries()

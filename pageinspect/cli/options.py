@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-_SYMBOLS = ("symbols", "btf", "kallsyms", "vmcoreinfo")
+SYMBOLS = ("symbols", "btf", "kallsyms", "vmcoreinfo")
 """Options that name a file with types or symbols."""
 
 
@@ -80,7 +80,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
 
 def names_target(args: argparse.Namespace) -> bool:
     """Return whether any option of add_target_arguments() was given."""
-    options = ("core", "qemu", "snapshot", "pause", *_SYMBOLS, "symbols_from")
+    options = ("core", "qemu", "snapshot", "pause", *SYMBOLS, "symbols_from")
     return any(getattr(args, option, None) not in (None, False) for option in options)
 
 
@@ -137,7 +137,7 @@ def open_source(args: argparse.Namespace) -> "ReportSource":
 
         return KernelSource(open_target(args), partial(fold_pieces, args))
     check_output(args.output, args.mode)
-    given = [f"--{option}" for option in (*_SYMBOLS, "symbols_from") if getattr(args, option)]
+    given = [f"--{option}" for option in (*SYMBOLS, "symbols_from") if getattr(args, option)]
     if args.pause or given:
         raise UsageError(
             f"a snapshot has the names of its kernel, and no memory: omit {[*given, '--pause'][0]}",

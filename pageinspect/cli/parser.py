@@ -21,6 +21,7 @@ COMMANDS = {
     "summary": "How many pages, folios and bytes of each type, use, zone, node or order",
     "list": "Runs of pages of one use, type and order, by pfn range",
     "owners": "Who owns the pages: files, slab caches, processes, callers of vmalloc and others",
+    "diff": "What changed between two moments: pages by owner, use, process, cache, cgroup or zone",
     "contiguity": "How contiguous free memory is, and which pages keep blocks from being free",
     "page": "Everything about single pages: what dump_page() prints, and more",
     "processes": "What each process uses: RSS, PSS, USS and swap, from its page tables",

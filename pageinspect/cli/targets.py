@@ -100,6 +100,14 @@ class TargetAction(argparse.Action):
 
 def source_of(args: argparse.Namespace) -> Path | None:
     """Return the file, folder or socket that a command reads; None for this kernel."""
+    if "before" in args:
+        return _of_two(args.before, args.after)
     snapshot: SnapshotName | None = getattr(args, "snapshot", None)
     named = getattr(args, "core", None) or getattr(args, "qemu", None)
     return named or (snapshot.dataset if snapshot else None)
+
+
+def _of_two(*texts: str) -> Path | None:
+    """Return what to call two targets in messages; None if both are this kernel."""
+    read = [text for text in texts if target_of(text) != TargetName()]
+    return Path(" and ".join(read)) if read else None

@@ -53,12 +53,20 @@ class TablesOnDemand(Mapping[str, SnapshotTable]):
 
 def open_saved(dataset: Path, time: str | None = None, host: str | None = None) -> SavedReports:
     """Return the reports of a snapshot of a dataset; see choose(). Raises PageInspectError."""
+    return SavedReports(snapshot_in(dataset, time, host))
+
+
+def snapshot_in(dataset: Path, time: str | None = None, host: str | None = None) -> Snapshot:
+    """Return a snapshot of a dataset, whose tables are read on demand; see choose().
+
+    Raises PageInspectError, also when a table is read.
+    """
     # Imported here: only a dataset needs pyarrow.
     from ..dataset.read import snapshots
 
     chosen = choose(dataset, snapshots(dataset), time, host)
     tables = TablesOnDemand(dataset, chosen.host, chosen.time)
-    return SavedReports(Snapshot(chosen.host, chosen.time, tables))
+    return Snapshot(chosen.host, chosen.time, tables)
 
 
 def choose(dataset: Path, found: Sequence[Moment], time: str | None, host: str | None) -> Moment:

@@ -11,12 +11,12 @@ reset (-1), movable_ops (recognized by their mapping, in kernels where they have
 import argparse
 
 from ..arguments import NamesOf
-from ..options import open_source, write_report
+from ..intervals import add_interval_argument, write_readings
+from ..options import open_source
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
     request_of,
-    status,
 )
 
 _KEYS = ("type", "use", "zone", "node", "order", "owner")
@@ -31,12 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K,…",
         help=f"what to count by: {', '.join(_KEYS)} (default: type); may be repeated",
     )
+    add_interval_argument(parser)
     add_walking_arguments(parser, metrics=True)
     add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a SummaryReport."""
-    report = open_source(args).summary(args.by or ["type"], request_of(args))
-    write_report(args, report)
-    return status(report.coverage)
+    """Write a SummaryReport, or one at each interval."""
+    from ...report.since import Measured
+
+    by = args.by or ["type"]
+    source, request = open_source(args), request_of(args)
+    return write_readings(
+        args,
+        lambda _whole: source.summary(by, request),
+        Measured(tuple(by), "pages", "pages"),
+    )

@@ -58,7 +58,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> OwnedPages:
     monkeypatch.setattr(owner_finder, "read_structures", kernel.read_structures)
     monkeypatch.setattr("pageinspect.inspector.source.inspect", lambda _: kernel.inspector())
     monkeypatch.setattr("pageinspect.cli.options.open_target", lambda _: None)
-    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     for i in range(14):
         kernel.file(f"a,{i}", 20 - i)
