@@ -79,9 +79,9 @@ def test_the_query_of_duckdb_at_each_step_of_a_merge(tmp_path: Path) -> None:
 def test_the_query_of_polars(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     filled(tmp_path, SOME)
-    part_of(tmp_path, HEADER, "h", LATER).unlink()
     compact(tmp_path)
-    write_snapshot(tmp_path, snapshot("h", LATER, SOME))
+    write_snapshot(tmp_path, snapshot("unfinished", T, SOME))
+    part_of(tmp_path, HEADER, "unfinished", T).unlink()
     source = code("polars", "python").replace("DATASET", str(tmp_path))
     shown: list[Any] = []
     exec(source, {"print": shown.append})  # noqa: S102 - our own page
