@@ -31,7 +31,6 @@ def snapshot_of(args: argparse.Namespace, text: str, tables: Collection[str]) ->
 
 
 def _take(args: argparse.Namespace, name: TargetName, tables: Collection[str]) -> "Snapshot":
-    from ..inspector.cgroups import with_cgroups
     from ..inspector.inspector import inspect
     from ..inspector.snapshot import host_of, take
 
@@ -40,5 +39,4 @@ def _take(args: argparse.Namespace, name: TargetName, tables: Collection[str]) -
     own = argparse.Namespace(**{**vars(args), **options, **target})
     inspector = inspect(open_target(own))
     fold = partial(fold_pieces, own)
-    taken = take(inspector, host=host_of(inspector), fold=fold, tables=tables)
-    return with_cgroups(taken, inspector, fold=fold) if "cgroups" in tables else taken
+    return take(inspector, host=host_of(inspector), fold=fold, tables=tables)

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compared_snapshots import snapshot
 from damaged_memory import START, damaged
 from owned_pages import FREE_PAGES, MEMCGS, PAGES, CgroupNames, OwnedPages
 from synthetic import MODERN, SIZE, flag
 
 from pageinspect.errors import UsageError
 from pageinspect.inspector import owner_finder, owner_names, owner_walk
-from pageinspect.inspector.cgroups import with_cgroups
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
 from pageinspect.inspector.slab_cgroups import SlabCharges
@@ -145,24 +143,6 @@ def test_by_cgroup(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pages(report) == {("file", "/a"): 2, ("file", "/b"): 4, ("shmem", "/a"): 3}
     assert report.others == PAGES - 9
     sums_hold(report, PAGES)
-
-
-def test_cgroups_of_a_snapshot(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owner_names, "MemoryCgroupNames", CgroupNames)
-    first = next(iter(MEMCGS))
-    charges = SlabCharges(Counter({first: 5 * 4096 + 700}), unreadable=2)
-    monkeypatch.setattr(owner_walk, "charged_objects", lambda *_: charges)
-    before = snapshot(missing=("Lost.",))
-    found = with_cgroups(before, made.inspector(), fold=fold_here)
-    rows = found.tables["cgroups"]
-    columns = (rows[name].tolist() for name in ("cgroup", "kind", "pages", "bytes"))
-    assert sorted(zip(*columns, strict=True)) == [
-        ("/a", "file", 2, 8192), ("/a", "slab", 5, 21180),
-    ]  # fmt: skip
-    assert found.header("missing") == [
-        "Lost.", "objects of slabs by cgroup: 2 items could not be read.",
-    ]  # fmt: skip
-    assert before.header("missing") == ("Lost.",)
 
 
 def test_objects_of_slabs_by_cgroup(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -284,7 +284,7 @@ def test_contiguity(saved: SavedReports) -> None:
         ("slab", "dentry", 0, 1, 0x10),
         ("vmalloc", "nft_chain_add", 0, 1, 4),
     ]
-    assert [row.pfns for row in report.blockers] == [
+    assert [row.ranges for row in report.blockers] == [
         *(((0x200, 0x280),), ((0xC00, 0xC10),), ((0x300, 0x304),))
     ]
     assert [(row.kind, row.remedy, row.pages) for row in report.uses] == [
@@ -363,7 +363,7 @@ def test_provenance(saved: SavedReports) -> None:
     kernel = report.to_json()["kernel"]
     assert (kernel["source"], kernel["snapshot"]) == ("core", {"host": "h", "time": TIME})
     shown = "\n".join(saved.contiguity().view().lines_after())
-    assert f"list --owner slab:dentry -c 'DATASET@{TIME}#h'" in shown
+    assert f"list -c 'DATASET@{TIME}#h' --owner slab:dentry" in shown
 
 
 def without(name: str) -> Snapshot:
