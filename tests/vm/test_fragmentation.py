@@ -33,7 +33,10 @@ PROGRAM = "/opt/pageinspect/src/tests/vm/programs/fragment.py"
 MEMORY, CMA = "2752M", 64 << 20
 APPEND = f"nokaslr cma={CMA >> 20}M"
 """Nothing that is allocated at boot is in the second GiB."""
+MOVABLE_MEMORY, MOVABLE_APPEND = "2560M", "nokaslr movablecore=1600M"
+"""ZONE_MOVABLE has the whole second GiB."""
 GIGANTIC_KIB = 1 << 20
+HUGE = 200
 SECOND_GIB = range(1 << 18, 2 << 18)
 PAGE, PER_BLOCK = 4096, 512
 MOVABLE = 1
@@ -78,6 +81,8 @@ class Fragmented:
     """A guest from its start to its end."""
 
     fresh: Verdict
+    beside_huge: Verdict
+    """While there are huge pages of 2 MiB."""
     cma_fresh: OfCma
     cma_full: OfCma
     pagetypeinfo: str
@@ -139,6 +144,9 @@ def fragmented(steps: Steps, folder: Path, core: Path) -> Fragmented:
     insert(guest, folder, SPREADS)
     steps.shell(PREPARE)
     fresh, cma_fresh = steps.verdict(), steps.of_cma()
+    steps.shell(f"echo {HUGE} > /proc/sys/vm/nr_hugepages")
+    beside_huge = steps.verdict()
+    steps.shell("echo 0 > /proc/sys/vm/nr_hugepages")
     steps.shell(f"echo 1 > {EVENT}/enable")
     program = guest.start(["python3", PROGRAM])
     program.wait_for_output(b"filled", 120)
@@ -165,7 +173,7 @@ def fragmented(steps: Steps, folder: Path, core: Path) -> Fragmented:
     program.close_stdin()
     assert program.wait(60) == 0, program.stderr
     return Fragmented(
-        *(fresh, cma_fresh, cma_full, pagetypeinfo, trace),
+        *(fresh, beside_huge, cma_fresh, cma_full, pagetypeinfo, trace),
         [*struct.unpack(f"<{len(data) // 8}Q", data)],
         json.loads(program.stdout.splitlines()[-1])["kept"],
         *(dumped, outside, by_dwarf, gigantic, least, most, with_module, without_module),
@@ -173,13 +181,13 @@ def fragmented(steps: Steps, folder: Path, core: Path) -> Fragmented:
     )
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        ONE,
-        *(pytest.param(n, marks=pytest.mark.whole) for n in catalogue.kernels() if n != ONE),
-    ],
-)
+KERNELS = [
+    ONE,
+    *(pytest.param(name, marks=pytest.mark.whole) for name in catalogue.kernels() if name != ONE),
+]
+
+
+@pytest.fixture(scope="module", params=KERNELS)
 def seen(
     request: pytest.FixtureRequest,
     ready: Callable[[str], BuiltKernel],
@@ -261,6 +269,28 @@ def test_a_gigantic_page_can_be_had_if_it_is_called_possible(seen: Fragmented) -
         for pfn in range(row["start"], row["end"])
     }
     assert listed == {pfn for pfn in seen.pfns if pfn in SECOND_GIB} != set()
+
+
+def test_huge_pages_of_2_mib_may_be_in_the_way_of_a_gigantic_one(seen: Fragmented) -> None:
+    """Newer kernels move them."""
+    assert seen.beside_huge.made == seen.beside_huge.answer["possible"]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_gigantic_page_in_zone_movable(
+    ready: Callable[[str], BuiltKernel], name: str, tmp_path: Path
+) -> None:
+    option = "/proc/sys/vm/movable_gigantic_pages"
+    with Guest(
+        ready(name), memory=MOVABLE_MEMORY, append=MOVABLE_APPEND, qmp_socket=tmp_path / "qmp"
+    ) as guest:
+        steps = Steps(guest, tmp_path / "qmp")
+        verdict = steps.verdict()
+        assert (verdict.made, verdict.answer["possible"]) == (0, False)
+        if guest.run(["test", "-e", option], check=False).status == 0:
+            steps.shell(f"echo 1 > {option}")
+            verdict = steps.verdict()
+            assert (verdict.made, verdict.answer["possible"]) == (1, True)
 
 
 def test_pages_of_a_process_are_not_in_the_way(seen: Fragmented) -> None:
