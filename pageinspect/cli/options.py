@@ -27,16 +27,24 @@ SYMBOLS = ("symbols", "btf", "kallsyms", "vmcoreinfo")
 """Options that name a file with types or symbols."""
 
 
-def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the target options: which kernel to read, and where its types come from.
+def add_target_arguments(parser: argparse.ArgumentParser, *, named: bool = True) -> None:
+    """Add the target: which kernel to read, and where its types come from.
 
-    Adds nothing at drgn's prompt, where a kernel is already open.
+    Without `named`, the target is not an argument of its own, because the command has others. Adds
+    nothing at drgn's prompt, where a kernel is already open.
     """
     if getattr(parser, "has_kernel", False):
         return
+    if named:
+        parser.add_argument(
+            "target",
+            nargs="?",
+            action=TargetAction,
+            metavar="TARGET",
+            help="what to read, as -c has it (default: this kernel)",
+        )
     group = parser.add_argument_group("target (default: this kernel)")
-    instead = group.add_mutually_exclusive_group()
-    instead.add_argument(
+    group.add_argument(
         "-c",
         "--core",
         action=TargetAction,
@@ -46,9 +54,9 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         "--qemu, or live for this kernel. A file or folder of that name is meant first",
     )
     parser.set_defaults(snapshot=None)
-    instead.add_argument(
+    group.add_argument(
         "--qemu",
-        type=Path,
+        action=TargetAction,
         metavar="QMP_SOCKET",
         help="read a QEMU guest from outside, through the QMP socket of its monitor",
     )
@@ -84,15 +92,15 @@ def names_target(args: argparse.Namespace) -> bool:
     return any(getattr(args, option, None) not in (None, False) for option in options)
 
 
-def open_target(args: argparse.Namespace, what: str = "this command") -> "Target":
+def open_target(args: argparse.Namespace, what: str = "") -> "Target":
     """Open the target of the options, after checking that the report can be written.
 
-    `what` is what struct pages are needed for: a snapshot has none.
+    `what` is what struct pages are needed for, by default the command: a snapshot has none.
     """
     if hasattr(args, "output"):
         check_output(args.output, args.mode)
     if getattr(args, "snapshot", None) is not None:
-        raise needs_struct_pages(what)
+        raise needs_struct_pages(what or getattr(args, "command_name", "this command"))
     if "program" in args:
         return _adopt(args)
     from ..target.symbols.sources import SymbolOptions

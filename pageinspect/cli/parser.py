@@ -79,7 +79,7 @@ class CommandParser(argparse.ArgumentParser):
         self.description = command.__doc__
         command.add_arguments(self)
         if not self.commands:
-            self.set_defaults(run=command.run)
+            self.set_defaults(run=command.run, command_name=self.prog.partition(" ")[2])
 
     def add_commands(
         self,
@@ -133,11 +133,7 @@ class CommandParser(argparse.ArgumentParser):
         from ..errors import UsageError, did_you_mean
 
         if not word.startswith("-"):
-            from pathlib import Path
-
-            takes_core = "-c" in self._option_string_actions and Path(word).is_file()
-            advice = f"did you mean -c {word}?" if takes_core else self._advice()
-            raise UsageError(f"unexpected argument {word!r}", advice)
+            raise UsageError(f"unexpected argument {word!r}", self._advice())
         option = word.partition("=")[0]
         options = [name for action in self._actions for name in action.option_strings]
         raise UsageError(

@@ -83,17 +83,23 @@ def _is_folder(path: Path) -> bool:
 
 
 class TargetAction(argparse.Action):
-    """Sets `core`, `qemu` and `snapshot` to what the value of an option means; others are None."""
+    """Sets `core`, `qemu` and `snapshot` to the target; those that are not meant are None."""
 
     def __call__(
         self,
         _parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
         values: Any,
-        _option: str | None = None,
+        option: str | None = None,
     ) -> None:
-        """Set the attributes."""
-        found = target_of(values)
+        """Set the attributes. Raises ArgumentError if a target is given twice."""
+        if values is None:
+            # An argument that is omitted.
+            return
+        if getattr(namespace, "target_text", None) is not None:
+            raise argparse.ArgumentError(self, "a target was given already; diff compares two")
+        namespace.target_text = values
+        found = TargetName(qemu=Path(values)) if option == "--qemu" else target_of(values)
         namespace.core, namespace.qemu = found.core, found.qemu
         namespace.snapshot = found.snapshot
 

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
     )
-    add_target_arguments(parser)
+    add_target_arguments(parser, named=False)
     group = parser.add_argument_group("dataset")
     group.add_argument(
         "-o",

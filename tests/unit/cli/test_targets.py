@@ -80,7 +80,7 @@ def test_this_kernel_by_its_own_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def parsed(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(exit_on_error=False)
     add_target_arguments(parser)
     return parser.parse_args(words)
 
@@ -93,13 +93,37 @@ def test_the_option_sets_one_of_three() -> None:
     assert (source_of(args), names_target(args)) == (Path("ds"), True)
     args = parsed("-c", "qemu:socket")
     assert (args.core, args.qemu, args.snapshot) == (None, Path("socket"), None)
-    args = parsed("-c", "ds", "--core=core")
-    assert (args.core, args.qemu, args.snapshot) == (Path("core"), None, None)
-    assert source_of(args) == Path("core")
-    with pytest.raises(SystemExit):
-        parsed("-c", "ds", "--qemu", "socket")
+    args = parsed("--qemu", "ds")
+    assert (args.core, args.qemu, args.snapshot) == (None, Path("ds"), None)
+    assert source_of(args) == Path("ds")
 
 
 def test_a_link_to_itself_is_no_folder() -> None:
     os.symlink("loop", "loop")  # noqa: PTH211 - its target is its own name
     assert target_of("loop").core == Path("loop")
+
+
+@pytest.mark.parametrize("words", [("core",), ("-c", "core"), ("--core", "core")])
+def test_a_target_is_an_argument_or_an_option(words: tuple[str, ...]) -> None:
+    args = parsed(*words)
+    assert (args.core, args.snapshot, args.qemu) == (Path("core"), None, None)
+    assert parsed("ds@-2").snapshot == SnapshotName(Path("ds"), "-2")
+
+
+def test_without_a_target_it_is_this_kernel() -> None:
+    args = parsed()
+    assert (args.core, args.snapshot, args.qemu) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-c", "core", "-c", "ds"),
+        ("core", "-c", "ds"),
+        ("core", "--qemu", "socket"),
+        ("--qemu", "socket", "core"),
+    ],
+)
+def test_one_target_is_enough(words: tuple[str, ...]) -> None:
+    with pytest.raises(argparse.ArgumentError, match="a target was given already"):
+        parsed(*words)
