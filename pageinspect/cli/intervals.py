@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -207,6 +206,8 @@ def _row_format(args: argparse.Namespace) -> "RowFormat | None":
 def _write_all(
     args: argparse.Namespace, read: "Callable[[bool], _Read]", measured: "Measured"
 ) -> Exit:
+    from dataclasses import replace
+
     from ..report.since import ReportSince
 
     worst, last = Exit.COMPLETE, None

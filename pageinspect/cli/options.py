@@ -181,9 +181,10 @@ def add_output_arguments(
         "--format",
         choices=(*FORMATS, METRICS) if metrics else FORMATS,
         default="table",
-        help="form of the report (default: table); table and markdown are for people, the others "
-        "for programs. csv does not escape names: a spreadsheet may evaluate one that begins "
-        f"with = as a formula{_WITH_METRICS if metrics else ''}",
+        metavar="FORM",
+        help=f"form of the report: {', '.join(FORMATS)} (default: table); table and markdown are "
+        "for people, the others for programs. csv does not escape names: a spreadsheet may "
+        f"evaluate one that begins with = as a formula{_WITH_METRICS if metrics else ''}",
     )
     group.add_argument(
         "-o",
