@@ -111,6 +111,7 @@ TABLES: Mapping[str, tuple[Field, ...]] = {
         Field("page_size", "int64", "Size of a page", "bytes"),
         Field("spanned", "int64", "Pages that have a struct page in use", "pages"),
         Field("unreadable", "int64", "Pages whose struct page could not be read", "pages"),
+        Field("uses", "pages by name", "Pages by use: those of the runs, in all", "pages"),
         Field("missing", "names", "Sentences on what is missing or could not be read"),
         Field("tables", "names", "The tables that this snapshot has"),
         Field("kernel", "text", "Names and numbers of this kernel that reports need, as JSON"),
