@@ -67,14 +67,14 @@ candidates AS (
     SELECT host, release, kind, name FROM far JOIN named USING (host, release, kind)
 ),
 compared AS (
-    SELECT host, kind, name, coalesce(pages, 0) AS pages, coalesce(usual, 0) AS usual, score,
-        sign(score) * (coalesce(pages, 0) - coalesce(usual, 0)) AS distance
-    FROM candidates JOIN far f USING (host, kind)
-    LEFT JOIN named n USING (host, kind, name)
-    LEFT JOIN usual u ON u.release = candidates.release AND u.kind = candidates.kind
-        AND u.name = candidates.name
+    SELECT c.host, c.kind, c.name, coalesce(n.pages, 0) AS pages, coalesce(usual, 0) AS usual,
+        sign(score) * (coalesce(n.pages, 0) - coalesce(usual, 0)) AS distance
+    FROM candidates c JOIN far f USING (host, kind)
+    LEFT JOIN named n ON n.host = c.host AND n.kind = c.kind AND n.name = c.name
+    LEFT JOIN usual u ON u.release = c.release AND u.kind = c.kind AND u.name = c.name
 )
-SELECT host, kind, arg_min((name, pages, usual), (-distance, name)) FROM compared GROUP BY host, kind
+SELECT host, kind, arg_min({name: name, pages: pages, usual: usual}, (-distance, name))
+FROM compared GROUP BY host, kind
 """
 _COLUMNS = (
     Column("host"),

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Questions on the snapshots of many hosts.
+
+DATASET is a folder that `snapshot` wrote, or many hosts did. The questions are: uses, growth,
+contiguity, outliers, frees and hosts. With --sql, one SELECT statement on the tables of the dataset
+takes the place of a question.
+"""
+
+import argparse
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ...errors import Exit, UsageError, did_you_mean
+from ...fleet.questions import QUESTIONS
+from ..arguments import whole_number
+from ..options import add_output_arguments, write_report
+from ..output import check_output
+
+_MOST_ROWS = (1 << 31) - 1
+_FOR_PEOPLE = ("table", "markdown")
+_SHOWN = 10
+_LEAST_MIB, _MOST_MIB = 64, 1 << 24
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="the folder of snapshots")
+    parser.add_argument(
+        "report",
+        type=_question,
+        nargs="?",
+        metavar="REPORT",
+        help="; ".join(f"{name}: {summary}" for name, summary in QUESTIONS.items()),
+    )
+    add_output_arguments(parser)
+    chosen = parser.add_argument_group("snapshots that count (default: all)")
+    chosen.add_argument(
+        "--since",
+        type=moment,
+        default="",
+        metavar="TIME",
+        help="from this moment on: 2026-11-27, 2026-11-27T20:15 (UTC), or 7d or 12h before now",
+    )
+    chosen.add_argument("--host", default="", metavar="GLOB", help="of hosts whose names match")
+    chosen.add_argument(
+        "--where",
+        default="",
+        metavar="EXPR",
+        help="for which this expression of SQL on columns of the table snapshots is true, such as "
+        "\"release LIKE '6.12%%' AND source = 'live'\"",
+    )
+    parser.add_argument(
+        "--sql",
+        metavar="QUERY",
+        help="the result of one SELECT statement, on the tables of docs/dataset.md; nothing else is "
+        "run, and no other file is read",
+    )
+    parser.add_argument(
+        "--top",
+        type=whole_number("a number of rows", 0, _MOST_ROWS),
+        metavar="N",
+        help="only the first N rows; 0 is all (default: 10 in tables, all in formats for programs)",
+    )
+    parser.add_argument(
+        "--memory",
+        type=whole_number("a number of MiB", _LEAST_MIB, _MOST_MIB),
+        default=1024,
+        metavar="MIB",
+        help="what DuckDB may hold in memory; more goes to a temporary file (default: 1024)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole_number("a number of threads", 1, 1024),
+        metavar="N",
+        help="threads of DuckDB (default: one for each CPU)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a FleetReport."""
+    from ...fleet import sql
+    from ...fleet.engine import Choice, Limits, opened
+    from ...fleet.questions import ask
+
+    if (args.report is None) == (args.sql is None):
+        raise UsageError(
+            "give a report or --sql", f"the reports are {', '.join(QUESTIONS)}; --sql QUERY asks more"
+        )
+    if args.sql is not None and args.top is not None:
+        raise UsageError("--top is not for --sql", "the statement can have a LIMIT")
+    check_output(args.output, args.mode)
+    top = args.top
+    if top is None:
+        top = _SHOWN if args.format in _FOR_PEOPLE else 0
+    choice = Choice(args.since, args.host, args.where)
+    limits = Limits(args.memory, args.threads or 0)
+    with opened(args.dataset, choice, limits) as fleet:
+        report = sql.report(fleet, args.sql) if args.sql else ask(fleet, args.report, top)
+        write_report(args, report)
+    return Exit.COMPLETE
+
+
+def _question(text: str) -> str:
+    """Type of REPORT."""
+    if text not in QUESTIONS:
+        advice = did_you_mean(text, QUESTIONS, f"choose from {', '.join(QUESTIONS)}")
+        raise argparse.ArgumentTypeError(f"there is no report {text!r}; {advice}")
+    return text
+
+
+def moment(text: str) -> str:
+    """Type of --since: a time such as 20261127T201500Z."""
+    ago = re.fullmatch(r"(\d{1,6})([dh])", text, re.ASCII)
+    try:
+        if ago:
+            hours = int(ago[1]) * (24 if ago[2] == "d" else 1)
+            found = datetime.now(UTC) - timedelta(hours=hours)
+        else:
+            found = datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-11-27T20:15, or 7d or 12h"
+        ) from None
+    return f"{found:%Y%m%dT%H%M%SZ}"
