@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 
 from pageinspect.dataset.files import committed
 from pageinspect.dataset.paths import day_file, part_of
-from pageinspect.dataset.schema import schema_of, writer_options
+from pageinspect.dataset.schema import schema_of, writer
 
 Integers = npt.NDArray[np.int64]
 TABLES = ("owners", "blocks", "frees", "snapshots")
 """The tables of a day, in the order in which they are written."""
 _START = datetime(2026, 10, 1, 3, tzinfo=UTC)
-_AT_ONCE = 250
+_AT_ONCE = 125
 """Hosts of a row group."""
 _BLOCK_DAYS = 2
 _FREES = 8
@@ -96,12 +96,10 @@ class Maker:
 
     def _write(self, path: Path, name: str, day: int, firsts: range, n: int) -> None:
         schema = schema_of(name)
-        # The level of zstd decides on the time to write, not on that to read.
-        options = writer_options(schema) | {"compression_level": 1}
-        with pq.ParquetWriter(path, schema, **options) as writer:
+        with path.open("wb") as stream, writer(stream, name, schema) as file:
             for first in firsts:
                 hosts = np.arange(first, min(first + n, self.hosts))
-                writer.write_table(self._rows(name, hosts, day).cast(schema))
+                file.write_table(self._rows(name, hosts, day).cast(schema))
 
     def _rows(self, name: str, hosts: Integers, day: int) -> Any:
         parts = []

@@ -39,7 +39,7 @@ def newest_day(dataset: Path, name: str) -> pl.LazyFrame:
 
 def uses(dataset: Path) -> pl.LazyFrame:
     """Spread of the pages of each use; every host has every use here."""
-    at = newest_day(dataset, "snapshots").select("host", "uses")
+    at = newest_day(dataset, "snapshots").select("host", pl.col("uses").map.entries())
     pages = pl.col("pages")
     return (
         at.explode("uses")

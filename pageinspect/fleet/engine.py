@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from ..dataset.files import committed
+from ..dataset.files import committed, is_dataset
 from ..errors import PageInspectError
 from ..host.processes import cleanup_even_if_killed
 from ..model.snapshot import HEADER, SCHEMA, TABLES, Field
@@ -42,13 +42,13 @@ _SEEN = "the dataset has files that this version cannot read: docs/dataset.md de
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which snapshots count. Empty text chooses all."""
+    """Which snapshots count; None chooses all."""
 
-    since: str = ""
+    since: str | None = None
     """The first moment, as 20261127T201500Z."""
-    host: str = ""
+    host: str | None = None
     """A shell pattern that the name of the host matches."""
-    where: str = ""
+    where: str | None = None
     """An expression of SQL over columns of the table snapshots."""
 
 
@@ -59,6 +59,8 @@ class Limits:
     memory_mib: int = MEMORY_MIB
     threads: int = 0
     """0 is one for each CPU."""
+    folder: Path | None = None
+    """Where DuckDB writes what does not fit in memory; None makes such a query fail."""
 
 
 class Fleet:
@@ -128,8 +130,8 @@ class Fleet:
         return committed(
             self._dataset,
             table,
-            since=self._choice.since or None,
-            host=self._choice.host or None,
+            since=self._choice.since,
+            host=self._choice.host,
         )
 
     def _choose(self) -> None:
@@ -147,13 +149,13 @@ class Fleet:
             self.connection.execute("SET lock_configuration=true")
         self._define(HEADER, files[HEADER], "", "every_snapshot")
         conditions = []
-        if self._choice.host:
+        pattern, where = self._choice.host, self._choice.where
+        if pattern is not None:
             hosts = [host for (host,) in self.rows("SELECT DISTINCT host FROM every_snapshot")]
-            chosen = [host for host in hosts if fnmatchcase(host, self._choice.host)]
+            chosen = [host for host in hosts if fnmatchcase(host, pattern)]
             self.rows("CREATE TEMP TABLE hosts AS SELECT unnest($h) AS host", {"h": chosen})
             conditions.append("host IN (SELECT host FROM hosts)")
-        where = self._choice.where
-        if where:
+        if where is not None:
             check_expression(self.connection, where)
             conditions.append(f"({where}\n)")
         query = "CREATE TEMP TABLE chosen AS SELECT host, time, error, schema FROM every_snapshot"
@@ -176,7 +178,8 @@ class Fleet:
         ]
         query = f"SELECT {', '.join(fields)}"
         query += f" FROM {source}" if files else " WHERE false"
-        if files and (within == "newest" or (within and (self._choice.host or self._choice.where))):
+        part = self._choice.host is not None or self._choice.where is not None
+        if files and (within == "newest" or (within and part)):
             query += f" SEMI JOIN {within} USING (host, time)"
         if files and self._choice.since:
             query += f" WHERE time >= {_moment(self._choice.since)}"
@@ -204,26 +207,40 @@ def opened(
             "fleet needs DuckDB, which is not installed", "pip install 'pageinspect[fleet]'"
         ) from None
     limits = limits or Limits()
-    with contextlib.ExitStack() as ends:
-        folder = tempfile.mkdtemp(prefix="pageinspect-fleet-")
-        ends.enter_context(cleanup_even_if_killed(partial(rmtree, folder, ignore_errors=True)))
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "allow_community_extensions": False,
-                "python_enable_replacements": False,
-                "preserve_insertion_order": False,
-                "memory_limit": f"{limits.memory_mib}MiB",
-                "threads": limits.threads or len(os.sched_getaffinity(0)),
-                "temp_directory": folder,
-            },
-        )
-        ends.callback(connection.close)
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "python_enable_replacements": False,
+            "preserve_insertion_order": False,
+            "memory_limit": f"{limits.memory_mib}MiB",
+            "threads": limits.threads or len(os.sched_getaffinity(0)),
+            "temp_directory": str(limits.folder or ""),
+        },
+    )
+    with contextlib.closing(connection):
         connection.execute("SET TimeZone='UTC'")
         connection.execute("SET enable_progress_bar=false")
         yield Fleet(connection, dataset, choice or Choice())
+
+
+@contextlib.contextmanager
+def spill_folder() -> Iterator[Path]:
+    """Give a new folder for Limits, which is removed even if this process is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="pageinspect-fleet-"))
+    with cleanup_even_if_killed(partial(rmtree, folder, ignore_errors=True)):
+        yield folder
+
+
+def check_dataset(path: Path) -> None:
+    """Raise PageInspectError if a path is not a dataset."""
+    if not is_dataset(path):
+        raise PageInspectError(
+            f"{path} is not a dataset of snapshots",
+            "name the folder that pageinspect snapshot -o wrote; docs/dataset.md has the layout",
+        )
 
 
 def batches(cursor: Any) -> Iterator[tuple[Any, ...]]:
@@ -247,6 +264,11 @@ def _as_errors(refusal_hint: str = "") -> Iterator[None]:
         raise PageInspectError(
             f"DuckDB needs more memory: {first_line(error)}",
             "--memory MIB gives it more; --since, --host and --where choose fewer snapshots",
+        ) from None
+    except duckdb.IOException as error:
+        raise PageInspectError(
+            f"the dataset: {first_line(error)}",
+            "try again when nothing merges or removes snapshots of it",
         ) from None
     except duckdb.Error as error:
         if refusal_hint:

@@ -24,10 +24,15 @@ _COLUMNS = (
     Column("expected", "bool"),
     Column("disallowed", "bool"),
     Column("frees", "int64", "count"),
-    Column("pages", "int64", "pages"),
+    Column("pages", "int64", "pages", spare=3),
     Column("hosts", "int64", "count"),
     Column(
-        "per second", "float64", key="frees_per_second", absent=_NONE, show="{:,.4g}".format
+        "per second",
+        "float64",
+        key="frees_per_second",
+        absent=_NONE,
+        show="{:,.4g}".format,
+        spare=2,
     ),
     Column("most at", key="highest_host", spare=1),
 )

@@ -60,8 +60,8 @@ _COLUMNS = (
     *_NAMED,
     Column("per day", "int64", "bytes", "bytes_per_day"),
     Column("hosts", "int64", "count"),
-    Column("median", "int64", "bytes", "bytes_per_day_p50"),
-    Column("max", "int64", "bytes", "bytes_per_day_max"),
+    Column("median", "int64", "bytes", "bytes_per_day_p50", spare=2),
+    Column("max", "int64", "bytes", "bytes_per_day_max", spare=1),
     Column("steepest", key="steepest_host"),
 )
 _HOSTS = (*_NAMED, Column("host"), Column("per day", "int64", "bytes", "bytes_per_day"))

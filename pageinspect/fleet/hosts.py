@@ -18,12 +18,12 @@ FROM snapshots GROUP BY host ORDER BY host
 _COLUMNS = (
     Column("host"),
     Column("release"),
-    Column("first"),
+    Column("first", spare=1),
     Column("last"),
     Column("snapshots", "int64", "count"),
-    Column("boots", "int64", "count"),
+    Column("boots", "int64", "count", spare=3),
     Column("errors", "int64", "count"),
-    Column("last error", key="last_error", absent=(Absent.NOT_APPLICABLE,), spare=1),
+    Column("last error", key="last_error", absent=(Absent.NOT_APPLICABLE,), spare=2),
 )
 
 

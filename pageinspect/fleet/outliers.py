@@ -81,12 +81,12 @@ _COLUMNS = (
     Column("release", spare=2),
     Column("kind"),
     Column("score", "float64", show="{:+,.1f}".format),
-    Column("pages", "int64", "pages"),
+    Column("pages", "int64", "pages", spare=3),
     Column("%", "float64", "percent", "percent"),
     Column("% of peers", "float64", "percent", "percent_p50"),
     Column("name", absent=(Absent.NOT_APPLICABLE,)),
     Column("its pages", "int64", "pages", "name_pages"),
-    Column("of peers", "int64", "pages", "name_pages_p50"),
+    Column("of peers", "int64", "pages", "name_pages_p50", spare=1),
 )
 _MOST = 1 << 40
 

@@ -4,13 +4,14 @@
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ..model.snapshot import TABLES
 from ..model.table import Absent, Cell, Column, Dtype, Row, Table
 from .answer import FleetReport, answer
 from .engine import batches, user_query
-from .statement import tables_of
+from .statement import refusal, tables_of
 
 if TYPE_CHECKING:
     from .engine import Fleet
@@ -24,6 +25,7 @@ _DTYPES: dict[str, Dtype] = {
     "VARCHAR[]": "list[string]",
     "MAP(VARCHAR, BIGINT)": "map[string,int64]",
 }
+_BOUNDS = {"int64": (-(1 << 63), 1 << 63), "uint64": (0, 1 << 64)}
 _NONE = (Absent.NOT_APPLICABLE,)
 
 
@@ -61,9 +63,11 @@ def _cell(value: Any, dtype: Dtype) -> Cell:
     if dtype == "json":
         return _plain(value)  # type: ignore[no-any-return]
     if dtype == "list[string]":
-        return ["" if text is None else text for text in value]
+        return tuple("" if text is None else text for text in value)
     if dtype == "float64":
-        return float(value)
+        return float(value) if isfinite(value) else Absent.NOT_APPLICABLE
+    if dtype in _BOUNDS and not _BOUNDS[dtype][0] <= value < _BOUNDS[dtype][1]:
+        raise refusal(f"{value} has more than 64 bits", "cast the column to DOUBLE or VARCHAR")
     return str(_plain(value)) if dtype == "string" else value  # type: ignore[no-any-return]
 
 

@@ -48,4 +48,5 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     """Return the first `top` uses, 0 for all, those with the highest median first."""
     fleet.newest(HEADER)
     rows, left = cut(fleet.rows(_SPREAD), top)
-    return answer(fleet, "uses", ("", Table("uses", _COLUMNS, rows)), remarks=(left,))
+    cells = [(*row[:-2], *map(tuple, row[-2:])) for row in rows]
+    return answer(fleet, "uses", ("", Table("uses", _COLUMNS, cells)), remarks=(left,))

@@ -38,14 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument(
         "--since",
         type=moment,
-        default="",
         metavar="TIME",
         help="from this moment on: 2026-11-27, 2026-11-27T20:15 (UTC), or 7d or 12h before now",
     )
-    chosen.add_argument("--host", default="", metavar="GLOB", help="of hosts whose names match")
+    chosen.add_argument("--host", metavar="GLOB", help="of hosts whose names match")
     chosen.add_argument(
         "--where",
-        default="",
         metavar="EXPR",
         help="for which this expression of SQL on columns of the table snapshots is true, such as "
         "\"release LIKE '6.12%%' AND source = 'live'\"",
@@ -80,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write a FleetReport."""
     from ...fleet import sql
-    from ...fleet.engine import Choice, Limits, opened
+    from ...fleet.engine import Choice, Limits, check_dataset, opened, spill_folder
     from ...fleet.questions import ask
 
     if (args.report is None) == (args.sql is None):
@@ -90,12 +88,15 @@ def run(args: argparse.Namespace) -> int:
     if args.sql is not None and args.top is not None:
         raise UsageError("--top is not for --sql", "the statement can have a LIMIT")
     check_output(args.output, args.mode)
+    check_dataset(args.dataset)
     top = args.top
     if top is None:
         top = _SHOWN if args.format in _FOR_PEOPLE else 0
     choice = Choice(args.since, args.host, args.where)
-    limits = Limits(args.memory, args.threads or 0)
-    with opened(args.dataset, choice, limits) as fleet:
+    with (
+        spill_folder() as folder,
+        opened(args.dataset, choice, Limits(args.memory, args.threads or 0, folder)) as fleet,
+    ):
         report = sql.report(fleet, args.sql) if args.sql else ask(fleet, args.report, top)
         write_report(args, report)
     return Exit.COMPLETE
