@@ -23,8 +23,8 @@ Integers = npt.NDArray[np.int64]
 TABLES = ("owners", "blocks", "frees", "snapshots")
 """The tables of a day, in the order in which they are written."""
 _START = datetime(2026, 10, 1, 3, tzinfo=UTC)
-_AT_ONCE = 125
-"""Hosts of a row group."""
+_AT_ONCE = {"owners": 125, "blocks": 125, "frees": 16_000, "snapshots": 128_000}
+"""Hosts of a row group, which has about as many rows as in a day that was merged."""
 _BLOCK_DAYS = 2
 _FREES = 8
 """Rows of the table frees of one snapshot."""
@@ -73,16 +73,21 @@ class Maker:
     hosts: int
     days: int
 
+    def of_days(self, name: str) -> int:
+        """Return the number of days that a table is made for."""
+        return min(self.days, _BLOCK_DAYS) if name == "blocks" else self.days
+
     def write(self, dataset: Path) -> None:
         """Write each day as one file a table."""
         for day in range(self.days):
             date = f"{_START + timedelta(days=day):%Y%m%d}"
             for name in TABLES:
-                if name == "blocks" and day < self.days - _BLOCK_DAYS:
+                if day < self.days - self.of_days(name):
                     continue
                 path = day_file(dataset, name, date, 1)
                 path.parent.mkdir(parents=True)
-                self._write(path, name, day, range(0, self.hosts, _AT_ONCE), _AT_ONCE)
+                at_once = _AT_ONCE[name]
+                self._write(path, name, day, range(0, self.hosts, at_once), at_once)
 
     def write_loose(self, dataset: Path) -> None:
         """Write each snapshot as files of its own, as they are before a day is merged."""

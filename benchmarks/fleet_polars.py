@@ -29,33 +29,37 @@ def newest_of(dataset: Path) -> pl.LazyFrame:
     )
 
 
-def newest_day(dataset: Path, name: str) -> pl.LazyFrame:
-    """Return the rows of a table on the last day: of all hosts, that of the newest snapshot."""
+def at_newest(dataset: Path, name: str) -> pl.LazyFrame:
+    """Return the rows of a table at the newest snapshots, which are in the file of the last day."""
     path = max((dataset / name).glob("day=*/*.parquet"))
-    return pl.scan_parquet(path, hive_partitioning=False).with_columns(
-        pl.col("host").cast(pl.String)
+    rows = pl.scan_parquet(path, hive_partitioning=False)
+    return rows.with_columns(pl.col("host").cast(pl.String)).join(
+        newest_of(dataset).select("host", "time"), on=["host", "time"], how="semi"
     )
 
 
 def uses(dataset: Path) -> pl.LazyFrame:
-    """Spread of the pages of each use; every host has every use here."""
-    at = newest_day(dataset, "snapshots").select("host", pl.col("uses").map.entries())
+    """Spread of the pages of each use over all hosts, with the hosts at its ends."""
+    at = at_newest(dataset, "snapshots").select("host", pl.col("uses").map.entries()).collect().lazy()
+    entry = pl.col("uses").struct
+    found = at.explode("uses").select(
+        "host", entry.field("key").alias("use"), entry.field("value").alias("pages")
+    )
     pages = pl.col("pages")
     return (
-        at.explode("uses")
-        .select(
-            "host",
-            pl.col("uses").struct.field("key").alias("use"),
-            pl.col("uses").struct.field("value").alias("pages"),
-        )
+        at.select("host")
+        .join(found.select("use").unique(), how="cross")
+        .join(found, on=["host", "use"], how="left")
+        .with_columns(pages.fill_null(0))
         .group_by("use")
         .agg(
+            (pages > 0).sum().alias("hosts"),
             pages.min().alias("min"),
             pages.quantile(0.5, "lower").alias("median"),
             pages.quantile(0.99, "lower").alias("p99"),
             pages.max().alias("max"),
-            pl.col("host").sort_by("pages").first().alias("lowest"),
-            pl.col("host").sort_by("pages").last().alias("highest"),
+            pl.col("host").sort_by("pages", "host").head(3).alias("lowest"),
+            pl.col("host").sort_by(-pages, "host").head(3).alias("highest"),
         )
         .sort("median", descending=True)
         .head(TOP)
@@ -100,7 +104,7 @@ def growth(dataset: Path) -> pl.LazyFrame:
 
 def contiguity(dataset: Path) -> pl.LazyFrame:
     """Hosts without a free block, and unmovable pages of blocks."""
-    rows = newest_day(dataset, "blocks").select("host", "free", "unmovable")
+    rows = at_newest(dataset, "blocks").select("host", "free", "unmovable")
     hosts = rows.group_by("host").agg(
         pl.len().alias("blocks"),
         (pl.col("free") >= 512).sum().alias("free"),
@@ -132,7 +136,7 @@ def outliers(dataset: Path) -> pl.LazyFrame:
     """Robust z-scores of the shares of kinds, and for each outlier the name that makes it."""
     newest = newest_of(dataset)
     named = (
-        newest_day(dataset, "owners")
+        at_newest(dataset, "owners")
         .select("host", pl.col("kind").cast(pl.String), pl.col("name").cast(pl.String), "pages")
         .join(newest.select("host", "release", "spanned"), on="host")
     )
@@ -190,8 +194,9 @@ def hosts(dataset: Path) -> pl.LazyFrame:
             pl.col("time").min().alias("first"),
             pl.col("time").max().alias("last"),
             pl.len().alias("snapshots"),
-            pl.col("boot_id").n_unique().alias("boots"),
+            pl.coalesce("boot_id", pl.col("boot_time").cast(pl.String)).n_unique().alias("boots"),
             pl.col("error").count().alias("errors"),
+            pl.col("error").sort_by("time").last().alias("last_error"),
         )
         .sort("host")
         .head(TOP)

@@ -14,16 +14,19 @@ from .engine import cut
 if TYPE_CHECKING:
     from .engine import Fleet
 
+_COUNTED = """
+CREATE TEMP TABLE counted AS
+SELECT host, unmovable, count(*) AS blocks, count(*) FILTER (free >= $whole) AS free
+FROM newest_blocks GROUP BY host, unmovable
+"""
 _BY_HOST = """
 CREATE TEMP TABLE of_hosts AS
-SELECT host, any_value(n.release) AS release, count(*) AS blocks,
-    count(*) FILTER (free >= $whole) AS free,
-    count(*) FILTER (unmovable > 0) AS with_unmovable,
-    100.0 * with_unmovable / blocks AS percent
-FROM newest_blocks JOIN newest n USING (host) GROUP BY host
-"""
-_BY_PAGES = """
-CREATE TEMP TABLE of_pages AS SELECT unmovable, count(*) AS blocks FROM newest_blocks GROUP BY ALL
+SELECT host, release, blocks, free, with_unmovable, 100.0 * with_unmovable / blocks AS percent
+FROM newest JOIN (
+    SELECT host, sum(blocks)::BIGINT AS blocks, sum(free)::BIGINT AS free,
+        coalesce(sum(blocks) FILTER (unmovable > 0), 0)::BIGINT AS with_unmovable
+    FROM counted GROUP BY host
+) USING (host)
 """
 _FLEET = """
 SELECT count(*), count(*) FILTER (free = 0), 100.0 * count(*) FILTER (free = 0) / count(*),
@@ -32,20 +35,22 @@ SELECT count(*), count(*) FILTER (free = 0), 100.0 * count(*) FILTER (free = 0) 
 FROM of_hosts HAVING count(*) > 0
 """
 _SPREAD = """
-SELECT 'free blocks of a host', quantile_disc(free::DOUBLE, 0.5), quantile_disc(free::DOUBLE, 0.99),
-    max(free)::DOUBLE, arg_min(host, (-free, host)) FROM of_hosts HAVING count(*) > 0
+SELECT 1 AS place, 'free blocks of a host', quantile_disc(free::DOUBLE, 0.5),
+    quantile_disc(free::DOUBLE, 0.99), max(free)::DOUBLE, arg_min(host, (-free, host))
+FROM of_hosts HAVING count(*) > 0
 UNION ALL
-SELECT '% of the blocks of a host with unmovable pages', quantile_disc(percent, 0.5),
+SELECT 2, '% of the blocks of a host with unmovable pages', quantile_disc(percent, 0.5),
     quantile_disc(percent, 0.99), max(percent), arg_min(host, (-percent, host))
 FROM of_hosts HAVING count(*) > 0
 UNION ALL
-SELECT 'unmovable pages of a block', min(unmovable) FILTER (below >= ceil(blocks * 0.5)),
+SELECT 3, 'unmovable pages of a block', min(unmovable) FILTER (below >= ceil(blocks * 0.5)),
     min(unmovable) FILTER (below >= ceil(blocks * 0.99)), max(unmovable), NULL
 FROM (
     SELECT unmovable::DOUBLE AS unmovable, sum(blocks) OVER (ORDER BY unmovable) AS below,
         sum(blocks) OVER () AS blocks
-    FROM of_pages
+    FROM (SELECT unmovable, sum(blocks) AS blocks FROM counted GROUP BY unmovable)
 ) HAVING count(*) > 0
+ORDER BY place
 """
 _WORST = """
 SELECT host, release, blocks, free, with_unmovable, percent FROM of_hosts
@@ -76,10 +81,10 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     then those with the largest share of blocks with unmovable pages.
     """
     fleet.newest("blocks")
-    fleet.rows(_BY_HOST, {"whole": LARGE_PAGE_SIZE // PAGE_SIZE})
-    fleet.rows(_BY_PAGES)
+    fleet.rows(_COUNTED, {"whole": LARGE_PAGE_SIZE // PAGE_SIZE})
+    fleet.rows(_BY_HOST)
     hosts, left = cut(fleet.rows(_WORST), top)
-    spreads = [(*row[:4], row[4] or Absent.NOT_APPLICABLE) for row in fleet.rows(_SPREAD)]
+    spreads = [(*row[1:5], row[5] or Absent.NOT_APPLICABLE) for row in fleet.rows(_SPREAD)]
     return answer(
         fleet,
         "contiguity",

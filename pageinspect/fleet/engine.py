@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from ..dataset.files import committed, is_dataset
+from ..dataset.files import committed
 from ..errors import PageInspectError
 from ..host.processes import cleanup_even_if_killed
 from ..model.snapshot import HEADER, SCHEMA, TABLES, Field
@@ -66,8 +66,8 @@ class Limits:
 class Fleet:
     """The snapshots of a dataset that were chosen.
 
-    Tables of DuckDB: those of TABLES after tables() was called for them, and `chosen`, the host and
-    time of each snapshot that counts. Access to other files and all settings are locked.
+    Tables of DuckDB: those of TABLES after tables() was called for them, and `hosts`. Access to
+    other files and all settings are locked.
     """
 
     def __init__(self, connection: Any, dataset: Path, choice: Choice) -> None:
@@ -75,12 +75,18 @@ class Fleet:
         self._dataset = dataset
         self._choice = choice
         self._defined: set[str] = set()
+        self._header = "every_snapshot"
         self._choose()
-        ((self.snapshots, self.hosts, errors, schema),) = self.rows(
-            "SELECT count(*), count(DISTINCT host), count(error), max(schema) FROM chosen"
+        self.rows(
+            "CREATE TEMP TABLE hosts AS "
+            "SELECT host, max(time) FILTER (error IS NULL) AS time, count(*) AS snapshots, "
+            f"count(error) AS errors, max(schema) AS schema FROM {self._header} GROUP BY host"
         )
-        self.errors = int(errors)
-        """Snapshots that have an error in place of tables."""
+        ((self.hosts, snapshots, errors, schema),) = self.rows(
+            "SELECT count(*), sum(snapshots), sum(errors), max(schema) FROM hosts"
+        )
+        self.snapshots, self.errors = int(snapshots or 0), int(errors or 0)
+        """All, and those that have an error in place of tables."""
         if not self.snapshots:
             raise PageInspectError(
                 f"{dataset} has no snapshot that was chosen",
@@ -112,19 +118,33 @@ class Fleet:
         DuckDB's table `newest` has host, time, release and spanned; `newest_owners` has the rows of
         owners, and so on. Files of other days are not opened.
         """
-        self.tables([HEADER])
         has = "uses IS NOT NULL" if table == HEADER else "list_contains(tables, $name)"
+        values = {} if table == HEADER else {"name": table}
+        self._latest("SELECT host, time FROM hosts WHERE time IS NOT NULL")
+        ((lacking,),) = self.rows(f"SELECT count(*) FROM newest_snapshots WHERE NOT ({has})", values)
+        if lacking:
+            self.tables([HEADER])
+            self._latest(
+                "SELECT host, max(time) AS time FROM snapshots "
+                f"WHERE error IS NULL AND {has} GROUP BY host",
+                values,
+            )
         self.rows(
-            "CREATE TEMP TABLE newest AS "
-            "SELECT host, max(time) AS time, arg_max(release, time) AS release, "
-            "arg_max(spanned, time) AS spanned "
-            f"FROM snapshots WHERE error IS NULL AND {has} GROUP BY host",
-            {} if table == HEADER else {"name": table},
+            "CREATE TEMP TABLE newest AS SELECT host, time, release, spanned FROM newest_snapshots"
         )
-        times = {text for (text,) in self.rows(f"SELECT DISTINCT {stamp('time')} FROM newest")}
+        if table != HEADER:
+            self._of_latest(table)
+
+    def _latest(self, query: str, values: dict[str, Any] | None = None) -> None:
+        """Define the table `latest`, the host and time of the newest snapshots, and their rows."""
+        self.rows(f"CREATE OR REPLACE TEMP TABLE latest AS {query}", values)
+        self._of_latest(HEADER)
+
+    def _of_latest(self, table: str) -> None:
+        times = {text for (text,) in self.rows(f"SELECT DISTINCT {stamp('time')} FROM latest")}
         days = {time[:8] for time in times}
         files = [path for path in self._files(table) if _has(path, times, days)]
-        self._define(table, files, "newest", f"newest_{table}")
+        self._define(table, files, "latest", f"newest_{table}")
 
     def _files(self, table: str) -> list[Path]:
         return committed(
@@ -153,14 +173,16 @@ class Fleet:
         if pattern is not None:
             hosts = [host for (host,) in self.rows("SELECT DISTINCT host FROM every_snapshot")]
             chosen = [host for host in hosts if fnmatchcase(host, pattern)]
-            self.rows("CREATE TEMP TABLE hosts AS SELECT unnest($h) AS host", {"h": chosen})
-            conditions.append("host IN (SELECT host FROM hosts)")
+            self.rows("CREATE TEMP TABLE matching AS SELECT unnest($h) AS host", {"h": chosen})
+            conditions.append("host IN (SELECT host FROM matching)")
         if where is not None:
             check_expression(self.connection, where)
             conditions.append(f"({where}\n)")
+        if not conditions:
+            return
+        self._header = "chosen"
         query = "CREATE TEMP TABLE chosen AS SELECT host, time, error, schema FROM every_snapshot"
-        if conditions:
-            query += " WHERE " + " AND ".join(conditions)
+        query += " WHERE " + " AND ".join(conditions)
         columns = ", ".join(field.name for field in TABLES[HEADER])
         with _as_errors(refusal_hint=f"snapshots has the columns host, time, {columns}"):
             self.connection.execute(query)
@@ -178,14 +200,14 @@ class Fleet:
         ]
         query = f"SELECT {', '.join(fields)}"
         query += f" FROM {source}" if files else " WHERE false"
-        part = self._choice.host is not None or self._choice.where is not None
-        if files and (within == "newest" or (within and part)):
+        if files and within and (within == "latest" or self._header == "chosen"):
             query += f" SEMI JOIN {within} USING (host, time)"
         if files and self._choice.since:
             query += f" WHERE time >= {_moment(self._choice.since)}"
         self.rows(f"CREATE OR REPLACE TEMP VIEW {name or table} AS {query}")
 
     def _columns(self, source: str) -> set[str]:
+        """Return the columns that the files have, as their metadata says, which DuckDB keeps."""
         with _as_errors():
             found = self.connection.execute(f"SELECT * FROM {source} LIMIT 0").description
         return {column[0] for column in found}
@@ -223,6 +245,7 @@ def opened(
     with contextlib.closing(connection):
         connection.execute("SET TimeZone='UTC'")
         connection.execute("SET enable_progress_bar=false")
+        connection.execute("SET parquet_metadata_cache=true")
         yield Fleet(connection, dataset, choice or Choice())
 
 
@@ -232,15 +255,6 @@ def spill_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="pageinspect-fleet-"))
     with cleanup_even_if_killed(partial(rmtree, folder, ignore_errors=True)):
         yield folder
-
-
-def check_dataset(path: Path) -> None:
-    """Raise PageInspectError if a path is not a dataset."""
-    if not is_dataset(path):
-        raise PageInspectError(
-            f"{path} is not a dataset of snapshots",
-            "name the folder that pageinspect snapshot -o wrote; docs/dataset.md has the layout",
-        )
 
 
 def batches(cursor: Any) -> Iterator[tuple[Any, ...]]:

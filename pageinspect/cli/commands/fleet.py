@@ -77,8 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a FleetReport."""
+    from ...dataset.files import check_dataset
     from ...fleet import sql
-    from ...fleet.engine import Choice, Limits, check_dataset, opened, spill_folder
+    from ...fleet.engine import Choice, Limits, opened, spill_folder
     from ...fleet.questions import ask
 
     if (args.report is None) == (args.sql is None):
