@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pageinspect.dataset.files import committed
 from pageinspect.dataset.paths import day_file, part_of
-from pageinspect.dataset.schema import schema_of, writer
+from pageinspect.dataset.schema import arrow, schema_of, writer
+
+pa = arrow()
 
 Integers = npt.NDArray[np.int64]
 TABLES = ("owners", "blocks", "frees", "snapshots")
@@ -48,12 +48,11 @@ class Model:
 
 def models(dataset: Path) -> list[Model]:
     """Return the real snapshots of a dataset."""
-    read = {
-        name: pa.concat_tables(
-            [pq.read_table(path, partitioning=None) for path in committed(dataset, name)]
-        ).unify_dictionaries()
-        for name in ("snapshots", "owners", "blocks")
-    }
+    parquet = arrow("pyarrow.parquet")
+    read = {}
+    for name in ("snapshots", "owners", "blocks"):
+        tables = [parquet.read_table(path, partitioning=None) for path in committed(dataset, name)]
+        read[name] = pa.concat_tables(tables).unify_dictionaries()
     found = []
     for row in read["snapshots"].select(["host", "time"]).to_pylist():
         of_one = {}
@@ -145,7 +144,9 @@ class Maker:
         chance = np.random.default_rng((3, int(hosts[0]), day))
         # A host has the blocks of the model, with some pages made unmovable.
         free, unmovable = (table[name].to_numpy() for name in ("free", "unmovable"))
-        moved = chance.integers(0, 40, shape) * (chance.random(shape) < chance.random((len(hosts), 1)))
+        moved = chance.integers(0, 40, shape) * (
+            chance.random(shape) < chance.random((len(hosts), 1))
+        )
         moved = np.minimum(moved, free)
         return self._table(
             model,

@@ -40,7 +40,12 @@ def at_newest(dataset: Path, name: str) -> pl.LazyFrame:
 
 def uses(dataset: Path) -> pl.LazyFrame:
     """Spread of the pages of each use over all hosts, with the hosts at its ends."""
-    at = at_newest(dataset, "snapshots").select("host", pl.col("uses").map.entries()).collect().lazy()
+    at = (
+        at_newest(dataset, "snapshots")
+        .select("host", pl.col("uses").map.entries())
+        .collect()
+        .lazy()
+    )
     entry = pl.col("uses").struct
     found = at.explode("uses").select(
         "host", entry.field("key").alias("use"), entry.field("value").alias("pages")
@@ -111,9 +116,7 @@ def contiguity(dataset: Path) -> pl.LazyFrame:
         (pl.col("unmovable") > 0).sum().alias("with_unmovable"),
     )
     share = 100 * pl.col("with_unmovable") / pl.col("blocks")
-    worst = (
-        hosts.with_columns(percent=share).sort("free", -pl.col("percent")).head(TOP).collect()
-    )
+    worst = hosts.with_columns(percent=share).sort("free", -pl.col("percent")).head(TOP).collect()
     print(worst)
     unmovable = pl.col("unmovable")
     blocks = rows.select(
@@ -154,7 +157,9 @@ def outliers(dataset: Path) -> pl.LazyFrame:
         .collect(engine="streaming")
         .lazy()
     )
-    of_kinds = named.join(far.select("release", "kind").unique(), on=["release", "kind"], how="semi")
+    of_kinds = named.join(
+        far.select("release", "kind").unique(), on=["release", "kind"], how="semi"
+    )
     usual = of_kinds.group_by("release", "kind", "name").agg(usual=pl.col("pages").median())
     return (
         of_kinds.join(far.select("host", "kind", "score"), on=["host", "kind"])

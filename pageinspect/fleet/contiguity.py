@@ -14,6 +14,9 @@ from .engine import cut
 if TYPE_CHECKING:
     from .engine import Fleet
 
+NEEDS: tuple[str, ...] = ("blocks",)
+"""The tables that are read beside snapshots."""
+
 _COUNTED = """
 CREATE TEMP TABLE counted AS
 SELECT host, unmovable, count(*) AS blocks, count(*) FILTER (free >= $whole) AS free
@@ -77,8 +80,10 @@ _HOSTS = (Column("host"), Column("release"), *_COUNTS)
 
 
 def report(fleet: "Fleet", top: int) -> FleetReport:
-    """Return totals, spreads, and the first `top` hosts, 0 for all: those with no free block first,
-    then those with the largest share of blocks with unmovable pages.
+    """Return totals, spreads, and the first `top` hosts, 0 for all.
+
+    Hosts without a free block are first, then those with the largest share of blocks that have
+    unmovable pages.
     """
     fleet.newest("blocks")
     fleet.rows(_COUNTED, {"whole": LARGE_PAGE_SIZE // PAGE_SIZE})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""DuckDB, with the committed snapshots of a dataset as its tables and no other file in its reach."""
+"""DuckDB, with the committed snapshots of a dataset as its tables, and no other file in reach."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from ..errors import PageInspectError
 from ..host.processes import cleanup_even_if_killed
 from ..model.snapshot import HEADER, SCHEMA, TABLES, Field
 from ..units import number
-from .statement import check_expression, condition, first_line, refusal
+from .statement import check_expression, first_line, refusal
 
 MEMORY_MIB = 1024
 """The default limit of DuckDB's memory; what does not fit is written to a temporary folder."""
@@ -66,14 +66,20 @@ class Limits:
 class Fleet:
     """The snapshots of a dataset that were chosen.
 
-    Tables of DuckDB: those of TABLES after tables() was called for them, and `hosts`. Access to
-    other files and all settings are locked.
+    Tables of DuckDB: `hosts`, and those of TABLES after tables() was called for them. Files of only
+    `needed` tables are listed. Access to other files and all settings are locked.
     """
 
-    def __init__(self, connection: Any, dataset: Path, choice: Choice) -> None:
+    def __init__(
+        self, connection: Any, dataset: Path, choice: Choice, needed: Iterable[str]
+    ) -> None:
         self.connection = connection
         self._dataset = dataset
         self._choice = choice
+        self._files = {
+            name: committed(dataset, name, since=choice.since, host=choice.host)
+            for name in sorted({HEADER, *needed})
+        }
         self._defined: set[str] = set()
         self._header = "every_snapshot"
         self._choose()
@@ -108,8 +114,7 @@ class Fleet:
         """Define tables of TABLES, with the rows of the snapshots that were chosen."""
         for name in names:
             if name not in self._defined:
-                files = self._files(name)
-                self._define(name, files, "chosen")
+                self._define(name, self._files[name], "chosen")
                 self._defined.add(name)
 
     def newest(self, table: str) -> None:
@@ -121,7 +126,9 @@ class Fleet:
         has = "uses IS NOT NULL" if table == HEADER else "list_contains(tables, $name)"
         values = {} if table == HEADER else {"name": table}
         self._latest("SELECT host, time FROM hosts WHERE time IS NOT NULL")
-        ((lacking,),) = self.rows(f"SELECT count(*) FROM newest_snapshots WHERE NOT ({has})", values)
+        ((lacking,),) = self.rows(
+            f"SELECT count(*) FROM newest_snapshots WHERE NOT ({has})", values
+        )
         if lacking:
             self.tables([HEADER])
             self._latest(
@@ -143,31 +150,22 @@ class Fleet:
     def _of_latest(self, table: str) -> None:
         times = {text for (text,) in self.rows(f"SELECT DISTINCT {stamp('time')} FROM latest")}
         days = {time[:8] for time in times}
-        files = [path for path in self._files(table) if _has(path, times, days)]
+        files = [path for path in self._files[table] if _has(path, times, days)]
         self._define(table, files, "latest", f"newest_{table}")
 
-    def _files(self, table: str) -> list[Path]:
-        return committed(
-            self._dataset,
-            table,
-            since=self._choice.since,
-            host=self._choice.host,
-        )
-
     def _choose(self) -> None:
-        """Make the table `chosen`; access to files is locked before the user's expression is run."""
-        files = {name: self._files(name) for name in TABLES}
-        if not files[HEADER]:
+        """Make the table `chosen`; access to files is locked before the user's condition is run."""
+        if not self._files[HEADER]:
             raise PageInspectError(
                 f"{self._dataset} has no snapshots",
                 "pageinspect snapshot -o DATASET adds one; docs/dataset.md has the layout",
             )
-        paths = [path for found in files.values() for path in found]
+        paths = [path for found in self._files.values() for path in found]
         with _as_errors():
             self.connection.execute(f"SET allowed_paths={_texts(paths)}")
             self.connection.execute("SET enable_external_access=false")
             self.connection.execute("SET lock_configuration=true")
-        self._define(HEADER, files[HEADER], "", "every_snapshot")
+        self._define(HEADER, self._files[HEADER], "", "every_snapshot")
         conditions = []
         pattern, where = self._choice.host, self._choice.where
         if pattern is not None:
@@ -213,23 +211,31 @@ class Fleet:
         return {column[0] for column in found}
 
 
-@contextlib.contextmanager
-def opened(
-    dataset: Path, choice: Choice | None = None, limits: Limits | None = None
-) -> Iterator[Fleet]:
-    """Give the Fleet of a dataset.
-
-    Raises PageInspectError if DuckDB is not installed, or if the dataset has no snapshot that is
-    chosen or is of a newer version, and UsageError for a wrong expression.
-    """
+def engine() -> Any:
+    """Return the module of DuckDB. Raises PageInspectError if it is not installed."""
     try:
         import duckdb
     except ImportError:
         raise PageInspectError(
             "fleet needs DuckDB, which is not installed", "pip install 'pageinspect[fleet]'"
         ) from None
+    return duckdb
+
+
+@contextlib.contextmanager
+def opened(
+    dataset: Path,
+    choice: Choice | None = None,
+    limits: Limits | None = None,
+    needed: Iterable[str] = tuple(TABLES),
+) -> Iterator[Fleet]:
+    """Give the Fleet of a dataset, with the tables that are needed.
+
+    Raises PageInspectError if DuckDB is not installed, or if the dataset has no snapshot that is
+    chosen or is of a newer version, and UsageError for a wrong expression.
+    """
     limits = limits or Limits()
-    connection = duckdb.connect(
+    connection = engine().connect(
         ":memory:",
         config={
             "autoinstall_known_extensions": False,
@@ -246,7 +252,7 @@ def opened(
         connection.execute("SET TimeZone='UTC'")
         connection.execute("SET enable_progress_bar=false")
         connection.execute("SET parquet_metadata_cache=true")
-        yield Fleet(connection, dataset, choice or Choice())
+        yield Fleet(connection, dataset, choice or Choice(), needed)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,9 @@ from .engine import cut
 if TYPE_CHECKING:
     from .engine import Fleet
 
+NEEDS: tuple[str, ...] = ("frees",)
+"""The tables that are read beside snapshots."""
+
 _FREES = """
 SELECT type, caller, expected, disallowed, sum(frees)::BIGINT AS n, sum(pages)::BIGINT,
     count(DISTINCT host), sum(frees) / nullif(sum(seconds), 0),
@@ -39,8 +42,9 @@ _COLUMNS = (
 
 
 def report(fleet: "Fleet", top: int) -> FleetReport:
-    """Return the first `top` types and callers, 0 for all: disallowed ones first, then unexpected
-    ones, then those with most frees.
+    """Return the first `top` types and callers, 0 for all.
+
+    Disallowed ones are first, then unexpected ones, then those with most frees.
     """
     fleet.tables(["frees"])
     rows, left = cut(fleet.rows(_FREES), top)

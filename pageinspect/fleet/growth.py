@@ -15,6 +15,9 @@ from .engine import cut
 if TYPE_CHECKING:
     from .engine import Fleet
 
+NEEDS: tuple[str, ...] = ("owners",)
+"""The tables that are read beside snapshots."""
+
 _WEIGHTS = """
 CREATE TEMP TABLE weights AS
 WITH days AS (

@@ -10,6 +10,9 @@ from .engine import cut, stamp
 if TYPE_CHECKING:
     from .engine import Fleet
 
+NEEDS: tuple[str, ...] = ()
+"""The tables that are read beside snapshots."""
+
 _HOSTS = f"""
 SELECT host, arg_max(release, time), {stamp("min(time)")}, {stamp("max(time)")} AS last, count(*),
     count(DISTINCT coalesce(boot_id, boot_time::VARCHAR)), count(error), arg_max(error, time)

@@ -3,8 +3,8 @@
 
 Peers are the hosts of the same release, each at its newest snapshot. For each kind of owner, the
 share of memory is compared by the robust z-score: the distance from the median of the peers over
-1.4826 times the median absolute deviation, which is the standard deviation of normal values. Iglewicz
-and Hoaglin (How to Detect and Handle Outliers, 1993) give 3.5 as the limit.
+1.4826 times the median absolute deviation, which is the standard deviation of normal values.
+Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993) give 3.5 as the limit.
 """
 
 from typing import TYPE_CHECKING
@@ -16,11 +16,14 @@ from .engine import cut
 if TYPE_CHECKING:
     from .engine import Fleet
 
+NEEDS: tuple[str, ...] = ("owners",)
+"""The tables that are read beside snapshots."""
+
 LIMIT = 3.5
 """Hosts with a higher absolute score are outliers."""
 LEAST_DEVIATION = 0.1
-"""Percent of memory: the least deviation that scores are relative to, so that an owner with the same
-pages on most hosts makes no outlier of a host with a few more."""
+"""Percent of memory: the least deviation that scores are relative to. An owner that has the same
+pages on most hosts then makes no outlier of a host with a few more."""
 LEAST_PEERS = 5
 """Hosts of a release that has fewer are not compared."""
 

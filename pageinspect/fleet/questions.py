@@ -2,7 +2,7 @@
 """The questions on a fleet, by name: each is a module of this package with report(fleet, top)."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .answer import FleetReport
@@ -19,10 +19,19 @@ QUESTIONS = {
 """Each question and its summary."""
 
 
+def needs(question: str) -> tuple[str, ...]:
+    """Return the tables that a question reads beside snapshots."""
+    return tuple(_module(question).NEEDS)
+
+
 def ask(fleet: "Fleet", question: str, top: int = 0) -> "FleetReport":
     """Return the report of a question with the first `top` rows, 0 for all.
 
     Raises PageInspectError for files that cannot be read.
     """
-    found: FleetReport = import_module(f".{question}", __package__).report(fleet, top)
+    found: FleetReport = _module(question).report(fleet, top)
     return found
+
+
+def _module(question: str) -> Any:
+    return import_module(f".{question}", __package__)

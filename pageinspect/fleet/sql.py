@@ -2,6 +2,7 @@
 """A SELECT statement of the user on the tables of a dataset."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..model.snapshot import TABLES
 from ..model.table import Absent, Cell, Column, Dtype, Row, Table
 from .answer import FleetReport, answer
-from .engine import batches, user_query
+from .engine import batches, engine, user_query
 from .statement import refusal, tables_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ _DTYPES: dict[str, Dtype] = {
 }
 _BOUNDS = {"int64": (-(1 << 63), 1 << 63), "uint64": (0, 1 << 64)}
 _NONE = (Absent.NOT_APPLICABLE,)
+
+
+def needs(query: str) -> tuple[str, ...]:
+    """Return the tables that a query reads. Raises UsageError unless it is one SELECT on tables."""
+    with closing(engine().connect(":memory:")) as connection:
+        return tuple(sorted(tables_of(connection, query, TABLES)))
 
 
 def report(fleet: "Fleet", query: str) -> FleetReport:
@@ -60,29 +67,34 @@ def _rows(cursor: Any, columns: tuple[Column, ...]) -> Iterator[Row]:
 def _cell(value: Any, dtype: Dtype) -> Cell:
     if value is None:
         return Absent.NOT_APPLICABLE
-    if dtype == "json":
-        return _plain(value)  # type: ignore[no-any-return]
+    cell: Cell = value
     if dtype == "list[string]":
-        return tuple("" if text is None else text for text in value)
-    if dtype == "float64":
-        return float(value) if isfinite(value) else Absent.NOT_APPLICABLE
-    if dtype in _BOUNDS and not _BOUNDS[dtype][0] <= value < _BOUNDS[dtype][1]:
+        cell = tuple("" if text is None else text for text in value)
+    elif dtype == "float64":
+        cell = float(value) if isfinite(value) else Absent.NOT_APPLICABLE
+    elif dtype in ("string", "json"):
+        plain = _plain(value)
+        cell = str(plain) if dtype == "string" else plain
+    elif dtype in _BOUNDS and not _BOUNDS[dtype][0] <= value < _BOUNDS[dtype][1]:
         raise refusal(f"{value} has more than 64 bits", "cast the column to DOUBLE or VARCHAR")
-    return str(_plain(value)) if dtype == "string" else value  # type: ignore[no-any-return]
+    return cell
 
 
 def _plain(value: Any) -> Any:
     """Return a value of DuckDB as what JSON has."""
+    found = value
     if isinstance(value, dict):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        found = {str(_plain(key)): _plain(item) for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        found = [_plain(item) for item in value]
+    elif isinstance(value, Decimal) or (isinstance(value, float) and not isfinite(value)):
+        found = float(value) if isfinite(value) else None
+    elif isinstance(value, datetime | date | time):
+        found = value.isoformat()
+    elif isinstance(value, timedelta):
+        found = value.total_seconds()
+    elif isinstance(value, bytes):
+        found = value.decode("utf-8", "replace")
+    elif value is not None and not isinstance(value, str | int | float):
+        found = str(value)
+    return found

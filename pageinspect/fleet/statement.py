@@ -57,7 +57,7 @@ def tables_of(connection: "DuckDBPyConnection", query: str, known: Iterable[str]
 
 def check_expression(connection: "DuckDBPyConnection", text: str) -> None:
     """Raise UsageError unless the text is one expression of SQL without a subquery."""
-    hint = 'give one condition on columns of the table snapshots, such as "source = \'live\'"'
+    hint = "give one condition on columns of the table snapshots, such as \"source = 'live'\""
     # Without parentheses, which alone are an expression.
     _parsed(connection, f"SELECT 1 WHERE {text}", hint)
     tree = _parsed(connection, condition(text), hint)

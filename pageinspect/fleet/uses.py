@@ -11,15 +11,15 @@ from .engine import cut
 if TYPE_CHECKING:
     from .engine import Fleet
 
+NEEDS: tuple[str, ...] = ()
+"""The tables that are read beside snapshots."""
+
 _SPREAD = """
-WITH entries AS (SELECT host, unnest(map_entries(uses)) AS entry FROM newest_snapshots),
-counted AS (
-    SELECT host, entry.key AS use, sum(entry.value)::BIGINT AS pages
-    FROM entries GROUP BY host, use
-),
-every AS (
-    SELECT host, use, coalesce(pages, 0) AS pages
-    FROM newest CROSS JOIN (SELECT DISTINCT use FROM counted) LEFT JOIN counted USING (host, use)
+WITH every AS (
+    SELECT host, use, coalesce(uses[use], 0) AS pages
+    FROM newest_snapshots
+    CROSS JOIN (SELECT DISTINCT unnest(map_keys(uses)) AS use FROM newest_snapshots)
+    WHERE uses IS NOT NULL
 )
 SELECT
     use,

@@ -41,7 +41,7 @@ class Moment:
 
 def moments() -> list[Moment]:
     """Return the snapshots: a leak on db-1, a host that is rebooted, one without a free block."""
-    chance = random.Random(17)
+    chance = random.Random(17)  # noqa: S311 - no secret
     made = []
     for n, host in enumerate(HOSTS):
         for day in range(DAYS):

@@ -9,6 +9,7 @@ takes the place of a question.
 import argparse
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from ...errors import Exit, UsageError, did_you_mean
@@ -51,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sql",
         metavar="QUERY",
-        help="the result of one SELECT statement, on the tables of docs/dataset.md; nothing else is "
-        "run, and no other file is read",
+        help="the rows of one SELECT statement on the tables of docs/dataset.md; nothing else "
+        "is run, and no other file is read",
     )
     parser.add_argument(
         "--top",
@@ -78,13 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write a FleetReport."""
     from ...dataset.files import check_dataset
-    from ...fleet import sql
     from ...fleet.engine import Choice, Limits, opened, spill_folder
-    from ...fleet.questions import ask
+    from ...fleet.questions import ask, needs
 
     if (args.report is None) == (args.sql is None):
         raise UsageError(
-            "give a report or --sql", f"the reports are {', '.join(QUESTIONS)}; --sql QUERY asks more"
+            "give a report or --sql",
+            f"the reports are {', '.join(QUESTIONS)}; --sql QUERY asks more",
         )
     if args.sql is not None and args.top is not None:
         raise UsageError("--top is not for --sql", "the statement can have a LIMIT")
@@ -93,13 +94,17 @@ def run(args: argparse.Namespace) -> int:
     top = args.top
     if top is None:
         top = _SHOWN if args.format in _FOR_PEOPLE else 0
+    if args.sql is None:
+        needed, answer = needs(args.report), partial(ask, question=args.report, top=top)
+    else:
+        from ...fleet import sql
+
+        needed, answer = sql.needs(args.sql), partial(sql.report, query=args.sql)
     choice = Choice(args.since, args.host, args.where)
-    with (
-        spill_folder() as folder,
-        opened(args.dataset, choice, Limits(args.memory, args.threads or 0, folder)) as fleet,
-    ):
-        report = sql.report(fleet, args.sql) if args.sql else ask(fleet, args.report, top)
-        write_report(args, report)
+    with spill_folder() as folder:
+        limits = Limits(args.memory, args.threads or 0, folder)
+        with opened(args.dataset, choice, limits, needed) as fleet:
+            write_report(args, answer(fleet))
     return Exit.COMPLETE
 
 

@@ -93,9 +93,9 @@ def test_columns_that_older_files_lack_are_null(own: Path) -> None:
     assert use["lowest_hosts"] == ["web-1"]
     path = part(own, "owners", MOMENTS[7])
     pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["caller"]), path)
-    assert rows(own, "SELECT count(*) AS all, count(caller) AS n FROM owners WHERE kind = 'free'") == [
-        {"all": 8, "n": 0}
-    ]
+    assert rows(
+        own, "SELECT count(*) AS all, count(caller) AS n FROM owners WHERE kind = 'free'"
+    ) == [{"all": 8, "n": 0}]
 
 
 def test_columns_that_a_newer_file_has_do_no_harm(own: Path) -> None:
@@ -142,7 +142,7 @@ def test_only_tables_that_a_report_needs_are_opened(own: Path) -> None:
         damaged.write_bytes(b"junk")
         assert written(own, wanted)
         with pytest.raises(PageInspectError):
-            rows(own, f"SELECT count(*) FROM {table}")  # noqa: S608
+            rows(own, f"SELECT count(*) FROM {table}")
         damaged.write_bytes(data)
 
 
@@ -172,7 +172,6 @@ def test_without_duckdb(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PageInspectError) as caught:
         written(own, "hosts")
     assert caught.value.hint == "pip install 'pageinspect[fleet]'"
-
 
 
 def test_what_does_not_fit_in_memory_goes_to_the_folder(own: Path, tmp_path: Path) -> None:
@@ -231,7 +230,7 @@ def test_times_are_in_utc(own: Path) -> None:
 def test_views_have_the_columns_of_the_description(own: Path) -> None:
     for table, fields in TABLES.items():
         with opened(own) as fleet:
-            report = sql.report(fleet, f"SELECT * FROM {table}")  # noqa: S608
+            report = sql.report(fleet, f"SELECT * FROM {table}")
             columns = [column.key for column in report.tables()[0].columns]
         assert columns == ["host", "time", *(field.name for field in fields)]
 

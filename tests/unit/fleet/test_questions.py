@@ -206,7 +206,11 @@ def test_frees(dataset: Path) -> None:
     keys = ("type", "caller", "expected", "disallowed")
     assert [tuple(row[key] for key in keys) for row in found] == order
     for row, key in zip(found, order, strict=True):
-        assert (row["frees"], row["pages"], row["hosts"]) == (frees[key], pages[key], len(hosts[key]))
+        assert (row["frees"], row["pages"], row["hosts"]) == (
+            frees[key],
+            pages[key],
+            len(hosts[key]),
+        )
         assert row["frees_per_second"] == pytest.approx(frees[key] / (60 * 4 * len(hosts[key])))
         assert row["highest_host"] in hosts[key]
 

@@ -11,7 +11,7 @@ from pageinspect.fleet import sql
 from pageinspect.fleet.engine import Choice, Fleet, opened
 from pageinspect.fleet.statement import check_expression, tables_of
 
-SECRET = "a,b\n1,secret\n"
+CONTENT = "a,b\n1,secret\n"
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ REFUSED = {
     "a table of ours": "SELECT * FROM chosen",
     "another catalogue": "SELECT * FROM temp.main.owners",
     "an environment variable": "SELECT getenv('HOME')",
-    "a variable of Python": "SELECT * FROM SECRET",
+    "a variable of Python": "SELECT * FROM CONTENT",
     "a parameter": "SELECT $1",
 }
 
@@ -95,7 +95,7 @@ REFUSED = {
 def test_what_is_not_one_select_on_the_tables_is_refused(
     what: str, fleet: Fleet, dataset: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "secret.csv").write_text(SECRET, encoding="utf-8")
+    (tmp_path / "secret.csv").write_text(CONTENT, encoding="utf-8")
     file = next(dataset.glob("owners/host=db-1/*/part.parquet"))
     before = {path: path.read_bytes() for path in dataset.rglob("*.parquet")}
     query = REFUSED[what].format(
@@ -122,7 +122,7 @@ def test_the_engine_itself_denies_other_files(what: str, fleet: Fleet, tmp_path:
     """Without the check of the statement: DuckDB is closed to all but the listed files."""
     import duckdb
 
-    (tmp_path / "secret.csv").write_text(SECRET, encoding="utf-8")
+    (tmp_path / "secret.csv").write_text(CONTENT, encoding="utf-8")
     query = REFUSED[what].format(folder=tmp_path, dataset=tmp_path, file=tmp_path / "secret.csv")
     with pytest.raises(duckdb.Error):
         fleet.connection.execute(query).fetchall()
@@ -200,8 +200,9 @@ def test_errors_name_what_is_wrong(fleet: Fleet, dataset: Path) -> None:
     with pytest.raises(UsageError, match="flavour") as caught:
         answered(fleet, "SELECT flavour FROM owners")
     assert "docs/dataset.md" in caught.value.hint
-    with pytest.raises(UsageError, match="flavour") as caught, opened(
-        dataset, Choice(where="flavour = 1")
+    with (
+        pytest.raises(UsageError, match="flavour") as caught,
+        opened(dataset, Choice(where="flavour = 1")),
     ):
         pass
     assert "release" in caught.value.hint
