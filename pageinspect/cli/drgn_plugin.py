@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..target.symbols.finders import Finders
 
 _NAME = "pageinspect plugin"
-EXCLUDED_COMMANDS = ("trace", "doctor", "vm")
+EXCLUDED_COMMANDS = ("trace", "fleet", "doctor", "vm")
 """Commands that are not about the kernel that drgn has open."""
 
 Found = TypeVar("Found")

@@ -65,18 +65,18 @@ _COUNTS = (
     Column("with unmovable", "int64", "count", "blocks_with_unmovable"),
     Column("%", "float64", "percent", "unmovable_percent"),
 )
-_TOTALS = (
+TOTALS = (
     Column("hosts", "int64", "count"),
     Column("without free", "int64", "count", "hosts_without_free"),
     Column("% of hosts", "float64", "percent", "hosts_without_free_percent"),
     *_COUNTS,
 )
-_SPREADS = (
+SPREADS = (
     Column("of", key="figure"),
     *(Column(part, "float64", show="{:,.4g}".format) for part in ("p50", "p99", "max")),
     Column("highest", key="highest_host", absent=(Absent.NOT_APPLICABLE,)),
 )
-_HOSTS = (Column("host"), Column("release"), *_COUNTS)
+HOSTS = (Column("host"), Column("release"), *_COUNTS)
 
 
 def report(fleet: "Fleet", top: int) -> FleetReport:
@@ -93,8 +93,8 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     return answer(
         fleet,
         "contiguity",
-        ("", Table("fleet", _TOTALS, fleet.rows(_FLEET))),
-        ("Spread over the fleet:", Table("spread", _SPREADS, spreads)),
-        ("Hosts without a free block of 2 MiB first:", Table("hosts", _HOSTS, hosts)),
+        ("", Table("fleet", TOTALS, fleet.rows(_FLEET))),
+        ("Spread over the fleet:", Table("spread", SPREADS, spreads)),
+        ("Hosts without a free block of 2 MiB first:", Table("hosts", HOSTS, hosts)),
         remarks=(left,),
     )

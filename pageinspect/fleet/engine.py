@@ -94,10 +94,7 @@ class Fleet:
         self.snapshots, self.errors = int(snapshots or 0), int(errors or 0)
         """All, and those that have an error in place of tables."""
         if not self.snapshots:
-            raise PageInspectError(
-                f"{dataset} has no snapshot that was chosen",
-                "pageinspect fleet DATASET hosts lists all; --since, --host and --where leave out",
-            )
+            raise self._nothing()
         if schema > SCHEMA:
             raise PageInspectError(
                 f"{dataset} has snapshots of a newer version (schema {schema}; this one reads "
@@ -156,10 +153,7 @@ class Fleet:
     def _choose(self) -> None:
         """Make the table `chosen`; access to files is locked before the user's condition is run."""
         if not self._files[HEADER]:
-            raise PageInspectError(
-                f"{self._dataset} has no snapshots",
-                "pageinspect snapshot -o DATASET adds one; docs/dataset.md has the layout",
-            )
+            raise self._nothing()
         paths = [path for found in self._files.values() for path in found]
         with _as_errors():
             self.connection.execute(f"SET allowed_paths={_texts(paths)}")
@@ -184,6 +178,15 @@ class Fleet:
         columns = ", ".join(field.name for field in TABLES[HEADER])
         with _as_errors(refusal_hint=f"snapshots has the columns host, time, {columns}"):
             self.connection.execute(query)
+
+    def _nothing(self) -> PageInspectError:
+        if self._choice == Choice():
+            hint = "pageinspect snapshot -o DATASET adds one; docs/dataset.md has the layout"
+            return PageInspectError(f"{self._dataset} has no snapshots", hint)
+        return PageInspectError(
+            f"{self._dataset} has no snapshot that is chosen",
+            "pageinspect fleet DATASET hosts lists all; --since, --host and --where leave some out",
+        )
 
     def _define(self, table: str, files: Sequence[Path], within: str, name: str = "") -> None:
         """Define a view of the rows of files that belong to snapshots of the table `within`.

@@ -21,7 +21,7 @@ FROM frees GROUP BY ALL
 ORDER BY disallowed DESC, expected, n DESC, type, caller
 """
 _NONE = (Absent.NOT_APPLICABLE,)
-_COLUMNS = (
+COLUMNS = (
     Column("type"),
     Column("caller", absent=_NONE),
     Column("expected", "bool"),
@@ -50,4 +50,4 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     rows, left = cut(fleet.rows(_FREES), top)
     none = Absent.NOT_APPLICABLE
     cells = [tuple(none if cell is None else cell for cell in row) for row in rows]
-    return answer(fleet, "frees", ("", Table("frees", _COLUMNS, cells)), remarks=(left,))
+    return answer(fleet, "frees", ("", Table("frees", COLUMNS, cells)), remarks=(left,))

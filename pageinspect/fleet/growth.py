@@ -59,7 +59,7 @@ FROM (
 WHERE place <= 3 ORDER BY total DESC, kind, name, place
 """
 _NAMED = (Column("kind"), Column("name"))
-_COLUMNS = (
+COLUMNS = (
     *_NAMED,
     Column("per day", "int64", "bytes", "bytes_per_day"),
     Column("hosts", "int64", "count"),
@@ -67,7 +67,7 @@ _COLUMNS = (
     Column("max", "int64", "bytes", "bytes_per_day_max", spare=1),
     Column("steepest", key="steepest_host"),
 )
-_HOSTS = (*_NAMED, Column("host"), Column("per day", "int64", "bytes", "bytes_per_day"))
+HOSTS = (*_NAMED, Column("host"), Column("per day", "int64", "bytes", "bytes_per_day"))
 _MOST = 1 << 40
 
 
@@ -85,8 +85,8 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     return answer(
         fleet,
         "growth",
-        ("", Table("owners", _COLUMNS, rows)),
-        ("Where these grow most:", Table("steepest", _HOSTS, steepest)),
+        ("", Table("owners", COLUMNS, rows)),
+        ("Where these grow most:", Table("steepest", HOSTS, steepest)),
         remarks=(
             f"Hosts without two snapshots of owners, which have no slope: {once}." if once else "",
         ),

@@ -18,7 +18,7 @@ SELECT host, arg_max(release, time), {stamp("min(time)")}, {stamp("max(time)")} 
     count(DISTINCT coalesce(boot_id, boot_time::VARCHAR)), count(error), arg_max(error, time)
 FROM snapshots GROUP BY host ORDER BY host
 """
-_COLUMNS = (
+COLUMNS = (
     Column("host"),
     Column("release"),
     Column("first", spare=1),
@@ -35,4 +35,4 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     fleet.tables(["snapshots"])
     rows, left = cut(fleet.rows(_HOSTS), top)
     cells = [(*row[:-1], row[-1] or Absent.NOT_APPLICABLE) for row in rows]
-    return answer(fleet, "hosts", ("", Table("hosts", _COLUMNS, cells)), remarks=(left,))
+    return answer(fleet, "hosts", ("", Table("hosts", COLUMNS, cells)), remarks=(left,))

@@ -79,7 +79,7 @@ compared AS (
 SELECT host, kind, arg_min({name: name, pages: pages, usual: usual}, (-distance, name))
 FROM compared GROUP BY host, kind
 """
-_COLUMNS = (
+COLUMNS = (
     Column("host"),
     Column("release", spare=2),
     Column("kind"),
@@ -114,7 +114,7 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     return answer(
         fleet,
         "outliers",
-        ("", Table("outliers", _COLUMNS, cells)),
+        ("", Table("outliers", COLUMNS, cells)),
         remarks=(
             "There are more outliers: --top 0 shows all." if more else "",
             f"Hosts of releases with fewer than {LEAST_PEERS} hosts, which are not compared: {few}."

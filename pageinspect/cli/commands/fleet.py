@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Questions on the snapshots of many hosts.
+"""Questions on the snapshots of many hosts: what grows, which host differs, any SQL.
 
-DATASET is a folder that `snapshot` wrote, or many hosts did. The questions are: uses, growth,
-contiguity, outliers, frees and hosts. With --sql, one SELECT statement on the tables of the dataset
-takes the place of a question.
+DATASET is a folder of snapshots, of one host or of many. REPORT is one of uses, growth, contiguity,
+outliers, frees and hosts. With --sql, one SELECT statement on the tables of the dataset takes the
+place of a report.
 """
 
 import argparse

@@ -44,6 +44,7 @@ CORE = ["-c", "core"]
 BEFORE = {
     "page": [*CORE, "0x1000"],
     "export": [*CORE, "--kpageflags", "out"],
+    "fleet": [".", "hosts"],
     "vm run": ["newest"],
     "vm dump": ["newest", "-o", "out"],
 } | dict.fromkeys(
@@ -171,5 +172,5 @@ def test_junk_where_a_kernel_is_at_hand(text: str) -> None:
 
 
 def test_the_test_sees_every_command() -> None:
-    assert len(COMMANDS) == 12 + 4
+    assert len(COMMANDS) == 13 + 4
     assert all(len(list(command_lines(name))) > len(JUNK) for name in COMMANDS)

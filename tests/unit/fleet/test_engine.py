@@ -164,7 +164,7 @@ def test_when_nothing_was_chosen(own: Path) -> None:
     for choice in ({"since": "20270101T000000Z"}, {"host": ""}, {"where": "false"}):
         with pytest.raises(PageInspectError) as caught:
             written(own, "hosts", **choice)
-        assert "no snapshot" in caught.value.message
+        assert "no snapshot that is chosen" in caught.value.message
 
 
 def test_without_duckdb(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
