@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 from parsers import commands, shown
 
 EXIT_STATUSES = {
-    "COMPLETE": "The report is complete. check: no violation, and no total differs.",
+    "COMPLETE": "The report is complete. check: no violation, and no total differs. contiguity "
+    "--for: also if it cannot be had.",
     "ERROR": "An error: one line and a hint on standard error. doctor: walking or tracing this "
-    "kernel cannot work.",
-    "USAGE": "The command line is wrong (an option, a range or a name), or has no command.",
+    "kernel cannot work. contiguity --for cma: the kernel has no CMA, or no CMA area. "
+    "snapshot: a snapshot failed; others may have been taken.",
+    "USAGE": "The command line is wrong (an option, a range or a name), or has no command. "
+    "contiguity --for offline:N: the machine has no such memory block.",
     "INCOMPLETE": "The report is incomplete: pages could not be read, events were lost, or types "
     "are not available.",
     "FINDING": "check found a violation or a total that differs, audit lost pages, or trace saw a "
@@ -24,7 +27,8 @@ EXIT_STATUSES = {
     "HUNG_UP": "Ended by SIGHUP: the terminal was closed.",
     "INTERRUPTED": "Ended by Ctrl-C (SIGINT). trace ends with its report and the report's status "
     "at the first SIGINT, SIGTERM or SIGHUP, and with this kind of status at a second one. vm run: "
-    "the first Ctrl-C interrupts COMMAND, a second one ends the guest.",
+    "the first Ctrl-C interrupts COMMAND, a second one ends the guest. snapshot --every finishes "
+    "its snapshot and ends with 0, or with 1 or 3 if one failed or is incomplete.",
     "TERMINATED": "Ended by SIGTERM.",
 }
 ENVIRONMENT = {

@@ -33,8 +33,8 @@ class Exit(IntEnum):
 
 
 MISSING_MEMORY_HINT = (
-    "the core may be cut off (compare its size with the original), or lack pages of the kernel: "
-    "makedumpfile -d 31 excludes some of them if it does not support the kernel"
+    "the core may be cut off, or lack pages of the kernel for another reason: pageinspect audit "
+    "-c CORE says what it lacks"
 )
 """Hint for cores in which memory of the kernel itself is missing."""
 

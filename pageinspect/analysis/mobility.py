@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..classify import USE_CODES, Pages, use_name
+from ..classify.uses import USE, uses_of
 from ..classify.words import (
     HEAD_REFCOUNT,
     LARGE_MAPCOUNT,
@@ -41,6 +42,9 @@ class Mobility:
 
 
 MOBILITY_NAMES = ("free", "movable", "reclaimable", "unmovable", "reserved")
+SKIPPED, UNDECIDED = 5, 6
+"""What taking memory offline makes of some pages that are otherwise unmovable."""
+OUTCOMES = (*MOBILITY_NAMES, "skipped", "undecided")
 REMEDIES = ("", "drain", "move", "move or drop", "reclaim", "unplug", "shrink pool", "unpin")
 """What could be done with pages so that they are not in the way."""
 _UNPIN = REMEDIES.index("unpin")
@@ -139,6 +143,12 @@ class PageMobility:
     """Pins of the folio."""
 
 
+def unknown_mobility(rows: int) -> PageMobility:
+    """Return zeros, for a kernel without types, of which mobility is not known."""
+    numbers, classes = np.zeros(rows, np.int64), np.zeros(rows, np.uint8)
+    return PageMobility(classes, classes, numbers, numbers)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _OfUse:
     classes: Classes
@@ -211,6 +221,24 @@ class MobilityRules:
         excess = np.where(counted & (excess > 0), excess, 0)
         pins += np.where(large, 0, excess // PIN)
         return np.where(large, np.maximum(excess - pins, 0), excess % PIN), pins
+
+
+def when_offlining(pages: Pages) -> Classes:
+    """Return what taking memory offline makes of unmovable pages, an index into OUTCOMES, (n,).
+
+    The kernel's has_unmovable_pages() and test_pages_isolated() pass over pages with a hardware
+    error: since Linux kernel commit b023f46813cd ("memory-hotplug: skip HWPoisoned page when
+    offlining pages") (in v3.8). Reserved pages and those of a larger folio are found to be
+    unmovable before. They also pass over PageOffline() pages without a reference, and the driver of
+    others may give up its reference when the kernel asks: since Linux kernel commit aa218795cb5f
+    ("mm: Allow to offline unmovable PageOffline() pages via MEM_GOING_OFFLINE") (in v5.8).
+    """
+    poisoned = (pages.use == USE["hwpoison"]) & (pages.folio_order == 0) & ~pages.flag("reserved")
+    offline = uses_of(pages.layout, "offline")[pages.use]
+    found = np.full(len(pages), Mobility.UNMOVABLE, np.uint8)
+    found[offline] = np.where(pages.read(HEAD_REFCOUNT)[offline] > 0, UNDECIDED, SKIPPED)
+    found[poisoned] = SKIPPED
+    return found
 
 
 def _mapcounts(pages: Pages) -> npt.NDArray[np.int32]:

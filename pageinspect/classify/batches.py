@@ -68,12 +68,6 @@ class RunBatch:
 Batch = PageBatch | RunBatch
 
 
-def each_once(pfns: Pfns) -> Pfns:
-    """Return the distinct values, sorted. This is faster than np.unique() and its import."""
-    ordered = np.sort(pfns)
-    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
-
-
 def grouped(values: Pfns) -> tuple[Pfns, Pfns]:
     """Return the distinct values, sorted, and for each value its place among them.
 

@@ -20,9 +20,10 @@ from .words import (
     flag_bit,
 )
 
-Detail = Literal["type", "use", "owner", "references", "cgroup", "dump", "all"]
+Detail = Literal["type", "use", "owner", "references", "charges", "cgroup", "dump", "all"]
 """The columns to keep: "type" has types and folios, "use" also uses, "owner" also the mapping,
-"references" also what shows who holds references, "cgroup" also the memory cgroup, "dump" what
+"references" also what shows who holds references, "charges" this and the memory cgroup, "cgroup"
+what "owner" has and the memory cgroup, "dump" what
 "owner" has and dump levels depend on, "all" what `check` prints."""
 
 _TYPES: tuple[Declared, ...] = (
@@ -41,22 +42,25 @@ _USES: tuple[Declared, ...] = (
     ENTIRE_MAPCOUNT,
 )
 
+_REFERENCES: tuple[Declared, ...] = (
+    *_USES,
+    MAPPING,
+    TYPE_WORD,
+    HEAD_REFCOUNT,
+    LARGE_MAPCOUNT,
+    PINCOUNT,
+    Pages.in_swap_cache,
+    Pages.folio_order,
+    flag_bit("private", "folio"),
+    flag_bit("uptodate"),
+)
+
 DETAILS: dict[Detail, tuple[Declared, ...]] = {
     "type": _TYPES,
     "use": _USES,
     "owner": (*_USES, MAPPING),
-    "references": (
-        *_USES,
-        MAPPING,
-        TYPE_WORD,
-        HEAD_REFCOUNT,
-        LARGE_MAPCOUNT,
-        PINCOUNT,
-        Pages.in_swap_cache,
-        Pages.folio_order,
-        flag_bit("private", "folio"),
-        flag_bit("uptodate"),
-    ),
+    "references": _REFERENCES,
+    "charges": (*_REFERENCES, HEAD_MEMCG),
     "cgroup": (*_USES, MAPPING, HEAD_MEMCG),
     "dump": (*_USES, MAPPING, flag_bit("private", "folio"), flag_bit("hwpoison", "folio")),
     "all": (*_USES, TYPE_WORD, REFCOUNT, FLAGS, OWN_MAPPING, MAPPING, MEMCG, HEAD_MEMCG),

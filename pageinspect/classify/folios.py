@@ -7,7 +7,8 @@ import numpy.typing as npt
 from ..model.arch import COMPOUND_MASKS
 from ..model.batch import Words
 from ..model.layout import PageLayout
-from .batches import Batch, Pfns, each_once
+from ..model.presence import each_once
+from .batches import Batch, Pfns
 
 # Above the order of any folio: that of a 1 GiB page is 18.
 LARGEST_ORDER = 20

@@ -16,7 +16,8 @@ from ..model.batch import PageBatch, Words
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.page_types import Reading
-from .batches import Batches, Mask, Pfns, RunBatch, each_once
+from ..model.presence import each_once
+from .batches import Batches, Mask, Pfns, RunBatch
 from .columns import ramp
 from .details import DETAILS, Detail
 from .folios import LARGEST_ORDER, orders_from, tail_heads

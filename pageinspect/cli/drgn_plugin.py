@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from ..target.symbols.finders import Finders
 
 _NAME = "pageinspect plugin"
-EXCLUDED_COMMANDS = ("trace", "fleet", "doctor", "vm")
-"""Commands that are not about the kernel that drgn has open."""
+EXCLUDED_COMMANDS = ("snapshot", "trace", "fleet", "doctor", "vm")
+"""Commands that are not about the kernel that drgn has open, or not about it alone."""
 
 Found = TypeVar("Found")
 

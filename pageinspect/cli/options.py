@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from ..errors import UsageError, system_error
 from ..host.terminal import say
-from ..render import FORMATS
+from ..render import FORMATS, METRICS
 from .output import check_output, open_output, report_stream
 
 if TYPE_CHECKING:
@@ -128,20 +128,23 @@ def save_symbol_caches(
         opened.save_symbol_caches(source)
 
 
-def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "") -> None:
+def add_output_arguments(
+    parser: argparse.ArgumentParser, except_with: str = "", *, metrics: bool = False
+) -> None:
     """Add --format and -o: how and where the report is written.
 
-    `except_with` names the options with which the file is written as it grows.
+    `except_with` names the options with which the file is written as it grows, and `metrics` is
+    whether the report has metrics.
     """
     exception = f" (with {except_with}: as it grows)" if except_with else ""
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=(*FORMATS, METRICS) if metrics else FORMATS,
         default="table",
         help="form of the report (default: table); table and markdown are for people, the others "
         "for programs. csv does not escape names: a spreadsheet may evaluate one that begins "
-        "with = as a formula",
+        f"with = as a formula{_WITH_METRICS if metrics else ''}",
     )
     group.add_argument(
         "-o",
@@ -151,6 +154,9 @@ def add_output_arguments(parser: argparse.ArgumentParser, except_with: str = "")
         help=f"write the report to FILE instead of stdout, completely or not at all{exception}",
     )
     add_mode_argument(group)
+
+
+_WITH_METRICS = ". prometheus: metrics for node_exporter's textfile collector"
 
 
 def add_mode_argument(group: argparse._ActionsContainer, default: str = "by the umask") -> None:

@@ -51,6 +51,20 @@ class _ReportStream:
         with self._checked():
             self._stream.flush()
 
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._stream.isatty()
+
+    @property
+    def buffer(self) -> "_ReportBytes":
+        """The binary stream below."""
+        return _ReportBytes(self)
+
+    def write_bytes(self, data: bytes) -> int:
+        """Write to the binary stream below, as write() does."""
+        with self._checked():
+            return self._stream.buffer.write(data)
+
     def fileno(self) -> int:
         """Return its descriptor."""
         return self._stream.fileno()
@@ -65,6 +79,23 @@ class _ReportStream:
             if self._output is None:
                 raise cannot_write_report(error) from None
             raise cannot_write(self._output, error.strerror) from None
+
+
+class _ReportBytes(io.RawIOBase):
+    """The binary stream below a stream for a report."""
+
+    def __init__(self, stream: _ReportStream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._stream.write_bytes(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def report_stream(stream: TextIO, output: Path | None = None) -> TextIO:

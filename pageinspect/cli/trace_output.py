@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 from ..host.terminal import say, write, write_line
 from .options import write_report, write_text
@@ -73,12 +73,13 @@ class Output:
     """Writes the reports of a trace by its options: one at the end, or many on a stream."""
 
     def __init__(self, args: argparse.Namespace, lines: "EventLines", stream: TextIO) -> None:
-        from ..render import load
+        from ..render import RowFormat, load
 
         self._args = args
         self._lines = lines
         self._stream = stream
-        self._format = load(args.format)
+        # Formats that are written as a whole are refused with options that need rows.
+        self._format = cast("RowFormat", load(args.format))
         self._write_rows: Callable[[Iterable[Row]], None] | None = None
 
     def events(self, events: "Sequence[Event]") -> None:

@@ -29,11 +29,13 @@ decompression the limit is twice as high."""
 Result = TypeVar("Result")
 
 
-def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+def add_pfn_argument(
+    parser: argparse.ArgumentParser, *, metrics: bool = False
+) -> "argparse._ArgumentGroup":
     """Add the target, --pfn and the output options; return the group that selects pages."""
     add_target_arguments(parser)
     group = parser.add_argument_group("which pages (default: all)")
-    add_output_arguments(parser)
+    add_output_arguments(parser, metrics=metrics)
     group.add_argument(
         "--pfn",
         action="append",
@@ -47,9 +49,9 @@ def add_pfn_argument(parser: argparse.ArgumentParser) -> "argparse._ArgumentGrou
     return group
 
 
-def add_walking_arguments(parser: argparse.ArgumentParser) -> None:
+def add_walking_arguments(parser: argparse.ArgumentParser, *, metrics: bool = False) -> None:
     """Add the target, all that selects pages, and the output options."""
-    group = add_pfn_argument(parser)
+    group = add_pfn_argument(parser, metrics=metrics)
     group.add_argument(
         "--type",
         type=names,

@@ -93,7 +93,7 @@ def _parts(table: str, sources: Iterable[Source], schema: Any) -> Iterator[tuple
                 raise _NewColumnsError([f.with_nullable(nullable=True) for f in new])
             for group in range(file.num_row_groups):
                 check_size(source.path, file.metadata, [group])
-                rows = file.read_row_group(group)
+                rows = file.read_row_group(group, use_threads=False)
                 rows.validate(full=True)
                 for key, part in _by_snapshot(rows):
                     if source.key not in (None, key):

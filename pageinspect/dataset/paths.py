@@ -3,6 +3,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -15,7 +16,7 @@ MARK = ".pageinspect"
 
 _LONGEST = 255
 """Bytes of a file name in Linux, NAME_MAX."""
-_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+_TIME_FOLDER = re.compile(r"time=((\d{8})T(?:[01]\d|2[0-3])[0-5]\d[0-5]\dZ)", re.ASCII)
 _TABLE = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _DAY = re.compile(r"day=(\d{8})", re.ASCII)
 _GENERATION = re.compile(r"(\d{6,18})\.parquet", re.ASCII)
@@ -41,28 +42,35 @@ def time_of(seconds: float) -> str:
 
 def microseconds(time: str) -> int:
     """Return microseconds since 1970 of a time such as 20261127T201500Z; else raise ValueError."""
-    found = _TIME.fullmatch(time)
-    if found is None:
-        raise ValueError(f"not a time as 20261127T201500Z: {time!r}")
-    moment = datetime(*map(int, found.groups()), tzinfo=UTC)  # type: ignore[misc, arg-type]
+    time_folder(time)
+    moment = datetime.strptime(f"{time[:15]}+0000", "%Y%m%dT%H%M%S%z")
     return int(moment.timestamp()) * _US
 
 
 def time_folder(time: str) -> str:
     """Return the name of the folder of a time. Raises ValueError if it is not one."""
-    microseconds(time)
-    return f"time={time}"
+    folder = f"time={time}"
+    if time_in(folder) is None:
+        raise ValueError(f"not a time as 20261127T201500Z: {time!r}")
+    return folder
 
 
 def time_in(folder: str) -> str | None:
     """Return the time of a folder, or None for a foreign name."""
-    time = folder.removeprefix("time=")
+    found = _TIME_FOLDER.fullmatch(folder)
+    return found[1] if found is not None and _is_day(found[2]) else None
+
+
+@lru_cache(maxsize=1024)
+def _is_day(digits: str) -> bool:
     try:
-        return time if time_folder(time) == folder else None
+        datetime(int(digits[:4]), int(digits[4:6]), int(digits[6:]), tzinfo=UTC)
     except ValueError:
-        return None
+        return False
+    return True
 
 
+@lru_cache(maxsize=1024)
 def host_folder(host: str) -> str:
     """Return the name of the folder of a host, percent-encoded as DuckDB encodes names.
 
@@ -94,7 +102,7 @@ def day_folder(day: str) -> str:
 def day_in(folder: str) -> str | None:
     """Return the day of a folder, or None for a foreign name."""
     found = _DAY.fullmatch(folder)
-    return None if found is None or time_in(f"time={found[1]}T000000Z") is None else found[1]
+    return found[1] if found is not None and _is_day(found[1]) else None
 
 
 def generation_file(generation: int) -> str:
@@ -115,7 +123,7 @@ def is_table(name: str) -> bool:
 
 def part_of(dataset: Path, table: str, host: str, time: str) -> Path:
     """Return the path of a table of one snapshot. Raises ValueError and PageInspectError."""
-    return dataset / table / host_folder(host) / time_folder(time) / PART
+    return Path(f"{dataset}/{table}/{host_folder(host)}/{time_folder(time)}/{PART}")
 
 
 def day_file(dataset: Path, table: str, day: str, generation: int) -> Path:

@@ -1,35 +1,36 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Finds what a core lacks: pages that its dump level leaves out, and pages that it has lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ..analysis.dump_levels import MAX_LEVEL
-from ..classify.batches import each_once
-from ..errors import Exit, PageInspectError, UsageError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError, UsageError
+from ..kernel.online import check_sections, max_sections
+from ..layout import build_layout
 from ..model import ranges
-from ..model.presence import Pfns, PfnSet, Presence, pfn_set
+from ..model.arch import SECTION_PFNS
+from ..model.memory_map import MemoryMap
+from ..model.presence import Pfns, PfnSet, Presence, each_once, pfn_set
+from ..model.provenance import Provenance
 from ..model.ranges import Range
-from ..owners.dump_fates import FATES, DumpTally, LostOwner
+from ..owners.dump_fates import FATE, FATES, MOST_PFNS, DumpTally, LostOwner
 from ..owners.table import KINDS
 from ..report.audit import AuditReport, AuditRow, Extent, LostRow
-from ..report.base import coverage_of
-from ..report.losses import remedies
-from ..target.core_formats.presence import read_presence
+from ..report.base import Coverage, coverage_of
+from ..target.core_formats.presence import (
+    DamagedCoreError,
+    UnknownPresenceError,
+    read_presence,
+)
 from ..target.open import Target
-from ..units import counted, number
+from ..target.vmcoreinfo import DAMAGED
 from .fold import Fold
-from .inspector import Inspector, inspect
+from .inspector import Inspector, inspect, inspector_of
 from .lost_pages import core_of, presence_of
 from .owner_finder import OwnerFinder, owner_finder
-
-
-class LostMemoryError(PageInspectError):
-    """A core has lost pages, and the kernel's memory map is among them."""
-
-    exit_code = Exit.FINDING
-
 
 COMPOUND_INFO = "OFFSET(page.compound_info)"
 """A line of VMCOREINFO that makedumpfile before its commit f50c015 does not know.
@@ -39,12 +40,47 @@ to 'compound_info'") (in v7.1), it is in place of OFFSET(page.compound_head).
 """
 
 
-def audit_core(inspector: Inspector, *, fold: Fold, dump_level: int | None = None) -> AuditReport:
+def audit_file(
+    opening: Callable[[], Target],
+    core: Path | None,
+    *,
+    fold: Fold,
+    dump_level: int | None = None,
+) -> AuditReport:
+    """Open a core and do the same as audit_core(), as far as what the core has allows it.
+
+    `core` is its path; None if only the opened Target has it. If the kernel's memory map cannot be
+    read, the pages that there were to dump count as memory. If the kernel cannot be opened or
+    its layout cannot be found, the report has the lost pages without their uses. Raises
+    PageInspectError; UnknownPresenceError if it cannot be found which pages the core has.
+    """
+    target = None
+    try:
+        target = opening()
+        core = core or core_of(target)
+        inspector, missing = _inspected(target)
+    except UsageError:
+        raise
+    except PageInspectError as error:
+        if core is None:
+            raise
+        return _without_uses(core, target, error, dump_level)
+    return audit_core(inspector, fold=fold, dump_level=dump_level, missing=missing)
+
+
+def audit_core(
+    inspector: Inspector,
+    *,
+    fold: Fold,
+    dump_level: int | None = None,
+    missing: tuple[str, ...] = (),
+) -> AuditReport:
     """Find which pages of memory the core has, lacks rightly, and has lost.
 
     `dump_level` is that of an ELF core, which does not have it; without it, everything is allowed
-    to be absent that any level leaves out. Raises PageInspectError; UnknownPresenceError if the
-    kernel is not read from a core.
+    to be absent that any level leaves out. `missing` are sentences on what of the memory map could
+    not be read. Raises PageInspectError; UnknownPresenceError if the kernel is not read from a
+    core.
     """
     presence = presence_of(inspector)
     level = _level(presence, dump_level)
@@ -65,7 +101,7 @@ def audit_core(inspector: Inspector, *, fold: Fold, dump_level: int | None = Non
         inspector.layout,
         ranges.count(spanned),
         unreadable,
-        finder.problems,
+        (*missing, *finder.problems),
     )
     return AuditReport(
         inspector.target.provenance,
@@ -77,32 +113,78 @@ def audit_core(inspector: Inspector, *, fold: Fold, dump_level: int | None = Non
         _rows(inspector, total),
         lost,
         tuple(_extents(presence, spanned, total.lost_pfns)),
-        tuple(total.lost_pfns.ranges()),
+        total.lost_pfns,
         dict(total.causes),
         total.first_tails if COMPOUND_INFO in inspector.target.vmcoreinfo else 0,
+        presence.by_makedumpfile,
     )
 
 
-def inspect_core(target: Target) -> Inspector:
-    """Return the Inspector of a core to audit.
-
-    Raises PageInspectError; LostMemoryError if the core lacks the kernel's memory map because it is
-    cut off or incomplete: then the uses of the lost pages cannot be found.
-    """
+def _inspected(target: Target) -> tuple[Inspector, tuple[str, ...]]:
+    """Return the Inspector of a core, and sentences on what of its memory map is missing."""
     try:
-        return inspect(target)
+        return inspect(target), ()
     except PageInspectError as error:
         path = core_of(target)
-        presence = None if target.provenance.is_whole or path is None else read_presence(path)
-        lost = 0 if presence is None else len(presence.kept.minus(presence.present))
-        if presence is None or not lost:
+        if path is None:
             raise
-        (remedy,) = remedies({"cut_off": lost}, presence.state, presence.level, 0)
-        raise LostMemoryError(
-            f"{path} has lost {counted(lost, 'page')} of {number(len(presence.kept))}, and their "
-            f"uses cannot be found: {error.message}",
-            remedy,
-        ) from None
+        presence = read_presence(path)
+        if not presence.dumpable.minus(presence.present):
+            raise
+        layout = build_layout(target.prog, target.vmcoreinfo)
+        memory_map = MemoryMap(tuple(_plausible(presence.dumpable.ranges(), path)), ())
+        why = f"The memory map of the kernel is missing: {error.message}."
+        return inspector_of(target, layout, memory_map), (why,)
+
+
+def _plausible(memory: list[Range], core: Path) -> list[Range]:
+    """Return ranges of memory. Raises PageInspectError if the core is too small to describe it."""
+    sections = (-(-end // SECTION_PFNS) - start // SECTION_PFNS for start, end in memory)
+    check_sections(sum(sections), max_sections(core))
+    return memory
+
+
+def _without_uses(
+    core: Path, target: Target | None, error: PageInspectError, dump_level: int | None
+) -> AuditReport:
+    """Return the report that the headers and bitmaps of a core allow.
+
+    Raises `error` if no page is lost by them, or the file is not a core; DamagedCoreError if they
+    are damaged.
+    """
+    try:
+        presence = read_presence(core)
+    except DamagedCoreError:
+        raise
+    except UnknownPresenceError:
+        raise error from None
+    lost = presence.kept.minus(presence.present)
+    if not lost:
+        if error.hint != MISSING_MEMORY_HINT:
+            raise error
+        raise PageInspectError(error.message, DAMAGED) from None
+    level = _level(presence, dump_level)
+    fates = [0] * len(FATES)
+    fates[FATE["present"]] = len(presence.present)
+    fates[FATE["undecided"]] = len(presence.dumpable) - len(presence.kept)
+    fates[FATE["lost"]] = len(lost)
+    pages, is_whole = len(presence.dumpable), presence.state == "whole"
+    because = f"The uses of pages cannot be found: {error.message}."
+    return AuditReport(
+        Provenance("unknown", "core", "vmcoreinfo", error.message, is_whole=is_whole)
+        if target is None
+        else target.provenance,
+        None,
+        Coverage(pages, pages, of_whole=is_whole, missing=(because,)),
+        presence.form,
+        level,
+        presence.state,
+        (AuditRow("unreadable", "unreadable", tuple(fates)),),
+        (LostRow("unreadable", "unreadable", "", len(lost), tuple(lost.first(MOST_PFNS))),),
+        (),
+        lost,
+        {"cut_off": len(lost)},
+    )
 
 
 def _level(presence: Presence, given: int | None) -> int | None:

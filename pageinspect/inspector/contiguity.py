@@ -27,7 +27,7 @@ from ..owners.assign import Assigned
 from ..owners.counts import OwnerRanges, ranges_of
 from ..owners.table import KINDS
 from ..report.base import coverage_of
-from ..report.contiguity import GIGANTIC_ORDER, HUGE_ORDER, BlockerRow, ContiguityReport
+from ..report.contiguity import GIGANTIC_ORDER, HUGE_ORDER, BlockerRow, ContiguityReport, joined
 from .fold import Fold
 from .inspector import Inspector
 from .lost_pages import with_pointer
@@ -209,18 +209,15 @@ class _BlockerRows:
             keys = np.unique(sums.keys[sums.who == number]).tolist()
             found = self.sweep.finder.names.names(KINDS[number].name, keys)
             names |= {(number, key): name.name for key, name in zip(keys, found, strict=True)}
-        rows: dict[tuple[str, str, str], BlockerRow] = {}
+        ranges = {} if self.ranges is None else self.ranges.by_owner()
+        rows: dict[tuple[str, str, str], list[BlockerRow]] = {}
         for number, key, rest in _each(sums):
-            row = BlockerRow(KINDS[number].name, names[number, key], *rest, self._of(number, key))
-            # Owners with the same name are one row.
-            known = rows.get((row.kind, row.name, row.remedy))
-            rows[row.kind, row.name, row.remedy] = row if known is None else known.joined(row)
-        return sorted(rows.values(), key=lambda row: (-row.alone, -row.blocks, -row.pages))
-
-    def _of(self, number: int, key: int) -> tuple[Range, ...]:
-        if self.ranges is None:
-            return ()
-        return tuple(self.ranges.of((self.ranges.kinds == number) & (self.ranges.keys == key)))
+            pfns = tuple(ranges.get((number, key), ()))
+            row = BlockerRow(KINDS[number].name, names[number, key], *rest, pfns)
+            rows.setdefault((row.kind, row.name, row.remedy), []).append(row)
+        # Owners with the same name are one row.
+        every = [joined(same) for same in rows.values()]
+        return sorted(every, key=lambda row: (-row.alone, -row.blocks, -row.pages))
 
 
 def _by_use(inspector: Inspector, sums: BlockerSums) -> Iterator[BlockerRow]:

@@ -71,6 +71,8 @@ class OpenResources:
     def __init__(self, stack: contextlib.ExitStack | None = None) -> None:
         self._stack = stack or contextlib.ExitStack()
         self._closed = False
+        self.has_lost_pages: bool | None = None
+        """Whether the core has lost pages; None until it was examined. See lost_pages.py."""
 
     def close(
         self,
@@ -434,12 +436,17 @@ def inspect(target: Target) -> Inspector:
     memory_map = read_memory_map(
         prog, layout, target.vmcoreinfo, changing=changing, max_sections=most
     )
-    inspector = Inspector(target, layout, memory_map)
+    return inspector_of(target, layout, memory_map)
+
+
+def inspector_of(target: Target, layout: PageLayout, memory_map: MemoryMap) -> Inspector:
+    """Return the Inspector of an opened kernel with this layout and memory map."""
+    inspector, core = Inspector(target, layout, memory_map), core_path(target)
     if core is None:
         return inspector
     tables = None
     with contextlib.suppress(KeyError):
-        tables = PageTables(prog, target.vmcoreinfo)
+        tables = PageTables(target.prog, target.vmcoreinfo)
     return replace(inspector, kdumpfile_mappings=KdumpfileMappings(core), tables=tables)
 
 

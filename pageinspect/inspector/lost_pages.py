@@ -65,8 +65,23 @@ def with_pointer(inspector: Inspector, coverage: Coverage) -> Coverage:
 
 
 def _has_lost_pages(inspector: Inspector) -> bool:
-    """Return whether the core has lost any page; the walk ends at the first one."""
-    with closing(_lost_runs(inspector)) as found:
+    """Return whether the core has lost any page; memory is walked once at most, to the first one.
+
+    False if the core is cut off: every report of it has a note about that.
+    """
+    session = inspector.session
+    if session.has_lost_pages is None:
+        session.has_lost_pages = _find_lost_page(inspector)
+    return session.has_lost_pages
+
+
+def _find_lost_page(inspector: Inspector) -> bool:
+    presence = _presence_of_whole(inspector)
+    if presence is None:
+        return False
+    if presence.kept.minus(presence.present):
+        return True
+    with closing(_lost_runs(inspector, presence)) as found:
         return next(found, None) is not None
 
 
@@ -75,7 +90,8 @@ def described(inspector: Inspector, addresses: Iterable[int]) -> tuple[str, ...]
     pfns = {pfn for address in addresses if (pfn := _pfn(inspector, address)) is not None}
     if not pfns:
         return ()
-    lost = dict(sorted(_lost_runs(inspector, pfns)))
+    presence = _presence_of_whole(inspector)
+    lost = {} if presence is None else dict(sorted(_lost_runs(inspector, presence, pfns)))
     if not lost:
         return ()
     named = ", ".join(f"pfn {pfn:#x} ({use})" for pfn, use in list(lost.items())[:_MOST_NAMED])
@@ -84,19 +100,18 @@ def described(inspector: Inspector, addresses: Iterable[int]) -> tuple[str, ...]
     return (f"Pages are missing: {named}.", POINTER)
 
 
-def _lost_runs(
-    inspector: Inspector, pfns: Iterable[int] | None = None
-) -> Generator[tuple[int, str], None, None]:
-    """Yield first pfns and uses of runs of lost pages, of all or some.
-
-    There are none of a core that is cut off: every report of it has a note about that.
-    """
-    if not inspector.target.provenance.is_whole:
-        return
+def _presence_of_whole(inspector: Inspector) -> Presence | None:
+    """Return which pages the core has; None if it is cut off, or that is unknown."""
     try:
-        presence = presence_of(inspector)
+        return presence_of(inspector) if inspector.target.provenance.is_whole else None
     except UnknownPresenceError:
-        return
+        return None
+
+
+def _lost_runs(
+    inspector: Inspector, presence: Presence, pfns: Iterable[int] | None = None
+) -> Generator[tuple[int, str], None, None]:
+    """Yield first pfns and uses of runs of lost pages, of all or some."""
     level = MAX_LEVEL if presence.level is None else presence.level
     wanted = presence.dumpable.minus(presence.present).ranges()
     if pfns is not None:

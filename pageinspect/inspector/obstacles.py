@@ -1,18 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Finds the pages that are in the way of a huge page, of CMA, or of taking memory offline."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 
 from ..analysis.contiguity import ABSENT, BlockPages, Grid
-from ..analysis.mobility import REMEDIES, Classes, Integers, Mobility
+from ..analysis.mobility import (
+    OUTCOMES,
+    REMEDIES,
+    SKIPPED,
+    UNDECIDED,
+    Classes,
+    Integers,
+    Mobility,
+    when_offlining,
+)
 from ..classify import use_name
 from ..classify.words import HEAD_REFCOUNT
 from ..errors import PageInspectError, UsageError, did_you_mean
-from ..kernel.memory_blocks import memory_block
+from ..kernel.memory_blocks import read_memory_blocks
+from ..model.range_text import asked
 from ..model.ranges import Range, count, intersect, merge
 from ..owners.table import KINDS
 from ..report.base import coverage_of
@@ -25,6 +36,9 @@ from .sweep import Sweep, Swept
 
 PAGES = {"hugepage": HUGE_ORDER, "gigantic": GIGANTIC_ORDER}
 """The orders of huge pages by name."""
+_MOST_NAMED = 8
+"""Ranges of memory blocks that a hint names."""
+_MOST_DIGITS = 18
 _FORMS = (*PAGES, "cma", "offline:N", "pfn:RANGE")
 
 
@@ -50,23 +64,32 @@ class _Pages:
 class _Found:
     pages: BlockPages
     parts: list[_Pages] = field(default_factory=list)
-    present: Integers = field(default_factory=lambda: np.zeros(Mobility.RESERVED + 1, np.int64))
-    """Pages by Mobility."""
+    present: Integers = field(default_factory=lambda: np.zeros(len(OUTCOMES), np.int64))
+    """Pages by OUTCOMES."""
+    zones: set[int] = field(default_factory=set)
+    """The index of each zone that they are in."""
     unreadable: int = 0
 
     def merge(self, other: "_Found") -> None:
         self.pages.merge(other.pages)
         self.parts += other.parts
         self.present += other.present
+        self.zones |= other.zones
         self.unreadable += other.unreadable
 
 
 def find_obstacles(
-    inspector: Inspector, wanted_for: str, *, fold: Fold, top: int | None = None
+    inspector: Inspector,
+    wanted_for: str,
+    *,
+    fold: Fold,
+    top: int | None = None,
+    most: int | None = None,
 ) -> ObstaclesReport:
     """Find the pages in the way of what is asked for: hugepage, cma, offline:3 and others.
 
-    Raises UsageError for another text, and PageInspectError.
+    `top` is the number of ranges of pages to show, and `most` of those to name; None is all. Raises
+    UsageError for another text, and PageInspectError.
     """
     _check(wanted_for)
     sweep = Sweep(inspector)
@@ -79,18 +102,19 @@ def find_obstacles(
     def work(copy: Inspector, piece: Sequence[Range]) -> _Found:
         found = _Found(BlockPages(grid))
         for swept in sweep.walk(copy, piece, grid):
-            _add(found, swept, grid, every=order is None)
+            judged = _offlined(swept) if wanted_for.startswith("offline:") else swept
+            _add(found, judged, grid, every=order is None)
         return found
 
     total = _Found(BlockPages(grid))
     for part in fold(inspector, wanted, work):
         total.merge(part)
     blocks = None if order is None else _block_counts(total.pages)
-    rows = tuple(_rows(inspector, sweep, total, grid, ranked=order is not None))
+    rows = _rows(inspector, sweep, total, grid, ranked=order is not None, most=most)
     missing = tuple(dict.fromkeys(sweep.problems))
-    asked = count(wanted)
+    present = count(wanted)
     coverage = coverage_of(
-        inspector.target.provenance, inspector.layout, asked, total.unreadable, missing
+        inspector.target.provenance, inspector.layout, present, total.unreadable, missing
     )
     return ObstaclesReport(
         inspector.target.provenance,
@@ -98,11 +122,13 @@ def find_obstacles(
         with_pointer(inspector, coverage),
         wanted_for,
         tuple(total.present.tolist()),
-        0 if ranges is None else count(ranges) - asked,
+        0 if ranges is None else count(ranges) - present,
         rows,
+        len(total.zones),
         order,
         blocks,
         top,
+        sum(len(part.starts) for part in total.parts) - len(rows),
     )
 
 
@@ -122,12 +148,25 @@ def _ranges(inspector: Inspector, sweep: Sweep, text: str) -> list[Range]:
     if name == "cma":
         return _cma(sweep)
     if name == "pfn":
-        return inspector.ranges(value)
-    if not (value.isascii() and value.isdecimal()):
+        inspector.ranges(value)
+        return merge(asked(value, inspector.memory_map, inspector.layout.page_shift))
+    if not (value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS):
         raise UsageError(
             f"{value!r} is not the number of a memory block", "give N of memoryN: offline:3"
         )
-    return [memory_block(inspector.target.prog, int(value))]
+    return [_memory_block(inspector, int(value))]
+
+
+def _memory_block(inspector: Inspector, number: int) -> Range:
+    blocks = read_memory_blocks(inspector.target.prog)
+    found = blocks.pfns(number)
+    if found is None:
+        known = [f"{a}-{b - 1}" if b - a > 1 else f"{a}" for a, b in blocks.numbers[:_MOST_NAMED]]
+        more = ["others"] if len(blocks.numbers) > _MOST_NAMED else []
+        raise UsageError(
+            f"this machine has no memory block {number}", f"it has: {', '.join([*known, *more])}"
+        )
+    return found
 
 
 def _cma(sweep: Sweep) -> list[Range]:
@@ -147,17 +186,24 @@ def _cma(sweep: Sweep) -> list[Range]:
     return merge((start, start + (1 << blocks.order)) for start in starts.tolist())
 
 
+def _offlined(swept: Swept) -> Swept:
+    """Return the same with what becomes of each page when its memory is taken offline."""
+    unmovable = swept.classes == Mobility.UNMOVABLE
+    outcomes = when_offlining(swept.pages)[swept.rows]
+    return replace(swept, classes=np.where(unmovable, outcomes, swept.classes))
+
+
 def _add(found: _Found, swept: Swept, grid: Grid, *, every: bool) -> None:
-    """Add what was walked; with `every`, also pages of no zone."""
+    """Add what was walked; with `every`, also pages of no zone, and without counts of blocks."""
     found.unreadable += swept.pages.unreadable
-    found.present += np.bincount(swept.classes, swept.lengths, len(found.present)).astype(np.int64)
-    in_zone = swept.zones >= 0
-    of_zone = swept.where(in_zone)
+    found.present += np.bincount(swept.classes, swept.lengths, len(OUTCOMES)).astype(np.int64)
+    found.zones |= set(np.unique(swept.zones).tolist()) - {-1}
+    way = (swept.classes > Mobility.MOVABLE) & (swept.classes != SKIPPED)
     blocks = np.full(len(swept.starts), -1, np.int64)
-    blocks[in_zone] = grid.blocks(of_zone.zones, of_zone.starts)
-    found.pages.add(blocks[in_zone], of_zone.classes, of_zone.lengths)
-    way = swept.classes > Mobility.MOVABLE
     if not every:
+        in_zone = swept.zones >= 0
+        blocks[in_zone] = grid.blocks(swept.zones[in_zone], swept.starts[in_zone])
+        found.pages.add(blocks[in_zone], swept.classes[in_zone], swept.lengths[in_zone])
         way &= in_zone
     some, pages = swept.where(way), swept.pages
     found.parts.append(
@@ -190,50 +236,84 @@ def _joined(pages: _Pages) -> _Pages:
 
 
 def _block_counts(pages: BlockPages) -> BlockCounts:
+    """Return the number of blocks by state; one that two zones share is one reserved block."""
     states = pages.states
-    numbers = np.bincount(states[states != ABSENT], minlength=ABSENT).tolist()
-    return BlockCounts(*numbers[:ABSENT])
+    there = states != ABSENT
+    free, movable, reclaimable, unmovable, reserved = (
+        int(np.count_nonzero(states == state)) for state in range(ABSENT)
+    )
+    # A zone that has only a part of the block counts the rest as reserved.
+    parts = pages.grid.starts(np.flatnonzero(there))
+    _, zones = np.unique(parts, return_counts=True)
+    reserved -= int((zones - 1).sum())
+    shared = int(np.count_nonzero(zones > 1))
+    return BlockCounts(free, movable, reclaimable, unmovable, reserved, shared)
 
 
 def _rows(
-    inspector: Inspector, sweep: Sweep, total: _Found, grid: Grid, *, ranked: bool
-) -> Iterator[ObstacleRow]:
-    """Yield the pages in the way; if ranked, of the blocks with fewest of them first."""
+    inspector: Inspector,
+    sweep: Sweep,
+    total: _Found,
+    grid: Grid,
+    *,
+    ranked: bool,
+    most: int | None,
+) -> tuple[ObstacleRow, ...]:
+    """Return the first pages in the way; if ranked, of the blocks with fewest of them first."""
     if not total.parts:
-        return
+        return ()
+    pages = _first(total, ranked=ranked, most=most)
+    starts = grid.starts(pages.blocks).tolist() if ranked else repeat(None)
+    uses, use_rows = np.unique(pages.uses, return_inverse=True)
+    use_names = [use_name(inspector.layout, use) for use in uses.tolist()]
+    owners, owner_rows = _owners(sweep, pages.kinds, pages.keys)
+    return tuple(
+        map(
+            ObstacleRow,
+            starts,
+            pages.starts.tolist(),
+            (pages.starts + pages.lengths).tolist(),
+            map(use_names.__getitem__, use_rows.tolist()),
+            *(map([owner[i] for owner in owners].__getitem__, owner_rows) for i in (0, 1)),
+            *(getattr(pages, name).tolist() for name in ("orders", "refcounts", "pins")),
+            *(getattr(pages, name).tolist() for name in ("references", "classes")),
+            map(REMEDIES.__getitem__, pages.remedies.tolist()),
+        )
+    )
+
+
+def _owners(
+    sweep: Sweep, kinds: npt.NDArray[np.int16], keys: npt.NDArray[np.uint64]
+) -> tuple[list[tuple[str, str]], list[int]]:
+    """Return the kind and name of each owner, and which of these each row belongs to."""
+    owners: list[tuple[str, str]] = []
+    rows = np.empty(len(kinds), np.int64)
+    for number in np.unique(kinds).tolist():
+        of_kind = kinds == number
+        of_owners, rows_of_kind = np.unique(keys[of_kind], return_inverse=True)
+        rows[of_kind] = rows_of_kind + len(owners)
+        kind = KINDS[number].name
+        found = sweep.finder.names.names(kind, of_owners.tolist())
+        owners += [(kind, name.name) for name in found]
+    return owners, rows.tolist()
+
+
+def _first(total: _Found, *, ranked: bool, most: int | None) -> _Pages:
+    """Return the pages in the way in order, the first `most`."""
     pages = _Pages(
         **{n: np.concatenate([getattr(part, n) for part in total.parts]) for n in _Pages.__slots__}
     )
-    if ranked:
-        pages = _by_block(pages, total.pages)
-    starts = grid.starts(np.maximum(pages.blocks, 0)) if len(grid) else pages.blocks
-    names: dict[tuple[int, int], str] = {}
-    for number in np.unique(pages.kinds).tolist():
-        keys = np.unique(pages.keys[pages.kinds == number]).tolist()
-        found = sweep.finder.names.names(KINDS[number].name, keys)
-        names |= {(number, key): name.name for key, name in zip(keys, found, strict=True)}
-    columns = (getattr(pages, name).tolist() for name in _Pages.__slots__[1:])
-    for block, row in zip(starts.tolist(), zip(*columns, strict=True), strict=True):
-        start, length, kind, key, use, order, refcount, references, pins, mobility, way = row
-        yield ObstacleRow(
-            block if ranked else None,
-            start,
-            start + length,
-            use_name(inspector.layout, use),
-            KINDS[kind].name,
-            names[kind, key],
-            order,
-            refcount,
-            pins,
-            references,
-            mobility,
-            REMEDIES[way],
-        )
+    by_block = _by_block(pages, total.pages) if ranked else None
+    unsure = pages.classes == UNDECIDED
+    order = np.lexsort((pages.starts, unsure)) if by_block is None else by_block
+    return _Pages(**{name: getattr(pages, name)[order[:most]] for name in _Pages.__slots__})
 
 
-def _by_block(pages: _Pages, of_blocks: BlockPages) -> _Pages:
-    """Sort by state of the block and by the number of pages in the way in it."""
+def _by_block(pages: _Pages, of_blocks: BlockPages) -> Integers:
+    """Return the order by state of the block and by the number of pages in the way in it."""
     counts = of_blocks.counts[:, Mobility.RECLAIMABLE :].sum(axis=1, dtype=np.int64)
     reserved = of_blocks.states == Mobility.RESERVED
-    order = np.lexsort((pages.starts, pages.blocks, counts[pages.blocks], reserved[pages.blocks]))
-    return _Pages(**{name: getattr(pages, name)[order] for name in _Pages.__slots__})
+    order: Integers = np.lexsort(
+        (pages.starts, pages.blocks, counts[pages.blocks], reserved[pages.blocks])
+    )
+    return order

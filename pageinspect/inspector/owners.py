@@ -131,7 +131,7 @@ class _Rows:
             self.unnamed = (0, 0)
         elif self.by == "cgroup":
             charged = pages.where(pages.groups != 0)
-            self.rows = self._by_cgroup(charged, slab_bytes)
+            self.rows = cgroup_rows(self.names, charged, slab_bytes, self.page_size)
             self.others = pages.total - sum(row.pages for row in self.rows)
         else:
             mask = np.array([_has_names(kind, self.by) for kind in KINDS])[pages.kinds]
@@ -176,21 +176,24 @@ class _Rows:
             return OwnerRow("", name.caller or "(no caller)", 0)
         return OwnerRow(kind, name.name, 0, name.file_system)
 
-    def _by_cgroup(self, pages: OwnerPages, slab_bytes: Mapping[int, int]) -> tuple[OwnerRow, ...]:
-        words = sorted({*np.unique(pages.groups).tolist(), *slab_bytes})
-        names = dict(zip(words, self.names.cgroups(words), strict=True))
-        rows: dict[OwnerRow, int] = {}
-        columns = pages.kinds.tolist(), pages.groups.tolist(), pages.pages.tolist()
-        for kind, word, n in zip(*columns, strict=True):
-            row = OwnerRow(KINDS[kind].name, names[word], 0)
-            rows[row] = rows.get(row, 0) + n * self.page_size
-        for word, n in slab_bytes.items():
-            row = OwnerRow("slab", names[word], 0)
-            rows[row] = rows.get(row, 0) + n
-        return _sorted(
-            row._replace(pages=n // self.page_size, more_bytes=n % self.page_size)
-            for row, n in rows.items()
-        )
+
+def cgroup_rows(
+    names: OwnerNames, pages: OwnerPages, slab_bytes: Mapping[int, int], page_size: int
+) -> tuple[OwnerRow, ...]:
+    """Return the rows of cgroups by kind, from pages by group and bytes of slab objects."""
+    words = sorted({*np.unique(pages.groups).tolist(), *slab_bytes})
+    paths = dict(zip(words, names.cgroups(words) if words else (), strict=True))
+    rows: dict[OwnerRow, int] = {}
+    columns = pages.kinds.tolist(), pages.groups.tolist(), pages.pages.tolist()
+    for kind, word, n in zip(*columns, strict=True):
+        row = OwnerRow(KINDS[kind].name, paths[word], 0)
+        rows[row] = rows.get(row, 0) + n * page_size
+    for word, n in slab_bytes.items():
+        row = OwnerRow("slab", paths[word], 0)
+        rows[row] = rows.get(row, 0) + n
+    return _sorted(
+        row._replace(pages=n // page_size, more_bytes=n % page_size) for row, n in rows.items()
+    )
 
 
 def _has_names(kind: Kind, by: str) -> bool:

@@ -4,10 +4,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from ..analysis.processes import (
     ClassRuns,
     Usage,
     UsageSums,
+    UseRuns,
     class_runs,
     page_classes,
     pfns_of,
@@ -37,13 +41,18 @@ class _Reading:
 
 
 def list_processes(
-    opened: Callable[[], Inspector], sort: str, top: int | None, *, fold: Fold
+    opened: Callable[[], Inspector],
+    sort: str,
+    top: int | None,
+    *,
+    fold: Fold,
+    of_pages: UseRuns | None = None,
 ) -> ProcessesReport:
     """Return the memory use of every process that has an address space; raises PageInspectError.
 
     `opened` returns an Inspector with the current memory map. It is called again if a list or page
     table of a running kernel could not be followed. `sort` is a column of the report, `top` as in
-    ProcessesReport.
+    ProcessesReport. `of_pages` are the uses of all pages, if they were read already.
     """
     check_sort(sort)
     inspector = opened()
@@ -52,13 +61,13 @@ def list_processes(
             "processes are not available from VMCOREINFO alone",
             "give a file with this kernel's types: -s VMLINUX or --btf FILE",
         )
-    reading = _read(inspector, fold)
+    reading = _read(inspector, fold, of_pages)
     changing = inspector.target.provenance.changing
     for _ in range(_ATTEMPTS - 1 if changing else 0):
         if reading.spaces.whole:
             break
         inspector = opened()
-        reading = _read(inspector, fold)
+        reading = _read(inspector, fold, of_pages)
     tasks = reading.spaces.tasks
     users = [process for process in tasks.processes if process.mm is not None]
     ended = _ended(inspector, users, tasks.mms) if changing else set()
@@ -87,23 +96,35 @@ def list_processes(
     )
 
 
-def _read(inspector: Inspector, fold: Fold) -> _Reading:
+def _read(inspector: Inspector, fold: Fold, of_pages: UseRuns | None) -> _Reading:
     spaces = read_address_spaces(inspector, deposited=True)
     sums = UsageSums(pfns_of(inspector.memory_map), len(spaces.tasks.mms))
     for part in spaces.tables:
         sums.count(part)
 
-    def work(copy: Inspector, piece: Sequence[Range]) -> ClassRuns:
-        return class_runs(copy.sections_in_runs(piece, "use"), copy.use_name)
-
     wanted = intersect(sums.sections(), inspector.memory_map.spanned)
-    runs = list(fold(inspector, wanted, work))
-    usage = sums.usage(spaces.tables, page_classes(inspector.memory_map, wanted, runs))
-    unreadable = sum(part.unreadable for part in runs)
+    if of_pages is None:
+        classes, unreadable = _classes(inspector, wanted, fold)
+    else:
+        classes = of_pages.classes(inspector.memory_map, inspector.use_name)
+        unreadable = of_pages.unreadable(wanted)
+    usage = sums.usage(spaces.tables, classes)
     coverage = coverage_of(
         inspector.target.provenance, inspector.layout, ranges.count(wanted), unreadable
     )
     return _Reading(spaces, usage, replace(coverage, missing=_missing(spaces)))
+
+
+def _classes(
+    inspector: Inspector, wanted: Sequence[Range], fold: Fold
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Return the PageClass of each pfn, and how many of the wanted pages could not be read."""
+
+    def work(copy: Inspector, piece: Sequence[Range]) -> ClassRuns:
+        return class_runs(copy.sections_in_runs(piece, "use"), copy.use_name)
+
+    runs = list(fold(inspector, wanted, work))
+    return page_classes(inspector.memory_map, wanted, runs), sum(part.unreadable for part in runs)
 
 
 def _missing(spaces: AddressSpaces) -> tuple[str, ...]:

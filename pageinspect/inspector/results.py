@@ -2,18 +2,18 @@
 """The results of the methods of an Inspector: reports with repr(), HTML and data frames."""
 
 import io
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from importlib import import_module
 from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..errors import PageInspectError
+from ..host.extras import load_library
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent
 from ..render import render
+from ..render.arrow import arrow_table
 from ..render.html import write_html
 from ..report import Coverage, Report
 from ..report.audit import AuditReport
@@ -92,42 +92,20 @@ class Result(Report):
 
         The columns are those of --format csv.
         """
-        arrow = _library("pyarrow", "arrow")
-        return arrow.table(
-            {
-                column.key: arrow.array(column.values, type=_arrow_type(arrow, column.dtype))
-                for column in frame_columns(self)
-            }
-        )
+        return arrow_table(self)
 
     def to_pandas(self) -> Any:
         """Return the same rows as a pandas.DataFrame.
 
         Raises PageInspectError if pandas is not installed.
         """
-        pandas = _library("pandas", "pandas")
+        pandas = load_library("pandas", "pandas")
         return pandas.DataFrame(
             {
                 column.key: pandas.Series(column.values, dtype=_PANDAS.get(column.dtype, "object"))
                 for column in frame_columns(self)
             }
         )
-
-
-def _arrow_type(arrow: Any, dtype: str) -> Any:
-    if dtype == "list[string]":
-        return arrow.list_(arrow.string())
-    return arrow.type_for_alias(dtype)
-
-
-def _library(name: str, extra: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise PageInspectError(
-            f"{name} is not installed, which the extra {extra} has",
-            f"{sys.executable} -m pip install {name}",
-        ) from None
 
 
 class SummaryResult(Result, SummaryReport):

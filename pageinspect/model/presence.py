@@ -2,6 +2,7 @@
 """Which pages a core was to have, and which of them are in its file."""
 
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,15 @@ from .ranges import Range
 Pfns = npt.NDArray[np.int64]
 State = Literal["whole", "incomplete", "cut off"]
 """Of a file: "incomplete" is marked by makedumpfile, which ran out of room when it wrote it."""
+
+
+def each_once(pfns: Pfns) -> Pfns:
+    """Return the distinct values, sorted.
+
+    This is faster than np.unique() and its import, and most of all where long parts are in order.
+    """
+    ordered = np.sort(pfns, kind="stable")
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +38,12 @@ class PfnSet:
     def __len__(self) -> int:
         """Return the number of pfns."""
         return int((self.edges[1::2] - self.edges[::2]).sum())
+
+    def first(self, most: int) -> list[int]:
+        """Return the lowest pfns of the set, at most `most`."""
+        starts, ends = self.edges[: 2 * most : 2].tolist(), self.edges[1 : 2 * most : 2].tolist()
+        found = (range(a, min(b, a + most)) for a, b in zip(starts, ends, strict=True))
+        return list(islice(chain.from_iterable(found), most))
 
     def below(self, pfns: Pfns) -> Pfns:
         """Return how many pfns of the set are below each of these, (n,)."""
@@ -46,7 +62,7 @@ class PfnSet:
 
     def minus(self, other: "PfnSet") -> "PfnSet":
         """Return the pfns of this set that are not in the other one."""
-        edges = np.unique(np.concatenate((self.edges, other.edges)))
+        edges = each_once(np.concatenate((self.edges, other.edges)))
         inside = self.has(edges) & ~other.has(edges)
         return PfnSet(edges[np.append(False, inside[:-1]) != inside] if len(edges) else edges)
 
@@ -75,9 +91,11 @@ class Presence:
     level: int | None = None
     """The dump level in the header; None for ELF, which does not have it."""
     state: State = "whole"
+    by_makedumpfile: bool = True
+    """Whether makedumpfile wrote it; False if nothing in the file shows that."""
 
     @property
     def edges(self) -> Pfns:
         """The pfns at which any of the sets begins or ends, sorted."""
         sets = (self.dumpable, self.kept, self.present)
-        return np.unique(np.concatenate([each.edges for each in sets]))
+        return each_once(np.concatenate([each.edges for each in sets]))

@@ -88,6 +88,14 @@ def _named(text: str, memory_map: "MemoryMap") -> list[Range]:
     return spans
 
 
+def asked(text: str, memory_map: "MemoryMap", page_shift: int) -> list[Range]:
+    """Return the pfns that a text stands for, whether or not they have struct pages.
+
+    Raises UsageError for an invalid range.
+    """
+    return _named(text, memory_map) if text.startswith(_NAMED) else [_numeric(text, page_shift)]
+
+
 def resolve(texts: Sequence[str], memory_map: "MemoryMap", page_shift: int) -> list[Range]:
     """Return the spanned pfns in the user's ranges; all spanned pfns if there are no ranges.
 
@@ -97,12 +105,10 @@ def resolve(texts: Sequence[str], memory_map: "MemoryMap", page_shift: int) -> l
         return list(memory_map.spanned)
     wanted: list[Range] = []
     for text in texts:
-        asked = (
-            _named(text, memory_map) if text.startswith(_NAMED) else [_numeric(text, page_shift)]
-        )
-        found = intersect(merge(asked), memory_map.spanned)
+        ranges = asked(text, memory_map, page_shift)
+        found = intersect(merge(ranges), memory_map.spanned)
         if not found:
-            start = asked[0][0]
+            start = ranges[0][0]
             if start >= ADDRESSES_OF_KERNEL:
                 raise UsageError(
                     f"{text} is an address, not a pfn",

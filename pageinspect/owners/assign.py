@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..classify.batches import Mask, Pfns, each_once
+from ..classify.batches import Mask, Pfns
 from ..classify.columns import ramp
 from ..classify.uses import USE, Pages
 from ..model.arch import MAX_ORDER, SECTION_PFNS
 from ..model.layout import PageLayout
+from ..model.presence import each_once
 from ..model.ranges import Range
 from .kind import Claims, Keys, Kind
 from .table import KINDS, NOBODY, NUMBER, Kinds, kinds_of_uses, may_claim

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +107,18 @@ class OwnerRanges:
     def of(self, rows: npt.NDArray[np.bool_]) -> list[Range]:
         """Return some ranges as pairs."""
         return merge(zip(self.starts[rows].tolist(), self.ends[rows].tolist(), strict=True))
+
+    def by_owner(self) -> dict[tuple[int, int], list[Range]]:
+        """Return the ranges of each owner, by the number of its kind and its key."""
+        order = np.lexsort((self.keys, self.kinds))
+        kinds, keys = self.kinds[order], self.keys[order]
+        begins = np.ones(len(order), np.bool_)
+        begins[1:] = (kinds[1:] != kinds[:-1]) | (keys[1:] != keys[:-1])
+        at = np.flatnonzero(begins)
+        pairs = list(zip(self.starts[order].tolist(), self.ends[order].tolist(), strict=True))
+        bounds = [*at.tolist(), len(order)]
+        owners = zip(kinds[at].tolist(), keys[at].tolist(), strict=True)
+        return {owner: pairs[a:b] for owner, (a, b) in zip(owners, pairwise(bounds), strict=True)}
 
 
 def ranges_of(parts: Iterable[Assigned]) -> OwnerRanges:

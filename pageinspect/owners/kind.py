@@ -13,11 +13,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..classify.batches import each_once
 from ..classify.reads import Declared, Declaring
 from ..classify.uses import Pages
 from ..classify.words import MAPPING
 from ..model.kernel_memory import Pfns, no_pfns
+from ..model.presence import each_once
 from ..model.ranges import Range
 from .structures import Structures
 

@@ -4,8 +4,9 @@
 import importlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TextIO, cast
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, TextIO, cast
 
+from ..errors import UsageError
 from . import formats
 
 if TYPE_CHECKING:
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 class Format(ABC):
     """One output format. Its module is imported when it is used."""
 
+    @abstractmethod
+    def write(self, report: "Report", stream: TextIO) -> None:
+        """Write a report, its rows one by one as they are read.
+
+        Reading a row restarts the watchdog of progress: render() sees to it, for every format.
+        """
+
+
+class RowFormat(Format):
+    """A format in which rows can be written before all of them are known."""
+
     continues: ClassVar[bool] = False
     """Whether rows of later reports follow those of the first without a new header."""
     one_table: ClassVar[bool] = False
@@ -26,15 +38,16 @@ class Format(ABC):
     """The text between a report and rows before it."""
 
     @abstractmethod
-    def write(self, report: "Report", stream: TextIO) -> None:
-        """Write a report, its rows one by one as they are read.
-
-        Reading a row restarts the watchdog of progress: render() sees to it, for every format.
-        """
-
-    @abstractmethod
     def begin(self, table: "Table", stream: TextIO) -> "Callable[[Iterable[Row]], None]":
         """Write the header of a table; return the function that writes rows below it."""
+
+
+def bytes_of(stream: TextIO) -> BinaryIO:
+    """Return the binary stream below a text stream. Raises UsageError for a terminal."""
+    if stream.isatty():
+        raise UsageError("this format is binary", "write it to a file: -o FILE")
+    stream.flush()
+    return stream.buffer
 
 
 def find_formats() -> tuple[str, ...]:
@@ -44,16 +57,20 @@ def find_formats() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in files))
 
 
-FORMATS = find_formats()
+METRICS = "prometheus"
+"""The format of reports that have metrics."""
+FORMATS = tuple(form for form in find_formats() if form != METRICS)
+"""The formats of every report."""
+TEXT_FORMATS = tuple(form for form in FORMATS if form != "parquet")
 
 
 def load(form: str) -> Format:
-    """Return the Format with one of the names in FORMATS."""
+    """Return the Format with one of these names: those of FORMATS, and METRICS."""
     return cast("Format", importlib.import_module(f"{formats.__name__}.{form}").FORMAT)
 
 
 def render(report: "Report", form: str, stream: TextIO) -> None:
-    """Write the report to the stream in the format `form`, one of FORMATS."""
+    """Write the report to the stream in the format `form`: see load()."""
     from .reporting_progress import ReportingProgress  # reports import numpy
 
     load(form).write(ReportingProgress(report), stream)

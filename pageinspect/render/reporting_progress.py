@@ -7,6 +7,7 @@ from typing import Any
 from ..host.progress import paced
 from ..model.table import Table
 from ..report import Report, View
+from ..report.metrics import Metrics
 
 _ROWS = 4096
 """Rows that are read between two reports of progress."""
@@ -33,6 +34,10 @@ class ReportingProgress(Report):
         """Return the text for people."""
         view = self.report.view()
         return replace(view, table=_paced(view.table))
+
+    def metrics(self) -> tuple[Metrics, ...]:
+        """Return the metrics."""
+        return tuple(replace(each, table=_paced(each.table)) for each in self.report.metrics())
 
 
 def _paced(table: Table) -> Table:

@@ -3,22 +3,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from ..analysis.dump_levels import LEVEL_RULES
 from ..errors import Exit
 from ..model.layout import PageLayout
-from ..model.presence import State
+from ..model.presence import PfnSet, State
 from ..model.provenance import Provenance
-from ..model.ranges import Range
+from ..model.ranges import Range, merge
 from ..model.table import Column, Row, Table
 from ..owners.dump_fates import CAUSES, FATE, FATES
-from ..units import counted, wrapped
-from .base import SCHEMA, Coverage, Report, View, kernel_json
-from .losses import consequences, remedies
+from ..units import counted, number, wrapped
+from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
+from .losses import consequences, remedies, structures_lost
 
 DEFAULT_TOP = 10
-"""Owners of lost pages in tables for people."""
+"""Owners of lost pages, and ranges that the file does not cover, in tables for people."""
+MOST_RANGES = 1_000_000
+"""Ranges of lost pages in json."""
 
 _RULES = tuple(rule.name for rule in LEVEL_RULES)
 _KEYS = ("use", "owner", "pages", "present", "absent", "allowed", *FATES[1:])
@@ -34,12 +37,20 @@ _ROW = (
     Column("outside", "int64", "pages", spare=1),
     Column("lost", "int64", "pages"),
 )
+
+
+def _pfns_shown(ranges: Sequence[Mapping[str, int]]) -> str:
+    """Return each pfn of ranges for people."""
+    every = (range(each["start"], each["end"]) for each in ranges)
+    return " ".join(map(hex, chain.from_iterable(every)))
+
+
 _LOST = (
     Column("use"),
     Column("owner"),
     Column("name"),
     Column("pages", "int64", "pages"),
-    Column("first pfns", "list[string]", key="pfns", separator=" ", spare=1),
+    Column("first pfns", "json", key="pfns", show=_pfns_shown, spare=1),
 )
 _RANGE = (
     Column("start", "int64", "pfn"),
@@ -94,7 +105,8 @@ class AuditReport(Report):
     """Pages of a core by what became of them; the counts of `rows` add up to all of memory."""
 
     provenance: Provenance
-    layout: PageLayout
+    layout: PageLayout | None
+    """None if the uses of pages could not be found."""
     coverage: Coverage
     form: Literal["kdump", "elf"]
     level: int | None
@@ -104,13 +116,20 @@ class AuditReport(Report):
     lost: tuple[LostRow, ...]
     """Owners of lost pages, those with most first."""
     uncovered: tuple[Extent, ...]
-    ranges: tuple[Range, ...]
-    """The (start, end) pfns of all lost pages."""
+    lost_pfns: PfnSet
+    """All lost pages."""
     causes: Mapping[str, int]
     """Lost pages by CAUSES."""
     unknown_tails: int = 0
     """Lost second pages of folios, of a kernel whose word for tails an old makedumpfile does not
     know."""
+    by_makedumpfile: bool = True
+    """Whether makedumpfile wrote the core; False if that is unknown."""
+
+    @property
+    def ranges(self) -> list[Range]:
+        """The (start, end) pfns of lost pages; the first MOST_RANGES of them."""
+        return PfnSet(self.lost_pfns.edges[: 2 * MOST_RANGES]).ranges()
 
     @property
     def total(self) -> AuditRow:
@@ -139,8 +158,9 @@ class AuditReport(Report):
             "total": dict(zip(_KEYS[2:], _cells(self.total)[2:], strict=True)),
             "lost": self._lost(self.lost),
             "causes": {name: self.causes.get(name, 0) for name in CAUSES},
-            "ranges": Table("ranges", _RANGE, [(a, b, b - a) for a, b in self.ranges]),
-            "uncovered": self._uncovered(),
+            "ranges": Table("ranges", _RANGE, ((a, b, b - a) for a, b in self.ranges)),
+            "ranges_left_out": max(0, len(self.lost_pfns.edges) // 2 - MOST_RANGES),
+            "uncovered": self._uncovered(self.uncovered),
             "consequences": self._consequences(),
             "remedies": self._remedies(),
         }
@@ -151,11 +171,14 @@ class AuditReport(Report):
 
     def view(self) -> View:
         """Return the table of uses and kinds, then what is lost, and what follows from it."""
-        more = [(f"Lost, by owner{self._of_most()}:", self._lost(self.lost[:DEFAULT_TOP]))]
-        if not self.lost:
-            more = []
+        more = []
+        if self.lost:
+            title = f"Lost, by owner{_more(self.lost)}:"
+            more.append((title, self._lost(self.lost[:DEFAULT_TOP])))
         if self.uncovered:
-            more.append(("Memory that no part of the file covers:", self._uncovered()))
+            title = f"Memory that no part of the file covers{_more(self.uncovered)}:"
+            most = sorted(self.uncovered, key=lambda e: (-e.lost, e.start - e.end))[:DEFAULT_TOP]
+            more.append((title, self._uncovered(sorted(most))))
         return View(
             self._for_people(),
             total=_cells(self.total),
@@ -163,10 +186,6 @@ class AuditReport(Report):
             more=tuple(more),
             after=tuple(self._remarks()),
         )
-
-    def _of_most(self) -> str:
-        hidden = len(self.lost) - DEFAULT_TOP
-        return f" ({counted(hidden, 'more owner')} in json)" if hidden > 0 else ""
 
     def _file(self) -> str:
         level = "of an unknown dump level" if self.level is None else f"of dump level {self.level}"
@@ -185,22 +204,37 @@ class AuditReport(Report):
 
     @staticmethod
     def _lost(rows: Sequence[LostRow]) -> Table:
-        cells = ((*row[:4], tuple(map(hex, row.pfns))) for row in rows)
+        cells = (
+            (*row[:4], range_objects(merge((pfn, pfn + 1) for pfn in row.pfns))) for row in rows
+        )
         return Table("lost", _LOST, list(cells))
 
-    def _uncovered(self) -> Table:
-        rows = [(e.start, e.end, e.end - e.start, e.lost) for e in self.uncovered]
+    @staticmethod
+    def _uncovered(extents: Sequence[Extent]) -> Table:
+        rows = [(e.start, e.end, e.end - e.start, e.lost) for e in extents]
         return Table("uncovered", _EXTENT, rows)
 
     def _consequences(self) -> list[str]:
         by_kind: dict[str, list[tuple[str, int]]] = {}
         for row in self.lost:
             by_kind.setdefault(row.kind, []).append((row.name, row.pages))
-        found = [*consequences(by_kind)]
-        return [*found, *self.coverage.missing] if found else found
+        if not by_kind:
+            return []
+        of_owners = self.coverage.missing
+        if self.layout is not None:
+            of_owners = structures_lost(by_kind, of_owners)
+        return [*consequences(by_kind), *of_owners]
 
     def _remedies(self) -> list[str]:
-        return [*remedies(self.causes, self.state, self.level, self.unknown_tails)]
+        return [
+            *remedies(
+                self.causes,
+                self.state,
+                self.level,
+                self.unknown_tails,
+                by_makedumpfile=self.by_makedumpfile,
+            )
+        ]
 
     def _remarks(self) -> Iterator[str]:
         lost, undecided = self.total.of("lost"), self.total.of("undecided")
@@ -210,16 +244,26 @@ class AuditReport(Report):
         elif not undecided:
             yield "No page is lost."
         if undecided:
-            text = (
-                f"Undecided: {counted(undecided, 'page')}. The level allows them to be absent only "
-                "if they were filled with zeros, which an ELF core does not show."
-            )
-            yield from wrapped(text, _WIDTH)
+            why = "their struct pages, which show whether the level excludes them, are missing"
+            if self.form == "elf":
+                why = (
+                    "the level allows them to be absent only if they were filled with zeros, which "
+                    "an ELF core does not show"
+                )
+                if self.coverage.unreadable:
+                    why += ", or their struct pages are missing"
+            yield from wrapped(f"Undecided: {counted(undecided, 'page')}: {why}.", _WIDTH)
         for sentence in (*self._consequences(), *self._remedies()):
             yield ""
             yield from wrapped(sentence, _WIDTH)
         missing = () if lost else self.coverage.missing
         yield from replace(self.coverage, missing=missing).remarks()
+
+
+def _more(rows: Sequence[object]) -> str:
+    """Return text about the rows that are not shown to people."""
+    hidden = len(rows) - DEFAULT_TOP
+    return f" (… and {number(hidden)} more: --format json)" if hidden > 0 else ""
 
 
 def _cells(row: AuditRow) -> Row:

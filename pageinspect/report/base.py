@@ -2,7 +2,7 @@
 """The base class of reports, and the parts that several reports have."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from ..units import counted, wrapped
 if TYPE_CHECKING:
     from ..model.layout import PageLayout
     from ..model.provenance import Provenance
+    from ..model.ranges import Range
+    from .metrics import Metrics
 
 SCHEMA = 1
 """Version of the JSON form. Fields may be added without a new version, but not renamed."""
@@ -73,6 +75,10 @@ class Report(ABC):
     def view(self) -> View:
         """Return the text for people."""
 
+    def metrics(self) -> "tuple[Metrics, ...]":
+        """Return the metrics for monitoring systems; empty if the report has none."""
+        return ()
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document as plain lists and values."""
         plain: dict[str, Any] = {}
@@ -132,6 +138,14 @@ class Coverage:
         return fields
 
 
+def range_objects(found: "Iterable[Range]") -> list[dict[str, int]]:
+    """Return ranges of pfns as cells of a table have them; the ends are exclusive.
+
+    These are the keys that rows with a range have, such as those of `list`.
+    """
+    return [{"start": start, "end": end} for start, end in found]
+
+
 def coverage_of(
     provenance: "Provenance",
     layout: "PageLayout",
@@ -157,14 +171,15 @@ def unavailable_remarks(unavailable: Sequence[str], because: str) -> list[str]:
     return [*wrapped(text, _WIDTH), *wrapped(why, _WIDTH)]
 
 
-def kernel_json(provenance: "Provenance", layout: "PageLayout") -> dict[str, Any]:
+def kernel_json(provenance: "Provenance", layout: "PageLayout | None") -> dict[str, Any]:
     """Return the JSON form of the kernel: its release, and how it was read."""
     fields: dict[str, Any] = {
         "release": provenance.release,
         "source": provenance.source,
         "symbols": provenance.symbols,
-        "scheme": layout.scheme.name,
     }
+    if layout is not None:
+        fields["scheme"] = layout.scheme.name
     if provenance.guest is not None:
         fields["state"] = "paused" if provenance.guest.paused else "running"
         fields["reading"] = "monitor" if provenance.guest.denied else "memory"

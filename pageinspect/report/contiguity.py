@@ -4,6 +4,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ..analysis.contiguity import FreeIndexes, TypeBlocks, ZoneBlocks
@@ -11,9 +12,10 @@ from ..analysis.mobility import MOBILITY_NAMES
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.ranges import Range
-from ..model.table import Absent, Column, Row, Table
+from ..model.table import Absent, Column, Row, Table, Unit
 from ..units import counted, size
-from .base import SCHEMA, Coverage, Report, View, kernel_json
+from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
+from .metrics import Metrics, walk_metrics
 
 HUGE_ORDER = 9
 """The order of a huge page of 2 MiB."""
@@ -26,11 +28,24 @@ _NONE = Absent.NOT_APPLICABLE
 _ZONE = (Column("node", "int64", show=str), Column("zone"))
 _ORDER = Column("order", "int64", "order")
 _SIZE = Column("size", "int64", "bytes", "bytes")
+_HEADINGS = {"reclaimable": ("reclaim", 1), "reserved": ("reserved", 2)}
+"""Headings and `spare` of columns, where tables would be too wide."""
+
+
+def _by_mobility(unit: Unit, of: str) -> tuple[Column, ...]:
+    """Return a column for each Mobility."""
+    named = [(name, *_HEADINGS.get(name, (name, 0))) for name in MOBILITY_NAMES]
+    return tuple(
+        Column(heading, "int64", unit, f"{name}_{of}", spare=spare)
+        for name, heading, spare in named
+    )
+
+
 _COUNTED = (
     _ORDER,
     _SIZE,
     Column("blocks", "int64", "count"),
-    *(Column(name, "int64", "count", f"{name}_blocks") for name in MOBILITY_NAMES),
+    *_by_mobility("count", "blocks"),
 )
 _UNMOVABLE = (
     Column("blocks with any", "int64", "count", "blocks_with_unmovable"),
@@ -47,8 +62,6 @@ _BLOCKS = (
         for part in ("p50", "p99", "max")
     ),
 )
-_FOR_PEOPLE = tuple(column.key for column in (*_ZONE, *_COUNTED[1:]))
-_UNMOVABLE_FOR_PEOPLE = tuple(column.key for column in (*_ZONE, _SIZE, *_UNMOVABLE))
 _INDEXES = (
     *_ZONE,
     _ORDER,
@@ -58,9 +71,9 @@ _INDEXES = (
 )
 _TYPES = (
     *_ZONE,
-    Column("migratetype"),
+    Column("type", key="migratetype"),
     Column("blocks", "int64", "count"),
-    *(Column(name, "int64", "pages", f"{name}_pages") for name in MOBILITY_NAMES),
+    *_by_mobility("pages", "pages"),
 )
 
 
@@ -80,17 +93,22 @@ class BlockerRow(NamedTuple):
     """Blocks that would be free or movable without them."""
     misplaced: int
     """Pages of these in pageblocks for movable pages."""
-    pfns: tuple[Range, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    """The pfns of the pages."""
 
-    def joined(self, other: "BlockerRow") -> "BlockerRow":
-        """Return the sum of two owners with the same name; a block of both counts twice."""
-        return self._replace(
-            pages=self.pages + other.pages,
-            blocks=self.blocks + other.blocks,
-            alone=self.alone + other.alone,
-            misplaced=self.misplaced + other.misplaced,
-            pfns=tuple(sorted((*self.pfns, *other.pfns))),
-        )
+
+def joined(rows: Sequence[BlockerRow]) -> BlockerRow:
+    """Return the sum of owners with the same name; a block of two of them counts twice."""
+    first, *others = rows
+    if not others:
+        return first
+    return first._replace(
+        pages=sum(row.pages for row in rows),
+        blocks=sum(row.blocks for row in rows),
+        alone=sum(row.alone for row in rows),
+        misplaced=sum(row.misplaced for row in rows),
+        ranges=tuple(sorted(chain.from_iterable(row.ranges for row in rows))),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +142,7 @@ class ContiguityReport(Report):
             "blocks": self._blocks(self.blocks),
             "indexes": self._indexes(),
             "migratetypes": self._types(self.types),
-            "blockers": self._blockers("blockers", self._first(self.top or 0), pfns=True),
+            "blockers": self._blockers("blockers", self._first(self.top or 0), ranges=True),
             "uses": self._blockers("uses", self.uses),
         }
 
@@ -134,8 +152,28 @@ class ContiguityReport(Report):
             self._blocks(self.blocks),
             self._indexes(),
             self._types(self.types),
-            self._blockers("blockers", self._first(self.top or 0), pfns=True),
+            self._blockers("blockers", self._first(self.top or 0), ranges=True),
             self._blockers("uses", self.uses),
+        )
+
+    def metrics(self) -> tuple[Metrics, ...]:
+        """Return the blocks, free memory by order, migratetypes and the first blockers."""
+        about, prefix = "contiguity", "contiguity"
+        most = DEFAULT_TOP if self.top is None else self.top
+        zone = ("node", "zone")
+        kept = (*zone, "order", "blocks", *(f"{name}_blocks" for name in MOBILITY_NAMES))
+        spread = (column.key for column in _UNMOVABLE if column.unit != "percent")
+        index = ("free_blocks", "fragmentation_index", "unusable_index")
+        of_type = (*zone, "migratetype", "blocks", *(f"{name}_pages" for name in MOBILITY_NAMES))
+        way = ("kind", "name", "remedy", "blocks_alone", "blocks", "pages", "misplaced_pages")
+        return (
+            Metrics(prefix, about, self._blocks(self.blocks).only(*kept, *spread)),
+            Metrics(f"{prefix}_order", about, self._indexes().only(*zone, "order", *index)),
+            Metrics(f"{prefix}_migratetype", about, self._types(self.types).only(*of_type)),
+            Metrics(
+                f"{prefix}_owner", about, self._blockers("blockers", self._first(most)).only(*way)
+            ),
+            *walk_metrics(prefix, about, self.provenance, self.coverage),
         )
 
     def _first(self, most: int) -> Sequence[BlockerRow]:
@@ -165,7 +203,7 @@ class ContiguityReport(Report):
         rows: list[Row] = [(row.node, row.zone, row.type, row.blocks, *row.pages) for row in types]
         return Table("migratetypes", _TYPES, rows)
 
-    def _blockers(self, name: str, rows: Iterable[BlockerRow], *, pfns: bool = False) -> Table:
+    def _blockers(self, name: str, rows: Iterable[BlockerRow], *, ranges: bool = False) -> Table:
         named = name == "blockers"
         columns = (
             Column("kind" if named else "use"),
@@ -175,14 +213,14 @@ class ContiguityReport(Report):
             Column("pages", "int64", "pages"),
             Column("misplaced", "int64", "pages", "misplaced_pages", spare=1),
             Column("remedy", absent=(_NONE,)),
-            *((Column("pfns", "json", machines=True),) if pfns else ()),
+            *((Column("ranges", "json", machines=True),) if ranges else ()),
         )
         cells: list[Row] = [
             (
                 row.kind,
                 *((row.name or _NONE,) if named else ()),
                 *(row.alone, row.blocks, row.pages, row.misplaced, row.remedy or _NONE),
-                *(([list(pair) for pair in row.pfns],) if pfns else ()),
+                *((range_objects(row.ranges),) if ranges else ()),
             )
             for row in rows
         ]
@@ -197,14 +235,17 @@ class ContiguityReport(Report):
         what = size(self.layout.page_size << self.order)
         pageblock = size(self.layout.page_size << self.pageblock_order)
         more = (
-            ("Unmovable pages per block:", self._blocks(blocks).only(*_UNMOVABLE_FOR_PEOPLE)),
-            ("Free memory by order:", self._indexes()),
-            (f"Pageblocks of {pageblock} by migratetype, and their pages:", self._populated()),
+            ("Unmovable pages per block:", _of_zones(self._blocks(blocks), _SIZE, *_UNMOVABLE)),
+            ("Free memory by order:", _of_zones(self._indexes(), *_INDEXES[2:])),
+            (
+                f"Pageblocks of {pageblock} by migratetype, and their pages:",
+                _of_zones(self._populated(), *_TYPES[2:]),
+            ),
             (f"Owners in the way of blocks of {what}:", self._blockers("blockers", first)),
             ("Uses of these pages:", self._blockers("uses", self.uses)),
         )
         return View(
-            self._blocks(blocks).only(*_FOR_PEOPLE),
+            _of_zones(self._blocks(blocks), *_COUNTED[1:]),
             before=(self.provenance.describe(), ""),
             more=tuple((title, table) for title, table in more if table.rows),
             after=tuple(self._remarks(first)),
@@ -222,8 +263,17 @@ class ContiguityReport(Report):
         if first:
             yield ""
             core = " -c CORE" if self.provenance.source == "core" else ""
-            yield f"Pages of the first: pageinspect list --owner {_owner(first[0])}{core}"
+            yield "Pages of the first:"
+            yield f"    pageinspect list{core} --owner {_owner(first[0])}"
         yield from self.coverage.remarks()
+
+
+def _of_zones(table: Table, *columns: Column) -> Table:
+    """Return columns of a table for people; nodes are named before zones if there are several."""
+    rows = [*table.only("node", "zone", *(column.key for column in columns)).rows]
+    several = len({row[0] for row in rows}) > 1
+    cells = [(f"{node}/{zone}" if several else zone, *rest) for node, zone, *rest in rows]
+    return Table(table.name, (Column("zone"), *columns), cells)
 
 
 def _thousandths(row: FreeIndexes) -> tuple[float, float]:

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..model.table import Absent, Cell, Column, Dtype, joined
+from ..model.table import Absent, Cell, Column, Dtype, Table, joined
 from .base import Report
 
 if TYPE_CHECKING:
@@ -25,18 +25,31 @@ class FrameColumn:
 
 def frame_columns(report: Report) -> list[FrameColumn]:
     """Return the columns of the csv form; several tables are joined as there."""
-    tables = report.tables()
-    table = tables[0] if len(tables) == 1 else joined(tables)
+    table = frame_table(report)
     rows = list(table.rows)
     columns: Iterable[tuple[Cell, ...]] = zip(*rows, strict=True) if rows else ()
     values = list(columns) or [()] * len(table.columns)
-    return [_column(column, found) for column, found in zip(table.columns, values, strict=True)]
+    return [
+        FrameColumn(column.key, frame_dtype(column), frame_values(column, found))
+        for column, found in zip(table.columns, values, strict=True)
+    ]
 
 
-def _column(column: Column, values: tuple[Cell, ...]) -> FrameColumn:
-    dtype = _KINDS.get(column.dtype, column.dtype)
-    text = column.in_one_cell() or str if dtype != column.dtype else None
-    plain = (None if isinstance(value, Absent) or value is None else value for value in values)
-    if text is not None:
-        plain = (None if value is None else text(value) for value in plain)
-    return FrameColumn(column.key, dtype, tuple(plain))
+def frame_table(report: Report) -> Table:
+    """Return the only table of a report, or all of them joined as in csv."""
+    tables = report.tables()
+    return tables[0] if len(tables) == 1 else joined(tables)
+
+
+def frame_dtype(column: Column) -> Dtype:
+    """Return the dtype that a column has in a data frame."""
+    return _KINDS.get(column.dtype, column.dtype)
+
+
+def frame_values(column: Column, cells: "Iterable[Cell]") -> tuple[Cell, ...]:
+    """Return cells of a column as values of its frame_dtype(), or None."""
+    plain = (None if isinstance(cell, Absent) or cell is None else cell for cell in cells)
+    if frame_dtype(column) == column.dtype:
+        return tuple(plain)
+    text = column.in_one_cell() or str
+    return tuple(None if value is None else text(value) for value in plain)

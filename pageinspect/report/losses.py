@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Says in words what follows from lost pages, and what to do about it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..analysis.dump_levels import USER
 from ..model.presence import State
@@ -19,11 +19,21 @@ _FAILS = {
     "bpf": "these BPF programs and maps cannot be read",
     "vmalloc": "memory that these functions allocated cannot be read",
     "percpu": "per-CPU variables in them cannot be read",
-    "kernel_image": "code and variables of the kernel in them cannot be read",
+    "kernel": "code and variables of the kernel in them cannot be read",
     "static": "arrays that variables of the kernel point to cannot be read",
     "page_pool": "packets in them cannot be read",
+    "unreadable": "their uses are unknown, as their struct pages cannot be read",
     "zsmalloc": "pages of compressed swap in them cannot be read",
 }
+_HOLD_STRUCTURES = {
+    *("slab", "large_kmalloc", "table", "memmap", "vmalloc", "percpu", "kernel", "static"),
+    *("module", "boot", "unknown", "unreadable"),
+}
+"""Kinds of owners whose pages have structures that lead to the owners of other pages."""
+_OWNERS = (
+    "Structures that lead to owners are among the lost pages: owners may be unknown, or be counted "
+    "as another kind, because of it. What could not be read of them:"
+)
 _OF_STATE: Mapping[State, str] = {
     "cut off": "The file is cut off: copy it again, and compare its size with the original.",
     "incomplete": "makedumpfile ran out of room: take the dump again with more room for it.",
@@ -43,39 +53,63 @@ def consequences(lost: Mapping[str, Sequence[tuple[str, int]]]) -> Iterator[str]
         yield f"{kind}: {counted(pages, 'page')}{of}: {_FAILS.get(kind, _OTHERWISE)}."
 
 
+def structures_lost(lost: Iterable[str], missing: Sequence[str]) -> tuple[str, ...]:
+    """Return sentences on structures that could not be followed, given those that say which.
+
+    `lost` are the kinds of owners with lost pages. If these may hold the structures, a sentence
+    comes first that owners may be unknown because of it.
+    """
+    is_reason = bool(missing) and not _HOLD_STRUCTURES.isdisjoint(lost)
+    return (_OWNERS, *missing) if is_reason else tuple(missing)
+
+
 def remedies(
-    causes: Mapping[str, int], state: State, level: int | None, unknown_tails: int
+    causes: Mapping[str, int],
+    state: State,
+    level: int | None,
+    unknown_tails: int,
+    *,
+    by_makedumpfile: bool = True,
 ) -> Iterator[str]:
     """Yield sentences on what to do about pages that were lost for these causes.
 
     `unknown_tails` are lost pages that a makedumpfile took for user memory because it did not know
-    where this kernel marks tails.
+    where this kernel marks tails. `by_makedumpfile` is False if it is unknown what wrote the core.
     """
     excluded = causes.get("excluded", 0)
     without = "without level 8"
     if level is not None and level & USER:
         without += f" (-d {level & ~USER})"
     may = "" if level is None or level & USER else ", or the level may be another one"
+    if_it_did = "" if by_makedumpfile else "If makedumpfile wrote the core: "
     if unknown_tails:
         yield (
             f"{counted(unknown_tails, 'lost page', 'are')} the second of a compound page: "
             "makedumpfile without its commit f50c015 (of 2026-05-19) does not find the word that "
-            "marks tails in this kernel, and takes them for user memory. Take the dump with a "
-            f"newer makedumpfile, or {without}."
+            "marks tails in this kernel, and takes them for user memory. "
+            f"{if_it_did}{'take' if if_it_did else 'Take'} the dump with a newer makedumpfile, or "
+            f"{without}."
         )
     if excluded > unknown_tails:
-        yield (
-            f"makedumpfile left out {counted(excluded - unknown_tails, 'page')} that this level "
-            f"does not exclude: it may not know this kernel{may}. Take the dump with a newer "
-            f"makedumpfile{_or_with(level, without)}."
-        )
+        pages = counted(excluded - unknown_tails, "page")
+        again = f"ake the dump with a newer makedumpfile{_or_with(level, without)}."
+        if by_makedumpfile:
+            yield (
+                f"makedumpfile left out {pages} that this level does not exclude: it may not know "
+                f"this kernel{may}. T{again}"
+            )
+        else:
+            yield (
+                f"The core lacks {pages} that this level does not exclude. {if_it_did}it may not "
+                f"know this kernel{may}; t{again}"
+            )
     if causes.get("cut_off"):
         yield _OF_STATE[state]
     if causes.get("uncovered"):
         yield (
-            "Parts of memory are not covered by the file. Memory that was added after the crash "
-            "kernel was loaded is not known to it: load it again (kdump-config reload, or "
-            "systemctl restart kdump) after memory is added."
+            "Parts of memory are not covered by the file. They may have been added after the crash "
+            "kernel was loaded, which does not know them then: load it again (kdump-config "
+            "reload, or systemctl restart kdump) after memory is added."
         )
 
 

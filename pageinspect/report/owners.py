@@ -14,6 +14,7 @@ from ..owners.table import KINDS
 from ..units import counted, number
 from .base import SCHEMA, Coverage, Report, View, kernel_json
 from .counters import counters_table
+from .metrics import Metrics, walk_metrics
 from .overlaps import Overlap, overlaps_table
 
 BY = ("kind", "name", "cache", "file", "cgroup", "caller", "task", "module")
@@ -110,6 +111,17 @@ class OwnersReport(Report):
         """Return the table of rows."""
         return (self._table("rows", self._with_sums(self.top or 0)),)
 
+    def metrics(self) -> tuple[Metrics, ...]:
+        """Return the owners with most pages, as for people, and the counter checks."""
+        prefix, about = f"owners_by_{self.by}", f"owners --by {self.by}"
+        most = DEFAULT_TOP if self.top is None else self.top
+        # The number of other owners is not part of the name: it would be another series each time.
+        rows = self._table("rows", self._with_sums(most, "(more owners)"))
+        return (
+            Metrics(prefix, about, rows.only("kind", "name", "filesystem", "pages", "bytes")),
+            *walk_metrics(prefix, about, self.provenance, self.coverage, self.counters),
+        )
+
     def _table(self, name: str, rows: Iterable[OwnerRow]) -> Table:
         columns = (_KIND, _NAME, _FILE_SYSTEM, _PAGES, _SHARE, _SIZE)
         return Table(name, columns, [self._cells(row) for row in rows])
@@ -129,9 +141,13 @@ class OwnersReport(Report):
     def _bytes(self, row: OwnerRow) -> int:
         return row.pages * self.layout.page_size + row.more_bytes
 
-    def _with_sums(self, most: int) -> list[OwnerRow]:
-        """Return the first rows, and one for other owners and one for pages without such names."""
+    def _with_sums(self, most: int, name: str = "") -> list[OwnerRow]:
+        """Return the first rows, and one for other owners and one for pages without such names.
+
+        The row for other owners has the given name, or one with their number.
+        """
         shown, number, more = self._shown(most)
+        more = more._replace(name=name or more.name)
         return [*shown, *([more] if number else []), *([self._rest] if self.others else [])]
 
     def view(self) -> View:

@@ -18,6 +18,7 @@ from ..units import counted
 from .base import SCHEMA, Coverage, Report, View, coverage_of, kernel_json
 from .counters import counters_table
 from .dimensions import Dimension, Owners, dimensions_of, type_value
+from .metrics import Metrics, walk_metrics
 from .selection import Selection
 
 _MOST_ZONES = 1 << 8
@@ -104,6 +105,15 @@ class SummaryReport(Report):
     def tables(self) -> tuple[Table, ...]:
         """Return the table of rows."""
         return (self._table(),)
+
+    def metrics(self) -> tuple[Metrics, ...]:
+        """Return the rows and the counter checks."""
+        prefix, about = f"summary_by_{'_'.join(self.by)}", f"summary --by {','.join(self.by)}"
+        rows = self._table().only(*self.by, "pages", "folios", "bytes")
+        return (
+            Metrics(prefix, about, rows),
+            *walk_metrics(prefix, about, self.provenance, self.coverage, self.counters),
+        )
 
     def _table(self) -> Table:
         by_type = self.by == ("type",)

@@ -16,6 +16,7 @@ from ..units import counted, printable, seconds
 from .base import SCHEMA, Report, View, kernel_json
 from .breakdown import Breakdown, Naming, WhoFrees, break_down, key_columns, stack_lines
 from .frees import FREES, NOT_APPLICABLE, ORDERS, PAGES, TYPE, Frees, TypeFrees
+from .metrics import Metrics, kernel_metrics
 from .trace_subject import TraceSubject
 from .trace_words import bad_pages_remark, lost_remark, meaning, poisoned_remark
 
@@ -196,6 +197,19 @@ class TraceReport(Report):
             after=self._after(),
         )
 
+    def metrics(self) -> tuple[Metrics, ...]:
+        """Return the frees by type and key, and what was lost."""
+        by = () if self.breakdown is None else self.breakdown.by
+        prefix, about = "_".join(("trace", *(("by", *by) if by else ()))), "trace"
+        times = (self.duration_ns, self.lost.total, self.disallowed.frees)
+        return (
+            Metrics(
+                prefix, about, self._table().only("type", *by, "verdict", "frees", "pages", "bytes")
+            ),
+            Metrics(prefix, about, Table("trace", _METRICS, [times])),
+            kernel_metrics(prefix, about, self.subject.provenance),
+        )
+
     def _table(self) -> Table:
         breakdown = self.breakdown
         cells = partial(Frees.cells, page_size=self.subject.layout.page_size)
@@ -308,6 +322,11 @@ _COLUMNS = (
     Column("size", "int64", "bytes", "bytes", absent=NOT_APPLICABLE, spare=2),
     ORDERS,
     Column("typed free", key="verdict", absent=NOT_APPLICABLE),
+)
+_METRICS = (
+    Column("duration", "int64", "ns", "duration_ns"),
+    Column("lost", "int64", "count", "lost_events"),
+    Column("disallowed", "int64", "count", "disallowed_frees"),
 )
 _TIMES = (
     Column("from", "int64", "ns", "start_ns", machines=True),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from drgn import FaultError, Program
 
-from ..errors import PageInspectError
+from ..errors import MISSING_MEMORY_HINT, PageInspectError
 from ..host.files import read_whole
 from ..model.arch import KERNEL_HALF
 from .core_formats.limits import MAX_VMCOREINFO
@@ -120,9 +120,20 @@ def release_address(info: Info) -> int:
 
     Raises PageInspectError.
     """
-    name = symbol(info, "init_uts_ns") + offset(info, "uts_namespace.name")
-    # release is the third string of 65 bytes in struct new_utsname.
-    return name + 2 * 65
+    return _name_address(info, 2)
+
+
+def nodename_address(info: Info) -> int:
+    """Return the address of the name of the machine: init_uts_ns.name.nodename.
+
+    Raises PageInspectError.
+    """
+    return _name_address(info, 1)
+
+
+def _name_address(info: Info, number: int) -> int:
+    """Return the address of one of the strings of 65 bytes in struct new_utsname."""
+    return symbol(info, "init_uts_ns") + offset(info, "uts_namespace.name") + number * 65
 
 
 def check_section_roots(roots: npt.NDArray[np.uint64]) -> None:
@@ -173,7 +184,7 @@ def sections(prog: Program, info: Info) -> tuple[list[int], int]:
     except FaultError as error:
         raise PageInspectError(
             f"cannot read the memory sections of this kernel: {error}",
-            DAMAGED,
+            MISSING_MEMORY_HINT,
         ) from None
     maps = np.frombuffer(data, np.uint64).reshape(-1, width // 8)[:, where // 8]
     used = np.flatnonzero(maps & np.uint64(HAS_MEM_MAP))

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is given as a core and is none, or is one of another machine: a line and a hint each."""
 
+import json
 import os
 import resource
 from pathlib import Path
 
 import pytest
+from dump_builder import Kdump
 from elf_builder import AARCH64, I386, LONG_VMCOREINFO, X86_64, elf_core, refused
 from elf_machine import PFNS, Machine
 from kdump_builder import FULL, core, flat
@@ -13,7 +15,7 @@ from kdump_builder import FULL, core, flat
 from pageinspect.cli import parallel
 from pageinspect.cli.isolation import run_isolated
 from pageinspect.cli.main import main
-from pageinspect.errors import PageInspectError
+from pageinspect.errors import Exit, PageInspectError
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,46 @@ def test_cores_of_other_machines_and_kernels(
     said = refused("-c", core)
     assert message in said[0]
     assert hint in said[1]
+
+
+def audited(core: Path, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    status = main(["audit", "-c", str(core), "--format", "json"])
+    return status, *capfd.readouterr()
+
+
+def test_what_is_left_of_a_core_is_audited(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = Kdump({pfn: os.urandom(4096) for pfn in (3, 4, 900)})
+    core, content = tmp_path / "core", made.make()
+    core.write_bytes(content[:-10])
+    status, text, said = audited(core, capfd)
+    answer = json.loads(text)
+    assert status == Exit.FINDING
+    assert answer["ranges"] == [{"start": 900, "end": 901, "pages": 1}]
+    assert answer["state"] == "cut off"
+    assert "the contents of 1 page of memory are missing" in said
+    # In the bitmaps.
+    core.write_bytes(content[:15000])
+    status, text, said = audited(core, capfd)
+    assert (status, text) == (Exit.INCOMPLETE, "")
+    assert "is cut off in its bitmap" in said
+
+
+def test_what_is_no_core_is_not_audited(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    core, fifo = tmp_path / "core", tmp_path / "fifo"
+    core.write_bytes(b"text" * 5000)
+    os.mkfifo(fifo)
+    expected = (
+        (core, "is not"),
+        (fifo, "is not a regular file"),
+        (tmp_path, "is a directory"),
+        (tmp_path / "none", "no such file"),
+    )
+    for path, message in expected:
+        status, text, said = audited(path, capfd)
+        assert (status, text) == (Exit.ERROR, "")
+        assert message in said
 
 
 @pytest.mark.parametrize("option", ["-c", "-s"])

@@ -19,7 +19,7 @@ from waiting import children, has_ended, until
 from pageinspect.cli import isolation, parallel
 from pageinspect.errors import PageInspectError
 from pageinspect.host import progress
-from pageinspect.render import FORMATS, render
+from pageinspect.render import TEXT_FORMATS, render
 from pageinspect.report import Column, Report, Table, View
 
 CORE = Path("some core")
@@ -95,7 +95,7 @@ def test_what_other_processes_did_is_progress(monkeypatch: pytest.MonkeyPatch) -
     assert isolation.run_isolated(put_together, CORE) == 3
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TEXT_FORMATS)
 def test_rows_that_are_written_are_progress(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "STALL_TIMEOUT_S", 0.3)
     # As many as come out of one result of a process.
@@ -238,9 +238,9 @@ def test_an_error_has_a_line_of_its_own() -> None:
     program = f"""
 import os, sys
 from pageinspect.cli import isolation
-from pageinspect.cli.main import _reporting
+from pageinspect.cli.main import reporting
 run = lambda: exec({child!r})
-sys.exit(_reporting(lambda: isolation.run_isolated(run, isolation.Path("core"))))
+sys.exit(reporting(lambda: isolation.run_isolated(run, isolation.Path("core"))))
 """
     with subprocess.Popen([sys.executable, "-c", program], stderr=slave) as process:
         assert process.wait(20) == 1

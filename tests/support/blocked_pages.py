@@ -53,6 +53,8 @@ class BlockedPages(OwnedPages):
         self.pageblocks: Pageblocks | None = Pageblocks(
             9, NAMES, np.array([0]), np.array([[1, 0, *[UNKNOWN] * 62]], np.uint8)
         )
+        self.zones = (Zone(0, "DMA32", 0, PAGES, 0),)
+        self.spanned: tuple[tuple[int, int], ...] = ((0, PAGES),)
         self.batches = BatchReferences(np.array([READ]), np.array([1]))
 
     def file(self, name: str, pages: int, *, shmem: bool = False, memcg: int = 0) -> range:
@@ -70,9 +72,10 @@ class BlockedPages(OwnedPages):
         return pfns
 
     def inspector(self) -> Inspector:
-        """Return an Inspector with one zone."""
-        zones = (Zone(0, "DMA32", 0, PAGES, 0),)
-        return replace(super().inspector(), memory_map=MemoryMap(((0, PAGES),), zones, ("DMA32",)))
+        """Return an Inspector of these zones, of which `spanned` has struct pages."""
+        names = tuple(zone.name for zone in self.zones)
+        memory_map = MemoryMap(self.spanned, self.zones, names)
+        return replace(super().inspector(), memory_map=memory_map)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the commands read this kernel's structures."""

@@ -20,6 +20,7 @@ from pageinspect.fleet import frees as frees_of_fleet
 from pageinspect.fleet import growth, hosts, outliers, uses
 from pageinspect.fleet.answer import FleetReport
 from pageinspect.model.memory_map import Zone
+from pageinspect.model.presence import PfnSet
 from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
 from pageinspect.model.table import Absent, Table
@@ -117,9 +118,10 @@ def audit() -> Report:
     fates = tuple(range(1, 1 + len(FATES)))
     rows = (AuditRow("slab", "slab", fates), AuditRow("kernel", "unknown", fates))
     lost = (LostRow("slab", "slab", HOSTILE, 9, (0x40, 0x49)), LostRow("file", "file", "", 1, (2,)))
+    pfns = PfnSet(np.array([300, 310, 320, 321]))
     return AuditReport(
         *(FROM, MODERN, Coverage(64, 1, missing=("Tasks were lost.",)), "kdump", 31, "cut off"),
-        *(rows, lost, (Extent(0, 256, 0), Extent(300, 310, 10)), ((300, 310), (320, 321))),
+        *(rows, lost, (Extent(0, 256, 0), Extent(300, 310, 10)), pfns),
         {"excluded": 9, "cut_off": 1, "uncovered": 10},
         unknown_tails=3,
     )
@@ -141,7 +143,7 @@ def contiguity(top: int | None = None) -> Report:
             TypeBlocks(0, "DMA32", "isolate", 0, (0,) * 5),
         ),
         blockers=rows,
-        uses=(rows[0]._replace(kind="slab", name="", pfns=()),),
+        uses=(rows[0]._replace(kind="slab", name="", ranges=()),),
         top=top,
     )
 
@@ -154,7 +156,7 @@ def obstacles(blocks: BlockCounts | None = None, top: int | None = None) -> Repo
     )
     return ObstaclesReport(
         *(FROM, MODERN, Coverage(64, 1), "offline:3" if blocks is None else "hugepage"),
-        pages=(30, 20, 2, 1, 10),
+        pages=(30, 20, 2, 1, 10, 3, 4),
         absent=0 if blocks else 5,
         obstacles=rows,
         order=9 if blocks else None,
@@ -226,7 +228,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "contiguity": contiguity,
     "contiguity of the first": lambda: contiguity(1),
     "contiguity for offline": obstacles,
-    "contiguity for a huge page": lambda: obstacles(BlockCounts(0, 1, 2, 3, 4), 1),
+    "contiguity for a huge page": lambda: obstacles(BlockCounts(0, 1, 2, 3, 4, 1), 1),
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
     "fleet uses": lambda: fleet("uses"),

@@ -99,6 +99,9 @@ class Kernel:
         self._types[name] = made
         return made
 
+    def typedef(self, name: str, of: Type) -> None:
+        self._types[name] = self.prog.typedef_type(name, of)
+
     def enum(self, name: str, names: Sequence[str]) -> Type:
         rows = [TypeEnumerator(n, i) for i, n in enumerate(names)]
         made = self.prog.enum_type(name, self.uint, rows)

@@ -32,6 +32,18 @@ MEMCGS = {0xFFFF888000000040: "/a", 0xFFFF888000000080: "/b"}
 _VMALLOC = 0xFFFFC90000000000
 
 
+class CgroupNames:
+    """Names the cgroups of MEMCGS, in place of MemoryCgroupNames."""
+
+    unreadable = 0
+
+    def __init__(self, _prog: Any) -> None:
+        pass
+
+    def names(self, words: list[int]) -> list[str]:
+        return [MEMCGS[word] for word in words]
+
+
 @dataclass
 class OwnedPages:
     """Pages are given to owners one after the other; those that nobody took are unknown."""

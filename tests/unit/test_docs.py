@@ -153,6 +153,19 @@ def test_examples_are_command_lines() -> None:
         build_parser().parse_args(shlex.split(example))
 
 
+def test_units_of_systemd_run_commands_that_exist() -> None:
+    services = sorted((DOCS / "examples").glob("*.service"))
+    assert services
+    for service in services:
+        lines = service.read_text(encoding="utf-8").splitlines()
+        commands = [line.removeprefix("ExecStart=") for line in lines if "ExecStart=" in line]
+        assert commands
+        for command in commands:
+            program, *words = shlex.split(command)
+            assert Path(program).name == "pageinspect"
+            build_parser().parse_args(words)
+
+
 def test_examples_of_types_are_what_it_prints() -> None:
     stream = io.StringIO()
     render(REPORTS["types"](), "table", stream)

@@ -153,7 +153,8 @@ def test_pages_that_a_driver_refers_to(
         assert (row["pins"], row["unexplained_references"]) == (pins, unexplained)
         assert row["name"].startswith("python3[")
     pinned = [row for row in foretold.before["blockers"] if row["remedy"] == "unpin"]
-    found = {pfn for row in pinned for start, end in row["pfns"] for pfn in range(start, end)}
+    ranges = [each for row in pinned for each in row["ranges"]]
+    found = {pfn for each in ranges for pfn in range(each["start"], each["end"])}
     assert set(foretold.pfns[how]) <= found
 
 
@@ -168,7 +169,7 @@ def test_who_has_most_unmovable_memory_is_the_first_blocker(foretold: Foretold) 
     )
     runs = json.loads(listed.stdout)["runs"]
     assert sum(run["pages"] for run in runs) == first["pages"]
-    assert sum(end - start for start, end in first["pfns"]) == first["pages"]
+    assert sum(each["end"] - each["start"] for each in first["ranges"]) == first["pages"]
 
 
 def test_a_memory_block_without_obstacles_goes_offline(foretold: Foretold) -> None:

@@ -39,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write an AuditReport."""
-    from ...inspector.audit import audit_core, inspect_core
+    from ...inspector.audit import audit_file
     from ...inspector.lost_pages import no_core
 
     if "program" not in args and args.core is None:
         raise no_core()
-    report = audit_core(
-        inspect_core(open_target(args)),
+    report = audit_file(
+        partial(open_target, args),
+        args.core,
         fold=partial(fold_pieces, args),
         dump_level=args.dump_level,
     )

@@ -10,6 +10,7 @@ import argparse
 from functools import partial
 
 from ...errors import UsageError
+from ...render import METRICS
 from ..arguments import whole_number
 from ..options import add_output_arguments, add_target_arguments, open_target, write_report
 from ..walking import add_jobs_argument, fold_pieces, status
@@ -22,7 +23,7 @@ _FOR_PEOPLE = ("table", "markdown")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     add_target_arguments(parser)
-    add_output_arguments(parser)
+    add_output_arguments(parser, metrics=True)
     parser.add_argument(
         "--order",
         type=whole_number("an order", _LEAST_ORDER, _LARGEST_ORDER),
@@ -53,11 +54,17 @@ def run(args: argparse.Namespace) -> int:
 
     if args.wanted is not None and args.order is not None:
         raise UsageError("--for and --order exclude each other", "give one of them")
+    if args.wanted is not None and args.format == METRICS:
+        raise UsageError("--for has no metrics", "omit --for, or choose another --format")
     inspector, fold = inspect(open_target(args)), partial(fold_pieces, args)
     if args.wanted is not None:
         from ...inspector.obstacles import find_obstacles
+        from ...report.obstacles import DEFAULT_TOP
 
-        obstacles = find_obstacles(inspector, args.wanted, fold=fold, top=args.top)
+        shown = DEFAULT_TOP if args.top is None and args.format in _FOR_PEOPLE else args.top
+        obstacles = find_obstacles(
+            inspector, args.wanted, fold=fold, top=args.top, most=shown or None
+        )
         write_report(args, obstacles)
         return status(obstacles.coverage)
     report = find_contiguity(

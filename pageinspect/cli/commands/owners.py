@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the N owners with most pages, and one row for the others; 0 is all (default: 10 "
         "in tables, all in formats for programs)",
     )
-    add_walking_arguments(parser)
+    add_walking_arguments(parser, metrics=True)
     add_jobs_argument(parser)
 
 

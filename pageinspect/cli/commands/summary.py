@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K,…",
         help=f"what to count by: {', '.join(_KEYS)} (default: type); may be repeated",
     )
-    add_walking_arguments(parser)
+    add_walking_arguments(parser, metrics=True)
     add_jobs_argument(parser)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import Exit, PageInspectError, UsageError, no_such_name
 from ...host.terminal import say
+from ...render import RowFormat, load
 from ..arguments import seconds
 from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("disallowed frees"))
-    add_output_arguments(parser, except_with="-i, --events")
+    add_output_arguments(parser, except_with="-i, --events", metrics=True)
     refuse_targets(parser)
     parser.add_argument(
         "command",
@@ -74,6 +75,8 @@ def check_together(args: argparse.Namespace) -> None:
         )
     if args.folded and args.by:
         raise UsageError("--folded and --by cannot be combined", "omit --by, or use --stacks")
+    if (args.events or args.interval is not None) and not isinstance(load(args.format), RowFormat):
+        raise UsageError(f"--format {args.format} is written at the end", "omit --events and -i")
     if args.exec == []:
         raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
     if args.exec and not args.disallow:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from ...model.table import Absent, Cell, Column, Row, Table, joined
 from ...report import Report
 from ...units import printable
-from ..format import Format
+from ..format import RowFormat
 
 
 def _json(cell: Any) -> str:
@@ -34,7 +34,7 @@ def _plain(column: Column) -> Callable[[Any], Cell]:
     return lambda cell: None if cell.__class__ is Absent else text(cell)
 
 
-class _Csv(Format):
+class _Csv(RowFormat):
     continues = True
     one_table = True
 

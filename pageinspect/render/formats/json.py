@@ -8,13 +8,13 @@ from typing import Any, TextIO
 
 from ...model.table import Row, Table
 from ...report import Report
-from ..format import Format
+from ..format import RowFormat
 
 _AT_ONCE = 256
 """Rows that are encoded in one call, which is faster than one call per row."""
 
 
-class _Json(Format):
+class _Json(RowFormat):
     def write(self, report: Report, stream: TextIO) -> None:
         separator = "{"
         for key, value in report.document().items():

@@ -7,10 +7,10 @@ from typing import TextIO
 
 from ...model.table import Row, Table, record_of
 from ...report import Report
-from ..format import Format
+from ..format import RowFormat
 
 
-class _JsonLines(Format):
+class _JsonLines(RowFormat):
     continues = True
 
     def write(self, report: Report, stream: TextIO) -> None:

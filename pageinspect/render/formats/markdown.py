@@ -8,7 +8,7 @@ from typing import TextIO
 from ...model.table import Row, Table
 from ...report import Report
 from ...units import printable
-from ..format import Format
+from ..format import RowFormat
 
 _MARKUP = re.compile(r"([\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_]))")
 """Matches markup characters; an underscore within a word is not markup."""
@@ -19,7 +19,7 @@ def _escaped(text: str) -> str:
     return _MARKUP.sub(r"\\\1", printable(text))
 
 
-class _Markdown(Format):
+class _Markdown(RowFormat):
     gap = "\n"
 
     def write(self, report: Report, stream: TextIO) -> None:

@@ -10,7 +10,7 @@ from typing import TextIO, cast
 from ...model.table import Cell, Column, Row, Table
 from ...report import Report, View
 from ...units import printable, wrapped
-from ..format import Format
+from ..format import RowFormat
 
 _GAP = 2
 """The number of spaces between columns."""
@@ -33,8 +33,11 @@ def _shown(column: Column) -> Callable[[Cell], str]:
 
 
 def _prose(lines: Sequence[str], stream: TextIO) -> None:
+    """Write lines; long ones are wrapped unless they are indented, as commands to copy are."""
     width = shutil.get_terminal_size().columns
-    stream.writelines("\n".join(wrapped(printable(line), width)) + "\n" for line in lines)
+    for line in map(printable, lines):
+        parts = [line] if line.startswith(" ") else wrapped(line, width)
+        stream.write("\n".join(parts) + "\n")
 
 
 def _width(widths: Sequence[int]) -> int:
@@ -146,7 +149,7 @@ def _streams(table: Table) -> bool:
     )
 
 
-class _Table(Format):
+class _Table(RowFormat):
     gap = "\n"
 
     def write(self, report: Report, stream: TextIO) -> None:

@@ -40,6 +40,8 @@ _SH_INFO = 44
 _MANY = 0xFFFF
 _INCOMPLETE = 1
 """DUMP_ELF_INCOMPLETE, a bit of e_flags that makedumpfile sets."""
+_ERASED = b"ERASEINFO"
+"""The name of a note with what makedumpfile erased from the dump (-e, --config)."""
 _MAX_SEGMENTS = 1 << 22
 _MAX_AT_ONCE = 256 << 20
 _NOTE_HEADER = struct.Struct("<III")
@@ -82,6 +84,15 @@ class Headers:
         # Python integers do not wrap.
         ends = held["offset"].astype(object) + held["held"].astype(object)
         return max(ends.tolist(), default=0)
+
+    @property
+    def has_mark_of_makedumpfile(self) -> bool:
+        """Whether the core has what makedumpfile alone writes.
+
+        That is the flag of an incomplete dump, or the list of data that it erased. Other cores of
+        makedumpfile have neither.
+        """
+        return not self.is_whole or any(name == _ERASED for name, _, _ in notes(self.notes))
 
     @property
     def is_machine_memory(self) -> bool:

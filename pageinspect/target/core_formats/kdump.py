@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ...host.progress import paced
 from ...model import arch
 from ...model.arch import PAGE_SIZE
-from ...model.presence import PfnSet
+from ...model.presence import PfnSet, pfn_set
 from ...model.ranges import Range, merge
 from .limits import excess
 
@@ -71,6 +71,8 @@ class Header:
     """The dump level: which pages makedumpfile was asked to leave out."""
     part: tuple[int, int] | None
     """The (start, end) pfns of one part of a split dump; None if the dump is not split."""
+    pfns: int
+    """The pfn after the last one of the machine."""
     vmcoreinfo: tuple[int, int] | None
     """File offset and size of VMCOREINFO in bytes; None without it."""
     is_whole: bool
@@ -151,6 +153,7 @@ def parse(start: bytes) -> Header | None:
         names,
         level,
         (first, end) if split else None,
+        pfns,
         vmcoreinfo,
         not status & _INCOMPLETE,
         (at, length),
@@ -192,8 +195,14 @@ def is_cut_off(core: IO[bytes], header: Header, size: int) -> bool:
 def absent(core: IO[bytes], header: Header, there: PresentBytes) -> list[Range]:
     """Return the (first, end) pfns of dumped pages whose contents are not complete in the file.
 
-    Raises KdumpError.
+    Zero pages between them are returned too if there are more than _MAX_RUNS. Raises KdumpError.
     """
+    edges = unreadable(core, header, there).edges
+    return [(first, end) for first, end in _fewer(edges.reshape(-1, 2)).tolist()]
+
+
+def unreadable(core: IO[bytes], header: Header, there: PresentBytes) -> PfnSet:
+    """Return the dumped pages whose contents are not complete in the file. Raises KdumpError."""
     runs, start = [np.empty((0, 2), np.int64)], 0
     for first, piece in paced(_bitmap(core, header, header.bitmap, there)):
         pfns = first + np.flatnonzero(np.unpackbits(piece, bitorder="little"))
@@ -207,7 +216,8 @@ def absent(core: IO[bytes], header: Header, there: PresentBytes) -> list[Range]:
         lasts = lost[np.concatenate((edges, [len(lost) - 1]))] if len(lost) else lost
         runs.append(np.stack((firsts, lasts + 1), axis=1))
         start = end
-    return [(first, end) for first, end in _fewer(np.concatenate(runs)).tolist()]
+    every = np.concatenate(runs)
+    return pfn_set(every[:, 0], every[:, 1])
 
 
 def _fewer(runs: Offsets) -> Offsets:

@@ -7,6 +7,7 @@ makedumpfile splits them where it leaves out many pages, and keeps the size in m
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
 
@@ -27,13 +28,27 @@ class UnknownPresenceError(PageInspectError):
     exit_code = Exit.INCOMPLETE
 
 
+class DamagedCoreError(UnknownPresenceError):
+    """It cannot be found because the headers or bitmaps of the core are cut off or invalid."""
+
+
 def read_presence(path: Path) -> Presence:
-    """Return which pages a core has. Raises PageInspectError, UnknownPresenceError."""
+    """Return which pages a core has.
+
+    Raises PageInspectError; UnknownPresenceError if that cannot be found, DamagedCoreError if
+    damage is the reason.
+    """
     try:
+        # To open a pipe would wait for its writer.
+        if not path.is_file():
+            raise _unknown(f"{path} is not a regular file")
         with path.open("rb") as file:
             return _read(path, file)
     except (elf.ElfError, kdump.KdumpError, flattened.FlattenedError) as error:
-        raise _unknown(f"{path} {error}") from None
+        raise DamagedCoreError(
+            f"which pages the core has cannot be found: {path} {error}",
+            "copy it again, or take the dump again",
+        ) from None
     except OSError as error:
         raise _unknown(f"cannot read {path}: {error.strerror}") from None
 
@@ -62,7 +77,11 @@ def _read(path: Path, file: IO[bytes]) -> Presence:
     headers = elf.read_headers(core)
     if headers is None or not headers.is_machine_memory:
         raise _unknown(f"{path} is not a core of a machine's memory")
-    return _of_elf(headers, core.seek(0, os.SEEK_END), is_whole=is_whole)
+    return replace(
+        _of_elf(headers, core.seek(0, os.SEEK_END), is_whole=is_whole),
+        # makedumpfile alone writes flattened cores.
+        by_makedumpfile=is_flat or headers.has_mark_of_makedumpfile,
+    )
 
 
 def _of_kdump(
@@ -72,9 +91,11 @@ def _of_kdump(
     if header.first_bitmap is None:
         raise _unknown("it has no bitmap of the pages that there were to dump")
     dumpable = kdump.marked(core, header, header.first_bitmap, there)
-    absent = np.array(kdump.absent(core, header, there), np.int64).reshape(-1)
-    present, state = kept.minus(PfnSet(absent)), _state(cut_off=cut_off, marked=not header.is_whole)
-    return Presence("kdump", dumpable, kept, present, header.level, state)
+    present = kept.minus(kdump.unreadable(core, header, there))
+    state = _state(cut_off=cut_off, marked=not header.is_whole)
+    # QEMU sets the name of the machine alone.
+    writer = header.is_complete
+    return Presence("kdump", dumpable, kept, present, header.level, state, by_makedumpfile=writer)
 
 
 def _of_elf(headers: elf.Headers, length: int, *, is_whole: bool) -> Presence:

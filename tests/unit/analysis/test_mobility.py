@@ -10,9 +10,11 @@ from synthetic import HEAD, MODERN, OLD, SIZE, Memory
 from pageinspect.analysis.mobility import (
     MOBILITIES,
     MOBILITY_NAMES,
+    OUTCOMES,
     REMEDIES,
     MobilityRules,
     PageMobility,
+    when_offlining,
 )
 from pageinspect.classify import use_names
 from pageinspect.model.layout import PageLayout
@@ -21,6 +23,7 @@ from pageinspect.model.pageblocks import BatchReferences
 
 LAYOUT = replace(MODERN, flag_bits=(*MODERN.flag_bits, ("private", 14), ("uptodate", 3)))
 LRU, SWAPBACKED, RESERVED, PRIVATE, UPTODATE = 1 << 5, 1 << 17, 1 << 13, 1 << 14, 1 << 3
+POISON, OFFLINE = 1 << 20, 0xF1000000
 SWAPCACHE = 1 << 10 | SWAPBACKED
 FILE, ANON = 0xFFFF888000002000, 0xFFFF888000001001
 UNMAPPED, TYPED = 0xFFFFFFFF, {"table": 0xF2000000, "hugetlb": 0xF4000000, "slab": 0xF5000000}
@@ -167,6 +170,29 @@ def test_references_of_large_folios(
     # All of its pages share the head's references.
     assert said(memory, 8) == said(memory, 12) == expected
     assert said(memory, 16)[2:] == (0, 0)
+
+
+def test_what_the_kernel_passes_over_when_it_takes_memory_offline() -> None:
+    memory = Memory(32, LAYOUT)
+    # A page with a hardware error, in use and free; the same of reserved memory.
+    memory.word(1, UNMAPPED, 1).set(1, 0, POISON).word(2, UNMAPPED, 0).set(2, 0, POISON)
+    memory.word(3, UNMAPPED, 1).set(3, 0, POISON | RESERVED)
+    # Memory that a driver took, and for which it has given up its reference.
+    memory.word(4, OFFLINE, 1).word(5, OFFLINE, 0)
+    memory.word(6, TYPED["table"], 1)
+    # A large folio in which one page has an error.
+    page(memory, 16, mapping=FILE, refs=8)
+    memory.compound(16, 3).set(18, 0, POISON)
+    found = when_offlining(memory.pages())
+    assert {i: OUTCOMES[found[i]] for i in (1, 2, 3, 4, 5, 6, 18)} == {
+        1: "skipped",
+        2: "skipped",
+        3: "unmovable",
+        4: "undecided",
+        5: "skipped",
+        6: "unmovable",
+        18: "unmovable",
+    }
 
 
 def without_count() -> PageLayout:

@@ -17,11 +17,13 @@ from pageinspect.analysis.processes import (
     PageClass,
     Usage,
     UsageSums,
+    UseRuns,
     class_runs,
     mapped_by,
     page_classes,
     usage_of,
 )
+from pageinspect.classify.uses import USE
 from pageinspect.model.mappings import Entries, EntryKind
 from pageinspect.model.memory_map import MemoryMap
 from pageinspect.model.processes import Process
@@ -298,3 +300,30 @@ def test_sums_are_those_of_a_count_page_by_page(parts: list[list[Row]], of: list
     usage = usage_of([part(*rows) for rows in parts], made, 3)
     slow = plain([row for rows in parts for row in rows], made, 3)
     assert {name: getattr(usage, name).tolist() for name in slow} == slow
+
+
+def test_classes_of_uses_that_were_read_already() -> None:
+    names = {1: "anon", 2: "shmem", 3: "file", 4: "hugetlb"}
+    unreadable = USE["unreadable"]
+    names[unreadable] = "unreadable"
+    # pfns 0 and 1, 8 and 9, and those from 20 on have no struct page in use.
+    rows = [(2, 3, 3), (5, 1, 1), (6, 2, 2), (10, 2, 4), (12, 6, unreadable), (18, 2, 1)]
+    starts, lengths, uses = np.array(rows).T
+    runs = UseRuns(starts, lengths, uses.astype(np.uint16))
+    uncounted, file, anon, shmem, hugetlb = range(5)
+    expected = [
+        *[uncounted] * 2,
+        *[file] * 3,
+        *[anon, shmem, shmem],
+        *[uncounted] * 2,
+        *[hugetlb] * 2,
+        *[file] * 6,
+        *[anon] * 2,
+    ]
+    for end in (20, 25, 19):
+        found = runs.classes(MemoryMap(((0, end),), ()), names.__getitem__)
+        assert found.tolist() == (expected + [uncounted] * 5)[:end]
+    with_zero = runs.classes(MemoryMap(((0, 20),), (), zero_pfn=5), names.__getitem__)
+    assert with_zero.tolist() == [*expected[:5], uncounted, *expected[6:]]
+    assert runs.unreadable([(0, 14), (17, 30)]) == 3
+    assert runs.unreadable([(0, 12)]) == 0

@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,7 @@ CORE = ["-c", "core"]
 BEFORE = {
     "page": [*CORE, "0x1000"],
     "export": [*CORE, "--kpageflags", "out"],
+    "snapshot": [*CORE, "-o", "out"],
     "fleet": [".", "hosts"],
     "vm run": ["newest"],
     "vm dump": ["newest", "-o", "out"],
@@ -101,6 +103,8 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         raise PageInspectError("this is as far as it goes", "stop here")
 
     monkeypatch.chdir(tmp_path)
+    # A snapshot would hide pandas.
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     (tmp_path / "core").write_bytes(b"not a core" * 1000)
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))

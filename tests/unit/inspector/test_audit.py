@@ -4,7 +4,9 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dump_builder import BLOCK, Kdump
@@ -12,9 +14,9 @@ from elf_builder import elf, segment
 from owned_pages import FREE, FREE_PAGES, PAGES, OwnedPages
 from synthetic import MODERN
 
-from pageinspect.errors import Exit, PageInspectError, UsageError
+from pageinspect.errors import MISSING_MEMORY_HINT, Exit, PageInspectError, UsageError
 from pageinspect.inspector import audit, lost_pages
-from pageinspect.inspector.audit import COMPOUND_INFO, LostMemoryError, audit_core, inspect_core
+from pageinspect.inspector.audit import COMPOUND_INFO, audit_core, audit_file
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.inspector.owners import count_owners
@@ -72,7 +74,7 @@ def fates(report: AuditReport) -> Counter[tuple[str, str]]:
 def test_a_core_that_has_all_pages(made: OwnedPages, tmp_path: Path) -> None:
     report = audit_core(core_of(made, tmp_path), fold=fold_here)
     assert report.status == Exit.COMPLETE
-    assert (report.lost, report.ranges, report.uncovered) == ((), (), ())
+    assert (report.lost, report.ranges, report.uncovered) == ((), [], ())
     total = report.to_json()["total"]
     assert (total["pages"], total["present"], total["absent"]) == (PAGES, PAGES, 0)
     assert (report.form, report.level, report.state) == ("kdump", 31, "whole")
@@ -104,7 +106,7 @@ def test_lost_pages_have_owners_and_pfns(made: OwnedPages, tmp_path: Path) -> No
         ("dentry", 3, (*lost[:3],)),
         ("inode", 1, (lost[3],)),
     ]
-    assert report.ranges == ((slabs[1], slabs[4]), (slabs[7], slabs[8]))
+    assert report.ranges == [(slabs[1], slabs[4]), (slabs[7], slabs[8])]
     assert report.causes["excluded"] == 4
     (sentence,) = report.to_json()["consequences"]
     assert sentence.startswith("slab: 4 pages (dentry; inode): ")
@@ -188,7 +190,7 @@ def test_a_core_that_is_cut_off(made: OwnedPages, tmp_path: Path) -> None:
         file.truncate(BLOCK * (FREE + 11))
     report = audit_core(inspector, fold=fold_here)
     assert (report.state, report.status) == ("cut off", Exit.FINDING)
-    assert report.ranges == ((FREE + 10, PAGES),)
+    assert report.ranges == [(FREE + 10, PAGES)]
     assert report.causes["cut_off"] == FREE_PAGES - 10
 
 
@@ -216,24 +218,120 @@ def test_the_method_returns_a_result(made: OwnedPages, tmp_path: Path) -> None:
             core.audit(dump_level=level)
 
 
-def test_the_memory_map_is_missing(
+# --- without the memory map, or without uses
+
+
+class Opening:
+    """Opens a core in which something that leads to the uses of pages is missing."""
+
+    def __init__(self, inspector: Inspector, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.inspector = inspector
+        self.core = inspector.target.core
+        self.fails = {"inspect"}
+        monkeypatch.setattr(audit, "inspect", partial(self.step, "inspect"))
+        monkeypatch.setattr(audit, "build_layout", partial(self.step, "build_layout"))
+        monkeypatch.setattr(audit, "inspector_of", self.inspector_of)
+
+    def step(self, name: str, *_: object) -> object:
+        if name in self.fails:
+            raise PageInspectError(f"{name} fails", MISSING_MEMORY_HINT)
+        return self.inspector.target if name == "open" else self.inspector.layout
+
+    def inspector_of(self, _: object, layout: object, memory_map: MemoryMap) -> Inspector:
+        assert layout == self.inspector.layout
+        return replace(self.inspector, memory_map=memory_map)
+
+    def audit(self, dump_level: int | None = None) -> AuditReport:
+        return audit_file(
+            partial(self.step, "open"),  # type: ignore[arg-type]
+            self.core,
+            fold=fold_here,
+            dump_level=dump_level,
+        )
+
+
+def test_uses_are_found_without_the_memory_map(
     made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_target: object) -> Inspector:
-        raise PageInspectError("cannot read the zones", "hint")
+    slabs = pages_of(made, "slab")
+    inspector = core_of(made, tmp_path, slabs[:2], outside=range(FREE + 8, PAGES))
+    opening = Opening(inspector, monkeypatch)
+    report = opening.audit()
+    assert report.status == Exit.FINDING
+    assert [row[:1] + row[2:] for row in report.lost] == [("slab", "dentry", 2, (*slabs[:2],))]
+    assert report.total.pages == FREE + 8
+    assert report.coverage.missing == ("The memory map of the kernel is missing: inspect fails.",)
+    # The path is that of the opened Target as well.
+    opening.core = None
+    assert opening.audit().to_json() == report.to_json()
 
-    monkeypatch.setattr(audit, "inspect", fail)
-    whole = core_of(made, tmp_path).target
-    with pytest.raises(PageInspectError, match="cannot read the zones") as error:
-        inspect_core(whole)
+
+@pytest.mark.parametrize("fails", ["open", "build_layout"])
+def test_lost_pages_are_found_without_uses(
+    made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    opening = Opening(core_of(made, tmp_path, range(50, 60)), monkeypatch)
+    opening.fails.add(fails)
+    (tmp_path / "core").write_bytes((tmp_path / "core").read_bytes()[:-400])
+    cut = audit.read_presence(tmp_path / "core")
+    lost = cut.kept.minus(cut.present)
+    assert len(lost) > 10
+    report = opening.audit()
+    assert (report.status, report.state) == (Exit.FINDING, "cut off")
+    assert report.ranges == lost.ranges()
+    answer = report.to_json()
+    assert {key: n for key, n in answer["total"].items() if n} == {
+        "pages": PAGES,
+        "present": PAGES - 10 - len(lost),
+        "absent": 10 + len(lost),
+        "undecided": 10,
+        "lost": len(lost),
+    }
+    firsts = [pfn for a, b in lost.ranges() for pfn in range(a, b)][:10]
+    assert report.lost[0].pfns == tuple(firsts)
+    (row,) = answer["lost"]
+    assert (row["use"], row["pages"]) == ("unreadable", len(lost))
+    pfns = [pfn for run in row["pfns"] for pfn in range(run["start"], run["end"])]
+    assert pfns == firsts
+    assert answer["causes"] == {"excluded": 0, "cut_off": len(lost), "uncovered": 0}
+    assert answer["coverage"]["read"] == 0
+    assert any(f"{fails} fails" in text for text in answer["consequences"])
+    assert any("copy it again" in text for text in answer["remedies"])
+    assert answer["kernel"]["source"] == "core"
+    with pytest.raises(UsageError, match="dump level"):
+        opening.audit(dump_level=31)
+
+
+def test_a_core_that_claims_more_memory_than_it_can_describe(
+    made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To walk it would take years.
+    inspector = elf_of(made, tmp_path, segment(LOAD, BLOCK, 0, 1 << 50))
+    report = Opening(inspector, monkeypatch).audit()
+    assert report.status == Exit.FINDING
+    assert report.ranges == [(PAGES, 1 << 38)]
+    assert report.coverage.unreadable == 1 << 38
+
+
+def test_what_fails_for_another_reason(
+    made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = Opening(core_of(made, tmp_path), monkeypatch)
+    for fails in ("inspect", "build_layout", "open"):
+        opening.fails.add(fails)
+        with pytest.raises(PageInspectError) as error:
+            opening.audit()
+        assert error.value.exit_code == Exit.ERROR
+        # audit itself does not point to audit.
+        assert "checksum" in error.value.hint
+    (tmp_path / "core").write_bytes(b"text")
+    with pytest.raises(PageInspectError, match="open fails") as error:
+        opening.audit()
     assert error.value.exit_code == Exit.ERROR
-    content = whole.core.read_bytes()  # type: ignore[union-attr]
-    (tmp_path / "core").write_bytes(content[: len(content) - 100])
-    cut = replace(whole, provenance=replace(whole.provenance, is_whole=False))
-    with pytest.raises(LostMemoryError, match=r"has lost \d+ pages of 1,024, .* zones") as lost:
-        inspect_core(cut)
-    assert lost.value.exit_code == Exit.FINDING
-    assert "copy it again" in lost.value.hint
+    (tmp_path / "core").write_bytes(Kdump({0: CONTENT}).make()[: 4 * BLOCK])
+    with pytest.raises(PageInspectError, match="cut off in its bitmap") as error:
+        opening.audit()
+    assert error.value.exit_code == Exit.INCOMPLETE
 
 
 # --- other commands
@@ -269,6 +367,32 @@ def test_commands_point_to_audit_if_something_is_missing(
     assert not any(pointed(core_of(made, tmp_path, slab)))
     made.provenance = Provenance("7.0", "live", "btf")
     assert not any(pointed(core_of(made, tmp_path, slab)))
+
+
+def test_memory_is_walked_once_at_most_to_find_a_lost_page(
+    made: OwnedPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[Inspector] = []
+    walk = Inspector.sections_in_runs
+
+    def noted(inspector: Inspector, *args: Any) -> Any:
+        walks.append(inspector)
+        return walk(inspector, *args)
+
+    monkeypatch.setattr(Inspector, "sections_in_runs", noted)
+    slab, free = pages_of(made, "slab")[:1], range(FREE, FREE + FREE_PAGES)
+    for missing, has_lost in (([*slab, *free], True), (free, False)):
+        inspector = core_of(made, tmp_path, missing)
+        for copy in (inspector, replace(inspector), inspector):
+            assert bool(lost_pages.pointed(copy, ("Something.",))[1:]) == has_lost
+        assert len(walks) == 1
+        walks.clear()
+    inspector = core_of(made, tmp_path, free)
+    content = bytearray((tmp_path / "core").read_bytes())
+    # The last page's contents are missing: what its struct page shows does not matter.
+    (tmp_path / "core").write_bytes(content[:-100])
+    assert lost_pages.pointed(inspector, ("Something.",)) == ("Something.", lost_pages.POINTER)
+    assert walks == []
 
 
 def test_struct_pages_that_are_missing_point_to_audit(made: OwnedPages, tmp_path: Path) -> None:

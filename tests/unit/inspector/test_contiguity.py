@@ -61,7 +61,7 @@ def test_owners_in_the_way(made: BlockedPages) -> None:
         ("slab", "inode", ""): (0, 2, 0x28, 0x28),
     }
     assert [row.alone for row in report.blockers] == [1, 1, 1, 1, 1, 0]
-    pfns = {(row.kind, row.name): row.pfns for row in report.blockers}
+    pfns = {(row.kind, row.name): row.ranges for row in report.blockers}
     assert pfns["file", "/c"] == ((PINNED, PINNED + 1),)
     assert pfns["vmalloc", "nft_chain_add"] == ((0x100, 0x104),)
     assert pfns["slab", "dentry"] == ((0x80, 0xC0), (0x1C0, 0x1C8))
@@ -84,12 +84,12 @@ def test_misplaced_are_pages_in_movable_pageblocks(made: BlockedPages) -> None:
 
 def test_a_batch_explains_the_references_of_its_own_folios_alone(made: BlockedPages) -> None:
     made.memory.word(READ + 1, 0xFFFFFFFF, 2).word(READ - 1, 0xFFFFFFFF, 2)
-    pfns = {(row.kind, row.name): row.pfns for row in found(made).blockers}
+    pfns = {(row.kind, row.name): row.ranges for row in found(made).blockers}
     assert pfns["file", "/c"] == ((PINNED, PINNED + 1), (READ - 1, READ), (READ + 1, READ + 2))
 
 
 def test_pages_are_listed_only_if_asked_for(made: BlockedPages) -> None:
-    assert not any(row.pfns for row in found(made, pfns=False).blockers)
+    assert not any(row.ranges for row in found(made, pfns=False).blockers)
 
 
 def test_pageblocks_and_free_memory(made: BlockedPages) -> None:

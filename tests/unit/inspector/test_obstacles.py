@@ -2,18 +2,46 @@
 """Pages in the way, of a kernel made by hand."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from blocked_pages import PINNED, BlockedPages
+from owned_pages import PAGES
 from synthetic import flag
 
+from pageinspect.analysis.mobility import OUTCOMES
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.inspector import obstacles as obstacles_module
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.obstacles import find_obstacles
+from pageinspect.inspector.owner_names import OwnerName, OwnerNames
+from pageinspect.kernel import memory_blocks
+from pageinspect.model.memory_map import Zone
 from pageinspect.report.obstacles import ObstaclesReport
+
+MOVED = (
+    "This memory can be allocated as a whole: 64 pages must be moved, and nothing else is in the "
+    "way."
+)
+SLABS = (
+    "This memory cannot be allocated as a whole as it is: only slabs that shrinkers may free are "
+    "in the way, 1 page."
+)
+HOLE = (
+    "Of 16 pages, 0 are in the way, 16 are free, and 0 can be moved. Without a struct page in "
+    "use: 16 pfns of memory that is offline, or of a hole."
+)
+COMPACTED = (
+    "can be had after compaction: none of 2 blocks of 256 KiB is free, but 1 has only pages that "
+    "can be moved."
+)
+ONE = "cannot be had: the only block of 256 KiB has unmovable or reserved pages."
+NOTHING_ELSE = (
+    "A huge page can be had only if slabs are freed: of 2 blocks of 256 KiB, 1 has nothing else "
+    "in the way."
+)
 
 
 @pytest.fixture
@@ -49,11 +77,77 @@ def test_of_a_range(made: BlockedPages) -> None:
     )
 
 
+def said(report: ObstaclesReport) -> tuple[str, str, str]:
+    """Return the verdict, and the sentences about it."""
+    _, _, verdict, _, numbers, _ = report.view().before
+    return report.verdict, verdict, numbers
+
+
 def test_nothing_is_in_the_way(made: BlockedPages) -> None:
     report = found(made, "pfn:0x40+0x40")
     assert report.possible
     assert rows(report) == []
-    assert "Nothing is in the way: of 64 pages" in report.view().before[2]
+    assert said(report) == (
+        "movable",
+        MOVED,
+        "Of 64 pages, 0 are in the way, 0 are free, and 64 can be moved.",
+    )
+    assert said(found(made, "pfn:0x200+0x10")) == (
+        "free",
+        "This memory can be allocated as a whole at once: nothing is in the way.",
+        "Of 16 pages, 0 are in the way, 16 are free, and 0 can be moved.",
+    )
+
+
+def test_one_page(made: BlockedPages) -> None:
+    assert said(found(made, "pfn:0x100")) == (
+        "blocked",
+        "This memory cannot be allocated as a whole: 1 page of it cannot be moved.",
+        "Of 1 page, 1 is in the way, 0 are free, and 0 can be moved.",
+    )
+    assert said(found(made, "pfn:0x80"))[:2] == (
+        "reclaimable",
+        SLABS,
+    )
+
+
+def test_a_range_that_goes_on_beyond_memory(made: BlockedPages) -> None:
+    report = found(made, "pfn:0x3f0-0x410")
+    assert (report.absent, report.pages[0], report.verdict) == (0x10, 0x10, "blocked")
+    assert said(report)[1:] == (
+        "This memory cannot be allocated as a whole: it lacks 16 pages.",
+        HOLE,
+    )
+    with pytest.raises(UsageError) as error:
+        found(made, "pfn:0x400-0x410")
+    assert "0x0-0x400" in error.value.hint
+
+
+def two_zones(made: BlockedPages, at: int) -> None:
+    """Divide the memory into two zones at a pfn; the pages of the second name it."""
+    made.zones = (Zone(0, "DMA", 0, at, 0), Zone(0, "DMA32", at, PAGES, 1))
+    made.memory.words[at:, 0] |= np.uint64(1 << 51)
+
+
+def test_memory_of_two_zones_is_never_one_range(made: BlockedPages) -> None:
+    two_zones(made, 0x60)
+    report = found(made, "pfn:0x40+0x40")
+    assert (report.verdict, report.possible, report.pages[1]) == ("blocked", False, 0x40)
+    assert said(report)[1].endswith("cannot be allocated as a whole: it lies in 2 zones.")
+    assert found(made, "pfn:0x60+0x20").possible
+
+
+def test_a_block_of_two_zones_counts_once(
+    made: BlockedPages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(obstacles_module.PAGES, "hugepage", 6)
+    two_zones(made, 0x60)
+    report = found(made, "hugepage")
+    assert report.blocks is not None
+    # The block at 0x40 was movable.
+    assert tuple(report.blocks) == (8, 0, 1, 5, 2, 1)
+    assert "Of 16 blocks of 256 KiB" in said(report)[2]
+    assert "1 block is in more than one zone" in said(report)[2]
 
 
 @pytest.mark.parametrize("name", ["hugepage", "gigantic"])
@@ -62,27 +156,70 @@ def test_of_a_huge_page(made: BlockedPages, name: str, monkeypatch: pytest.Monke
     made.memory.word(0x41, 0xFFFFFFFF, 1).set(0x41, 0, flag("reserved"))
     report = found(made, name)
     assert report.blocks is not None
-    assert tuple(report.blocks) == (8, 0, 1, 5, 2)
+    assert tuple(report.blocks) == (8, 0, 1, 5, 2, 0)
     assert report.possible
     # The block with the fewest pages in the way is first, those with reserved pages are last.
     blocks = [*dict.fromkeys(row.block for row in report.obstacles)]
     assert blocks == [0xC0, 0x100, 0x0, 0x1C0, 0x80, 0x140, 0x40, 0x180]
     assert report.obstacles[0].start == PINNED
-    text = " ".join(report.view().before)
-    assert "Of 16 blocks of 256 KiB, 8 are free, 0 have only pages that can be moved" in text
+    word, verdict, numbers = said(report)
+    assert word == "free"
+    assert verdict.endswith("page can be had at once: 8 free blocks of 256 KiB.")
+    assert numbers == (
+        "Of 16 blocks of 256 KiB, 8 are free, 0 have only pages that can be moved, and 1 also "
+        "slabs that can be reclaimed; 5 have unmovable pages, and 2 reserved ones."
+    )
+
+
+@pytest.mark.parametrize(
+    ("end", "word", "sentence"),
+    [
+        (0x80, "movable", COMPACTED),
+        (
+            0x40,
+            "blocked",
+            "cannot be had: the only block of 256 KiB has unmovable or reserved pages.",
+        ),
+    ],
+)
+def test_verdicts_on_huge_pages(
+    made: BlockedPages, monkeypatch: pytest.MonkeyPatch, end: int, word: str, sentence: str
+) -> None:
+    monkeypatch.setitem(obstacles_module.PAGES, "hugepage", 6)
+    made.spanned = ((0, end),)
+    report = found(made, "hugepage")
+    assert said(report)[:2] == (word, f"A huge page {sentence}")
+    assert report.to_json()["verdict"] == word
+    assert report.possible == (word == "movable")
+
+
+def test_a_huge_page_in_place_of_slabs(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(obstacles_module.PAGES, "hugepage", 6)
+    made.spanned = ((0x80, 0x100),)
+    assert said(found(made, "hugepage"))[:2] == (
+        "reclaimable",
+        NOTHING_ELSE,
+    )
 
 
 def test_a_huge_page_that_cannot_be_had(made: BlockedPages) -> None:
     made.memory.word(0x200, 0xF2000000, 1)
     report = found(made, "hugepage")
     assert report.blocks is not None
-    assert tuple(report.blocks) == (0, 0, 0, 1, 1)
+    assert tuple(report.blocks) == (0, 0, 0, 1, 1, 0)
     assert not report.possible
 
 
-def test_of_a_memory_block(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = made.kernel
-    kernel.variable("sections_per_block", kernel.uint, 1)
+@pytest.fixture
+def blocks(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sections 0 to 7 and 12 have struct pages; each is a memory block."""
+    made.kernel.variable("sections_per_block", made.kernel.uint, 1)
+    firsts = np.array([*range(8), 12]) << 15
+    monkeypatch.setattr(memory_blocks, "sections_with_pages", lambda _: (firsts, None))
+
+
+@pytest.mark.usefixtures("blocks")
+def test_of_a_memory_block(made: BlockedPages) -> None:
     report = found(made, "offline:0")
     # The block has a section of 32768 pages, of which 1024 are there.
     assert report.absent == 32768 - 1024
@@ -90,7 +227,39 @@ def test_of_a_memory_block(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) 
     assert {row.use for row in report.obstacles} >= {"reserved", "table", "slab", "kernel"}
     offline = found(made, "offline:7")
     assert (offline.absent, offline.obstacles, offline.possible) == (32768, (), False)
-    assert "None of these pfns has memory in use." in " ".join(offline.view().before)
+    assert said(offline)[1] == "Memory block 7 cannot be taken offline: it is offline already."
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("number", ["8", "13", "999999", "9" * 18])
+def test_a_memory_block_that_this_machine_does_not_have(made: BlockedPages, number: str) -> None:
+    with pytest.raises(UsageError, match="no memory block") as error:
+        found(made, f"offline:{number}")
+    assert error.value.hint == "it has: 0-7, 12"
+
+
+@pytest.mark.usefixtures("blocks")
+def test_pages_that_the_kernel_does_not_ask_when_it_takes_memory_offline(
+    made: BlockedPages,
+) -> None:
+    poisoned, taken, given_up = 0x42, 0x44, 0x46
+    made.memory.word(poisoned, 0xFFFFFFFF, 1).set(poisoned, 0, flag("hwpoison"))
+    made.memory.word(taken, 0xF1000000, 1).word(given_up, 0xF1000000, 0)
+    # Other purposes cannot have them.
+    others = found(made, "pfn:0x40+0x40")
+    assert [row.start for row in others.obstacles] == [poisoned, taken, given_up]
+    assert others.verdict == "blocked"
+
+    report = found(made, "offline:0")
+    names = {OUTCOMES[row.mobility]: row.start for row in report.obstacles}
+    assert report.obstacles[-1].start == names["undecided"] == taken
+    assert not {poisoned, given_up} & {row.start for row in report.obstacles}
+    pages = report.to_json()["pages"]
+    assert (pages["skipped"], pages["undecided"]) == (2, 1)
+    assert sum(pages.values()) == 1024
+    _, _, numbers = said(report)
+    assert "1 page may be in the way: the driver decides" in numbers
+    assert "passes over 2 pages" in numbers
 
 
 def test_pages_of_no_zone_are_in_the_way_of_offlining(made: BlockedPages) -> None:
@@ -120,11 +289,41 @@ def test_a_kernel_without_cma(made: BlockedPages) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "huge", "offline", "offline:", "pfn:", "offline:x", "offline:-1", "offline:³"]
+    "text",
+    [
+        "",
+        "huge",
+        "offline",
+        "offline:",
+        "pfn:",
+        "offline:x",
+        "offline:-1",
+        "offline:³",
+        "offline:" + "9" * 5000,
+    ],
 )
 def test_what_is_not_understood(made: BlockedPages, text: str) -> None:
     with pytest.raises(UsageError):
         found(made, text)
+
+
+def test_only_what_is_shown_is_named(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+    names = OwnerNames.names
+
+    def counted(self: OwnerNames, kind: str, keys: Sequence[int]) -> list[OwnerName]:
+        asked.append((kind, len(keys)))
+        return names(self, kind, keys)
+
+    monkeypatch.setattr(OwnerNames, "names", counted)
+    whole = found(made, "pfn:0xb0-0x108")
+    assert sorted(asked) == [("file", 1), ("slab", 1), ("vmalloc", 1)]
+    asked.clear()
+    first = find_obstacles(made.inspector(), "pfn:0xb0-0x108", fold=fold_here, most=1)
+    assert asked == [("slab", 1)]
+    assert (first.obstacles, first.further) == (whole.obstacles[:1], 2)
+    assert (first.pages, first.verdict) == (whole.pages, whole.verdict)
+    assert "2 more ranges of pages: --top 0 shows all." in first.view().lines_after()
 
 
 def test_the_method(made: BlockedPages) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from damaged_memory import START, damaged
-from owned_pages import FREE_PAGES, MEMCGS, PAGES, OwnedPages
+from owned_pages import FREE_PAGES, MEMCGS, PAGES, CgroupNames, OwnedPages
 from synthetic import MODERN, SIZE, flag
 
 from pageinspect.errors import UsageError
@@ -132,16 +132,6 @@ def test_by_caller(made: OwnedPages) -> None:
         ("", "kernel_clone"): 8,
     }
     sums_hold(report, PAGES)
-
-
-class CgroupNames:
-    unreadable = 0
-
-    def __init__(self, _prog: Any) -> None:
-        pass
-
-    def names(self, words: list[int]) -> list[str]:
-        return [MEMCGS[word] for word in words]
 
 
 def test_by_cgroup(made: OwnedPages, monkeypatch: pytest.MonkeyPatch) -> None:

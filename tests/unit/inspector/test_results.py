@@ -132,7 +132,7 @@ def test_a_library_that_lacks_is_named_with_its_extra(
             raise ImportError(name)
         return imported(name)
 
-    monkeypatch.setattr("pageinspect.inspector.results.import_module", without)
+    monkeypatch.setattr("pageinspect.host.extras.import_module", without)
     with pytest.raises(PageInspectError, match=f"{library} is not installed") as raised:
         getattr(Made(1), method)()
     assert re.search("which the extra (arrow|pandas) has$", raised.value.message)

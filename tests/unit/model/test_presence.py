@@ -51,3 +51,9 @@ def test_pfns_below(ranges: list[tuple[int, int]]) -> None:
     found, plain = made(ranges)
     asked = np.arange(80)
     assert found.below(asked).tolist() == [sum(pfn < limit for pfn in plain) for limit in range(80)]
+
+
+@given(RANGES, st.integers(0, 12))
+def test_first_pfns(ranges: list[tuple[int, int]], most: int) -> None:
+    found, plain = made(ranges)
+    assert found.first(most) == sorted(plain)[:most]

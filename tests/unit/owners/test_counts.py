@@ -119,3 +119,11 @@ def test_adjacent_pieces_of_one_owner_are_one_range() -> None:
     assert found.of(found.kinds == 2) == [(6, 8), (9, 14)]
     assert found.of(found.kinds > 0) == [(0, 8), (9, 14), (20, 21)]
     assert ranges_of([]).of(np.empty(0, np.bool_)) == []
+    assert found.by_owner() == {
+        (1, 7): [(0, 6), (20, 21)],
+        (2, 7): [(6, 7)],
+        (2, 8): [(7, 8), (9, 14)],
+    }
+    assert ranges_of([]).by_owner() == {}
+    mixed = ranges_of([pieces((0, 1, 2, 8), (1, 1, 2, 7), (2, 1, 1, 8), (3, 2, 2, 8))])
+    assert mixed.by_owner() == {(1, 8): [(2, 3)], (2, 7): [(1, 2)], (2, 8): [(0, 1), (3, 5)]}

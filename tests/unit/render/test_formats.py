@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pageinspect.render import FORMATS, formats, load, render
+from pageinspect.render import FORMATS, METRICS, TEXT_FORMATS, formats, load, render
 from pageinspect.render.format import find_formats
 from pageinspect.report import Absent, Column, Report, Table, View
 
@@ -63,7 +63,7 @@ def test_machines_get_plain_values_and_nothing_twice() -> None:
     assert shown.index("- part") < shown.index("\nb ")
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TEXT_FORMATS)
 def test_control_characters_never_reach_a_terminal(form: str) -> None:
     shown = text((Column("name"),), [("\x1b]0;owned\x07",)], form, before=("\x1b[2J",))
     assert shown.replace("\n", "").isprintable()
@@ -108,7 +108,7 @@ def test_a_format_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "FORMAT = Shout()\n"
     )
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
-    assert find_formats() == tuple(sorted((*FORMATS, "shout")))
+    assert find_formats() == tuple(sorted((*FORMATS, METRICS, "shout")))
     try:
         assert text((Column("name"),), [("a",), ("b",)], "shout") == "a!\nb!\n"
     finally:
@@ -247,3 +247,10 @@ def test_prose_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, text((), [], after=("word " * 30,)).splitlines())) <= 40
     shown = text((), [], after=("these are the pages of " + "0x1000-0x80000 " * 9,))
     assert shown.split().count("0x1000-0x80000") == 9
+
+
+def test_a_command_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "    pageinspect list -c CORE --owner 'static:mempool integrity_buf_pool'"
+    for place in ("before", "after"):
+        assert command in text((), [], **{place: ("Pages of the first:", command)}).splitlines()

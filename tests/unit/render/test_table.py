@@ -9,17 +9,21 @@ from collections.abc import Iterator
 import pytest
 from synthetic import MODERN, OLD, Memory
 
+from pageinspect.analysis.contiguity import Spread, TypeBlocks, ZoneBlocks, free_indexes
 from pageinspect.analysis.counter_check import CounterCheck
 from pageinspect.analysis.page_facts.facts import Fact, PageFacts
 from pageinspect.classify import Pages
+from pageinspect.model.memory_map import Zone
 from pageinspect.model.provenance import Provenance
 from pageinspect.render import render
 from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
+from pageinspect.report.contiguity import BlockerRow, ContiguityReport
 from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.frees import Frees
 from pageinspect.report.kernels import GuestKernel, KernelsReport
 from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
+from pageinspect.report.obstacles import ObstacleRow, ObstaclesReport
 from pageinspect.report.page import PageReport
 from pageinspect.report.selection import Selection
 from pageinspect.report.summary import SummaryReport, SummaryRow
@@ -196,3 +200,61 @@ def test_vm_list() -> None:
         for name in ("6.1", "bookworm-backports-6.12")
     )
     assert_lines_up(lines_of(KernelsReport(kernels)))
+
+
+def contiguity(nodes: int, name: str) -> ContiguityReport:
+    """Return the report of large zones, in as many nodes."""
+    zones = [Zone(node, "Movable", 0, PAGES, 3) for node in range(nodes)]
+    spread = Spread(512, 1 << 18, 1 << 18)
+    pages = PAGES // nodes
+    blocks = pages >> 9
+    return ContiguityReport(
+        *(FROM, MODERN, Coverage(PAGES, PAGES), 9, 9),
+        blocks=tuple(
+            ZoneBlocks(z.node, z.name, 9, *[blocks] * 7, spread, spread, spread) for z in zones
+        ),
+        indexes=tuple(row for zone in zones for row in free_indexes(zone, [0] * 10 + [blocks])),
+        types=tuple(
+            TypeBlocks(zone.node, zone.name, kind, blocks, (pages,) * 5)
+            for zone in zones
+            for kind in ("reclaimable", "highatomic")
+        ),
+        blockers=tuple(
+            BlockerRow("large_kmalloc", name, remedy, PAGES, blocks, blocks, PAGES)
+            for remedy in ("shrink pool", "")
+        ),
+        uses=(BlockerRow("large_kmalloc", "", "reclaim", PAGES, blocks, blocks, PAGES),),
+    )
+
+
+@pytest.mark.parametrize("name", ["kmalloc-cg-4k", "mempool integrity_buf_pool", LONG])
+@pytest.mark.parametrize("nodes", [1, 64])
+def test_contiguity(nodes: int, name: str) -> None:
+    lines = lines_of(contiguity(nodes, name))
+    commands = [line for line in lines if line.startswith("    pageinspect list -c CORE --owner ")]
+    assert len(commands) == 1
+    lines.remove(commands[0])
+    assert max(map(len, lines)) <= 80
+    zones = {"Movable"} if nodes == 1 else {f"{node}/Movable" for node in range(nodes)}
+    shown = [line for line in lines if "Movable" in line]
+    assert {line.split()[0] for line in shown} == zones
+    headers = [line.split() for line in lines if line.startswith(("zone", "kind", "use"))]
+    for heading in ("unmovable", "movable", "alone", "name", "fragmentation"):
+        assert any(heading in header for header in headers), heading
+
+
+@pytest.mark.parametrize("name", ["kmalloc-cg-4k", "mempool integrity_buf_pool", LONG])
+def test_pages_in_the_way(name: str) -> None:
+    rows = tuple(
+        ObstacleRow(
+            None, PAGES, PAGES + 512, "large_kmalloc", "processes", name, 9, 99999, 1000, 1000, 3,
+            "unpin",
+        )
+        for _ in range(3)
+    )  # fmt: skip
+    counts = (0, 0, 0, 3 * 512, 0, 0, 0)
+    lines = lines_of(ObstaclesReport(FROM, MODERN, Coverage(9, 0), "pfn:0-9", counts, 0, rows))
+    assert_lines_up(lines)
+    (header,) = [line.split() for line in lines if "pages  use" in line]
+    assert {"start", "pages", "use", "name", "pins", "extra", "remedy"} <= set(header)
+    assert "end" not in header

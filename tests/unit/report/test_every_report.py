@@ -14,7 +14,7 @@ from places import DOCS
 from trace_reports import broken_down
 
 from pageinspect.model.table import Absent, Column, Table, Unit
-from pageinspect.render import FORMATS, render
+from pageinspect.render import FORMATS, METRICS, TEXT_FORMATS, render
 from pageinspect.report.event import EventLines
 
 OF_DTYPE: dict[str, Any] = {
@@ -127,7 +127,7 @@ def test_markdown_is_pipe_tables(name: str) -> None:
         assert bars == {rows[1].count("|")}
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TEXT_FORMATS)
 @every_report
 def test_nothing_that_a_terminal_obeys(name: str, form: str) -> None:
     shown = written(name, form)
@@ -190,7 +190,7 @@ def test_the_documentation_has_every_column(request: pytest.FixtureRequest) -> N
 
 def test_the_documentation_has_every_format_absence_and_unit() -> None:
     text = (DOCS / "output.md").read_text(encoding="utf-8")
-    for name in (*(f"`{form}`" for form in FORMATS), *(each.value for each in Absent)):
+    for name in (*(f"`{form}`" for form in (*FORMATS, METRICS)), *(each.value for each in Absent)):
         assert f"\n| {name} |" in text, name
     for unit in set(get_args(Unit)) - {""}:
         assert f"\n| {unit} |" in text, unit

@@ -19,8 +19,9 @@ from pageinspect.target.vmcoreinfo import check_section_roots, sections
 def test_sections_that_cannot_be_read() -> None:
     info = vmcoreinfo_of("7.x")
     prog = Program(Platform(Architecture.X86_64))
-    with pytest.raises(PageInspectError, match="memory sections"):
+    with pytest.raises(PageInspectError, match="memory sections") as error:
         build_layout(prog, info)
+    assert "pageinspect audit" in error.value.hint
 
 
 def test_a_file_with_the_text_or_the_note(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "Owners in the way of blocks of 256 KiB:" in text
     assert "4 more owners with fewer blocks: --top 0 shows all." in text
-    assert "Pages of the first: pageinspect list --owner 'table:bash[812]'" in text
+    assert "\nPages of the first:\n    pageinspect list -c CORE --owner 'table:bash[812]'\n" in text
 
 
 @pytest.mark.usefixtures("made")
@@ -64,9 +64,9 @@ def test_json_has_all_owners_and_their_pages(capsys: pytest.CaptureFixture[str])
     words = ["contiguity", "-c", "core", "--order", "6", "--format", "json"]
     assert main(words) == Exit.COMPLETE
     document = json.loads(capsys.readouterr().out)
-    pfns = {row["name"]: row["pfns"] for row in document["blockers"]}
-    assert pfns["/c"] == [[PINNED, PINNED + 1]]
-    assert len(pfns) == 6
+    ranges = {row["name"]: row["ranges"] for row in document["blockers"]}
+    assert ranges["/c"] == [{"start": PINNED, "end": PINNED + 1}]
+    assert len(ranges) == 6
 
 
 @pytest.mark.usefixtures("made")
@@ -76,5 +76,12 @@ def test_what_is_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "21 are in the way" in text
     assert "unpin" in text
+    assert main([*words, "--top", "1"]) == Exit.COMPLETE
+    text = capsys.readouterr().out
+    assert "2 more ranges of pages: --top 0 shows all." in text
+    assert "unpin" not in text
+    for options, n in ((["--top", "0"], 3), (["--top", "2"], 2), ([], 3)):
+        assert main([*words, *options, "--format", "json"]) == Exit.COMPLETE
+        assert len(json.loads(capsys.readouterr().out)["rows"]) == n
     assert main([*words, "--order", "9"]) == Exit.USAGE
     assert "exclude each other" in capsys.readouterr().err

@@ -3,16 +3,18 @@
 
 import itertools
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 from dump_builder import BLOCK, DESCRIPTOR, INCOMPLETE, Kdump
-from elf_builder import elf, segment
+from elf_builder import elf, note, segment
 from kdump_builder import flat
 
 from pageinspect.errors import Exit, PageInspectError
-from pageinspect.model.elf import LOAD
+from pageinspect.model.elf import LOAD, NOTE
 from pageinspect.model.presence import PfnSet, Presence
+from pageinspect.target.core_formats import kdump as kdump_format
 from pageinspect.target.core_formats.presence import UnknownPresenceError, read_presence
 
 PAGES = {pfn: os.urandom(BLOCK) for pfn in (3, 4, 5, 64, 100, 101, 900)}
@@ -137,6 +139,27 @@ def test_an_elf_core_that_makedumpfile_calls_incomplete(tmp_path: Path) -> None:
     assert read(tmp_path, content.ljust(2 * BLOCK, b"\0")).state == "incomplete"
 
 
+def test_what_shows_that_makedumpfile_wrote_a_core(tmp_path: Path) -> None:
+    def written_by_it(content: bytes) -> bool:
+        return read(tmp_path, content).by_makedumpfile
+
+    # One that lacks pages of a segment is no proof.
+    part = load(0x10000, BLOCK, 2 * BLOCK)
+    plain = elf(part).ljust(2 * BLOCK, b"\0")
+    assert not written_by_it(plain)
+    assert written_by_it(flat((0, plain)))
+    assert written_by_it(elf(part, flags=1).ljust(2 * BLOCK, b"\0"))
+    for name, has in ((b"ERASEINFO", True), (b"QEMU", False)):
+        text = note(name, b"text")
+        content = elf(segment(NOTE, BLOCK, 0, len(text)), load(0x10000, BLOCK, BLOCK, 2 * BLOCK))
+        assert written_by_it(content.ljust(BLOCK, b"\0") + text.ljust(2 * BLOCK, b"\0")) == has
+    content = bytearray(kdump().make())
+    assert written_by_it(content)
+    # QEMU.
+    content[12 : 12 + 4 * 65] = bytes(4 * 65)
+    assert not written_by_it(content)
+
+
 def test_a_flattened_elf_core(tmp_path: Path) -> None:
     # makedumpfile writes the headers last.
     content = elf(load(0x10000, 2 * BLOCK, 4 * BLOCK))
@@ -172,18 +195,50 @@ def test_pieces_at_invalid_places(tmp_path: Path, offset: int) -> None:
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(UnknownPresenceError, match="No such file"):
-        read_presence(tmp_path / "core")
+    os.mkfifo(tmp_path / "pipe")
+    # To open the pipe would wait for ever.
+    for name in ("core", "pipe"):
+        with pytest.raises(UnknownPresenceError, match="is not a regular file"):
+            read_presence(tmp_path / name)
+
+
+def test_many_runs_of_pages_without_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pages between them whose contents are there, as those of zero pages are, are not lost.
+    monkeypatch.setattr(kdump_format, "_MAX_RUNS", 2)
+    monkeypatch.setattr(kdump_format, "_BITMAP_PIECE", 8)
+    made = Kdump({pfn: os.urandom(BLOCK) for pfn in (*range(0, 200, 2), *range(1, 9, 2))})
+    content = made.make()
+    found = read(tmp_path, content[: made.places[1][0]])
+    assert pfns(found.present) == [*range(0, 200, 2)]
+    # Runs that meet at the end of a piece of the bitmap are one.
+    adjacent = Kdump({pfn: bytes(BLOCK) for pfn in range(200)})
+    end = len(adjacent.make()) - sum(size for _, size in adjacent.places.values())
+    (tmp_path / "core").write_bytes(adjacent.make()[:end])
+    with (tmp_path / "core").open("rb") as file:
+        header = kdump_format.parse(file.read(kdump_format.HEADER_BYTES))
+        assert header is not None
+        there = kdump_format.present_bytes([(0, end)])
+        assert kdump_format.unreadable(file, header, there).edges.tolist() == [0, 200]
+
+
+EDGES = (0, 100, 600, 1024)
 
 
 def split(folder: Path) -> list[Path]:
     """Write the parts of two dumps."""
     parts = [folder / name for name in ("z", "a b", "m")]
-    for i, path in enumerate(parts):
-        path.write_bytes(kdump(part=(i * 100, (i + 1) * 100)).make())
-    other = bytearray(kdump(part=(300, 400)).make())
+    for path, part in zip(parts, itertools.pairwise(EDGES), strict=True):
+        path.write_bytes(kdump(part=part).make())
+    content = kdump(part=(300, 400)).make()
+    other = bytearray(content)
     other[12:17] = b"Linux"[::-1]
-    (folder / "of another dump").write_bytes(other)
+    (folder / "of another kernel").write_bytes(other)
+    # The same kernel, another boot.
+    changed = content.replace(b"KERNELOFFSET=", b"KERNELOFFSET=1")[: len(content)]
+    assert changed != content
+    (folder / "of another boot").write_bytes(changed)
     (folder / "whole").write_bytes(kdump().make())
     (folder / "text").write_bytes(b"text")
     (folder / "cut off").write_bytes(parts[0].read_bytes()[:100])
@@ -191,20 +246,56 @@ def split(folder: Path) -> list[Path]:
     return parts
 
 
+def hint_of(path: Path) -> str:
+    with pytest.raises(PageInspectError, match="one part of a split dump") as error:
+        read_presence(path)
+    return error.value.hint
+
+
 def test_the_command_that_joins_the_parts(tmp_path: Path) -> None:
     first, second, last = split(tmp_path)
     # To open it would wait for ever.
     os.mkfifo(tmp_path / "pipe")
+    copy = tmp_path / "zz"
+    copy.write_bytes(last.read_bytes())
     for part in (first, second, last):
-        with pytest.raises(PageInspectError, match="one part of a split dump") as error:
-            read_presence(part)
-        names = f"{first} '{second}' {last}"
-        assert error.value.hint.endswith(f"makedumpfile --reassemble {names} CORE")
+        assert hint_of(part) == (
+            f"join all of them first: makedumpfile --reassemble {first} '{second}' {last} CORE"
+        )
+    assert f"'{second}' {copy} CORE" in hint_of(copy)
 
 
-def test_parts_that_are_missing(tmp_path: Path) -> None:
+def test_a_last_part_without_pages(tmp_path: Path) -> None:
     first, second, last = split(tmp_path)
-    second.unlink()
-    with pytest.raises(PageInspectError) as error:
-        read_presence(last)
-    assert error.value.hint.endswith(f"--reassemble {first} {last} … CORE")
+    empty = tmp_path / "zzz"
+    empty.write_bytes(kdump(part=(1024, 1024)).make())
+    assert hint_of(first).endswith(f"{first} '{second}' {last} {empty} CORE")
+
+
+@pytest.mark.parametrize(
+    ("missing", "pfns"),
+    [
+        ((0,), "0x0-0x64"),
+        ((1,), "0x64-0x258"),
+        # makedumpfile would join these, and the dump would end early.
+        ((2,), "0x258-0x400"),
+        ((1, 2), "0x64-0x400"),
+        ((0, 2), "0x0-0x64, 0x258-0x400"),
+    ],
+)
+def test_parts_that_are_missing(tmp_path: Path, missing: tuple[int, ...], pfns: str) -> None:
+    parts = split(tmp_path)
+    for i in missing:
+        parts[i].unlink()
+    left = [part for i, part in enumerate(parts) if i not in missing]
+    assert hint_of(left[-1]) == (
+        f"no part in this folder has the pfns {pfns}; find it, and join all of them: "
+        f"makedumpfile --reassemble {shlex.join(map(str, left))} … CORE"
+    )
+
+
+def test_many_parts_that_are_missing(tmp_path: Path) -> None:
+    for start in range(100, 700, 100):
+        path = tmp_path / str(start)
+        path.write_bytes(kdump(part=(start, start + 50)).make())
+    assert ", 0x15e-0x190 and 3 more; find" in hint_of(path)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether two snapshots can be compared, how far, and what the comparison lacks."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..errors import PageInspectError, UsageError
+from ..model.ranges import Range, count, without
+from ..model.snapshot import HEADER, Snapshot, SnapshotTable
+from ..units import counted, number, size
+
+_SECOND = 1_000_000
+"""The precision of a boot time, in microseconds: two boots are further apart."""
+_MOST = 4
+"""Ranges that a sentence names."""
+
+
+def check_comparable(before: Snapshot, after: Snapshot) -> None:
+    """Raise PageInspectError unless the memory of the snapshots can be compared."""
+    for snapshot in (before, after):
+        error = snapshot.header("error")
+        if error:
+            raise PageInspectError(
+                f"{moment(snapshot)} has no memory: {error}", "choose another snapshot"
+            )
+    sizes = [snapshot.header("page_size") for snapshot in (before, after)]
+    if sizes[0] != sizes[1]:
+        raise UsageError(
+            f"pages of {size(sizes[0])} cannot be compared with pages of {size(sizes[1])}",
+            "compare two kernels that have pages of one size",
+        )
+
+
+def moment(snapshot: Snapshot) -> str:
+    """Return the host and time of a snapshot."""
+    return f"{snapshot.host} at {snapshot.time}"
+
+
+def of_one_boot(before: Snapshot, after: Snapshot) -> bool:
+    """Return whether both snapshots are of one boot of one kernel."""
+    boots = [snapshot.header("boot_id") for snapshot in (before, after)]
+    if all(boots):
+        return bool(boots[0] == boots[1])
+    times = [snapshot.header("boot_time") for snapshot in (before, after)]
+    if None in times or before.header("release") != after.header("release"):
+        return False
+    return bool(abs(times[0] - times[1]) < _SECOND)
+
+
+def table_of(snapshot: Snapshot, name: str, what: str) -> SnapshotTable:
+    """Return a table that `what` needs. Raises PageInspectError if the snapshot lacks it."""
+    table = snapshot.tables.get(name)
+    if table is None:
+        have = ", ".join(each for each in snapshot.tables if each != HEADER)
+        raise PageInspectError(
+            f"{moment(snapshot)} has no table {name}, which {what} needs",
+            f"it has {have}: choose another --by, or another snapshot"
+            if have
+            else "choose another snapshot",
+        )
+    return table
+
+
+def spans(runs: SnapshotTable) -> tuple[Range, ...]:
+    """Return the pfns of a table of runs: sorted disjoint ranges."""
+    order = np.argsort(runs["pfn"], kind="stable")
+    starts = runs["pfn"][order]
+    ends = starts + runs["pages"][order]
+    if not len(starts):
+        return ()
+    apart = starts[1:] != ends[:-1]
+    firsts = np.append(True, apart)
+    lasts = np.append(apart, True)
+    return tuple(zip(starts[firsts].tolist(), ends[lasts].tolist(), strict=True))
+
+
+def gaps(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
+    """Return a sentence for everything that the comparison lacks, on either side."""
+    found = []
+    for side, snapshot in (("before", before), ("after", after)):
+        unreadable = snapshot.header("unreadable")
+        if unreadable:
+            found.append(f"{counted(unreadable, 'struct page')} of {side} could not be read.")
+        found += (f"Of {side}: {sentence}" for sentence in snapshot.header("missing") or ())
+        processes = snapshot.tables.get("processes")
+        lost = 0 if processes is None else int(np.count_nonzero(~processes["whole"]))
+        if lost:
+            found.append(
+                f"Processes of {side} whose page tables could not all be read: {number(lost)}."
+            )
+    return (*found, *_span_gaps(before, after))
+
+
+def _span_gaps(before: Snapshot, after: Snapshot) -> Iterator[str]:
+    pages = [snapshot.header("spanned") for snapshot in (before, after)]
+    runs = [snapshot.tables.get("runs") for snapshot in (before, after)]
+    if runs[0] is None or runs[1] is None:
+        if pages[0] != pages[1]:
+            yield (
+                f"Before has {counted(pages[0], 'page')} of memory, and after {number(pages[1])}."
+            )
+        return
+    left, right = spans(runs[0]), spans(runs[1])
+    for side, some, others in (("before", left, right), ("after", right, left)):
+        alone = without(some, others)
+        if alone:
+            text = ", ".join(f"{start:#x}-{end:#x}" for start, end in alone[:_MOST])
+            more = "" if len(alone) <= _MOST else f" and {number(len(alone) - _MOST)} more"
+            yield f"Only {side} has the memory {text}{more}: {counted(count(alone), 'page')}."

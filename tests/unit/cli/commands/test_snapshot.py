@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command snapshot on a kernel made by hand: options, several targets, repeating."""
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blocked_pages import BlockedPages
+from owned_pages import PAGES
+
+from pageinspect.cli.commands import snapshot as command
+from pageinspect.cli.main import main
+from pageinspect.cli.parser import build_parser
+from pageinspect.dataset.read import read_snapshot, snapshots
+from pageinspect.errors import Exit, PageInspectError
+from pageinspect.inspector import inspector
+from pageinspect.inspector import snapshot as snapshot_module
+
+US = 1_000_000
+START = 1_764_439_274
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "no dataset is named"),
+        (["core"], "no dataset is named"),
+        (["-o", "d", "--host", ""], "the name of the host is empty"),
+        (["-o", "d", "--every", "0"], "number of seconds"),
+        (["-o", "d", "--keep", "0"], "number of snapshots"),
+        (["-o", "d", "core", "--every", "5"], "the memory of a core does not change"),
+        (["-o", "d", "-c", "core", "--every", "5"], "the memory of a core does not change"),
+        (["-o", "d", "core", "--qemu", "socket"], "cannot be combined"),
+        (["-o", "d", "--compact", "d"], "--compact takes no snapshot"),
+        (["core", "--compact", "d"], "--compact takes no snapshot"),
+        (["--every", "5", "--compact", "d"], "--compact takes no snapshot"),
+    ],
+)
+def test_options_that_are_invalid(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["snapshot", *options]) == Exit.USAGE
+    first, second = capsys.readouterr().err.splitlines()
+    assert message in first
+    assert second.startswith("  hint: ")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BlockedPages:
+    """Give a kernel that the command opens, a second later each time; the folder is empty."""
+    kernel = BlockedPages()
+    kernel.install(monkeypatch)
+    times = iter(range(START, START + 100))
+
+    def open_target(args: argparse.Namespace) -> None:
+        if args.core == Path("broken"):
+            raise PageInspectError("broken is not a core", "name a core")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(inspector, "inspect", lambda _: kernel.inspector())
+    monkeypatch.setattr(command, "open_target", open_target)
+    monkeypatch.setattr(snapshot_module, "host_of", lambda _: "made/by\x1bhand")
+    monkeypatch.setattr(snapshot_module, "time_of", lambda _: next(times) * US)
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
+    return kernel
+
+
+@pytest.mark.usefixtures("made")
+def test_a_line_for_each_snapshot(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["snapshot", "core", "-o", "data"]) == Exit.INCOMPLETE
+    (line,) = capsys.readouterr().out.splitlines()
+    head, _, rest = line.partition(": ")
+    assert head == r"made/by\x1bhand 20251129T180114Z"
+    pages, size, seconds = rest.split(", ")
+    assert pages == f"{PAGES:,} pages"
+    files = sum(path.stat().st_size for path in Path("data").rglob("*.parquet"))
+    assert size == f"{-(-files // 1000)} KB"
+    assert seconds.endswith(" s")
+    (entry,) = snapshots(Path("data"))
+    assert (entry.host, entry.time) == ("made/by\x1bhand", "20251129T180114Z")
+    snapshot = read_snapshot(Path("data"), entry.host, entry.time)
+    assert snapshot.tables["runs"]["pages"].sum() == PAGES
+
+
+@pytest.mark.usefixtures("made")
+def test_a_core_that_fails_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["snapshot", "-c", "one", "broken", "two", "-o", "data", "--host", "h"]
+    assert main(words) == Exit.ERROR
+    written = capsys.readouterr()
+    assert [line.partition(":")[0] for line in written.out.splitlines()] == [
+        "h 20251129T180114Z",
+        "h 20251129T180115Z",
+    ]
+    assert written.err.startswith("pageinspect: error: broken is not a core\n")
+    assert len(snapshots(Path("data"))) == 2
+
+
+@pytest.mark.usefixtures("made")
+def test_a_kernel_without_a_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(snapshot_module, "host_of", lambda _: "")
+    assert main(["snapshot", "core", "-o", "data"]) == Exit.ERROR
+    assert "--host NAME" in capsys.readouterr().err
+    assert not Path("data").exists()
+
+
+@pytest.mark.usefixtures("made")
+def test_the_latest_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["snapshot", "a", "b", "c", "-o", "data", "--keep", "2", "--host", "h"])
+    assert [entry.time[-3:] for entry in snapshots(Path("data"))] == ["15Z", "16Z"]
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.usefixtures("made")
+def test_days_are_merged(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["snapshot", "a", "b", "-o", "data", "--host", "h"])
+    capsys.readouterr()
+    assert main(["snapshot", "--compact", "data"]) == Exit.COMPLETE
+    assert capsys.readouterr().out == "2 snapshots of 1 day merged\n"
+    assert len(snapshots(Path("data"))) == 2
+    assert not [*Path("data").rglob("part.parquet")]
+
+
+def test_without_pyarrow_nothing_is_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pageinspect.dataset import schema
+
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(schema, "import_module", missing)
+    monkeypatch.setattr(command, "open_target", lambda _: pytest.fail("too late"))
+    schema.arrow.cache_clear()
+    try:
+        assert main(["snapshot", "core", "-o", "data"]) == Exit.ERROR
+    finally:
+        schema.arrow.cache_clear()
+    assert "pageinspect[snapshot]" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("made")
+def test_pandas_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pandas", raising=False)
+    main(["snapshot", "core", "-o", "data"])
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("pandas")
+
+
+class Repeating:
+    """Takes snapshots of no kernel, with these statuses; a signal comes during the last one."""
+
+    def __init__(self, statuses: list[int], by: signal.Signals = signal.SIGINT) -> None:
+        self._statuses = iter(statuses)
+        self._last = len(statuses)
+        self._by = by
+        self.kept: list[int | None] = []
+
+    def __call__(self, args: argparse.Namespace, _core: Path | None) -> int:
+        self.kept.append(args.keep)
+        if len(self.kept) == self._last:
+            signal.raise_signal(self._by)
+        return next(self._statuses)
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in command.ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def repeated(
+    monkeypatch: pytest.MonkeyPatch, takes: Repeating, *options: str, clock: tuple[int, ...] = ()
+) -> int:
+    times = iter(clock)
+    monkeypatch.setattr(command, "_in_child", takes)
+    # No time is waited.
+    monkeypatch.setattr(command.time, "monotonic", lambda: 0.0)
+    real = signal.sigtimedwait
+    monkeypatch.setattr(command.signal, "sigtimedwait", lambda which, _: real(which, 0))
+    if clock:
+        monkeypatch.setattr(command.time, "time", lambda: next(times))
+    words = ["snapshot", "-o", "data", "--every", "60", *options]
+    status = command._repeated(build_parser().parse_args(words))
+    monkeypatch.undo()
+    return status
+
+
+@pytest.mark.usefixtures("default_signals")
+@pytest.mark.parametrize(
+    ("statuses", "by", "status"),
+    [
+        ([0, 0, 0], signal.SIGINT, Exit.COMPLETE),
+        ([0, 3, 0], signal.SIGINT, Exit.INCOMPLETE),
+        ([0, 1, 3, 0], signal.SIGINT, Exit.ERROR),
+        ([0, 0], signal.SIGTERM, Exit.TERMINATED),
+        ([0], signal.SIGHUP, Exit.HUNG_UP),
+    ],
+)
+def test_repeating_ends_by_a_signal(
+    statuses: list[int], by: signal.Signals, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes = Repeating(statuses, by)
+    assert repeated(monkeypatch, takes) == status
+    assert len(takes.kept) == len(statuses)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(command.ENDING)
+
+
+@pytest.mark.usefixtures("default_signals")
+def test_a_first_snapshot_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes = Repeating([1, 0, 0])
+    assert repeated(monkeypatch, takes) == Exit.ERROR
+    assert len(takes.kept) == 1
+
+
+@pytest.mark.usefixtures("default_signals")
+def test_nothing_is_removed_after_the_clock_went_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    takes = Repeating([0] * 5)
+    repeated(monkeypatch, takes, "--keep", "3", clock=(100, 160, 50, 110, 170))
+    assert takes.kept == [3, 3, None, None, 3]
+    assert capsys.readouterr().err.count("the clock went back") == 2
+
+
+@pytest.mark.usefixtures("default_signals")
+def test_ignored_signals_stay_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with command._held() as ending:
+        assert ending == {signal.SIGINT, signal.SIGTERM}
+    takes = Repeating([0, 0], signal.SIGTERM)
+    assert repeated(monkeypatch, takes) == Exit.TERMINATED
