@@ -17,6 +17,8 @@ SCHEMA_KEY = b"pageinspect.schema"
 """Key of the version of the tables in the metadata of a file."""
 TABLE_KEY = b"pageinspect.table"
 """Key of the name of the table."""
+GROUPS_KEY = b"pageinspect.groups"
+"""Key of the first and last host and time in each row group of a file of many, as JSON."""
 
 KEYS = (
     Field("host", "name", "The machine"),
