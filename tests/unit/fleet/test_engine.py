@@ -65,6 +65,12 @@ def test_merged_days_give_the_same_answers(question: str, own: Path) -> None:
     assert (first["first"], first["snapshots"]) == (since, 2)
 
 
+def test_the_hour_counts_in_files_of_whole_days(own: Path) -> None:
+    compact(own)
+    query = "SELECT DISTINCT host FROM owners WHERE time < '2026-11-05 00:00:00+00'"
+    assert rows(own, query, since="20261104T033000Z") == [{"host": "web-1"}]
+
+
 def test_a_snapshot_without_its_row_does_not_count(own: Path) -> None:
     part(own, "snapshots", MOMENTS[3]).unlink()
     assert rows(own, "SELECT count(DISTINCT (host, time)) AS n FROM owners") == [{"n": 7}]
