@@ -18,7 +18,7 @@ from pageinspect.fleet import sql
 from pageinspect.fleet.engine import Choice, Limits, opened
 from pageinspect.fleet.questions import QUESTIONS, ask
 from pageinspect.model.snapshot import TABLES
-from pageinspect.render import FORMATS, render
+from pageinspect.render import TEXT_FORMATS, render
 
 MOMENTS = fleet_by_hand.moments()
 
@@ -193,7 +193,7 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(own: Path, tmp_path: Pat
         assert sum(1 for _ in report.tables()[0].rows) == 8 * 400000
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TEXT_FORMATS)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_nothing_that_a_terminal_obeys(question: str, form: str, dataset: Path) -> None:
     text = written(dataset, question, form)
