@@ -36,7 +36,7 @@ _TYPES = {
 }
 """DuckDB's type of each kind of column."""
 _KEYS = (Field("host", "name", "The machine"), Field("time", "time", "When it was taken"))
-_BATCH = 4096
+_BATCH = 2000
 _SEEN = "the dataset has files that this version cannot read: docs/dataset.md describes them"
 
 

@@ -26,7 +26,7 @@ _DTYPES: dict[str, Dtype] = {
     "VARCHAR[]": "list[string]",
     "MAP(VARCHAR, BIGINT)": "map[string,int64]",
 }
-_BOUNDS = {"int64": (-(1 << 63), 1 << 63), "uint64": (0, 1 << 64)}
+_BITS = {"int64": 63, "uint64": 64}
 _NONE = (Absent.NOT_APPLICABLE,)
 
 
@@ -75,7 +75,7 @@ def _cell(value: Any, dtype: Dtype) -> Cell:
     elif dtype in ("string", "json"):
         plain = _plain(value)
         cell = str(plain) if dtype == "string" else plain
-    elif dtype in _BOUNDS and not _BOUNDS[dtype][0] <= value < _BOUNDS[dtype][1]:
+    elif dtype in _BITS and max(value, ~value).bit_length() > _BITS[dtype]:
         raise refusal(f"{value} has more than 64 bits", "cast the column to DOUBLE or VARCHAR")
     return cell
 
