@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",
     "trace": "Count pages that are freed with a page type still set, as they are freed",
+    "fleet": "Questions on the snapshots of many hosts: what grows, which host differs, any SQL",
     "doctor": "Check what this machine provides, and how to fix what is missing",
     "vm": "QEMU guests with real kernels, to try pageinspect on",
 }

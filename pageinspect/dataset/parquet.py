@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import PageInspectError
 from ..model.snapshot import SCHEMA
 from ..units import number, printable
@@ -186,6 +184,8 @@ def _groups_with(metadata: Any, host: str, time: str) -> Iterator[int]:
 
 def times_of(column: Any) -> list[str]:
     """Return values of the column `time` as texts such as 20261127T201500Z."""
+    import numpy as np
+
     seconds = column.cast(arrow().int64()).to_numpy().astype("datetime64[us]")
     texts = np.datetime_as_string(seconds, unit="s").tolist()
     return [text.replace("-", "").replace(":", "") + "Z" for text in texts]

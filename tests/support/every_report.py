@@ -18,10 +18,15 @@ from pageinspect.analysis.page_facts import describe_page
 from pageinspect.classify import Pages
 from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
+from pageinspect.fleet import contiguity as contiguity_of_fleet
+from pageinspect.fleet import frees as frees_of_fleet
+from pageinspect.fleet import growth, hosts, outliers, uses
+from pageinspect.fleet.answer import FleetReport
 from pageinspect.model.memory_map import Zone
 from pageinspect.model.presence import PfnSet
 from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
+from pageinspect.model.table import Absent, Table
 from pageinspect.owners.assign import Assigner
 from pageinspect.owners.dump_fates import FATES
 from pageinspect.report import Coverage, Report
@@ -199,6 +204,45 @@ def kernels() -> Report:
     return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
 
 
+def fleet(question: str) -> Report:
+    """Return a report of fleet by hand: the cells that DuckDB gives."""
+    answers = {
+        "uses": [(uses.COLUMNS, "uses", [("slab", 2, 0, 5, 9, 9, (HOSTILE,), (HOSTILE, "b"))])],
+        "growth": [
+            (growth.COLUMNS, "owners", [("slab", "dentry", 8192, 2, 1, 8000, HOSTILE)]),
+            (growth.HOSTS, "steepest", [("slab", "dentry", HOSTILE, -8000)]),
+        ],
+        "contiguity": [
+            (contiguity_of_fleet.TOTALS, "fleet", [(2, 1, 50.0, 9, 3, 4, 44.4)]),
+            (contiguity_of_fleet.SPREADS, "spread", [("free", 1.0, 2.0, 3.0, HOSTILE)]),
+            (contiguity_of_fleet.HOSTS, "hosts", [(HOSTILE, "7.3.4", 9, 0, 4, 44.4)]),
+        ],
+        "outliers": [
+            (
+                outliers.COLUMNS,
+                "outliers",
+                [(HOSTILE, "7.3.4", "slab", -4.5, 10, 0.1, 2.5, Absent.NOT_APPLICABLE, 10, 90)],
+            )
+        ],
+        "frees": [
+            (
+                frees_of_fleet.COLUMNS,
+                "frees",
+                [("slab", HOSTILE, False, True, 5, 10, 2, Absent.NOT_APPLICABLE, HOSTILE)],
+            )
+        ],
+        "hosts": [
+            (
+                hosts.COLUMNS,
+                "hosts",
+                [(HOSTILE, "7.3.4", "20261127T201500Z", "20261128T201500Z", 2, 1, 1, HOSTILE)],
+            )
+        ],
+    }
+    tables = [(name, Table(name, columns, rows)) for columns, name, rows in answers[question]]
+    return FleetReport(question, 2, 4, 1, tuple(tables), ("Left out: 1.",))
+
+
 REPORTS: dict[str, Callable[[], Report]] = {
     "summary": lambda: summary("type"),
     "summary of two": lambda: summary("use", "zone"),
@@ -235,6 +279,12 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "processes of readings": lambda: readings(
         processes(), processes("rss"), ("pid", "comm"), "pss"
     ),
+    "fleet uses": lambda: fleet("uses"),
+    "fleet growth": lambda: fleet("growth"),
+    "fleet contiguity": lambda: fleet("contiguity"),
+    "fleet outliers": lambda: fleet("outliers"),
+    "fleet frees": lambda: fleet("frees"),
+    "fleet hosts": lambda: fleet("hosts"),
     "trace": lambda: trace(tails=True),
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
     "trace by every key": lambda: broken_down(*KEYS, stacks=True),

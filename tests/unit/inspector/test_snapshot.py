@@ -144,6 +144,16 @@ def test_totals_are_those_of_summary(made: BlockedPages, by: str) -> None:
     assert sums == {row.key[0]: (row.pages, row.folios) for row in report.rows}
 
 
+def test_uses_of_the_header_are_the_sums_of_runs(made: BlockedPages) -> None:
+    with_hole(made)
+    snapshot = taken(made)
+    sums: Counter[str] = Counter()
+    for row in rows(snapshot, "runs"):
+        sums[row["use"]] += row["pages"]
+    assert sums["unreadable"] == len(HOLE)
+    assert snapshot.header("uses") == sums
+
+
 def test_blocks(made: BlockedPages) -> None:
     first, second = rows(taken(made), "blocks")
     assert (first["pfn"], second["pfn"]) == (0, 0x200)
