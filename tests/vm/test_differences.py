@@ -288,6 +288,9 @@ def test_pages(grown: Grown, before: str, after: str, sign: int) -> None:
     witness = set(np.flatnonzero(was != has).tolist())
     use = covered([r for r in answer["changed"] if r["use_before"] != r["use_after"]])
     print(len(witness), len(use), len(witness - use), len(use - witness))
-    pcp = [sum(map(int, re.findall(r"^\s+count: (\d+)$", grown.text(m, "/proc/zoneinfo"), re.M))) for m in (before, after)]
+    pcp = [
+        sum(map(int, re.findall(r"^\s+count: (\d+)$", grown.text(m, "/proc/zoneinfo"), re.M)))
+        for m in (before, after)
+    ]
     print(pcp)
     assert 0
