@@ -38,6 +38,10 @@ def snapshot_of_target(args: argparse.Namespace, tables: Collection[str]) -> "Sn
         from ..saved.opening import snapshot_in
 
         return snapshot_in(saved.dataset, saved.time, saved.host)
+    return _take(args, tables)
+
+
+def _take(args: argparse.Namespace, tables: Collection[str]) -> "Snapshot":
     from ..inspector.inspector import inspect
     from ..inspector.snapshot import host_of, take
 
