@@ -143,6 +143,12 @@ class PageMobility:
     """Pins of the folio."""
 
 
+def unknown_mobility(rows: int) -> PageMobility:
+    """Return zeros, for a kernel without types, of which mobility is not known."""
+    numbers, classes = np.zeros(rows, np.int64), np.zeros(rows, np.uint8)
+    return PageMobility(classes, classes, numbers, numbers)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _OfUse:
     classes: Classes

@@ -36,7 +36,7 @@ def _run(argv: list[str] | None) -> int:
             return end.code if isinstance(end.code, int) else 0
         return 0
 
-    status = _reporting(parse)
+    status = reporting(parse)
     if args is None:
         return status
     task = partial(_run_command, args)
@@ -48,8 +48,8 @@ def _run(argv: list[str] | None) -> int:
 
         task = partial(isolation.explain_errors, task, source, given)
         if source is not None:
-            task = partial(isolation.run_isolated, partial(_reporting, task), source)
-    return _reporting(task)
+            task = partial(isolation.run_isolated, partial(reporting, task), source)
+    return reporting(task)
 
 
 def _run_command(args: "Namespace") -> int:
@@ -64,7 +64,7 @@ def _run_command(args: "Namespace") -> int:
         return int(args.run(args))
 
 
-def _reporting(task: "Callable[[], int]") -> int:
+def reporting(task: "Callable[[], int]") -> int:
     """Run a task and return its exit status; report its errors on stderr."""
     from ..errors import Exit, PageInspectError
 

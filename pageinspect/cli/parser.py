@@ -26,6 +26,7 @@ COMMANDS = {
     "processes": "What each process uses: RSS, PSS, USS and swap, from its page tables",
     "check": "Find contradictions in memory, and compare totals with the kernel's counters",
     "audit": "Which pages a core lacks: left out by its dump level, or lost",
+    "snapshot": "Keep what memory has at one moment as Parquet files, to compare and to query",
     "export": "Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",
     "trace": "Count pages that are freed with a page type still set, as they are freed",

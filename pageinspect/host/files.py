@@ -100,9 +100,13 @@ class Place(NamedTuple):
 
 
 @contextlib.contextmanager
-def place_of(path: Path) -> Iterator[Place]:
-    """Give the Place of a path. Raises OSError, and UntrustedError for links of other users."""
-    place = _follow(path, list(path.absolute().parts[1:]), trusted=False)
+def place_of(path: Path, *, make: bool = False) -> Iterator[Place]:
+    """Give the Place of a path. Raises OSError, and UntrustedError for links of other users.
+
+    With `make`, missing folders are created.
+    """
+    parts = list(path.absolute().parts[1:])
+    place = _follow(path, parts, trusted=False, make=0o777 if make else 0)
     try:
         yield place
     finally:
@@ -236,13 +240,19 @@ def _check_folder(
 
 @contextlib.contextmanager
 def replacing(
-    folder: int, name: str, *, mode: int | None = None, durable: bool = False
+    folder: int,
+    name: str,
+    *,
+    mode: int | None = None,
+    durable: bool = False,
+    only_new: bool = False,
 ) -> Iterator[IO[bytes]]:
     """Give a stream that replaces the file `name` in a folder if the context ends without an error.
 
     The mode of the file is `mode`, or 0666 without the umask. A link of that name is replaced, not
     followed. With `durable`, the data is synced to disk first. Nothing else is left in the folder,
-    even if this process is killed. Raises OSError.
+    even if this process is killed. Raises OSError; with `only_new` FileExistsError at the end if
+    the folder has such a file.
     """
     with (
         _new_file(folder, 0o666 if mode is None else PRIVATE) as (descriptor, hidden),
@@ -256,11 +266,14 @@ def replacing(
             os.fsync(descriptor)
         if hidden:
             _check_same(hidden, descriptor, folder)
-            os.rename(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
+            move = os.link if only_new else os.rename
+            move(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
             return
         try:
             _link(descriptor, folder, name)
         except FileExistsError:
+            if only_new:
+                raise
             _replace(folder, name, partial(_link_checked, descriptor, folder))
 
 

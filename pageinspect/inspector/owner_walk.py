@@ -9,14 +9,14 @@ import numpy as np
 
 from ..analysis.totals import UseTally
 from ..classify import Pages
-from ..classify.batches import Mask
+from ..classify.batches import Mask, Pfns
 from ..classify.uses import USE
 from ..classify.words import HEAD_MEMCG
 from ..model.ranges import Range, merge
 from ..owners.assign import Assigned, OwnerTally
 from ..owners.counts import OwnerSums, count
 from ..owners.kind import Keys
-from ..owners.table import NUMBER
+from ..owners.table import NUMBER, Kinds
 from ..report.selection import Selection
 from .fold import Fold
 from .inspector import Inspector
@@ -26,7 +26,7 @@ from .slab_cgroups import SlabCharges, charged_objects
 if TYPE_CHECKING:
     from ..classify.details import Detail
 
-_TRIES = 3
+TRIES = 3
 """How often idle pages of a running kernel are read again."""
 
 
@@ -67,7 +67,7 @@ class OwnerWalk:
         On a running kernel, pages that are freed during the walk are on per-CPU lists that were
         followed before it: idle pages without an owner are read again, after the lists.
         """
-        tries = _TRIES if inspector.target.provenance.changing else 0
+        tries = TRIES if inspector.target.provenance.changing else 0
         total = self._walked(inspector, wanted, hold=tries > 0)
         while total.idle:
             tries -= 1
@@ -95,7 +95,7 @@ class OwnerWalk:
                 found.unreadable += pages.unreadable
                 pieces = assigned.where(_selected(self.selection, pages, assigned))
                 if hold:
-                    idle = _are_idle(pages, pieces)
+                    idle = are_idle(pages, pieces.rows, pieces.kinds)
                     found.idle += pieces.where(idle).ranges()
                     pieces = pieces.where(~idle)
                 groups = _groups(copy, pages, pieces, found.slabs) if self.cgroups else None
@@ -127,10 +127,10 @@ def _are_of(owned: Mapping[int, Keys], pieces: Assigned) -> Mask:
     return found
 
 
-def _are_idle(pages: Pages, pieces: Assigned) -> Mask:
-    """Return which pieces are pages without an owner that may be free."""
-    unknown: Mask = pieces.kinds == NUMBER["unknown"]
-    return unknown & (pages.use[pieces.rows] == USE["idle"])
+def are_idle(pages: Pages, rows: Pfns, kinds: Kinds) -> Mask:
+    """Return which pieces, of these rows and kinds, are pages without an owner that may be free."""
+    unknown: Mask = kinds == NUMBER["unknown"]
+    return unknown & (pages.use[rows] == USE["idle"])
 
 
 def _groups(copy: Inspector, pages: Pages, pieces: Assigned, charges: SlabCharges) -> Keys:

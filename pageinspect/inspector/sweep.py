@@ -3,14 +3,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from drgn import FaultError
 
 from ..analysis.contiguity import Grid, cut
-from ..analysis.mobility import REMEDIES, Classes, Integers, Mobility, MobilityRules
+from ..analysis.mobility import (
+    REMEDIES,
+    Classes,
+    Integers,
+    Mobility,
+    MobilityRules,
+    unknown_mobility,
+)
 from ..classify import Pages
 from ..classify.batches import Mask, each_once
 from ..errors import PageInspectError
@@ -18,12 +25,16 @@ from ..kernel.folio_batches import read_batch_references
 from ..kernel.owner_names.slab_caches import ReclaimableCaches
 from ..kernel.pageblocks import read_pageblocks
 from ..kernel.structures import MissingStructureError
+from ..model.layout import PageLayout
 from ..model.pageblocks import BatchReferences, Pageblocks
 from ..model.ranges import Range
-from ..owners.assign import Assigned
+from ..owners.assign import Assigned, Assigner
 from ..owners.table import NUMBER
 from .inspector import Inspector
 from .owner_finder import OwnerFinder, owner_finder
+
+if TYPE_CHECKING:
+    from ..classify.details import Detail
 
 T = TypeVar("T")
 
@@ -60,21 +71,31 @@ class Swept:
 class Sweep:
     """Walks pages of one kernel with their owners and mobility."""
 
-    def __init__(self, inspector: Inspector) -> None:
+    def __init__(self, inspector: Inspector, *, without_types: bool = False) -> None:
         """Read the kernel's structures. Raises PageInspectError.
 
-        What is missing or damaged is reported in `problems`.
+        What is missing or damaged is reported in `problems`. Of a kernel without types, `classes`
+        and `references` are 0 for all pages if the caller can do without them.
         """
-        if inspector.layout.unavailable:
+        self.has_types = not inspector.layout.unavailable
+        if not self.has_types and not without_types:
             raise PageInspectError(
                 "contiguity is not available from VMCOREINFO alone",
                 "give a file with this kernel's types: -s VMLINUX or --btf FILE",
             )
         self._missing: list[str] = []
         self.finder: OwnerFinder = owner_finder(inspector)
+        self.pageblocks: Pageblocks | None = None
+        self._batches = NO_BATCHES
+        self._caches: ReclaimableCaches | None = None
+        if self.has_types:
+            self._read(inspector)
+
+    def _read(self, inspector: Inspector) -> None:
+        """Read what decides whether pages can be moved."""
         prog, layout = inspector.target.prog, inspector.layout
         found = self._or_none("pageblocks", lambda: read_pageblocks(prog))
-        self.pageblocks: Pageblocks | None = found
+        self.pageblocks = found
         batches = self._or_none("folio batches", lambda: read_batch_references(prog, layout))
         self._batches = batches or NO_BATCHES
         self._caches = self._or_none("slab caches", lambda: ReclaimableCaches(prog))
@@ -97,18 +118,31 @@ class Sweep:
         """Sentences about structures and names that are missing or could not be read."""
         return (*(f"{text}." for text in self._missing), *self.finder.problems)
 
-    def walk(self, copy: Inspector, wanted: Sequence[Range], grid: Grid) -> Iterator[Swept]:
-        """Yield the wanted pages, cut at the blocks of the grid."""
-        assigner = self.finder.assigner(copy.layout)
-        held = self._batches.pfns
+    def assigner(self, layout: PageLayout) -> Assigner:
+        """Return an Assigner for a walk, which counts the pages that several kinds claim."""
+        assigner, held = self.finder.assigner(layout), self._batches.pfns
         # Runs agree in their references, and the folios of batches have more.
         assigner.edges = each_once(np.concatenate((assigner.edges, held, held + 1)))
-        rules = MobilityRules(copy.layout, self._batches)
-        for pages, pieces in self.finder.walk(copy, wanted, assigner, "references"):
+        return assigner
+
+    def walk(
+        self,
+        copy: Inspector,
+        wanted: Sequence[Range],
+        grid: Grid,
+        assigner: Assigner | None = None,
+    ) -> Iterator[Swept]:
+        """Yield the wanted pages, cut at the blocks of the grid."""
+        assigner = assigner or self.assigner(copy.layout)
+        rules = MobilityRules(copy.layout, self._batches) if self.has_types else None
+        detail: Detail = "references" if self.has_types else "owner"
+        for pages, pieces in self.finder.walk(copy, wanted, assigner, detail):
             yield self._swept(pages, pieces, rules, grid)
 
-    def _swept(self, pages: Pages, pieces: Assigned, rules: MobilityRules, grid: Grid) -> Swept:
-        mobility = rules(pages)
+    def _swept(
+        self, pages: Pages, pieces: Assigned, rules: MobilityRules | None, grid: Grid
+    ) -> Swept:
+        mobility = unknown_mobility(len(pages)) if rules is None else rules(pages)
         classes, remedies = mobility.classes[pieces.rows], mobility.remedies[pieces.rows]
         slabs = (pieces.kinds == NUMBER["slab"]) & (classes == Mobility.UNMOVABLE)
         if self._caches is not None and slabs.any():

@@ -120,9 +120,20 @@ def release_address(info: Info) -> int:
 
     Raises PageInspectError.
     """
-    name = symbol(info, "init_uts_ns") + offset(info, "uts_namespace.name")
-    # release is the third string of 65 bytes in struct new_utsname.
-    return name + 2 * 65
+    return _name_address(info, 2)
+
+
+def nodename_address(info: Info) -> int:
+    """Return the address of the name of the machine: init_uts_ns.name.nodename.
+
+    Raises PageInspectError.
+    """
+    return _name_address(info, 1)
+
+
+def _name_address(info: Info, number: int) -> int:
+    """Return the address of one of the strings of 65 bytes in struct new_utsname."""
+    return symbol(info, "init_uts_ns") + offset(info, "uts_namespace.name") + number * 65
 
 
 def check_section_roots(roots: npt.NDArray[np.uint64]) -> None:

@@ -238,9 +238,9 @@ def test_an_error_has_a_line_of_its_own() -> None:
     program = f"""
 import os, sys
 from pageinspect.cli import isolation
-from pageinspect.cli.main import _reporting
+from pageinspect.cli.main import reporting
 run = lambda: exec({child!r})
-sys.exit(_reporting(lambda: isolation.run_isolated(run, isolation.Path("core"))))
+sys.exit(reporting(lambda: isolation.run_isolated(run, isolation.Path("core"))))
 """
     with subprocess.Popen([sys.executable, "-c", program], stderr=slave) as process:
         assert process.wait(20) == 1

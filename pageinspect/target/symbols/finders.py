@@ -117,6 +117,8 @@ _VARIABLES = {
     "stack_max_pools": "unsigned int",
     "stack_pools": "void *[8192]",
     "stack_slabs": "void *[8192]",
+    "timekeeper_data": "struct tk_data [1]",
+    "tk_core": "struct tk_data",
 }
 _NEEDED = ("mem_section", "__highest_present_section_nr", "vmemmap_base")
 

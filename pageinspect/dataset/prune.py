@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Removes old snapshots of a host."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from .compact import rewrite, tidy
+from .files import check_dataset, entries_of
+from .lock import changing
+from .paths import clean
+from .write import cannot_write, remove
+
+
+def keep(dataset: Path, host: str, n: int) -> int:
+    """Remove all but the `n` newest snapshots of a host, and return the number of those removed.
+
+    `n` is at least 1. Nothing is removed while another process merges snapshots or, of merged
+    days, removes some: the next call removes them. Raises PageInspectError.
+    """
+    check_dataset(dataset)
+    host = clean(host)
+    try:
+        with changing(dataset, shared=True) as allowed:
+            old = entries_of(dataset, host)[:-n] if allowed else []
+            # A copy in the files of its day counts, and is removed below.
+            own = [entry for entry in old if not entry.generation]
+            for entry in own:
+                remove(dataset, host, entry.time)
+        merged = len(old) - len(own)
+        return len(own) + (_keep_in_days(dataset, host, n) if merged else 0)
+    except OSError as error:
+        raise cannot_write(dataset, error) from None
+
+
+def _keep_in_days(dataset: Path, host: str, n: int) -> int:
+    with changing(dataset) as allowed:
+        if not allowed:
+            return 0
+        tidy(dataset)
+        without: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for entry in entries_of(dataset, host)[:-n]:
+            if entry.generation:
+                without[entry.time[:8]].add((host, entry.time))
+        for day, keys in without.items():
+            rewrite(dataset, day, [], frozenset(keys))
+        return sum(map(len, without.values()))

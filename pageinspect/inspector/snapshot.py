@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Takes a snapshot of a kernel's memory: all tables that need no kernel any more."""
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..analysis.contiguity import Grid
+from ..analysis.counter_check import CounterCheck, compare_counters
+from ..dataset import paths
+from ..errors import PageInspectError
+from ..kernel.boot import crash_time, read_boot_id, read_clock, read_host
+from ..kernel.counters import read_counters
+from ..model.counters import Counters
+from ..model.saved_kernel import SavedKernel, SavedProcesses
+from ..model.snapshot import HEADER, SCHEMA, Snapshot, SnapshotTable
+from ..owners.counters import compare_owners
+from ..report.contiguity import HUGE_ORDER
+from ..report.overlaps import overlaps_of
+from ..version import __version__
+from .fold import Fold
+from .inspector import Inspector, marking_of
+from .lost_pages import core_of, pointed
+from .processes import list_processes
+from .snapshot_tables import TableMaker, counters_of, processes_of
+from .snapshot_walk import SnapshotWalk, Walked
+from .sweep import Sweep
+
+if TYPE_CHECKING:
+    from ..report.processes import ProcessesReport
+
+TAKEN = ("runs", "owners", "processes", "counters", "blocks")
+"""The tables that take() makes, in addition to the row of the table snapshots."""
+_NEED_TYPES = ("processes", "blocks")
+
+
+def host_of(inspector: Inspector) -> str:
+    """Return the name of the machine by its kernel: untrusted text; empty if it is unreadable."""
+    return read_host(inspector.target.prog, inspector.target.vmcoreinfo)
+
+
+def time_of(inspector: Inspector) -> int:
+    """Return the moment of the memory that is read, in microseconds since 1970.
+
+    It is now for a kernel that runs, and for a guest. Of a core it is when the kernel crashed, by
+    VMCOREINFO, else the time of the kernel's own clock, else that of the file.
+    """
+    target = inspector.target
+    if target.provenance.source != "core":
+        return time.time_ns() // 1000
+    found = crash_time(target.vmcoreinfo) or read_clock(target.prog).now
+    core = core_of(target)
+    if found is None and core is not None:
+        with contextlib.suppress(OSError):
+            found = core.stat().st_mtime_ns // 1000
+    return found or 0
+
+
+def take(
+    inspector: Inspector, *, host: str, fold: Fold, tables: Collection[str] | None = None
+) -> Snapshot:
+    """Walk the memory of a kernel once, and return its tables; raises PageInspectError.
+
+    `tables` are those of TAKEN to make; None is all. Without the kernel's types, there are no
+    processes and no blocks.
+    """
+    asked = TAKEN if tables is None else tuple(name for name in TAKEN if name in tables)
+    taken = time_of(inspector)
+    sweep = Sweep(inspector, without_types=True)
+    wanted = [name for name in asked if sweep.has_types or name not in _NEED_TYPES]
+    blocks = sweep.pageblocks
+    order = HUGE_ORDER if blocks is None else blocks.order
+    memory_map = inspector.memory_map
+    grid = Grid(memory_map.zones, order, memory_map.spanned)
+    before = _counters(inspector) if "counters" in wanted else None
+    walked = SnapshotWalk(sweep, grid, fold).walked(inspector)
+    after = _counters(inspector) if before and inspector.target.provenance.changing else before
+    maker = TableMaker(inspector, grid, blocks, sweep.finder.names, sweep.has_types)
+    runs, owners = maker.runs_and_owners(walked)
+    found = {"runs": runs, "owners": owners}
+    processes, failed = None, ""
+    if "processes" in wanted:
+        try:
+            processes = list_processes(_current(inspector), "pid", 0, fold=fold)
+            found["processes"] = processes_of(processes)
+        except PageInspectError as error:
+            failed = f"processes: {error.message}."
+    if "blocks" in wanted:
+        found["blocks"] = maker.blocks(walked)
+    if before is not None and after is not None:
+        found["counters"] = counters_of(_Checks(inspector, sweep, walked, before, after).rows())
+    made = {name: found[name] for name in wanted if name in found}
+    kernel = _kernel(inspector, sweep, walked, processes)
+    header = _header(inspector, taken, walked, kernel, made, failed)
+    return Snapshot(host, paths.time_of(taken // 1_000_000), {**made, HEADER: header})
+
+
+def _current(inspector: Inspector) -> Callable[[], Inspector]:
+    return inspector.refreshed if inspector.target.provenance.changing else lambda: inspector
+
+
+def _counters(inspector: Inspector) -> Counters | None:
+    try:
+        return read_counters(inspector.target.prog)
+    except PageInspectError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """Compares the totals of a walk with the kernel's counters, as summary and owners do."""
+
+    inspector: Inspector
+    sweep: Sweep
+    walked: Walked
+    before: Counters
+    after: Counters
+
+    def rows(self) -> list[tuple[str, Sequence[CounterCheck]]]:
+        """Return the checks of each report; none if parts of memory are missing."""
+        if self.walked.unreadable:
+            return []
+        before, after, marking = self.before, self.after, marking_of(self.inspector.target)
+        uses = self.walked.uses.totals()
+        by_kind = self.walked.by_kind()
+        of_owners = compare_owners(
+            uses, by_kind, self.sweep.finder.structures, before, after, marking
+        )
+        if not self.sweep.has_types or not self.inspector.target.provenance.is_whole:
+            return [("owner", of_owners)]
+        types = self.walked.types.totals()
+        return [
+            ("type", compare_counters(types, before, after, marking)),
+            ("use", compare_counters(uses, before, after, marking)),
+            ("owner", of_owners),
+        ]
+
+
+def _kernel(
+    inspector: Inspector, sweep: Sweep, walked: Walked, processes: "ProcessesReport | None"
+) -> SavedKernel:
+    layout, memory_map, blocks = inspector.layout, inspector.memory_map, sweep.pageblocks
+    missing = {
+        "owners": pointed(inspector, tuple(dict.fromkeys(sweep.finder.problems))),
+        "contiguity": pointed(inspector, tuple(dict.fromkeys(sweep.problems))),
+    }
+    return SavedKernel(
+        provenance=inspector.target.provenance,
+        page_shift=layout.page_shift,
+        scheme=layout.scheme,
+        markers={name: marker.kind for name, marker in layout.markers.items()},
+        flags=layout.flag_bits,
+        frozen=layout.frozen,
+        resets=layout.resets,
+        unavailable=layout.unavailable,
+        zone_mask=layout.zone_bits.mask,
+        node_mask=layout.node_field.mask,
+        zones=memory_map.zones,
+        zone_names=memory_map.zone_names,
+        devices=memory_map.devices,
+        pageblock_order=None if blocks is None else blocks.order,
+        migratetypes=() if blocks is None else blocks.names,
+        missing=missing,
+        overlaps=tuple((*each,) for each in overlaps_of(walked.owned.overlaps)),
+        processes=None if processes is None else _saved_processes(processes),
+    )
+
+
+def _saved_processes(report: "ProcessesReport") -> SavedProcesses:
+    coverage = report.coverage
+    return SavedProcesses(
+        coverage.spanned,
+        coverage.unreadable,
+        coverage.missing,
+        report.without_memory,
+        report.ended,
+    )
+
+
+def _header(
+    inspector: Inspector,
+    taken: int,
+    walked: Walked,
+    kernel: SavedKernel,
+    made: Collection[str],
+    failed: str,
+) -> SnapshotTable:
+    target = inspector.target
+    provenance = target.provenance
+    of_processes = kernel.processes.missing if kernel.processes else ()
+    missing = filter(None, (*kernel.missing["contiguity"], *of_processes, failed))
+    row = {
+        "taken": taken,
+        "release": provenance.release,
+        "boot_id": read_boot_id(target.prog),
+        "boot_time": read_clock(target.prog).boot,
+        "source": provenance.source,
+        "symbols": provenance.symbols,
+        "page_size": inspector.layout.page_size,
+        "spanned": inspector.memory_map.spanned_pages,
+        "unreadable": walked.unreadable,
+        "missing": list(dict.fromkeys(missing)),
+        "tables": list(made),
+        "kernel": kernel.to_json(),
+        "error": None,
+        "version": __version__,
+        "schema": SCHEMA,
+    }
+    return SnapshotTable.of_rows(HEADER, [tuple(row.values())])
