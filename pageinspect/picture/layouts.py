@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from ..model.arch import GIGANTIC_ORDER, PAGE_SHIFT, PAGEBLOCK_PFNS
-from ..model.ranges import Range
+from ..model.ranges import Range, count
 from ..units import number, size
 from .cells import CodedRuns, Integers
 
@@ -19,8 +19,13 @@ COLUMNS = 512
 """Cells in a row, unless there are few."""
 _FEW = 1024
 """Memory has at least this many cells by default, if it has as many pages."""
-_NARROWEST = 32
+_NARROWEST, _WIDEST = 32, 4096
+_MOST_ROWS = 2048
+"""With more rows, rows are longer."""
 _MOST_SQUARES = 3
+_LEAST_BLOCK = 4
+"""Cells of the smallest blocks that are marked."""
+_MOST_BLOCKS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +66,23 @@ class Layout:
 
     def starts(self) -> Integers:
         """Return the first pfn of each row, (rows,), of a layout of rows."""
-        row = self.columns << self.shift
+        row = self.row_pages
         return np.concatenate([np.arange(start, end, row) for start, end in self.windows])
+
+    @property
+    def row_pages(self) -> int:
+        """Pages of a row."""
+        return self.columns << self.shift
+
+    def blocks_in_rows(self, pages: int) -> bool:
+        """Return whether the blocks of this many pages that a row has can be marked along it."""
+        few = self.row_pages // pages * _LEAST_BLOCK <= self.columns
+        return not self.is_curve and self.cell_pages <= pages < self.row_pages and few
+
+    def rows_in_blocks(self, pages: int) -> bool:
+        """Return whether blocks of this many pages, of whole rows, can be marked beside rows."""
+        few = self.rows * self.row_pages // pages <= _MOST_BLOCKS
+        return not self.is_curve and pages >= self.row_pages and few
 
     def place(self, pfn: int) -> tuple[int, int] | None:
         """Return the row and column of the cell with a pfn; None if there is none."""
@@ -92,13 +112,20 @@ def rows_of(
         # With fewer cells, lines are shorter, so that there are several.
         last = max(int(each.ends[-1]) for each in runs)
         first = min(int(each.starts[0]) for each in runs)
-        few = max(_NARROWEST, 1 << ((last - first >> shift).bit_length() + 3) // 2)
+        few = max(_NARROWEST, 1 << ((last - first >> shift).bit_length() + 2) // 2)
         columns = COLUMNS if shift >= DEFAULT_SHIFT else min(COLUMNS, few)
+        while columns < _WIDEST and _count(runs, columns << shift) > _MOST_ROWS:
+            columns *= 2
     row = columns << shift
     windows = _windows(runs, row)
-    rows = sum(end - start for start, end in windows) // row
-    _check(rows * columns, most, shift, "rows")
+    rows = count(windows) // row
+    _check(rows * columns, most, shift, "the rows")
     return Layout(columns, rows, shift, tuple(windows))
+
+
+def _count(runs: Sequence[CodedRuns], row: int) -> int:
+    """Return the number of rows."""
+    return count(_windows(runs, row)) // row
 
 
 def _windows(runs: Sequence[CodedRuns], row: int) -> list[Range]:

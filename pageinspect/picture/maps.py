@@ -65,7 +65,8 @@ class ZoneSpan:
 class LegendLine:
     """A class in the table of counts."""
 
-    look: int
+    look: int | None
+    """None for the sum."""
     cells: tuple[str, ...]
     """The texts of the columns of MapPicture.legend_columns."""
 
@@ -106,7 +107,7 @@ def map_of(
     layout = _layout([runs for runs in found.runs if len(runs)], choice, most)
     looks = _looks(found, layout)
     kernels = [SavedKernel.from_json(snapshot.header("kernel")) for snapshot in snapshots]
-    changes = len(snapshots) > 1
+    changes, block = len(snapshots) > 1, kernels[-1].memory_block_pages
     headings = [_moment(s, source) for s, source in zip(snapshots, sources, strict=True)]
     has_pale = any(bool(np.isin(each, _pale_looks()).any()) for each in looks)
     return MapPicture(
@@ -118,10 +119,10 @@ def map_of(
             for heading, each in zip(headings, looks, strict=True)
         ),
         zones=_zones(kernels[-1]),
-        block_pages=kernels[-1].memory_block_pages,
+        block_pages=block,
         legend_columns=_columns(choice.by, changes=changes),
         legend=tuple(_legend(found, looks)),
-        notes=tuple(_notes(layout, changes=changes, has_pale=has_pale)),
+        notes=tuple(_notes(layout, block, changes=changes, has_pale=has_pale)),
         ordered=found.is_ordered,
         has_pale=has_pale,
     )
@@ -209,6 +210,8 @@ def _legend(found: Classified, looks: Sequence[npt.NDArray[np.uint8]]) -> list[L
         LegendLine(each.code, (_name(each), *_amounts(each.pages, total, changes=changes)))
         for each in found.classes
     ]
+    every = tuple(sum(each.pages[i] for each in found.classes) for i in range(len(found.runs)))
+    lines.append(LegendLine(None, ("all", *_amounts(every, total, changes=changes))))
     if any(bool((each == EMPTY).any()) for each in looks):
         lines.append(LegendLine(EMPTY, ("no struct page", "", "", "")))
     return lines
@@ -229,7 +232,7 @@ def _name(each: PageClass) -> str:
     return f"other: {text}" if each.code == OTHER else text
 
 
-def _notes(layout: Layout, *, changes: bool, has_pale: bool) -> list[str]:
+def _notes(layout: Layout, block: int | None, *, changes: bool, has_pale: bool) -> list[str]:
     notes = []
     if layout.shift and has_pale and not changes:
         notes.append(
@@ -238,6 +241,9 @@ def _notes(layout: Layout, *, changes: bool, has_pale: bool) -> list[str]:
         )
     if changes:
         notes.append("Full: at least one page of the cell changed. Pale: none did.")
+    if block is not None and (layout.blocks_in_rows(block) or layout.rows_in_blocks(block)):
+        edge = "upper" if layout.blocks_in_rows(block) else "left"
+        notes.append(f"Small marks at the {edge} edge: memory blocks of {_bytes(block)}.")
     if layout.is_curve:
         notes.append("Neighbours on the curve are neighbours in memory.")
     return notes

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..units import size, wrapped
 from ..model.arch import PAGE_SHIFT
-from .colours import CODES, EMPTY, Colour, Theme
+from ..units import size, wrapped
+from .classes import CODES
+from .colours import Colour, Theme
 from .layouts import Layout
 from .maps import MapPicture, Panel
 
@@ -33,8 +34,10 @@ _TICKS = (80, 8)
 """Least pixels between labels at the upper edge, and how many there are at most."""
 _LEGEND = (360, 480, 560, 680)
 """Where the columns of the legend end, from its left."""
-_KEY = (76, 20)
+_KEY = (84, 20)
 """Width and height of the squares of the key to a curve, which has 4 by 4 for each square."""
+
+_UNIT = 1024
 
 Anchor = Literal["start", "middle", "end"]
 
@@ -158,7 +161,7 @@ def _rows(scene: Scene, picture: MapPicture, y: int) -> tuple[int, int]:
             scene.text(left, y - 2 * _LINE, panel.heading)
         _panel(scene, picture, panel, left, tops, (width, height, pitch))
         left += layout.columns * width + _BETWEEN
-    _row_labels(scene, layout, tops, height)
+    _row_labels(scene, picture, tops, height)
     right = left - _BETWEEN
     right = _zones(scene, picture, right, tops, height)
     return right, tops[-1] + pitch
@@ -171,7 +174,7 @@ def _tops(layout: Layout, y: int, pitch: int) -> list[int]:
     for start, end in layout.windows:
         if tops and breaks:
             y += _BREAK
-        for _ in range((end - start) // (layout.columns << layout.shift)):
+        for _ in range((end - start) // layout.row_pages):
             tops.append(y)
             y += pitch
     return tops
@@ -189,7 +192,7 @@ def _panel(
     across = layout.columns * width
     row = 0
     for start, end in layout.windows:
-        rows = (end - start) // (layout.columns << layout.shift)
+        rows = (end - start) // layout.row_pages
         looks = panel.looks[row : row + rows]
         if pitch > height:
             for top in tops[row : row + rows]:
@@ -220,10 +223,11 @@ def _offsets(scene: Scene, picture: MapPicture, left: int, top: int, width: int)
         scene.boxes.append(Box(x, top - 8, 1, 6, scene.theme.ink))
         anchor: Anchor = "middle" if i else "start"
         scene.text(x, top - 12, f"+{column << layout.shift:#x}", faint=True, anchor=anchor)
-    block, row = picture.block_pages, layout.columns << layout.shift
-    if block is not None and layout.cell_pages <= block < row and row // block * 4 <= layout.columns * width:
-        for pfn in range(0, row, block):
-            scene.boxes.append(Box(left + (pfn >> layout.shift) * width, top - 4, 1, 3, scene.theme.faint))
+    block = picture.block_pages
+    if block is not None and layout.blocks_in_rows(block):
+        for pfn in range(0, layout.row_pages, block):
+            x = left + (pfn >> layout.shift) * width
+            scene.boxes.append(Box(x, top - 5, 1, 4, scene.theme.faint))
 
 
 def _boundaries(
@@ -246,24 +250,39 @@ def _boundaries(
         scene.boxes.append(Box(x, tops[row] + height, 2, 3, scene.theme.ink))
 
 
-def _row_labels(scene: Scene, layout: Layout, tops: Sequence[int], height: int) -> None:
+def _row_labels(
+    scene: Scene, picture: MapPicture, tops: Sequence[int], height: int
+) -> None:
+    layout, block = picture.layout, picture.block_pages
+    marked = block is not None and layout.rows_in_blocks(block)
     right = _MARGIN + _LEFT - 10
     scene.text(right - 62, tops[0] - 12, "pfn", faint=True, anchor="end")
     scene.text(right, tops[0] - 12, "address", faint=True, anchor="end")
     last = -_LINE
     previous_end = None
-    row_pages = layout.columns << layout.shift
+    row_pages = layout.row_pages
     for top, start in zip(tops, layout.starts().tolist(), strict=True):
         begins = previous_end is not None and start != previous_end
         if begins and len(layout.windows) <= _MOST_BREAKS:
             text = f"{previous_end:#x}-{start:#x} ({size(start - previous_end << PAGE_SHIFT)}) left out"
             scene.text(_MARGIN + _LEFT, top - 6, text, faint=True)
         previous_end = start + row_pages
+        if marked and block is not None and not start % block:
+            scene.boxes.append(Box(_MARGIN + _LEFT - 7, top, 5, 1, scene.theme.ink))
         if top - last >= 15 or (begins and top - last >= 12):
             last = top
             y = top + min(height, 22) // 2 + 5
             scene.text(right - 62, y, f"{start:#x}", anchor="end")
-            scene.text(right, y, size(start << PAGE_SHIFT), faint=True, anchor="end")
+            scene.text(right, y, _address(start), faint=True, anchor="end")
+
+
+def _address(pfn: int) -> str:
+    """Return a physical address in the largest unit of which it is a multiple."""
+    address, units = pfn << PAGE_SHIFT, iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = ""
+    while address and not address % _UNIT:
+        address, unit = address // _UNIT, next(units)
+    return f"{address:,} {unit}".rstrip()
 
 
 def _zones(
@@ -271,7 +290,7 @@ def _zones(
 ) -> int:
     """Add a bracket and a name for each zone, to the right of the rows; return the right edge."""
     starts = picture.layout.starts()
-    row_pages = picture.layout.columns << picture.layout.shift
+    row_pages = picture.layout.row_pages
     shown = []
     for zone in picture.zones:
         first = int(np.searchsorted(starts + row_pages, zone.start, "right"))
@@ -304,7 +323,7 @@ def _zones(
 def _curve(scene: Scene, picture: MapPicture, y: int) -> tuple[int, int]:
     """Add panels with a Hilbert curve, and a key with pfns; return the right and lower edge."""
     layout, panels = picture.layout, picture.panels
-    wide = (2 * _CURVE if layout.columns > layout.rows else _CURVE) // len(panels)
+    wide = _WIDE if len(panels) == 1 else _SHARED
     side = max(1, min(_LARGEST, _CURVE // layout.rows, wide // layout.columns))
     top = y + (_LINE if panels[0].heading else 0)
     left = _MARGIN
@@ -363,22 +382,23 @@ def _legend(scene: Scene, picture: MapPicture, y: int, right: int) -> int:
     y += 4
     for line in picture.legend:
         y += _LINE
-        scene.boxes.append(Box(left, y - 12, 17, 14, scene.colours[line.look]))
-        scene.boxes.append(Box(left, y - 12, 17, 14, scene.theme.faint, outlined=True))
+        if line.look is not None:
+            _swatch(scene, left, y, line.look)
         row(line.cells)
     y += 8
-    if picture.notes and picture.has_pale:
-        full = picture.legend[0].look
-        if full < EMPTY:
-            y += _LINE
-            for i, look in enumerate((full, full + CODES)):
-                scene.boxes.append(Box(left + 24 * i, y - 12, 17, 14, scene.colours[look]))
-                scene.boxes.append(Box(left + 24 * i, y - 12, 17, 14, scene.theme.faint, outlined=True))
-            scene.captions.append(
-                Caption(left + 52, y, "full and pale", _TEXT, scene.theme.faint)
-            )
+    first = picture.legend[0].look
+    if picture.has_pale and first is not None and first < CODES:
+        y += _LINE
+        _swatch(scene, left, y, first)
+        _swatch(scene, left + 24, y, first + CODES)
+        scene.captions.append(Caption(left + 52, y, "full and pale", _TEXT, scene.theme.faint))
     for note in picture.notes:
         for text in wrapped(note, max(60, right // 8)):
             y += _LINE
             scene.line(y, text, faint=True)
     return y
+
+
+def _swatch(scene: Scene, x: int, y: int, look: int) -> None:
+    scene.boxes.append(Box(x, y - 12, 17, 14, scene.colours[look]))
+    scene.boxes.append(Box(x, y - 12, 17, 14, scene.theme.faint, outlined=True))
