@@ -21,6 +21,7 @@ COMMANDS = {
     "summary": "How many pages, folios and bytes of each type, use, zone, node or order",
     "list": "Runs of pages of one use, type and order, by pfn range",
     "owners": "Who owns the pages: files, slab caches, processes, callers of vmalloc and others",
+    "map": "Draw a map of memory: by use, type, owner or order, as image or in the terminal",
     "contiguity": "How contiguous free memory is, and which pages keep blocks from being free",
     "page": "Everything about single pages: what dump_page() prints, and more",
     "processes": "What each process uses: RSS, PSS, USS and swap, from its page tables",

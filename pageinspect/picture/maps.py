@@ -4,12 +4,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import PageInspectError
-from ..model.arch import PAGE_SHIFT
+from ..errors import PageInspectError, UsageError
+from ..model.arch import GIGANTIC_ORDER, PAGE_SHIFT
 from ..model.ranges import Range
 from ..model.saved_kernel import SavedKernel
 from ..model.snapshot import Snapshot
@@ -25,6 +26,13 @@ _CHANGE = 1
 """The code of pages that changed."""
 
 
+class Room(NamedTuple):
+    """How many cells there is room for."""
+
+    columns: int
+    rows: int
+
+
 @dataclass(frozen=True, slots=True)
 class MapChoice:
     """What a map is to show."""
@@ -36,8 +44,8 @@ class MapChoice:
     shift: int | None = None
     """log2 of the pages of a cell; None is one that fits."""
     hilbert: bool = False
-    columns: int | None = None
-    """Cells of a row; None is a number that fits."""
+    room: Room | None = None
+    """Of a terminal, in which rows have this many columns; None for an image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,10 +142,32 @@ def _pale_looks() -> range:
 
 def _layout(runs: Sequence[CodedRuns], choice: MapChoice, most: int) -> Layout:
     pages = max(int(each.lengths.sum()) for each in runs)
+    if choice.room is not None:
+        return _layout_in(choice.room, runs, pages, choice, most)
     shift = default_shift(pages) if choice.shift is None else choice.shift
-    if choice.hilbert:
-        return hilbert_of(runs, shift, most)
-    return rows_of(runs, shift, most, choice.columns)
+    return (hilbert_of if choice.hilbert else rows_of)(runs, shift, most)
+
+
+def _layout_in(
+    room: Room, runs: Sequence[CodedRuns], pages: int, choice: MapChoice, most: int
+) -> Layout:
+    """Return a layout with cells that fit into a terminal, or those that were asked for."""
+    fits = (max(pages, 1) - 1) // (room.columns * room.rows)
+    for shift in range(fits.bit_length(), GIGANTIC_ORDER + 1):
+        asked = shift if choice.shift is None else choice.shift
+        if choice.hilbert:
+            layout = hilbert_of(runs, asked, most)
+        else:
+            layout = rows_of(runs, asked, most, room.columns)
+        if layout.columns <= room.columns and layout.rows <= room.rows:
+            return layout
+        if choice.shift is not None and not choice.hilbert:
+            return layout
+        if choice.shift is not None and layout.columns > room.columns:
+            raise UsageError(
+                "the curve is wider than the terminal", "omit --cell, or write an image: -o FILE"
+            )
+    return layout
 
 
 def _looks(found: Classified, layout: Layout) -> list[npt.NDArray[np.uint8]]:

@@ -20,7 +20,7 @@ _WIDE, _SHARED = 1024, 560
 """Width for the cells, of one panel and of each of two."""
 _HIGH, _CURVE = 720, 768
 _TALLEST, _LARGEST = 28, 16
-_LEFT = 150
+_LEFT = 164
 """Width of the labels of rows."""
 _BETWEEN = 28
 _LANE = 10
@@ -256,7 +256,7 @@ def _row_labels(
     layout, block = picture.layout, picture.block_pages
     marked = block is not None and layout.rows_in_blocks(block)
     right = _MARGIN + _LEFT - 10
-    scene.text(right - 62, tops[0] - 12, "pfn", faint=True, anchor="end")
+    scene.text(right - 74, tops[0] - 12, "pfn", faint=True, anchor="end")
     scene.text(right, tops[0] - 12, "address", faint=True, anchor="end")
     last = -_LINE
     previous_end = None
@@ -272,7 +272,7 @@ def _row_labels(
         if top - last >= 15 or (begins and top - last >= 12):
             last = top
             y = top + min(height, 22) // 2 + 5
-            scene.text(right - 62, y, f"{start:#x}", anchor="end")
+            scene.text(right - 74, y, f"{start:#x}", anchor="end")
             scene.text(right, y, _address(start), faint=True, anchor="end")
 
 

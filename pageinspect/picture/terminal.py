@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from ..units import wrapped
 from .classes import CODES, FREE, UNREADABLE
 from .colours import EMPTY, Colour, Theme, nearest
-from .maps import MapPicture, Panel
+from .maps import MapPicture, Panel, Room
 
 Depth = Literal["none", "256", "24-bit"]
 
@@ -24,7 +25,7 @@ _GREYS = range(8, 248, 10)
 LABEL = 12
 """Characters before the cells of a line: the first pfn."""
 _NARROWEST, _WIDEST = 8, 128
-LINES = 24
+LINES = 32
 """Lines of cells by default, at most."""
 
 
@@ -38,10 +39,13 @@ def colour_depth(environ: Mapping[str, str], *, is_terminal: bool) -> Depth:
     return "256" if "256color" in term else "none"
 
 
-def columns_for(width: int) -> int:
-    """Return how many cells, a power of two, fit beside labels in lines of `width` characters."""
-    fits = max(width - LABEL - 1, _NARROWEST)
-    return int(min(1 << fits.bit_length() - 1, _WIDEST))
+def has_blocks(encoding: str | None) -> bool:
+    """Return whether text of this encoding can have half blocks."""
+    try:
+        (_UPPER + _FULL).encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,13 @@ class TextStyle:
     def rows_per_line(self) -> int:
         """Rows of cells in each line."""
         return 2 if self.depth != "none" and self.blocks else 1
+
+
+def room_for(style: TextStyle) -> Room:
+    """Return the room for cells: a power of two beside labels, and some lines."""
+    fits = max(style.width - LABEL, _NARROWEST)
+    columns = min(1 << fits.bit_length() - 1, _WIDEST)
+    return Room(columns, LINES * style.rows_per_line)
 
 
 def text_lines(picture: MapPicture, theme: Theme, style: TextStyle) -> Iterator[str]:
@@ -81,8 +92,6 @@ def _cut(text: str, width: int) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    from ..units import wrapped
-
     return wrapped(text, width)
 
 
@@ -115,18 +124,17 @@ class _Writer:
 
     def cells(self, picture: MapPicture, panel: Panel) -> Iterator[str]:
         """Yield the lines of a panel, each with the pfn of its first row."""
-        step = self._style.rows_per_line
-        starts = None if picture.layout.is_curve else picture.layout.starts().tolist()
-        previous = None
-        for first in range(0, len(panel.looks), step):
-            rows = panel.looks[first : first + step]
-            label = ""
-            if starts is not None:
-                if previous is not None and starts[first] != previous:
-                    yield f"{'...':>{LABEL - 1}}"
-                previous = starts[first] + len(rows) * picture.layout.row_pages
-                label = f"{starts[first]:#x}"
-            yield f"{label:>{LABEL - 1}} {self._line([row.tolist() for row in rows])}"
+        layout, first = picture.layout, 0
+        for number, (start, end) in enumerate(layout.windows):
+            if number:
+                yield f"{'...':>{LABEL - 1}}"
+            rows = layout.rows if layout.is_curve else (end - start) // layout.row_pages
+            for row in range(0, rows, self._style.rows_per_line):
+                upto = min(row + self._style.rows_per_line, rows)
+                looks = panel.looks[first + row : first + upto]
+                label = "" if layout.is_curve else f"{start + row * layout.row_pages:#x}"
+                yield f"{label:>{LABEL - 1}} {self._line([each.tolist() for each in looks])}"
+            first += rows
 
     def _line(self, rows: list[list[int]]) -> str:
         if self._style.depth == "none":
@@ -168,6 +176,9 @@ class _Writer:
                 cells = zip(others, numbers, strict=True)
                 text = f"{_cut(name, wide):{wide}}" + "".join(f"{c:>{n}}" for c, n in cells)
             yield f"{self._swatch(look)}  {text}".rstrip()
+        zones = ", ".join(f"{zone.name} {zone.start:#x}-{zone.end:#x}" for zone in picture.zones)
+        if zones:
+            yield from _wrapped(f"Zones: {zones}", self._style.width)
 
     def notes(self, picture: MapPicture) -> Iterator[str]:
         """Yield sentences on how to read it."""
