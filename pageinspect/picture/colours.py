@@ -72,21 +72,22 @@ def _colours(*texts: str) -> tuple[Colour, ...]:
 _RAMP = _colours(
     "440154", "46327e", "365c8d", "277f8e", "1fa187", "4ac16d", "a0da39", "fde725"
 )  # viridis
-_LIGHT_HUES = ("1f77c4", "f29c1f", "8c1d3f", "009a56", "5b2a86", "6dcefd", "ffd607", "ff4f58")
-_DARK_HUES = ("61a6ff", "e59d36", "c64953", "35d57a", "9d50fd", "91daff", "fff655", "c26cb7")
+_LIGHT_HUES = ("1f79a3", "efa71f", "57543a", "35b35d", "530098", "71b7fd", "fffc0c", "ce451c")
+_DARK_HUES = ("40a9ff", "d8b343", "af1a19", "35e391", "9534fe", "accaef", "fffe47", "c731b3")
+
+
+
+def _theme(hues: Sequence[str], ramp: tuple[Colour, ...], *fixed: str) -> Theme:
+    background, ink, faint, other, free, unreadable = _colours(*fixed)
+    return Theme(background, ink, faint, _colours(*hues), ramp, other, free, unreadable)
+
 
 THEMES: dict[ThemeName, Theme] = {
-    "light": Theme(
-        *_colours("ffffff", "1c2126", "5c6670"),
-        hues=_colours(*_LIGHT_HUES),
-        ramp=_RAMP,
-        **dict(zip(("other", "free", "unreadable"), _colours("8a8a8a", "d5dbe2", "000000"), strict=True)),
+    "light": _theme(
+        _LIGHT_HUES, _RAMP, "ffffff", "1c2126", "5c6670", "8a8a8a", "d5dbe2", "000000"
     ),
-    "dark": Theme(
-        *_colours("161a20", "e8ecf0", "9aa4ae"),
-        hues=_colours(*_DARK_HUES),
-        ramp=_RAMP[::-1],
-        **dict(zip(("other", "free", "unreadable"), _colours("9a9a9a", "3a424c", "ffffff"), strict=True)),
+    "dark": _theme(
+        _DARK_HUES, _RAMP[::-1], "161a20", "e8ecf0", "9aa4ae", "9a9a9a", "3a424c", "ffffff"
     ),
 }
 
