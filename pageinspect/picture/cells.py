@@ -117,7 +117,9 @@ def cells_of(runs: CodedRuns, windows: Sequence[Range], shift: int) -> Cells:
     return cells
 
 
-def _counts(low: Integers, high: Integers, codes: Codes, shift: int, n: int) -> npt.NDArray[np.int32]:
+def _counts(
+    low: Integers, high: Integers, codes: Codes, shift: int, n: int
+) -> npt.NDArray[np.int32]:
     """Return the pages of each code in each of n cells, (n, codes), from runs within them."""
     width = int(codes.max()) + 1 if len(codes) else 1
     first = low >> shift

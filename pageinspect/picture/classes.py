@@ -103,8 +103,7 @@ def classified(
         if (members := [i for i in present if codes[names[i]] == code])
     ]
     coded = (
-        CodedRuns(runs.starts, runs.lengths, _of(texts, codes)[runs.codes])
-        for texts, runs in sides
+        CodedRuns(runs.starts, runs.lengths, _of(texts, codes)[runs.codes]) for texts, runs in sides
     )
     return Classified(by, tuple(_sorted(by, classes)), tuple(coded))
 
@@ -136,7 +135,7 @@ def _codes(by: str, names: Sequence[str]) -> dict[str, int]:
     left = [code for code in range(HUES) if code not in codes.values()]
     unplaced = [name for name in largest if name not in codes]
     codes |= dict(zip(unplaced, left, strict=False))
-    return codes | {name: OTHER for name in own[HUES:]}
+    return codes | dict.fromkeys(own[HUES:], OTHER)
 
 
 def _named_runs(
@@ -164,9 +163,7 @@ def _texts(runs: SnapshotTable, by: str) -> tuple[list[str], npt.NDArray[np.int6
     return [*names.values, _UNKNOWN], np.where(names.codes < 0, len(names.values), names.codes)
 
 
-def _of_owners(
-    snapshot: Snapshot, runs: SnapshotTable
-) -> tuple[list[str], npt.NDArray[np.int64]]:
+def _of_owners(snapshot: Snapshot, runs: SnapshotTable) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Return kinds of owner, and the number of the kind of each run."""
     owners = table_of(snapshot, "owners", "a map by owner")
     kinds: Names = owners["kind"]

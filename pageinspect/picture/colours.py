@@ -59,8 +59,7 @@ class Theme:
     def pale(self, colour: Colour) -> Colour:
         """Return the colour of cells that have other pages as well."""
         red, green, blue = (
-            round(_PALE * a + (1 - _PALE) * b)
-            for a, b in zip(colour, self.background, strict=True)
+            round(_PALE * a + (1 - _PALE) * b) for a, b in zip(colour, self.background, strict=True)
         )
         return red, green, blue
 
@@ -76,16 +75,13 @@ _LIGHT_HUES = ("1f79a3", "efa71f", "57543a", "35b35d", "530098", "71b7fd", "fffc
 _DARK_HUES = ("40a9ff", "d8b343", "af1a19", "35e391", "9534fe", "accaef", "fffe47", "c731b3")
 
 
-
 def _theme(hues: Sequence[str], ramp: tuple[Colour, ...], *fixed: str) -> Theme:
     background, ink, faint, other, free, unreadable = _colours(*fixed)
     return Theme(background, ink, faint, _colours(*hues), ramp, other, free, unreadable)
 
 
 THEMES: dict[ThemeName, Theme] = {
-    "light": _theme(
-        _LIGHT_HUES, _RAMP, "ffffff", "1c2126", "5c6670", "8a8a8a", "d5dbe2", "000000"
-    ),
+    "light": _theme(_LIGHT_HUES, _RAMP, "ffffff", "1c2126", "5c6670", "8a8a8a", "d5dbe2", "000000"),
     "dark": _theme(
         _DARK_HUES, _RAMP[::-1], "161a20", "e8ecf0", "9aa4ae", "9a9a9a", "3a424c", "ffffff"
     ),

@@ -81,8 +81,9 @@ class Layout:
 
     def rows_in_blocks(self, pages: int) -> bool:
         """Return whether blocks of this many pages, of whole rows, can be marked beside rows."""
-        few = self.rows * self.row_pages // pages <= _MOST_BLOCKS
-        return not self.is_curve and pages >= self.row_pages and few
+        if self.is_curve or pages < self.row_pages:
+            return False
+        return 0 < int(np.count_nonzero(self.starts() % pages == 0)) <= _MOST_BLOCKS
 
     def place(self, pfn: int) -> tuple[int, int] | None:
         """Return the row and column of the cell with a pfn; None if there is none."""
@@ -101,9 +102,7 @@ def default_shift(pages: int) -> int:
     return min(DEFAULT_SHIFT, max((pages // _FEW).bit_length() - 1, 0))
 
 
-def rows_of(
-    runs: Sequence[CodedRuns], shift: int, most: int, columns: int | None = None
-) -> Layout:
+def rows_of(runs: Sequence[CodedRuns], shift: int, most: int, columns: int | None = None) -> Layout:
     """Return rows with all pages of the runs; rows without pages are left out.
 
     A row begins at a multiple of its pages. Raises UsageError for more than `most` cells.
@@ -112,7 +111,7 @@ def rows_of(
         # With fewer cells, lines are shorter, so that there are several.
         last = max(int(each.ends[-1]) for each in runs)
         first = min(int(each.starts[0]) for each in runs)
-        few = max(_NARROWEST, 1 << ((last - first >> shift).bit_length() + 2) // 2)
+        few = max(_NARROWEST, 1 << ((last - first >> shift).bit_length() + 1) // 2)
         columns = COLUMNS if shift >= DEFAULT_SHIFT else min(COLUMNS, few)
         while columns < _WIDEST and _count(runs, columns << shift) > _MOST_ROWS:
             columns *= 2

@@ -277,5 +277,3 @@ def _notes(layout: Layout, block: int | None, *, changes: bool, has_pale: bool) 
     if layout.is_curve:
         notes.append("Neighbours on the curve are neighbours in memory.")
     return notes
-
-

@@ -27,7 +27,8 @@ def write_png(scene: Scene, stream: IO[bytes]) -> None:
     pencil = ImageDraw.Draw(image)
     for box in scene.boxes:
         corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
-        pencil.rectangle(corners, **{"outline" if box.outlined else "fill": box.colour})
+        fill, outline = (None, box.colour) if box.outlined else (box.colour, None)
+        pencil.rectangle(corners, fill, outline)
     colours = np.array(scene.colours, np.uint8)
     for tiles in scene.tiles:
         for i in range(len(tiles.looks)) if tiles.pitch > tiles.height else (slice(None),):

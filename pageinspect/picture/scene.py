@@ -170,7 +170,7 @@ def _rows(scene: Scene, picture: MapPicture, y: int) -> tuple[int, int]:
 def _tops(layout: Layout, y: int, pitch: int) -> list[int]:
     """Return the upper edge of each row; there is room where pfns are left out."""
     breaks = len(layout.windows) <= _MOST_BREAKS
-    tops = []
+    tops: list[int] = []
     for start, end in layout.windows:
         if tops and breaks:
             y += _BREAK
@@ -196,11 +196,18 @@ def _panel(
         looks = panel.looks[row : row + rows]
         if pitch > height:
             for top in tops[row : row + rows]:
-                frame = Box(left - 1, top - 1, across + 2, height + 2, scene.theme.free, outlined=True)
+                frame = Box(
+                    left - 1, top - 1, across + 2, height + 2, scene.theme.free, outlined=True
+                )
                 scene.boxes.append(frame)
         else:
             frame = Box(
-                left - 1, tops[row] - 1, across + 2, rows * pitch + 2, scene.theme.free, outlined=True
+                left - 1,
+                tops[row] - 1,
+                across + 2,
+                rows * pitch + 2,
+                scene.theme.free,
+                outlined=True,
             )
             scene.boxes.append(frame)
         scene.tiles.append(Tiles(left, tops[row], width, height, pitch, looks))
@@ -250,9 +257,7 @@ def _boundaries(
         scene.boxes.append(Box(x, tops[row] + height, 2, 3, scene.theme.ink))
 
 
-def _row_labels(
-    scene: Scene, picture: MapPicture, tops: Sequence[int], height: int
-) -> None:
+def _row_labels(scene: Scene, picture: MapPicture, tops: Sequence[int], height: int) -> None:
     layout, block = picture.layout, picture.block_pages
     marked = block is not None and layout.rows_in_blocks(block)
     right = _MARGIN + _LEFT - 10
@@ -264,7 +269,8 @@ def _row_labels(
     for top, start in zip(tops, layout.starts().tolist(), strict=True):
         begins = previous_end is not None and start != previous_end
         if begins and len(layout.windows) <= _MOST_BREAKS:
-            text = f"{previous_end:#x}-{start:#x} ({size(start - previous_end << PAGE_SHIFT)}) left out"
+            left_out = size(start - previous_end << PAGE_SHIFT)
+            text = f"{previous_end:#x}-{start:#x} ({left_out}) left out"
             scene.text(_MARGIN + _LEFT, top - 6, text, faint=True)
         previous_end = start + row_pages
         if marked and block is not None and not start % block:
@@ -285,9 +291,7 @@ def _address(pfn: int) -> str:
     return f"{address:,} {unit}".rstrip()
 
 
-def _zones(
-    scene: Scene, picture: MapPicture, right: int, tops: Sequence[int], height: int
-) -> int:
+def _zones(scene: Scene, picture: MapPicture, right: int, tops: Sequence[int], height: int) -> int:
     """Add a bracket and a name for each zone, to the right of the rows; return the right edge."""
     starts = picture.layout.starts()
     row_pages = picture.layout.row_pages
@@ -301,7 +305,7 @@ def _zones(
     placed = []
     for zone, top, bottom in shown:
         lane = next((i for i, end in enumerate(lanes) if end < top), len(lanes))
-        lanes[lane:lane + 1] = [bottom]
+        lanes[lane : lane + 1] = [bottom]
         placed.append((zone, top, bottom, lane))
     text_at, lowest = right + 14 + _LANE * len(lanes), -_LINE
     edge = right

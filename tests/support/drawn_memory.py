@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A small memory made by hand, and what a map of it must show, worked out page by page."""
 
+import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from made_snapshots import KERNEL, snapshot
+from PIL import Image
 
 from pageinspect.model.memory_map import Zone
 from pageinspect.model.snapshot import Snapshot
+from pageinspect.picture.colours import Colour, Theme
+from pageinspect.picture.maps import MapPicture
+from pageinspect.picture.png import write_png
+from pageinspect.picture.scene import Scene
 
 RUNS = [
     (0x1, 0x3F, "reserved", 0),
@@ -52,3 +61,31 @@ def majority(first: int, size: int, runs: Any = RUNS) -> tuple[set[str], float]:
     return {use for use, n in counts.items() if n == most and n}, most / size
 
 
+def image_of(scene: Scene) -> npt.NDArray[np.uint8]:
+    stream = io.BytesIO()
+    write_png(scene, stream)
+    return np.asarray(Image.open(stream).convert("RGB"))
+
+
+def cells_in(scene: Scene, pixels: npt.NDArray[np.uint8]) -> list[tuple[int, int, Colour]]:
+    """Return the place and colour of each cell in an image; every pixel of a cell has one."""
+    found = []
+    for tiles in scene.tiles:
+        for row, column in np.ndindex(tiles.looks.shape):
+            x, y = tiles.x + column * tiles.width, tiles.y + row * tiles.pitch
+            cell = pixels[y : y + tiles.height, x : x + tiles.width].reshape(-1, 3)
+            assert (cell == cell[0]).all()
+            red, green, blue = cell[0].tolist()
+            found.append((x, y, (red, green, blue)))
+    return found
+
+
+def colours_by_name(picture: MapPicture, theme: Theme) -> dict[str, Colour]:
+    """Return the colour of each name that the legend has."""
+    colours = theme.of_looks(ordered=picture.ordered)
+    return {
+        name: colours[line.look]
+        for line in picture.legend
+        if line.look is not None
+        for name in re.sub("^(free|other): ", "", line.cells[0]).split(", ")
+    }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...model.ranges import Range
     from ...model.saved_kernel import SavedKernel
     from ...model.snapshot import Snapshot
-    from ...picture.maps import MapChoice, MapPicture
+    from ...picture.maps import MapChoice
 
 _BY = ("use", "type", "owner", "order", "migratetype")
 _MOST_IN_IMAGE = 1 << 24
@@ -135,8 +135,8 @@ def _cell(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Draw a map."""
     _check(args)
-    from ..output import check_output
     from ...model.range_text import check_syntax
+    from ..output import check_output
 
     check_syntax(args.pfn)
     check_output(args.output, args.mode)
@@ -203,9 +203,7 @@ def _taken(args: argparse.Namespace) -> "Snapshot":
     from ...inspector.snapshot import host_of, take
 
     inspector = inspect(open_target(args))
-    return take(
-        inspector, host=host_of(inspector), fold=partial(fold_pieces, args), tables=_TABLES
-    )
+    return take(inspector, host=host_of(inspector), fold=partial(fold_pieces, args), tables=_TABLES)
 
 
 def _wanted(
@@ -280,5 +278,6 @@ def _status(by: str, snapshots: "Sequence[Snapshot]", kernels: "Sequence[SavedKe
     missing = [sentence for k in kernels if by == "owner" for sentence in k.missing["owners"]]
     for sentence in dict.fromkeys(missing):
         say(sentence)
-    unreadable = sum(snapshot.header("unreadable") for snapshot in snapshots)
-    return int(Exit.INCOMPLETE if missing or unreadable else Exit.COMPLETE)
+    unreadable = any(snapshot.header("unreadable") for snapshot in snapshots)
+    lacking = any(not k.provenance.is_whole or k.unavailable for k in kernels)
+    return int(Exit.INCOMPLETE if missing or unreadable or lacking else Exit.COMPLETE)

@@ -18,7 +18,9 @@ def made(*runs: tuple[int, int, int]) -> CodedRuns:
 def at_random(seed: int, pages: int) -> CodedRuns:
     rng = np.random.default_rng(seed)
     edges = np.unique(rng.integers(0, pages, pages // 5))
-    runs = CodedRuns(edges[:-1], np.diff(edges), rng.integers(0, 5, len(edges) - 1).astype(np.uint8))
+    runs = CodedRuns(
+        edges[:-1], np.diff(edges), rng.integers(0, 5, len(edges) - 1).astype(np.uint8)
+    )
     # Some pfns have none.
     return runs.where(rng.random(len(runs)) < 0.8)
 

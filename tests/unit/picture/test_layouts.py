@@ -30,7 +30,8 @@ def test_a_curve_visits_each_place_once_and_neighbours_one_after_another(level: 
 
 
 @pytest.mark.parametrize(
-    "ranges", [((0, 100),), ((0, 1 << 19),), ((3 << 18, 6 << 18),), ((1000, 1001), (70_000, 90_000))]
+    "ranges",
+    [((0, 100),), ((0, 1 << 19),), ((3 << 18, 6 << 18),), ((1000, 1001), (70_000, 90_000))],
 )
 def test_squares_side_by_side_are_one_curve(ranges: tuple[tuple[int, int], ...]) -> None:
     layout = hilbert_of(memory(*ranges), 4, MANY)
