@@ -62,9 +62,9 @@ def test_parts_of_runs_within_ranges() -> None:
 
 
 def test_windows_are_whole_multiples_that_have_pages() -> None:
-    runs = made((5, 2, 1), (7, 10, 2), (64, 1, 1), (160, 32, 0))
-    assert runs.windows(16) == [(0, 32), (64, 80), (160, 192)]
-    assert runs.where(np.zeros(4, np.bool_)).windows(16) == []
+    runs = made((5, 2, 1), (7, 10, 2), (32, 1, 1), (64, 1, 1), (160, 32, 0))
+    assert runs.windows(16) == [(0, 48), (64, 80), (160, 192)]
+    assert runs.where(np.zeros(5, np.bool_)).windows(16) == []
 
 
 def test_runs_of_a_damaged_snapshot_are_left_out() -> None:

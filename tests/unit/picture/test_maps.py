@@ -28,6 +28,7 @@ from pageinspect.picture.scene import Scene, scene_of
 from pageinspect.picture.svg import html_lines, svg_lines
 
 MOST = 1 << 20
+LARGE = [(1, 10 << 18, "anon", 1), (40 << 18, 300 << 18, "file", 2)]
 OTHER_RUNS = [(0x1, 0x40, "reserved", 0), (0x41, 0x1E0, "zsmalloc", 5), (0x400, 0x80, "slab", 5)]
 
 
@@ -214,10 +215,12 @@ def boxes_of_text(scene: Scene) -> list[tuple[str, float, float, float, float]]:
         (2, {"shift": 2}),
         (2, {"shift": 2, "hilbert": True}),
         (1, {"by": "order", "shift": 1}),
+        (3, {}),
+        (3, {"shift": 14}),
     ],
 )
 def test_no_text_is_over_another_text_or_a_cell(snapshots: int, choice: dict[str, Any]) -> None:
-    of = [memory(), memory(OTHER_RUNS)][:snapshots]
+    of = [memory(LARGE)] if snapshots == 3 else [memory(), memory(OTHER_RUNS)][:snapshots]
     scene = scene_of(drawn(*of, **choice), THEMES["light"])
     texts = boxes_of_text(scene)
     cells = [

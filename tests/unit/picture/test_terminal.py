@@ -64,6 +64,18 @@ def test_no_line_is_longer_than_the_terminal(width: int, depth: Depth, blocks: b
         assert blocks or line.isascii() or depth != "none"
 
 
+@pytest.mark.parametrize("depth", ["none", "24-bit"])
+def test_the_legend_has_columns(depth: Depth) -> None:
+    text = [ESCAPE.sub("", line) for line in lines(TextStyle(depth, blocks=True, width=80))]
+    (top,) = (i for i, line in enumerate(text) if line.split() == ["use", "pages", "%", "size"])
+    legend = text[top : top + 7]
+    assert [line[4:].split()[0] for line in legend] == [
+        "use", "anon", "slab", "file", "reserved", "free:", "unreadable",
+    ]  # fmt: skip
+    assert {line[2:4] for line in legend} == {"  "}
+    assert len({len(line) for line in legend}) == 1
+
+
 def test_letters_are_the_cells() -> None:
     style = TextStyle("none", blocks=True, width=80)
     text = lines(style, shift=0)
