@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..model.ranges import Range
+from ..model.ranges import Range, merge
 
 Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
@@ -17,8 +17,10 @@ NOTHING = 255
 """The code of a cell in which no page has a run."""
 MOST_CODES = 32
 """Codes of runs are smaller."""
-_CHUNK = 1 << 15
+_CHUNK = 1 << 14
 """Cells that are counted at a time."""
+_PIECE = 1 << 18
+"""Runs that are looked at together."""
 _MOST_PFN = 1 << 52
 """Of a damaged snapshot, runs beyond are left out."""
 
@@ -41,7 +43,8 @@ class CodedRuns:
             runs = runs.where(possible)
         if (runs.starts[1:] < runs.starts[:-1]).any():
             runs = runs.where(np.argsort(runs.starts, kind="stable"))
-        ends = np.maximum.accumulate(runs.starts + runs.lengths)
+        ends = runs.ends
+        np.maximum.accumulate(ends, out=ends)
         apart = np.ones(len(ends), np.bool_)
         apart[1:] = runs.starts[1:] >= ends[:-1]
         return runs if apart.all() else runs.where(apart)
@@ -60,25 +63,46 @@ class CodedRuns:
 
     def within(self, wanted: Sequence[Range]) -> "CodedRuns":
         """Return the parts of the runs in sorted disjoint ranges."""
-        ends, parts = self.ends, []
+        parts = []
         for start, end in wanted:
-            rows = slice(
-                int(np.searchsorted(ends, start, "right")), int(np.searchsorted(self.starts, end))
-            )
-            low = np.maximum(self.starts[rows], start)
-            parts.append((low, np.minimum(ends[rows], end) - low, self.codes[rows]))
+            low, high, codes = self.between(start, end)
+            parts.append((low, high - low, codes))
         if not parts:
             return self.where(np.zeros(0, np.int64))
         return CodedRuns(*map(np.concatenate, zip(*parts, strict=True)))
 
+    def between(self, start: int, end: int) -> tuple[Integers, Integers, npt.NDArray[Any]]:
+        """Return the first pfn, the pfn after the last, and the code of each run in a range."""
+        first = max(int(np.searchsorted(self.starts, start, "right")) - 1, 0)
+        if first < len(self) and self.starts[first] + self.lengths[first] <= start:
+            first += 1
+        rows = slice(first, int(np.searchsorted(self.starts, end)))
+        starts = self.starts[rows]
+        ends = np.minimum(starts + self.lengths[rows], end)
+        return np.maximum(starts, start), ends, self.codes[rows]
+
+    def pages(self, codes: int) -> Integers:
+        """Return the pages of each code below `codes`, (codes,)."""
+        total = np.zeros(codes, np.int64)
+        for part in self._parts():
+            np.add.at(total, part.codes, part.lengths)
+        return total
+
+    def _parts(self) -> "Iterator[CodedRuns]":
+        """Yield the runs in pieces, so that what is computed of them takes little memory."""
+        for i in range(0, len(self), _PIECE):
+            piece = slice(i, i + _PIECE)
+            yield CodedRuns(self.starts[piece], self.lengths[piece], self.codes[piece])
+
     def windows(self, size: int) -> list[Range]:
         """Return the pfns, in whole multiples of `size`, that have runs: sorted and disjoint."""
-        if not len(self):
-            return []
-        first, last = self.starts // size, (self.ends - 1) // size + 1
-        apart = np.flatnonzero(first[1:] > last[:-1]) + 1
-        begins, ends = first[np.append(0, apart)], last[np.append(apart - 1, -1)]
-        return [(a * size, b * size) for a, b in zip(begins.tolist(), ends.tolist(), strict=True)]
+        found: list[Range] = []
+        for part in self._parts():
+            first, last = part.starts // size, (part.ends - 1) // size + 1
+            apart = np.flatnonzero(first[1:] > last[:-1]) + 1
+            begins, ends = first[np.append(0, apart)], last[np.append(apart - 1, -1)]
+            found += zip((begins * size).tolist(), (ends * size).tolist(), strict=True)
+        return merge(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,13 +124,10 @@ def cells_of(runs: CodedRuns, windows: Sequence[Range], shift: int) -> Cells:
     """
     n = sum(end - start for start, end in windows) >> shift
     cells = Cells(np.empty(n, np.uint8), np.empty(n, np.float32), np.empty(n, np.int32))
-    ends, at = runs.ends, 0
+    at = 0
     for start, end in _chunks(windows, _CHUNK << shift):
-        rows = slice(
-            int(np.searchsorted(ends, start, "right")), int(np.searchsorted(runs.starts, end))
-        )
-        low, high = np.maximum(runs.starts[rows], start), np.minimum(ends[rows], end)
-        counts = _counts(low - start, high - start, runs.codes[rows], shift, (end - start) >> shift)
+        low, high, codes = runs.between(start, end)
+        counts = _counts(low - start, high - start, codes, shift, (end - start) >> shift)
         place = slice(at, at + len(counts))
         present = counts.sum(axis=1)
         most = counts.argmax(axis=1)

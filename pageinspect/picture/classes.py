@@ -50,7 +50,7 @@ _ORDERS = ((0, "0"), (1, "1"), (2, "2"), (3, "3"), (4, "4-6"), (7, "7-8"), (9, "
 
 
 @dataclass(frozen=True, slots=True)
-class PageClass:
+class ColourClass:
     """Pages that have one colour."""
 
     code: int
@@ -65,7 +65,7 @@ class Classified:
     """Pages by class."""
 
     by: str
-    classes: tuple[PageClass, ...]
+    classes: tuple[ColourClass, ...]
     """Those of most pages first, and then other, free and unreadable ones."""
     runs: tuple[CodedRuns, ...]
     """Of each snapshot, with the codes of the classes."""
@@ -90,11 +90,11 @@ def classified(
     place = {name: i for i, name in enumerate(names)}
     for i, (texts, runs) in enumerate(sides):
         rows = np.array([place[text] for text in texts], np.int64)
-        np.add.at(totals[:, i], rows[runs.codes], runs.lengths)
+        np.add.at(totals[:, i], rows, runs.pages(len(texts)))
     present = [i for i in np.argsort(-totals.sum(axis=1), kind="stable") if totals[i].any()]
     codes = _codes(by, [names[i] for i in present])
     classes = [
-        PageClass(
+        ColourClass(
             code,
             tuple(names[i] for i in members),
             tuple(totals[members].sum(axis=0).tolist()),
@@ -112,7 +112,7 @@ def _of(texts: Sequence[str], codes: Mapping[str, int]) -> Codes:
     return np.array([codes.get(text, OTHER) for text in texts], np.uint8)
 
 
-def _sorted(by: str, classes: list[PageClass]) -> list[PageClass]:
+def _sorted(by: str, classes: list[ColourClass]) -> list[ColourClass]:
     if by == "order":
         return classes
     return sorted(classes, key=lambda c: (_group(c.code), -sum(c.pages), c.code))

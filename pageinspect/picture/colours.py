@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The colours of pictures. Every two can be told apart, also by people who see no red or green.
+"""The colours of pictures. People who see no red or no green can distinguish them too.
 
 The hues were found by a search for the largest distances in CIE Lab between all of them, as they
 are and as people with deuteranopia and protanopia see them.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from ..model.arch import GIGANTIC_ORDER, PAGE_SHIFT, PAGEBLOCK_PFNS
-from ..model.ranges import Range, count
+from ..model.ranges import Range, count, merge
 from ..units import number, size
 from .cells import CodedRuns, Integers
 
@@ -19,7 +19,7 @@ COLUMNS = 512
 """Cells in a row, unless there are few."""
 _FEW = 1024
 """Memory has at least this many cells by default, if it has as many pages."""
-_NARROWEST, _WIDEST = 32, 4096
+_NARROWEST, _WIDEST = 32, 8 * COLUMNS
 _MOST_ROWS = 2048
 """With more rows, rows are longer."""
 _MOST_SQUARES = 3
@@ -128,12 +128,7 @@ def _count(runs: Sequence[CodedRuns], row: int) -> int:
 
 
 def _windows(runs: Sequence[CodedRuns], row: int) -> list[Range]:
-    starts = np.concatenate([each.starts for each in runs])
-    lengths = np.concatenate([each.lengths for each in runs])
-    order = np.argsort(starts, kind="stable")
-    ends = np.maximum.accumulate((starts + lengths)[order])
-    both = CodedRuns(starts[order], ends - starts[order], np.zeros(len(ends), np.uint8))
-    return both.windows(row)
+    return merge(window for each in runs for window in each.windows(row))
 
 
 def hilbert_of(runs: Sequence[CodedRuns], shift: int, most: int) -> Layout:

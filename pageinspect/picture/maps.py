@@ -16,7 +16,7 @@ from ..model.saved_kernel import SavedKernel
 from ..model.snapshot import Snapshot
 from ..units import counted, number, percent, printable, size
 from .cells import CodedRuns, cells_of, differing
-from .classes import FREE, OTHER, Classified, PageClass, classified
+from .classes import FREE, OTHER, Classified, ColourClass, classified
 from .colours import EMPTY, looks_of
 from .layouts import Layout, default_shift, hilbert_of, rows_of
 
@@ -253,7 +253,7 @@ def _amounts(pages: tuple[int, ...], total: int, *, changes: bool) -> tuple[str,
     return (number(pages[0]), percent(100 * pages[0] / max(total, 1)), _bytes(pages[0]))
 
 
-def _name(each: PageClass) -> str:
+def _name(each: ColourClass) -> str:
     text = ", ".join(map(printable, each.names[:_NAMES]))
     if len(each.names) > _NAMES:
         text += f" and {len(each.names) - _NAMES} more"

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Exit, UsageError
+from ...errors import Exit, PageInspectError, UsageError
 from ...host.terminal import say
 from ..options import add_mode_argument, add_target_arguments, open_target
 from ..walking import add_jobs_argument, fold_pieces
@@ -114,10 +114,13 @@ class _TargetName(argparse.Action):
         if values is None:
             return
         socket = values.removeprefix("qemu:")
-        if Path(values).is_file():
-            namespace.core = Path(values)
-        elif socket != values and not Path(values).exists():
-            namespace.qemu = Path(socket)
+        try:
+            if Path(values).is_file():
+                namespace.core = Path(values)
+            elif socket != values and not Path(values).exists():
+                namespace.qemu = Path(socket)
+        except OSError as error:
+            raise argparse.ArgumentError(self, f"{values}: {error.strerror}") from None
 
 
 def _cell(text: str) -> int:
@@ -180,21 +183,29 @@ def _check(args: argparse.Namespace) -> None:
 
 def _snapshots(args: argparse.Namespace) -> "tuple[list[Snapshot], list[str]]":
     """Return one snapshot, or those before and after, and what the user calls them."""
-    from ..snapshots import snapshot_of
-
     target = getattr(args, "target", None)
     opened = getattr(args, "core", None) or getattr(args, "qemu", None)
     if target is not None and opened is None:
-        last, source = snapshot_of(args, target, _TABLES), target
+        last, source = _named(args, target), target
     else:
         last, source = _taken(args), str(opened or "")
     if args.diff is None:
         return [last], [source]
     from ...analysis.comparable import check_comparable
 
-    first = snapshot_of(args, args.diff, _TABLES)
+    first = _named(args, args.diff)
     check_comparable(first, last)
     return [first, last], [args.diff, source]
+
+
+def _named(args: argparse.Namespace, text: str) -> "Snapshot":
+    """Return the snapshot that a text names."""
+    from ..snapshots import snapshot_of
+
+    try:
+        return snapshot_of(args, text, _TABLES)
+    except OSError as error:
+        raise PageInspectError(f"{text}: {error.strerror}", "name a core or a snapshot") from None
 
 
 def _taken(args: argparse.Namespace) -> "Snapshot":

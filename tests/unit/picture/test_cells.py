@@ -61,10 +61,15 @@ def test_parts_of_runs_within_ranges() -> None:
     assert len(runs.within([])) == 0
 
 
-def test_windows_are_whole_multiples_that_have_pages() -> None:
+@pytest.mark.parametrize("piece", [1, 2, 1000])
+def test_windows_are_whole_multiples_that_have_pages(
+    piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PIECE", piece)
     runs = made((5, 2, 1), (7, 10, 2), (32, 1, 1), (64, 1, 1), (160, 32, 0))
     assert runs.windows(16) == [(0, 48), (64, 80), (160, 192)]
     assert runs.where(np.zeros(5, np.bool_)).windows(16) == []
+    assert runs.pages(4).tolist() == [32, 4, 10, 0]
 
 
 def test_runs_of_a_damaged_snapshot_are_left_out() -> None:
