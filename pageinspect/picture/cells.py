@@ -165,14 +165,15 @@ def differing(left: CodedRuns, right: CodedRuns) -> CodedRuns:
     edges = np.unique(np.concatenate((left.starts, left.ends, right.starts, right.ends)))
     low, high = edges[:-1], edges[1:]
     codes = [_codes_at(side, low) for side in (left, right)]
-    there = (codes[0] != NOTHING) | (codes[1] != NOTHING)
+    there = (codes[0] >= 0) | (codes[1] >= 0)
     changed = (codes[0] != codes[1]).astype(np.uint8)
     return CodedRuns(low[there], (high - low)[there], changed[there])
 
 
-def _codes_at(runs: CodedRuns, pfns: Integers) -> Codes:
+def _codes_at(runs: CodedRuns, pfns: Integers) -> Integers:
+    """Return the code of the run with each pfn, (n,); -1 where there is none."""
     if not len(runs):
-        return np.full(len(pfns), NOTHING, np.uint8)
+        return np.full(len(pfns), -1, np.int64)
     rows = np.searchsorted(runs.starts, pfns, "right") - 1
     inside = (rows >= 0) & (pfns < runs.ends[rows])
-    return np.where(inside, runs.codes[rows], np.uint8(NOTHING))
+    return np.where(inside, runs.codes[rows].astype(np.int64), -1)

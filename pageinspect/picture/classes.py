@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..analysis.comparable import table_of
 from ..model.ranges import Range
 from ..model.snapshot import Names, Snapshot, SnapshotTable
-from .cells import CodedRuns, Codes
+from .cells import CodedRuns, Codes, differing
 
 HUES = 8
 """Codes below are colours of their own."""
@@ -69,6 +69,8 @@ class Classified:
     """Those of most pages first, and then other, free and unreadable ones."""
     runs: tuple[CodedRuns, ...]
     """Of each snapshot, with the codes of the classes."""
+    changed: CodedRuns | None
+    """Of two snapshots: the pages whose names differ, also those of one class."""
 
     @property
     def is_ordered(self) -> bool:
@@ -102,10 +104,20 @@ def classified(
         for code in range(CODES)
         if (members := [i for i in present if codes[names[i]] == code])
     ]
+    changed = None
+    if len(sides) > 1:
+        numbers = ([place[text] for text in texts] for texts, _ in sides)
+        changed = differing(
+            *(
+                CodedRuns(runs.starts, runs.lengths, np.array(of, np.int64)[runs.codes])
+                for of, (_, runs) in zip(numbers, sides, strict=True)
+            )
+        )
+        changed = changed.where(changed.codes > 0)
     coded = (
         CodedRuns(runs.starts, runs.lengths, _of(texts, codes)[runs.codes]) for texts, runs in sides
     )
-    return Classified(by, tuple(_sorted(by, classes)), tuple(coded))
+    return Classified(by, tuple(_sorted(by, classes)), tuple(coded), changed)
 
 
 def _of(texts: Sequence[str], codes: Mapping[str, int]) -> Codes:

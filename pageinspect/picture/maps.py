@@ -15,15 +15,13 @@ from ..model.ranges import Range
 from ..model.saved_kernel import SavedKernel
 from ..model.snapshot import Snapshot
 from ..units import counted, number, percent, printable, size
-from .cells import CodedRuns, cells_of, differing
+from .cells import CodedRuns, cells_of
 from .classes import FREE, OTHER, Classified, ColourClass, classified
 from .colours import EMPTY, looks_of
 from .layouts import Layout, default_shift, hilbert_of, rows_of
 
 _NAMES = 3
 """Names of a class with several that the legend has."""
-_CHANGE = 1
-"""The code of pages that changed."""
 
 
 class Room(NamedTuple):
@@ -173,10 +171,8 @@ def _layout_in(
 def _looks(found: Classified, layout: Layout) -> list[npt.NDArray[np.uint8]]:
     """Return the look of each cell of each side, in the order of pfns."""
     changed = None
-    if len(found.runs) > 1:
-        runs = differing(*found.runs)
-        runs = runs.where(runs.codes == _CHANGE)
-        changed = cells_of(runs, layout.windows, layout.shift).pages > 0
+    if found.changed is not None:
+        changed = cells_of(found.changed, layout.windows, layout.shift).pages > 0
     cells = (cells_of(runs, layout.windows, layout.shift) for runs in found.runs)
     return [looks_of(each, changed) for each in cells]
 
