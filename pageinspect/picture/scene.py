@@ -12,7 +12,7 @@ from ..model.arch import PAGE_SHIFT
 from ..units import size, wrapped
 from .classes import CODES
 from .colours import Colour, Theme
-from .layouts import Layout
+from .layouts import COLUMNS, Layout
 from .maps import MapPicture, Panel
 
 _MARGIN = 20
@@ -146,10 +146,8 @@ def _rows(scene: Scene, picture: MapPicture, y: int) -> tuple[int, int]:
     layout, panels = picture.layout, picture.panels
     wide = _WIDE if len(panels) == 1 else _SHARED
     width = max(1, min(_LARGEST, wide // layout.columns))
-    height = max(1, min(_TALLEST, _HIGH // layout.rows))
-    if layout.columns < 512:
-        # Square cells, where there is room for them.
-        height = max(1, min(width, _HIGH // layout.rows))
+    tallest = _TALLEST if layout.columns >= COLUMNS else _LARGEST
+    height = max(1, min(tallest, _HIGH // layout.rows))
     pitch = height + (max(4, height // 5) if height >= 8 else 0)
     if panels[0].heading:
         y += _LINE
