@@ -113,6 +113,8 @@ fuzz: packages $(VENV)/installed
 bench: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest 6.1 --debuginfo
 	$(BIN)/python benchmarks/walking.py $(LARGE:%=--large %) -o $(VENV)/walking.json
+	$(BIN)/python benchmarks/maps.py -o $(VENV)/maps.json
+	$(BIN)/python benchmarks/maps.py -o $(VENV)/maps.json
 	$(BIN)/python benchmarks/tracing.py -o $(VENV)/tracing.json
 
 large-cores: packages $(VENV)/installed

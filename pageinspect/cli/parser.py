@@ -23,6 +23,7 @@ COMMANDS = {
     "owners": "Who owns the pages: files, slab caches, processes, callers of vmalloc and others",
     "diff": "What changed between two moments: pages by owner, use, process, cache, cgroup or zone",
     "contiguity": "How contiguous free memory is, and which pages keep blocks from being free",
+    "map": "Draw a map of memory: by use, type, owner or order, as image or in the terminal",
     "page": "Everything about single pages: what dump_page() prints, and more",
     "processes": "What each process uses: RSS, PSS, USS and swap, from its page tables",
     "check": "Find contradictions in memory, and compare totals with the kernel's counters",

@@ -18,5 +18,5 @@ def load_library(module: str, extra: str) -> Any:
             raise
         raise PageInspectError(
             f"{library} is not installed, which the extra {extra} has",
-            f"{sys.executable} -m pip install {library}",
+            f"{sys.executable} -m pip install 'pageinspect[{extra}]'",
         ) from None

@@ -13,6 +13,7 @@ from ..dataset import paths
 from ..errors import PageInspectError
 from ..kernel.boot import crash_time, read_boot_id, read_clock, read_host
 from ..kernel.counters import read_counters
+from ..kernel.memory_blocks import read_memory_blocks
 from ..model.counters import Counters
 from ..model.saved_kernel import SavedKernel, SavedProcesses
 from ..model.snapshot import HEADER, SCHEMA, Snapshot, SnapshotTable
@@ -181,7 +182,15 @@ def _kernel(
         missing={report: pointed(inspector, texts) for report, texts in missing.items()},
         overlaps=tuple((*each,) for each in overlaps_of(walked.owned.overlaps)),
         processes=None if processes is None else _saved_processes(processes),
+        memory_block_pages=_memory_block_pages(inspector),
     )
+
+
+def _memory_block_pages(inspector: Inspector) -> int | None:
+    try:
+        return read_memory_blocks(inspector.target.prog).size
+    except PageInspectError:
+        return None
 
 
 def _saved_processes(report: "ProcessesReport") -> SavedProcesses:

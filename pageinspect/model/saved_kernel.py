@@ -74,6 +74,8 @@ class SavedKernel:
     """Pages that kinds of owners share: kind, other kind that claims them, pages."""
     processes: SavedProcesses | None
     """None without the table `processes`."""
+    memory_block_pages: int | None = None
+    """Pages of a memory block; None if the size is not known, as of snapshots that lack it."""
 
     def to_json(self) -> str:
         """Return the JSON text."""
@@ -106,6 +108,7 @@ class SavedKernel:
             "processes": None
             if processes is None
             else {name: getattr(processes, name) for name in SavedProcesses.__slots__},
+            "memory_block_pages": self.memory_block_pages,
         }
         return json.dumps(fields, separators=(",", ":"))
 
@@ -144,6 +147,7 @@ class SavedKernel:
                 for kind, other, pages in fields["overlaps"]
             ),
             _or_none(fields["processes"], _processes),
+            _or_none(fields.get("memory_block_pages"), _number),
         )
 
 

@@ -36,6 +36,7 @@ FULL = SavedKernel(
     {"owners": ("Lost.",), "contiguity": ()},
     (("vmalloc", "stack", 4),),
     SavedProcesses(100, 2, ("No.",), 60, 1),
+    1 << 15,
 )
 PLAIN = replace(
     FULL,
@@ -45,6 +46,7 @@ PLAIN = replace(
     resets=None,
     pageblock_order=None,
     processes=None,
+    memory_block_pages=None,
 )
 
 
@@ -69,3 +71,9 @@ def test_a_field_of_another_type_is_refused(name: str, value: object) -> None:
         value = 7
     with pytest.raises(ValueError, match="not the kernel of a snapshot"):
         SavedKernel.from_json(json.dumps({**fields, name: value}))
+
+
+def test_the_size_of_memory_blocks_may_be_missing() -> None:
+    fields = json.loads(FULL.to_json())
+    del fields["memory_block_pages"]
+    assert SavedKernel.from_json(json.dumps(fields)) == replace(FULL, memory_block_pages=None)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Divides the pages of snapshots into the few classes that a picture has colours for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analysis.comparable import table_of
+from ..model.ranges import Range
+from ..model.snapshot import Names, Snapshot, SnapshotTable
+from .cells import CodedRuns, Codes, differing
+
+HUES = 8
+"""Codes below are colours of their own."""
+OTHER, FREE, UNREADABLE = range(HUES, HUES + 3)
+CODES = HUES + 3
+
+BY = ("use", "type", "owner", "order", "migratetype")
+"""What pages can be coloured by; owner is the kind of owner."""
+_FREE: Mapping[str, tuple[str, ...]] = {
+    "use": ("buddy", "pcp"),
+    "type": ("buddy",),
+    "owner": ("free",),
+}
+_UNREADABLE = "unreadable"
+_UNKNOWN = "unknown"
+"""The name of pages that have none."""
+_PLACES: Mapping[str, Mapping[str, int]] = {
+    "use": {
+        "anon": 0, "file": 1, "slab": 2, "hugetlb": 3, "reserved": 4, "shmem": 5, "table": 6,
+        "kernel": 7,
+    },
+    "type": {
+        "untyped": 0, "zsmalloc": 1, "slab": 2, "hugetlb": 3, "large_kmalloc": 4, "offline": 5,
+        "table": 6,
+    },
+    "owner": {
+        "anon": 0, "file": 1, "slab": 2, "hugetlb": 3, "memmap": 4, "shmem": 5, "table": 6,
+        "kernel": 7,
+    },
+    "migratetype": {
+        "movable": 0, "reclaimable": 1, "unmovable": 2, "cma": 3, "highatomic": 4, "isolate": 6,
+    },
+}  # fmt: skip
+"""Colours that a name has in every picture in which it is one of the largest."""
+_ORDERS = ((0, "0"), (1, "1"), (2, "2"), (3, "3"), (4, "4-6"), (7, "7-8"), (9, "9"), (10, "10+"))
+"""The least order of each class, and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColourClass:
+    """Pages that have one colour."""
+
+    code: int
+    names: tuple[str, ...]
+    """Untrusted texts: those of most pages first."""
+    pages: tuple[int, ...]
+    """In each snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """Pages by class."""
+
+    by: str
+    classes: tuple[ColourClass, ...]
+    """Those of most pages first, and then other, free and unreadable ones."""
+    runs: tuple[CodedRuns, ...]
+    """Of each snapshot, with the codes of the classes."""
+    changed: CodedRuns | None
+    """Of two snapshots: the pages whose names differ, also those of one class."""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the codes are in an order that has a meaning."""
+        return self.by == "order"
+
+
+def classified(
+    snapshots: Sequence[Snapshot], by: str, wanted: Sequence[Range] | None = None
+) -> Classified:
+    """Return the pages of the `wanted` pfns, or all, of each snapshot by one of BY.
+
+    The classes are the same for all snapshots. At most HUES have a colour of their own: the largest
+    in all snapshots together. Raises PageInspectError if a snapshot lacks a table.
+    """
+    sides = [_named_runs(snapshot, by, wanted) for snapshot in snapshots]
+    names = list(dict.fromkeys(name for texts, _ in sides for name in texts))
+    totals = np.zeros((len(names), len(sides)), np.int64)
+    place = {name: i for i, name in enumerate(names)}
+    for i, (texts, runs) in enumerate(sides):
+        rows = np.array([place[text] for text in texts], np.int64)
+        np.add.at(totals[:, i], rows, runs.pages(len(texts)))
+    present = [i for i in np.argsort(-totals.sum(axis=1), kind="stable") if totals[i].any()]
+    codes = _codes(by, [names[i] for i in present])
+    classes = [
+        ColourClass(
+            code,
+            tuple(names[i] for i in members),
+            tuple(totals[members].sum(axis=0).tolist()),
+        )
+        for code in range(CODES)
+        if (members := [i for i in present if codes[names[i]] == code])
+    ]
+    changed = None
+    if len(sides) > 1:
+        numbers = ([place[text] for text in texts] for texts, _ in sides)
+        changed = differing(
+            *(
+                CodedRuns(runs.starts, runs.lengths, np.array(of, np.int64)[runs.codes])
+                for of, (_, runs) in zip(numbers, sides, strict=True)
+            )
+        )
+        changed = changed.where(changed.codes > 0)
+    coded = (
+        CodedRuns(runs.starts, runs.lengths, _of(texts, codes)[runs.codes]) for texts, runs in sides
+    )
+    return Classified(by, tuple(_sorted(by, classes)), tuple(coded), changed)
+
+
+def _of(texts: Sequence[str], codes: Mapping[str, int]) -> Codes:
+    return np.array([codes.get(text, OTHER) for text in texts], np.uint8)
+
+
+def _sorted(by: str, classes: list[ColourClass]) -> list[ColourClass]:
+    if by == "order":
+        return classes
+    return sorted(classes, key=lambda c: (_group(c.code), -sum(c.pages), c.code))
+
+
+def _group(code: int) -> int:
+    return -1 if code < HUES else code
+
+
+def _codes(by: str, names: Sequence[str]) -> dict[str, int]:
+    """Return the code of each name; names are in the order of their pages."""
+    if by == "order":
+        known = {name: i for i, (_, name) in enumerate(_ORDERS)}
+        return {name: known.get(name, UNREADABLE) for name in names}
+    codes = {name: FREE for name in names if name in _FREE.get(by, ())}
+    codes |= {_UNREADABLE: UNREADABLE, _UNKNOWN: OTHER}
+    own = [name for name in names if name not in codes]
+    largest, places = own[:HUES], _PLACES.get(by, {})
+    codes |= {name: places[name] for name in largest if name in places}
+    left = [code for code in range(HUES) if code not in codes.values()]
+    unplaced = [name for name in largest if name not in codes]
+    codes |= dict(zip(unplaced, left, strict=False))
+    return codes | dict.fromkeys(own[HUES:], OTHER)
+
+
+def _named_runs(
+    snapshot: Snapshot, by: str, wanted: Sequence[Range] | None
+) -> tuple[list[str], CodedRuns]:
+    """Return texts, and the runs with numbers of texts as codes."""
+    table = table_of(snapshot, "runs", "a map")
+    texts, numbers = _of_owners(snapshot, table) if by == "owner" else _texts(table, by)
+    lost = [i for i, use in enumerate(table["use"].values) if use == _UNREADABLE]
+    if lost:
+        numbers = np.where(np.isin(table["use"].codes, lost), len(texts), numbers)
+        texts = [*texts, _UNREADABLE]
+    pfns, pages = (np.asarray(table[name], np.int64) for name in ("pfn", "pages"))
+    runs = CodedRuns.of(pfns, pages, numbers)
+    return texts, runs if wanted is None else runs.within(wanted)
+
+
+def _texts(runs: SnapshotTable, by: str) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Return texts, and the number of the text of each run."""
+    if by == "order":
+        least = [order for order, _ in _ORDERS]
+        numbers = np.searchsorted(least, runs["order"], "right") - 1
+        return [name for _, name in _ORDERS], numbers
+    names: Names = runs[by]
+    return [*names.values, _UNKNOWN], np.where(names.codes < 0, len(names.values), names.codes)
+
+
+def _of_owners(snapshot: Snapshot, runs: SnapshotTable) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Return kinds of owner, and the number of the kind of each run."""
+    owners = table_of(snapshot, "owners", "a map by owner")
+    kinds: Names = owners["kind"]
+    order = np.argsort(owners["id"], kind="stable")
+    ids, ends = np.asarray(owners["id"])[order], kinds.codes[order]
+    unknown = len(kinds.values)
+    if not len(ids):
+        return [_UNKNOWN], np.zeros(len(runs), np.int64)
+    at = np.minimum(np.searchsorted(ids, runs["owner"]), len(ids) - 1)
+    found = (ids[at] == runs["owner"]) & (ends[at] >= 0)
+    return [*kinds.values, _UNKNOWN], np.where(found, ends[at], unknown)

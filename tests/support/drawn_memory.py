@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A small memory made by hand, and what a map of it must show, worked out page by page."""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from compared_snapshots import KERNEL, snapshot
+from PIL import Image
+
+from pageinspect.model.memory_map import Zone
+from pageinspect.model.snapshot import Snapshot
+from pageinspect.picture.colours import Colour, Theme
+from pageinspect.picture.maps import MapPicture
+from pageinspect.picture.png import write_png
+from pageinspect.picture.scene import Scene
+
+RUNS = [
+    (0x1, 0x3F, "reserved", 0),
+    (0x40, 0x25, "anon", 1),
+    (0x65, 0x1, "file", 2),
+    (0x66, 0x1A, "buddy", 3),
+    (0x80, 0x61, "file", 2),
+    (0xE1, 0x1, "unreadable", 4),
+    # No struct pages from 0xe2 to 0x400.
+    (0x400, 0x80, "slab", 5),
+    (0x480, 0x3, "pcp", 3),
+    (0x483, 0x7D, "anon", 1),
+]
+OWNERS = [
+    (0, "boot", ""), (1, "anon", "bash[7]"), (2, "file", "/a<b>&c"), (3, "free", ""),
+    (4, "unreadable", ""), (5, "slab", "dentry"),
+]  # fmt: skip
+ZONES = (Zone(0, "DMA", 1, 0x80), Zone(1, "Normal", 0x80, 0x500, 2))
+
+
+def memory(runs: Any = RUNS, **header: Any) -> Snapshot:
+    """Return a snapshot of the memory."""
+    kernel = replace(
+        KERNEL, zones=ZONES, memory_block_pages=0x40, missing={"owners": (), "contiguity": ()}
+    )
+    return snapshot(runs, OWNERS, kernel=kernel.to_json(), **header)
+
+
+def each(runs: Any = RUNS) -> Iterator[tuple[int, str]]:
+    """Yield the pfn and use of each page, as `list --each` has them."""
+    for pfn, n, use, _ in runs:
+        for i in range(n):
+            yield pfn + i, use
+
+
+def majority(first: int, size: int, runs: Any = RUNS) -> tuple[set[str], float]:
+    """Return the uses that most pages of a cell have, and their part of it; none without pages."""
+    counts = Counter(use for pfn, use in each(runs) if first <= pfn < first + size)
+    most = max(counts.values(), default=0)
+    return {use for use, n in counts.items() if n == most and n}, most / size
+
+
+def image_of(scene: Scene) -> npt.NDArray[np.uint8]:
+    stream = io.BytesIO()
+    write_png(scene, stream)
+    return np.asarray(Image.open(stream).convert("RGB"))
+
+
+def cells_in(scene: Scene, pixels: npt.NDArray[np.uint8]) -> list[tuple[int, int, Colour]]:
+    """Return the place and colour of each cell in an image; every pixel of a cell has one."""
+    found = []
+    for tiles in scene.tiles:
+        for row, column in np.ndindex(tiles.looks.shape):
+            x, y = tiles.x + column * tiles.width, tiles.y + row * tiles.pitch
+            cell = pixels[y : y + tiles.height, x : x + tiles.width].reshape(-1, 3)
+            assert (cell == cell[0]).all()
+            red, green, blue = cell[0].tolist()
+            found.append((x, y, (red, green, blue)))
+    return found
+
+
+def colours_by_name(picture: MapPicture, theme: Theme) -> dict[str, Colour]:
+    """Return the colour of each name that the legend has."""
+    colours = theme.of_looks(ordered=picture.ordered)
+    return {
+        name: colours[line.look]
+        for line in picture.legend
+        if line.look is not None
+        for name in re.sub("^(free|other): ", "", line.cells[0]).split(", ")
+    }
