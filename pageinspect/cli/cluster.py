@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs many commands at once on a Dask cluster, each in a process of its own.
+
+Dask moves only the words of a command and what it printed. Nothing else imports this module, and
+dask and distributed are imported nowhere else.
+"""
+
+import contextlib
+import logging
+import signal
+import uuid
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import Exit, PageInspectError
+from ..host.processes import ENDING
+from ..units import printable
+from ..version import __version__
+from .cluster_worker import Outcome, end_commands, other_version, run_command
+
+if TYPE_CHECKING:
+    from .arguments import Cluster
+
+_CONNECT_S = 10
+_CLOSE_S = 10
+
+
+def outcomes_of(
+    where: "Cluster", commands: Sequence[Sequence[str]]
+) -> Iterator[tuple[int, Outcome]]:
+    """Run `pageinspect WORDS…` for each of the commands; yield its index and outcome as it ends.
+
+    On this machine, a command whose worker is killed runs once more; another cluster has its own
+    setting for that. Signals that end this process end the commands first, and raise
+    KeyboardInterrupt or SystemExit. Raises PageInspectError without distributed, and for a cluster
+    that cannot be reached, has other versions of pageinspect, or disappears.
+    """
+    with _ending() as restore, _connected(where, len(commands)) as (client, at_once):
+        _check_versions(client)
+        run = uuid.uuid4().hex
+        try:
+            yield from _results(client, commands, run, at_once)
+        except BaseException:
+            # A second signal ends this process at once; the workers of this machine end with it.
+            restore()
+            with contextlib.suppress(Exception):
+                client.run(end_commands, run, on_error="ignore")
+            raise
+
+
+@contextlib.contextmanager
+def _ending() -> Iterator[Any]:
+    """Raise KeyboardInterrupt or SystemExit for signals that end a process; give what restores."""
+
+    def end(number: int, _: object) -> NoReturn:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    numbers = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        yield restore
+    finally:
+        restore()
+
+
+@contextlib.contextmanager
+def _connected(where: "Cluster", commands: int) -> Iterator[tuple[Any, int]]:
+    """Give a client of the cluster, and how many tasks it gets at once."""
+    distributed = _distributed()
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with contextlib.ExitStack() as stack:
+        if where.address:
+            client, at_once = _client_of(where.address), commands
+        else:
+            at_once = _number_of_processes(where, commands)
+            client = distributed.Client(stack.enter_context(_local(at_once)))
+        stack.callback(_close, client)
+        yield client, at_once
+
+
+def _distributed() -> Any:
+    """Return the module distributed; raises PageInspectError if it is not installed."""
+    try:
+        return import_module("distributed")
+    except ImportError:
+        raise PageInspectError(
+            "--dask needs distributed, which is not installed", "pip install 'pageinspect[dask]'"
+        ) from None
+
+
+def _client_of(address: str) -> Any:
+    try:
+        return _distributed().Client(address, timeout=_CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        raise PageInspectError(
+            f"no scheduler of Dask answers at {address}: {_first_line(error)}",
+            "check the address and that dask-scheduler runs there; --dask local needs none",
+        ) from None
+
+
+def _close(client: Any) -> None:
+    with contextlib.suppress(Exception):
+        client.close(timeout=_CLOSE_S)
+
+
+def _number_of_processes(where: "Cluster", commands: int) -> int:
+    from .parallel import available
+
+    return max(min(where.processes or available(), commands), 1)
+
+
+@contextlib.contextmanager
+def _local(processes: int) -> Iterator[Any]:
+    """Give a cluster of processes on this machine, which other users cannot connect to."""
+    # Its processes inherit the mask: Ctrl-C at a terminal reaches only this one, which ends them.
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        scratch = TemporaryDirectory(prefix="pageinspect-dask-", ignore_cleanup_errors=True)
+        cluster = _distributed().LocalCluster(
+            n_workers=processes,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            # Commands have limits of their own, and their memory is not that of a worker.
+            memory_limit=0,
+            security=_credentials(),
+            silence_logs=logging.CRITICAL,
+            local_directory=scratch.name,
+            scheduler_kwargs={"allowed_failures": 1},
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    with scratch:
+        try:
+            yield cluster
+        finally:
+            cluster.close(timeout=_CLOSE_S)
+
+
+def _credentials() -> Any:
+    """Return certificates for this cluster alone: who can connect to it can run any code."""
+    try:
+        return _distributed().Security.temporary()
+    except ImportError:
+        raise PageInspectError(
+            "--dask local needs cryptography, which is not installed",
+            "pip install 'pageinspect[dask]'",
+        ) from None
+
+
+def _check_versions(client: Any) -> None:
+    """Raise PageInspectError if a worker has another version of pageinspect, or none."""
+    found = client.get_versions(packages=["pageinspect"])["workers"]
+    for address, worker in sorted(found.items()):
+        has = (worker or {}).get("packages", {}).get("pageinspect")
+        if has != __version__:
+            raise other_version(str(address), has)
+
+
+def _results(
+    client: Any, commands: Sequence[Sequence[str]], run: str, at_once: int
+) -> Iterator[tuple[int, Outcome]]:
+    def submit(number: int) -> Any:
+        future = client.submit(
+            run_command, commands[number], __version__, run, key=f"{run}-{number}", pure=False
+        )
+        numbers[future.key] = number
+        return future
+
+    numbers: dict[Any, int] = {}
+    # No task waits at a worker on this machine: it would count as lost as well if that is killed.
+    waiting = iter(range(len(commands)))
+    first = [submit(number) for number, _ in zip(waiting, range(at_once), strict=False)]
+    done = _distributed().as_completed(first)
+    for future in done:
+        outcome = _outcome(future)
+        number = numbers.pop(future.key)
+        future.release()
+        for following in waiting:
+            done.add(submit(following))
+            break
+        yield number, outcome
+
+
+def _outcome(future: Any) -> Outcome:
+    if future.status in ("cancelled", "lost"):
+        raise PageInspectError(
+            "the cluster has ended, or dropped a task",
+            "run it again: what is in the dataset already is skipped",
+        )
+    try:
+        return Outcome(*future.result())
+    except _distributed().KilledWorker:
+        lost = "the worker that read it was killed, and so was the next"
+    except PageInspectError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a worker can fail in any way
+        lost = f"the worker failed: {_first_line(error)} ({type(error).__name__})"
+    return Outcome(Exit.ERROR, lost=lost)
+
+
+def _first_line(error: BaseException) -> str:
+    return printable(next(iter(str(error).splitlines()), "") or type(error).__name__)
