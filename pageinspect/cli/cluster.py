@@ -7,18 +7,23 @@ dask and distributed are imported nowhere else.
 
 import contextlib
 import logging
+import shutil
 import signal
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from importlib import import_module
-from tempfile import TemporaryDirectory
+from itertools import islice
+from multiprocessing import resource_tracker
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import Exit, PageInspectError
-from ..host.processes import ENDING
+from ..host.processes import ENDING, cleanup_even_if_killed
 from ..units import printable
 from ..version import __version__
-from .cluster_worker import Outcome, end_commands, other_version, run_command
+from .cluster_worker import Outcome, end_commands, other_version, own_version, run_command
 
 if TYPE_CHECKING:
     from .arguments import Cluster
@@ -29,7 +34,7 @@ _CLOSE_S = 10
 
 def outcomes_of(
     where: "Cluster", commands: Sequence[Sequence[str]]
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome], None, None]:
     """Run `pageinspect WORDS…` for each of the commands; yield its index and outcome as it ends.
 
     On this machine, a command whose worker is killed runs once more; another cluster has its own
@@ -121,30 +126,39 @@ def _number_of_processes(where: "Cluster", commands: int) -> int:
 @contextlib.contextmanager
 def _local(processes: int) -> Iterator[Any]:
     """Give a cluster of processes on this machine, which other users cannot connect to."""
-    # Its processes inherit the mask: Ctrl-C at a terminal reaches only this one, which ends them.
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        scratch = TemporaryDirectory(prefix="pageinspect-dask-", ignore_cleanup_errors=True)
-        cluster = _distributed().LocalCluster(
-            n_workers=processes,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            # Commands have limits of their own, and their memory is not that of a worker.
-            memory_limit=0,
-            security=_credentials(),
-            silence_logs=logging.CRITICAL,
-            local_directory=scratch.name,
-            scheduler_kwargs={"allowed_failures": 1},
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    with scratch:
+    folder = Path(mkdtemp(prefix="pageinspect-dask-"))
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    with cleanup_even_if_killed(remove), _without_servers():
+        # multiprocessing starts it with the first process, and changes the mask then.
+        resource_tracker.ensure_running()
+        # Processes inherit the mask: Ctrl-C at a terminal reaches only this one, which ends them.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            cluster = _distributed().LocalCluster(
+                n_workers=processes,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                # Commands have limits of their own, and their memory is not that of a worker.
+                memory_limit=0,
+                security=_credentials(),
+                silence_logs=logging.CRITICAL,
+                local_directory=str(folder),
+                scheduler_kwargs={"allowed_failures": 1},
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         try:
             yield cluster
         finally:
             cluster.close(timeout=_CLOSE_S)
+
+
+def _without_servers() -> Any:
+    """Return a context in which a new cluster answers nothing over HTTP."""
+    names = ("distributed.scheduler.http.routes", "distributed.worker.http.routes")
+    return import_module("dask.config").set({name: [] for name in names})
 
 
 def _credentials() -> Any:
@@ -160,16 +174,15 @@ def _credentials() -> Any:
 
 def _check_versions(client: Any) -> None:
     """Raise PageInspectError if a worker has another version of pageinspect, or none."""
-    found = client.get_versions(packages=["pageinspect"])["workers"]
-    for address, worker in sorted(found.items()):
-        has = (worker or {}).get("packages", {}).get("pageinspect")
+    found = client.run(own_version, on_error="return")
+    for address, has in sorted(found.items()):
         if has != __version__:
-            raise other_version(str(address), has)
+            raise other_version(str(address), has if isinstance(has, str) else None)
 
 
 def _results(
     client: Any, commands: Sequence[Sequence[str]], run: str, at_once: int
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome], None, None]:
     def submit(number: int) -> Any:
         future = client.submit(
             run_command, commands[number], __version__, run, key=f"{run}-{number}", pure=False
@@ -180,7 +193,7 @@ def _results(
     numbers: dict[Any, int] = {}
     # No task waits at a worker on this machine: it would count as lost as well if that is killed.
     waiting = iter(range(len(commands)))
-    first = [submit(number) for number, _ in zip(waiting, range(at_once), strict=False)]
+    first = [submit(number) for number in islice(waiting, at_once)]
     done = _distributed().as_completed(first)
     for future in done:
         outcome = _outcome(future)

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from ..errors import Exit, PageInspectError
 from ..host.processes import kill_with_parent
@@ -47,6 +47,11 @@ def other_version(who: str, has: str | None, wanted: str = __version__) -> PageI
         f"the worker {printable(who)} has {what}, and this is {printable(wanted)}",
         f"on its machine: pip install 'pageinspect[snapshot,dask]=={printable(wanted)}'",
     )
+
+
+def own_version() -> str:
+    """Return the version of pageinspect here."""
+    return __version__
 
 
 def run_command(words: Sequence[str], version: str, run: str) -> Outcome:
@@ -94,7 +99,7 @@ def end_commands(run: str) -> None:
             process.kill()
 
 
-def begin() -> NoReturn:
+def begin() -> None:
     """Be the process of run_command()."""
     kill_with_parent(int(sys.argv.pop(1)))
     from .main import entry

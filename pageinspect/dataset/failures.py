@@ -31,7 +31,8 @@ def record_failure(dataset: Path, core: Path, host: str | None, error: str) -> N
     if began is None:
         return
     host = clean(host or core.name)
-    text = f"{_prefix(core)}{error}"
+    begins = _beginnings(core)
+    text = error if error.startswith(begins) else begins[0] + error
     for time in _times(began):
         entry = find(dataset, host, time)
         if entry is not None:
@@ -84,15 +85,16 @@ def _times(began: int) -> Iterator[str]:
             yield time_of(seconds)
 
 
-def _prefix(core: Path) -> str:
+def _beginnings(core: Path) -> tuple[str, str]:
     """Return what the errors of a core begin with: many cores have the same name."""
-    return clean(f"{core.absolute()}: ")
+    path = clean(str(core.absolute()))
+    return f"{path}: ", f"{path} is "
 
 
 def _is_failure(dataset: Path, entry: Entry, core: Path) -> bool:
     """Return whether a snapshot is the row of this core that could not be read."""
     error = read_snapshot(dataset, entry.host, entry.time, ()).header("error")
-    return error is not None and str(error).startswith(_prefix(core))
+    return error is not None and str(error).startswith(_beginnings(core))
 
 
 def _failed(host: str, time: str, error: str) -> Snapshot:

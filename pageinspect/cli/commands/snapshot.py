@@ -4,8 +4,8 @@
 Each TARGET is a core; without one, this kernel is read. A snapshot has every page by use, type and
 owner, the memory of processes, and the kernel's counters, in some KB. It is added to a dataset, a
 folder that is created if it is missing. One line for each snapshot is written: the host, the
-moment, pages, size and time. A core that cannot be read is reported, and the dataset gets a row with
-its error; the others go on. A core whose snapshot is in the dataset already is skipped.
+moment, pages, size and time. A core that cannot be read is reported, and has a row with its error
+in the dataset; the others go on. A core whose snapshot is in the dataset already is skipped.
 """
 
 import argparse
@@ -284,9 +284,10 @@ def _on_cluster(args: argparse.Namespace) -> int:
     from ..main import reporting
 
     cores = [core for core in dict.fromkeys(_targets(args)) if core is not None]
+    outcomes = outcomes_of(args.dask, [_words(args, core) for core in cores])
     statuses = []
-    with _bar(len(cores)) as between:
-        for number, outcome in outcomes_of(args.dask, [_words(args, core) for core in cores]):
+    with _bar(len(cores)) as between, contextlib.closing(outcomes):
+        for number, outcome in outcomes:
             with between():
                 for line in outcome.out.splitlines():
                     _print_line(line)
