@@ -5,10 +5,12 @@ Dask moves only the words of a command and what it printed. Nothing else imports
 dask and distributed are imported nowhere else.
 """
 
+import asyncio
 import contextlib
 import logging
 import shutil
 import signal
+import socket
 import uuid
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import Exit, PageInspectError
 from ..host.processes import ENDING, cleanup_even_if_killed
+from ..host.terminal import say
 from ..units import printable
 from ..version import __version__
 from .cluster_worker import Outcome, end_commands, other_version, own_version, run_command
@@ -81,13 +84,15 @@ def _ending() -> Iterator[Any]:
 def _connected(where: "Cluster", commands: int) -> Iterator[tuple[Any, int]]:
     """Give a client of the cluster, and how many tasks it gets at once."""
     distributed = _distributed()
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
+        # What concerns the user is an error or an outcome.
+        logging.disable(logging.CRITICAL)
+        stack.callback(logging.disable, logging.NOTSET)
         if where.address:
             client, at_once = _client_of(where.address), commands
         else:
             at_once = _number_of_processes(where, commands)
-            client = distributed.Client(stack.enter_context(_local(at_once)))
+            client = distributed.Client(stack.enter_context(_local(at_once)), set_as_default=False)
         stack.callback(_close, client)
         yield client, at_once
 
@@ -103,13 +108,32 @@ def _distributed() -> Any:
 
 
 def _client_of(address: str) -> Any:
+    """Return a client of a scheduler; raises PageInspectError if it does not answer in time."""
     try:
+        scheme, _, place = address.partition("://")
+        if scheme in ("tcp", "tls"):
+            # distributed would try again and again, and report no reason.
+            host, _, port = place.rpartition(":")
+            with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S):
+                pass
+        # A client that fails to connect cannot be closed.
+        found = asyncio.run(asyncio.wait_for(_identity(address), _CONNECT_S))
+        if found != "Scheduler":
+            raise ValueError(f"{found} answers")
         return _distributed().Client(address, timeout=_CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, OverflowError, RuntimeError, TypeError) as error:
         raise PageInspectError(
             f"no scheduler of Dask answers at {address}: {_first_line(error)}",
-            "check the address and that dask-scheduler runs there; --dask local needs none",
+            "check the address and that dask scheduler runs there; --dask local needs none",
         ) from None
+
+
+async def _identity(address: str) -> str:
+    """Return what the server of Dask at an address is, such as Scheduler."""
+    distributed = _distributed()
+    security = distributed.Security().get_connection_args("client")
+    async with distributed.rpc(address, timeout=_CONNECT_S, connection_args=security) as server:
+        return str((await server.identity())["type"])
 
 
 def _close(client: Any) -> None:
@@ -175,6 +199,8 @@ def _credentials() -> Any:
 def _check_versions(client: Any) -> None:
     """Raise PageInspectError if a worker has another version of pageinspect, or none."""
     found = client.run(own_version, on_error="return")
+    if not found:
+        say("the cluster has no workers: waiting until it has")
     for address, has in sorted(found.items()):
         if has != __version__:
             raise other_version(str(address), has if isinstance(has, str) else None)
@@ -194,7 +220,7 @@ def _results(
     # No task waits at a worker on this machine: it would count as lost as well if that is killed.
     waiting = iter(range(len(commands)))
     first = [submit(number) for number in islice(waiting, at_once)]
-    done = _distributed().as_completed(first)
+    done = _distributed().as_completed(first, loop=client.loop)
     for future in done:
         outcome = _outcome(future)
         number = numbers.pop(future.key)
