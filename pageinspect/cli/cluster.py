@@ -117,23 +117,23 @@ def _client_of(address: str) -> Any:
             with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S):
                 pass
         # A client that fails to connect cannot be closed.
-        found = asyncio.run(asyncio.wait_for(_identity(address), _CONNECT_S))
-        if found != "Scheduler":
-            raise ValueError(f"{found} answers")
+        asyncio.run(asyncio.wait_for(_check_scheduler(address), _CONNECT_S))
         return _distributed().Client(address, timeout=_CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, OverflowError, RuntimeError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - any server may answer there, with anything
         raise PageInspectError(
             f"no scheduler of Dask answers at {address}: {_first_line(error)}",
             "check the address and that dask scheduler runs there; --dask local needs none",
         ) from None
 
 
-async def _identity(address: str) -> str:
-    """Return what the server of Dask at an address is, such as Scheduler."""
+async def _check_scheduler(address: str) -> None:
+    """Raise any exception if no scheduler answers at an address."""
     distributed = _distributed()
     security = distributed.Security().get_connection_args("client")
     async with distributed.rpc(address, timeout=_CONNECT_S, connection_args=security) as server:
-        return str((await server.identity())["type"])
+        found = (await server.identity())["type"]
+    if found != "Scheduler":
+        raise ValueError(f"{found} answers")
 
 
 def _close(client: Any) -> None:
