@@ -65,8 +65,8 @@ class NamesOf:
         return found
 
 
-_LOCAL = re.compile(r"local(?::(\d{1,4}))?", re.ASCII)
-_ADDRESS = re.compile(r"(?:[a-z]+://)?[^/\s]+:\d{1,5}", re.ASCII)
+_LOCAL = re.compile(r"local(?::([1-9]\d{0,3}))?", re.ASCII)
+_ADDRESS = re.compile(r"(?!local:)(?:[a-z]+://)?[^/\s]+:\d{1,5}", re.ASCII)
 
 
 class Cluster(NamedTuple):
@@ -81,7 +81,7 @@ class Cluster(NamedTuple):
 def cluster_of(text: str) -> Cluster:
     """Type of --dask: local, local:N, or the address of a scheduler."""
     local = _LOCAL.fullmatch(text)
-    if local is not None and local[1] != "0":
+    if local is not None:
         return Cluster("", int(local[1]) if local[1] else None)
     if _ADDRESS.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(
