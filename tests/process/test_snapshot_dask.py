@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Snapshots of many cores on a cluster of two worker processes: what ends them, and what is left."""
+"""Snapshots of many cores on a cluster of two worker processes, and what ends them."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ class Cores:
         self.broken[1].write_text("")
         for path in self.broken:
             os.utime(path, (START, START))
-        self.gate = self.good[1].with_suffix(".gate")
+        self.gate = self.good[1].with_name(f"{self.good[1].name}.gate")
 
     @contextlib.contextmanager
     def begun(self, *options: str) -> Iterator["subprocess.Popen[str]"]:
@@ -77,7 +77,6 @@ class Cores:
         return found[0]
 
     def hosts(self) -> list[str]:
-        """Return the hosts of whole snapshots, and of rows with an error."""
         return [entry.host for entry in snapshots(self.data)]
 
     def error(self, host: str) -> str | None:
@@ -109,6 +108,11 @@ def session(leader: int) -> list[int]:
     return [pid for pid in own if pid != leader]
 
 
+def others(lines: list[str]) -> list[str]:
+    """Return the lines that are neither an error of pageinspect nor its hint."""
+    return [line for line in lines if not line.startswith(("pageinspect: error: ", "  hint: "))]
+
+
 def parent(pid: int) -> int:
     return int(fields(pid)[1])
 
@@ -129,27 +133,28 @@ def test_each_core_has_a_row_and_is_read_once(cores: Cores) -> None:
     status, out, err = cores.run("--dask", "local:2")
     assert status == Exit.ERROR, err
     assert sorted(line.partition(" ")[0] for line in out) == HOSTS
-    assert [line for line in err if "hint" not in line and "error" not in line] == []
+    assert others(err) == []
     assert sorted(line for line in err if "error" in line) == [
         f"pageinspect: error: {path} is not a core" for path in cores.broken
     ]
-    assert cores.hosts() == [*HOSTS, *(path.name for path in cores.broken)]
+    assert cores.hosts() == sorted([*HOSTS, *(path.name for path in cores.broken)])
     assert [cores.error(host) for host in HOSTS] == [None] * 4
     for path in cores.broken:
         assert cores.error(path.name) == f"{path} is not a core"
 
     # What is there is skipped, and a row with an error goes when its core can be read.
     cores.broken[1].write_text(f"by hand e {START}")
+    os.utime(cores.broken[1], (START, START))
     status, out, err = cores.run("--dask", "local:2")
     assert status == Exit.ERROR
     skipped = [line for line in out if line.endswith(f": already in {cores.data}")]
     assert sorted(line.partition(" ")[0] for line in skipped) == HOSTS
     assert len(out) == 5
-    assert cores.hosts() == [*HOSTS, "cut off", "e"]
+    assert cores.hosts() == ["a", "b", "c", "cut off", "d", "e"]
 
 
 def test_a_core_whose_worker_is_killed_is_read_again(cores: Cores) -> None:
-    os.mkfifo(cores.gate)
+    cores.gate.touch()
     with cores.begun("--dask", "local:2") as process:
         reader = cores.reader(process)
         os.kill(worker_of(reader), signal.SIGKILL)
@@ -163,7 +168,7 @@ def test_a_core_whose_worker_is_killed_is_read_again(cores: Cores) -> None:
 
 
 def test_a_core_whose_workers_are_killed_twice_has_a_row(cores: Cores) -> None:
-    os.mkfifo(cores.gate)
+    cores.gate.touch()
     with cores.begun("--dask", "local:2") as process:
         for _ in range(2):
             reader = cores.reader(process)
@@ -180,7 +185,7 @@ def test_a_core_whose_workers_are_killed_twice_has_a_row(cores: Cores) -> None:
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_all_and_leaves_a_sound_dataset(cores: Cores, by: signal.Signals) -> None:
-    os.mkfifo(cores.gate)
+    cores.gate.touch()
     with cores.begun("--dask", "local:2") as process:
         cores.reader(process)
         assert process.stdout is not None
@@ -194,7 +199,9 @@ def test_a_signal_ends_all_and_leaves_a_sound_dataset(cores: Cores, by: signal.S
         until(lambda: not session(process.pid))
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(by, -9)
     if by != signal.SIGKILL:
-        assert [line for line in err.splitlines() if "error:" not in line and "hint:" not in line] == []
+        assert [
+            line for line in err.splitlines() if "error:" not in line and "hint:" not in line
+        ] == []
     done = {host for host in cores.hosts() if host in HOSTS}
     assert "b" not in done
     assert [cores.error(host) for host in done] == [None] * len(done)
@@ -206,7 +213,7 @@ def test_a_signal_ends_all_and_leaves_a_sound_dataset(cores: Cores, by: signal.S
 
 
 def test_nothing_is_offered_to_others(cores: Cores) -> None:
-    os.mkfifo(cores.gate)
+    cores.gate.touch()
     with cores.begun("--dask", "local:2") as process:
         cores.reader(process)
         own = {process.pid, *session(process.pid)}
@@ -224,7 +231,7 @@ def listening(pids: set[int]) -> list[tuple[str, int]]:
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                sockets.add(os.readlink(link))
+                sockets.add(str(link.readlink()))
     found = []
     for name in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
@@ -255,12 +262,17 @@ except Exception as error:
     return json.loads(done.stdout) is None
 
 
+def hang_up(server: socket.socket) -> None:
+    for _ in range(2):
+        server.accept()[0].close()
+
+
 def test_a_scheduler_that_does_not_answer(cores: Cores) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         server.settimeout(60)
         # It takes connections, and hangs up.
-        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread = threading.Thread(target=hang_up, args=[server])
         thread.start()
         status, out, err = cores.run("--dask", f"127.0.0.1:{port}")
         thread.join()

@@ -4,7 +4,7 @@
 A process that snapshot --dask starts cannot be patched from a test. So it gets a module
 sitecustomize, which Python imports first: in the processes that read cores, it makes opening a file
 give the kernel of blocked_pages.py. The file has the name of the machine and the time; what has
-other text is broken, and what a FIFO `gate` is beside is read only when that has been opened.
+other text is broken, and what a file .gate is beside is read only when that has been removed.
 """
 
 import os
@@ -38,6 +38,7 @@ def core(folder: Path, host: str, time: int) -> Path:
 def install() -> None:
     """Let the command snapshot of this process open such files."""
     import argparse
+    import time
 
     import pytest
     from blocked_pages import BlockedPages
@@ -53,9 +54,9 @@ def install() -> None:
     words: list[str] = []
 
     def open_target(args: argparse.Namespace) -> None:
-        gate = args.core.with_suffix(".gate")
-        if gate.exists():
-            gate.read_bytes()
+        gate = args.core.with_name(f"{args.core.name}.gate")
+        while gate.exists():
+            time.sleep(0.02)
         words[:] = args.core.read_text().split()
         if words[:2] != ["by", "hand"]:
             raise PageInspectError(f"{args.core} is not a core", "name a core")
