@@ -161,7 +161,7 @@ def _in_child(args: argparse.Namespace, core: Path | None) -> int:
 
     def recorded(error: PageInspectError) -> None:
         # In a child, as pyarrow may start threads, after which this process could not fork.
-        isolated(partial(_record, args, core, error))
+        isolated(partial(reporting, partial(_record, args, core, error)))
 
     in_child = partial(reporting, partial(_recording, task, partial(_record, args, core)))
     return reporting(partial(_recording, partial(isolated, in_child), recorded))
@@ -174,19 +174,20 @@ def _recording(task: "Callable[[], int]", record: "Callable[[PageInspectError], 
     except UsageError:
         raise
     except PageInspectError as error:
-        record(error)
+        try:
+            record(error)
+        except PageInspectError as second:
+            hint = f"{error.hint}; the dataset has no row of it: {second.message}"
+            raise PageInspectError(error.message, hint) from None
         raise
 
 
 def _record(args: argparse.Namespace, core: Path | None, error: PageInspectError) -> int:
-    """Add the row of a core that could not be read; report it if that fails."""
+    """Add the row of a core that could not be read. Raises PageInspectError."""
     from ...dataset.failures import record_failure
 
-    try:
-        if core is not None:
-            record_failure(args.dataset, core, args.host, error.message)
-    except PageInspectError as second:
-        say(f"the dataset has no row of this error: {second.message}")
+    if core is not None:
+        record_failure(args.dataset, core, args.host, error.message)
     return Exit.COMPLETE
 
 
@@ -302,13 +303,16 @@ def _on_cluster(args: argparse.Namespace) -> int:
 
 
 def _lose(args: argparse.Namespace, core: Path, why: str) -> int:
-    error = PageInspectError(
-        f"{core} could not be read: {why}",
-        "run it again: what is in the dataset already is skipped; if it ends so again, try the "
-        "core without --dask",
-    )
-    _record(args, core, error)
-    raise error
+    """Add the row of a core that was not read to its end, and raise PageInspectError."""
+
+    def lost() -> int:
+        raise PageInspectError(
+            f"{core} could not be read: {why}",
+            "run it again: what is in the dataset already is skipped; if it ends so again, try the "
+            "core without --dask",
+        )
+
+    return _recording(lost, partial(_record, args, core))
 
 
 def _words(args: argparse.Namespace, core: Path) -> list[str]:
