@@ -10,10 +10,10 @@ from typing import Any
 from ..errors import PageInspectError
 from ..model.snapshot import HEADER, SCHEMA, TABLES, Field, Snapshot, SnapshotTable
 from ..version import __version__
-from .files import Entry, find
+from .files import Entry
 from .paths import clean, microseconds, time_of
 from .prune import remove_snapshot
-from .read import read_snapshot
+from .read import look_up, read_snapshot
 from .write import write_snapshot
 
 _TRIES = 60
@@ -34,7 +34,7 @@ def record_failure(dataset: Path, core: Path, host: str | None, error: str) -> N
     begins = _beginnings(core)
     text = error if error.startswith(begins) else begins[0] + error
     for time in _times(began):
-        entry = find(dataset, host, time)
+        entry = look_up(dataset, host, time)
         if entry is not None:
             if not _is_failure(dataset, entry, core):
                 continue
@@ -43,7 +43,7 @@ def record_failure(dataset: Path, core: Path, host: str | None, error: str) -> N
             write_snapshot(dataset, _failed(host, time, text))
         except PageInspectError:
             # Another core of this name may have taken the second just now.
-            if find(dataset, host, time) is None:
+            if look_up(dataset, host, time) is None:
                 raise
         else:
             return
@@ -62,7 +62,7 @@ def remove_failure(dataset: Path, core: Path, host: str | None) -> None:
         return
     host = clean(host or core.name)
     for time in _times(began):
-        entry = find(dataset, host, time)
+        entry = look_up(dataset, host, time)
         if entry is None:
             return
         if _is_failure(dataset, entry, core):

@@ -242,12 +242,11 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
 def _is_there(dataset: Path, host: str, inspector: "Inspector") -> bool:
     """Return whether a dataset has the snapshot of a core already, and print that."""
     from ...dataset import paths
-    from ...dataset.files import find
-    from ...dataset.read import read_snapshot
+    from ...dataset.read import look_up, read_snapshot
     from ...inspector.snapshot import is_of, time_of
 
     host, moment = paths.clean(host), paths.time_of(time_of(inspector) // 1_000_000)
-    if find(dataset, host, moment) is None:
+    if look_up(dataset, host, moment) is None:
         return False
     if not is_of(read_snapshot(dataset, host, moment, ()), inspector):
         return False
