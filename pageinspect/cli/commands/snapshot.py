@@ -4,7 +4,8 @@
 Each TARGET is a core; without one, this kernel is read. A snapshot has every page by use, type and
 owner, the memory of processes, and the kernel's counters, in some KB. It is added to a dataset, a
 folder that is created if it is missing. One line for each snapshot is written: the host, the
-moment, pages, size and time. A core that cannot be read is reported, and the others go on.
+moment, pages, size and time. A core that cannot be read is reported, and has a row with its error
+in the dataset; the others go on. A core whose snapshot is in the dataset already is skipped.
 """
 
 import argparse
@@ -18,13 +19,13 @@ from typing import TYPE_CHECKING
 
 from ...errors import Exit, PageInspectError, UsageError
 from ...host.processes import ENDING
-from ...host.terminal import say
-from ..arguments import whole_number
+from ...host.terminal import say, write_line
+from ..arguments import cluster_of, whole_number
 from ..options import add_target_arguments, open_target
 from ..walking import add_jobs_argument, fold_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ...inspector.inspector import Inspector
     from ...model.snapshot import Snapshot
@@ -81,6 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="take another snapshot every SECONDS, until Ctrl-C, SIGTERM or SIGHUP",
     )
+    parser.add_argument(
+        "--dask",
+        type=cluster_of,
+        metavar="ADDRESS|local[:N]",
+        help="read many cores at once on a Dask cluster: one with a scheduler at this address, as "
+        "tcp://host:8786, whose machines have the files under the same names; or N processes on "
+        "this machine (default: one per processor)",
+    )
     add_jobs_argument(parser)
 
 
@@ -96,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
     targets = _targets(args)
     if args.every is not None:
         return _repeated(args)
+    if args.dask is not None:
+        return _on_cluster(args)
     statuses = [_in_child(args, target) for target in targets]
     return _worst(statuses)
 
@@ -113,7 +124,7 @@ def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if args.compact is not None:
         others = (
-            *(args.dataset, args.host, args.trace, args.keep, args.every),
+            *(args.dataset, args.host, args.trace, args.keep, args.every, args.dask),
             *_targets(args),
         )
         if any(other is not None for other in others):
@@ -130,6 +141,8 @@ def _check(args: argparse.Namespace) -> None:
             "--every is for a kernel that runs, and the memory of a core does not change",
             "omit --every, or the core",
         )
+    if args.dask is not None and None in _targets(args):
+        raise UsageError("--dask is for cores, and none is named", "name them, or omit --dask")
 
 
 def _targets(args: argparse.Namespace) -> "Sequence[Path | None]":
@@ -151,11 +164,43 @@ def _in_child(args: argparse.Namespace, core: Path | None) -> int:
     source = core or args.qemu
     task = partial(isolation.explain_errors, task, source, given)
 
-    def alone() -> int:
-        sys.meta_path.insert(0, _NoPandas())
-        return reporting(task)
+    def isolated(task: "Callable[[], int]") -> int:
+        def alone() -> int:
+            sys.meta_path.insert(0, _NoPandas())
+            return task()
 
-    return reporting(partial(isolation.run_isolated, alone, source or Path("/proc/kcore")))
+        return isolation.run_isolated(alone, source or Path("/proc/kcore"))
+
+    def recorded(error: PageInspectError) -> None:
+        # In a child, as pyarrow may start threads, after which this process could not fork.
+        isolated(partial(reporting, partial(_record, args, core, error)))
+
+    in_child = partial(reporting, partial(_recording, task, partial(_record, args, core)))
+    return reporting(partial(_recording, partial(isolated, in_child), recorded))
+
+
+def _recording(task: "Callable[[], int]", record: "Callable[[PageInspectError], object]") -> int:
+    """Return task(); call `record` with its error before it is raised again."""
+    try:
+        return task()
+    except UsageError:
+        raise
+    except PageInspectError as error:
+        try:
+            record(error)
+        except PageInspectError as second:
+            hint = f"{error.hint}; the dataset has no row of it: {second.message}"
+            raise PageInspectError(error.message, hint) from None
+        raise
+
+
+def _record(args: argparse.Namespace, core: Path | None, error: PageInspectError) -> int:
+    """Add the row of a core that could not be read. Raises PageInspectError."""
+    from ...dataset.failures import record_failure
+
+    if core is not None:
+        record_failure(args.dataset, core, args.host, error.message)
+    return Exit.COMPLETE
 
 
 class _NoPandas:
@@ -182,10 +227,24 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
     with contextlib.ExitStack() as ends:
         own = argparse.Namespace(**{**vars(args), "core": core, "ends": ends})
         inspector = inspect(open_target(own))
-        snapshot = take(inspector, host=_host(args, inspector), fold=partial(fold_pieces, own))
+        host = _host(args, inspector)
+        if core is not None and _is_there(args.dataset, host, inspector):
+            return int(Exit.COMPLETE)
+        snapshot = take(inspector, host=host, fold=partial(fold_pieces, own))
     if frees is not None:
         snapshot = snapshot.having(frees)
-    write_snapshot(args.dataset, snapshot)
+    if core is not None:
+        from ...dataset.failures import remove_failure
+
+        for name in dict.fromkeys((args.host, None)):
+            remove_failure(args.dataset, core, name)
+    try:
+        write_snapshot(args.dataset, snapshot)
+    except PageInspectError:
+        # A copy of the core may have been read at the same time.
+        if core is not None and _is_there(args.dataset, host, inspector):
+            return int(Exit.COMPLETE)
+        raise
     if args.keep is not None:
         from ...dataset.prune import keep
 
@@ -194,6 +253,21 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
     whole = inspector.target.provenance.is_whole and not inspector.layout.unavailable
     missing = snapshot.header("unreadable") or snapshot.header("missing") or not whole
     return int(Exit.INCOMPLETE if missing else Exit.COMPLETE)
+
+
+def _is_there(dataset: Path, host: str, inspector: "Inspector") -> bool:
+    """Return whether a dataset has the snapshot of a core already, and print that."""
+    from ...dataset import paths
+    from ...dataset.read import look_up, read_snapshot
+    from ...inspector.snapshot import is_of, time_of
+
+    host, moment = paths.clean(host), paths.time_of(time_of(inspector) // 1_000_000)
+    if look_up(dataset, host, moment) is None:
+        return False
+    if not is_of(read_snapshot(dataset, host, moment, ()), inspector):
+        return False
+    _print_line(f"{host} {moment}: already in {dataset}")
+    return True
 
 
 def _host(args: argparse.Namespace, inspector: "Inspector") -> str:
@@ -218,6 +292,71 @@ def _line(dataset: Path, snapshot: "Snapshot", seconds: float) -> str:
             size += entry.path(dataset, name).stat().st_size
     pages = counted(snapshot.header("spanned"), "page")
     return f"{snapshot.host} {snapshot.time}: {pages}, {-(-size // 1000):,} KB, {seconds:.1f} s"
+
+
+def _on_cluster(args: argparse.Namespace) -> int:
+    """Take the snapshots of cores on a cluster, print what each printed, and return the status."""
+    from ..cluster import outcomes_of
+    from ..main import reporting
+
+    cores = [core for core in dict.fromkeys(_targets(args)) if core is not None]
+    outcomes = outcomes_of(args.dask, [_words(args, core) for core in cores])
+    statuses = []
+    with _bar(len(cores)) as between, contextlib.closing(outcomes):
+        for number, outcome in outcomes:
+            with between():
+                for line in outcome.out.splitlines():
+                    _print_line(line)
+                for line in outcome.err.splitlines():
+                    write_line(line)
+                if outcome.lost:
+                    reporting(partial(_lose, args, cores[number], outcome.lost))
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+            statuses.append(outcome.status)
+    return _worst(statuses)
+
+
+def _lose(args: argparse.Namespace, core: Path, why: str) -> int:
+    """Add the row of a core that was not read to its end, and raise PageInspectError."""
+
+    def lost() -> int:
+        raise PageInspectError(
+            f"{core} could not be read: {why}",
+            "run it again: what is in the dataset already is skipped; if it ends so again, try the "
+            "core without --dask",
+        )
+
+    return _recording(lost, partial(_record, args, core))
+
+
+def _words(args: argparse.Namespace, core: Path) -> list[str]:
+    """Return the words of the command for one core, wherever it runs."""
+    files = {name: getattr(args, name) for name in ("symbols", "btf", "kallsyms", "vmcoreinfo")}
+    options = {name: path and path.absolute() for name, path in files.items()}
+    options |= {name: getattr(args, name) for name in ("symbols_from", "host", "keep", "jobs")}
+    words = [f"--{k.replace('_', '-')}={v}" for k, v in options.items() if v is not None]
+    return ["snapshot", f"--dataset={args.dataset.absolute()}", *words, "--", str(core.absolute())]
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> "Iterator[Callable[[], contextlib.AbstractContextManager[None]]]":
+    """Show on a terminal how many cores are done; give a context for printing about one."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield contextlib.nullcontext
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=" cores", desc="reading", leave=False, file=sys.stderr) as bar:
+
+        @contextlib.contextmanager
+        def between() -> "Iterator[None]":
+            bar.clear()
+            yield
+            bar.update()
+            bar.refresh()
+
+        yield between
 
 
 def _print_line(text: str) -> None:
