@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import Exit, PageInspectError, UsageError
+from ...errors import Exit, PageInspectError, UsageError, needs_struct_pages
 from ...host.processes import ENDING
 from ...host.terminal import say, write_line
 from ..arguments import cluster_of, whole_number
-from ..options import add_target_arguments, open_target
+from ..options import add_target_arguments, names_target, open_target
+from ..targets import TargetName, target_of
 from ..walking import add_jobs_argument, fold_pieces
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Each snapshot is taken in a child with limits.
     parser.set_defaults(isolates=True)
     parser.add_argument(
-        "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help="a core, qemu:SOCKET or live; several may be given",
     )
     add_target_arguments(parser, named=False)
     group = parser.add_argument_group("dataset")
@@ -123,11 +127,8 @@ def _compact(dataset: Path) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if args.compact is not None:
-        others = (
-            *(args.dataset, args.host, args.trace, args.keep, args.every, args.dask),
-            *_targets(args),
-        )
-        if any(other is not None for other in others):
+        others = args.dataset, args.host, args.trace, args.keep, args.every, args.dask
+        if any(other is not None for other in others) or args.targets or names_target(args):
             raise UsageError("--compact takes no snapshot", "omit other options and targets")
         return
     if args.dataset is None:
@@ -136,32 +137,36 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("the name of the host is empty", "omit --host, or give a name")
     if args.trace is not None and (args.every is not None or len(_targets(args)) > 1):
         raise UsageError("--trace is of one snapshot", "omit --every, and name one target")
-    if args.every is not None and any(core is not None for core in _targets(args)):
+    targets = _targets(args)
+    if args.every is not None and (len(targets) > 1 or targets[0].core is not None):
         raise UsageError(
-            "--every is for a kernel that runs, and the memory of a core does not change",
-            "omit --every, or the core",
+            "--every is for one kernel that runs: the memory of a core does not change",
+            "omit --every, or other targets",
         )
-    if args.dask is not None and None in _targets(args):
+    if args.dask is not None and any(target.core is None for target in targets):
         raise UsageError("--dask is for cores, and none is named", "name them, or omit --dask")
 
 
-def _targets(args: argparse.Namespace) -> "Sequence[Path | None]":
-    """Return the cores that are named; None is the kernel of the other options."""
-    cores = [core for core in (args.core, *args.targets) if core is not None]
-    if cores and args.qemu is not None:
-        raise UsageError("a core and --qemu cannot be combined", "take their snapshots one by one")
-    return cores or [None]
+def _targets(args: argparse.Namespace) -> "Sequence[TargetName]":
+    """Return the kernels that are named; without any, it is this one."""
+    option = TargetName(args.core, args.qemu, args.snapshot)
+    found = [target_of(text) for text in args.targets]
+    found += [option] if option != TargetName() or not found else []
+    if any(target.snapshot is not None for target in found):
+        raise needs_struct_pages("snapshot")
+    return found
 
 
-def _in_child(args: argparse.Namespace, core: Path | None) -> int:
+def _in_child(args: argparse.Namespace, target: TargetName) -> int:
     """Take a snapshot in a process of its own, report errors, and return the status."""
     from .. import isolation
     from ..main import reporting
 
-    task = partial(_take, args, core)
+    core = target.core
+    task = partial(_take, args, target)
     options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
     given = [path for option in options if (path := getattr(args, option)) is not None]
-    source = core or args.qemu
+    source = core or target.qemu
     task = partial(isolation.explain_errors, task, source, given)
 
     def isolated(task: "Callable[[], int]") -> int:
@@ -213,7 +218,7 @@ class _NoPandas:
             raise ModuleNotFoundError(name)
 
 
-def _take(args: argparse.Namespace, core: Path | None) -> int:
+def _take(args: argparse.Namespace, target: TargetName) -> int:
     """Take a snapshot, write it, and print its line; return the status."""
     from ...dataset.write import write_snapshot
     from ...host.startup import configure_libraries
@@ -223,9 +228,9 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
 
     configure_libraries()
     frees = None if args.trace is None else read_frees(args.trace)
-    began = time.monotonic()
+    began, core = time.monotonic(), target.core
     with contextlib.ExitStack() as ends:
-        own = argparse.Namespace(**{**vars(args), "core": core, "ends": ends})
+        own = argparse.Namespace(**{**vars(args), **target._asdict(), "ends": ends})
         inspector = inspect(open_target(own))
         host = _host(args, inspector)
         if core is not None and _is_there(args.dataset, host, inspector):
@@ -299,7 +304,7 @@ def _on_cluster(args: argparse.Namespace) -> int:
     from ..cluster import outcomes_of
     from ..main import reporting
 
-    cores = [core for core in dict.fromkeys(_targets(args)) if core is not None]
+    cores = list(dict.fromkeys(core for core, *_ in _targets(args) if core is not None))
     outcomes = outcomes_of(args.dask, [_words(args, core) for core in cores])
     statuses = []
     with _bar(len(cores)) as between, contextlib.closing(outcomes):
@@ -372,8 +377,9 @@ def _repeated(args: argparse.Namespace) -> int:
     The one that is being taken is finished. One that fails is reported, and the next is tried,
     unless it is the first.
     """
+    (target,) = _targets(args)
     with _held() as ending:
-        worst = _in_child(args, None)
+        worst = _in_child(args, target)
         if worst == Exit.ERROR:
             return worst
         due, latest = time.monotonic(), time.time()
@@ -387,7 +393,7 @@ def _repeated(args: argparse.Namespace) -> int:
                 say("the clock went back: no snapshot is removed until it is later than before")
                 own = argparse.Namespace(**{**vars(args), "keep": None})
             latest = max(latest, now)
-            worst = _worst([worst, _in_child(own, None)])
+            worst = _worst([worst, _in_child(own, target)])
 
 
 @contextlib.contextmanager

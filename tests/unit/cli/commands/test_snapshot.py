@@ -35,7 +35,6 @@ START = 1_764_439_274
         (["-o", "d", "--keep", "0"], "number of snapshots"),
         (["-o", "d", "core", "--every", "5"], "the memory of a core does not change"),
         (["-o", "d", "-c", "core", "--every", "5"], "the memory of a core does not change"),
-        (["-o", "d", "core", "--qemu", "socket"], "cannot be combined"),
         (["-o", "d", "--compact", "d"], "--compact takes no snapshot"),
         (["core", "--compact", "d"], "--compact takes no snapshot"),
         (["--every", "5", "--compact", "d"], "--compact takes no snapshot"),
