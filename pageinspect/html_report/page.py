@@ -14,6 +14,7 @@ from .colours import CLASSES, CODES, HUES, style_variables
 _PARTS = Path(__file__).parent / "parts"
 _SCRIPTS = ("format", "unpack", "tables", "treemap", "memory", "map", "main")
 """In the order of their imports. Their names are in one scope of the page."""
+_STYLES = ("style", "pictures", "print")
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 _COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)
@@ -55,8 +56,12 @@ def _hash(text: str) -> str:
 def _style() -> str:
     fills = [f".f{i}{{background:var(--c{i});fill:var(--c{i})}}" for i in range(CODES)]
     ramp = [f".o{i}{{background:var(--o{i})}}" for i in range(HUES)]
-    own = (_PARTS / "style.css").read_text(encoding="utf-8")
-    return "\n".join((style_variables(), own, *fills, *ramp, *_inks()))
+    own = (_part(f"{name}.css") for name in _STYLES)
+    return "\n".join((style_variables(), *own, *fills, *ramp, *_inks()))
+
+
+def _part(name: str) -> str:
+    return (_PARTS / name).read_text(encoding="utf-8")
 
 
 def _inks() -> list[str]:
@@ -88,6 +93,6 @@ def ink_on(colour: str) -> str:
 
 def _script() -> str:
     """Return the modules as one script."""
-    texts = [(_PARTS / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    texts = [_part(f"{name}.js") for name in _SCRIPTS]
     plain = [_COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", text))) for text in texts]
     return '"use strict";\n(() => {\n' + "".join(plain) + "})();\n"

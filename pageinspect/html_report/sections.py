@@ -11,6 +11,10 @@ from ..units import counted, printable
 
 MOST_ROWS = 200
 """Of a table that a report has; the page says how many there are more."""
+_SHORT = 16
+"""Letters of text that is not wrapped."""
+_NARROW = 5
+"""Columns of tables of which two stand side by side."""
 _STARTS = ("- ", "[", "    ")
 """A line that begins so does not continue the one before."""
 
@@ -28,9 +32,21 @@ class ShownTable:
     """Whether the last row is the sum of the others."""
 
     @property
-    def cells(self) -> list[list[tuple[str, Column]]]:
-        """The cells of each row, with their columns."""
-        return [list(zip(row, self.head, strict=True)) for row in self.rows]
+    def widths(self) -> list[str]:
+        """The class of each column: n for numbers, s for short text, t for text that may wrap."""
+        return [
+            "n"
+            if column.is_number
+            else "s"
+            if all(len(row[i]) <= _SHORT for row in self.rows)
+            else "t"
+            for i, column in enumerate(self.head)
+        ]
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the table needs the width of the page."""
+        return len(self.head) > _NARROW
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,10 @@ async function start() {
     kind.others = data.owners.others.find(([number]) => number === i)?.slice(1) ?? [0, 0];
   });
   new Treemap(place("treemap"), data);
-  const more = [["file system", "filesystem"], ["caller", "caller"]];
+  const more = [
+    ["file system", "filesystem"],
+    ["caller", "caller"],
+  ];
   const all = { title: "Owners", noun: "owners", kinds: null, more };
   ownerTable(data, { ...all, id: "owners-table" });
   ownerTable(data, { ...all, id: "files-table", title: "Files", noun: "files", kinds: data.files });
@@ -98,7 +101,8 @@ async function start() {
   ownerTable(data, { ...all, ...caches, id: "caches-table" });
   listTable(data, "processes", "Processes", "processes");
   listTable(data, "cgroups", "Memory cgroups", "rows");
-  const memory = new Memory(await unpacked("map-data"), data.owners);
+  const kindNames = data.kinds.map((kind) => kind.name);
+  const memory = new Memory(await unpacked("map-data"), data.owners, kindNames);
   new MemoryMap(place("memory-map"), memory, mapViews(data, memory), data);
   document.documentElement.dataset.ready = "yes";
 }

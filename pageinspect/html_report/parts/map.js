@@ -58,7 +58,12 @@ export class MemoryMap {
       this.legend();
       this.draw();
     });
-    const pfn = element("input", { type: "text", size: "10", placeholder: "0x0", "aria-label": "pfn" });
+    const pfn = element("input", {
+      type: "text",
+      size: "10",
+      placeholder: "0x0",
+      "aria-label": "pfn",
+    });
     const go = element("form", {}, pfn, button("Go to pfn", null, "submit"));
     go.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -144,7 +149,9 @@ export class MemoryMap {
     context.scale(scale, scale);
     const colours = this.colours();
     this.axis(context, colours.ink);
-    this.rows.forEach((row, i) => this.row(context, row, AXIS + i * this.height, colours));
+    for (const [i, row] of this.rows.entries()) {
+      this.row(context, row, AXIS + i * this.height, colours);
+    }
     const span = `${hex(start)}–${hex(end - 1)}`;
     const cell = size(2 ** order * this.pageSize);
     const row = size(2 ** (order + this.columns) * this.pageSize);
@@ -357,7 +364,9 @@ export class MemoryMap {
       all += n;
       pages.set(label, entry);
     });
-    const entries = [...pages].sort((a, b) => (this.view.ramp ? a[1].code - b[1].code : b[1].n - a[1].n));
+    const entries = [...pages].sort((a, b) =>
+      this.view.ramp ? a[1].code - b[1].code : b[1].n - a[1].n,
+    );
     this.keys.replaceChildren(...entries.map(([label, entry]) => this.key(label, entry, all)));
   }
 

@@ -17,11 +17,13 @@ export function placeOf(values, value) {
 }
 
 export class Memory {
-  // `owners` has the kind and name of each owner; those of the map alone are added.
-  constructor(data, owners) {
+  // `owners` has the kind and name of each owner; those of the map alone are added. `kindNames` are
+  // the names of kinds.
+  constructor(data, owners, kindNames) {
     this.exact = data.exact;
     this.order = data.exact ? 0 : data.order;
     this.names = data.names;
+    this.kindNames = kindNames;
     this.kinds = [...owners.kind, ...data.owners.kind];
     this.ownerNames = [...owners.name, ...data.owners.name];
     this.zones = spans(data.zones);
@@ -129,7 +131,10 @@ export class Memory {
   }
 
   ownerText(owner) {
-    return owner < 0 ? "" : [this.kinds[owner], this.ownerNames[owner]].filter(Boolean).join(": ");
+    if (owner < 0) {
+      return "";
+    }
+    return [this.kindNames[this.kinds[owner]], this.ownerNames[owner]].filter(Boolean).join(": ");
   }
 }
 

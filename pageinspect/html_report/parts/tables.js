@@ -5,18 +5,28 @@ import { counted, element, number, size, swatch } from "./format.js";
 
 const FIRST_ROWS = 15;
 const MORE_ROWS = 200;
+const SHORT = 16;
 
 const SHOWN = {
   text: (value) => value,
   number: (value) => String(value),
   pages: number,
-  bytes: size,
+  bytes: (value) => (value ? size(value) : "0"),
 };
+
+// The class of a column: n for numbers, s for short text, t for text that may wrap.
+function widthOf([, kind, values]) {
+  if (kind !== "text") {
+    return "n";
+  }
+  return values.every((value) => (value ?? "").length <= SHORT) ? "s" : "t";
+}
 
 // `columns` are [heading, kind, values]; `codes` has the colour of each row, or is null.
 export class LongTable {
   constructor(place, { title, noun, columns, codes, sorted, left }) {
     this.columns = columns;
+    this.widths = columns.map(widthOf);
     this.codes = codes;
     this.noun = noun;
     this.left = left;
@@ -51,11 +61,7 @@ export class LongTable {
       { class: "scroll", tabindex: "0", role: "region", "aria-label": title },
       table,
     );
-    place.append(
-      element("div", { class: "controls" }, this.filter, this.state),
-      scroll,
-      this.more,
-    );
+    place.append(element("div", { class: "controls" }, this.filter, this.state), scroll, this.more);
     columns.forEach(([heading, kind], i) => {
       const button = element("button", { type: "button" }, heading);
       button.addEventListener("click", () => this.sortBy(i));
@@ -76,7 +82,13 @@ export class LongTable {
     const texts = this.columns.filter(([, kind]) => kind === "text" || kind === "number");
     this.rows = [];
     for (let row = 0; row < this.length; row += 1) {
-      if (texts.some(([, , values]) => String(values[row] ?? "").toLowerCase().includes(wanted))) {
+      if (
+        texts.some(([, , values]) =>
+          String(values[row] ?? "")
+            .toLowerCase()
+            .includes(wanted),
+        )
+      ) {
         this.rows.push(row);
       }
     }
@@ -107,7 +119,7 @@ export class LongTable {
       {},
       ...this.columns.map(([, kind, values], i) => {
         const value = values[row] ?? null;
-        const cell = element("td", { class: kind === "text" ? "" : "n" });
+        const cell = element("td", { class: this.widths[i] });
         if (i === 0 && this.codes) {
           cell.append(swatch(this.codes[row]));
         }

@@ -12,30 +12,38 @@ export function squares(sizes, width, height) {
   const total = sizes.reduce((sum, each) => sum + each, 0);
   const areas = sizes.map((each) => (each / total) * width * height);
   const found = [];
-  let [x, y, w, h, i] = [0, 0, width, height, 0];
-  while (i < areas.length) {
-    const side = Math.min(w, h);
-    let n = 1;
-    let sum = areas[i];
-    while (i + n < areas.length) {
-      const larger = sum + areas[i + n];
-      if (worst(areas[i], areas[i + n], larger, side) > worst(areas[i], areas[i + n - 1], sum, side)) {
-        break;
-      }
-      sum = larger;
-      n += 1;
-    }
-    const thick = side ? sum / side : 0;
+  let [x, y, w, h] = [0, 0, width, height];
+  for (let i = 0; i < areas.length; ) {
+    const row = rowOf(areas, i, Math.min(w, h));
+    const sum = row.reduce((all, area) => all + area, 0);
+    const across = w >= h;
+    const thick = sum ? sum / Math.min(w, h) : 0;
     let along = 0;
-    for (let k = i; k < i + n; k += 1) {
-      const long = thick ? areas[k] / thick : 0;
-      found.push(w >= h ? [x, y + along, thick, long] : [x + along, y, long, thick]);
+    for (const area of row) {
+      const long = thick ? area / thick : 0;
+      found.push(across ? [x, y + along, thick, long] : [x + along, y, long, thick]);
       along += long;
     }
-    [x, y, w, h] = w >= h ? [x + thick, y, w - thick, h] : [x, y + thick, w, h - thick];
-    i += n;
+    [x, y, w, h] = across ? [x + thick, y, w - thick, h] : [x, y + thick, w, h - thick];
+    i += row.length;
   }
   return found;
+}
+
+// Return the areas from number `first` on that stand in one row along a side.
+function rowOf(areas, first, side) {
+  let last = first;
+  let sum = areas[first];
+  while (last + 1 < areas.length) {
+    const larger = sum + areas[last + 1];
+    const before = worst(areas[first], areas[last], sum, side);
+    if (worst(areas[first], areas[last + 1], larger, side) > before) {
+      break;
+    }
+    sum = larger;
+    last += 1;
+  }
+  return areas.slice(first, last + 1);
 }
 
 function worst(most, least, sum, side) {
@@ -93,6 +101,7 @@ export class Treemap {
   ofKinds() {
     return this.data.kinds
       .filter((kind) => kind.pages && (this.withFree.checked || kind.name !== "free"))
+      .sort((a, b) => b.pages - a.pages)
       .map((kind) => ({ label: kind.name, pages: kind.pages, code: kind.code, kind }));
   }
 
@@ -135,14 +144,19 @@ export class Treemap {
   tile(area, [x, y, w, h], [width, height], total) {
     const memory = size(area.pages * this.data.pageSize);
     const text = `${area.label}: ${counted(area.pages, "page")}, ${memory}, ${percent(area.pages, total)}`;
-    const tile = element("button", { type: "button", class: `tile f${area.code}`, "aria-label": text, title: text });
+    const tile = element("button", {
+      type: "button",
+      class: `tile f${area.code}`,
+      "aria-label": text,
+      title: text,
+    });
     tile.style.left = `${(100 * x) / width}%`;
     tile.style.top = `${(100 * y) / height}%`;
     tile.style.width = `${(100 * w) / width}%`;
     tile.style.height = `${(100 * h) / height}%`;
-    if (w > 44 && h > 20) {
+    if (w > Math.min(24 + 7 * area.label.length, 90) && h > 28) {
       tile.append(element("b", {}, area.label));
-      if (h > 40) {
+      if (h > 46 && w > 80) {
         tile.append(element("span", {}, memory));
       }
     }
@@ -165,13 +179,19 @@ export class Treemap {
       element("b", {}, name ? `${area.kind.name}: ${name}` : `${area.kind.name}: ${area.label}`),
       ` — ${number(area.pages)} pages, ${size(area.pages * this.data.pageSize)}`,
     ];
-    for (const [what, values] of [["file system", owners.filesystem], ["caller", owners.caller]]) {
+    for (const [what, values] of [
+      ["file system", owners.filesystem],
+      ["caller", owners.caller],
+    ]) {
       const value = area.owner === undefined ? "" : values[area.owner];
       if (value && value !== name) {
         lines.push(`, ${what} ${value}`);
       }
     }
     const command = `pageinspect list --owner ${quoted(owner)}${target}`;
-    this.about.replaceChildren(element("p", {}, ...lines), element("code", { class: "command" }, command));
+    this.about.replaceChildren(
+      element("p", {}, ...lines),
+      element("code", { class: "command" }, command),
+    );
   }
 }
