@@ -32,7 +32,7 @@ _MOST_LISTS = 400_000
 _MOST_ROWS = 4096
 """Of a long table; fewer if their names are long."""
 _VERDICTS = {"verified": "good", "explained": "fair", "differs": "bad", "violation": "bad"}
-_COUNTERS = ("name", "uses", "counter", "counted", "kernel", "verdict", "why")
+_COUNTERS = ("name", "counted", "kernel", "verdict", "counter", "why")
 _FREE_KIND = "free"
 
 Missing = str
@@ -88,9 +88,9 @@ def page_of(contents: Contents) -> str:
     values = {
         **_heading(contents),
         **_overview(reports, kind_codes, use_codes),
-        "contiguity": _section(reports.contiguity),
-        "check": _section(reports.check),
-        "audit": None if reports.audit is None else _section(reports.audit),
+        "contiguity": _section(reports.contiguity, "Blocks by their worst page"),
+        "check": _findings(reports.check),
+        "audit": reports.audit and _section(reports.audit, "Pages by what became of them"),
         "frees": contents.frees,
         "has_processes": "processes" in snapshot.tables,
         "has_cgroups": "cgroups" in snapshot.tables,
@@ -151,10 +151,20 @@ def _commands(shell: str) -> dict[str, str]:
     return {what: f"pageinspect {line}{shell}" for what, line in lines.items()}
 
 
-def _section(report: Report | Missing) -> Section:
+def _section(report: Report | Missing, title: str) -> Section:
     if isinstance(report, str):
         return Section(missing=printable(report))
-    return section_of(report, "")
+    return section_of(report, title)
+
+
+def _findings(report: CheckReport | Missing) -> Section:
+    """Return the rules that are broken; the counter checks are in the overview."""
+    if isinstance(report, str):
+        return Section(missing=printable(report))
+    rules = table_of("Rules that pages break", report.tables()[0])
+    texts = section_of(report, "").texts
+    notes = tuple(text for text in texts if not text.startswith("["))
+    return Section((rules,) if rules.rows else (), notes)
 
 
 def _heading(contents: Contents) -> dict[str, Any]:

@@ -16,8 +16,8 @@ MOST_BYTES = 1_500_000
 """Of the packed data."""
 CELL_ORDER = 9
 """Cells have 1 << CELL_ORDER pages, 2 MiB, or more in large memory."""
-_LEAST_PER_RUN = 0.5
-"""A run takes at least this many bytes of packed data, in all that was tried."""
+_LEAST_PER_RUN = 1
+"""A run takes at least this many bytes of packed data: three and more in what was tried."""
 _LEAST_PER_CELL = 2
 
 Integers = npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ class _Runs:
         starts, lengths = (np.asarray(table[name], np.int64) for name in ("pfn", "pages"))
         uses = table["use"].codes.astype(np.int64)
         orders = np.asarray(table["order"], np.int64)
-        rows = owners.rows_of(np.asarray(table["owner"], np.int64))
+        rows = owners.of_ids(np.asarray(table["owner"], np.int64))
         first = _changes(starts, lengths, uses, orders, rows)
         self.starts, self.lengths = starts[first], _sums(lengths, first)
         self.uses, self.orders, self.rows = uses[first], orders[first], rows[first]
@@ -68,7 +68,7 @@ class _Runs:
 
     def exact(self) -> dict[str, Any]:
         """Return every run: its place among the distinct looks, and its pages."""
-        numbers, more = self._owners.numbers(self.rows)
+        numbers, more = self._owners.places(self.rows)
         looks, at = np.unique(
             np.stack([self.uses, numbers, self.orders], axis=1), axis=0, return_inverse=True
         )
@@ -95,7 +95,7 @@ class _Runs:
         of_cell, rows, pages = _by_cell(cells, self.rows[parts.rows] + 1, parts.lengths)
         rank = np.lexsort((-pages, of_cell))
         largest = rank[np.r_[True, of_cell[rank][1:] != of_cell[rank][:-1]]] if len(rank) else rank
-        numbers, more = self._owners.numbers(rows[largest] - 1)
+        numbers, more = self._owners.places(rows[largest] - 1)
         places, n = np.unique(by_use[0], return_counts=True)
         return {
             "exact": False,

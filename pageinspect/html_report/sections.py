@@ -13,7 +13,7 @@ MOST_ROWS = 200
 """Of a table that a report has; the page says how many there are more."""
 _SHORT = 16
 """Letters of text that is not wrapped."""
-_NARROW = 5
+_NARROW = 6
 """Columns of tables of which two stand side by side."""
 _STARTS = ("- ", "[", "    ")
 """A line that begins so does not continue the one before."""
@@ -42,6 +42,11 @@ class ShownTable:
             else "t"
             for i, column in enumerate(self.head)
         ]
+
+    @property
+    def spare(self) -> list[bool]:
+        """Whether each column is left out where the page is narrow."""
+        return [column.spare > 0 and column.unit == "count" for column in self.head]
 
     @property
     def is_wide(self) -> bool:

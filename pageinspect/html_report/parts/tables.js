@@ -6,6 +6,7 @@ import { counted, element, number, size, swatch } from "./format.js";
 const FIRST_ROWS = 15;
 const MORE_ROWS = 200;
 const SHORT = 16;
+const MANY = 8;
 
 const SHOWN = {
   text: (value) => value,
@@ -51,7 +52,7 @@ export class LongTable {
     });
     const table = element(
       "table",
-      {},
+      { class: columns.length > MANY ? "dense" : "" },
       element("caption", { class: "hidden" }, title),
       element("thead", {}, this.head),
       this.body,
@@ -107,7 +108,8 @@ export class LongTable {
     this.body.replaceChildren(...this.rows.slice(0, this.most).map((row) => this.line(row)));
     const left = this.rows.length - this.most;
     this.more.hidden = left <= 0;
-    this.more.textContent = `Show ${number(Math.min(left, MORE_ROWS))} more of ${number(left)}`;
+    const next = left > MORE_ROWS ? `${number(MORE_ROWS)} more of ${number(left)}` : "all";
+    this.more.textContent = `Show ${next}`;
     const all = this.length === this.rows.length ? "" : ` of ${number(this.length)}`;
     const cut = this.left ? `; ${counted(this.left, "smaller one")} left out of this file` : "";
     this.state.textContent = `${number(this.rows.length)}${all} ${this.noun}${cut}`;
