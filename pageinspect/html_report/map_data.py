@@ -75,9 +75,7 @@ class _Runs:
         by_size = np.argsort(-np.bincount(at.ravel(), minlength=len(looks)), kind="stable")
         places = np.empty_like(by_size)
         places[by_size] = np.arange(len(by_size))
-        holes = np.flatnonzero(
-            np.r_[True, self.starts[1:] != (self.starts + self.lengths)[:-1]]
-        )
+        holes = _changes(self.starts, self.lengths)
         return {
             "exact": True,
             "looks": looks[by_size].T.tolist(),

@@ -34,7 +34,7 @@ def render_page(values: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    style, script = _style(), _script()
+    style, script = render_style(), _script()
     return environment.get_template(_TEMPLATE).render(
         **values,
         style=_verbatim(jinja2, style),
@@ -53,7 +53,8 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _style() -> str:
+def render_style() -> str:
+    """Return the CSS of the page."""
     fills = [f".f{i}{{background:var(--c{i});fill:var(--c{i})}}" for i in range(CODES)]
     ramp = [f".o{i}{{background:var(--o{i})}}" for i in range(HUES)]
     own = (_part(f"{name}.css") for name in _STYLES)

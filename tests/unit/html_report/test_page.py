@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The HTML of the page: nothing from elsewhere, and no name that is HTML."""
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from every_report import REPORTS
+from made_page import END, HOSTILE, IMAGE, made_contents, unpacked
+
+from pageinspect.errors import PageInspectError
+from pageinspect.host import extras
+from pageinspect.html_report import contents as module
+from pageinspect.html_report.contents import Contents, page_of
+
+VOID = {"meta", "input", "rect", "br", "img", "link", "hr"}
+
+
+class Elements(HTMLParser):
+    """Collects elements, and the text of those with an id or of scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        tag = self.open[-1] if self.open else ""
+        if tag in ("script", "style"):
+            tag = str(self.found[-1][1].get("id", tag))
+        self.texts[tag] = self.texts.get(tag, "") + data
+
+
+def parsed(text: str) -> Elements:
+    elements = Elements()
+    elements.feed(text)
+    assert elements.open == []
+    return elements
+
+
+@pytest.fixture
+def contents(monkeypatch: pytest.MonkeyPatch) -> Contents:
+    return made_contents(monkeypatch)
+
+
+@pytest.fixture
+def page(contents: Contents) -> str:
+    return page_of(contents)
+
+
+def test_names_are_never_html(page: str) -> None:
+    elements = parsed(page)
+    assert "img" not in {tag for tag, _ in elements.found}
+    assert [tag for tag, _ in elements.found].count("script") == 3
+    # The data is compressed, and everything else is escaped.
+    assert not [name for name in HOSTILE if name in page]
+    assert "&lt;img src=x onerror=" in page
+    assert all(c.isprintable() or c == "\n" for c in page)
+    attributes = {name for _, attrs in elements.found for name in attrs}
+    assert not {name for name in attributes if name.startswith("on")} | attributes & {"style", "src"}
+
+
+def test_the_data_has_the_names_as_text(page: str) -> None:
+    data = unpacked(parsed(page).texts["data"])
+    assert f"/{IMAGE}" in data["owners"]["name"]
+    assert r"/\x1b[31mred\u202e" in data["owners"]["name"]
+    comms = data["lists"]["processes"]["values"][1]
+    assert comms == [END, "bash", IMAGE, r"\x1b[31mred\u202e"]
+    assert data["target"] == " -c 'the core'"
+
+
+def test_the_policy_allows_only_this_style_and_script(page: str) -> None:
+    elements = parsed(page)
+    policy = next(a["content"] or "" for _, a in elements.found if "http-equiv" in a)
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules.pop("default-src") == "'none'"
+    for name in ("style", "script"):
+        digest = hashlib.sha256(elements.texts[name].encode()).digest()
+        assert rules.pop(f"{name}-src") == f"'sha256-{base64.b64encode(digest).decode()}'"
+    assert set(rules.values()) == {"'none'"}
+
+
+def test_nothing_is_loaded(page: str) -> None:
+    assert not re.findall(r"https?:|//[a-z]|url\(|@import|fetch\(|XMLHttpRequest|WebSocket", page)
+    links = [attrs["href"] for tag, attrs in parsed(page).found if tag == "a"]
+    ids = {attrs.get("id") for _, attrs in parsed(page).found}
+    assert links
+    assert all(link is not None and link[0] == "#" and link[1:] in ids for link in links)
+
+
+def test_without_script_the_overview_is_there(page: str, contents: Contents) -> None:
+    plain = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    text = re.sub(r"<[^>]*>", " ", plain)
+    for row in contents.reports.kinds.rows:
+        assert re.search(rf"{row.kind}\s+{row.pages:,}\s", text), row.kind
+    assert "Without JavaScript this page has no map" in text
+
+
+def test_other_parts_of_the_page(contents: Contents) -> None:
+    reports = replace(contents.reports, check=REPORTS["check"](), audit=REPORTS["audit"]())
+    page = page_of(replace(contents, reports=reports))
+    ids = [attrs["id"] for tag, attrs in parsed(page).found if tag == "section"]
+    assert ids == [
+        *("overview", "owners", "map", "processes", "files", "caches", "cgroups"),
+        *("contiguity", "check", "audit", "commands"),
+    ]
+    assert "pageinspect audit -c &#39;the core&#39;" in page
+    assert '<dd class="bad">' in page
+
+
+def test_a_page_is_at_most_this_large(
+    contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = page_of(contents)
+    assert "Zooming in leads to single pages" in whole
+    exact = len(parsed(whole).texts["map-data"])
+    monkeypatch.setattr(module, "MOST_BYTES", exact - 1)
+    smaller = page_of(contents)
+    assert "the map ends at cells" in smaller
+    assert len(smaller) < len(whole)
+    limit = len(page_of(contents)) + 100
+    monkeypatch.setattr(module, "MOST_BYTES", 10**9)
+    monkeypatch.setattr(module, "MOST_PAGE", limit)
+    assert len(page_of(contents).encode()) <= limit
+
+
+def test_long_tables_have_fewer_rows_if_they_do_not_fit(
+    contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_LISTS", 900)
+    data = unpacked(parsed(page_of(contents)).texts["data"])
+    assert data["lists"]["processes"]["left"] > 0
+    n = sum(1 for kind in data["owners"]["kind"])
+    left = sum(others for _, others, _ in data["owners"]["others"])
+    names = {(r[0], r[1]) for r in named(contents)}
+    assert n + left == len(names)
+
+
+def named(contents: Contents) -> list[tuple[str, str]]:
+    table = contents.snapshot.tables["owners"]
+    return list(zip(table["kind"].tolist(), table["name"].tolist(), strict=True))
+
+
+def test_without_jinja2_there_is_advice(
+    contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name, name=name)
+
+    monkeypatch.setattr(extras, "import_module", missing)
+    with pytest.raises(PageInspectError, match="jinja2 is not installed"):
+        page_of(contents)
