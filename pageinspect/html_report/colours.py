@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The colours of the page in its light and dark theme, and which use or kind of owner has which.
 
-The hues can be told apart by people who see no red or green. Text has a contrast of 4.5 to 1 to
+The hues differ for people who see no red or green as well. Text has a contrast of 4.5 to 1 to
 what is below it, as WCAG AA asks for.
 """
 
@@ -50,10 +50,34 @@ THEMES: Mapping[str, Mapping[str, str]] = {
 TEXTS = ("ink", "faint", "accent", "good", "fair", "bad")
 """Colours of text, on the background and on surfaces."""
 
-_VIRIDIS = "440154 46327e 365c8d 277f8e 1fa187 4ac16d a0da39 fde725".split()
+_VIRIDIS = ["440154", "46327e", "365c8d", "277f8e", "1fa187", "4ac16d", "a0da39", "fde725"]
 CLASSES: Mapping[str, Sequence[str]] = {
-    "light": "1f79a3 efa71f 57543a 35b35d 530098 71b7fd fffc0c ce451c 8a8a8a d5dbe2 000000".split(),
-    "dark": "40a9ff d8b343 af1a19 35e391 9534fe accaef fffe47 c731b3 9a9a9a 3a424c ffffff".split(),
+    "light": [
+        "1f79a3",
+        "efa71f",
+        "57543a",
+        "35b35d",
+        "530098",
+        "71b7fd",
+        "fffc0c",
+        "ce451c",
+        "8a8a8a",
+        "d5dbe2",
+        "000000",
+    ],
+    "dark": [
+        "40a9ff",
+        "d8b343",
+        "af1a19",
+        "35e391",
+        "9534fe",
+        "accaef",
+        "fffe47",
+        "c731b3",
+        "9a9a9a",
+        "3a424c",
+        "ffffff",
+    ],
 }
 """The colour of each code, (CODES,)."""
 RAMPS: Mapping[str, Sequence[str]] = {"light": _VIRIDIS, "dark": _VIRIDIS[::-1]}
@@ -71,7 +95,7 @@ def codes_of(by: str, pages: Mapping[str, int]) -> dict[str, int]:
     left = [code for code in range(HUES) if code not in found.values()]
     unplaced = (name for name in largest if name not in found)
     found |= dict(zip(unplaced, left, strict=False))
-    return found | {name: OTHER for name in own[HUES:]}
+    return found | dict.fromkeys(own[HUES:], OTHER)
 
 
 def style_variables() -> str:

@@ -192,7 +192,8 @@ def _overview(
     if isinstance(reports.check, CheckReport) and reports.check.counters:
         counters = reports.check.counters
     total = reports.kinds.pages
-    bar, x = [], 0.0
+    bar: list[dict[str, Any]] = []
+    x = 0.0
     for row in reports.kinds.rows:
         width = round(1000 * row.pages / total, 2) if total else 0
         text = f"{row.kind}: {percent(100 * row.pages / total)} %" if total else row.kind

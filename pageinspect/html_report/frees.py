@@ -47,9 +47,7 @@ def read_frees(path: Path) -> Section:
 
 
 def _section(document: Any) -> Section:
-    typed = [
-        (t["type"], int(t["frees"]), int(t["pages"]), _verdict(t)) for t in document["typed"]
-    ]
+    typed = [(t["type"], int(t["frees"]), int(t["pages"]), _verdict(t)) for t in document["typed"]]
     untyped = document["untyped"]
     typed.append(("untyped", int(untyped["frees"]), int(untyped["pages"]), ""))
     tables = [table_of("By type", Table("typed", _TYPES, _texts(typed)))]
@@ -69,8 +67,10 @@ def _section(document: Any) -> Section:
         tables.append(table_of("By stack", Table("stacks", _STACKS, _texts(stacks))))
     kernel, lost = document["kernel"], int(document["lost"])
     texts = [
-        f"Pages freed on Linux {printable(str(kernel['release']))} in "
-        f"{seconds(int(document['duration_ns']))}, with a page type still set."
+        (
+            f"Pages freed on Linux {printable(str(kernel['release']))} in "
+            f"{seconds(int(document['duration_ns']))}, with a page type still set."
+        )
     ]
     if lost:
         texts.append(f"{counted(lost, 'event', 'were')} lost, and are in no count.")

@@ -123,7 +123,7 @@ def test_a_cell_shows_what_is_in_it(shared: Opened, made: Made) -> None:
     shared.page.get_by_role("button", name="Zoom out").click()
     uses = Counter(each_page(made.contents.snapshot)[pfn][0] for pfn in range(0x60, 0x70))
     text = shared.text("#map-details")
-    assert "pfns 0x60–0x6f: 16 pages" in text
+    assert "pfns 0x60 to 0x6f: 16 pages" in text
     assert all(f"{use} {n}" in text for use, n in uses.items())
     assert "pageinspect list --pfn 0x60+16 -c 'the core'" in text
 
@@ -190,7 +190,7 @@ def test_a_page_with_too_many_runs_ends_at_cells(
         assert shown.page.get_by_role("button", name="Zoom in").is_disabled()
         uses = Counter(each_page(made.contents.snapshot)[pfn][0] for pfn in range(0x200))
         text = shown.text("#map-details")
-        assert "pfns 0x0–0x1ff: 512 pages" in text
+        assert "pfns 0x0 to 0x1ff: 512 pages" in text
         assert all(f"{use} {n}" in text for use, n in uses.most_common(3))
 
 

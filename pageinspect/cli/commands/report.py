@@ -12,36 +12,40 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import Exit, PageInspectError, UsageError
 from ..options import add_mode_argument, add_target_arguments, open_target
 from ..walking import add_jobs_argument, fold_pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...html_report.contents import Reports
     from ...inspector.inspector import Inspector
     from ...model.snapshot import Snapshot
-    from ...report import Report
+    from ...report.audit import AuditReport
+    from ...report.check import CheckReport
+    from ...report.contiguity import ContiguityReport
     from ...target.open import Target
 
-_TARGET_OPTIONS = (
-    *("core", "qemu", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from"),
-)
+Made = TypeVar("Made")
+
+_TARGET_OPTIONS = ("core", "qemu", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
 _NAMES = {"core": "-c", "symbols": "-s"}
 _NEEDS_TYPES = "It needs the kernel's own types, and VMCOREINFO alone was found."
+_LEFT_OUT = "It was left out by --no-check."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    if not getattr(parser, "has_kernel", False):
-        parser.add_argument(
-            "target",
-            nargs="?",
-            action=_CoreName,
-            metavar="TARGET",
-            help="a core, as with -c (default: the kernel of the options below)",
-        )
+    parser.add_argument(
+        "target",
+        nargs="?",
+        action=_CoreName,
+        metavar="TARGET",
+        help="a core, as with -c (default: the kernel of the options below)",
+    )
     add_target_arguments(parser)
     parser.add_argument(
         "-o",
@@ -85,8 +89,7 @@ class _CoreName(argparse.Action):
 
 def run(args: argparse.Namespace) -> int:
     """Write the report."""
-    named = getattr(args, "target", None)
-    if named is not None and (args.qemu is not None or Path(named) != args.core):
+    if args.target is not None and (args.qemu is not None or Path(args.target) != args.core):
         raise UsageError("two targets are named", "omit one of them")
     from ...html_report.contents import Contents, page_of
     from ...html_report.frees import read_frees
@@ -98,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
     frees = None if args.trace is None else read_frees(args.trace)
     target = open_target(args)
     snapshot, reports = _contents(args, target)
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    page = page_of(Contents(snapshot, reports, frees, _target_words(args), tuple(words)))
+    made_by = ("pageinspect", *sys.argv[1:])
+    page = page_of(Contents(snapshot, reports, frees, _target_words(args), made_by))
     with open_output(args.output, mode=args.mode) as stream:
         stream.write(page)
     whole = target.provenance.is_whole and reports.uses.coverage.complete
@@ -111,7 +114,7 @@ def _target_words(args: argparse.Namespace) -> tuple[str, ...]:
     """Return the options that name the target, for other commands."""
     words: list[str] = []
     for option in _TARGET_OPTIONS:
-        value = getattr(args, option, None)
+        value = getattr(args, option)
         if value is not None:
             words += [_NAMES.get(option, f"--{option.replace('_', '-')}"), str(value)]
     return tuple(words)
@@ -140,26 +143,25 @@ def _reports(args: argparse.Namespace, inspector: "Inspector") -> "Reports":
     from ...inspector.summary import summarise
 
     fold, target, every = partial(fold_pieces, args), inspector.target, Request()
-    reduced = bool(inspector.layout.unavailable)
-    left_out = "It was left out by --no-check."
-    found: Report | str = left_out
+    contiguity: ContiguityReport | str = _NEEDS_TYPES
+    if not inspector.layout.unavailable:
+        contiguity = _or_why(lambda: find_contiguity(inspector, fold=fold, pfns=False))
+    found: CheckReport | str = _LEFT_OUT
+    audit: AuditReport | str | None = None if args.core is None else _LEFT_OUT
     if not args.no_check:
-        found = check(target, partial(inspect, target), (), fold=fold)
-    audit: Report | str | None = None
-    if args.core is not None:
-        audit = left_out if args.no_check else _or_why(partial(audit_core, inspector, fold=fold))
+        found = _or_why(lambda: check(target, partial(inspect, target), (), fold=fold))
+        if args.core is not None:
+            audit = _or_why(lambda: audit_core(inspector, fold=fold))
     return Reports(
         uses=summarise(inspector, ["use"], every, fold=fold),
         kinds=count_owners(inspector, "kind", every, fold=fold),
-        contiguity=_NEEDS_TYPES
-        if reduced
-        else _or_why(partial(find_contiguity, inspector, fold=fold, pfns=False)),
+        contiguity=contiguity,
         check=found,
         audit=audit,
     )
 
 
-def _or_why(make: Any) -> Any:
+def _or_why(make: "Callable[[], Made]") -> "Made | str":
     """Return a report, or the reason why there is none."""
     try:
         return make()

@@ -152,7 +152,7 @@ export class MemoryMap {
     for (const [i, row] of this.rows.entries()) {
       this.row(context, row, AXIS + i * this.height, colours);
     }
-    const span = `${hex(start)}–${hex(end - 1)}`;
+    const span = `${hex(start)} to ${hex(end - 1)}`;
     const cell = size(2 ** order * this.pageSize);
     const row = size(2 ** (order + this.columns) * this.pageSize);
     this.where.textContent = `pfns ${span}: cells of ${cell}, rows of ${row}`;
@@ -276,7 +276,7 @@ export class MemoryMap {
     const end = start + pages;
     const uses = this.memory.sums(start, end, "use");
     const all = uses.reduce((sum, [, n]) => sum + n, 0);
-    const title = `pfns ${hex(start)}–${hex(end - 1)}`;
+    const title = `pfns ${hex(start)} to ${hex(end - 1)}`;
     const line = element("p", {}, element("b", {}, title), `: ${counted(all, "page")} `);
     if (all === 0) {
       line.append("with a struct page");

@@ -22,7 +22,14 @@ def test_tables_of_a_document(tmp_path: Path) -> None:
     found = read_frees(path)
     types, keys, stacks = found.tables
     assert types.rows == (("zsmalloc", "30", "50", "expected"), ("untyped", "5", "5", ""))
-    assert [column.name for column in keys.head] == ["type", "comm", "pid", "zone", "frees", "pages"]
+    assert [column.name for column in keys.head] == [
+        "type",
+        "comm",
+        "pid",
+        "zone",
+        "frees",
+        "pages",
+    ]
     assert keys.rows[0][0] == "zsmalloc"
     assert keys.rows[0][2:] == ("99", "Normal", "20", "40")
     assert stacks.rows[0] == ("zsmalloc", "20", "40", "__free_frozen_pages ← zs_free ← reset")

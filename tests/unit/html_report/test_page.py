@@ -70,7 +70,10 @@ def test_names_are_never_html(page: str) -> None:
     assert "&lt;img src=x onerror=" in page
     assert all(c.isprintable() or c == "\n" for c in page)
     attributes = {name for _, attrs in elements.found for name in attrs}
-    assert not {name for name in attributes if name.startswith("on")} | attributes & {"style", "src"}
+    assert not {name for name in attributes if name.startswith("on")} | attributes & {
+        "style",
+        "src",
+    }
 
 
 def test_the_data_has_the_names_as_text(page: str) -> None:
@@ -121,9 +124,7 @@ def test_other_parts_of_the_page(contents: Contents) -> None:
     assert '<dd class="bad">' in page
 
 
-def test_a_page_is_at_most_this_large(
-    contents: Contents, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_is_at_most_this_large(contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = page_of(contents)
     assert "Zooming in leads to single pages" in whole
     exact = len(parsed(whole).texts["map-data"])

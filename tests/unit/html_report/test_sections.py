@@ -9,7 +9,17 @@ from pageinspect.model.table import Column, Table
 
 
 def test_lines_of_a_terminal_become_paragraphs() -> None:
-    lines = ["", "One that", "goes on.", "", "- first", "- second", "Pages:", "    list -c x", "End"]
+    lines = [
+        "",
+        "One that",
+        "goes on.",
+        "",
+        "- first",
+        "- second",
+        "Pages:",
+        "    list -c x",
+        "End",
+    ]
     assert list(paragraphs(lines)) == [
         "One that goes on.",
         "- first",
