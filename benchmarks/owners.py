@@ -15,9 +15,9 @@ from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.inspector.owner_finder import owner_finder
 from pageinspect.inspector.owners import count_owners
-from pageinspect.inspector.selection import Request
 from pageinspect.kernel.owner_names.files import FileNames
 from pageinspect.owners.table import NUMBER
+from pageinspect.report.selection import Request
 
 OWNERS = ("owners",)
 SUMMARY = ("summary", "--by", "use")

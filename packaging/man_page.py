@@ -17,18 +17,20 @@ EXIT_STATUSES = {
     "USAGE": "The command line is wrong (an option, a range or a name), or has no command. "
     "contiguity --for offline:N: the machine has no such memory block.",
     "INCOMPLETE": "The report is incomplete: pages could not be read, events were lost, or types "
-    "are not available.",
-    "FINDING": "check found a violation or a total that differs, audit lost pages, or trace saw a "
-    "free that --disallow names. 4 is returned even if the report is also incomplete.",
+    "are not available. diff: one side lacks memory that the other has.",
+    "FINDING": "check found a violation or a total that differs, audit lost pages, diff a limit "
+    "that was exceeded, or trace saw a free that --disallow names. 4 is returned even if the "
+    "report is also incomplete.",
     "GUEST_LOST": "vm run and vm dump: the guest was lost (a panic, the end of QEMU, --timeout), "
     "did not boot, or could not be built. Every status but 2 and 125 is that of COMMAND. A shell "
     "reports 127 for a command that the guest lacks, and 128 plus the signal for one that a signal "
     "ended.",
     "HUNG_UP": "Ended by SIGHUP: the terminal was closed.",
-    "INTERRUPTED": "Ended by Ctrl-C (SIGINT). trace ends with its report and the report's status "
-    "at the first SIGINT, SIGTERM or SIGHUP, and with this kind of status at a second one. vm run: "
-    "the first Ctrl-C interrupts COMMAND, a second one ends the guest. snapshot --every finishes "
-    "its snapshot and ends with 0, or with 1 or 3 if one failed or is incomplete.",
+    "INTERRUPTED": "Ended by Ctrl-C (SIGINT). summary, owners and processes with -i end with the "
+    "status of their readings. trace ends with its report and the report's status at the first "
+    "SIGINT, SIGTERM or SIGHUP, and with this kind of status at a second one. vm run: the first "
+    "Ctrl-C interrupts COMMAND, a second one ends the guest. snapshot --every finishes its "
+    "snapshot and ends with 0, or with 1 or 3 if one failed or is incomplete.",
     "TERMINATED": "Ended by SIGTERM.",
 }
 ENVIRONMENT = {

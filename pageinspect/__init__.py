@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RunsResult,
         SummaryResult,
     )
+    from .inspector.saved import SavedInspector, open_snapshot
 
 __all__ = [
     "AuditResult",
@@ -39,6 +40,7 @@ __all__ = [
     "ProcessesResult",
     "Result",
     "RunsResult",
+    "SavedInspector",
     "SelectedPages",
     "SummaryResult",
     "UsageError",
@@ -47,6 +49,7 @@ __all__ = [
     "open_core",
     "open_guest",
     "open_live",
+    "open_snapshot",
 ]
 
 _MODULES = {
@@ -54,6 +57,7 @@ _MODULES = {
     "errors": ("PageInspectError", "UsageError"),
     "inspector.inspector": ("Inspector",),
     "inspector.opening": ("from_program", "open_core", "open_guest", "open_live"),
+    "inspector.saved": ("SavedInspector", "open_snapshot"),
 }
 _RESULTS = "inspector.results"
 

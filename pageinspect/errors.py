@@ -78,6 +78,14 @@ def no_such_name(what: str, name: str, known: "Sequence[str]") -> UsageError:
     )
 
 
+def needs_struct_pages(what: str) -> PageInspectError:
+    """Return the error for what cannot be found in a snapshot."""
+    return PageInspectError(
+        f"{what} needs struct pages, and a snapshot has none",
+        "give the core, or the running kernel, that the snapshot was taken of",
+    )
+
+
 _SIMILAR = 0.65
 """How similar a suggested word must be, from 0 to 1: --pfm is to --pfn, --csv is not to --use."""
 

@@ -20,6 +20,17 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def signed(value: int) -> str:
+    """Return a difference with its sign: +8,192, -1; empty for 0."""
+    return f"{value:+,}" if value else ""
+
+
+def signed_size(n_bytes: int) -> str:
+    """Return a difference of bytes with its sign: +32 MiB; empty for 0."""
+    sign = "+" if n_bytes > 0 else ""
+    return sign + size(n_bytes) if n_bytes else ""
+
+
 def percent(share: float) -> str:
     """Return a percentage with one decimal; <0.1 for a small value that is not zero."""
     return "<0.1" if 0 < share < 0.05 else f"{share:.1f}"

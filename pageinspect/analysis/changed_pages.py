@@ -145,15 +145,15 @@ def _side(snapshot: Snapshot, uses: _Numbers, owners: _Numbers) -> _Side:
         starts,
         starts + runs["pages"][order],
         of_value[np.maximum(use.codes[order], -1)],
-        _owners(table_of(snapshot, "owners", _WHAT), runs["owner"][order], owners),
+        _owners(table_of(snapshot, "owners", _WHAT), runs["owner"][order].astype(np.int64), owners),
     )
 
 
-def _owners(table: SnapshotTable, ids: npt.NDArray[np.int32], owners: _Numbers) -> _Pfns:
+def _owners(table: SnapshotTable, ids: _Pfns, owners: _Numbers) -> _Pfns:
     """Return the shared number of the owner with each of these ids, (n,)."""
     columns = (table[name].tolist() for name in ("kind", "name", "caller", "filesystem"))
     numbers = owners.add(zip(*columns, strict=True))
-    known = np.asarray(table["id"])
+    known = np.asarray(table["id"], np.int64)
     order = np.argsort(known, kind="stable")
     place = _rows_at(known[order], known[order] + 1, ids)
     none = owners.add([(None,) * 4])

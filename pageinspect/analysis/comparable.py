@@ -7,7 +7,8 @@ import numpy as np
 
 from ..errors import PageInspectError, UsageError
 from ..model.ranges import Range, count, without
-from ..model.snapshot import HEADER, Snapshot, SnapshotTable
+from ..model.saved_kernel import SavedKernel
+from ..model.snapshot import Snapshot, SnapshotTable
 from ..units import counted, number, size
 
 _SECOND = 1_000_000
@@ -52,7 +53,7 @@ def table_of(snapshot: Snapshot, name: str, what: str) -> SnapshotTable:
     """Return a table that `what` needs. Raises PageInspectError if the snapshot lacks it."""
     table = snapshot.tables.get(name)
     if table is None:
-        have = ", ".join(each for each in snapshot.tables if each != HEADER)
+        have = ", ".join(snapshot.header("tables"))
         raise PageInspectError(
             f"{moment(snapshot)} has no table {name}, which {what} needs",
             f"it has {have}: choose another --by, or another snapshot"
@@ -75,21 +76,37 @@ def spans(runs: SnapshotTable) -> tuple[Range, ...]:
     return tuple(zip(starts[firsts].tolist(), ends[lasts].tolist(), strict=True))
 
 
-def gaps(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    """Return a sentence for everything that the comparison lacks, on either side."""
+def gaps(before: Snapshot, after: Snapshot, *, processes: bool = False) -> tuple[str, ...]:
+    """Return a sentence for everything that the comparison lacks, on either side.
+
+    With `processes`, page tables of processes are compared.
+    """
     found = []
     for side, snapshot in (("before", before), ("after", after)):
         unreadable = snapshot.header("unreadable")
         if unreadable:
             found.append(f"{counted(unreadable, 'struct page')} of {side} could not be read.")
-        found += (f"Of {side}: {sentence}" for sentence in snapshot.header("missing") or ())
-        processes = snapshot.tables.get("processes")
-        lost = 0 if processes is None else int(np.count_nonzero(~processes["whole"]))
+        sentences = (*(snapshot.header("missing") or ()), *_unavailable(snapshot))
+        found += (f"Of {side}: {sentence}" for sentence in sentences)
+        whole = table_of(snapshot, "processes", "--by process")["whole"] if processes else ()
+        lost = len(whole) - int(np.count_nonzero(whole))
         if lost:
             found.append(
                 f"Processes of {side} whose page tables could not all be read: {number(lost)}."
             )
     return (*found, *_span_gaps(before, after))
+
+
+def _unavailable(snapshot: Snapshot) -> Iterator[str]:
+    """Yield sentences on what was not known of the kernel; none if that was not saved."""
+    try:
+        kernel = SavedKernel.from_json(snapshot.header("kernel"))
+    except (ValueError, TypeError):
+        return
+    if not kernel.provenance.is_whole:
+        yield "The core is incomplete."
+    if kernel.unavailable:
+        yield f"Not available from VMCOREINFO alone: {', '.join(kernel.unavailable)}."
 
 
 def _span_gaps(before: Snapshot, after: Snapshot) -> Iterator[str]:

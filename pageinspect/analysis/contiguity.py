@@ -300,9 +300,9 @@ class FreeBlocks:
     def __init__(self, zones: int) -> None:
         self.counts = np.zeros((zones, MAX_ORDER + 1), np.int64)
 
-    def add(self, zones: Integers, orders: npt.NDArray[np.uint8]) -> None:
-        """Add free blocks, by the index of their zone."""
-        np.add.at(self.counts, (zones, orders), 1)
+    def add(self, zones: Integers, orders: npt.NDArray[np.uint8], blocks: Integers) -> None:
+        """Add numbers of free blocks, by the index of their zone and their order."""
+        np.add.at(self.counts, (zones, orders), blocks)
 
     def merge(self, other: "FreeBlocks") -> None:
         """Add the blocks of another part of the walk."""

@@ -93,8 +93,6 @@ def _amounts(limit: Limit, by: str, sums: Mapping[str, tuple[int, int]]) -> tupl
     if amounts is None:
         raise UsageError(
             f"--fail-above: neither side has {limit.name!r}",
-            did_you_mean(
-                limit.name, sums, f"pageinspect diff --by {by} --top 0 shows what changed"
-            ),
+            did_you_mean(limit.name, sums, f"names are those of diff --by {by} --top 0"),
         )
     return amounts

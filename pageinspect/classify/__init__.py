@@ -2,6 +2,7 @@
 """Classifies struct pages: turns their words into columns, one entry per pfn, without I/O."""
 
 from .codes import CODES, UNTYPED, Code, code_name, codes_of, marker_of, type_names
+from .counted import CountedPages
 from .folios import head_pfns, outside_heads
 from .uses import USE_CODES, Pages, use_name, use_names, use_rank, uses_of
 
@@ -10,6 +11,7 @@ __all__ = [
     "UNTYPED",
     "USE_CODES",
     "Code",
+    "CountedPages",
     "Pages",
     "code_name",
     "codes_of",

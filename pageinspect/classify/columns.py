@@ -342,3 +342,8 @@ class PageColumns(Rows):
         index, entry = self._pcp
         head[index] = self.memory_map.pcp.pfns[entry] == self.pfns[index]
         return head
+
+    @column(head)
+    def folios(self) -> Pfns:
+        """The number of folios and free blocks that begin in the row."""
+        return self.lengths * self.head

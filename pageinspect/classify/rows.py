@@ -59,6 +59,16 @@ class Rows(Scoped, ABC):
         """The number of pages of each row: 1 unless rows are runs."""
         return self.batch.lengths
 
+    @property
+    def wanted(self) -> Mask | None:
+        """Whether the pfns of each row are wanted; None means that all are."""
+        return self.batch.wanted
+
+    @property
+    def readable(self) -> Mask | None:
+        """Whether each struct page could be read; None means that all could."""
+        return self.batch.readable
+
     def count(self, rows: Mask) -> int:
         """Return how many pages there are in these rows."""
         return int(self.lengths[rows].sum())

@@ -29,6 +29,7 @@ _CRASHES = frozenset(
     (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
 )
 _DAMAGED = "the core is damaged or cut off: compare its size and checksum with the original"
+_DAMAGED_DATASET = "the dataset is damaged: copy it again from where it comes from"
 _CHANGED = "the guest's memory changed while it was read, or is damaged: try --pause"
 
 # An OSError that comes from here is about the report, not about the core.
@@ -37,10 +38,11 @@ _WRITERS = ("render/", "cli/")
 T = TypeVar("T")
 
 
-def run_isolated(task: Callable[[], int], core: Path) -> int:
+def run_isolated(task: Callable[[], int], core: Path, *, until_interrupt: bool = False) -> int:
     """Run `task`, which reads `core` (or a guest), in a limited child; return its status.
 
-    Raises PageInspectError when a crash or a limit ends the child.
+    With `until_interrupt` the task ends at Ctrl-C, for which it has a handler of its own. Raises
+    PageInspectError when a crash or a limit ends the child.
     """
     # waitpid() fails if SIGCHLD is ignored, which is inherited from the parent.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -50,6 +52,8 @@ def run_isolated(task: Callable[[], int], core: Path) -> int:
     child = os.fork()
     if child == 0:
         _run_child(task, parent)
+    if until_interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _, ended = os.waitpid(child, 0)
     except BaseException:
@@ -97,6 +101,8 @@ def memory_limit() -> int:
 def _hint(core: Path | None) -> str:
     if core is None:
         return "this kernel changed while it was read: try again"
+    if core.is_dir():
+        return _DAMAGED_DATASET
     return _CHANGED if core.is_socket() else _DAMAGED
 
 

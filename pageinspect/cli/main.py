@@ -40,7 +40,9 @@ def _run(argv: list[str] | None) -> int:
     if args is None:
         return status
     task = partial(_run_command, args)
-    source = getattr(args, "core", None) or getattr(args, "qemu", None)
+    from .targets import source_of
+
+    source = source_of(args)
     options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
     given = [path for option in options if (path := getattr(args, option, None)) is not None]
     if source is not None or given:
@@ -48,7 +50,10 @@ def _run(argv: list[str] | None) -> int:
 
         task = partial(isolation.explain_errors, task, source, given)
         if source is not None and not getattr(args, "isolates", False):
-            task = partial(isolation.run_isolated, partial(reporting, task), source)
+            again = getattr(args, "interval", None) is not None
+            task = partial(
+                isolation.run_isolated, partial(reporting, task), source, until_interrupt=again
+            )
     return reporting(task)
 
 
@@ -57,7 +62,7 @@ def _run_command(args: "Namespace") -> int:
     from contextlib import ExitStack
 
     with ExitStack() as args.ends:
-        if hasattr(args, "core"):
+        if "core" in args or "before" in args:
             from ..host.startup import configure_libraries
 
             configure_libraries()

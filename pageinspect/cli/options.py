@@ -10,31 +10,53 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from ..errors import UsageError, system_error
+from ..errors import UsageError, needs_struct_pages, system_error
 from ..host.terminal import say
 from ..render import FORMATS, METRICS
 from .output import check_output, open_output, report_stream
+from .targets import TargetAction
 
 if TYPE_CHECKING:
     from ..report import Report
+    from ..report.source import ReportSource
     from ..target.open import Target
 
 Item = TypeVar("Item")
 
+SYMBOLS = ("symbols", "btf", "kallsyms", "vmcoreinfo")
+"""Options that name a file with types or symbols."""
 
-def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the target options: which kernel to read, and where its types come from.
 
-    Adds nothing at drgn's prompt, where a kernel is already open.
+def add_target_arguments(parser: argparse.ArgumentParser, *, named: bool = True) -> None:
+    """Add the target: which kernel to read, and where its types come from.
+
+    Without `named`, the target is not an argument of its own, because the command has others. Adds
+    nothing at drgn's prompt, where a kernel is already open.
     """
     if getattr(parser, "has_kernel", False):
         return
+    if named:
+        parser.add_argument(
+            "target",
+            nargs="?",
+            action=TargetAction,
+            metavar="TARGET",
+            help="what to read, as -c has it (default: this kernel)",
+        )
     group = parser.add_argument_group("target (default: this kernel)")
-    instead = group.add_mutually_exclusive_group()
-    instead.add_argument("-c", "--core", type=_core, metavar="FILE", help="read this kernel core")
-    instead.add_argument(
+    group.add_argument(
+        "-c",
+        "--core",
+        action=TargetAction,
+        metavar="TARGET",
+        help="read this kernel core (a FILE), or what a snapshot has of a kernel: "
+        "DATASET[@TIME|@-N][#HOST], by default the newest, -2 is the one before; or qemu:SOCKET as "
+        "--qemu, or live for this kernel. A file or folder of that name is meant first",
+    )
+    parser.set_defaults(snapshot=None)
+    group.add_argument(
         "--qemu",
-        type=Path,
+        action=TargetAction,
         metavar="QMP_SOCKET",
         help="read a QEMU guest from outside, through the QMP socket of its monitor",
     )
@@ -64,24 +86,21 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _core(text: str) -> Path | None:
-    """Type of -c: None for /proc/kcore, which is this kernel and not a core."""
-    from ..target.kcore import is_kcore
-
-    path = Path(text)
-    return None if is_kcore(path) else path
-
-
 def names_target(args: argparse.Namespace) -> bool:
     """Return whether any option of add_target_arguments() was given."""
-    options = ("core", "qemu", "pause", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
+    options = ("core", "qemu", "snapshot", "pause", *SYMBOLS, "symbols_from")
     return any(getattr(args, option, None) not in (None, False) for option in options)
 
 
-def open_target(args: argparse.Namespace) -> "Target":
-    """Open the target of the options, after checking that the report can be written."""
+def open_target(args: argparse.Namespace, what: str = "") -> "Target":
+    """Open the target of the options, after checking that the report can be written.
+
+    `what` is what struct pages are needed for, by default the command: a snapshot has none.
+    """
     if hasattr(args, "output"):
         check_output(args.output, args.mode)
+    if getattr(args, "snapshot", None) is not None:
+        raise needs_struct_pages(what or getattr(args, "command_name", "this command"))
     if "program" in args:
         return _adopt(args)
     from ..target.symbols.sources import SymbolOptions
@@ -117,6 +136,31 @@ def _adopt(args: argparse.Namespace) -> "Target":
     return adopted
 
 
+def open_source(args: argparse.Namespace) -> "ReportSource":
+    """Open what the reports of the command are made from: a kernel, or a snapshot of one."""
+    snapshot = getattr(args, "snapshot", None)
+    if snapshot is None:
+        from ..inspector.source import KernelSource
+        from .walking import fold_pieces
+
+        return KernelSource(open_target(args), partial(fold_pieces, args))
+    check_output(args.output, args.mode)
+    check_snapshot_options(args)
+    from ..saved.opening import open_saved
+
+    return open_saved(snapshot.dataset, snapshot.time, snapshot.host)
+
+
+def check_snapshot_options(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that make no sense with a snapshot."""
+    given = [f"--{option}" for option in (*SYMBOLS, "symbols_from") if getattr(args, option)]
+    if args.pause or given:
+        raise UsageError(
+            f"a snapshot has the names of its kernel, and no memory: omit {[*given, '--pause'][0]}",
+            "these options are for a core, a guest, or this kernel",
+        )
+
+
 def save_symbol_caches(
     opened: "Target", source: Path | None, error: type[BaseException] | None, *_: object
 ) -> None:
@@ -142,9 +186,10 @@ def add_output_arguments(
         "--format",
         choices=(*FORMATS, METRICS) if metrics else FORMATS,
         default="table",
-        help="form of the report (default: table); table and markdown are for people, the others "
-        "for programs. csv does not escape names: a spreadsheet may evaluate one that begins "
-        f"with = as a formula{_WITH_METRICS if metrics else ''}",
+        metavar="FORM",
+        help=f"form of the report: {', '.join(FORMATS)} (default: table); table and markdown are "
+        "for people, the others for programs. csv does not escape names: a spreadsheet may "
+        f"evaluate one that begins with = as a formula{_WITH_METRICS if metrics else ''}",
     )
     group.add_argument(
         "-o",

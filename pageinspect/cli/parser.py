@@ -21,6 +21,7 @@ COMMANDS = {
     "summary": "How many pages, folios and bytes of each type, use, zone, node or order",
     "list": "Runs of pages of one use, type and order, by pfn range",
     "owners": "Who owns the pages: files, slab caches, processes, callers of vmalloc and others",
+    "diff": "What changed between two moments: pages by owner, use, process, cache, cgroup or zone",
     "contiguity": "How contiguous free memory is, and which pages keep blocks from being free",
     "page": "Everything about single pages: what dump_page() prints, and more",
     "processes": "What each process uses: RSS, PSS, USS and swap, from its page tables",
@@ -31,6 +32,7 @@ COMMANDS = {
     "export": "Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",
     "trace": "Count pages that are freed with a page type still set, as they are freed",
+    "fleet": "Questions on the snapshots of many hosts: what grows, which host differs, any SQL",
     "doctor": "Check what this machine provides, and how to fix what is missing",
     "vm": "QEMU guests with real kernels, to try pageinspect on",
 }
@@ -79,7 +81,7 @@ class CommandParser(argparse.ArgumentParser):
         self.description = command.__doc__
         command.add_arguments(self)
         if not self.commands:
-            self.set_defaults(run=command.run)
+            self.set_defaults(run=command.run, command_name=self.prog.partition(" ")[2])
 
     def add_commands(
         self,
@@ -133,11 +135,7 @@ class CommandParser(argparse.ArgumentParser):
         from ..errors import UsageError, did_you_mean
 
         if not word.startswith("-"):
-            from pathlib import Path
-
-            takes_core = "-c" in self._option_string_actions and Path(word).is_file()
-            advice = f"did you mean -c {word}?" if takes_core else self._advice()
-            raise UsageError(f"unexpected argument {word!r}", advice)
+            raise UsageError(f"unexpected argument {word!r}", self._advice())
         option = word.partition("=")[0]
         options = [name for action in self._actions for name in action.option_strings]
         raise UsageError(

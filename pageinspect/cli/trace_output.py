@@ -2,20 +2,15 @@
 """Writes the reports and events of trace as they come."""
 
 import argparse
-import contextlib
-import io
-import os
-import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO, cast
 
 from ..host.terminal import say, write, write_line
+from . import intervals
 from .options import write_report, write_text
-from .output import discard_buffer, open_growing, report_stream
 
 if TYPE_CHECKING:
     import subprocess
@@ -25,48 +20,13 @@ if TYPE_CHECKING:
     from ..report.trace import TraceReport
     from ..trace.records import Event
 
-_CLEAR = "\x1b[H\x1b[2J"
 _REPORTED_EACH = 10
 """Disallowed frees of one stack that get a line each."""
 
 
 def is_redrawn(args: argparse.Namespace) -> bool:
-    """Return whether each interval's table replaces the last one, as on a terminal."""
-    return (
-        args.interval is not None
-        and not args.disallow
-        and args.format == "table"
-        and args.output is None
-        and sys.stdout is not None
-        and sys.stdout.isatty()
-    )
-
-
-@contextlib.contextmanager
-def open_stream(args: argparse.Namespace) -> Iterator[TextIO]:
-    """Open the stream that is written during the trace, so that a reader can follow it."""
-    if args.output is None:
-        yield report_stream(sys.stdout)
-        return
-    # A file that does not grow is written whole at the end, and nothing before that.
-    grows = args.interval is not None or args.events
-    output = args.output if grows else Path(os.devnull)
-    with open_growing(output, args.mode) as stream:
-        yield report_stream(stream, args.output)
-
-
-@contextlib.contextmanager
-def until_reader_leaves(stream: TextIO) -> Iterator[None]:
-    """End quietly when the reader leaves; on a signal, discard output that would block."""
-    try:
-        yield
-    except BrokenPipeError:
-        discard_buffer(stream)
-    except (KeyboardInterrupt, SystemExit):
-        # A signal ended the trace: buffered output could block the exit.
-        for each in (stream, sys.stdout, sys.stderr):
-            discard_buffer(each)
-        raise
+    """Return whether each interval's table replaces the last one: not if there may be alarms."""
+    return not args.disallow and intervals.is_redrawn(args)
 
 
 class Output:
@@ -80,6 +40,7 @@ class Output:
         self._stream = stream
         # Formats that are written as a whole are refused with options that need rows.
         self._format = cast("RowFormat", load(args.format))
+        self._intervals = intervals.IntervalOutput(self._format, stream)
         self._write_rows: Callable[[Iterable[Row]], None] | None = None
 
     def events(self, events: "Sequence[Event]") -> None:
@@ -106,7 +67,7 @@ class Output:
         if self._args.folded:
             write_text(self._args, "".join(report.folded()))
         elif self._args.interval is not None:
-            self._interval(report)
+            self._intervals.write(report, redrawn=report.subject.redrawn)
         elif self._args.events:
             self._last(report)
         else:
@@ -117,34 +78,18 @@ class Output:
         args = self._args
         return args.events and args.interval is None and self._format.one_table
 
-    def _interval(self, report: "TraceReport") -> None:
-        if self._format.continues:
-            (table,) = report.tables()
-            self._rows(table)
-            return
-        text = self._rendered(report)
-        if report.subject.redrawn:
-            # Cut to the screen, so that the first lines do not scroll away.
-            lines = text.splitlines(keepends=True)
-            text = "".join([_CLEAR, *lines[: shutil.get_terminal_size().lines - 1]])
-        self._stream.write(text)
-
     def _last(self, report: "TraceReport") -> None:
         """Write the report that follows the events, where the format has a place for it."""
         self._rows(self._lines.table())
         if self._format.one_table:
             return
         if not self._format.continues:
-            self._stream.write(self._format.gap + self._rendered(report))
+            self._stream.write(self._format.gap)
+            self._format.write(report, self._stream)
             return
         for table in report.tables():
             shown = table.named()
             self._format.begin(shown, self._stream)(shown.rows)
-
-    def _rendered(self, report: "TraceReport") -> str:
-        text = io.StringIO()
-        self._format.write(report, text)
-        return text.getvalue()
 
 
 class Watch:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from ..inspector.inspector import Inspector
-    from ..inspector.selection import Request
     from ..model.ranges import Range
     from ..report import Coverage
+    from ..report.selection import Request
 
 
 _MOST_JOBS = 1024
@@ -78,7 +78,7 @@ def add_walking_arguments(parser: argparse.ArgumentParser, *, metrics: bool = Fa
 
 def request_of(args: argparse.Namespace, *, freeing: bool = False) -> "Request":
     """Return the pages that the options of add_walking_arguments() ask for."""
-    from ..inspector.selection import Request
+    from ..report.selection import Request
 
     return Request(args.pfn, args.type, args.use, args.owner, freeing)
 

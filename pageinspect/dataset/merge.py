@@ -2,6 +2,7 @@
 """Merges files of one table into one, with rows by host and time, a row group at a time."""
 
 import heapq
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import PageInspectError
 from ..units import printable
 from .parquet import check_size, complete, opened, times_of
-from .schema import arrow, fields_of, schema_of, writer
+from .schema import GROUPS_KEY, arrow, fields_of, schema_of, writer
 
 GROUP_ROWS = 1 << 17
 """Rows of a row group, which bound the memory that is taken. An engine skips the groups that have
@@ -66,21 +67,28 @@ def _merge(
     alone = sorted((s for s in sources if s.key is not None), key=lambda source: source.key or ())
     streams = [_parts(table, (s for s in sources if s.key is None), schema)]
     streams.append(_parts(table, alone, schema))
-    held: list[Any] = []
+    held: list[tuple[Key, Any]] = []
+    groups: list[tuple[Key, Key]] = []
     with writer(stream, table, schema) as file:
 
         def write() -> None:
-            rows = arrow().concat_tables(held).unify_dictionaries().combine_chunks()
-            file.write_table(rows, row_group_size=GROUP_ROWS)
+            rows = arrow().concat_tables([part for _, part in held])
+            file.write_table(rows.unify_dictionaries().combine_chunks(), row_group_size=len(rows))
+            groups.append((held[0][0], held[-1][0]))
             held.clear()
 
+        n_rows = 0
         for key, rows in heapq.merge(*streams, key=lambda part: part[0]):
-            if key not in without:
-                held.append(rows)
-            if sum(map(len, held)) >= GROUP_ROWS:
+            if key in without:
+                continue
+            held.append((key, rows))
+            n_rows += len(rows)
+            if n_rows >= GROUP_ROWS:
                 write()
+                n_rows = 0
         if held:
             write()
+        file.add_key_value_metadata({GROUPS_KEY: json.dumps(groups)})
 
 
 def _parts(table: str, sources: Iterable[Source], schema: Any) -> Iterator[tuple[Key, Any]]:

@@ -2,18 +2,16 @@
 """Reads Parquet files of a dataset. Their contents are untrusted: sizes are bounded."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..errors import PageInspectError
 from ..model.snapshot import SCHEMA
 from ..units import number, printable
 from .paths import microseconds
-from .schema import KEYS, SCHEMA_KEY, TABLE_KEY, arrow, arrow_field, fields_of
+from .schema import GROUPS_KEY, KEYS, SCHEMA_KEY, TABLE_KEY, arrow, arrow_field, fields_of
 
 _KEYS = tuple(field.name for field in KEYS)
 
@@ -24,6 +22,8 @@ _MOST_BYTES = 8 << 30
 _THRIFT = 256 << 20
 """Bytes of a text, and entries of a list, in the footer."""
 
+_OF_CONTENTS = (ValueError, OverflowError, TypeError, LookupError, RecursionError)
+"""What unexpected contents raise."""
 _DAMAGED = (
     "the file is damaged or cut off: copy it again from where the dataset comes from, or move it "
     "out of the dataset"
@@ -37,19 +37,29 @@ def opened(path: Path, table: str) -> Iterator[Any]:
     Raises PageInspectError, also for what fails in the context: for a file that is damaged, of
     another table, or of a newer version; and FileNotFoundError.
     """
-    parquet = arrow("pyarrow.parquet")
+    names = [field.name for field in fields_of(table) if field.kind == "name"]
     with _checked(path):
-        file = parquet.ParquetFile(
-            path,
-            read_dictionary=[field.name for field in fields_of(table) if field.kind == "name"],
-            page_checksum_verification=True,
-            thrift_string_size_limit=_THRIFT,
-            thrift_container_size_limit=_THRIFT,
-        )
+        try:
+            file = _open(path, names)
+        except KeyError:
+            # A file of an older version lacks one of them.
+            there = _open(path, []).schema_arrow.names
+            file = _open(path, [name for name in names if name in there])
         with file:
             _check_metadata(path, file.metadata.metadata or {}, table)
             _check_keys(path, file.schema_arrow)
             yield file
+
+
+def _open(path: Path, names: list[str]) -> Any:
+    """Return a ParquetFile that reads columns of texts as dictionaries; KeyError without them."""
+    return arrow("pyarrow.parquet").ParquetFile(
+        path,
+        read_dictionary=names,
+        page_checksum_verification=True,
+        thrift_string_size_limit=_THRIFT,
+        thrift_container_size_limit=_THRIFT,
+    )
 
 
 @contextlib.contextmanager
@@ -59,7 +69,7 @@ def _checked(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+    except (pa.ArrowException, OSError, MemoryError, *_OF_CONTENTS) as error:
         text = next(iter(str(error).splitlines()), "")
         raise PageInspectError(
             f"cannot read {printable(str(path))}: {printable(text) or type(error).__name__}",
@@ -103,7 +113,7 @@ def read(path: Path, table: str, columns: Sequence[str], host: str, time: str) -
         there = [*dict.fromkeys((*_KEYS, *columns))]
         there = [name for name in there if name in file.schema_arrow.names]
         parts = [file.schema_arrow.empty_table().select(there)]
-        for group in groups_with(file.metadata, host, time):
+        for group in _groups_with(file.metadata, host, time):
             check_size(path, file.metadata, [group])
             rows = file.read_row_group(group, there)
             rows.validate(full=True)
@@ -157,25 +167,25 @@ def check_size(path: Path, metadata: Any, groups: Sequence[int]) -> None:
         )
 
 
-def groups_with(metadata: Any, host: str, time: str) -> Iterator[int]:
-    """Yield the row groups that may have rows of a snapshot, by the statistics of the file."""
-    wanted = (host, datetime.fromtimestamp(microseconds(time) / 1e6, UTC))
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        columns = (group.column(i) for i in range(group.num_columns))
-        statistics = {c.path_in_schema: c.statistics for c in columns if c.path_in_schema in _KEYS}
-        if all(_may_have(statistics.get(k), w) for k, w in zip(_KEYS, wanted, strict=True)):
-            yield index
+def _groups_with(metadata: Any, host: str, time: str) -> Iterator[int]:
+    """Yield the row groups that may have rows of a snapshot, by the index that a merge writes.
 
-
-def _may_have(statistics: Any, value: Any) -> bool:
-    if statistics is None or not statistics.has_min_max:
-        return True
-    return statistics.min <= value <= statistics.max
+    Statistics are not used: pyarrow ends the process if those of a damaged file are asked for.
+    """
+    index = json.loads((metadata.metadata or {}).get(GROUPS_KEY, b"null"))
+    for group in range(metadata.num_row_groups):
+        if index is None:
+            yield group
+            continue
+        first, last = index[group]
+        if first <= [host, time] <= last:
+            yield group
 
 
 def times_of(column: Any) -> list[str]:
     """Return values of the column `time` as texts such as 20261127T201500Z."""
+    import numpy as np
+
     seconds = column.cast(arrow().int64()).to_numpy().astype("datetime64[us]")
     texts = np.datetime_as_string(seconds, unit="s").tolist()
     return [text.replace("-", "").replace(":", "") + "Z" for text in texts]

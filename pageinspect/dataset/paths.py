@@ -47,12 +47,16 @@ def microseconds(time: str) -> int:
     return int(moment.timestamp()) * _US
 
 
+def is_time(text: str) -> bool:
+    """Return whether a text is a time such as 20261127T201500Z."""
+    return time_in(f"time={text}") is not None
+
+
 def time_folder(time: str) -> str:
     """Return the name of the folder of a time. Raises ValueError if it is not one."""
-    folder = f"time={time}"
-    if time_in(folder) is None:
+    if not is_time(time):
         raise ValueError(f"not a time as 20261127T201500Z: {time!r}")
-    return folder
+    return f"time={time}"
 
 
 def time_in(folder: str) -> str | None:

@@ -17,6 +17,8 @@ def keep(dataset: Path, host: str, n: int) -> int:
     `n` is at least 1. Nothing is removed while another process merges snapshots or, of merged
     days, removes some: the next call removes them. Raises PageInspectError.
     """
+    if n < 1:
+        raise ValueError(f"at least 1 snapshot stays, not {n}")
     check_dataset(dataset)
     host = clean(host)
     try:

@@ -9,7 +9,7 @@ from ..model.snapshot import HEADER, TABLES, Snapshot, SnapshotTable
 from ..units import counted, printable
 from . import parquet
 from .files import Entry, again, entries, find
-from .paths import clean
+from .paths import clean, is_time
 from .schema import arrow, from_arrow
 
 
@@ -34,7 +34,7 @@ def read_snapshot(
     host = clean(host)
 
     def read() -> Snapshot:
-        entry = find(dataset, host, time)
+        entry = find(dataset, host, time) if is_time(time) else None
         if entry is None:
             raise _not_found(dataset, host, time)
         header = _table(dataset, entry, HEADER)

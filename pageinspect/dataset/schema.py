@@ -7,8 +7,6 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 from ..errors import PageInspectError
 from ..model.snapshot import SCHEMA, TABLES, Field, Names, SnapshotTable, Values
 from .paths import clean, microseconds
@@ -17,6 +15,8 @@ SCHEMA_KEY = b"pageinspect.schema"
 """Key of the version of the tables in the metadata of a file."""
 TABLE_KEY = b"pageinspect.table"
 """Key of the name of the table."""
+GROUPS_KEY = b"pageinspect.groups"
+"""Key of the first and last host and time in each row group of a file of many, as JSON."""
 
 KEYS = (
     Field("host", "name", "The machine"),
@@ -105,6 +105,8 @@ def _dictionaries(field: Any, delta: Sequence[str]) -> list[str]:
 
 def to_arrow(table: SnapshotTable, host: str, time: str) -> Any:
     """Return a table of a snapshot as a pyarrow.Table."""
+    import numpy as np
+
     pa = arrow()
     rows = len(table)
     keys: Mapping[str, Values] = {
@@ -117,6 +119,8 @@ def to_arrow(table: SnapshotTable, host: str, time: str) -> Any:
 
 
 def _to_array(field: Field, values: Values) -> Any:
+    import numpy as np
+
     pa = arrow()
     wanted = _type_of(field.kind)
     if isinstance(values, Names):
@@ -143,6 +147,8 @@ def from_arrow(name: str, table: Any) -> SnapshotTable:
 
 
 def _values(field: Field, column: Any) -> Values:
+    import numpy as np
+
     pa = arrow()
     if field.kind == "name":
         array = column.unify_dictionaries().combine_chunks()

@@ -3,21 +3,24 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ..analysis.counter_check import CounterCheck
+from ..errors import PageInspectError
 from ..model.snapshot import Snapshot
 from ..report import Report
 from ..report.audit import AuditReport
 from ..report.check import CheckReport
 from ..report.counters import counters_table
 from ..report.owners import OwnersReport
+from ..report.selection import Request
+from ..report.source import ReportSource
 from ..report.summary import SummaryReport
 from ..units import counted, number, percent, printable, size
 from ..version import __version__
-from .colours import FREE, ORDERS, OTHER, codes_of
+from .colours import ORDERS, OTHER, codes_of
 from .list_tables import CACHES, FILES, list_tables
 from .map_data import MOST_BYTES, packed_map
 from .owner_list import OwnerList
@@ -40,7 +43,26 @@ Missing = str
 
 
 @dataclass(frozen=True, slots=True)
-class Reports:
+class Contents:
+    """All that a page shows."""
+
+    snapshot: Snapshot
+    source: ReportSource
+    """Makes the reports of the snapshot."""
+    check: CheckReport | Missing
+    audit: AuditReport | Missing | None
+    """None for what is not a core."""
+    frees: Section | None = None
+    target: tuple[str, ...] = ()
+    """Options that name the target in commands, such as -c and a file."""
+    has_struct_pages: bool = True
+    """Whether commands that read struct pages can read the target."""
+    made_by: tuple[str, ...] = ()
+    """The command that made the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reports:
     """The reports of one moment."""
 
     uses: SummaryReport
@@ -50,20 +72,23 @@ class Reports:
     contiguity: Report | Missing
     check: CheckReport | Missing
     audit: AuditReport | Missing | None
-    """None for what is not a core."""
 
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """All that a page shows."""
-
-    snapshot: Snapshot
-    reports: Reports
-    frees: Section | None = None
-    target: tuple[str, ...] = ()
-    """Options that name the target in commands, such as -c and a file."""
-    made_by: tuple[str, ...] = ()
-    """The command that made the page."""
+    @classmethod
+    def of(cls, contents: Contents) -> "_Reports":
+        """Make the reports; raises PageInspectError without a table of runs or owners."""
+        source, every = contents.source, Request()
+        contiguity: Report | Missing
+        try:
+            contiguity = source.contiguity(pfns=False)
+        except PageInspectError as error:
+            contiguity = f"It could not be made: {error.message}."
+        return cls(
+            source.summary(["use"], every),
+            source.owners("kind", every),
+            contiguity,
+            contents.check,
+            contents.audit,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +104,14 @@ class Card:
 
 def page_of(contents: Contents) -> str:
     """Return the HTML of a page; raises PageInspectError if jinja2 is not installed."""
-    snapshot, reports = contents.snapshot, contents.reports
-    shell = f" {shlex.join(contents.target)}" if contents.target else ""
+    snapshot, reports = contents.snapshot, _Reports.of(contents)
+    shell = _shell(contents)
     kinds = {row.kind: row.pages for row in reports.kinds.rows}
     uses = {row.key[0]: row.pages for row in reports.uses.rows}
     kind_codes, use_codes = codes_of("kind", kinds), codes_of("use", uses)
-    owners, data = _data(contents, shell, kinds, kind_codes, use_codes)
+    owners, data = _data(contents, reports, kind_codes, use_codes)
     values = {
-        **_heading(contents),
+        **_heading(snapshot, reports),
         **_overview(reports, kind_codes, use_codes),
         "contiguity": _section(reports.contiguity, "Blocks by their worst page"),
         "check": _findings(reports.check),
@@ -98,7 +123,7 @@ def page_of(contents: Contents) -> str:
         "made_by": shlex.join(contents.made_by),
         "data": data,
     }
-    commands = _commands(shell)
+    commands = _commands(shell, reports, has_struct_pages=contents.has_struct_pages)
     values["commands"] = commands
     values["command_list"] = [(what.capitalize(), line) for what, line in commands.items()]
     values["parts"] = _parts(values)
@@ -134,7 +159,12 @@ def _parts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(part, title) for part, title, there in every if there]
 
 
-def _commands(shell: str) -> dict[str, str]:
+def _shell(contents: Contents) -> str:
+    """Return the options of the target as they follow a command."""
+    return f" {shlex.join(contents.target)}" if contents.target else ""
+
+
+def _commands(shell: str, reports: _Reports, *, has_struct_pages: bool) -> dict[str, str]:
     """Return the command that prints what each part of the page shows."""
     lines = {
         "uses": "summary --by use",
@@ -145,8 +175,8 @@ def _commands(shell: str) -> dict[str, str]:
         "caches": "owners --by cache --top 0",
         "cgroups": "owners --by cgroup --top 0",
         "contiguity": "contiguity",
-        "check": "check",
-        "audit": "audit",
+        **({"check": "check"} if has_struct_pages else {}),
+        **({"audit": "audit"} if reports.audit is not None else {}),
     }
     return {what: f"pageinspect {line}{shell}" for what, line in lines.items()}
 
@@ -167,8 +197,9 @@ def _findings(report: CheckReport | Missing) -> Section:
     return Section((rules,) if rules.rows else (), notes)
 
 
-def _heading(contents: Contents) -> dict[str, Any]:
-    snapshot = contents.snapshot
+def _heading(snapshot: Snapshot, reports: _Reports) -> dict[str, Any]:
+    # A snapshot that was just taken is of the kernel itself.
+    provenance = replace(reports.uses.provenance, snapshot=None)
     taken = datetime.fromtimestamp(snapshot.header("taken") / 1e6, UTC)
     moment = f"{taken:%Y-%m-%d %H:%M:%S} UTC"
     remarks = [printable(text) for text in snapshot.header("missing") or ()]
@@ -179,14 +210,14 @@ def _heading(contents: Contents) -> dict[str, Any]:
         "host": printable(snapshot.host) or "this machine",
         "taken": moment,
         "moment": f"Its memory as it was on {moment}.",
-        "kernel": printable(contents.reports.uses.provenance.describe()),
+        "kernel": printable(provenance.describe()),
         "version": __version__,
         "remarks": remarks,
     }
 
 
 def _overview(
-    reports: Reports, kind_codes: Mapping[str, int], use_codes: Mapping[str, int]
+    reports: _Reports, kind_codes: Mapping[str, int], use_codes: Mapping[str, int]
 ) -> dict[str, Any]:
     counters = reports.kinds.counters or reports.uses.counters
     if isinstance(reports.check, CheckReport) and reports.check.counters:
@@ -217,7 +248,7 @@ def _counters(checks: Sequence[CounterCheck]) -> ShownTable:
     return table_of(title, counters_table(checks).only(*_COUNTERS))
 
 
-def _cards(reports: Reports, counters: Sequence[CounterCheck]) -> list[Card]:
+def _cards(reports: _Reports, counters: Sequence[CounterCheck]) -> list[Card]:
     page_size, total = reports.uses.layout.page_size, reports.kinds.pages
     free = sum(row.pages for row in reports.kinds.rows if row.kind == _FREE_KIND)
     cards = [
@@ -256,26 +287,26 @@ def _counter_card(counters: Sequence[CounterCheck]) -> Card:
 
 def _data(
     contents: Contents,
-    shell: str,
-    kinds: Mapping[str, int],
+    reports: _Reports,
     kind_codes: Mapping[str, int],
     use_codes: Mapping[str, int],
 ) -> tuple[OwnerList, str]:
     """Return the owners that the page has, and the packed data of all but the map."""
+    pages = {row.kind: row.pages for row in reports.kinds.rows}
     most = _MOST_ROWS
     while True:
         owners = OwnerList.of(contents.snapshot, most)
         packed = pack(
             {
-                "pageSize": contents.reports.uses.layout.page_size,
-                "target": shell,
+                "pageSize": reports.uses.layout.page_size,
+                "target": _shell(contents),
+                "structPages": contents.has_struct_pages,
                 "kinds": [
-                    {"name": name, "pages": kinds.get(name, 0), "code": kind_codes.get(name, OTHER)}
+                    {"name": name, "pages": pages.get(name, 0), "code": kind_codes.get(name, OTHER)}
                     for name in owners.kinds
                 ],
                 "useCodes": dict(use_codes),
                 "other": OTHER,
-                "free": FREE,
                 "orders": ORDERS,
                 "files": FILES,
                 "caches": CACHES,

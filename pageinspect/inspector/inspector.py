@@ -152,8 +152,8 @@ class Inspector:
         `owner` selects the pages of owners, as --owner does. With `counters`, totals of all pages
         by type or by use are compared with the kernel's counters. Raises PageInspectError.
         """
+        from ..report.selection import Request
         from .results import SummaryResult, result_of
-        from .selection import Request
         from .summary import summarise
 
         report = summarise(
@@ -206,9 +206,9 @@ class Inspector:
         Tables for people have the `top` owners with most pages, 10 without it, and other forms all
         of them; 0 is all. Raises PageInspectError.
         """
+        from ..report.selection import Request
         from .owners import count_owners
         from .results import OwnersResult, result_of
-        from .selection import Request
 
         report = count_owners(
             self._current(),
@@ -239,7 +239,8 @@ class Inspector:
         1 GiB. Tables for people have `top` owners, 10 without it, and other forms all of them; 0 is
         all. Raises PageInspectError.
         """
-        from .contiguity import check_order, find_contiguity
+        from ..report.contiguity_counts import check_order
+        from .contiguity import find_contiguity
         from .results import ContiguityResult, result_of
 
         report = find_contiguity(
@@ -315,9 +316,9 @@ class Inspector:
 
         `freeing` selects pages that are being freed with a type set. Raises PageInspectError.
         """
+        from ..report.selection import Request
         from .listing import list_pages
         from .results import PagesResult, RunsResult
-        from .selection import Request
 
         return list_pages(
             self._current(),

@@ -6,9 +6,10 @@ from typing import TypeVar
 
 from ..model.ranges import Range
 from ..report.listing import Listing, PageEntries, PagesListing, Runs, entries_of, runs_of
+from ..report.selection import Request
 from .fold import Fold
 from .inspector import Inspector
-from .selection import Request, select
+from .selection import select
 
 Kind = TypeVar("Kind", bound=Listing)
 

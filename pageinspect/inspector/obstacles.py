@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Finds the pages that are in the way of a huge page, of CMA, or of taking memory offline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
@@ -19,10 +19,12 @@ from ..analysis.mobility import (
     Mobility,
     when_offlining,
 )
-from ..classify import use_name
+from ..classify import use_name, uses_of
 from ..classify.words import HEAD_REFCOUNT
 from ..errors import PageInspectError, UsageError, did_you_mean
+from ..kernel.hugetlb_pools import movable_gigantic_pages
 from ..kernel.memory_blocks import read_memory_blocks
+from ..model.memory_map import Zone
 from ..model.range_text import asked
 from ..model.ranges import Range, count, intersect, merge
 from ..owners.table import KINDS
@@ -39,6 +41,7 @@ PAGES = {"hugepage": HUGE_ORDER, "gigantic": GIGANTIC_ORDER}
 _MOST_NAMED = 8
 """Ranges of memory blocks that a hint names."""
 _MOST_DIGITS = 18
+_MOVABLE_ZONE = "Movable"
 _FORMS = (*PAGES, "cma", "offline:N", "pfn:RANGE")
 
 
@@ -97,13 +100,13 @@ def find_obstacles(
     ranges = None if order is not None else _ranges(inspector, sweep, wanted_for)
     spanned = inspector.memory_map.spanned
     wanted = [*spanned] if ranges is None else intersect([*spanned], ranges)
-    grid = Grid(inspector.memory_map.zones, HUGE_ORDER if order is None else order, spanned)
+    zones, judge, left_out = _rules(inspector, wanted_for)
+    grid = Grid(zones, HUGE_ORDER if order is None else order, spanned)
 
     def work(copy: Inspector, piece: Sequence[Range]) -> _Found:
         found = _Found(BlockPages(grid))
         for swept in sweep.walk(copy, piece, grid):
-            judged = _offlined(swept) if wanted_for.startswith("offline:") else swept
-            _add(found, judged, grid, every=order is None)
+            _add(found, judge(swept), grid, every=order is None)
         return found
 
     total = _Found(BlockPages(grid))
@@ -129,7 +132,31 @@ def find_obstacles(
         blocks,
         top,
         sum(len(part.starts) for part in total.parts) - len(rows),
+        left_out,
     )
+
+
+def _rules(
+    inspector: Inspector, wanted_for: str
+) -> tuple[tuple[Zone, ...], Callable[[Swept], Swept], str]:
+    """Return the zones that may give what is asked for, and what else holds for it.
+
+    That is a function that corrects the classes of pages, and a sentence on zones that are left
+    out, empty if there are none.
+    """
+    zones = inspector.memory_map.zones
+    if wanted_for.startswith("offline:"):
+        return zones, _offlined, ""
+    if wanted_for != "gigantic":
+        return zones, lambda swept: swept, ""
+    allowed = movable_gigantic_pages(inspector.target.prog)
+    # The kernels that have the setting also move smaller huge pages.
+    judge = _without_huge_pages if allowed is None else lambda swept: swept
+    kept = tuple(zone for zone in zones if zone.name != _MOVABLE_ZONE or allowed)
+    if kept == zones:
+        return zones, judge, ""
+    why = "vm.movable_gigantic_pages is 0" if allowed is False else "this kernel never takes it"
+    return kept, judge, f"ZONE_MOVABLE is left out: {why}."
 
 
 def _check(text: str) -> None:
@@ -184,6 +211,16 @@ def _cma(sweep: Sweep) -> list[Range]:
             "this kernel has no CMA area", "the boot option cma= or hugetlb_cma= makes one"
         )
     return merge((start, start + (1 << blocks.order)) for start in starts.tolist())
+
+
+def _without_huge_pages(swept: Swept) -> Swept:
+    """Return the same for a kernel that moves no huge pages to make a larger one."""
+    of_uses = uses_of(swept.pages.layout, "hugetlb")[swept.pages.use[swept.rows]]
+    return replace(
+        swept,
+        classes=np.where(of_uses, np.uint8(Mobility.UNMOVABLE), swept.classes),
+        remedies=np.where(of_uses, np.uint8(REMEDIES.index("shrink pool")), swept.remedies),
+    )
 
 
 def _offlined(swept: Swept) -> Swept:

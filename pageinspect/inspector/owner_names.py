@@ -4,7 +4,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from drgn import FaultError
@@ -23,7 +22,7 @@ from ..kernel.owner_names.zsmalloc import ZsmallocPools
 from ..kernel.structures import MissingStructureError
 from ..model.allocations import is_site
 from ..model.kernel_memory import Modules
-from ..model.owner_names import UNREADABLE, FileName
+from ..model.owner_names import NAMED_BY_VALUE, UNREADABLE, FileName, OwnerName
 from ..model.page_words import MAPPING_ANON
 from ..owners.anon import KSM, SWAP_CACHE
 from ..owners.assign import NO_LABEL
@@ -34,20 +33,6 @@ from ..owners.signatures import signature_text
 from ..owners.structures import Structures
 from ..units import number, size
 from .inspector import Inspector
-
-
-class OwnerName(NamedTuple):
-    """The name of an owner. All texts are untrusted."""
-
-    name: str
-    caller: str = ""
-    file_system: str = ""
-
-
-RESERVED = "reserved"
-"""The end of the name of free huge pages that are reserved."""
-NAMED_BY_VALUE = ("free", "damaged", "typed", "large_kmalloc", "unknown")
-"""Kinds whose names need only the value of the key."""
 
 Namer = Callable[[Sequence[int]], list[OwnerName]]
 """Returns the names for keys of one kind."""

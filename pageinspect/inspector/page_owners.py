@@ -7,12 +7,12 @@ import numpy as np
 
 from ..analysis.page_facts import Fact
 from ..classify.uses import USE
+from ..model.owner_names import OwnerName
 from ..model.ranges import merge
 from ..owners.kind import Kind
 from ..owners.table import KINDS, NOBODY, kinds_of_uses
 from .inspector import Inspector
 from .owner_finder import owner_finder
-from .owner_names import OwnerName
 from .page_allocations import PageAllocations
 
 

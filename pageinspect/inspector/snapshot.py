@@ -218,6 +218,7 @@ def _header(
         "page_size": inspector.layout.page_size,
         "spanned": inspector.memory_map.spanned_pages,
         "unreadable": walked.unreadable,
+        "uses": dict(walked.uses.totals().uses),
         "missing": list(missing),
         "tables": list(made),
         "kernel": kernel.to_json(),

@@ -18,10 +18,11 @@ from ..model.snapshot import Names, SnapshotTable
 from ..owners.counts import OwnerPages, added
 from ..owners.hugetlb import parts_of
 from ..owners.table import KINDS, NUMBER
+from ..report.owner_rows import cgroup_rows
 from ..report.processes import COUNTERS, NUMBERS, MmUse, ProcessesReport
 from .inspector import Inspector
 from .owner_names import OwnerNames
-from .owners import cgroup_rows
+from .owners import sizes_by_cgroup
 from .snapshot_walk import AllRuns, RunColumns, Walked
 
 
@@ -37,13 +38,13 @@ class TableMaker:
     """Whether the kernel's types were available."""
 
     def runs_and_owners(self, every: AllRuns) -> tuple[SnapshotTable, SnapshotTable]:
-        """Return the tables runs and owners; owners of most pages come first."""
+        """Return the tables runs and owners.
+
+        Owners are in order of kind and key, as reports of a kernel have those that are alike.
+        """
         runs, columns = every.runs, every.columns
         pages, rows = _owners(runs, columns)
-        largest = np.argsort(-pages.pages, kind="stable")
-        ids = np.empty(len(pages), np.int32)
-        ids[largest] = np.arange(len(pages))
-        return self._runs(runs, columns, ids[rows]), self._owners(pages.where(largest))
+        return self._runs(runs, columns, rows.astype(np.int32)), self._owners(pages)
 
     def _runs(self, runs: PageRuns, of: RunColumns, owners: npt.NDArray[np.int32]) -> SnapshotTable:
         layout, memory_map = self.inspector.layout, self.inspector.memory_map
@@ -135,10 +136,13 @@ class TableMaker:
     def cgroups(self, walked: Walked) -> SnapshotTable:
         """Return the table of memory cgroups by kind of owner."""
         size = self.inspector.layout.page_size
-        rows = cgroup_rows(self.names, walked.charged.counts(), walked.slabs.bytes, size)
+        sizes = sizes_by_cgroup(self.names, walked.charged.counts(), walked.slabs.bytes, size)
         return SnapshotTable.of_rows(
             "cgroups",
-            ((r.name, r.kind, r.pages, r.pages * size + r.more_bytes) for r in rows),
+            (
+                (r.name, r.kind, r.pages, r.pages * size + r.more_bytes)
+                for r in cgroup_rows(sizes, size)
+            ),
         )
 
 

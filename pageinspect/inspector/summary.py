@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from ..analysis.counter_check import CounterCheck, compare_counters
 from ..analysis.totals import Tally, TypeTally, UseTally
-from ..errors import PageInspectError, UsageError, did_you_mean
+from ..errors import PageInspectError
 from ..kernel.counters import read_counters
 from ..model.counters import Counters
 from ..model.ranges import Range
 from ..report import summary
-from ..report.dimensions import DIMENSIONS
+from ..report.dimensions import check_dimensions
+from ..report.selection import Request, check_available
 from ..report.summary import PageCounts, SummaryReport, count
 from .fold import Fold
 from .inspector import Inspector, marking_of
 from .lost_pages import with_pointer
-from .selection import Request, check_available, select
+from .selection import select
 
 if TYPE_CHECKING:
     from ..classify.details import Detail
@@ -36,8 +37,8 @@ def summarise(
 
     With `counters`, totals of all pages by type or by use are compared with the kernel's counters.
     """
-    _check_dimensions(by)
-    check_available(inspector, *by)
+    check_dimensions(by)
+    check_available(inspector.layout, *by)
     wanted, selection = select(inspector, request, fold)
     finder = _finder(inspector) if "owner" in by else None
     tally_of = TypeTally if list(by) == ["type"] else UseTally
@@ -78,20 +79,6 @@ def _finder(inspector: Inspector) -> "OwnerFinder":
     from .owner_finder import owner_finder
 
     return owner_finder(inspector)
-
-
-def _check_dimensions(by: Sequence[str]) -> None:
-    choices = ", ".join(DIMENSIONS)
-    for name in by:
-        if name not in DIMENSIONS:
-            advice = did_you_mean(name, DIMENSIONS, f"choose from {choices}")
-            raise UsageError(f"pages cannot be counted by {name!r}", advice)
-    if not by:
-        raise UsageError("no dimension to count by was given", f"choose from {choices}")
-    if len(set(by)) != len(by):
-        raise UsageError(
-            "the same dimension was given twice", "give each of type, use, zone, … once"
-        )
 
 
 def _counters(inspector: Inspector) -> Counters | None:

@@ -6,20 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from drgn import FaultError
 
 from ..analysis.contiguity import Grid, cut
 from ..analysis.mobility import (
     REMEDIES,
-    Classes,
     Integers,
     Mobility,
     MobilityRules,
     unknown_mobility,
 )
 from ..classify import Pages
-from ..classify.batches import Mask
 from ..errors import PageInspectError
 from ..kernel.folio_batches import read_batch_references
 from ..kernel.owner_names.slab_caches import ReclaimableCaches
@@ -31,6 +28,7 @@ from ..model.presence import each_once
 from ..model.ranges import Range
 from ..owners.assign import Assigned, Assigner
 from ..owners.table import NUMBER
+from ..report.contiguity_counts import PlacedPages
 from .inspector import Inspector
 from .owner_finder import OwnerFinder, owner_finder
 
@@ -44,29 +42,13 @@ NO_BATCHES = BatchReferences(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Swept:
-    """Ranges of pages, each of one run and one owner, and within one block of the sweep's order."""
+class Swept(PlacedPages):
+    """Ranges of pages that were walked, within blocks of the sweep's order."""
 
     pages: Pages
-    rows: Integers
-    """The row of `pages` that each range is part of."""
-    starts: Integers
-    lengths: Integers
-    kinds: npt.NDArray[np.int16]
-    keys: npt.NDArray[np.uint64]
-    classes: Classes
-    """A Mobility."""
-    remedies: Classes
     references: Integers
     """References of the folio that nothing explains, without pins."""
     pins: Integers
-    zones: Integers
-    """The index of the zone; -1 if no zone spans the page that its flags name."""
-
-    def where(self, ranges: Mask) -> "Swept":
-        """Return some of the ranges."""
-        columns = (getattr(self, name)[ranges] for name in self.__slots__ if name != "pages")
-        return Swept(self.pages, *columns)
 
 
 class Sweep:
@@ -164,7 +146,7 @@ class Sweep:
             pieces.keys[parts.rows],
             classes[parts.rows],
             remedies[parts.rows],
+            grid.zones_of(pages.node[rows], pages.zone[rows], parts.starts),
             mobility.references[rows],
             mobility.pins[rows],
-            grid.zones_of(pages.node[rows], pages.zone[rows], parts.starts),
         )

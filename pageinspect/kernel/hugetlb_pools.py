@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads the counters of hugetlb pools."""
 
-from drgn import Program
+from drgn import FaultError, Program
 
 from ..model.arch import GIGANTIC_ORDER
 from ..model.owner_names import HugetlbPool
@@ -33,3 +33,14 @@ def read_hugetlb_pools(prog: Program) -> tuple[list[HugetlbPool], str]:
             )
         )
     return found, "; ".join(flaws)
+
+
+def movable_gigantic_pages(prog: Program) -> bool | None:
+    """Return vm.movable_gigantic_pages: whether ZONE_MOVABLE may have huge pages of 1 GiB.
+
+    None for a kernel without this setting: it never takes them from there.
+    """
+    try:
+        return bool(prog["movable_gigantic_pages"].value_())
+    except (LookupError, FaultError):
+        return None

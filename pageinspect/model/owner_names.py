@@ -7,7 +7,7 @@ any character.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 UNREADABLE = "unreadable"
 """The name of an owner whose structures cannot be read."""
@@ -24,6 +24,20 @@ FileForm = Literal[
     "pseudo",
     "unreadable",
 ]
+
+
+class OwnerName(NamedTuple):
+    """The name of an owner. All texts are untrusted."""
+
+    name: str
+    caller: str = ""
+    file_system: str = ""
+
+
+RESERVED = "reserved"
+"""The end of the name of free huge pages that are reserved."""
+NAMED_BY_VALUE = ("free", "damaged", "typed", "large_kmalloc", "unknown")
+"""Kinds whose names need only the value of the key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,16 @@ class GuestState:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotMoment:
+    """The snapshot that is read instead of a kernel."""
+
+    host: str
+    """Untrusted text."""
+    time: str
+    """UTC, as 20261127T201500Z."""
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """The source of a report, a part of every report."""
 
@@ -40,6 +50,8 @@ class Provenance:
     """Set for the source qemu."""
     is_whole: bool = True
     """Whether the core is complete."""
+    snapshot: SnapshotMoment | None = None
+    """Set if a snapshot is read: all else is of the time when it was taken."""
 
     @property
     def changing(self) -> bool:
@@ -52,5 +64,7 @@ class Provenance:
             where = self.guest.describe()
         else:
             where = {"live": "this kernel", "core": "a core"}[self.source]
+        if self.snapshot is not None:
+            where = f"snapshot of {self.snapshot.host} at {self.snapshot.time} (from {where})"
         alone = " alone" if self.symbols == "vmcoreinfo" else ""
         return f"Linux {self.release}, {where}, types from {self.symbols.upper()}{alone}"

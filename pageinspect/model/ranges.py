@@ -34,9 +34,9 @@ def intersect(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
 
 def without(ranges: Sequence[Range], others: Sequence[Range]) -> list[Range]:
     """Return the pfns of the first of two sorted disjoint sequences that the second lacks."""
-    edges = [end for start, end in ((0, 0), *others)], [start for start, _ in others]
-    gaps = [*zip(edges[0], (*edges[1], max((end for _, end in ranges), default=0)), strict=True)]
-    return intersect(ranges, [gap for gap in gaps if gap[0] < gap[1]])
+    starts = [*(start for start, _ in others), max((end for _, end in ranges), default=0)]
+    ends = [0, *(end for _, end in others)]
+    return intersect(ranges, [*zip(ends, starts, strict=True)])
 
 
 def cut(ranges: Sequence[Range], length: int) -> list[list[Range]]:

@@ -6,11 +6,13 @@ documents snapshots is made from this description.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    # Readers of the description alone do without.
+    import numpy as np
+    import numpy.typing as npt
 
 SCHEMA = 1
 """Version of the tables. Columns are added without a new version, and never renamed or removed."""
@@ -30,13 +32,13 @@ Kind = Literal[
 """The type of a column. Values of "name" repeat often; "names" is a list of texts; "pages by name"
 is a map from text to int64; "time" is in microseconds since 1970, UTC."""
 
-_NUMPY: Mapping[Kind, type[np.generic]] = {
-    "bool": np.bool_,
-    "uint8": np.uint8,
-    "int32": np.int32,
-    "int64": np.int64,
-    "float64": np.float64,
-    "time": np.int64,
+_NUMPY: Mapping[Kind, str] = {
+    "bool": "bool",
+    "uint8": "uint8",
+    "int32": "int32",
+    "int64": "int64",
+    "float64": "float64",
+    "time": "int64",
 }
 
 
@@ -57,7 +59,7 @@ class Field:
 class Names:
     """Texts of many rows: row i has values[codes[i]]; a negative code is null."""
 
-    codes: npt.NDArray[np.int32]
+    codes: "npt.NDArray[np.int32]"
     values: tuple[str, ...]
     """Untrusted text. A value may occur twice."""
 
@@ -67,6 +69,8 @@ class Names:
     @classmethod
     def of(cls, texts: Iterable[str | None]) -> "Names":
         """Return the Names of these rows."""
+        import numpy as np
+
         numbers: dict[str, int] = {}
         codes = [-1 if t is None else numbers.setdefault(t, len(numbers)) for t in texts]
         return cls(np.array(codes, np.int32), tuple(numbers))
@@ -80,7 +84,7 @@ class Names:
         return [None if code < 0 else self.values[code] for code in self.codes.tolist()]
 
 
-Values = npt.NDArray[Any] | Names | Sequence[Any]
+Values: TypeAlias = "npt.NDArray[Any] | Names | Sequence[Any]"
 """The values of a column: Names for "name", a sequence for "text", "names" and "pages by name",
 where None is null, and an array for other kinds. An array that may be null is a masked array."""
 
@@ -111,6 +115,7 @@ TABLES: Mapping[str, tuple[Field, ...]] = {
         Field("page_size", "int64", "Size of a page", "bytes"),
         Field("spanned", "int64", "Pages that have a struct page in use", "pages"),
         Field("unreadable", "int64", "Pages whose struct page could not be read", "pages"),
+        Field("uses", "pages by name", "Pages by use: those of the runs, in all", "pages"),
         Field("missing", "names", "Sentences on what is missing or could not be read"),
         Field("tables", "names", "The tables that this snapshot has"),
         Field("kernel", "text", "Names and numbers of this kernel that reports need, as JSON"),
@@ -261,6 +266,8 @@ class SnapshotTable:
 
 
 def _values(wanted: Field, texts: Sequence[Any]) -> Values:
+    import numpy as np
+
     if wanted.kind == "name":
         return Names.of(texts)
     dtype = _NUMPY.get(wanted.kind)
@@ -283,8 +290,17 @@ class Snapshot:
     tables: Mapping[str, SnapshotTable] = field(default_factory=dict)
     """By name. `snapshots` has one row; other tables may be missing."""
 
+    def having(self, *tables: SnapshotTable) -> "Snapshot":
+        """Return the snapshot with more tables, or with other ones of the same names."""
+        every = {**self.tables, **{table.name: table for table in tables}}
+        names = [name for name in TABLES if name in every and name != HEADER]
+        header = {**every[HEADER].columns, "tables": [names]}
+        return replace(self, tables={**every, HEADER: SnapshotTable(HEADER, header)})
+
     def header(self, name: str) -> Any:
         """Return a value of the table snapshots; null is None."""
+        import numpy as np
+
         column = self.tables[HEADER][name]
         if isinstance(column, Names):
             return column.tolist()[0]

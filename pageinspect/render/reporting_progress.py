@@ -2,12 +2,15 @@
 """A report whose rows restart the watchdog (host/progress.py) as a format reads them."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..host.progress import paced
 from ..model.table import Table
 from ..report import Report, View
-from ..report.metrics import Metrics
+
+if TYPE_CHECKING:
+    # It imports numpy, which not all reports need.
+    from ..report.metrics import Metrics
 
 _ROWS = 4096
 """Rows that are read between two reports of progress."""
@@ -35,7 +38,7 @@ class ReportingProgress(Report):
         view = self.report.view()
         return replace(view, table=_paced(view.table))
 
-    def metrics(self) -> tuple[Metrics, ...]:
+    def metrics(self) -> "tuple[Metrics, ...]":
         """Return the metrics."""
         return tuple(replace(each, table=_paced(each.table)) for each in self.report.metrics())
 

@@ -180,6 +180,9 @@ def kernel_json(provenance: "Provenance", layout: "PageLayout | None") -> dict[s
     }
     if layout is not None:
         fields["scheme"] = layout.scheme.name
+    if provenance.snapshot is not None:
+        moment = provenance.snapshot
+        fields["snapshot"] = {"host": moment.host, "time": moment.time}
     if provenance.guest is not None:
         fields["state"] = "paused" if provenance.guest.paused else "running"
         fields["reading"] = "monitor" if provenance.guest.denied else "memory"

@@ -251,6 +251,13 @@ class ContiguityReport(Report):
             after=tuple(self._remarks(first)),
         )
 
+    def _target(self) -> str:
+        """Return the option of the command line that names this kernel."""
+        snapshot = self.provenance.snapshot
+        if snapshot is not None:
+            return " -c " + shlex.quote(f"DATASET@{snapshot.time}#{snapshot.host}")
+        return " -c CORE" if self.provenance.source == "core" else ""
+
     def _populated(self) -> Table:
         populated = [row for row in self.types if row.blocks]
         return self._types(populated)
@@ -262,9 +269,8 @@ class ContiguityReport(Report):
             yield f"{counted(left, 'more owner')} with fewer blocks: --top 0 shows all."
         if first:
             yield ""
-            core = " -c CORE" if self.provenance.source == "core" else ""
             yield "Pages of the first:"
-            yield f"    pageinspect list{core} --owner {_owner(first[0])}"
+            yield f"    pageinspect list{self._target()} --owner {_owner(first[0])}"
         yield from self.coverage.remarks()
 
 

@@ -3,12 +3,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..classify import CODES, UNTYPED, USE_CODES, Pages, code_name, marker_of, use_name, use_rank
+from ..classify import (
+    CODES,
+    UNTYPED,
+    USE_CODES,
+    CountedPages,
+    code_name,
+    marker_of,
+    use_name,
+    use_rank,
+)
+from ..errors import UsageError, did_you_mean
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.page_types import SLOTS
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
 
 _ORDERS = 32
 
-Owners = Callable[[Pages], npt.NDArray[np.integer]]
+Owners = Callable[[Any], npt.NDArray[np.integer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Dimension:
     """One dimension to count pages by."""
 
     name: str
-    keys: Callable[[Pages], npt.NDArray[np.integer]]
+    keys: Callable[[CountedPages], npt.NDArray[np.integer]]
     """Returns (n,) integers from 0 to `size` - 1."""
     size: Callable[[PageLayout], int]
     label: Callable[[PageLayout, MemoryMap, int], str]
@@ -56,15 +66,15 @@ def _kinds() -> "tuple[Kind, ...]":
     return KINDS
 
 
-def _no_owners(_pages: Pages) -> npt.NDArray[np.integer]:
+def _no_owners(_pages: CountedPages) -> npt.NDArray[np.integer]:
     raise ValueError("the owners of pages depend on structures that were not read")
 
 
 def _where_read(
-    pages: Pages, keys: npt.NDArray[np.integer], otherwise: int
+    pages: CountedPages, keys: npt.NDArray[np.integer], otherwise: int
 ) -> npt.NDArray[np.integer]:
     """Return the keys, with `otherwise` for pages whose struct page could not be read."""
-    readable = pages.batch.readable
+    readable = pages.readable
     return keys if readable is None else np.where(readable, keys, otherwise)
 
 
@@ -117,6 +127,21 @@ def dimensions_of(by: Sequence[str], owners: Owners | None = None) -> list[Dimen
     """Return the dimensions with these names; `owners` returns the kind of owner of each row."""
     found = [DIMENSIONS[name] for name in by]
     return [replace(d, keys=owners) if d.name == "owner" and owners else d for d in found]
+
+
+def check_dimensions(by: Sequence[str]) -> None:
+    """Raise UsageError if pages cannot be counted by these dimensions."""
+    choices = ", ".join(DIMENSIONS)
+    for name in by:
+        if name not in DIMENSIONS:
+            advice = did_you_mean(name, DIMENSIONS, f"choose from {choices}")
+            raise UsageError(f"pages cannot be counted by {name!r}", advice)
+    if not by:
+        raise UsageError("no dimension to count by was given", f"choose from {choices}")
+    if len(set(by)) != len(by):
+        raise UsageError(
+            "the same dimension was given twice", "give each of type, use, zone, … once"
+        )
 
 
 def type_value(layout: PageLayout, code: int) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..classify import UNTYPED, Code, Pages, code_name, use_name
+from ..classify import UNTYPED, Code, CountedPages, Pages, code_name, use_name
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent, Column, Row, Table
@@ -231,23 +231,25 @@ class PagesListing(Listing):
         return counted(self._pages, "page") if self._pages else "No page matches."
 
 
-def _batch_runs(pages: Pages, selected: npt.NDArray[np.bool_] | None) -> Integers:
+def _batch_runs(pages: CountedPages, selected: npt.NDArray[np.bool_] | None) -> Integers:
     """Return the selected runs of a batch, (5, k): start, end, use, type code, order."""
     codes = pages.code.astype(np.int64)
     codes[np.isin(codes, list(UNTYPED))] = Code.RESET
     key = pages.use.astype(np.int64) << 32 | codes << 8 | pages.order
     if selected is not None:
         key[~selected] = -1
-    starts = np.flatnonzero(np.diff(key, prepend=-2))
-    pfns = pages.pfns[starts]
-    ends = np.append(pfns[1:], pages.batch.first + pages.batch.size)
+    ends = pages.pfns + pages.lengths
+    begins = np.ones(len(key), np.bool_)
+    begins[1:] = (key[1:] != key[:-1]) | (pages.pfns[1:] != ends[:-1])
+    starts = np.flatnonzero(begins)
+    pfns, ends = pages.pfns[starts], ends[np.append(begins[1:], values=True)[: len(begins)]]
     key = key[starts]
     chosen = key >= 0
     key, pfns, ends = key[chosen], pfns[chosen], ends[chosen]
     return np.stack((pfns, ends, key >> 32, key >> 8 & 0xFFFFFF, key & 0xFF))
 
 
-def runs_of(selection: Selection, batches: Iterable[Pages]) -> Runs:
+def runs_of(selection: Selection, batches: Iterable[CountedPages]) -> Runs:
     """Return the selected runs of some batches."""
     runs, unreadable = [np.empty((5, 0), np.int64)], 0
     for pages in batches:

@@ -97,6 +97,8 @@ class ObstaclesReport(Report):
     """The maximum number of ranges, 0 for all. None is 10 for people, and all in others."""
     further: int = 0
     """The number of ranges of pages in the way after those in `obstacles`."""
+    left_out: str = ""
+    """A sentence on zones that cannot give what is asked for; empty if all can."""
 
     @property
     def verdict(self) -> str:
@@ -169,6 +171,7 @@ class ObstaclesReport(Report):
         left = len(self.obstacles) + self.further - len(first)
         if left:
             after = ["", f"{counted(left, 'more range')} of pages: --top 0 shows all.", *after]
+        numbers = " ".join(filter(None, (numbers, self.left_out)))
         before = (self.provenance.describe(), "", verdict, "", numbers, "")
         return View(self._table(first), before=before, after=tuple(after))
 

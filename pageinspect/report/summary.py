@@ -9,7 +9,7 @@ import numpy as np
 
 from ..analysis.counter_check import CounterCheck
 from ..analysis.counter_check import remarks as lines_of
-from ..classify import UNTYPED, Pages
+from ..classify import UNTYPED, CountedPages
 from ..model.layout import PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.provenance import Provenance
@@ -198,17 +198,17 @@ class _KeyCounter:
         self._sizes = [dimension.size(layout) for dimension in dimensions]
         self.counts = PageCounts()
 
-    def add(self, pages: Pages, selected: Any) -> None:
+    def add(self, pages: CountedPages, selected: Any) -> None:
         key = np.zeros(len(pages), np.int64)
         for dimension, n in zip(self._dimensions, self._sizes, strict=True):
             key = key * n + dimension.keys(pages)
-        head, lengths = pages.head, pages.lengths
+        lengths, folios = pages.lengths, pages.folios
         if selected is not None:
-            key, head, lengths = key[selected], head[selected], lengths[selected]
+            key, lengths, folios = key[selected], lengths[selected], folios[selected]
         keys: Any = None
         if len(self._sizes) > 1:
             keys, key = np.unique(key, return_inverse=True)
-        for column, weights in enumerate((lengths, lengths * head)):
+        for column, weights in enumerate((lengths, folios)):
             numbers = np.bincount(key, weights)
             values = np.flatnonzero(numbers)
             named = values if keys is None else keys[values]
@@ -250,7 +250,7 @@ def count(
     layout: PageLayout,
     selection: Selection,
     by: Sequence[str],
-    columns: Iterable[Pages],
+    columns: Iterable[CountedPages],
     owners: Owners | None = None,
 ) -> PageCounts:
     """Count the selected pages of the batches by the dimensions named in `by`.

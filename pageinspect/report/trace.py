@@ -175,11 +175,12 @@ class TraceReport(Report):
         rows = [
             (
                 *(printable(row.type_name), row.frees.frees, row.frees.pages),
-                *(row.expected, row.frees.orders),
+                *(row.expected, row.type_name in self.subject.disallowed, row.frees.orders),
             )
             for row in self.typed
         ]
-        return Table("typed", (TYPE, FREES, PAGES, Column("expected", "bool"), ORDERS), rows)
+        verdicts = (Column("expected", "bool"), Column("disallowed", "bool"))
+        return Table("typed", (TYPE, FREES, PAGES, *verdicts, ORDERS), rows)
 
     def tables(self) -> tuple[Table, ...]:
         """Return one table: its rows add up to all frees; a last row has the lost ones."""

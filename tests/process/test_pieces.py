@@ -12,12 +12,11 @@ from kpageflags_rules import NEWEST
 from sections import N
 from synthetic import MODERN
 
-from pageinspect.cli import walking
-from pageinspect.cli.commands import check, export, summary
-from pageinspect.cli.commands import list as list_command
+from pageinspect.cli import options, walking
+from pageinspect.cli.commands import check, export
 from pageinspect.cli.parser import build_parser
 from pageinspect.inspector import check as check_module
-from pageinspect.inspector import fold
+from pageinspect.inspector import fold, source
 from pageinspect.inspector import inspector as inspector_module
 from pageinspect.inspector import summary as summary_module
 from pageinspect.inspector.inspector import Inspector
@@ -42,11 +41,10 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
     """Damaged memory in place of the kernel that the commands open."""
     prog, memory_map = damaged(request.param)
     target = Target(prog, Provenance("7.0", "core", "btf"), {})  # type: ignore[arg-type]
-    for module in (check, export, list_command, summary):
+    for module in (check, export, options):
         monkeypatch.setattr(module, "open_target", lambda _args: target)
-    monkeypatch.setattr(
-        inspector_module, "inspect", lambda _: Inspector(target, MODERN, memory_map)
-    )
+    for opening in (inspector_module, source):
+        monkeypatch.setattr(opening, "inspect", lambda _: Inspector(target, MODERN, memory_map))
     monkeypatch.setattr(inspector_module, "map_vmemmap", lambda prog, *_: Mapped(prog))
     for module in (check_module, summary_module):
         monkeypatch.setattr(module, "read_counters", lambda _prog: COUNTERS)

@@ -38,7 +38,7 @@ def test_a_program_that_cannot_start_is_reported(capfd: pytest.CaptureFixture[st
 BLOCKED = """
 import sys
 from fake_program import FakeProgram
-from pageinspect.cli.trace_output import until_reader_leaves
+from pageinspect.cli.intervals import until_reader_leaves
 from pageinspect.trace.session import Session
 import contextlib
 session = Session(FakeProgram(), None, 0.01)

@@ -18,9 +18,9 @@ from two_users import OTHER, as_other, plant, takes_root
 from victims import victim
 
 from pageinspect.cli.commands import vm_dump
+from pageinspect.cli.intervals import open_stream
 from pageinspect.cli.options import save_symbol_caches
 from pageinspect.cli.output import open_output
-from pageinspect.cli.trace_output import open_stream
 from pageinspect.errors import PageInspectError
 from pageinspect.host.files import is_trusted
 from pageinspect.model.provenance import Provenance

@@ -12,8 +12,8 @@ import pytest
 from two_users import OTHER, as_other, plant, takes_root
 from victims import ROOTS, victim, write
 
+from pageinspect.cli.intervals import open_stream
 from pageinspect.cli.output import check_output, open_output
-from pageinspect.cli.trace_output import open_stream
 from pageinspect.errors import PageInspectError
 from pageinspect.host import files
 from pageinspect.host.files import place_of

@@ -4,8 +4,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from places import SUPPORT
+from saved_tables import KERNEL, owner, run, snapshot
+
+from pageinspect.dataset.write import write_snapshot
 
 PROGRAM = """
 import io, json, sys
@@ -65,3 +71,27 @@ def test_arrays_are_classified_checked_summarised_described_and_rendered() -> No
     assert json.loads(written["check json"])["violations"] == []
     assert json.loads(written["list json"])["runs"][1]["use"] == "buddy"
     assert "slab" in written["page table"]
+
+
+WITHOUT = "import sys; sys.modules['drgn'] = sys.modules['bcc'] = None; "
+COMMANDS = (
+    ["summary", "--by", "owner,use"],
+    ["list", "--owner", "boot"],
+    ["owners", "--by", "name"],
+    ["processes"],
+    ["contiguity"],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_reports_of_a_snapshot_need_no_drgn(command: list[str], tmp_path: Path) -> None:
+    runs = [run(0, 4, owner=1), run(4, 4, use="buddy", type="buddy", mobility="free", owner=2)]
+    owners = [owner(1, "boot"), owner(2, "free", "buddy")]
+    write_snapshot(tmp_path, snapshot(runs, owners, replace(KERNEL, missing={}), processes=()))
+    words = [*command, "-c", str(tmp_path), "--format", "json"]
+    program = f"{WITHOUT}from pageinspect.cli.main import main; sys.exit(main({words!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (3 if command == ["processes"] else 0, "")
+    assert json.loads(done.stdout)["kernel"]["snapshot"]["host"] == "h"

@@ -3,28 +3,37 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from compared_snapshots import process, snapshot
 from synthetic import MODERN, Memory
 from trace_reports import TABLE, broken_down, counts
 from trace_reports import report as traced
 
 from pageinspect.analysis.contiguity import Spread, TypeBlocks, ZoneBlocks, free_indexes
 from pageinspect.analysis.counter_check import CounterCheck
+from pageinspect.analysis.limits import parse_limit
 from pageinspect.analysis.page_facts import describe_page
 from pageinspect.classify import Pages
 from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
+from pageinspect.fleet import contiguity as contiguity_of_fleet
+from pageinspect.fleet import frees as frees_of_fleet
+from pageinspect.fleet import growth, hosts, outliers, uses
+from pageinspect.fleet.answer import FleetReport
 from pageinspect.model.memory_map import Zone
 from pageinspect.model.presence import PfnSet
 from pageinspect.model.processes import MmCounters
 from pageinspect.model.provenance import Provenance
+from pageinspect.model.table import Absent, Table
 from pageinspect.owners.assign import Assigner
 from pageinspect.owners.dump_fates import FATES
 from pageinspect.report import Coverage, Report
 from pageinspect.report.audit import AuditReport, AuditRow, Extent, LostRow
 from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.contiguity import BlockerRow, ContiguityReport
+from pageinspect.report.diff import compare
 from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
@@ -35,6 +44,7 @@ from pageinspect.report.owners import OwnerRow, OwnersReport
 from pageinspect.report.page import DumpTextReport, PageReport
 from pageinspect.report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow
 from pageinspect.report.selection import Selection
+from pageinspect.report.since import Measured, ReportSince
 from pageinspect.report.summary import count, summarise
 from pageinspect.report.types import TypesReport
 from pageinspect.trace.keys import KEYS
@@ -160,9 +170,77 @@ def obstacles(blocks: BlockCounts | None = None, top: int | None = None) -> Repo
     )
 
 
+def readings(last: Report, now: Report, keys: tuple[str, ...], measure: str) -> Report:
+    unit = "pages" if measure == "pages" else "bytes"
+    return ReportSince("20261127T201500Z", now, now, last, Measured(keys, measure, unit))
+
+
+def diff(by: str, top: int | None = None, *, runs: bool = True, boot: str = "1") -> Report:
+    owners = ((0, "free", ""), (1, "slab", "dentry"), (2, "file", HOSTILE), (3, "anon", "sh[8]"))
+    groups = [{"cgroup": "/" + HOSTILE, "kind": "slab", "pages": 2, "bytes": 7000}]
+    before = snapshot(
+        ((0x100, 64, "buddy", 0), (0x140, 32, "slab", 1), (0x160, 8, "file", 2)),
+        owners,
+        host=HOSTILE,
+        processes=(process(8, HOSTILE, 8192, 4096),),
+        filesystems={2: "ext4 on vda"},
+        boot_id="1",
+    )
+    after = snapshot(
+        ((0x100, 16, "buddy", 0), (0x110, 84, "slab", 1), (0x170, 4, "anon", 3)),
+        owners,
+        processes=(process(8, HOSTILE, 9000, 5000), process(9, "cp", 1, 1)),
+        cgroups=groups,
+        boot_id=boot,
+        unreadable=3,
+    )
+    name = {"process": HOSTILE, "cgroup": "/" + HOSTILE, "file": HOSTILE, "type": "slab"}
+    limit = parse_limit(f"{name.get(by, 'slab')}:{'-' if by == 'file' else '+'}0")
+    return compare(before, after, by, top=top, runs=runs, limits=[limit])
+
+
 def kernels() -> Report:
     none = GuestKernel("newest", "sid", "7", None, None, False, "")
     return KernelsReport((GuestKernel("6.1", "a", "6", "6.1.9", 1 << 30, True, "one|two"), none))
+
+
+def fleet(question: str) -> Report:
+    """Return a report of fleet by hand: the cells that DuckDB gives."""
+    answers = {
+        "uses": [(uses.COLUMNS, "uses", [("slab", 2, 0, 5, 9, 9, (HOSTILE,), (HOSTILE, "b"))])],
+        "growth": [
+            (growth.COLUMNS, "owners", [("slab", "dentry", 8192, 2, 1, 8000, HOSTILE)]),
+            (growth.HOSTS, "steepest", [("slab", "dentry", HOSTILE, -8000)]),
+        ],
+        "contiguity": [
+            (contiguity_of_fleet.TOTALS, "fleet", [(2, 1, 50.0, 9, 3, 4, 44.4)]),
+            (contiguity_of_fleet.SPREADS, "spread", [("free", 1.0, 2.0, 3.0, HOSTILE)]),
+            (contiguity_of_fleet.HOSTS, "hosts", [(HOSTILE, "7.3.4", 9, 0, 4, 44.4)]),
+        ],
+        "outliers": [
+            (
+                outliers.COLUMNS,
+                "outliers",
+                [(HOSTILE, "7.3.4", "slab", -4.5, 10, 0.1, 2.5, Absent.NOT_APPLICABLE, 10, 90)],
+            )
+        ],
+        "frees": [
+            (
+                frees_of_fleet.COLUMNS,
+                "frees",
+                [("slab", HOSTILE, False, True, 5, 10, 2, Absent.NOT_APPLICABLE, HOSTILE)],
+            )
+        ],
+        "hosts": [
+            (
+                hosts.COLUMNS,
+                "hosts",
+                [(HOSTILE, "7.3.4", "20261127T201500Z", "20261128T201500Z", 2, 1, 1, HOSTILE)],
+            )
+        ],
+    }
+    tables = [(name, Table(name, columns, rows)) for columns, name, rows in answers[question]]
+    return FleetReport(question, 2, 4, 1, tuple(tables), ("Left out: 1.",))
 
 
 REPORTS: dict[str, Callable[[], Report]] = {
@@ -185,8 +263,28 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "contiguity of the first": lambda: contiguity(1),
     "contiguity for offline": obstacles,
     "contiguity for a huge page": lambda: obstacles(BlockCounts(0, 1, 2, 3, 4, 1), 1),
+    "diff by owner": lambda: diff("owner"),
+    "diff by name, the first": lambda: diff("name", 1),
+    **{
+        f"diff by {by}": partial(diff, by, runs=False)
+        for by in ("type", "file", "process", "cgroup")
+    },
+    "diff of two boots": lambda: diff("process", runs=False, boot="2"),
     "processes": processes,
     "processes of the first": lambda: processes("rss", 1),
+    "summary of readings": lambda: readings(summary("type"), summary("type"), ("type",), "pages"),
+    "owners of readings": lambda: readings(
+        owners("kind"), owners("kind"), ("kind", "name", "filesystem"), "pages"
+    ),
+    "processes of readings": lambda: readings(
+        processes(), processes("rss"), ("pid", "comm"), "pss"
+    ),
+    "fleet uses": lambda: fleet("uses"),
+    "fleet growth": lambda: fleet("growth"),
+    "fleet contiguity": lambda: fleet("contiguity"),
+    "fleet outliers": lambda: fleet("outliers"),
+    "fleet frees": lambda: fleet("frees"),
+    "fleet hosts": lambda: fleet("hosts"),
     "trace": lambda: trace(tails=True),
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
     "trace by every key": lambda: broken_down(*KEYS, stacks=True),

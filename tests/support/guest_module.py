@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The test module of programs/module, built for kernels against their own headers.
+"""The test modules of programs/module, built for kernels against their own headers.
 
-It is built on the host, in a throw-away root of the guests' suite: that has compilers that know the
-kernels' options, and kbuild's own programs run there. Under emulation the same takes minutes.
+They are built on the host, in a throw-away root of the guests' suite: that has compilers that know
+the kernels' options, and kbuild's own programs run there. Under emulation the same takes minutes.
 """
 
 import os
@@ -13,9 +13,11 @@ from pathlib import Path
 from places import PROGRAMS
 
 from pageinspect.vm import cache, catalogue, debian, tools
+from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
-NAME = "free_pages_wrongly"
+FREES, SPREADS = "free_pages_wrongly", "spread_pages"
+"""The modules by name."""
 _SOURCE = PROGRAMS / "module"
 _PACKAGES = ("gcc", "libelf1t64", "make")
 _IN = "/build"
@@ -24,27 +26,33 @@ _OPTIONS = "CC=gcc CONFIG_DEBUG_INFO_BTF_MODULES= modules"
 
 
 def modules(kernels: Sequence[BuiltKernel]) -> dict[str, Path]:
-    """Return the module's file for the release of each kernel; all are built in one go."""
+    """Return the folder of the modules for the release of each kernel; all are built in one go."""
     releases = sorted(kernel.release for kernel in kernels)
     sources = [path.read_bytes() for path in sorted(_SOURCE.iterdir())]
     key = catalogue.digest(*sources, _PACKAGES, _OPTIONS, releases)
     built = cache.build_once(
-        cache.folder("modules") / f"{NAME}-{key}", lambda work: _build(kernels, work)
+        cache.folder("modules") / f"modules-{key}", lambda work: _build(kernels, work)
     )
-    cache.prune(built.parent, f"{NAME}-*", keep=2)
-    return {release: built / f"{release}.ko" for release in releases}
+    cache.prune(built.parent, "modules-*", keep=2)
+    return {release: built / release for release in releases}
+
+
+def insert(guest: Guest, folder: Path, name: str) -> None:
+    """Load a module of `folder` into a guest."""
+    load = f"cat > /run/{name}.ko && insmod /run/{name}.ko"
+    guest.run(["sh", "-c", load], input=(folder / f"{name}.ko").read_bytes())
 
 
 def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
     hooks = [f'mkdir -p "$1{_IN}/out"']
     for kernel in kernels:
-        inside = f"{_IN}/{kernel.release}"
+        inside, out = f"{_IN}/{kernel.release}", f"{_IN}/out/{kernel.release}"
         hooks += [
             f"tar-in {shlex.quote(str(_headers(kernel, work)))} /",
-            f'mkdir "$1{inside}"',
+            f'mkdir "$1{inside}" "$1{out}"',
             *(f"copy-in {shlex.quote(str(path))} {inside}" for path in _SOURCE.iterdir()),
             f'chroot "$1" make -s -C /usr/src/linux-headers-{kernel.release} M={inside} {_OPTIONS}',
-            f'mv "$1{inside}/{NAME}.ko" "$1{_IN}/out/{kernel.release}.ko"',
+            *(f'mv "$1{inside}/{name}.ko" "$1{out}"' for name in (FREES, SPREADS)),
         ]
     hooks.append(f"copy-out {_IN}/out {shlex.quote(str(work))}")
     # Where an interrupted build is swept from; a namespace of another user could not enter it.
@@ -69,7 +77,7 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
         ],
         env={**os.environ, **temporary},
         contained=True,
-        why="cannot build the test module",
+        why="cannot build the test modules",
         hint="check the network",
     )
     return work / "out"

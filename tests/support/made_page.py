@@ -13,14 +13,12 @@ import numpy as np
 import pytest
 from blocked_pages import BlockedPages
 
-from pageinspect.html_report.contents import Contents, Reports
-from pageinspect.inspector.contiguity import find_contiguity
+from pageinspect.html_report.contents import Contents
 from pageinspect.inspector.fold import fold_here
-from pageinspect.inspector.owners import count_owners
-from pageinspect.inspector.selection import Request
 from pageinspect.inspector.snapshot import take
-from pageinspect.inspector.summary import summarise
 from pageinspect.model.snapshot import TABLES, Names, Snapshot, SnapshotTable
+from pageinspect.report.selection import Request
+from pageinspect.saved.reports import SavedReports
 
 IMAGE = "<img src=x onerror=document.title='broken'>"
 END = "</script><script>document.title='broken'</script>"
@@ -35,19 +33,18 @@ def made_contents(monkeypatch: pytest.MonkeyPatch) -> Contents:
     """Return what a page shows of BlockedPages."""
     made = BlockedPages()
     made.install(monkeypatch)
-    inspector, every = made.inspector(), Request()
-    snapshot = take(inspector, host=IMAGE, fold=fold_here)
-    reports = Reports(
-        uses=summarise(inspector, ["use"], every, fold=fold_here),
-        kinds=count_owners(inspector, "kind", every, fold=fold_here),
-        contiguity=find_contiguity(inspector, fold=fold_here),
-        check="It was left out.",
-        audit=None,
-    )
+    snapshot = take(made.inspector(), host=IMAGE, fold=fold_here)
     snapshot = renamed(snapshot, {"/b": f"/{IMAGE}", "/c": f"/{RED}", "/d": HOSTILE[-1]})
     tables = {**snapshot.tables, "processes": processes(COMMS, PSS)}
     snapshot = replace(snapshot, tables=tables)
-    return Contents(snapshot, reports, None, TARGET, ("pageinspect", "report", END))
+    return Contents(
+        snapshot,
+        SavedReports(snapshot),
+        check="It was left out.",
+        audit=None,
+        target=TARGET,
+        made_by=("pageinspect", "report", END),
+    )
 
 
 def renamed(snapshot: Snapshot, names: dict[str, str]) -> Snapshot:
@@ -98,3 +95,10 @@ def each_page(snapshot: Snapshot) -> dict[int, tuple[str, int, int]]:
 def unpacked(text: str) -> Any:
     """Return the data of a page."""
     return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
+def totals(contents: Contents) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the pages by use and by kind of owner, as summary and owners report them."""
+    uses = contents.source.summary(["use"], Request()).rows
+    kinds = contents.source.owners("kind", Request()).rows
+    return {row.key[0]: row.pages for row in uses}, {row.kind: row.pages for row in kinds}

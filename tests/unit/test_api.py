@@ -43,6 +43,7 @@ PUBLIC = (
     "ProcessesResult",
     "Result",
     "RunsResult",
+    "SavedInspector",
     "SelectedPages",
     "SummaryResult",
     "UsageError",
@@ -51,6 +52,7 @@ PUBLIC = (
     "open_core",
     "open_guest",
     "open_live",
+    "open_snapshot",
 )
 PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
 

@@ -43,7 +43,7 @@ def test_the_page_has_every_command_and_option(
 
 
 def test_shared_options_are_there_once(page: str) -> None:
-    assert len(re.findall(r"^\.B .*\\-\\-core FILE$", page, re.MULTILINE)) == 1
+    assert len(re.findall(r"^\.B .*\\-\\-core TARGET$", page, re.MULTILINE)) == 1
     commands = (
         "summary, list, owners, contiguity, page, processes, check, audit, snapshot, report, "
         "export, types"

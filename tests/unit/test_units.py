@@ -48,3 +48,8 @@ def test_percent_is_never_zero_for_something() -> None:
 def test_printable_escapes_what_a_terminal_would_obey() -> None:
     assert units.printable("a\x1b[31m\n\u202e") == "a\\x1b[31m\\n\\u202e"
     assert units.printable("café") == "café"
+
+
+def test_differences_have_a_sign() -> None:
+    assert [units.signed(n) for n in (8192, -1, 0)] == ["+8,192", "-1", ""]
+    assert [units.signed_size(n) for n in (32 << 20, -1536, 0)] == ["+32 MiB", "-1.50 KiB", ""]

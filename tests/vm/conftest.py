@@ -37,6 +37,7 @@ _built: dict[str, BuiltKernel | PageInspectError] = {}
 LONGEST = (
     *("test_allocations", "test_kdump", "test_trace", "test_trace_types", "test_trace_options"),
     *("test_soak", "test_check", "test_fast", "test_dump", "test_export", "test_vm_run"),
+    "test_fragmentation",
 )
 """Modules that take longest, which are begun first."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import huge_pages
 import pytest
 from owned_guest import Owned, pageinspect
 
@@ -25,7 +26,6 @@ Zone = tuple[int, str]
 HOLD = "/opt/pageinspect/src/tests/vm/programs/hold_pages.py"
 APPEND = "movablecore=768M"
 BLOCKS = "/sys/devices/system/memory"
-HUGE_PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 PER_BLOCK, PER_HUGE_PAGE = 32768, 512
 MAP_PAGES = 8192
 MOST_TRIED = 2
@@ -216,34 +216,12 @@ def test_the_indexes_are_those_of_the_kernel(foretold: Foretold) -> None:
             assert [getattr(row, name) for row in rows] == shown, line
 
 
-def kept_back(guest: Guest) -> dict[str, int]:
-    """Return the pages of each zone that an allocation of a huge page does not touch."""
-    text = guest.run(["cat", "/proc/zoneinfo"]).stdout.decode()
-    found = {}
-    for zone, part in re.findall(
-        r"zone\s+(\w+)\n(.*?)(?=^Node|\Z)", text, re.DOTALL | re.MULTILINE
-    ):
-        least = re.search(r"\bmin\s+(\d+)", part)
-        protection = re.search(r"protection: \(([\d, ]+)\)", part)
-        if least and protection:
-            # The fourth is for allocations that ZONE_MOVABLE is allowed for.
-            found[zone] = int(least[1]) + int(protection[1].split(", ")[3])
-    return found
-
-
 def test_huge_pages_are_as_many_as_foretold(foretold: Foretold) -> None:
     """The last of this file: it moves memory about."""
-    zones = [row for row in foretold.before["blocks"] if row["order"] == 9]
-    kept = kept_back(foretold.guest)
-    least = sum(
-        max(0, zone["free_blocks"] - -(-kept[zone["zone"]] // PER_HUGE_PAGE) - 1) for zone in zones
-    )
-    names = ("free", "movable", "reclaimable")
-    most = sum(zone[f"{name}_blocks"] for zone in zones for name in names)
+    least, most = huge_pages.foretold(foretold.guest, foretold.before)
     assert 0 < least < most
-    words = f"echo 1 > /proc/sys/vm/compact_memory; echo {most + 100} > {HUGE_PAGES}"
-    made = foretold.guest.run(["sh", "-c", f"{words}; cat {HUGE_PAGES}; echo 0 > {HUGE_PAGES}"])
-    assert least <= int(made.stdout) <= most
+    huge_pages.compact(foretold.guest)
+    assert least <= huge_pages.made(foretold.guest, most + 100) <= most
 
 
 def test_a_running_kernel_says_much_the_same(foretold: Foretold) -> None:

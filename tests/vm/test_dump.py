@@ -204,7 +204,7 @@ def test_vmcoreinfo_alone_gives_the_same_or_less(core: Core, from_btf: Inspector
 def asked(core: Core, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asked:
     """Run a command on the core within this process; returns its status, output and errors."""
     # A process that has read DWARF has threads, which a child would miss.
-    monkeypatch.setattr(isolation, "run_isolated", lambda task, _core: task())
+    monkeypatch.setattr(isolation, "run_isolated", lambda task, _core, **_: task())
 
     def run(*args: object) -> tuple[int, str, str]:
         status = main([*map(str, args), "-c", str(core.path)])

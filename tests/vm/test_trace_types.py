@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guest_module import NAME, modules
+from guest_module import FREES, insert, modules
 from guest_tracer import END_TIMEOUT, Tracer, check_lost, resets
 
 from pageinspect.vm import catalogue
@@ -23,7 +23,7 @@ from pageinspect.vm.kernel import BuiltKernel
 # The first of all builds the module as well, against the headers of every kernel.
 pytestmark = pytest.mark.timeout(1800)
 
-PARAMETERS = f"/sys/module/{NAME}/parameters"
+PARAMETERS = f"/sys/module/{FREES}/parameters"
 HEADER = "/usr/src/linux-headers-*-common/include/linux/page-flags.h"
 STICKY = {"offline", "zsmalloc"}
 LAST = "guard"
@@ -36,15 +36,14 @@ FIRED, NEVER = "/run/fired", "/run/never"
 
 @pytest.fixture(scope="session")
 def built(ready: Callable[[str], BuiltKernel]) -> dict[str, Path]:
-    """The module for each kernel of the catalogue, by release."""
+    """The modules for each kernel of the catalogue, by release."""
     return modules([ready(name) for name in catalogue.kernels()])
 
 
 @pytest.fixture(scope="module")
 def wrong(guest: Guest, built: dict[str, Path]) -> Guest:
     """A guest with the module in it."""
-    load = "cat > /run/module.ko && insmod /run/module.ko"
-    guest.run(["sh", "-c", load], input=built[guest.kernel.release].read_bytes())
+    insert(guest, built[guest.kernel.release], FREES)
     return guest
 
 
@@ -204,7 +203,7 @@ def test_the_stack_of_a_disallowed_free_follows_it(freed: Freed) -> None:
     said = freed.chosen.said()
     for name, function in ((LAST, "free_typed"), ("page_pool", "free_from_pool")):
         alarm = rf"DISALLOWED: {name} freed at .* by sh \(pid \d+\) .*\n(?:    .*\n)*"
-        assert f"    {function} [{NAME}]\n" in "".join(re.findall(alarm, said))
+        assert f"    {function} [{FREES}]\n" in "".join(re.findall(alarm, said))
 
 
 def test_the_program_is_run_once(freed: Freed, guest: Guest) -> None:

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from ...inspector.audit import audit_file
     from ...inspector.lost_pages import no_core
 
-    if "program" not in args and args.core is None:
+    if "program" not in args and args.core is None and args.snapshot is None:
         raise no_core()
     report = audit_file(
         partial(open_target, args),

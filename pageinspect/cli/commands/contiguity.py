@@ -12,7 +12,13 @@ from functools import partial
 from ...errors import UsageError
 from ...render import METRICS
 from ..arguments import whole_number
-from ..options import add_output_arguments, add_target_arguments, open_target, write_report
+from ..options import (
+    add_output_arguments,
+    add_target_arguments,
+    open_source,
+    open_target,
+    write_report,
+)
 from ..walking import add_jobs_argument, fold_pieces, status
 
 _LEAST_ORDER, _LARGEST_ORDER = 3, 18
@@ -49,30 +55,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a ContiguityReport, or with --for an ObstaclesReport."""
-    from ...inspector.contiguity import find_contiguity
-    from ...inspector.inspector import inspect
-
     if args.wanted is not None and args.order is not None:
         raise UsageError("--for and --order exclude each other", "give one of them")
     if args.wanted is not None and args.format == METRICS:
         raise UsageError("--for has no metrics", "omit --for, or choose another --format")
-    inspector, fold = inspect(open_target(args)), partial(fold_pieces, args)
     if args.wanted is not None:
+        from ...inspector.inspector import inspect
         from ...inspector.obstacles import find_obstacles
         from ...report.obstacles import DEFAULT_TOP
 
         shown = DEFAULT_TOP if args.top is None and args.format in _FOR_PEOPLE else args.top
+        inspector = inspect(open_target(args, "contiguity --for"))
+        fold = partial(fold_pieces, args)
         obstacles = find_obstacles(
             inspector, args.wanted, fold=fold, top=args.top, most=shown or None
         )
         write_report(args, obstacles)
         return status(obstacles.coverage)
-    report = find_contiguity(
-        inspector,
-        fold=fold,
-        order=args.order,
-        top=args.top,
-        pfns=args.format not in _FOR_PEOPLE,
-    )
+    report = open_source(args).contiguity(args.order, args.top, pfns=args.format not in _FOR_PEOPLE)
     write_report(args, report)
     return status(report.coverage)

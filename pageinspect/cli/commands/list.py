@@ -6,13 +6,11 @@ contains only a part of a folio, that part is shown, with the type of the folio'
 """
 
 import argparse
-from functools import partial
 
-from ..options import open_target, write_report
+from ..options import open_source, write_report
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
-    fold_pieces,
     request_of,
     status,
 )
@@ -38,18 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write a listing while walking."""
-    from ...inspector.inspector import inspect
-    from ...inspector.listing import list_pages
     from ...report.listing import PagesListing, RunsListing
 
     if args.each:
         # Listing single pages uses one process.
         args.jobs = 1
-    report = list_pages(
-        inspect(open_target(args)),
-        PagesListing if args.each else RunsListing,
-        request_of(args, freeing=args.freeing),
-        fold=partial(fold_pieces, args),
+    report = open_source(args).list(
+        PagesListing if args.each else RunsListing, request_of(args, freeing=args.freeing)
     )
     write_report(args, report)
     return status(report.coverage)

@@ -7,16 +7,14 @@ unknown. Totals of all pages are compared with the kernel's counters.
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import whole_number
-from ..options import open_target, write_report
+from ..intervals import add_interval_argument, write_readings
+from ..options import open_source
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
-    fold_pieces,
     request_of,
-    status,
 )
 
 _BY = ("kind", "name", "cache", "file", "cgroup", "caller", "task", "module")
@@ -41,22 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the N owners with most pages, and one row for the others; 0 is all (default: 10 "
         "in tables, all in formats for programs)",
     )
+    add_interval_argument(parser)
     add_walking_arguments(parser, metrics=True)
     add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write an OwnersReport."""
-    from ...inspector.inspector import inspect
-    from ...inspector.owners import count_owners
+    """Write an OwnersReport, or one at each interval."""
+    from ...report.since import Measured
 
-    report = count_owners(
-        inspect(open_target(args)),
-        args.by,
-        request_of(args),
-        fold=partial(fold_pieces, args),
-        top=args.top,
-        name_all=args.format not in _FOR_PEOPLE,
+    source, request = open_source(args), request_of(args)
+    return write_readings(
+        args,
+        lambda whole: source.owners(
+            args.by,
+            request,
+            top=0 if whole else args.top,
+            name_all=whole or args.format not in _FOR_PEOPLE,
+        ),
+        Measured(("kind", "name", "filesystem"), "pages", "pages"),
     )
-    write_report(args, report)
-    return status(report.coverage)

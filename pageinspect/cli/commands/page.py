@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='decode the "page dumped because" reports in a log; - is standard input',
     )
-    add_target_arguments(parser)
+    add_target_arguments(parser, named=False)
     add_output_arguments(parser)
 
 

@@ -8,20 +8,16 @@ and the zero page are not in rss. Kernel threads have no memory of their own.
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import whole_number
-from ..options import (
-    add_output_arguments,
-    add_target_arguments,
-    open_target,
-    write_report,
-)
-from ..walking import add_jobs_argument, fold_pieces, status
+from ..intervals import add_interval_argument, write_readings
+from ..options import add_output_arguments, add_target_arguments, open_source
+from ..walking import add_jobs_argument
 
+_NAMES = ("pid", "comm")
 _SORT_KEYS = (
     *("pss", "rss", "uss", "anon", "file", "shmem", "swap", "huge", "tables", "hugetlb"),
-    *("pid", "comm"),
+    *_NAMES,
 )
 _MOST = (1 << 31) - 1
 
@@ -45,19 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only the first N processes, and one row with the sums of the others; 0 is all "
         "(default: 10 for people, all in formats for programs)",
     )
+    add_interval_argument(parser)
     add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a ProcessesReport."""
-    from ...inspector.inspector import inspect
-    from ...inspector.processes import list_processes
+    """Write a ProcessesReport, or one at each interval."""
+    from ...report.since import Measured
 
-    report = list_processes(
-        partial(inspect, open_target(args)),
-        args.sort,
-        args.top,
-        fold=partial(fold_pieces, args),
+    source = open_source(args)
+    measure = _SORT_KEYS[0] if args.sort in _NAMES else args.sort
+    return write_readings(
+        args,
+        lambda whole: source.processes(args.sort, 0 if whole else args.top),
+        Measured(("pid", "comm"), measure, "bytes"),
     )
-    write_report(args, report)
-    return status(report.coverage)

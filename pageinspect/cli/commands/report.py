@@ -12,40 +12,36 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ...errors import Exit, PageInspectError, UsageError
-from ..options import add_mode_argument, add_target_arguments, open_target
+from ...errors import Exit, PageInspectError
+from ..options import (
+    SYMBOLS,
+    add_mode_argument,
+    add_target_arguments,
+    check_snapshot_options,
+    open_target,
+)
+from ..output import check_output
 from ..walking import add_jobs_argument, fold_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...html_report.contents import Reports
     from ...inspector.inspector import Inspector
     from ...model.snapshot import Snapshot
     from ...report.audit import AuditReport
     from ...report.check import CheckReport
-    from ...report.contiguity import ContiguityReport
-    from ...target.open import Target
 
 Made = TypeVar("Made")
 
-_TARGET_OPTIONS = ("core", "qemu", "symbols", "btf", "kallsyms", "vmcoreinfo", "symbols_from")
-_NAMES = {"core": "-c", "symbols": "-s"}
-_NEEDS_TYPES = "It needs the kernel's own types, and VMCOREINFO alone was found."
 _LEFT_OUT = "It was left out by --no-check."
+_NO_STRUCT_PAGES = "A snapshot has no struct pages to check."
+_NAMES = {"symbols": "-s"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    parser.add_argument(
-        "target",
-        nargs="?",
-        action=_CoreName,
-        metavar="TARGET",
-        help="a core, as with -c (default: the kernel of the options below)",
-    )
     add_target_arguments(parser)
     parser.add_argument(
         "-o",
@@ -71,94 +67,89 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_jobs_argument(parser)
 
 
-class _CoreName(argparse.Action):
-    """Sets `core`, as the option -c does."""
+class _Read(NamedTuple):
+    """What the command has read of its target."""
 
-    def __call__(
-        self,
-        _parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        _option: str | None = None,
-    ) -> None:
-        """Set the attributes."""
-        namespace.target = values
-        if values is not None and getattr(namespace, "core", None) is None:
-            namespace.core = Path(values)
+    snapshot: "Snapshot"
+    check: "CheckReport | str"
+    audit: "AuditReport | str | None"
+    target: tuple[str, ...]
+    """The options that name the target in other commands."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the report."""
-    if args.target is not None and (args.qemu is not None or Path(args.target) != args.core):
-        raise UsageError("two targets are named", "omit one of them")
     from ...html_report.contents import Contents, page_of
     from ...html_report.frees import read_frees
     from ...html_report.page import library
+    from ...saved.reports import SavedReports
     from ..output import open_output
 
     # What is missing is found out before anything is read.
     library()
+    check_output(args.output, args.mode)
     frees = None if args.trace is None else read_frees(args.trace)
-    target = open_target(args)
-    snapshot, reports = _contents(args, target)
-    made_by = ("pageinspect", *sys.argv[1:])
-    page = page_of(Contents(snapshot, reports, frees, _target_words(args), made_by))
+    read = _taken(args) if args.snapshot is None else _saved(args)
+    reports = SavedReports(read.snapshot)
+    contents = Contents(
+        read.snapshot,
+        reports,
+        check=read.check,
+        audit=read.audit,
+        frees=frees,
+        target=read.target,
+        has_struct_pages=args.snapshot is None,
+        made_by=("pageinspect", *sys.argv[1:]),
+    )
+    page = page_of(contents)
     with open_output(args.output, mode=args.mode) as stream:
         stream.write(page)
-    whole = target.provenance.is_whole and reports.uses.coverage.complete
-    missing = snapshot.header("unreadable") or snapshot.header("missing") or not whole
+    whole = reports.provenance.is_whole and not reports.layout.unavailable
+    header = read.snapshot.header
+    missing = header("unreadable") or header("missing") or not whole
     return int(Exit.INCOMPLETE if missing else Exit.COMPLETE)
 
 
-def _target_words(args: argparse.Namespace) -> tuple[str, ...]:
-    """Return the options that name the target, for other commands."""
-    words: list[str] = []
-    for option in _TARGET_OPTIONS:
-        value = getattr(args, option)
-        if value is not None:
-            words += [_NAMES.get(option, f"--{option.replace('_', '-')}"), str(value)]
-    return tuple(words)
+def _saved(args: argparse.Namespace) -> _Read:
+    """Read a snapshot of a dataset."""
+    from ...saved.opening import snapshot_in
+
+    check_snapshot_options(args)
+    name = args.snapshot
+    snapshot = snapshot_in(name.dataset, name.time, name.host)
+    exact = f"{name.dataset}@{snapshot.time}#{snapshot.host}"
+    return _Read(snapshot, _NO_STRUCT_PAGES, None, ("-c", exact))
 
 
-def _contents(args: argparse.Namespace, target: "Target") -> "tuple[Snapshot, Reports]":
-    """Return a snapshot of the target of the options, and the reports on it."""
+def _taken(args: argparse.Namespace) -> _Read:
+    """Take a snapshot of a kernel, check it, and audit it if it is a core."""
+    from ...inspector.audit import audit_core
+    from ...inspector.check import check
     from ...inspector.inspector import inspect
     from ...inspector.snapshot import host_of, take
 
-    fold = partial(fold_pieces, args)
-    inspector = inspect(target)
+    target, fold = open_target(args), partial(fold_pieces, args)
+    inspector: Inspector = inspect(target)
     snapshot = take(inspector, host=host_of(inspector), fold=fold)
-    return snapshot, _reports(args, inspector)
-
-
-def _reports(args: argparse.Namespace, inspector: "Inspector") -> "Reports":
-    """Return the reports, each of a walk of its own."""
-    from ...html_report.contents import Reports
-    from ...inspector.audit import audit_core
-    from ...inspector.check import check
-    from ...inspector.contiguity import find_contiguity
-    from ...inspector.inspector import inspect
-    from ...inspector.owners import count_owners
-    from ...inspector.selection import Request
-    from ...inspector.summary import summarise
-
-    fold, target, every = partial(fold_pieces, args), inspector.target, Request()
-    contiguity: ContiguityReport | str = _NEEDS_TYPES
-    if not inspector.layout.unavailable:
-        contiguity = _or_why(lambda: find_contiguity(inspector, fold=fold, pfns=False))
     found: CheckReport | str = _LEFT_OUT
     audit: AuditReport | str | None = None if args.core is None else _LEFT_OUT
     if not args.no_check:
         found = _or_why(lambda: check(target, partial(inspect, target), (), fold=fold))
         if args.core is not None:
             audit = _or_why(lambda: audit_core(inspector, fold=fold))
-    return Reports(
-        uses=summarise(inspector, ["use"], every, fold=fold),
-        kinds=count_owners(inspector, "kind", every, fold=fold),
-        contiguity=contiguity,
-        check=found,
-        audit=audit,
-    )
+    return _Read(snapshot, found, audit, _target_words(args))
+
+
+def _target_words(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the options that name a kernel, for other commands."""
+    words: list[str] = []
+    for option, name in (("core", "-c"), ("qemu", "--qemu")):
+        if getattr(args, option) is not None:
+            words += [name, str(getattr(args, option))]
+    for option in (*SYMBOLS, "symbols_from"):
+        if getattr(args, option) is not None:
+            words += [_NAMES.get(option, f"--{option.replace('_', '-')}"), getattr(args, option)]
+    return tuple(map(str, words))
 
 
 def _or_why(make: "Callable[[], Made]") -> "Made | str":

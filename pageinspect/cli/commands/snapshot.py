@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
     )
-    add_target_arguments(parser)
+    add_target_arguments(parser, named=False)
     group = parser.add_argument_group("dataset")
     group.add_argument(
         "-o",
@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name of the machine in the dataset (default: the name that its own kernel has, as "
         "uname -n prints it)",
+    )
+    group.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="add the typed frees in FILE, which `trace --format json` wrote; --by caller gives "
+        "their callers",
     )
     group.add_argument(
         "--keep",
@@ -105,7 +112,10 @@ def _compact(dataset: Path) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if args.compact is not None:
-        others = (args.dataset, args.host, args.keep, args.every, *_targets(args))
+        others = (
+            *(args.dataset, args.host, args.trace, args.keep, args.every),
+            *_targets(args),
+        )
         if any(other is not None for other in others):
             raise UsageError("--compact takes no snapshot", "omit other options and targets")
         return
@@ -113,6 +123,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("no dataset is named", "name the folder to add snapshots to: -o DATASET")
     if args.host == "":
         raise UsageError("the name of the host is empty", "omit --host, or give a name")
+    if args.trace is not None and (args.every is not None or len(_targets(args)) > 1):
+        raise UsageError("--trace is of one snapshot", "omit --every, and name one target")
     if args.every is not None and any(core is not None for core in _targets(args)):
         raise UsageError(
             "--every is for a kernel that runs, and the memory of a core does not change",
@@ -162,13 +174,17 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
     from ...host.startup import configure_libraries
     from ...inspector.inspector import inspect
     from ...inspector.snapshot import take
+    from ...report.traced_frees import read_frees
 
     configure_libraries()
+    frees = None if args.trace is None else read_frees(args.trace)
     began = time.monotonic()
     with contextlib.ExitStack() as ends:
         own = argparse.Namespace(**{**vars(args), "core": core, "ends": ends})
         inspector = inspect(open_target(own))
         snapshot = take(inspector, host=_host(args, inspector), fold=partial(fold_pieces, own))
+    if frees is not None:
+        snapshot = snapshot.having(frees)
     write_snapshot(args.dataset, snapshot)
     if args.keep is not None:
         from ...dataset.prune import keep

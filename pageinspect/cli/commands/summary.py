@@ -9,16 +9,14 @@ reset (-1), movable_ops (recognized by their mapping, in kernels where they have
 """
 
 import argparse
-from functools import partial
 
 from ..arguments import NamesOf
-from ..options import open_target, write_report
+from ..intervals import add_interval_argument, write_readings
+from ..options import open_source
 from ..walking import (
     add_jobs_argument,
     add_walking_arguments,
-    fold_pieces,
     request_of,
-    status,
 )
 
 _KEYS = ("type", "use", "zone", "node", "order", "owner")
@@ -33,20 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K,…",
         help=f"what to count by: {', '.join(_KEYS)} (default: type); may be repeated",
     )
+    add_interval_argument(parser)
     add_walking_arguments(parser, metrics=True)
     add_jobs_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write a SummaryReport."""
-    from ...inspector.inspector import inspect
-    from ...inspector.summary import summarise
+    """Write a SummaryReport, or one at each interval."""
+    from ...report.since import Measured
 
-    report = summarise(
-        inspect(open_target(args)),
-        args.by or ["type"],
-        request_of(args),
-        fold=partial(fold_pieces, args),
+    by = args.by or ["type"]
+    source, request = open_source(args), request_of(args)
+    return write_readings(
+        args,
+        lambda _whole: source.summary(by, request),
+        Measured(tuple(by), "pages", "pages"),
     )
-    write_report(args, report)
-    return status(report.coverage)

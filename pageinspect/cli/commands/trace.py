@@ -17,10 +17,11 @@ from ...errors import Exit, PageInspectError, UsageError, no_such_name
 from ...host.terminal import say
 from ...render import RowFormat, load
 from ..arguments import seconds
+from ..intervals import open_stream, until_reader_leaves
 from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
-from ..trace_output import Output, Watch, is_redrawn, open_stream, until_reader_leaves
+from ..trace_output import Output, Watch, is_redrawn
 
 if TYPE_CHECKING:
     from ...model.layout import PageLayout
@@ -196,7 +197,9 @@ def run(args: argparse.Namespace) -> int:
             redrawn=is_redrawn(args),
         )
         lines = EventLines(subject)
-        stream = stack.enter_context(open_stream(args))
+        stream = stack.enter_context(
+            open_stream(args, grows=args.interval is not None or args.events)
+        )
         output = Output(args, lines, stream)
         watch = Watch(lines, options.disallowed, args.exec or ())
 

@@ -15,11 +15,12 @@ const SHOWN_USES = 6;
 
 export class MemoryMap {
   // `views` are the ways to colour: {name, label, ramp, code(use, owner, order), label(code)}.
-  constructor(place, memory, views, { pageSize, target }) {
+  constructor(place, memory, views, { pageSize, target, structPages }) {
     this.memory = memory;
     this.views = views;
     this.pageSize = pageSize;
     this.target = target;
+    this.pageCommand = structPages ? "page" : "list --pfn";
     this.view = views[0];
     this.only = null;
     this.levels = [];
@@ -269,7 +270,7 @@ export class MemoryMap {
         list.append(element("div", {}, element("dt", {}, name), shown));
       }
     }
-    return [list, command(`pageinspect page ${hex(pfn)}${this.target}`)];
+    return [list, command(`pageinspect ${this.pageCommand} ${hex(pfn)}${this.target}`)];
   }
 
   ofCell(start, pages) {

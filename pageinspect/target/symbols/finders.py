@@ -86,6 +86,7 @@ _VARIABLES = {
     "ip_tstamps": "u32 *",
     "m_hash_mask": "unsigned int",
     "map_idr": "struct idr",
+    "movable_gigantic_pages": "int",
     "mount_hashtable": "struct hlist_head *",
     "mountpoint_hashtable": "struct hlist_head *",
     "mp_hash_mask": "unsigned int",

@@ -143,11 +143,11 @@ def test_parts_of_a_walk_add_up() -> None:
     one.merge(other)
     assert (one.counts == 2 * filled().counts).all()
     free = FreeBlocks(2)
-    free.add(np.array([1, 1, 0]), np.array([3, 3, 10], np.uint8))
+    free.add(np.array([1, 1, 0]), np.array([3, 3, 10], np.uint8), np.array([1, 4, 1]))
     more = FreeBlocks(2)
-    more.add(np.array([1]), np.array([0], np.uint8))
+    more.add(np.array([1]), np.array([0], np.uint8), np.array([1]))
     free.merge(more)
-    assert free.counts[1].tolist() == [1, 0, 0, 2, *[0] * 7]
+    assert free.counts[1].tolist() == [1, 0, 0, 5, *[0] * 7]
     assert free.counts[0].tolist() == [*[0] * 10, 1]
 
 

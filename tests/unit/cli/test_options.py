@@ -45,8 +45,10 @@ CORE = ["-c", "core"]
 BEFORE = {
     "page": [*CORE, "0x1000"],
     "export": [*CORE, "--kpageflags", "out"],
+    "diff": ["core", "core"],
     "snapshot": [*CORE, "-o", "out"],
     "report": [*CORE, "-o", "out"],
+    "fleet": [".", "hosts"],
     "vm run": ["newest"],
     "vm dump": ["newest", "-o", "out"],
 } | dict.fromkeys(
@@ -109,7 +111,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("pageinspect.vm.tools._SEARCH", (str(tmp_path),))
-    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     monkeypatch.setattr("pageinspect.target.open._open_live", refuse)
     # Building it takes longer than all else that is tested.
@@ -176,5 +178,5 @@ def test_junk_where_a_kernel_is_at_hand(text: str) -> None:
 
 
 def test_the_test_sees_every_command() -> None:
-    assert len(COMMANDS) == 14 + 4
+    assert len(COMMANDS) == 16 + 4
     assert all(len(list(command_lines(name))) > len(JUNK) for name in COMMANDS)

@@ -21,11 +21,10 @@ def test_an_option_before_the_command() -> None:
     assert error.hint == "options follow the command: pageinspect COMMAND -c …"
 
 
-def test_a_core_without_its_option(tmp_path: Path) -> None:
-    core = tmp_path / "vmcore"
-    core.touch()
-    assert refused("summary", str(core)).hint == f"did you mean -c {core}?"
-    assert "--help" in refused("summary", str(tmp_path / "none")).hint
+def test_an_argument_too_many(tmp_path: Path) -> None:
+    error = refused("summary", str(tmp_path), "zone")
+    assert error.message == "unexpected argument 'zone'"
+    assert error.hint == "pageinspect summary --help shows what it takes"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from trace_reports import EVENTS, STACKS, ZSWAP, broken_down, watch
 
-from pageinspect.cli.trace_output import Output, Watch, is_redrawn, until_reader_leaves
+from pageinspect.cli.intervals import until_reader_leaves
+from pageinspect.cli.trace_output import Output, Watch, is_redrawn
 from pageinspect.report.event import EventLines
 from pageinspect.trace.records import Event, Lost
 

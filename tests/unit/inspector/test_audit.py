@@ -20,12 +20,13 @@ from pageinspect.inspector.audit import COMPOUND_INFO, audit_core, audit_file
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.inspector import Inspector
 from pageinspect.inspector.owners import count_owners
-from pageinspect.inspector.selection import Request, select
+from pageinspect.inspector.selection import select
 from pageinspect.inspector.summary import summarise
 from pageinspect.model.elf import LOAD
 from pageinspect.model.memory_map import MemoryMap
 from pageinspect.model.provenance import Provenance
 from pageinspect.report.audit import AuditReport
+from pageinspect.report.selection import Request
 
 CONTENT = bytes(BLOCK)
 

@@ -12,13 +12,13 @@ from blocked_pages import ORDER, PINNED, READ, BlockedPages
 from owned_pages import PAGES
 
 from pageinspect.errors import PageInspectError, UsageError
-from pageinspect.inspector import contiguity as contiguity_module
 from pageinspect.inspector import sweep
 from pageinspect.inspector.contiguity import find_contiguity
 from pageinspect.inspector.fold import fold_here
 from pageinspect.kernel.structures import MissingStructureError
 from pageinspect.model.pageblocks import Pageblocks
 from pageinspect.report.contiguity import ContiguityReport
+from pageinspect.report.contiguity_counts import check_order
 
 
 @pytest.fixture
@@ -179,4 +179,4 @@ def test_the_method(made: BlockedPages) -> None:
     for order in (2, 19):
         with pytest.raises(UsageError, match=f"cannot have the order {order}"):
             kernel.contiguity(order=order)
-    assert contiguity_module.check_order(3) == 3
+    assert check_order(3) == 3

@@ -14,11 +14,11 @@ from damaged_memory import ISLANDS, Reads, damaged
 from synthetic import MODERN
 
 import pageinspect
-from pageinspect.cli.commands import check, summary
-from pageinspect.cli.commands import list as list_command
+from pageinspect.cli import options
+from pageinspect.cli.commands import check
 from pageinspect.cli.parser import build_parser
 from pageinspect.inspector import check as check_module
-from pageinspect.inspector import fold, opening
+from pageinspect.inspector import fold, opening, source
 from pageinspect.inspector import inspector as inspector_module
 from pageinspect.inspector import summary as summary_module
 from pageinspect.inspector.inspector import Inspector
@@ -38,11 +38,12 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Inspector:
     prog, memory_map = damaged(0)
     target = Target(prog, CORE, {})  # type: ignore[arg-type]
     inspector = Inspector(target, MODERN, memory_map)
-    for module in (check, summary, list_command):
+    for module in (check, options):
         monkeypatch.setattr(module, "open_target", lambda _args: target)
     for part in (check_module, summary_module):
         monkeypatch.setattr(part, "read_counters", lambda _prog: COUNTERS)
-    monkeypatch.setattr(inspector_module, "inspect", lambda _: inspector)
+    for opening_module in (inspector_module, source):
+        monkeypatch.setattr(opening_module, "inspect", lambda _: inspector)
     return inspector
 
 

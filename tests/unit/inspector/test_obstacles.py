@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blocked_pages import PINNED, BlockedPages
 from owned_pages import PAGES
-from synthetic import flag
+from synthetic import MODERN, flag
 
 from pageinspect.analysis.mobility import OUTCOMES
 from pageinspect.errors import PageInspectError, UsageError
@@ -191,6 +191,59 @@ def test_verdicts_on_huge_pages(
     assert said(report)[:2] == (word, f"A huge page {sentence}")
     assert report.to_json()["verdict"] == word
     assert report.possible == (word == "movable")
+
+
+def gigantic(
+    made: BlockedPages, monkeypatch: pytest.MonkeyPatch, setting: bool | None
+) -> ObstaclesReport:
+    """Return what is in the way of a gigantic page, of which there are blocks of 64 pages here."""
+    monkeypatch.setitem(obstacles_module.PAGES, "gigantic", 6)
+    monkeypatch.setattr(obstacles_module, "movable_gigantic_pages", lambda _prog: setting)
+    return found(made, "gigantic")
+
+
+@pytest.mark.parametrize(
+    ("setting", "free", "sentence"),
+    [
+        (None, 4, "ZONE_MOVABLE is left out: this kernel never takes it."),
+        (False, 4, "ZONE_MOVABLE is left out: vm.movable_gigantic_pages is 0."),
+        (True, 8, ""),
+    ],
+)
+def test_the_zone_for_movable_pages_gives_gigantic_pages_only_if_it_is_allowed(
+    made: BlockedPages,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: bool | None,
+    free: int,
+    sentence: str,
+) -> None:
+    made.zones = (Zone(0, "Normal", 0, 0x300, 0), Zone(0, "Movable", 0x300, PAGES, 1))
+    made.memory.words[0x300:, 0] |= np.uint64(1 << 51)
+    report = gigantic(made, monkeypatch, setting)
+    assert report.blocks is not None
+    assert report.blocks.free == free
+    assert said(report)[2].endswith(sentence or "reserved ones.")
+    monkeypatch.setitem(obstacles_module.PAGES, "hugepage", 6)
+    every = found(made, "hugepage")
+    assert every.blocks is not None
+    assert every.blocks.free == 8
+
+
+@pytest.mark.parametrize(("setting", "unmovable"), [(None, 6), (False, 5), (True, 5)])
+def test_older_kernels_move_no_huge_pages_to_make_a_gigantic_one(
+    made: BlockedPages, monkeypatch: pytest.MonkeyPatch, setting: bool | None, unmovable: int
+) -> None:
+    for pfn, order in ((0x200, 8), (0x300, 7), (0x380, 6)):
+        made.memory.words[pfn, MODERN.private // 8] = 0
+        made.memory.free_block(pfn, order)
+    made.memory.compound(0x3C0, 6).word(0x3C0, 0xF4000000)
+    report = gigantic(made, monkeypatch, setting)
+    assert report.blocks is not None
+    assert tuple(report.blocks[:4]) == (7, 7 - unmovable, 1, unmovable)
+    in_the_way = [row for row in report.obstacles if row.use == "hugetlb"]
+    assert [(row.start, row.remedy) for row in in_the_way] == (
+        [(0x3C0, "shrink pool")] if setting is None else []
+    )
 
 
 def test_a_huge_page_in_place_of_slabs(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) -> None:

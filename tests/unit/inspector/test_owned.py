@@ -10,8 +10,9 @@ from synthetic import MODERN
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
-from pageinspect.inspector.selection import Request, select
+from pageinspect.inspector.selection import select
 from pageinspect.model.ranges import count
+from pageinspect.report.selection import Request
 
 
 def owned(made: OwnedPages, *texts: str, pfn: tuple[str, ...] = ()) -> int:

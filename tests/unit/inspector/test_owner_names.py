@@ -12,8 +12,8 @@ from synthetic import MODERN
 
 from pageinspect.classify.uses import USE
 from pageinspect.inspector import owner_names
-from pageinspect.inspector.owner_names import OwnerName, OwnerNames
-from pageinspect.model.owner_names import AnonOwner, PoolName
+from pageinspect.inspector.owner_names import OwnerNames
+from pageinspect.model.owner_names import AnonOwner, OwnerName, PoolName
 from pageinspect.model.processes import Mm, Process, Tasks
 from pageinspect.owners.anon import KSM, SWAP_CACHE
 from pageinspect.owners.assign import NO_LABEL

@@ -17,12 +17,12 @@ from pageinspect.errors import UsageError
 from pageinspect.inspector import owner_finder, owner_names, owner_walk
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.owners import count_owners
-from pageinspect.inspector.selection import Request
 from pageinspect.inspector.slab_cgroups import SlabCharges
 from pageinspect.inspector.summary import summarise
 from pageinspect.model.ranges import count
 from pageinspect.render import render
 from pageinspect.report.owners import BY, OwnersReport
+from pageinspect.report.selection import Request
 
 
 def owners(made: OwnedPages, by: str = "kind", **options: Any) -> OwnersReport:

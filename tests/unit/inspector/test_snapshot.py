@@ -20,13 +20,13 @@ from pageinspect.inspector import snapshot as snapshot_module
 from pageinspect.inspector.contiguity import find_contiguity
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.inspector import Inspector
-from pageinspect.inspector.selection import Request
 from pageinspect.inspector.slab_cgroups import SlabCharges
 from pageinspect.inspector.snapshot import take
 from pageinspect.inspector.summary import summarise
 from pageinspect.model.counters import Counters
 from pageinspect.model.saved_kernel import SavedKernel
 from pageinspect.model.snapshot import TABLES, Names, Snapshot
+from pageinspect.report.selection import Request
 
 Row = dict[str, Any]
 HOLE = range(0x40, 0x80)
@@ -142,6 +142,16 @@ def test_totals_are_those_of_summary(made: BlockedPages, by: str) -> None:
         pages, folios = sums.get(str(row[by]), (0, 0))
         sums[str(row[by])] = pages + row["pages"], folios + row["folios"]
     assert sums == {row.key[0]: (row.pages, row.folios) for row in report.rows}
+
+
+def test_uses_of_the_header_are_the_sums_of_runs(made: BlockedPages) -> None:
+    with_hole(made)
+    snapshot = taken(made)
+    sums: Counter[str] = Counter()
+    for row in rows(snapshot, "runs"):
+        sums[row["use"]] += row["pages"]
+    assert sums["unreadable"] == len(HOLE)
+    assert snapshot.header("uses") == sums
 
 
 def test_blocks(made: BlockedPages) -> None:

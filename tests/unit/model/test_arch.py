@@ -11,6 +11,7 @@ from pageinspect.model import arch
 ELSEWHERE = {
     ("classify/runs.py", 32768): "rows per batch",
     ("target/core_formats/flattened.py", 4096): "the first block, and the unit of free space",
+    ("model/saved_kernel.py", 1 << 63): "one more than the largest int64",
     ("vm/proc_snapshot.py", 4096): "bytes per read",
     ("report/listing.py", 4096): "rows per block",
     ("render/reporting_progress.py", 4096): "rows between updates of progress",

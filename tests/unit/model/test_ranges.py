@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pageinspect.errors import UsageError
 from pageinspect.model.memory_map import MemoryMap, Zone
 from pageinspect.model.range_text import resolve
-from pageinspect.model.ranges import cut, intersect, merge
+from pageinspect.model.ranges import cut, intersect, merge, without
 
 MEMORY_MAP = MemoryMap(
     spanned=((0, 0x8000), (0x10000, 0x20000)),
@@ -107,3 +107,21 @@ def test_cut_at_multiples() -> None:
     assert cut(ranges, 8) == [[(3, 8)], [(8, 9), (10, 11), (14, 16)], [(16, 24)], [(24, 30)]]
     assert cut(ranges, 100) == [ranges]
     assert cut([], 8) == []
+
+
+def test_without() -> None:
+    assert without([(0, 10), (20, 30)], []) == [(0, 10), (20, 30)]
+    assert without([], [(0, 10)]) == []
+
+
+some_ranges = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6).map(merge)
+
+
+@given(some_ranges, some_ranges)
+def test_without_as_sets(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> None:
+    found = without(left, right)
+    pfns, others, result = (
+        {p for r in ranges for p in range(*r)} for ranges in (left, right, found)
+    )
+    assert result == pfns - others
+    assert merge(found) == found

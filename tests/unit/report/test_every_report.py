@@ -111,7 +111,15 @@ def test_arrays_of_the_document_are_its_tables(name: str) -> None:
 def test_markdown_is_pipe_tables(name: str) -> None:
     blocks = written(name, "markdown").split("\n\n")
     tables = [block.splitlines() for block in blocks if block.startswith("|")]
-    several = {"owners": 2, "audit": 3, "contiguity": 6, "contiguity of the first": 6}
+    several = {
+        "fleet growth": 2,
+        "fleet contiguity": 3,
+        "owners": 2,
+        "audit": 3,
+        "contiguity": 6,
+        "contiguity of the first": 6,
+    }
+    several |= {"diff by owner": 2, "diff by name, the first": 2, "owners of readings": 2}
     assert len(tables) == several.get(name, 1)
     for rows in tables:
         assert all(row.startswith("|") for row in rows)
@@ -126,7 +134,8 @@ def test_nothing_that_a_terminal_obeys(name: str, form: str) -> None:
     shown = written(name, form)
     assert shown.endswith("\n")
     assert shown.replace("\n", "").isprintable()
-    if name in ("audit", "check", "doctor") or name.startswith("owners "):
+    names = ("owners by", "diff by name", "diff by file", "diff by process", "diff by cgroup")
+    if name in ("audit", "check", "doctor") or name.startswith(names):
         assert "]0;a" in shown
         assert HOSTILE not in shown
 

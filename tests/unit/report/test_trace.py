@@ -63,6 +63,7 @@ def test_json_has_the_documented_form() -> None:
                 "frees": 32768,
                 "pages": 32768,
                 "expected": True,
+                "disallowed": False,
                 "orders": {"0": 32768},
             },
             {
@@ -70,6 +71,7 @@ def test_json_has_the_documented_form() -> None:
                 "frees": 8192,
                 "pages": 8192,
                 "expected": True,
+                "disallowed": False,
                 "orders": {"0": 8192},
             },
         ],
@@ -293,7 +295,14 @@ def test_folded_stacks_start_with_the_type_and_end_with_pages() -> None:
 def test_page_pool_is_a_row_and_never_expected() -> None:
     made = report(counts({(PAGE_POOL, 0): 3}, {0: 1}), options=TraceOptions(page_pool=True))
     assert made.to_json()["typed"] == [
-        {"type": "page_pool", "frees": 3, "pages": 3, "expected": False, "orders": {"0": 3}}
+        {
+            "type": "page_pool",
+            "frees": 3,
+            "pages": 3,
+            "expected": False,
+            "disallowed": False,
+            "orders": {"0": 3},
+        }
     ]
     assert made.total.frees == 4
     assert "page_pool  " in text(made)

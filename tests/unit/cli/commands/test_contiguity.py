@@ -44,8 +44,10 @@ def made(monkeypatch: pytest.MonkeyPatch) -> BlockedPages:
     kernel = BlockedPages()
     kernel.install(monkeypatch)
     monkeypatch.setattr(inspector, "inspect", lambda _: kernel.inspector())
-    monkeypatch.setattr("pageinspect.cli.commands.contiguity.open_target", lambda _: None)
-    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.inspector.source.inspect", lambda _: kernel.inspector())
+    for name in ("options", "commands.contiguity"):
+        monkeypatch.setattr(f"pageinspect.cli.{name}.open_target", lambda *_: None)
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     return kernel
 

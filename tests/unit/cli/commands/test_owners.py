@@ -11,7 +11,7 @@ from owned_pages import FREE_PAGES, PAGES, OwnedPages
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
 from pageinspect.errors import Exit
-from pageinspect.inspector import inspector, owner_finder
+from pageinspect.inspector import owner_finder
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> OwnedPages:
     """Give a kernel that the commands open."""
     kernel = OwnedPages()
     monkeypatch.setattr(owner_finder, "read_structures", kernel.read_structures)
-    monkeypatch.setattr(inspector, "inspect", lambda _: kernel.inspector())
-    for name in ("owners", "summary", "list"):
-        monkeypatch.setattr(f"pageinspect.cli.commands.{name}.open_target", lambda _: None)
-    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.inspector.source.inspect", lambda _: kernel.inspector())
+    monkeypatch.setattr("pageinspect.cli.options.open_target", lambda _: None)
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     for i in range(14):
         kernel.file(f"a,{i}", 20 - i)

@@ -5,6 +5,7 @@ import argparse
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,23 +15,17 @@ from made_page import unpacked
 from pageinspect.cli.commands import report as command
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
-from pageinspect.errors import Exit, PageInspectError, UsageError
+from pageinspect.dataset.write import write_snapshot
+from pageinspect.errors import Exit, PageInspectError
 from pageinspect.inspector import inspector as inspector_module
+from pageinspect.inspector.fold import fold_here
+from pageinspect.inspector.snapshot import take
 from pageinspect.kernel import boot
 
 
 def test_a_page_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "core"]) == Exit.USAGE
     assert "-o" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "options",
-    [["core", "-c", "other"], ["-c", "other", "core"], ["core", "--qemu", "socket"]],
-)
-def test_two_targets_are_refused(options: list[str]) -> None:
-    with pytest.raises(UsageError, match="two targets are named"):
-        run(*options, "-o", "x")
 
 
 @pytest.mark.parametrize(
@@ -106,8 +101,25 @@ def test_the_commands_of_a_page_can_be_parsed(tmp_path: Path) -> None:
     run("-o", str(path), "--no-check")
     text = path.read_text(encoding="utf-8").partition('<dl class="commands">')[2]
     lines = re.findall(r"<code[^>]*>(.*?)</code>", text)
-    assert len(lines) == 10
+    assert len(lines) == 9
     for line in lines:
         name, *words = shlex.split(line)
         assert name == "pageinspect"
         build_parser().parse_args(words)
+
+
+def test_a_page_of_a_snapshot(made: BlockedPages, tmp_path: Path) -> None:
+    taken = take(made.inspector(), host="lab", fold=fold_here)
+    write_snapshot(tmp_path / "data", replace(taken, time="20261127T201500Z"))
+    path = tmp_path / "report.html"
+    run(str(tmp_path / "data"), "-o", str(path))
+    text = path.read_text(encoding="utf-8")
+    assert "<h1>Memory of lab</h1>" in text
+    assert "A snapshot has no struct pages to check." in text
+    assert 'id="audit"' not in text
+    (data,) = re.findall(r'id="data">([^<]*)', text)
+    target = f"{tmp_path}/data@20261127T201500Z#lab"
+    assert unpacked(data)["target"] == f" -c '{target}'"
+    assert not unpacked(data)["structPages"]
+    lines = re.findall(r"<code[^>]*>(.*?)</code>", text.partition('<dl class="commands">')[2])
+    assert [line.split()[1] for line in lines].count("check") == 0

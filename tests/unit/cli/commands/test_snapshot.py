@@ -66,7 +66,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BlockedPages:
     monkeypatch.setattr(command, "open_target", open_target)
     monkeypatch.setattr(snapshot_module, "host_of", lambda _: "made/by\x1bhand")
     monkeypatch.setattr(snapshot_module, "time_of", lambda _: next(times) * US)
-    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core: task())
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     return kernel
 

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Questions on the snapshots of many hosts: what grows, which host differs, any SQL.
+
+DATASET is a folder of snapshots, of one host or of many. REPORT is one of uses, growth, contiguity,
+outliers, frees and hosts. With --sql, one SELECT statement on the tables of the dataset takes the
+place of a report.
+"""
+
+import argparse
+import re
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from ...errors import Exit, UsageError, did_you_mean
+from ...fleet.questions import QUESTIONS
+from ..arguments import whole_number
+from ..options import add_output_arguments, write_report
+from ..output import check_output
+
+_MOST_ROWS = (1 << 31) - 1
+_FOR_PEOPLE = ("table", "markdown")
+_SHOWN = 10
+_LEAST_MIB, _MOST_MIB = 64, 1 << 24
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="the folder of snapshots")
+    parser.add_argument(
+        "report",
+        type=_question,
+        nargs="?",
+        metavar="REPORT",
+        help="; ".join(f"{name}: {summary}" for name, summary in QUESTIONS.items()),
+    )
+    add_output_arguments(parser)
+    chosen = parser.add_argument_group("snapshots that count (default: all)")
+    chosen.add_argument(
+        "--since",
+        type=moment,
+        metavar="TIME",
+        help="from this moment on: 2026-11-27, 2026-11-27T20:15 (UTC), or 7d or 12h before now",
+    )
+    chosen.add_argument("--host", metavar="GLOB", help="of hosts whose names match")
+    chosen.add_argument(
+        "--where",
+        metavar="EXPR",
+        help="for which this expression of SQL on columns of the table snapshots is true, such as "
+        "\"release LIKE '6.12%%' AND source = 'live'\"",
+    )
+    parser.add_argument(
+        "--sql",
+        metavar="QUERY",
+        help="the rows of one SELECT statement on the tables of docs/dataset.md; nothing else "
+        "is run, and no other file is read",
+    )
+    parser.add_argument(
+        "--top",
+        type=whole_number("a number of rows", 0, _MOST_ROWS),
+        metavar="N",
+        help="only the first N rows; 0 is all (default: 10 in tables, all in formats for programs)",
+    )
+    parser.add_argument(
+        "--memory",
+        type=whole_number("a number of MiB", _LEAST_MIB, _MOST_MIB),
+        default=1024,
+        metavar="MIB",
+        help="what DuckDB may hold in memory; more goes to a temporary file (default: 1024)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole_number("a number of threads", 1, 1024),
+        metavar="N",
+        help="threads of DuckDB (default: one for each CPU)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write a FleetReport."""
+    from ...dataset.files import check_dataset
+    from ...fleet.engine import Choice, Limits, opened, spill_folder
+    from ...fleet.questions import ask, needs
+
+    if (args.report is None) == (args.sql is None):
+        raise UsageError(
+            "give a report or --sql",
+            f"the reports are {', '.join(QUESTIONS)}; --sql QUERY asks more",
+        )
+    if args.sql is not None and args.top is not None:
+        raise UsageError("--top is not for --sql", "the statement can have a LIMIT")
+    check_output(args.output, args.mode)
+    check_dataset(args.dataset)
+    top = args.top
+    if top is None:
+        top = _SHOWN if args.format in _FOR_PEOPLE else 0
+    if args.sql is None:
+        needed, answer = needs(args.report), partial(ask, question=args.report, top=top)
+    else:
+        from ...fleet import sql
+
+        needed, answer = sql.needs(args.sql), partial(sql.report, query=args.sql)
+    choice = Choice(args.since, args.host, args.where)
+    with spill_folder() as folder:
+        limits = Limits(args.memory, args.threads or 0, folder)
+        with opened(args.dataset, choice, limits, needed) as fleet:
+            write_report(args, answer(fleet))
+    return Exit.COMPLETE
+
+
+def _question(text: str) -> str:
+    """Type of REPORT."""
+    if text not in QUESTIONS:
+        advice = did_you_mean(text, QUESTIONS, f"choose from {', '.join(QUESTIONS)}")
+        raise argparse.ArgumentTypeError(f"there is no report {text!r}; {advice}")
+    return text
+
+
+def moment(text: str) -> str:
+    """Type of --since: a time such as 20261127T201500Z."""
+    ago = re.fullmatch(r"(\d{1,6})([dh])", text, re.ASCII)
+    try:
+        if ago:
+            hours = int(ago[1]) * (24 if ago[2] == "d" else 1)
+            found = datetime.now(UTC) - timedelta(hours=hours)
+        else:
+            found = datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-11-27T20:15, or 7d or 12h"
+        ) from None
+    return f"{found:%Y%m%dT%H%M%SZ}"

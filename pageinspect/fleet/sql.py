@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A SELECT statement of the user on the tables of a dataset."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from ..model.snapshot import TABLES
+from ..model.table import Absent, Cell, Column, Dtype, Row, Table
+from .answer import FleetReport, answer
+from .engine import batches, engine, user_query
+from .statement import refusal, tables_of
+
+if TYPE_CHECKING:
+    from .engine import Fleet
+
+_HINT = f"the tables are {', '.join(TABLES)}; docs/dataset.md has their columns"
+_DTYPES: dict[str, Dtype] = {
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"), "int64"),
+    **dict.fromkeys(("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"), "uint64"),
+    **dict.fromkeys(("FLOAT", "DOUBLE"), "float64"),
+    "BOOLEAN": "bool",
+    "VARCHAR[]": "list[string]",
+    "MAP(VARCHAR, BIGINT)": "map[string,int64]",
+}
+_BITS = {"int64": 63, "uint64": 64}
+_NONE = (Absent.NOT_APPLICABLE,)
+
+
+def needs(query: str) -> tuple[str, ...]:
+    """Return the tables that a query reads. Raises UsageError unless it is one SELECT on tables."""
+    with closing(engine().connect(":memory:")) as connection:
+        return tuple(sorted(tables_of(connection, query, TABLES)))
+
+
+def report(fleet: "Fleet", query: str) -> FleetReport:
+    """Return the rows of one SELECT statement. Raises UsageError for anything else."""
+    fleet.tables(sorted(tables_of(fleet.connection, query, TABLES)))
+    cursor = user_query(fleet.connection, query, _HINT)
+    columns = tuple(_columns(cursor.description))
+    return answer(fleet, "sql", ("", Table("rows", columns, _rows(cursor, columns))))
+
+
+def _columns(description: Any) -> Iterator[Column]:
+    """Yield the columns; a name that occurs twice gets a number."""
+    seen: dict[str, int] = {}
+    for name, kind, *_ in description:
+        seen[name] = seen.get(name, 0) + 1
+        unique = name if seen[name] == 1 else f"{name}_{seen[name]}"
+        dtype: Dtype = _DTYPES.get(str(kind), "string")
+        if str(kind).startswith("DECIMAL"):
+            dtype = "float64"
+        elif dtype == "string" and str(kind).endswith(("]", ")")):
+            dtype = "json"
+        yield Column(unique, dtype, absent=_NONE)
+
+
+def _rows(cursor: Any, columns: tuple[Column, ...]) -> Iterator[Row]:
+    dtypes = [column.dtype for column in columns]
+    for row in batches(cursor):
+        yield [_cell(value, dtype) for value, dtype in zip(row, dtypes, strict=True)]
+
+
+def _cell(value: Any, dtype: Dtype) -> Cell:
+    if value is None:
+        return Absent.NOT_APPLICABLE
+    cell: Cell = value
+    if dtype == "list[string]":
+        cell = tuple("" if text is None else text for text in value)
+    elif dtype == "float64":
+        cell = float(value) if isfinite(value) else Absent.NOT_APPLICABLE
+    elif dtype in ("string", "json"):
+        plain = _plain(value)
+        cell = str(plain) if dtype == "string" else plain
+    elif dtype in _BITS and max(value, ~value).bit_length() > _BITS[dtype]:
+        raise refusal(f"{value} has more than 64 bits", "cast the column to DOUBLE or VARCHAR")
+    return cell
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of DuckDB as what JSON has."""
+    found = value
+    if isinstance(value, dict):
+        found = {str(_plain(key)): _plain(item) for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        found = [_plain(item) for item in value]
+    elif isinstance(value, Decimal) or (isinstance(value, float) and not isfinite(value)):
+        found = float(value) if isfinite(value) else None
+    elif isinstance(value, datetime | date | time):
+        found = value.isoformat()
+    elif isinstance(value, timedelta):
+        found = value.total_seconds()
+    elif isinstance(value, bytes):
+        found = value.decode("utf-8", "replace")
+    elif value is not None and not isinstance(value, str | int | float):
+        found = str(value)
+    return found

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Answers from a saved snapshot: the reports that need no struct pages."""

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Opens a snapshot of a dataset."""
+
+import re
+from bisect import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import PageInspectError, did_you_mean
+from ..model.snapshot import HEADER, Snapshot, SnapshotTable
+from ..units import counted, printable
+from .reports import SavedReports
+
+_MOST_NAMED = 8
+_NUMBERED = re.compile(r"-([1-9]\d{0,8})", re.ASCII)
+
+
+class Moment(Protocol):
+    """A snapshot of a dataset."""
+
+    @property
+    def host(self) -> str:
+        """Untrusted text."""
+
+    @property
+    def time(self) -> str:
+        """UTC, as 20261127T201500Z."""
+
+
+class TablesOnDemand(Mapping[str, SnapshotTable]):
+    """The tables of a snapshot of a dataset. Each is read when it is first needed."""
+
+    def __init__(self, dataset: Path, host: str, time: str) -> None:
+        """Read the header; raises PageInspectError, as reading other tables does."""
+        self._place = dataset, host, time
+        self._tables: dict[str, SnapshotTable] = {}
+        self._names = (HEADER, *self[HEADER]["tables"][0])
+
+    def __getitem__(self, name: str) -> SnapshotTable:
+        if name not in self._tables:
+            from ..dataset.read import read_snapshot
+
+            self._tables |= read_snapshot(*self._place, tables=(name,)).tables
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def open_saved(dataset: Path, time: str | None = None, host: str | None = None) -> SavedReports:
+    """Return the reports of a snapshot of a dataset; see choose(). Raises PageInspectError."""
+    return SavedReports(snapshot_in(dataset, time, host))
+
+
+def snapshot_in(dataset: Path, time: str | None = None, host: str | None = None) -> Snapshot:
+    """Return a snapshot of a dataset, whose tables are read on demand; see choose().
+
+    Raises PageInspectError, also when a table is read.
+    """
+    # Imported here: only a dataset needs pyarrow.
+    from ..dataset.read import snapshots
+
+    chosen = choose(dataset, snapshots(dataset), time, host)
+    tables = TablesOnDemand(dataset, chosen.host, chosen.time)
+    return Snapshot(chosen.host, chosen.time, tables)
+
+
+def choose(dataset: Path, found: Sequence[Moment], time: str | None, host: str | None) -> Moment:
+    """Return the snapshot of a dataset that a host and a time mean.
+
+    `found` are its snapshots, sorted by host and time. `time` is the beginning of a time such as
+    20261127T201500Z, or -1 for the newest, -2 for the one before; None is the newest. `host` may be
+    omitted if there is one host. Raises PageInspectError if not exactly one snapshot is meant.
+    """
+    where = printable(str(dataset))
+    if not found:
+        raise PageInspectError(
+            f"{where} has no snapshots", "pageinspect snapshot -o DATASET adds one"
+        )
+    hosts = list(dict.fromkeys(each.host for each in found))
+    if host is None:
+        if len(hosts) > 1:
+            raise PageInspectError(
+                f"{where} has snapshots of {counted(len(hosts), 'host')}",
+                f"choose one: {_some([f'{where}#{printable(each)}' for each in hosts])}",
+            )
+        (host,) = hosts
+    elif host not in hosts:
+        raise PageInspectError(
+            f"{where} has no snapshot of the host {printable(host)}",
+            did_you_mean(host, hosts, f"it has: {_some([printable(each) for each in hosts])}"),
+        )
+    of_host = [each for each in found if each.host == host]
+    numbered = _NUMBERED.fullmatch(time or "-1")
+    if numbered is None:
+        return _at(where, of_host, time or "")
+    if int(numbered[1]) > len(of_host):
+        raise PageInspectError(
+            f"{where} has {counted(len(of_host), 'snapshot')} of {printable(host)}, and not "
+            f"{numbered[1]}",
+            f"the oldest is @{of_host[0].time}",
+        )
+    return of_host[-int(numbered[1])]
+
+
+def _at(where: str, of_host: Sequence[Moment], time: str) -> Moment:
+    """Return the snapshot whose time begins with a text; raises PageInspectError."""
+    matches = [each for each in of_host if each.time.startswith(time)]
+    host = printable(of_host[0].host)
+    if len(matches) > 1:
+        raise PageInspectError(
+            f"{where} has {counted(len(matches), 'snapshot')} of {host} at {time}",
+            f"choose one: {_some([f'@{each.time}' for each in matches])}",
+        )
+    if not matches:
+        times = [each.time for each in of_host]
+        at = bisect(times, time)
+        near = times[max(at - 1, 0) : at + 1]
+        raise PageInspectError(
+            f"{where} has no snapshot of {host} at {printable(time)}",
+            f"the nearest: {_some([f'@{each}' for each in near])}",
+        )
+    return matches[0]
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = len(texts) - _MOST_NAMED
+    shown = ", ".join(texts[:_MOST_NAMED])
+    return f"{shown} and {more:,} more" if more > 0 else shown

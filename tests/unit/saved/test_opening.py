@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which snapshot of a dataset a host and a time mean, and what is read of it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from saved_tables import TIME, owner, run, snapshot
+
+from pageinspect.dataset.write import write_snapshot
+from pageinspect.errors import PageInspectError
+from pageinspect.model.snapshot import HEADER
+from pageinspect.report.selection import Request
+from pageinspect.saved.opening import TablesOnDemand, choose, open_saved
+
+DATASET = Path("ds")
+
+
+class Moment(NamedTuple):
+    host: str
+    time: str
+
+
+ONE = [Moment("a", f"202611{day}T{hour:02}1500Z") for day, hour in ((26, 8), (27, 8), (27, 20))]
+TWO = [*ONE, Moment("b\x1b", "20261128T000000Z")]
+
+
+@pytest.mark.parametrize(
+    ("time", "host", "expected"),
+    [
+        (None, None, 2),
+        ("-1", None, 2),
+        ("-2", "a", 1),
+        ("-3", None, 0),
+        ("20261126", None, 0),
+        ("20261127T08", "a", 1),
+        ("20261127T201500Z", None, 2),
+    ],
+)
+def test_times(time: str | None, host: str | None, expected: int) -> None:
+    assert choose(DATASET, ONE, time, host) == ONE[expected]
+
+
+def test_hosts() -> None:
+    assert choose(DATASET, TWO, None, "a") == ONE[2]
+    assert choose(DATASET, TWO, "-1", "b\x1b") == TWO[3]
+
+
+MANY = [Moment(f"h{i:02}", ONE[0].time) for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("found", "time", "host", "message", "hint"),
+    [
+        ([], None, None, "ds has no snapshots", "pageinspect snapshot -o"),
+        (TWO, "-1", None, "ds has snapshots of 2 hosts", r"choose one: ds#a, ds#b\x1b"),
+        (TWO, None, "c", "no snapshot of the host c", r"it has: a, b\x1b"),
+        (MANY, None, "h1", "no snapshot of the host h1", "did you mean h1"),
+        (MANY, None, None, "ds has snapshots of 20 hosts", "ds#h07 and 12 more"),
+        (ONE, "-4", None, "ds has 3 snapshots of a, and not 4", f"the oldest is @{ONE[0].time}"),
+        (ONE, "20261127", None, "2 snapshots of a at 20261127", f"@{ONE[1].time}, @{ONE[2].time}"),
+        (ONE, "2025", None, "no snapshot of a at 2025", f"the nearest: @{ONE[0].time}"),
+        (ONE, "2027", None, "no snapshot of a at 2027", f"the nearest: @{ONE[2].time}"),
+        (ONE, "20261127T1", None, "no snapshot", f"@{ONE[1].time}, @{ONE[2].time}"),
+        (ONE, "-0", None, "no snapshot of a at -0", f"@{ONE[0].time}"),
+        (ONE, "\x1b", None, r"at \x1b", f"@{ONE[0].time}"),
+    ],
+)
+def test_what_is_not_one_snapshot(
+    found: list[Moment], time: str | None, host: str | None, message: str, hint: str
+) -> None:
+    with pytest.raises(PageInspectError) as error:
+        choose(DATASET, found, time, host)
+    assert message in error.value.message
+    assert hint in error.value.hint
+
+
+def test_a_dataset_is_opened_and_tables_are_read_when_they_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = snapshot([run(0, 4, owner=1), run(8, 2, owner=1)], [owner(1, "boot")], host="a/b")
+    write_snapshot(tmp_path, saved)
+    reports = open_saved(tmp_path)
+    assert reports.provenance.snapshot is not None
+    assert (reports.provenance.snapshot.host, reports.provenance.snapshot.time) == ("a/b", TIME)
+    (row,) = reports.owners("kind", Request()).rows
+    assert (row.kind, row.pages) == ("boot", 6)
+
+    tables = TablesOnDemand(tmp_path, "a/b", TIME)
+    assert [*tables] == [HEADER, "runs", "owners"]
+    assert len(tables) == 3
+    assert tables.get("processes") is None
+    assert tables["runs"]["pages"].tolist() == [4, 2]
+    monkeypatch.setattr("pageinspect.dataset.read.read_snapshot", None)
+    assert tables["runs"]["pages"].tolist() == [4, 2]
+    assert tables[HEADER]["release"].tolist() == ["7.0"]
