@@ -130,14 +130,16 @@ def page_of(contents: Contents) -> str:
     rest = len(render_page({**values, "map_data": "", "exactness": _EXACT}).encode())
     most = min(MOST_BYTES, MOST_PAGE - rest - len(_INEXACT))
     found = packed_map(snapshot, owners, most)
-    exact = _EXACT if found.exact else _INEXACT
-    return render_page({**values, "map_data": found.text, "exactness": exact})
+    exactness = _EXACT
+    if found.order is not None:
+        exactness = _INEXACT.format(size(reports.uses.layout.page_size << found.order))
+    return render_page({**values, "map_data": found.text, "exactness": exactness})
 
 
 _EXACT = "Zooming in leads to single pages, each with its use, owner and order."
 _INEXACT = (
-    "This memory has too many runs of pages for a file of this size: the map ends at cells, with "
-    "their pages by use and their largest owner. The command below a cell prints each of its runs."
+    "This memory has too many runs of pages for a file of this size: the map ends at cells of {}, "
+    "with their pages by use and their largest owner. The command below a cell prints each of its runs."
 )
 
 

@@ -14,11 +14,11 @@ from .packed import pack
 
 MOST_BYTES = 1_500_000
 """Of the packed data."""
-CELL_ORDER = 9
-"""Cells have 1 << CELL_ORDER pages, 2 MiB, or more in large memory."""
 _LEAST_PER_RUN = 1
 """A run takes at least this many bytes of packed data: three and more in what was tried."""
-_LEAST_PER_CELL = 2
+_LEAST_PER_CELL = 6
+"""The same for a cell of busy memory."""
+_LARGEST_ORDER = 30
 
 Integers = npt.NDArray[np.int64]
 
@@ -27,8 +27,8 @@ class PackedMap(NamedTuple):
     """The packed data of a map."""
 
     text: str
-    exact: bool
-    """Whether it has every run."""
+    order: int | None
+    """That of the cells; None if it has every run."""
 
 
 def packed_map(snapshot: Snapshot, owners: OwnerList, most: int = MOST_BYTES) -> PackedMap:
@@ -41,14 +41,13 @@ def packed_map(snapshot: Snapshot, owners: OwnerList, most: int = MOST_BYTES) ->
     if len(runs.starts) * _LEAST_PER_RUN <= most:
         packed = pack(runs.exact())
         if len(packed) <= most:
-            return PackedMap(packed, exact=True)
-    order = CELL_ORDER
-    while True:
-        if (runs.spanned >> order) * _LEAST_PER_CELL <= most or order > 30:
-            packed = pack(runs.cells(order))
-            if len(packed) <= most or order > 30:
-                return PackedMap(packed, exact=False)
+            return PackedMap(packed, None)
+    order = 1
+    while (runs.spanned >> order) * _LEAST_PER_CELL > most:
         order += 1
+    while len(packed := pack(runs.cells(order))) > most and order < _LARGEST_ORDER:
+        order += 1
+    return PackedMap(packed, order)
 
 
 class _Runs:
@@ -82,6 +81,8 @@ class _Runs:
             "runs": places[at.ravel()].tolist(),
             "pages": self.lengths.tolist(),
             "parts": np.stack([holes, self.starts[holes]]).tolist(),
+            "zones": _spans(self._table, "zone", "node"),
+            "migratetypes": _spans(self._table, "migratetype"),
             **self._shared(more),
         }
 
@@ -111,8 +112,6 @@ class _Runs:
         return {
             "names": list(map(printable, self._table["use"].values)),
             "owners": more,
-            "zones": _spans(self._table, "zone", "node"),
-            "migratetypes": _spans(self._table, "migratetype"),
         }
 
 

@@ -10,4 +10,4 @@ from typing import Any
 def pack(data: Any) -> str:
     """Return data as JSON, compressed with zlib, in base64: what a page can unpack itself."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 9)).decode()
+    return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 6)).decode()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from blocked_pages import PINNED
 from browser import NARROW, WIDE, Opened, browser, opened
-from made_page import END, IMAGE, each_page, made_contents, totals, write
+from made_page import END, IMAGE, each_page, made_contents, totals, unpacked, write
 
 from pageinspect.html_report import contents as module
 from pageinspect.html_report.contents import Contents, page_of
@@ -155,6 +155,8 @@ def test_areas_are_in_proportion(shared: Opened, made: Made) -> None:
     for i, (kind, pages) in enumerate(sorted(kinds.items(), key=lambda item: -item[1])):
         box = tiles.nth(i).bounding_box()
         share = pages / sum(kinds.values())
+        assert whole["x"] - 1 <= box["x"] <= whole["x"] + whole["width"] - box["width"] + 1
+        assert whole["y"] - 1 <= box["y"] <= whole["y"] + whole["height"] - box["height"] + 1
         assert box["width"] * box["height"] / area == pytest.approx(share, rel=0.02), kind
 
 
@@ -178,20 +180,30 @@ def test_tables_sort_and_filter(shared: Opened) -> None:
     assert pids() == [13, 12, 11, 10]
 
 
+def map_of(page: str) -> str:
+    """Return the packed data of the map."""
+    return page.partition('id="map-data">')[2].partition("<")[0]
+
+
 def test_a_page_with_too_many_runs_ends_at_cells(
     started: Any, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact = made.path.read_text(encoding="utf-8").partition('id="map-data">')[2]
-    monkeypatch.setattr(module, "MOST_BYTES", exact.index("<") - 1)
-    with opened(started, write(tmp_path, page_of(made.contents))) as shown:
+    exact = map_of(made.path.read_text(encoding="utf-8"))
+    monkeypatch.setattr(module, "MOST_BYTES", len(exact) - 1)
+    page = page_of(made.contents)
+    order = unpacked(map_of(page))["order"]
+    with opened(started, write(tmp_path, page)) as shown:
         assert shown.errors == []
         assert "the map ends at cells" in shown.text("#map")
         assert shown.legend() == totals(made.contents)[0]
-        assert shown.page.get_by_role("button", name="Zoom in").is_disabled()
-        uses = Counter(each_page(made.contents.snapshot)[pfn][0] for pfn in range(0x200))
-        text = shown.text("#map-details")
-        assert "pfns 0x0 to 0x1ff: 512 pages" in text
-        assert all(f"{use} {n}" in text for use, n in uses.most_common(3))
+        closer = shown.page.get_by_role("button", name="Zoom in")
+        for pages in (0x200, 1 << order):
+            uses = Counter(each_page(made.contents.snapshot)[pfn][0] for pfn in range(pages))
+            text = shown.text("#map-details")
+            assert f"pfns 0x0 to {pages - 1:#x}: {pages} page" in text
+            assert all(f"{use} {n}" in text for use, n in uses.most_common(3))
+            while closer.is_enabled():
+                closer.click()
 
 
 def test_a_browser_that_cannot_unpack_says_so(started: Any, made: Made) -> None:

@@ -40,11 +40,15 @@ class Opened:
         field_ = self.page.get_by_label("pfn", exact=True)
         field_.fill(hex(pfn))
         field_.press("Enter")
-        # What is shown must come from the mouse: first it is over another place.
-        box = self.page.locator("#memory-map .mark").bounding_box()
-        canvas = self.page.locator("canvas").bounding_box()
-        self.page.mouse.move(canvas["x"] + 200, canvas["y"] + canvas["height"] - 4)
-        self.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        # What is shown must come from the mouse: first it is over another page.
+        mark = self.page.locator("#memory-map .mark")
+        mark.evaluate("mark => mark.scrollIntoView({block: 'center'})")
+        box = mark.bounding_box()
+        there = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        before = self.text("#map-details")
+        self.page.mouse.move(there[0] + (40 if there[0] < WIDE / 2 else -40), there[1])
+        assert self.text("#map-details") != before
+        self.page.mouse.move(*there)
         facts = self.page.locator("#map-details dd")
         names = [fact.get_attribute("data-fact") for fact in facts.all()]
         shown = dict(zip(names, facts.all_inner_texts(), strict=True))

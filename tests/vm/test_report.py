@@ -47,9 +47,9 @@ def test_hover_shows_what_page_says(owned: Owned, shown: Opened) -> None:
         found = shown.go_to(pfn)
         owner = [page["owner"]["kind"], page["owner"].get("name")]
         assert found["owner"] == ": ".join(filter(None, owner)), pfn
-        assert {name: found[name] for name in SHOWN} == {
-            name: str(page[name]) for name in SHOWN
-        }, pfn
+        assert {name: found[name] for name in SHOWN} == {name: str(page[name]) for name in SHOWN}, (
+            pfn
+        )
         (row,) = asked(owned.core, "list", "--each", "--pfn", hex(pfn))["pages"]
         assert (found["use"], found["order"]) == (row["use"], str(row["order"]))
         assert found["command"] == f"pageinspect page {pfn:#x} -c {owned.core}"

@@ -4,7 +4,7 @@
 The file opens in any browser and loads nothing from elsewhere: totals with the kernel's counters,
 owners as areas, a map of memory with the use and owner of each page, processes, files, caches,
 cgroups, contiguity, contradictions, and what a core lacks. It has at most 2 MB: with too many runs
-of pages, the map ends at cells of 2 MiB or more. It has names of files and processes of the
+of pages, the map ends at cells of several pages. It has names of files and processes of the
 machine.
 """
 

@@ -26,8 +26,6 @@ export class Memory {
     this.kindNames = kindNames;
     this.kinds = [...owners.kind, ...data.owners.kind];
     this.ownerNames = [...owners.name, ...data.owners.name];
-    this.zones = spans(data.zones);
-    this.migratetypes = spans(data.migratetypes);
     if (data.exact) {
       this.readRuns(data);
     } else {
@@ -38,7 +36,9 @@ export class Memory {
     this.end = last < 0 ? 0 : this.starts[last] + this.lengths[last];
   }
 
-  readRuns({ looks, runs, pages, parts }) {
+  readRuns({ looks, runs, pages, parts, zones, migratetypes }) {
+    this.zones = spans(zones);
+    this.migratetypes = spans(migratetypes);
     [this.uses, this.owners, this.orders] = looks;
     this.looks = runs;
     this.lengths = pages;

@@ -55,6 +55,12 @@ def test_lost_events_and_unexpected_types_are_named(tmp_path: Path) -> None:
         "[" * 100_000,
         json.dumps(document("summary")),
         json.dumps({**document("trace by who"), "rows": [{"key": [1]}]}),
+        json.dumps(
+            {
+                **document("trace by who"),
+                "rows": [{"key": [1], "type": "slab", "frees": 1, "pages": 1}],
+            }
+        ),
         json.dumps({**document("trace by who"), "stacks": [5]}),
         json.dumps({**document("trace"), "duration_ns": "x"}),
         json.dumps(document("trace")) * 2,
