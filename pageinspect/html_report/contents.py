@@ -139,7 +139,8 @@ def page_of(contents: Contents) -> str:
 _EXACT = "Zooming in leads to single pages, each with its use, owner and order."
 _INEXACT = (
     "This memory has too many runs of pages for a file of this size: the map ends at cells of {}, "
-    "with their pages by use and their largest owner. The command below a cell prints each of its runs."
+    "with their pages by use and their largest owner. The command below a cell prints each of its "
+    "runs."
 )
 
 

@@ -15,6 +15,8 @@ _SHORT = 16
 """Letters of text that is not wrapped."""
 _NARROW = 6
 """Columns of tables of which two stand side by side."""
+_FIT = 4
+"""Columns that fit into a narrow page."""
 _STARTS = ("- ", "[", "    ")
 """A line that begins so does not continue the one before."""
 
@@ -46,7 +48,13 @@ class ShownTable:
     @property
     def spare(self) -> list[bool]:
         """Whether each column is left out where the page is narrow."""
-        return [column.spare > 0 and column.unit == "count" for column in self.head]
+        counts = [column.spare > 0 and column.unit == "count" for column in self.head]
+        if len(counts) - sum(counts) <= _FIT:
+            return counts
+        return [
+            count or column.unit == "percent"
+            for count, column in zip(counts, self.head, strict=True)
+        ]
 
     @property
     def is_wide(self) -> bool:

@@ -275,7 +275,7 @@ export class MemoryMap {
 
   ofCell(start, pages) {
     const end = start + pages;
-    const uses = this.memory.sums(start, end, "use");
+    const uses = this.memory.usesOf(start, end);
     const all = uses.reduce((sum, [, n]) => sum + n, 0);
     const title = `pfns ${hex(start)} to ${hex(end - 1)}`;
     const line = element("p", {}, element("b", {}, title), `: ${counted(all, "page")} `);
@@ -290,7 +290,7 @@ export class MemoryMap {
     if (uses.length > SHOWN_USES) {
       line.append(`and ${counted(uses.length - SHOWN_USES, "more use")}`);
     }
-    const owners = this.memory.sums(start, end, "owner").slice(0, 3);
+    const owners = this.memory.largestOwners(start, end).slice(0, 3);
     const owned = owners.map(([owner, n]) => `${this.memory.ownerText(owner)} ${number(n)}`);
     const text = `Largest owner${owned.length > 1 ? "s" : ""}: ${owned.join("; ")}`;
     return [

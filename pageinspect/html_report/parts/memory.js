@@ -96,21 +96,26 @@ export class Memory {
     }
   }
 
-  // Return [number, pages] of uses or owners in a range, those with most pages first.
-  sums(start, end, by) {
+  // Return [number, pages] of uses (place 0) or owners (place 1) in a range, the largest first.
+  sums(start, end, place) {
     const pages = new Map();
-    const add = (key, n) => pages.set(key, (pages.get(key) ?? 0) + n);
-    if (by === "owner" && !this.exact) {
-      for (let cell = start; cell < end; cell += 2 ** this.order) {
-        const largest = this.largest.get(cell);
-        if (largest) {
-          add(...largest);
-        }
-      }
-    } else {
-      this.each(start, end, (n, use, owner) => add(by === "use" ? use : owner, n));
-    }
+    this.each(start, end, (n, ...keys) => {
+      pages.set(keys[place], (pages.get(keys[place]) ?? 0) + n);
+    });
     return [...pages].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
+  }
+
+  usesOf(start, end) {
+    return this.sums(start, end, 0);
+  }
+
+  // Of several cells it is not known which owner is the largest.
+  largestOwners(start, end) {
+    if (this.exact) {
+      return this.sums(start, end, 1);
+    }
+    const largest = end - start === 2 ** this.order ? this.largest.get(start) : undefined;
+    return largest ? [largest] : [];
   }
 
   // Return what is known of a page, or null if it has no struct page. Needs exact runs.

@@ -16,6 +16,7 @@ from pageinspect.errors import PageInspectError
 from pageinspect.host import extras
 from pageinspect.html_report import contents as module
 from pageinspect.html_report.contents import Contents, page_of
+from pageinspect.html_report.sections import Section
 from pageinspect.model.snapshot import Names, SnapshotTable
 
 VOID = {"meta", "input", "rect", "br", "img", "link", "hr"}
@@ -117,11 +118,15 @@ def test_without_script_the_overview_is_there(page: str, contents: Contents) -> 
 
 
 def test_other_parts_of_the_page(contents: Contents) -> None:
-    page = page_of(replace(contents, check=REPORTS["check"](), audit=REPORTS["audit"]()))
+    frees = Section(texts=(END, "  a command"))
+    more = replace(contents, check=REPORTS["check"](), audit=REPORTS["audit"](), frees=frees)
+    page = page_of(more)
+    assert "<p>&lt;/script&gt;" in page
+    assert '<code class="command">a command</code>' in page
     ids = [attrs["id"] for tag, attrs in parsed(page).found if tag == "section"]
     assert ids == [
         *("overview", "owners", "map", "processes", "files", "caches", "cgroups"),
-        *("contiguity", "check", "audit", "commands"),
+        *("contiguity", "check", "frees", "audit", "commands"),
     ]
     assert "pageinspect audit -c &#39;the core&#39;" in page
     assert '<dd class="bad">' in page

@@ -36,6 +36,17 @@ def test_a_long_table_says_what_it_leaves_out() -> None:
     assert found.widths == ["s", "n"]
 
 
+def test_columns_that_a_narrow_page_lacks() -> None:
+    share = Column("%", "float64", "percent")
+    folios = Column("folios", "int64", "count", spare=2)
+    plain = (Column("a"), Column("b"), Column("c"))
+    rows = [("1", "2", "3", 4, 5)]
+    found = table_of("", Table("t", (*plain, share, folios), rows))
+    assert found.spare == [False, False, False, False, True]
+    found = table_of("", Table("t", (*plain, Column("d"), share), [("1", "2", "3", "4", 5)]))
+    assert found.spare == [False, False, False, False, True]
+
+
 def test_empty_columns_are_left_out() -> None:
     columns = (Column("a"), Column("b"), Column("c"))
     found = table_of("", Table("t", columns, [("1", "", "x" * 40), ("2", "", "y")]))
