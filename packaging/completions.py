@@ -7,6 +7,9 @@ from pathlib import Path
 import shtab
 from parsers import commands
 
+_FILES = ("FILE", "PROGRAM ARG", "TARGET", "BEFORE", "AFTER", "DATASET", "QMP_SOCKET")
+"""Names of values in --help that are names of files or folders, or may be."""
+
 
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """Return the completion script for a shell: "bash" or "zsh".
@@ -19,7 +22,7 @@ def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     for command in commands(parser):
         command.description = (command.description or "").partition("\n")[0]
         for action in command._actions:
-            if action.type is Path or action.metavar in ("FILE", "PROGRAM ARG"):
+            if action.type is Path or action.metavar in _FILES:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             elif isinstance(action.type, NamesOf):
                 action.choices = action.type.choices

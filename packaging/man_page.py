@@ -30,7 +30,8 @@ EXIT_STATUSES = {
     "status of their readings. trace ends with its report and the report's status at the first "
     "SIGINT, SIGTERM or SIGHUP, and with this kind of status at a second one. vm run: the first "
     "Ctrl-C interrupts COMMAND, a second one ends the guest. snapshot --every finishes its "
-    "snapshot and ends with 0, or with 1 or 3 if one failed or is incomplete.",
+    "snapshot and ends with 0, or with 1 or 3 if one failed or is incomplete. snapshot --dask "
+    "ends all processes that read cores.",
     "TERMINATED": "Ended by SIGTERM.",
 }
 ENVIRONMENT = {

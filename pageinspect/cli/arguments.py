@@ -2,7 +2,9 @@
 """Types of option values. Each raises ArgumentTypeError that says what it expects."""
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ..errors import did_you_mean
 
@@ -61,3 +63,28 @@ class NamesOf:
                 advice = did_you_mean(name, self.choices, f"choose from {', '.join(self.choices)}")
                 raise argparse.ArgumentTypeError(f"there is no {name!r}; {advice}")
         return found
+
+
+_LOCAL = re.compile(r"local(?::([1-9]\d{0,3}))?", re.ASCII)
+_ADDRESS = re.compile(r"(?!local:)(?:[a-z]+://)?[^/\s]+:\d{1,5}", re.ASCII)
+
+
+class Cluster(NamedTuple):
+    """Where to run commands."""
+
+    address: str
+    """Of a scheduler; empty for processes on this machine."""
+    processes: int | None = None
+    """On this machine; None is one per processor."""
+
+
+def cluster_of(text: str) -> Cluster:
+    """Type of --dask: local, local:N, or the address of a scheduler."""
+    local = _LOCAL.fullmatch(text)
+    if local is not None:
+        return Cluster("", int(local[1]) if local[1] else None)
+    if _ADDRESS.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not local, local:N, or the address of a scheduler as tcp://host:8786"
+        )
+    return Cluster(text if "://" in text else f"tcp://{text}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import isolation
 from .options import SYMBOLS, open_target
-from .targets import TargetName, target_of
+from .targets import target_of
 from .walking import fold_pieces
 
 if TYPE_CHECKING:
@@ -16,27 +16,35 @@ if TYPE_CHECKING:
 
 
 def snapshot_of(args: argparse.Namespace, text: str, tables: Collection[str]) -> "Snapshot":
-    """Return the snapshot that a target has, or one that is taken now of its kernel.
+    """Return the snapshot of a target that a text names: see snapshot_of_target().
 
-    A snapshot that is taken has these tables, if the kernel provides them. Raises PageInspectError.
+    Options that name the kernel or its types do not apply to it.
     """
     name = target_of(text)
-    if name.snapshot is not None:
-        from ..saved.opening import snapshot_in
-
-        return snapshot_in(name.snapshot.dataset, name.snapshot.time, name.snapshot.host)
+    options = dict.fromkeys((*SYMBOLS, "symbols_from", "pause"))
+    own = argparse.Namespace(**{**vars(args), **options, **name._asdict()})
     source = name.core or name.qemu
-    task = partial(_take, args, name, tables)
+    task = partial(snapshot_of_target, own, tables)
     return task() if source is None else isolation.explain_errors(task, source)
 
 
-def _take(args: argparse.Namespace, name: TargetName, tables: Collection[str]) -> "Snapshot":
+def snapshot_of_target(args: argparse.Namespace, tables: Collection[str]) -> "Snapshot":
+    """Return the snapshot of the target of the options: of a dataset, or taken now of its kernel.
+
+    A snapshot that is taken has these tables, if the kernel provides them. Raises PageInspectError.
+    """
+    saved = getattr(args, "snapshot", None)
+    if saved is not None:
+        from ..saved.opening import snapshot_in
+
+        return snapshot_in(saved.dataset, saved.time, saved.host)
+    return _take(args, tables)
+
+
+def _take(args: argparse.Namespace, tables: Collection[str]) -> "Snapshot":
     from ..inspector.inspector import inspect
     from ..inspector.snapshot import host_of, take
 
-    options = dict.fromkeys((*SYMBOLS, "symbols_from", "pause"))
-    target = {"core": name.core, "qemu": name.qemu, "snapshot": None}
-    own = argparse.Namespace(**{**vars(args), **options, **target})
-    inspector = inspect(open_target(own))
-    fold = partial(fold_pieces, own)
+    inspector = inspect(open_target(args))
+    fold = partial(fold_pieces, args)
     return take(inspector, host=host_of(inspector), fold=fold, tables=tables)

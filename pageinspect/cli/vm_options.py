@@ -67,7 +67,7 @@ def add_guest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpu",
         metavar="MODEL",
-        help="QEMU's -cpu (default: max,la57=off,cx16=off, or host,la57=off under KVM)",
+        help="QEMU's -cpu (default: max,la57=off,cx16=off,avx2=off, or host,la57=off under KVM)",
     )
     parser.add_argument(
         "--timeout",

@@ -40,10 +40,7 @@ def compact(dataset: Path) -> Compacted:
     try:
         with changing(dataset) as alone:
             if not alone:
-                raise PageInspectError(
-                    f"another process merges or removes snapshots of {printable(str(dataset))}",
-                    "wait until it has ended",
-                )
+                raise is_changing(dataset)
             tidy(dataset)
             by_day: dict[str, list[Entry]] = {}
             for entry in single(dataset):
@@ -53,6 +50,14 @@ def compact(dataset: Path) -> Compacted:
             return Compacted(len(by_day), sum(map(len, by_day.values())))
     except OSError as error:
         raise cannot_write(dataset, error) from None
+
+
+def is_changing(dataset: Path) -> PageInspectError:
+    """Return the error for a dataset that another process has the lock of."""
+    return PageInspectError(
+        f"another process merges or removes snapshots of {printable(str(dataset))}",
+        "wait until it has ended",
+    )
 
 
 def tidy(dataset: Path) -> None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Removes old snapshots of a host."""
+"""Removes snapshots."""
 
 from collections import defaultdict
 from pathlib import Path
 
-from .compact import rewrite, tidy
-from .files import check_dataset, entries_of
+from .compact import is_changing, rewrite, tidy
+from .files import Entry, check_dataset, entries_of
 from .lock import changing
 from .paths import clean
 from .write import cannot_write, remove
@@ -46,3 +46,19 @@ def _keep_in_days(dataset: Path, host: str, n: int) -> int:
         for day, keys in without.items():
             rewrite(dataset, day, [], frozenset(keys))
         return sum(map(len, without.values()))
+
+
+def remove_snapshot(dataset: Path, entry: Entry) -> None:
+    """Remove one snapshot. Raises PageInspectError, also if another process merges snapshots."""
+    key = entry.host, entry.time
+    try:
+        with changing(dataset, shared=not entry.generation) as allowed:
+            if not allowed:
+                raise is_changing(dataset)
+            if entry.generation:
+                tidy(dataset)
+                rewrite(dataset, entry.time[:8], [], frozenset({key}))
+            else:
+                remove(dataset, *key)
+    except OSError as error:
+        raise cannot_write(dataset, error) from None

@@ -52,6 +52,17 @@ def read_snapshot(
     return again(read)
 
 
+def look_up(dataset: Path, host: str, time: str) -> Entry | None:
+    """Return the snapshot of a host and time if it counts; raises PageInspectError."""
+    try:
+        return find(dataset, host, time)
+    except OSError as error:
+        raise PageInspectError(
+            f"cannot read {printable(str(dataset))}: {error.strerror}",
+            "check the path and the permissions of the dataset",
+        ) from None
+
+
 def _table(dataset: Path, entry: Entry, name: str) -> SnapshotTable:
     path = entry.path(dataset, name)
     columns = [field.name for field in TABLES[name]]

@@ -58,6 +58,19 @@ def time_of(inspector: Inspector) -> int:
     return found or 0
 
 
+def is_of(snapshot: Snapshot, inspector: Inspector) -> bool:
+    """Return whether a snapshot may be of this boot of this kernel; False if it has an error."""
+    prog = inspector.target.prog
+    own = {
+        "release": inspector.target.provenance.release,
+        "boot_id": read_boot_id(prog),
+        "boot_time": read_clock(prog).boot,
+    }
+    pairs = ((snapshot.header(name), value) for name, value in own.items())
+    differs = any(None not in pair and pair[0] != pair[1] for pair in pairs)
+    return snapshot.header("error") is None and not differs
+
+
 def take(
     inspector: Inspector, *, host: str, fold: Fold, tables: Collection[str] | None = None
 ) -> Snapshot:

@@ -3,7 +3,8 @@
 
 import re
 from bisect import bisect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -64,17 +65,29 @@ def snapshot_in(dataset: Path, time: str | None = None, host: str | None = None)
     # Imported here: only a dataset needs pyarrow.
     from ..dataset.read import snapshots
 
-    chosen = choose(dataset, snapshots(dataset), time, host)
-    tables = TablesOnDemand(dataset, chosen.host, chosen.time)
-    return Snapshot(chosen.host, chosen.time, tables)
+    def opened(moment: Moment) -> Snapshot:
+        tables = TablesOnDemand(dataset, moment.host, moment.time)
+        return Snapshot(moment.host, moment.time, tables)
+
+    def has_memory(moment: Moment) -> bool:
+        return opened(moment).header("error") is None
+
+    return opened(choose(dataset, snapshots(dataset), time, host, has_memory))
 
 
-def choose(dataset: Path, found: Sequence[Moment], time: str | None, host: str | None) -> Moment:
+def choose(
+    dataset: Path,
+    found: Sequence[Moment],
+    time: str | None,
+    host: str | None,
+    has_memory: Callable[[Moment], bool] = lambda _: True,
+) -> Moment:
     """Return the snapshot of a dataset that a host and a time mean.
 
     `found` are its snapshots, sorted by host and time. `time` is the beginning of a time such as
-    20261127T201500Z, or -1 for the newest, -2 for the one before; None is the newest. `host` may be
-    omitted if there is one host. Raises PageInspectError if not exactly one snapshot is meant.
+    20261127T201500Z, or -1 for the newest, -2 for the one before; None is the newest. Those without
+    memory, of kernels that could not be read, are not among the newest. `host` may be omitted if
+    there is one host. Raises PageInspectError if not exactly one snapshot is meant.
     """
     where = printable(str(dataset))
     if not found:
@@ -98,13 +111,16 @@ def choose(dataset: Path, found: Sequence[Moment], time: str | None, host: str |
     numbered = _NUMBERED.fullmatch(time or "-1")
     if numbered is None:
         return _at(where, of_host, time or "")
-    if int(numbered[1]) > len(of_host):
-        raise PageInspectError(
-            f"{where} has {counted(len(of_host), 'snapshot')} of {printable(host)}, and not "
-            f"{numbered[1]}",
-            f"the oldest is @{of_host[0].time}",
-        )
-    return of_host[-int(numbered[1])]
+    n = int(numbered[1])
+    newest = list(islice(filter(has_memory, reversed(of_host)), n))
+    if len(newest) == n:
+        return newest[-1]
+    raise PageInspectError(
+        f"{where} has {counted(len(newest), 'snapshot')} of {printable(host)}, and not {n}",
+        f"the oldest is @{newest[-1].time}"
+        if newest
+        else "a kernel could not be read: see the column error of the table snapshots",
+    )
 
 
 def _at(where: str, of_host: Sequence[Moment], time: str) -> Moment:

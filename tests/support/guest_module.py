@@ -16,7 +16,7 @@ from pageinspect.vm import cache, catalogue, debian, tools
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
-FREES, SPREADS = "free_pages_wrongly", "spread_pages"
+FREES, LEAKS, SPREADS = "free_pages_wrongly", "leak_pages", "spread_pages"
 """The modules by name."""
 _SOURCE = PROGRAMS / "module"
 _PACKAGES = ("gcc", "libelf1t64", "make")
@@ -52,7 +52,7 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
             f'mkdir "$1{inside}" "$1{out}"',
             *(f"copy-in {shlex.quote(str(path))} {inside}" for path in _SOURCE.iterdir()),
             f'chroot "$1" make -s -C /usr/src/linux-headers-{kernel.release} M={inside} {_OPTIONS}',
-            *(f'mv "$1{inside}/{name}.ko" "$1{out}"' for name in (FREES, SPREADS)),
+            *(f'mv "$1{inside}/{name}.ko" "$1{out}"' for name in (FREES, LEAKS, SPREADS)),
         ]
     hooks.append(f"copy-out {_IN}/out {shlex.quote(str(work))}")
     # Where an interrupted build is swept from; a namespace of another user could not enter it.

@@ -26,7 +26,7 @@ MACHINES = (
     Machine(
         "5-level paging, two NUMA nodes",
         "`-cpu max,la57=on`, `-numa node` twice",
-        {"cpu": "max,la57=on,cx16=off", "nodes": 2},
+        {"cpu": "max,la57=on,cx16=off,avx2=off", "nodes": 2},
         whole=False,
     ),
     Machine("no KASLR", "`nokaslr`", {"append": "nokaslr"}),

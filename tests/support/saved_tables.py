@@ -90,6 +90,7 @@ def snapshot(
         "spanned": 0,
         "unreadable": 0,
         "missing": [],
+        "uses": {},
         "tables": list(made),
         "kernel": kernel.to_json(),
         "error": error,

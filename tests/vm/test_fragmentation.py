@@ -203,7 +203,7 @@ def seen(
 
 
 def covered(row: Answer) -> list[int]:
-    return [pfn for start, end in row["pfns"] for pfn in range(start, end)]
+    return [pfn for run in row["ranges"] for pfn in range(run["start"], run["end"])]
 
 
 def test_the_module_is_the_first_blocker(seen: Fragmented) -> None:

@@ -4,7 +4,8 @@
 Each TARGET is a core; without one, this kernel is read. A snapshot has every page by use, type and
 owner, the memory of processes, and the kernel's counters, in some KB. It is added to a dataset, a
 folder that is created if it is missing. One line for each snapshot is written: the host, the
-moment, pages, size and time. A core that cannot be read is reported, and the others go on.
+moment, pages, size and time. A core that cannot be read is reported, and has a row with its error
+in the dataset; the others go on. A core whose snapshot is in the dataset already is skipped.
 """
 
 import argparse
@@ -16,15 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import Exit, PageInspectError, UsageError
+from ...errors import Exit, PageInspectError, UsageError, needs_struct_pages
 from ...host.processes import ENDING
-from ...host.terminal import say
-from ..arguments import whole_number
-from ..options import add_target_arguments, open_target
+from ...host.terminal import say, write_line
+from ..arguments import cluster_of, whole_number
+from ..options import add_target_arguments, names_target, open_target
+from ..targets import TargetName, target_of
 from ..walking import add_jobs_argument, fold_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ...inspector.inspector import Inspector
     from ...model.snapshot import Snapshot
@@ -39,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Each snapshot is taken in a child with limits.
     parser.set_defaults(isolates=True)
     parser.add_argument(
-        "targets", nargs="*", type=Path, metavar="TARGET", help="a core; several may be given"
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help="a core, qemu:SOCKET or live; several may be given",
     )
     add_target_arguments(parser, named=False)
     group = parser.add_argument_group("dataset")
@@ -81,6 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="take another snapshot every SECONDS, until Ctrl-C, SIGTERM or SIGHUP",
     )
+    parser.add_argument(
+        "--dask",
+        type=cluster_of,
+        metavar="ADDRESS|local[:N]",
+        help="read many cores at once on a Dask cluster: one with a scheduler at this address, as "
+        "tcp://host:8786, whose machines have the files under the same names; or N processes on "
+        "this machine (default: one per processor)",
+    )
     add_jobs_argument(parser)
 
 
@@ -96,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
     targets = _targets(args)
     if args.every is not None:
         return _repeated(args)
+    if args.dask is not None:
+        return _on_cluster(args)
     statuses = [_in_child(args, target) for target in targets]
     return _worst(statuses)
 
@@ -112,11 +127,8 @@ def _compact(dataset: Path) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if args.compact is not None:
-        others = (
-            *(args.dataset, args.host, args.trace, args.keep, args.every),
-            *_targets(args),
-        )
-        if any(other is not None for other in others):
+        others = args.dataset, args.host, args.trace, args.keep, args.every, args.dask
+        if any(other is not None for other in others) or args.targets or names_target(args):
             raise UsageError("--compact takes no snapshot", "omit other options and targets")
         return
     if args.dataset is None:
@@ -125,37 +137,75 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("the name of the host is empty", "omit --host, or give a name")
     if args.trace is not None and (args.every is not None or len(_targets(args)) > 1):
         raise UsageError("--trace is of one snapshot", "omit --every, and name one target")
-    if args.every is not None and any(core is not None for core in _targets(args)):
+    targets = _targets(args)
+    if args.every is not None and (len(targets) > 1 or targets[0].core is not None):
         raise UsageError(
-            "--every is for a kernel that runs, and the memory of a core does not change",
-            "omit --every, or the core",
+            "--every is for one kernel that runs: the memory of a core does not change",
+            "omit --every, or other targets",
         )
+    if args.dask is not None and any(target.core is None for target in targets):
+        raise UsageError("--dask is for cores, and none is named", "name them, or omit --dask")
 
 
-def _targets(args: argparse.Namespace) -> "Sequence[Path | None]":
-    """Return the cores that are named; None is the kernel of the other options."""
-    cores = [core for core in (args.core, *args.targets) if core is not None]
-    if cores and args.qemu is not None:
-        raise UsageError("a core and --qemu cannot be combined", "take their snapshots one by one")
-    return cores or [None]
+def _targets(args: argparse.Namespace) -> "Sequence[TargetName]":
+    """Return the kernels that are named; without any, it is this one."""
+    option = TargetName(args.core, args.qemu, args.snapshot)
+    found = [target_of(text) for text in args.targets]
+    found += [option] if option != TargetName() or not found else []
+    if any(target.snapshot is not None for target in found):
+        raise needs_struct_pages("snapshot")
+    return found
 
 
-def _in_child(args: argparse.Namespace, core: Path | None) -> int:
+def _in_child(args: argparse.Namespace, target: TargetName) -> int:
     """Take a snapshot in a process of its own, report errors, and return the status."""
     from .. import isolation
     from ..main import reporting
 
-    task = partial(_take, args, core)
+    core = target.core
+    task = partial(_take, args, target)
     options = ("symbols", "btf", "kallsyms", "vmcoreinfo")
     given = [path for option in options if (path := getattr(args, option)) is not None]
-    source = core or args.qemu
+    source = core or target.qemu
     task = partial(isolation.explain_errors, task, source, given)
 
-    def alone() -> int:
-        sys.meta_path.insert(0, _NoPandas())
-        return reporting(task)
+    def isolated(task: "Callable[[], int]") -> int:
+        def alone() -> int:
+            sys.meta_path.insert(0, _NoPandas())
+            return task()
 
-    return reporting(partial(isolation.run_isolated, alone, source or Path("/proc/kcore")))
+        return isolation.run_isolated(alone, source or Path("/proc/kcore"))
+
+    def recorded(error: PageInspectError) -> None:
+        # In a child, as pyarrow may start threads, after which this process could not fork.
+        isolated(partial(reporting, partial(_record, args, core, error)))
+
+    in_child = partial(reporting, partial(_recording, task, partial(_record, args, core)))
+    return reporting(partial(_recording, partial(isolated, in_child), recorded))
+
+
+def _recording(task: "Callable[[], int]", record: "Callable[[PageInspectError], object]") -> int:
+    """Return task(); call `record` with its error before it is raised again."""
+    try:
+        return task()
+    except UsageError:
+        raise
+    except PageInspectError as error:
+        try:
+            record(error)
+        except PageInspectError as second:
+            hint = f"{error.hint}; the dataset has no row of it: {second.message}"
+            raise PageInspectError(error.message, hint) from None
+        raise
+
+
+def _record(args: argparse.Namespace, core: Path | None, error: PageInspectError) -> int:
+    """Add the row of a core that could not be read. Raises PageInspectError."""
+    from ...dataset.failures import record_failure
+
+    if core is not None:
+        record_failure(args.dataset, core, args.host, error.message)
+    return Exit.COMPLETE
 
 
 class _NoPandas:
@@ -168,7 +218,7 @@ class _NoPandas:
             raise ModuleNotFoundError(name)
 
 
-def _take(args: argparse.Namespace, core: Path | None) -> int:
+def _take(args: argparse.Namespace, target: TargetName) -> int:
     """Take a snapshot, write it, and print its line; return the status."""
     from ...dataset.write import write_snapshot
     from ...host.startup import configure_libraries
@@ -178,14 +228,28 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
 
     configure_libraries()
     frees = None if args.trace is None else read_frees(args.trace)
-    began = time.monotonic()
+    began, core = time.monotonic(), target.core
     with contextlib.ExitStack() as ends:
-        own = argparse.Namespace(**{**vars(args), "core": core, "ends": ends})
+        own = argparse.Namespace(**{**vars(args), **target._asdict(), "ends": ends})
         inspector = inspect(open_target(own))
-        snapshot = take(inspector, host=_host(args, inspector), fold=partial(fold_pieces, own))
+        host = _host(args, inspector)
+        if core is not None and _is_there(args.dataset, host, inspector):
+            return int(Exit.COMPLETE)
+        snapshot = take(inspector, host=host, fold=partial(fold_pieces, own))
     if frees is not None:
         snapshot = snapshot.having(frees)
-    write_snapshot(args.dataset, snapshot)
+    if core is not None:
+        from ...dataset.failures import remove_failure
+
+        for name in dict.fromkeys((args.host, None)):
+            remove_failure(args.dataset, core, name)
+    try:
+        write_snapshot(args.dataset, snapshot)
+    except PageInspectError:
+        # A copy of the core may have been read at the same time.
+        if core is not None and _is_there(args.dataset, host, inspector):
+            return int(Exit.COMPLETE)
+        raise
     if args.keep is not None:
         from ...dataset.prune import keep
 
@@ -194,6 +258,21 @@ def _take(args: argparse.Namespace, core: Path | None) -> int:
     whole = inspector.target.provenance.is_whole and not inspector.layout.unavailable
     missing = snapshot.header("unreadable") or snapshot.header("missing") or not whole
     return int(Exit.INCOMPLETE if missing else Exit.COMPLETE)
+
+
+def _is_there(dataset: Path, host: str, inspector: "Inspector") -> bool:
+    """Return whether a dataset has the snapshot of a core already, and print that."""
+    from ...dataset import paths
+    from ...dataset.read import look_up, read_snapshot
+    from ...inspector.snapshot import is_of, time_of
+
+    host, moment = paths.clean(host), paths.time_of(time_of(inspector) // 1_000_000)
+    if look_up(dataset, host, moment) is None:
+        return False
+    if not is_of(read_snapshot(dataset, host, moment, ()), inspector):
+        return False
+    _print_line(f"{host} {moment}: already in {dataset}")
+    return True
 
 
 def _host(args: argparse.Namespace, inspector: "Inspector") -> str:
@@ -220,6 +299,71 @@ def _line(dataset: Path, snapshot: "Snapshot", seconds: float) -> str:
     return f"{snapshot.host} {snapshot.time}: {pages}, {-(-size // 1000):,} KB, {seconds:.1f} s"
 
 
+def _on_cluster(args: argparse.Namespace) -> int:
+    """Take the snapshots of cores on a cluster, print what each printed, and return the status."""
+    from ..cluster import outcomes_of
+    from ..main import reporting
+
+    cores = list(dict.fromkeys(core for core, *_ in _targets(args) if core is not None))
+    outcomes = outcomes_of(args.dask, [_words(args, core) for core in cores])
+    statuses = []
+    with _bar(len(cores)) as between, contextlib.closing(outcomes):
+        for number, outcome in outcomes:
+            with between():
+                for line in outcome.out.splitlines():
+                    _print_line(line)
+                for line in outcome.err.splitlines():
+                    write_line(line)
+                if outcome.lost:
+                    reporting(partial(_lose, args, cores[number], outcome.lost))
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+            statuses.append(outcome.status)
+    return _worst(statuses)
+
+
+def _lose(args: argparse.Namespace, core: Path, why: str) -> int:
+    """Add the row of a core that was not read to its end, and raise PageInspectError."""
+
+    def lost() -> int:
+        raise PageInspectError(
+            f"{core} could not be read: {why}",
+            "run it again: what is in the dataset already is skipped; if it ends so again, try the "
+            "core without --dask",
+        )
+
+    return _recording(lost, partial(_record, args, core))
+
+
+def _words(args: argparse.Namespace, core: Path) -> list[str]:
+    """Return the words of the command for one core, wherever it runs."""
+    files = {name: getattr(args, name) for name in ("symbols", "btf", "kallsyms", "vmcoreinfo")}
+    options = {name: path and path.absolute() for name, path in files.items()}
+    options |= {name: getattr(args, name) for name in ("symbols_from", "host", "keep", "jobs")}
+    words = [f"--{k.replace('_', '-')}={v}" for k, v in options.items() if v is not None]
+    return ["snapshot", f"--dataset={args.dataset.absolute()}", *words, "--", str(core.absolute())]
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> "Iterator[Callable[[], contextlib.AbstractContextManager[None]]]":
+    """Show on a terminal how many cores are done; give a context for printing about one."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield contextlib.nullcontext
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=" cores", desc="reading", leave=False, file=sys.stderr) as bar:
+
+        @contextlib.contextmanager
+        def between() -> "Iterator[None]":
+            bar.clear()
+            yield
+            bar.update()
+            bar.refresh()
+
+        yield between
+
+
 def _print_line(text: str) -> None:
     from ...units import printable
 
@@ -233,8 +377,9 @@ def _repeated(args: argparse.Namespace) -> int:
     The one that is being taken is finished. One that fails is reported, and the next is tried,
     unless it is the first.
     """
+    (target,) = _targets(args)
     with _held() as ending:
-        worst = _in_child(args, None)
+        worst = _in_child(args, target)
         if worst == Exit.ERROR:
             return worst
         due, latest = time.monotonic(), time.time()
@@ -248,7 +393,7 @@ def _repeated(args: argparse.Namespace) -> int:
                 say("the clock went back: no snapshot is removed until it is later than before")
                 own = argparse.Namespace(**{**vars(args), "keep": None})
             latest = max(latest, now)
-            worst = _worst([worst, _in_child(own, None)])
+            worst = _worst([worst, _in_child(own, target)])
 
 
 @contextlib.contextmanager

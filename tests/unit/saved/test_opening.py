@@ -94,3 +94,16 @@ def test_a_dataset_is_opened_and_tables_are_read_when_they_are_needed(
     monkeypatch.setattr("pageinspect.dataset.read.read_snapshot", None)
     assert tables["runs"]["pages"].tolist() == [4, 2]
     assert tables[HEADER]["release"].tolist() == ["7.0"]
+
+
+@pytest.mark.parametrize(("time", "expected"), [(None, 1), ("-1", 1), ("-2", 0)])
+def test_rows_without_memory_are_not_among_the_newest(time: str | None, expected: int) -> None:
+    failed = ONE[2:]
+    assert choose(DATASET, ONE[:3], time, None, lambda each: each not in failed) == ONE[expected]
+
+
+def test_a_time_means_the_row_that_has_it_also_without_memory() -> None:
+    assert choose(DATASET, ONE, ONE[0].time, None, lambda _: False) == ONE[0]
+    with pytest.raises(PageInspectError, match="has 0 snapshots of .*, and not 1") as caught:
+        choose(DATASET, ONE, None, None, lambda _: False)
+    assert "column error" in caught.value.hint

@@ -18,7 +18,7 @@ def _no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_emulation_goes_without_what_it_gets_wrong() -> None:
-    assert value_of(command_line(PLAIN_GUEST), "-cpu") == "max,la57=off,cx16=off"
+    assert value_of(command_line(PLAIN_GUEST), "-cpu") == "max,la57=off,cx16=off,avx2=off"
     assert value_of(command_line(PLAIN_GUEST), "-accel") == "tcg,thread=single"
     assert (
         value_of(command_line(replace(PLAIN_GUEST, accelerator="kvm")), "-cpu") == "host,la57=off"

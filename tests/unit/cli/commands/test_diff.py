@@ -12,7 +12,7 @@ from pageinspect.cli import snapshots
 from pageinspect.cli.commands import diff
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
-from pageinspect.cli.targets import TargetName, source_of
+from pageinspect.cli.targets import source_of
 from pageinspect.errors import Exit
 from pageinspect.report.diff import tables_for
 
@@ -150,16 +150,16 @@ def test_what_is_taken_of_a_kernel_and_what_is_read_of_a_dataset(
 ) -> None:
     taken, saved = [], []
     monkeypatch.setattr(
-        snapshots, "_take", lambda _args, name, tables: taken.append((name, tables))
+        snapshots, "_take", lambda args, tables: taken.append((args.core, args.qemu, tables))
     )
     monkeypatch.setattr("pageinspect.saved.opening.snapshot_in", lambda *name: saved.append(name))
     args = build_parser().parse_args(["diff", "x", "y"])
     for text in ("live", "/nowhere", "qemu:/qmp", f"{tmp_path}@-2#b"):
         snapshots.snapshot_of(args, text, ("runs",))
     assert taken == [
-        (TargetName(), ("runs",)),
-        (TargetName(core=Path("/nowhere")), ("runs",)),
-        (TargetName(qemu=Path("/qmp")), ("runs",)),
+        (None, None, ("runs",)),
+        (Path("/nowhere"), None, ("runs",)),
+        (None, Path("/qmp"), ("runs",)),
     ]
     assert saved == [(tmp_path, "-2", "b")]
 

@@ -3,9 +3,10 @@
 
 import argparse
 import importlib
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,15 @@ START = 1_764_439_274
         (["-o", "d", "--keep", "0"], "number of snapshots"),
         (["-o", "d", "core", "--every", "5"], "the memory of a core does not change"),
         (["-o", "d", "-c", "core", "--every", "5"], "the memory of a core does not change"),
-        (["-o", "d", "core", "--qemu", "socket"], "cannot be combined"),
         (["-o", "d", "--compact", "d"], "--compact takes no snapshot"),
         (["core", "--compact", "d"], "--compact takes no snapshot"),
         (["--every", "5", "--compact", "d"], "--compact takes no snapshot"),
+        (["--dask", "local", "--compact", "d"], "--compact takes no snapshot"),
+        (["-o", "d", "--dask", "local"], "--dask is for cores"),
+        (["-o", "d", "--dask", "local", "--qemu", "socket"], "--dask is for cores"),
+        (["-o", "d", "--dask", "local", "--every", "5"], "--dask is for cores"),
+        (["-o", "d", "core", "--dask", "local:0"], "is not local, local:N, or the address"),
+        (["-o", "d", "core", "--dask", "host"], "is not local, local:N, or the address"),
     ],
 )
 def test_options_that_are_invalid(
@@ -55,17 +61,19 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BlockedPages:
     kernel = BlockedPages()
     kernel.install(monkeypatch)
     times = iter(range(START, START + 100))
+    of_cores: dict[Path | str, int] = {}
 
     def open_target(args: argparse.Namespace) -> None:
         if args.core == Path("broken"):
             raise PageInspectError("broken is not a core", "name a core")
+        of_cores["opened"] = of_cores.setdefault(args.core, next(times))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(inspector, "inspect", lambda _: kernel.inspector())
     monkeypatch.setattr(command, "open_target", open_target)
     monkeypatch.setattr(snapshot_module, "host_of", lambda _: "made/by\x1bhand")
-    monkeypatch.setattr(snapshot_module, "time_of", lambda _: next(times) * US)
+    monkeypatch.setattr(snapshot_module, "time_of", lambda _: of_cores["opened"] * US)
     monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     return kernel
@@ -99,6 +107,67 @@ def test_a_core_that_fails_does_not_stop_the_others(capsys: pytest.CaptureFixtur
     ]
     assert written.err.startswith("pageinspect: error: broken is not a core\n")
     assert len(snapshots(Path("data"))) == 2
+
+
+@pytest.mark.usefixtures("made")
+def test_a_core_that_fails_has_a_row_until_it_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("broken").write_text("no core")
+    os.utime("broken", (START, START))
+    words = ["snapshot", "broken", "-o", "data"]
+    for _ in range(2):
+        assert main(words) == Exit.ERROR
+        (entry,) = snapshots(Path("data"))
+        assert (entry.host, entry.time) == ("broken", "20251129T180114Z")
+    error = read_snapshot(Path("data"), entry.host, entry.time).header("error")
+    assert error == f"{Path.cwd()}/broken: broken is not a core"
+    monkeypatch.setattr(command, "open_target", lambda _: None)
+    monkeypatch.setattr(snapshot_module, "time_of", lambda _: START * US)
+    assert main(words) == Exit.INCOMPLETE
+    (entry,) = snapshots(Path("data"))
+    assert entry.host == "made/by\x1bhand"
+    assert capsys.readouterr().err.count("error: broken is not a core") == 2
+
+
+@pytest.mark.usefixtures("made")
+def test_a_core_that_the_reader_crashes_on_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("core").write_text("damaged")
+    ends = iter((PageInspectError("the libraries that read core crashed", "no hint"), None))
+
+    def crash(task: Callable[[], int], _: Path) -> int:
+        if (error := next(ends)) is not None:
+            raise error
+        return task()
+
+    monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", crash)
+    assert main(["snapshot", "core", "-o", "data", "--host", "h"]) == Exit.ERROR
+    (entry,) = snapshots(Path("data"))
+    error = read_snapshot(Path("data"), "h", entry.time).header("error")
+    assert "the libraries that read core crashed" in error
+
+
+@pytest.mark.usefixtures("made")
+def test_what_is_in_the_dataset_is_not_read_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["snapshot", "one", "-o", "data", "--host", "h"]
+    main(words)
+    capsys.readouterr()
+    monkeypatch.setattr(snapshot_module, "take", lambda *_, **__: pytest.fail("too late"))
+    assert main(words) == Exit.COMPLETE
+    assert capsys.readouterr().out == "h 20251129T180114Z: already in data\n"
+
+
+@pytest.mark.usefixtures("made")
+def test_another_boot_at_the_same_moment_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(snapshot_module, "read_boot_id", lambda _: "first")
+    main(["snapshot", "one", "-o", "data", "--host", "h"])
+    monkeypatch.setattr(snapshot_module, "read_boot_id", lambda _: "second")
+    assert main(["snapshot", "one", "-o", "data", "--host", "h"]) == Exit.ERROR
+    assert "has a snapshot of h at 20251129T180114Z already" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("made")

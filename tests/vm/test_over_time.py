@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is read of a running kernel again and again: snapshots, readings of -i, and metrics.
+
+The guest has pyarrow and prometheus_client on a disk (support/guest_libraries.py).
+"""
+
+import io
+import json
+import re
+import signal
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import guest_libraries
+import pytest
+from guest_process import ONE
+from guest_tracer import START_TIMEOUT
+from owned_guest import pageinspect
+from places import DOCS
+from prometheus_client.parser import text_string_to_metric_families
+
+from pageinspect.dataset.read import read_snapshot, snapshots
+from pageinspect.vm.guest import Guest
+from pageinspect.vm.kernel import BuiltKernel
+
+pytestmark = pytest.mark.timeout(1200)
+
+PAGE = 4096
+HELD = 64 << 20
+"""Bytes of the file that a process takes between two readings."""
+NOISE = 64
+"""Pages of tmpfs that others may take meanwhile: reports are written there."""
+HOLD = f"""
+import mmap, pathlib
+pathlib.Path("/proc/self/comm").write_text("holder")
+with open("/run/held", "w+b") as file:
+    file.truncate({HELD})
+    memory = mmap.mmap(file.fileno(), {HELD})
+for at in range(0, {HELD}, {PAGE}):
+    memory[at] = 1
+print("held", flush=True)
+input()
+"""
+READINGS = {
+    "summary": ("summary", "--by", "use"),
+    "owners": ("owners",),
+    "processes": ("processes", "--sort", "rss"),
+}
+COMPLETE = {0, 3}
+"""3: this kernel changed while it was read."""
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def guest(ready: Callable[[str], BuiltKernel]) -> Iterator[Guest]:
+    kernel = ready(ONE)
+    with guest_libraries.disk() as scratch, Guest(kernel, scratch=scratch) as running:
+        guest_libraries.mount(running)
+        yield running
+
+
+def lines(guest: Guest, path: str) -> list[Row]:
+    text = guest.run(["cat", path]).stdout.decode()
+    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+
+def dataset_of(guest: Guest, folder: Path) -> Path:
+    """Copy the dataset of a guest."""
+    archive = guest.run(["tar", "-C", "/run", "-c", "data"]).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def dataset(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Snapshots that the guest took of itself, until Ctrl-C."""
+    command = ["pageinspect", "snapshot", "-o", "/run/data", "--every", "1", "--keep", "2"]
+    process = guest.start(command)
+    end = time.monotonic() + START_TIMEOUT
+    while process.stdout.count(b"\n") < 3:
+        assert process.status is None, process.stderr
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(START_TIMEOUT) == 0, process.stderr
+    assert process.stderr == b""
+    path = dataset_of(guest, tmp_path_factory.mktemp("over_time"))
+    taken = [line.split(": ")[0].split() for line in process.stdout.decode().splitlines()]
+    assert [[entry.host, entry.time] for entry in snapshots(path)] == taken[-2:]
+    return path
+
+
+def test_snapshots_that_are_kept_are_whole(guest: Guest, dataset: Path) -> None:
+    boot = guest.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.decode().strip()
+    for entry in snapshots(dataset):
+        snapshot = read_snapshot(dataset, entry.host, entry.time)
+        assert snapshot.header("source") == "live"
+        assert snapshot.header("release") == guest.kernel.release
+        assert snapshot.header("boot_id") in (None, boot)
+        runs, spanned = snapshot.tables["runs"], snapshot.header("spanned")
+        assert sum(runs["pages"].tolist()) == spanned == guest.memory // PAGE
+        assert snapshot.header("missing") == []
+
+
+def test_reports_of_the_copied_dataset(dataset: Path) -> None:
+    kept = snapshots(dataset)
+    for command, place in (("summary", ""), ("owners", "@-1"), ("owners", "@-2")):
+        done = pageinspect(command, "-c", f"{dataset}{place}", "--format", "json")
+        assert (done.returncode, done.stderr) == (0, "")
+        answer = json.loads(done.stdout)
+        expected = kept[0 if place == "@-2" else -1]
+        assert answer["kernel"]["snapshot"]["time"] == expected.time
+        total = sum(row["pages"] for row in answer["rows"])
+        assert total == answer["coverage"]["spanned"]
+
+
+@dataclass
+class Reading:
+    """A command that reads again and again, and what it wrote."""
+
+    status: int
+    rows: list[Row]
+    before: str
+    """The last reading before the memory was taken."""
+    times: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.times = list(dict.fromkeys(row["time"] for row in self.rows))
+
+    def of(self, **key: object) -> list[Row]:
+        """Return the rows of the readings that have these values."""
+        return [row for row in self.rows if key.items() <= row.items()]
+
+
+@pytest.fixture(scope="module")
+def readings(guest: Guest) -> dict[str, Reading]:
+    """All commands at once, with memory that is taken between their first and third readings."""
+
+    def written(name: str) -> list[str]:
+        return list(dict.fromkeys(row["time"] for row in lines(guest, f"/run/{name}.jsonl")))
+
+    def wait(counts: dict[str, int]) -> dict[str, list[str]]:
+        end = time.monotonic() + START_TIMEOUT
+        while any(len(written(name)) < count for name, count in counts.items()):
+            assert time.monotonic() < end
+            for name, process in processes.items():
+                assert process.status is None, (name, process.stderr)
+            time.sleep(0.5)
+        return {name: written(name) for name in counts}
+
+    guest.run(["sh", "-c", "for f in summary owners processes; do : > /run/$f.jsonl; done"])
+    processes = {
+        name: guest.start(
+            ["pageinspect", *words, "-i", "1", "--format", "jsonl", "-o", f"/run/{name}.jsonl"]
+        )
+        for name, words in READINGS.items()
+    }
+    before = wait(dict.fromkeys(processes, 1))
+    holder = guest.start(["python3", "-c", HOLD])
+    holder.wait_for_output(b"held", START_TIMEOUT)
+    now = {name: len(written(name)) for name in processes}
+    # One may have begun before the memory was taken.
+    wait({name: count + 2 for name, count in now.items()})
+    for process in processes.values():
+        process.send_signal(signal.SIGINT)
+    statuses = {name: process.wait(START_TIMEOUT) for name, process in processes.items()}
+    holder.close_stdin()
+    holder.wait(START_TIMEOUT)
+    return {
+        name: Reading(statuses[name], lines(guest, f"/run/{name}.jsonl"), before[name][-1])
+        for name in processes
+    }
+
+
+def test_ctrl_c_ends_readings_with_success(readings: dict[str, Reading]) -> None:
+    assert {name: reading.status for name, reading in readings.items()} == dict.fromkeys(
+        READINGS, 0
+    )
+    assert all(len(reading.times) >= 3 for reading in readings.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("summary", {"name": "shmem"}), ("owners", {"kind": "shmem"})]
+)
+def test_what_a_file_takes_is_the_change(
+    readings: dict[str, Reading], name: str, key: dict[str, str]
+) -> None:
+    rows = readings[name].of(**key)
+    assert len(rows) == len(readings[name].times)
+    assert rows[0].get("change") is None
+    for last, row in zip(rows, rows[1:], strict=False):
+        assert row["change"] == row["pages"] - last["pages"]
+    later = [row["change"] for row in rows if row["time"] > readings[name].before]
+    assert abs(sum(later) - HELD // PAGE) <= NOISE
+
+
+def test_a_process_that_came_is_the_change(readings: dict[str, Reading]) -> None:
+    reading = readings["processes"]
+    rows = reading.of(comm="holder")
+    assert rows[0]["time"] >= reading.before
+    assert rows[0]["change"] == rows[0]["rss"]
+    assert sum(row["change"] for row in rows) == rows[-1]["rss"] > HELD
+    agent = [row["change"] for row in reading.of(pid=1)]
+    assert agent[0] is None
+    assert None not in agent[1:]
+    assert sum(map(abs, agent[1:])) < HELD // 8
+
+
+def unit(name: str) -> list[str]:
+    """Return the values of a setting of the service."""
+    text = (DOCS / "examples/pageinspect-metrics.service").read_text()
+    return re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
+
+
+def values(text: str) -> Counter[tuple[str, frozenset[tuple[str, str]]]]:
+    """Return what a file for Prometheus has, by name and labels."""
+    found = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert found
+    return Counter(found)
+
+
+def test_the_units_commands_need_no_more_than_its_capabilities(guest: Guest) -> None:
+    (capabilities,) = unit("CapabilityBoundingSet")
+    allowed = [name.removeprefix("CAP_").lower() for name in capabilities.split()]
+    bounding = ",".join(["-all", *(f"+{name}" for name in allowed)])
+    restricted = ["setpriv", f"--bounding-set={bounding}", "--no-new-privs"]
+    guest.run(["sh", "-c", "mkdir /run/metrics; echo 1 > /proc/sys/kernel/kptr_restrict"])
+    commands = unit("ExecStart")
+    assert len(commands) == 3
+    for command in commands:
+        words = command.replace("${FOLDER}", "/run/metrics").split()
+        assert words.pop(0) == "/usr/bin/pageinspect"
+        done = guest.run([*restricted, "pageinspect", *words], timeout=START_TIMEOUT, check=False)
+        assert done.status in COMPLETE, done.stderr
+        path = words[words.index("-o") + 1]
+        assert guest.run(["stat", "-c", "%a", path]).stdout == b"644\n"
+        found = values(guest.run(["cat", path]).stdout.decode())
+        if words[0] in {"summary", "owners"}:
+            total = sum(n for (name, _), n in found.items() if re.search(r"_pages$", name))
+            assert total >= guest.memory // PAGE, found
+    without = ["setpriv", "--bounding-set=-sys_rawio", "pageinspect", "summary"]
+    assert guest.run(without, timeout=START_TIMEOUT, check=False).status == 1
+
+
+def test_metrics_of_a_trace(guest: Guest) -> None:
+    command = ["pageinspect", "trace", "--format", "prometheus", "--", "true"]
+    done = guest.run(command, timeout=START_TIMEOUT, check=False)
+    assert done.status in COMPLETE, done.stderr
+    found = values(done.stdout.decode())
+    print(found)
+
+
+def test_frees_of_a_snapshot_are_those_of_the_trace(guest: Guest, tmp_path: Path) -> None:
+    script = """
+    pageinspect trace --by caller --format json -o /run/trace.json -- true
+    pageinspect snapshot -o /run/data --host traced --trace /run/trace.json
+    """
+    done = guest.run(["sh", "-c", script], timeout=START_TIMEOUT, check=False)
+    assert done.status in COMPLETE, done.stderr
+    (trace,) = lines(guest, "/run/trace.json")
+    path = dataset_of(guest, tmp_path)
+    (entry,) = (entry for entry in snapshots(path) if entry.host == "traced")
+    frees = read_snapshot(path, entry.host, entry.time).tables["frees"]
+    assert sum(frees["frees"].tolist()) == trace["total"]["frees"] > 0
+    assert sum(frees["pages"].tolist()) == trace["total"]["pages"]
