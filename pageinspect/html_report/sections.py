@@ -71,6 +71,8 @@ class Section:
     """Paragraphs; one that begins with a space is a command."""
     missing: str = ""
     """Why there is no such report."""
+    intro: str = ""
+    """A paragraph above the tables."""
 
 
 def section_of(report: Report, title: str, *, texts: bool = True) -> Section:

@@ -112,12 +112,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _saved(args: argparse.Namespace) -> _Read:
     """Read a snapshot of a dataset."""
-    from ...saved.opening import snapshot_in
+    from ..snapshots import snapshot_of_target
 
     check_snapshot_options(args)
-    name = args.snapshot
-    snapshot = snapshot_in(name.dataset, name.time, name.host)
-    exact = f"{name.dataset}@{snapshot.time}#{snapshot.host}"
+    snapshot = snapshot_of_target(args, ())
+    exact = f"{args.snapshot.dataset}@{snapshot.time}#{snapshot.host}"
     return _Read(snapshot, _NO_STRUCT_PAGES, None, ("-c", exact))
 
 
