@@ -113,7 +113,7 @@ def page_of(contents: Contents) -> str:
     values = {
         **_heading(snapshot, reports),
         **_overview(reports, kind_codes, use_codes),
-        "contiguity": _section(reports.contiguity, "Blocks by their worst page"),
+        "contiguity": _contiguity(reports.contiguity),
         "check": _findings(reports.check),
         "audit": reports.audit and _section(reports.audit, "Pages by what became of them"),
         "frees": contents.frees,
@@ -188,6 +188,13 @@ def _section(report: Report | Missing, title: str) -> Section:
     if isinstance(report, str):
         return Section(missing=printable(report))
     return section_of(report, title)
+
+
+def _contiguity(report: Report | Missing) -> Section:
+    """Return the tables of contiguity, without the command for the pages of the first owner."""
+    section = _section(report, "Blocks by their worst page")
+    texts = (text for text in section.texts if not text.startswith(" ") and text[-1] != ":")
+    return replace(section, texts=tuple(texts))
 
 
 def _findings(report: CheckReport | Missing) -> Section:

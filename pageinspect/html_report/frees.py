@@ -66,15 +66,12 @@ def _section(document: Any) -> Section:
         )
         tables.append(table_of("By stack", Table("stacks", _STACKS, _texts(stacks))))
     kernel, lost = document["kernel"], int(document["lost"])
-    texts = [
-        (
-            f"Pages freed on Linux {printable(str(kernel['release']))} in "
-            f"{seconds(int(document['duration_ns']))}, with a page type still set."
-        )
-    ]
-    if lost:
-        texts.append(f"{counted(lost, 'event', 'were')} lost, and are in no count.")
-    return Section(tuple(tables), tuple(texts))
+    intro = (
+        f"Pages freed on Linux {printable(str(kernel['release']))} in "
+        f"{seconds(int(document['duration_ns']))}, with a page type still set."
+    )
+    texts = (f"{counted(lost, 'event', 'were')} lost, and are in no count.",) if lost else ()
+    return Section(tuple(tables), texts, intro=intro)
 
 
 def _verdict(typed: Any) -> str:

@@ -33,7 +33,7 @@ def test_tables_of_a_document(tmp_path: Path) -> None:
     assert keys.rows[0][0] == "zsmalloc"
     assert keys.rows[0][2:] == ("99", "Normal", "20", "40")
     assert stacks.rows[0] == ("zsmalloc", "20", "40", "__free_frozen_pages ← zs_free ← reset")
-    assert "Linux 7.3.4-test in 1.50 s" in found.texts[0]
+    assert "Linux 7.3.4-test in 1.50 s" in found.intro
 
 
 def test_lost_events_and_unexpected_types_are_named(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_lost_events_and_unexpected_types_are_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(document("trace")), encoding="utf-8")
     found = read_frees(path)
     assert found.tables[0].rows[0] == ("table", "3", "3", "UNEXPECTED")
-    assert found.texts[1] == "2 events were lost, and are in no count."
+    assert found.texts == ("2 events were lost, and are in no count.",)
 
 
 @pytest.mark.parametrize(

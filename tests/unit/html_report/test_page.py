@@ -115,6 +115,8 @@ def test_without_script_the_overview_is_there(page: str, contents: Contents) -> 
     for kind, pages in totals(contents)[1].items():
         assert re.search(rf"{kind}\s+{pages:,}\s", text), kind
     assert "Without JavaScript this page has no map" in text
+    # The command that contiguity prints would name a dataset.
+    assert "DATASET" not in text
 
 
 def test_other_parts_of_the_page(contents: Contents) -> None:
@@ -130,6 +132,19 @@ def test_other_parts_of_the_page(contents: Contents) -> None:
     ]
     assert "pageinspect audit -c &#39;the core&#39;" in page
     assert '<dd class="bad">' in page
+
+
+def test_what_is_missing_is_listed(contents: Contents) -> None:
+    header = contents.snapshot.tables["snapshots"]
+    columns = {**header.columns, "missing": [[END, "tasks: 5 items."]], "unreadable": np.array([7])}
+    tables = {**contents.snapshot.tables, "snapshots": SnapshotTable("snapshots", columns)}
+    page = page_of(replace(contents, snapshot=replace(contents.snapshot, tables=tables)))
+    listed = page.partition("<h2>What is missing</h2>")[2].partition("</ul>")[0]
+    assert re.findall(r"<li>(.*?)</li>", listed) == [
+        "7 struct pages could not be read.",
+        "&lt;/script&gt;&lt;script&gt;document.title=&#39;broken&#39;&lt;/script&gt;",
+        "tasks: 5 items.",
+    ]
 
 
 def with_many_runs(contents: Contents, n: int) -> Contents:
