@@ -5,7 +5,8 @@
 # make demo   shows pageinspect on a real kernel in a guest
 # make test   the tests, guests included; make test-all adds cases that others represent,
 #             make test-unit runs those that start no process
-# make lint   ruff, mypy, and the layers of packages
+# make lint   ruff, mypy, the layers of packages, and biome for JavaScript and CSS
+# make screens  pictures of the HTML report at two widths, for a person to judge
 # make fuzz   damages a core in 2000 ways, and checks what commands report
 # make bench  speed, compared with other tools
 # make large-cores   cores of large machines, for make bench: 8 GiB of memory, some fifteen minutes
@@ -32,7 +33,9 @@ PACKAGES := busybox-static cpio debian-archive-keyring kmod mmdebstrap python3-v
             qemu-system-x86 squashfs-tools util-linux xz-utils zstd
 install: PACKAGES := python3-bpfcc python3-venv
 test test-all: PACKAGES += gcc libc6-dev
-test-all: PACKAGES += bc bison dwarves flex libelf-dev make
+test: PACKAGES += $(if $(filter 1,$(PAGEINSPECT_REQUIRE_ALL)),chromium)
+screens: PACKAGES += chromium
+test-all: PACKAGES += chromium bc bison dwarves flex libelf-dev make
 bench: PACKAGES += crash gcc libc6-dev
 large-cores: PACKAGES += makedumpfile
 LARGE ?= $(wildcard $(VENV)/large-*.core)
@@ -41,7 +44,7 @@ SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= 1
 
-.PHONY: demo install uninstall own-folder test test-all test-unit lint fuzz bench large-cores soak \
+.PHONY: demo install uninstall own-folder test test-all test-unit lint screens fuzz bench large-cores soak \
         packages clean
 
 install: own-folder packages
@@ -104,6 +107,14 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/biome check
+
+screens: packages $(VENV)/installed-dev $(VENV)/demo.core
+	$(BIN)/pageinspect report $(VENV)/demo.core -o $(VENV)/screens.html
+	PYTHONPATH=tests/support $(BIN)/python -m browser $(VENV)/screens.html $(VENV)/screens
+
+$(VENV)/demo.core:
+	$(MAKE) demo
 
 fuzz: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest

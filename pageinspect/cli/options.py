@@ -145,15 +145,20 @@ def open_source(args: argparse.Namespace) -> "ReportSource":
 
         return KernelSource(open_target(args), partial(fold_pieces, args))
     check_output(args.output, args.mode)
+    check_snapshot_options(args)
+    from ..saved.opening import open_saved
+
+    return open_saved(snapshot.dataset, snapshot.time, snapshot.host)
+
+
+def check_snapshot_options(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that make no sense with a snapshot."""
     given = [f"--{option}" for option in (*SYMBOLS, "symbols_from") if getattr(args, option)]
     if args.pause or given:
         raise UsageError(
             f"a snapshot has the names of its kernel, and no memory: omit {[*given, '--pause'][0]}",
             "these options are for a core, a guest, or this kernel",
         )
-    from ..saved.opening import open_saved
-
-    return open_saved(snapshot.dataset, snapshot.time, snapshot.host)
 
 
 def save_symbol_caches(

@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "Find contradictions in memory, and compare totals with the kernel's counters",
     "audit": "Which pages a core lacks: left out by its dump level, or lost",
     "snapshot": "Keep what memory has at one moment as Parquet files, to compare and to query",
+    "report": "Write all about memory as one HTML file, to look at and to pass on",
     "export": "Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",
     "trace": "Count pages that are freed with a page type still set, as they are freed",

@@ -45,7 +45,7 @@ _PLACES: Mapping[str, Mapping[str, int]] = {
     },
 }  # fmt: skip
 """Colours that a name has in every picture in which it is one of the largest."""
-_ORDERS = ((0, "0"), (1, "1"), (2, "2"), (3, "3"), (4, "4-6"), (7, "7-8"), (9, "9"), (10, "10+"))
+ORDERS = ((0, "0"), (1, "1"), (2, "2"), (3, "3"), (4, "4-6"), (7, "7-8"), (9, "9"), (10, "10+"))
 """The least order of each class, and its name."""
 
 
@@ -94,7 +94,7 @@ def classified(
         rows = np.array([place[text] for text in texts], np.int64)
         np.add.at(totals[:, i], rows, runs.pages(len(texts)))
     present = [i for i in np.argsort(-totals.sum(axis=1), kind="stable") if totals[i].any()]
-    codes = _codes(by, [names[i] for i in present])
+    codes = codes_of(by, [names[i] for i in present])
     classes = [
         ColourClass(
             code,
@@ -134,10 +134,10 @@ def _group(code: int) -> int:
     return -1 if code < HUES else code
 
 
-def _codes(by: str, names: Sequence[str]) -> dict[str, int]:
-    """Return the code of each name; names are in the order of their pages."""
+def codes_of(by: str, names: Sequence[str]) -> dict[str, int]:
+    """Return the code of each name by one of BY; names are in the order of their pages."""
     if by == "order":
-        known = {name: i for i, (_, name) in enumerate(_ORDERS)}
+        known = {name: i for i, (_, name) in enumerate(ORDERS)}
         return {name: known.get(name, UNREADABLE) for name in names}
     codes = {name: FREE for name in names if name in _FREE.get(by, ())}
     codes |= {_UNREADABLE: UNREADABLE, _UNKNOWN: OTHER}
@@ -168,9 +168,9 @@ def _named_runs(
 def _texts(runs: SnapshotTable, by: str) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Return texts, and the number of the text of each run."""
     if by == "order":
-        least = [order for order, _ in _ORDERS]
+        least = [order for order, _ in ORDERS]
         numbers = np.searchsorted(least, runs["order"], "right") - 1
-        return [name for _, name in _ORDERS], numbers
+        return [name for _, name in ORDERS], numbers
     names: Names = runs[by]
     return [*names.values, _UNKNOWN], np.where(names.codes < 0, len(names.values), names.codes)
 

@@ -7,7 +7,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from places import DOCS, ROOT
+from places import DOCS, PACKAGE, ROOT
 
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 MISUSE = """
@@ -45,6 +45,13 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # After the wheel, and without the .pth files there, which lead to the source tree.
     (place / "others.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     return folder / "venv/bin/python"
+
+
+def test_the_wheel_has_the_parts_of_the_html_report(python: Path) -> None:
+    (there,) = python.parents[1].glob("lib/python*/site-packages/pageinspect/html_report/parts")
+    parts = {path.name: path.read_bytes() for path in (PACKAGE / "html_report/parts").iterdir()}
+    assert {path.name: path.read_bytes() for path in there.iterdir()} == parts
+    assert {Path(name).suffix for name in parts} == {".css", ".html", ".js"}
 
 
 def mypy(python: Path, request: pytest.FixtureRequest, *scripts: Path) -> tuple[int, str]:

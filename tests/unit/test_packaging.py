@@ -44,8 +44,11 @@ def test_the_page_has_every_command_and_option(
 
 def test_shared_options_are_there_once(page: str) -> None:
     assert len(re.findall(r"^\.B .*\\-\\-core TARGET$", page, re.MULTILINE)) == 1
-    commands = "summary, list, owners, contiguity, map, page, processes, check, audit, snapshot, "
-    assert f"Of {commands}export, types.\n" in page
+    commands = (
+        "summary, list, owners, contiguity, map, page, processes, check, audit, snapshot, report, "
+        "export, types"
+    )
+    assert f"Of {commands}.\n" in page
 
 
 def test_a_line_is_text_or_a_known_request(page: str) -> None:

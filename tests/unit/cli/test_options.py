@@ -47,6 +47,7 @@ BEFORE = {
     "export": [*CORE, "--kpageflags", "out"],
     "diff": ["core", "core"],
     "snapshot": [*CORE, "-o", "out"],
+    "report": [*CORE, "-o", "out"],
     "fleet": [".", "hosts"],
     "vm run": ["newest"],
     "vm dump": ["newest", "-o", "out"],

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The HTML report in a real browser: what it shows of a kernel made by hand, and that it is alone.
+
+Expected are the runs of that kernel, page by page, and the reports.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blocked_pages import PINNED
+from browser import NARROW, WIDE, Opened, browser, opened
+from made_page import END, IMAGE, each_page, made_contents, totals, unpacked, write
+
+from pageinspect.html_report import contents as module
+from pageinspect.html_report.contents import Contents, page_of
+
+UNPACKS_NOT = "delete window.DecompressionStream"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A page, and what it is made of."""
+
+    contents: Contents
+    path: Path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    with pytest.MonkeyPatch.context() as patch:
+        contents = made_contents(patch)
+    return Made(contents, write(tmp_path_factory.mktemp("page"), page_of(contents)))
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Any]:
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared(started: Any, made: Made) -> Iterator[Opened]:
+    with opened(started, made.path) as shown:
+        yield shown
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_loads_without_errors_and_requests_nothing(
+    started: Any, made: Made, width: int, scheme: Any
+) -> None:
+    with opened(started, made.path, width=width, scheme=scheme) as shown:
+        shown.page.wait_for_load_state("networkidle")
+        assert shown.errors == []
+        assert shown.requests == [made.path.as_uri()]
+        # Nothing is wider than the window.
+        assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_names_are_text(shared: Opened) -> None:
+    assert shared.page.title() == f"Memory of {IMAGE}, 1970-01-01 00:00:00 UTC"
+    assert shared.page.locator("img").count() == 0
+    files = {row[1] for row in shared.rows("files")}
+    assert f"/{IMAGE}" in files
+    assert r"/\x1b[31mred\u202e" in files
+    assert {row[1] for row in shared.rows("processes")} >= {END, IMAGE, r"\x1b[31mred\u202e"}
+
+
+def known(contents: Contents, pfn: int) -> dict[str, str]:
+    """Return what the page is to show of a pfn."""
+    use, owner, order = each_page(contents.snapshot)[pfn]
+    owners = contents.snapshot.tables["owners"]
+    at = owners["id"].tolist().index(owner)
+    name = owners["name"].tolist()[at].replace("\x1b", r"\x1b").replace("\u202e", r"\u202e")
+    kind = owners["kind"].tolist()[at]
+    return {
+        "pfn": hex(pfn),
+        "use": use,
+        "owner": f"{kind}: {name}" if name else kind,
+        "order": str(order),
+        "zone": "DMA32",
+        "node": "0",
+        "command": f"pageinspect page {pfn:#x} -c 'the core'",
+    }
+
+
+@pytest.mark.parametrize(
+    "pfn", [0, 0x10, 0x40, 0x7F, 0x80, PINNED, 0x101, 0x170, 0x1AB, 0x200, 0x3FF]
+)
+def test_hover_shows_the_page(shared: Opened, made: Made, pfn: int) -> None:
+    shown = shared.go_to(pfn)
+    shown.pop("migratetype")
+    assert shown == known(made.contents, pfn)
+
+
+def test_the_keyboard_reaches_every_page(started: Any, made: Made) -> None:
+    with opened(started, made.path) as shown:
+        page = shown.page
+        page.locator("canvas").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        assert page.locator("#map-details dd").first.inner_text() == "0x3"
+        page.keyboard.press("ArrowDown")
+        assert page.locator("#map-details dd").first.inner_text() == "0x203"
+        page.keyboard.press("Escape")
+        assert "cells of 64 KiB" in shown.text("#memory-map .state")
+        page.locator("#treemap .tile").first.focus()
+        first = page.locator("#treemap .tile").first.get_attribute("aria-label").split(":")[0]
+        page.keyboard.press("Enter")
+        assert shown.text("#treemap .state").startswith(f"{first}:")
+        page.keyboard.press("Escape")
+        assert page.locator("#treemap button").first.is_disabled()
+
+
+def test_a_cell_shows_what_is_in_it(shared: Opened, made: Made) -> None:
+    shared.go_to(0x60)
+    shared.page.get_by_role("button", name="Zoom out").click()
+    uses = Counter(each_page(made.contents.snapshot)[pfn][0] for pfn in range(0x60, 0x70))
+    text = shared.text("#map-details")
+    assert "pfns 0x60 to 0x6f: 16 pages" in text
+    assert all(f"{use} {n}" in text for use, n in uses.items())
+    assert "pageinspect list --pfn 0x60+16 -c 'the core'" in text
+
+
+def test_totals_are_those_of_the_reports(shared: Opened, made: Made) -> None:
+    uses, kinds = totals(made.contents)
+    shared.page.get_by_label("Colour by").select_option("use")
+    assert shared.legend() == uses
+    shared.page.get_by_label("Colour by").select_option("kind")
+    assert shared.legend() == kinds
+    shared.page.get_by_label("Colour by").select_option("order")
+    assert sum(shared.legend().values()) == sum(uses.values())
+    shared.page.get_by_label("Colour by").select_option("use")
+    shared.page.get_by_label("with free memory").set_checked(True)
+    labels = shared.page.locator("#treemap .tile").evaluate_all(
+        "tiles => tiles.map(tile => tile.getAttribute('aria-label'))"
+    )
+    assert {label.split(" page")[0] for label in labels} == {
+        f"{kind}: {pages:,}" for kind, pages in kinds.items()
+    }
+
+
+def test_areas_are_in_proportion(shared: Opened, made: Made) -> None:
+    shared.page.get_by_label("with free memory").set_checked(True)
+    kinds = totals(made.contents)[1]
+    whole = shared.page.locator(".treemap").bounding_box()
+    area = whole["width"] * whole["height"]
+    tiles = shared.page.locator("#treemap .tile")
+    for i, (kind, pages) in enumerate(sorted(kinds.items(), key=lambda item: -item[1])):
+        box = tiles.nth(i).bounding_box()
+        share = pages / sum(kinds.values())
+        assert whole["x"] - 1 <= box["x"] <= whole["x"] + whole["width"] - box["width"] + 1
+        assert whole["y"] - 1 <= box["y"] <= whole["y"] + whole["height"] - box["height"] + 1
+        assert box["width"] * box["height"] / area == pytest.approx(share, rel=0.02), kind
+
+
+def test_tables_sort_and_filter(shared: Opened) -> None:
+    def pids() -> list[int]:
+        return [int(row[0]) for row in shared.rows("processes")]
+
+    part = shared.page.locator("#processes")
+    # By PSS at first: 9 MiB, 4 MiB, 3 MiB, 4 KiB.
+    assert pids() == [12, 10, 11, 13]
+    assert part.locator("th[aria-sort=descending]").inner_text() == "PSS"
+    part.get_by_role("button", name="PSS").click()
+    assert pids() == [13, 11, 10, 12]
+    part.get_by_role("button", name="PID").click()
+    assert pids() == [13, 12, 11, 10]
+    assert part.locator("th[aria-sort=descending]").inner_text() == "PID"
+    part.get_by_label("Filter Processes").fill("ONERROR")
+    assert pids() == [11]
+    assert "1 of 4 processes" in part.locator(".state").inner_text()
+    part.get_by_label("Filter Processes").fill("")
+    assert pids() == [13, 12, 11, 10]
+
+
+def map_of(page: str) -> str:
+    """Return the packed data of the map."""
+    return page.partition('id="map-data">')[2].partition("<")[0]
+
+
+def test_a_page_with_too_many_runs_ends_at_cells(
+    started: Any, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = map_of(made.path.read_text(encoding="utf-8"))
+    monkeypatch.setattr(module, "MOST_BYTES", len(exact) - 1)
+    page = page_of(made.contents)
+    order = unpacked(map_of(page))["order"]
+    with opened(started, write(tmp_path, page)) as shown:
+        assert shown.errors == []
+        assert "the map ends at cells" in shown.text("#map")
+        assert shown.legend() == totals(made.contents)[0]
+        closer = shown.page.get_by_role("button", name="Zoom in")
+        for pages in (0x200, 1 << order):
+            uses = Counter(each_page(made.contents.snapshot)[pfn][0] for pfn in range(pages))
+            text = shown.text("#map-details")
+            assert f"pfns 0x0 to {pages - 1:#x}: {pages} page" in text
+            assert all(f"{use} {n}" in text for use, n in uses.most_common(3))
+            while closer.is_enabled():
+                closer.click()
+
+
+def test_a_browser_that_cannot_unpack_says_so(started: Any, made: Made) -> None:
+    with opened(started, made.path, before=UNPACKS_NOT) as shown:
+        assert "has no DecompressionStream" in shown.text("#notice")
+        assert shown.errors == []
+
+
+def test_print_has_the_parts_and_no_controls(started: Any, made: Made) -> None:
+    with opened(started, made.path, scheme="dark") as shown:
+        shown.page.emulate_media(media="print")
+        assert not shown.page.locator("nav").is_visible()
+        assert not shown.page.get_by_label("Filter Processes").is_visible()
+        assert shown.page.locator("canvas").is_visible()
+        assert shown.page.pdf(format="A4").startswith(b"%PDF")
