@@ -10,6 +10,7 @@
 # make fuzz   damages a core in 2000 ways, and checks what commands report
 # make bench  speed, compared with other tools
 # make large-cores   cores of large machines, for make bench: 8 GiB of memory, some fifteen minutes
+# make gallery   the pictures of docs/gallery.md and of README, from guests; a few minutes
 # make soak   starts the tracer many times beside one that runs for long
 #
 # All of them install missing packages: Debian packages after printing the command, Python packages
@@ -45,7 +46,7 @@ FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= 1
 
 .PHONY: demo install uninstall own-folder test test-all test-unit lint screens fuzz bench large-cores soak \
-        packages clean
+        gallery packages clean
 
 install: own-folder packages
 	@if [ ! -e $(MARK) ] && [ -n "$$(ls -A $(PREFIX) 2>/dev/null)" ]; then \
@@ -133,6 +134,10 @@ large-cores: packages $(VENV)/installed
 	for size in 4G 32G 128G; do \
 		$(BIN)/python benchmarks/large_core.py $(VENV)/large-$$size.core $$size || exit; \
 	done
+
+gallery: packages $(VENV)/installed-dev
+	$(BIN)/pageinspect vm build newest
+	$(BIN)/python docs/make_gallery.py
 
 soak: packages $(VENV)/installed
 	$(BIN)/pageinspect vm build newest

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: fragments its memory, with the module spread_pages in it.
 
+    fragment.py [HOLE_EVERY LEFT_BY_MODULE]
+
 Fills memory with anonymous pages, and prints their number. After a line of input, it frees some
 pages of every second 2 MiB, has the module take what is free then, and gives back all pages but one
 in each of some other 2 MiB. Prints the pfns of these, and keeps them until its input ends.
@@ -23,9 +25,9 @@ import numpy.typing as npt
 PAGE, PER_BLOCK = 4096, 512
 LEFT = 16 << 10
 """Pages that are not filled."""
-LEFT_BY_MODULE = 4 << 10
-HOLE_EVERY = 32
-"""The distance of freed pages in a block: more than half of it stays in use."""
+HOLE_EVERY, LEFT_BY_MODULE = map(int, sys.argv[1:] or (32, 4 << 10))
+"""The distance of freed pages in a block, so that more than half of it stays in use; and the pages
+that are free when the module has taken its share."""
 MOST_KEPT = 64
 POPULATE_WRITE = 23
 PAGES = Path("/sys/module/spread_pages/parameters/pages")
