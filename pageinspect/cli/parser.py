@@ -30,6 +30,7 @@ COMMANDS = {
     "snapshot": "Keep what memory has at one moment as Parquet files, to compare and to query",
     "export": "Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",
+    "top": "A screen that shows memory as it changes: uses, owners, processes, files and caches",
     "trace": "Count pages that are freed with a page type still set, as they are freed",
     "doctor": "Check what this machine provides, and how to fix what is missing",
     "vm": "QEMU guests with real kernels, to try pageinspect on",

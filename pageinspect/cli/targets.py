@@ -90,7 +90,9 @@ class TargetAction(argparse.Action):
         values: Any,
         _option: str | None = None,
     ) -> None:
-        """Set the attributes."""
+        """Set the attributes; None is a positional argument that was not given."""
+        if values is None:
+            return
         found = target_of(values)
         namespace.core, namespace.qemu = found.core, found.qemu
         namespace.snapshot = found.snapshot

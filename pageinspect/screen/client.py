@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The process that reads memory, as the screen sees it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from .reading import Question, Reading
+from .wire import LENGTH, MOST_BYTES, packed, unpacked
+
+_GONE = "the process that reads memory has ended: quit, and start again"
+
+
+class ReadingSource(Protocol):
+    """Answers questions of the screen."""
+
+    async def ask(self, question: Question) -> Reading:
+        """Return the reading that is asked for; one that failed has an error."""
+
+    def stop(self) -> None:
+        """Stop reading in its midst, while the screen is suspended."""
+
+    def go_on(self) -> None:
+        """Go on after stop()."""
+
+
+@dataclass(slots=True)
+class ReaderClient:
+    """A process that reads, at the other end of a socket; one question at a time."""
+
+    connection: socket.socket
+    group: int
+    """Its process group."""
+    _streams: "tuple[asyncio.StreamReader, asyncio.StreamWriter] | None" = None
+
+    async def ask(self, question: Question) -> Reading:
+        """Return the reading, or one with an error if there is no process any more."""
+        try:
+            if self._streams is None:
+                self._streams = await asyncio.open_connection(sock=self.connection)
+            reader, writer = self._streams
+            writer.write(packed(question))
+            await writer.drain()
+            (n,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+            if n > MOST_BYTES:
+                return Reading(error="what was read is too large to be shown")
+            return Reading.from_json(unpacked(await reader.readexactly(n)))
+        except (OSError, EOFError, ValueError, TypeError, KeyError):
+            return Reading(error=_GONE)
+
+    def stop(self) -> None:
+        """Stop the processes that read."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Continue them."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, number)
