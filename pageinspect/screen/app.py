@@ -237,7 +237,9 @@ class TopScreen(App[None]):
             parts.append(" > ".join(place.title for place in self._opened))
         if self._suspended or self._paused:
             parts.append("paused")
-        elif self._changing and self.place.question is not None:
+        elif not self._changing:
+            parts.append("does not change")
+        elif self.place.question is not None:
             parts.append(self._pace.describe())
         reading = self.place.reading
         if reading is not None and reading.since:

@@ -62,6 +62,7 @@ class Grid(Widget, can_focus=True):
         self.columns = []
         if reading is not None and reading.columns:
             self.columns = place(reading, self.place.rows, width, self.place.order)
+        self.place.wrap(max(width, 2))
         self.place.scroll(self.room)
         self.refresh()
 

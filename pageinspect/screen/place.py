@@ -2,6 +2,7 @@
 """What the screen shows at one time: a tab, or what was opened from one."""
 
 from dataclasses import dataclass, field
+from textwrap import TextWrapper
 
 from .reading import Question, Reading
 from .rows import Order, identity
@@ -29,10 +30,8 @@ class Place:
     """The first that is on the screen."""
     readings: int = 0
 
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The lines, if this is a text."""
-        return () if self.reading is None or self.reading.columns else self.reading.lines
+    lines: list[str] = field(default_factory=list)
+    """The lines of a text, see wrap()."""
 
     @property
     def length(self) -> int:
@@ -67,6 +66,12 @@ class Place:
             self.cursor += moved
             self.top += moved
         self.cursor = max(min(self.cursor, self.length - 1), 0)
+
+    def wrap(self, width: int) -> None:
+        """Divide the lines of a text that are longer than the screen is wide."""
+        lines = () if self.reading is None or self.reading.columns else self.reading.lines
+        fill = TextWrapper(width - 1, drop_whitespace=False, break_on_hyphens=False).wrap
+        self.lines = [f" {part}" for line in lines for part in fill(line) or [""]]
 
     def scroll(self, height: int) -> None:
         """Move the first line so that the cursor is on a screen of this height."""

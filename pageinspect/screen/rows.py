@@ -10,8 +10,9 @@ from rich.cells import cell_len, set_cell_size
 from .reading import Reading, ScreenColumn
 
 GAP = 2
-_LEAST_TEXT = 24
+_LEAST_TEXT = 32
 """Columns are left out before texts get narrower than this."""
+_NARROWEST_TEXT = 8
 _ARROWS = {True: "↓", False: "↑"}
 _CUT = "…"
 
@@ -109,10 +110,11 @@ def place(reading: Reading, rows: Sequence[int], width: int, order: Order) -> li
             break
         shown.remove(max(spare, key=lambda c: c.spare))
     over = sum(widths[c.name] + GAP for c in shown) - GAP - width
-    for column in sorted(shown, key=lambda c: -widths[c.name]):
-        if over > 0 and not column.is_number:
-            taken = min(over, widths[column.name] - min(least[column.name], widths[column.name]))
-            widths[column.name] -= taken
+    texts = sorted((c.name for c in shown if not c.is_number), key=lambda name: -widths[name])
+    for narrowest in (_LEAST_TEXT, _NARROWEST_TEXT):
+        for name in texts:
+            taken = max(min(over, widths[name] - narrowest), 0)
+            widths[name] -= taken
             over -= taken
     return [Placed(c, headings[c.name], widths[c.name]) for c in shown]
 

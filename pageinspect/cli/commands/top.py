@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             "a screen would pause the guest until it is left", "omit --pause, or use summary"
         )
     need_textual()
-    streams = (sys.stdin, sys.stdout)
+    streams = (sys.stdin, sys.stdout, sys.stderr)
     if not all(stream is not None and stream.isatty() for stream in streams):
         raise PageInspectError(
             "top needs a terminal for its keys and its screen",
