@@ -21,7 +21,7 @@ from typing import NoReturn
 from ..errors import PageInspectError
 from ..host.processes import fork, kill_with_parent
 from ..screen.reading import Reading
-from ..screen.wire import packed
+from ..screen.wire import answer
 from . import isolation
 
 _END_SECONDS = 0.5
@@ -96,7 +96,7 @@ def _run(
         for descriptor, instead in ((0, nothing), (1, nothing), (2, said)):
             os.dup2(instead, descriptor)
         while (status := _status_of_inner(serve, connection, source)) != 0:
-            connection.sendall(packed(_reading_of(status, source).to_json()))
+            connection.sendall(answer(None, _reading_of(status, source)))
             if not connection.recv(1, socket.MSG_PEEK):
                 break
     finally:

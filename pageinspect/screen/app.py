@@ -70,6 +70,7 @@ class TopScreen(App[None]):
         background: ansi_default; color: ansi_default; background-tint: ansi_default 0%;
     }
     Static { height: 1; }
+    #message { height: auto; min-height: 1; max-height: 3; }
     Input, Input:focus { height: 1; border: none; padding: 0; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -178,13 +179,16 @@ class TopScreen(App[None]):
 
     async def _read_once(self) -> None:
         shown = self.place
-        mark, self._mark, self._wanted = self._mark, False, False
+        mark, wanted = self._mark, self._wanted
+        self._mark = self._wanted = False
         if mark:
             shown = self._tabs[self._chosen]
         question: Question = {**(shown.question or {}), **({"mark": True} if mark else {})}
-        self._reading, suspended = True, self._suspended
+        suspended = self._suspended
         self._started = self._clock()
-        self.draw_lines()
+        if wanted:
+            self._reading = True
+            self.draw_lines()
         reading = await self._source.ask(question)
         self._reading = False
         drawn, self._drawn_cpu = self._drawn_cpu, time.process_time()
@@ -219,9 +223,11 @@ class TopScreen(App[None]):
         reading = self.place.reading
         self._write("about", f" {self._about}", reading.time if reading is not None else "")
         self._write("status", f" {self._status()}", self._position())
+        shown = self.place
         text, style = self._message()
-        line = Text(cut(printable(text), self.size.width), style, no_wrap=True)
-        self.query_one("#message", Static).update(line)
+        if not shown.error:
+            text = cut(printable(text), self.size.width)
+        self.query_one("#message", Static).update(Text(printable(text), style))
 
     def _write(self, name: str, left: str, right: str) -> None:
         """Write a line with a text at each end; the left one is cut."""
@@ -235,20 +241,21 @@ class TopScreen(App[None]):
         parts = []
         if self._opened:
             parts.append(" > ".join(place.title for place in self._opened))
-        if self._suspended or self._paused:
-            parts.append("paused")
-        elif not self._changing:
-            parts.append("does not change")
-        elif self.place.question is not None:
-            parts.append(self._pace.describe())
+        if self.place.question is not None:
+            parts.append(self._how_often())
         reading = self.place.reading
         if reading is not None and reading.since:
-            parts.append(f"change since {reading.since}")
+            parts.append(reading.since)
         if self.place.order.text:
             parts.append(f"filter: {self.place.order.text}")
         if self._reading:
             parts.append("reading")
         return " | ".join(parts)
+
+    def _how_often(self) -> str:
+        if not self._changing:
+            return "does not change"
+        return "paused" if self._suspended or self._paused else self._pace.describe()
 
     def _position(self) -> str:
         shown, room = self.place, self.query_one(Grid).room
@@ -445,6 +452,8 @@ class TopScreen(App[None]):
         self._source.go_on()
         self._ask()
         self.draw()
+        # The shell has written over all of it.
+        self.screen.refresh(layout=True)
 
     def _check_terminal(self) -> None:
         """Leave when the terminal is gone, also if nothing reported that."""

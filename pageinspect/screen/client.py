@@ -35,20 +35,26 @@ class ReaderClient:
     connection: socket.socket
     group: int
     """Its process group."""
+    _number: int = 0
     _streams: "tuple[asyncio.StreamReader, asyncio.StreamWriter] | None" = None
 
     async def ask(self, question: Question) -> Reading:
         """Return the reading, or one with an error if there is no process any more."""
+        self._number += 1
         try:
             if self._streams is None:
                 self._streams = await asyncio.open_connection(sock=self.connection)
             reader, writer = self._streams
-            writer.write(packed(question))
+            writer.write(packed({**question, "number": self._number}))
             await writer.drain()
-            (n,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-            if n > MOST_BYTES:
-                return Reading(error="what was read is too large to be shown")
-            return Reading.from_json(unpacked(await reader.readexactly(n)))
+            while True:
+                (n,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+                if n > MOST_BYTES:
+                    raise ValueError(n)
+                answer = unpacked(await reader.readexactly(n))
+                # One that is late is for a question that has got an answer.
+                if answer["number"] in (self._number, None):
+                    return Reading.from_json(answer["reading"])
         except (OSError, EOFError, ValueError, TypeError, KeyError):
             return Reading(error=_GONE)
 

@@ -78,7 +78,7 @@ class FreesTab:
         columns = columns_of(report.view().table, ("type",), ())
         lost = report.lost.total
         note = f"{lost} frees were lost: their details are not known" if lost else ""
-        return Reading(columns, time=now, since=tracer.since, note=note)
+        return Reading(columns, time=now, since=f"frees since {tracer.since}", note=note)
 
     def mark(self) -> None:
         """Count from now on."""

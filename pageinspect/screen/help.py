@@ -4,7 +4,7 @@
 HELP = (
     "1-6, Tab, left, right   another tab",
     "up, down, k, j          move by a row; PgUp, PgDn, Home, End: further",
-    "Enter                   open the row: a use or an owner as runs, a run as a page",
+    "Enter                   open the row: the runs of an owner, the page of a run",
     "n, N                    of a page: the next one, the one before",
     "Esc                     back; in a tab: all rows again",
     "",
@@ -19,6 +19,6 @@ HELP = (
     "",
     "Ctrl-Z                  suspend: nothing is read until fg",
     "q, Ctrl-C               quit",
-    "Only what is shown is read: less often, if that takes more than 15 % of a",
-    "processor. The line below the tabs has the interval as it is.",
+    "",
+    "Only what is shown is read; the line below the tabs has how often.",
 )

@@ -116,7 +116,7 @@ class Reader:
         table, since = report.tables()[0], ""
         if self.provenance.changing:
             both = ReportSince(moment, report, report, first[1], tab.measured)
-            table, since = both.tables()[0], first[0]
+            table, since = both.tables()[0], f"change since {first[0]}"
             # The time is the same in every row.
             table = Table(table.name, table.columns[1:], [row[1:] for row in table.rows])
         columns = columns_of(table, tab.measured.keys, tab.hidden)
@@ -147,7 +147,9 @@ class Reader:
         report = describe_addresses(inspect(self.source.target), [pfn], explain=False)
         text = io.StringIO()
         load("table").write(report, text)
-        return Reading(lines=tuple(text.getvalue().splitlines()[2:]), time=_now())
+        lines = text.getvalue().splitlines()
+        # Those before describe the kernel.
+        return Reading(lines=tuple(lines[lines.index("") + 1 :]), time=_now())
 
 
 def _now() -> str:

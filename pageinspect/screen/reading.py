@@ -43,7 +43,7 @@ class Reading:
     time: str = ""
     """Hours, minutes and seconds."""
     since: str = ""
-    """The time from which changes are counted; empty if there are none."""
+    """From when on changes are counted, in words; empty if there are none."""
     note: str = ""
     """What the rows lack."""
     changing: bool = False

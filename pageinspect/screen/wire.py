@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Questions and readings on a socket: JSON with its length before it."""
+"""Questions and readings on a socket: JSON with its length before it.
+
+Each question has a `number`, which its answer repeats. An answer without one, null, reports that
+the process which was to answer has ended.
+"""
 
 import json
 import socket
@@ -7,9 +11,16 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from .reading import Reading
+
 LENGTH = struct.Struct("<I")
 MOST_BYTES = 1 << 28
 """The longest message; some 100,000 rows take 20 MiB."""
+
+
+def answer(number: int | None, reading: Reading) -> bytes:
+    """Return the bytes of an answer."""
+    return packed({"number": number, "reading": reading.to_json()})
 
 
 def packed(message: Mapping[str, Any]) -> bytes:
@@ -19,7 +30,7 @@ def packed(message: Mapping[str, Any]) -> bytes:
 
 
 def unpacked(body: bytes) -> dict[str, Any]:
-    """Return the message of a body. Raises ValueError for anything else."""
+    """Return the message of a body. Raises ValueError or TypeError for anything else."""
     message = json.loads(body)
     if not isinstance(message, dict):
         raise TypeError("not an object")

@@ -20,7 +20,7 @@ def numbers(name: str, *cells: float | None, spare: int = 0) -> ScreenColumn:
 
 
 def rows(
-    pages: Sequence[tuple[str, int]], *, since: str = "20:00:00", changing: bool = True
+    pages: Sequence[tuple[str, int]], *, since: str = "change since 20:00:00", changing: bool = True
 ) -> Reading:
     """Return a reading of names and their pages."""
     return Reading(
@@ -42,7 +42,7 @@ OWNERS = Reading(
     ),
     about="Linux 7.3.4, by hand",
     time="20:00:02",
-    since="20:00:00",
+    since="change since 20:00:00",
     changing=True,
 )
 RUNS = Reading(

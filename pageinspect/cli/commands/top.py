@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..reader_process import ReaderProcess
 
 _INTERVAL_S = 2.0
+_ENDED = "the process that reads memory has ended"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,44 +69,46 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace, reader: "ReaderProcess") -> int:
-    from ...screen.client import ReaderClient
-    from ...screen.wire import packed, receive
-
-    # The kernel is opened before the screen: an error is reported as that of any command.
-    reader.connection.sendall(packed({"what": "open"}))
-    opened = receive(reader.connection)
-    if opened is None or opened["error"]:
-        sys.stderr.write(reader.messages())
-    if opened is None:
-        raise PageInspectError("the process that reads memory has ended", "try again")
-    if opened["error"]:
-        raise (UsageError if opened["status"] == Exit.USAGE else PageInspectError)(
-            opened["error"], opened["hint"]
-        )
     from ...screen.app import TopScreen
+    from ...screen.client import ReaderClient
 
+    _open(reader)
     TopScreen(ReaderClient(reader.connection, reader.pid), args.interval).run()
     sys.stderr.write(reader.messages())
     return int(Exit.COMPLETE)
 
 
+def _open(reader: "ReaderProcess") -> None:
+    """Open the kernel before the screen: an error is reported as that of any command."""
+    from ...screen.reading import Reading
+    from ...screen.wire import packed, receive
+
+    reader.connection.sendall(packed({"what": "open", "number": 0}))
+    answer = receive(reader.connection)
+    opened = Reading.from_json(answer["reading"]) if answer else Reading(error=_ENDED)
+    if opened.error:
+        sys.stderr.write(reader.messages())
+        kind = UsageError if opened.status == Exit.USAGE else PageInspectError
+        raise kind(opened.error, opened.hint)
+
+
 def _serve(args: argparse.Namespace, connection: socket.socket) -> None:
     """Answer the questions of the screen until its end."""
     from ...screen.reader import failed
-    from ...screen.wire import packed, receive
+    from ...screen.wire import answer, receive
     from .. import isolation
 
     source = source_of(args)
     given = [path for option in SYMBOLS if (path := getattr(args, option)) is not None]
     with contextlib.ExitStack() as ends:
         own = argparse.Namespace(**{**vars(args), "ends": ends})
-        answer = _answering(own)
+        read = _answering(own)
         while (question := receive(connection)) is not None:
             try:
-                reading = isolation.explain_errors(partial(answer, question), source, given)
+                reading = isolation.explain_errors(partial(read, question), source, given)
             except PageInspectError as error:
                 reading = failed(error)
-            connection.sendall(packed(reading.to_json()))
+            connection.sendall(answer(question["number"], reading))
 
 
 def _answering(args: argparse.Namespace) -> "Callable[[Question], Reading]":
