@@ -95,6 +95,7 @@ def _run(
         nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor, instead in ((0, nothing), (1, nothing), (2, said)):
             os.dup2(instead, descriptor)
+        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
         while (status := _status_of_inner(serve, connection, source)) != 0:
             connection.sendall(answer(None, _reading_of(status, source)))
             if not connection.recv(1, socket.MSG_PEEK):

@@ -2,7 +2,9 @@
 """The terminal application of `top`."""
 
 import asyncio
+import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import ClassVar
 from rich.style import Style
 from rich.text import Text
 from textual import events, on
+from textual.actions import SkipAction
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -82,15 +85,17 @@ class TopScreen(App[None]):
         Binding("p", "pause", "Pause"),
         Binding("s", "sort(1)", "Sort"),
         Binding("S", "reverse", "Reverse"),
-        Binding("slash", "filter", "Filter"),
+        # In the application itself, so that the next key goes where these lead.
+        Binding("slash", "filter", "Filter", priority=True),
+        Binding("enter", "keep_filter", "Keep", priority=True),
+        Binding("escape", "back", "Back", priority=True),
         Binding("n", "other_page(1)", "Next page"),
         Binding("N", "other_page(-1)", "Last page"),
         Binding("plus,equals_sign", "interval(2)", "Slower"),
         Binding("minus", "interval(0.5)", "Faster"),
-        Binding("escape", "back", "Back"),
         Binding("question_mark,f1,h", "help", "Help"),
         Binding("ctrl+z", "suspend_process", "Suspend"),
-        Binding("q,ctrl+q,ctrl+c", "quit", "Quit", priority=False),
+        Binding("q,ctrl+q,ctrl+c", "quit", "Quit"),
     ]
 
     def __init__(
@@ -397,7 +402,10 @@ class TopScreen(App[None]):
 
     def action_back(self) -> None:
         """Go back to what this was opened from, or show all rows again."""
-        if self._opened:
+        if self._edits:
+            self._edit(editing=False)
+            self._order(text="")
+        elif self._opened:
             self._opened.pop()
             self._wake.set()
             self.draw()
@@ -406,11 +414,16 @@ class TopScreen(App[None]):
 
     # The filter
 
+    @property
+    def _edits(self) -> bool:
+        return isinstance(self.focused, Input)
+
     def action_filter(self) -> None:
         """Ask for the text that rows must have."""
-        if self.place.reading is None or not self.place.reading.columns:
-            return
-        self._edit(editing=True)
+        if self._edits:
+            raise SkipAction
+        if self.place.reading is not None and self.place.reading.columns:
+            self._edit(editing=True)
 
     def _edit(self, *, editing: bool) -> None:
         box = self.query_one(Input)
@@ -418,26 +431,19 @@ class TopScreen(App[None]):
         self.query_one("#message").display = not editing
         if editing:
             box.value = self.place.order.text
-            box.focus()
-        else:
-            self.query_one(Grid).focus()
+        self.screen.set_focus(box if editing else self.query_one(Grid))
 
     @on(Input.Changed)
     def _filter_changed(self, event: Input.Changed) -> None:
-        if self.query_one(Input).display:
+        if self._edits:
             self._order(text=event.value)
 
-    @on(Input.Submitted)
-    def _filter_kept(self, _event: Input.Submitted) -> None:
+    def action_keep_filter(self) -> None:
+        """Go on with the rows that are chosen."""
+        if not self._edits:
+            raise SkipAction
+        self._order(text=self.query_one(Input).value)
         self._edit(editing=False)
-
-    def on_key(self, event: events.Key) -> None:
-        """Leave the filter at Escape, and clear it."""
-        if event.key == "escape" and self.query_one(Input).has_focus:
-            event.stop()
-            event.prevent_default()
-            self._edit(editing=False)
-            self._order(text="")
 
     # The terminal
 
@@ -456,10 +462,14 @@ class TopScreen(App[None]):
         self.screen.refresh(layout=True)
 
     def _check_terminal(self) -> None:
-        """Leave when the terminal is gone, also if nothing reported that."""
+        """End as by SIGHUP when the terminal is gone, also if that signal was not sent.
+
+        What textual does at its end would wait for the terminal.
+        """
         if self.is_headless or sys.__stdin__ is None:
             return
         poll = select.poll()
         poll.register(sys.__stdin__, 0)
         if any(happened & (select.POLLHUP | select.POLLERR) for _, happened in poll.poll(0)):
-            self.exit()
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGHUP)
