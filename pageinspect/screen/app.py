@@ -2,6 +2,7 @@
 """The terminal application of `top`."""
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -87,7 +88,6 @@ class TopScreen(App[None]):
         Binding("S", "reverse", "Reverse"),
         # In the application itself, so that the next key goes where these lead.
         Binding("slash", "filter", "Filter", priority=True),
-        Binding("enter", "keep_filter", "Keep", priority=True),
         Binding("escape", "back", "Back", priority=True),
         Binding("n", "other_page(1)", "Next page"),
         Binding("N", "other_page(-1)", "Last page"),
@@ -164,10 +164,8 @@ class TopScreen(App[None]):
             left = None
             if self._repeats:
                 left = max(self._started + self._pace.period - self._clock(), 0.01)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), left)
-            except TimeoutError:
-                pass
 
     @property
     def _repeats(self) -> bool:
@@ -438,12 +436,11 @@ class TopScreen(App[None]):
         if self._edits:
             self._order(text=event.value)
 
-    def action_keep_filter(self) -> None:
-        """Go on with the rows that are chosen."""
-        if not self._edits:
-            raise SkipAction
-        self._order(text=self.query_one(Input).value)
-        self._edit(editing=False)
+    @on(Input.Submitted)
+    def _filter_kept(self, event: Input.Submitted) -> None:
+        if self._edits:
+            self._order(text=event.value)
+            self._edit(editing=False)
 
     # The terminal
 

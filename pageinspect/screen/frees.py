@@ -95,8 +95,8 @@ class FreesTab:
 
 
 def _start(target: "Target", now: str) -> _Tracer:
-    from ..layout.from_types import zone_names
     from ..layout import build_layout
+    from ..layout.from_types import zone_names
     from ..report.trace_subject import TraceSubject
     from ..trace.find_bcc import find_bcc, load_bcc
     from ..trace.options import TraceOptions
@@ -107,6 +107,4 @@ def _start(target: "Target", now: str) -> _Tracer:
         program = ends.enter_context(PageFreeProgram(load_bcc(find_bcc()), layout, options))
         program.attach()
         subject = TraceSubject(target.provenance, layout, options, None, zone_names(target.prog))
-        return _Tracer(
-            program, subject, program.read(), time.monotonic_ns(), now, ends.pop_all()
-        )
+        return _Tracer(program, subject, program.read(), time.monotonic_ns(), now, ends.pop_all())

@@ -163,6 +163,4 @@ def _note(coverage: "Coverage") -> str:
 
 def failed(error: PageInspectError) -> Reading:
     """Return the reading for an error."""
-    return Reading(
-        error=error.message, hint=error.hint, status=int(error.exit_code), time=_now()
-    )
+    return Reading(error=error.message, hint=error.hint, status=int(error.exit_code), time=_now())

@@ -76,4 +76,3 @@ class Reading:
         """Return what to_json() was made of."""
         columns = tuple(ScreenColumn(**column) for column in fields["columns"])
         return cls(**{**fields, "columns": columns, "lines": tuple(fields["lines"])})
-

@@ -96,9 +96,7 @@ def place(reading: Reading, rows: Sequence[int], width: int, order: Order) -> li
     shown = [c for c in reading.columns if not c.hidden]
     shown = [c for c in shown if c.is_number or not rows or any(c.texts[i] for i in rows)]
     headings = {c.name: _heading(c, order) for c in shown}
-    widths = {
-        c.name: max((cell_len(c.texts[i]) for i in rows), default=0) for c in shown
-    }
+    widths = {c.name: max((cell_len(c.texts[i]) for i in rows), default=0) for c in shown}
     for name, heading in headings.items():
         widths[name] = max(widths[name], cell_len(heading))
     least = {

@@ -18,6 +18,7 @@ from waiting import children, has_ended, until
 from pageinspect.cli.reader_process import reader_process
 from pageinspect.dataset.write import write_snapshot
 from pageinspect.model.snapshot import Snapshot
+from pageinspect.report.processes import NUMBERS
 from pageinspect.screen import wire
 from pageinspect.screen.reading import Reading
 
@@ -38,8 +39,10 @@ def dataset(tmp_path: Path) -> Path:
         owner(2, "anon", f"{HOSTILE}[812]", pages=32),
         owner(3, "free", "buddy", pages=48),
     ]
-    taken = snapshot(runs, owners)
-    processes = table("processes", [process(812, HOSTILE, 131072, 65536)])
+    taken = snapshot(runs, owners, processes=())
+    sizes = dict.fromkeys(NUMBERS, 0)
+    row = sizes | process(812, HOSTILE, 131072, 65536)
+    processes = table("processes", [row])
     write_snapshot(
         tmp_path, Snapshot(taken.host, taken.time, {**taken.tables, "processes": processes})
     )
@@ -53,7 +56,6 @@ def family(pid: int) -> Iterator[int]:
         yield from family(child)
 
 
-
 def test_tabs_rows_and_runs(dataset: Path) -> None:
     with pane([*TOP, str(dataset)], HERE) as terminal:
         first = terminal.wait(lambda text: "buddy" in text)
@@ -63,7 +65,7 @@ def test_tabs_rows_and_runs(dataset: Path) -> None:
         owners = terminal.wait(lambda text: "libx.so" in text)
         assert any(r"anon   [red]x[/]\x1b[2J[812]" in line for line in owners)
         terminal.keys("/", "l", "i", "b", "Enter")
-        terminal.wait(lambda text: "1-1 of 1" in text)
+        terminal.wait(lambda text: "filter: lib" in text and "Owners lack" in text)
         terminal.keys("Enter")
         runs = terminal.wait(lambda text: "0x110" in text)
         assert [word for word in runs[4].split() if word != "0x110"][:2] == ["0x100", "file"]

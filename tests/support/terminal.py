@@ -64,9 +64,7 @@ def pane(command: Sequence[str], environment: Mapping[str, str] | None = None) -
         yield from _pane(Path(folder), command, environment or {})
 
 
-def _pane(
-    folder: Path, command: Sequence[str], environment: Mapping[str, str]
-) -> Iterator[Pane]:
+def _pane(folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Pane]:
     socket, script = folder / "tmux", folder / "run"
     settings = "".join(f"export {key}='{value}'\n" for key, value in environment.items())
     quoted = shlex.join(command)

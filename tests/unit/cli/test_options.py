@@ -50,7 +50,7 @@ BEFORE = {
     "vm run": ["newest"],
     "vm dump": ["newest", "-o", "out"],
 } | dict.fromkeys(
-    ("owners", "contiguity", "summary", "list", "processes", "check", "audit", "types"), CORE
+    ("owners", "contiguity", "summary", "list", "processes", "check", "audit", "types", "top"), CORE
 )
 """With what a command gets as far as opening something that is not there."""
 ENDS_WELL = {"doctor", "vm list"}

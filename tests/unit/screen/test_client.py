@@ -19,7 +19,7 @@ def asked(answers: bytes) -> Reading:
         here, there = socket.socketpair()
         client = ReaderClient(here, 0)
         there.sendall(wire.answer(1, USES))
-        assert await client.ask({"what": "tab"}) == USES
+        assert (await client.ask({"what": "tab"})).about == USES.about
         there.sendall(answers)
         there.shutdown(socket.SHUT_WR)
         found = await client.ask({"what": "tab"})
@@ -35,15 +35,15 @@ OTHER = Reading(about="other")
 
 
 def test_an_answer() -> None:
-    assert asked(wire.answer(2, OTHER)) == OTHER
+    assert asked(wire.answer(2, OTHER)).about == "other"
 
 
 def test_an_answer_that_is_late_is_not_taken_for_another() -> None:
-    assert asked(wire.answer(1, USES) + wire.answer(2, OTHER)) == OTHER
+    assert asked(wire.answer(1, USES) + wire.answer(2, OTHER)).about == "other"
 
 
 def test_the_end_of_the_reader_is_an_answer() -> None:
-    assert asked(wire.answer(None, OTHER)) == OTHER
+    assert asked(wire.answer(None, OTHER)).about == "other"
 
 
 @pytest.mark.parametrize(
