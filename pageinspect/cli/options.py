@@ -27,10 +27,9 @@ SYMBOLS = ("symbols", "btf", "kallsyms", "vmcoreinfo")
 """Options that name a file with types or symbols."""
 
 
-def add_target_arguments(parser: argparse.ArgumentParser, *, positional: bool = False) -> None:
+def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the target options: which kernel to read, and where its types come from.
 
-    With `positional` a target may also be given without -c.
     Adds nothing at drgn's prompt, where a kernel is already open.
     """
     if getattr(parser, "has_kernel", False):
@@ -47,10 +46,6 @@ def add_target_arguments(parser: argparse.ArgumentParser, *, positional: bool = 
         "--qemu, or live for this kernel. A file or folder of that name is meant first",
     )
     parser.set_defaults(snapshot=None)
-    if positional:
-        instead.add_argument(
-            "core", nargs="?", action=TargetAction, metavar="TARGET", help="the same as -c TARGET"
-        )
     instead.add_argument(
         "--qemu",
         type=Path,

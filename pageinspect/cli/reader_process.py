@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from ..errors import PageInspectError
 from ..host.processes import fork, kill_with_parent
-from ..screen.reading import Reading
+from ..screen.reading import ScreenReading
 from ..screen.wire import answer
 from . import isolation
 
@@ -96,7 +96,7 @@ def _run(
         for descriptor, instead in ((0, nothing), (1, nothing), (2, said)):
             os.dup2(instead, descriptor)
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-        while (status := _status_of_inner(serve, connection, source)) != 0:
+        while (status := _status_of_inner(serve, connection)) != 0:
             connection.sendall(answer(None, _reading_of(status, source)))
             if not connection.recv(1, socket.MSG_PEEK):
                 break
@@ -104,7 +104,7 @@ def _run(
         os._exit(0)
 
 
-def _status_of_inner(serve: Serve, connection: socket.socket, source: Path | None) -> int:
+def _status_of_inner(serve: Serve, connection: socket.socket) -> int:
     parent = os.getpid()
     pid = fork()
     if pid == 0:
@@ -121,15 +121,15 @@ def _status_of_inner(serve: Serve, connection: socket.socket, source: Path | Non
     return os.waitstatus_to_exitcode(ended)
 
 
-def _reading_of(status: int, source: Path | None) -> Reading:
+def _reading_of(status: int, source: Path | None) -> ScreenReading:
     """Return the reading that reports how the process which reads ended."""
     what = source or Path("/proc/kcore")
     hint = "press r to try again"
     if status > 0:
-        return Reading(error=f"the process that read {what} failed", hint=hint)
+        return ScreenReading(error=f"the process that read {what} failed", hint=hint)
     try:
         raise isolation.error_of_signal(signal.Signals(-status), what)
     except PageInspectError as error:
-        return Reading(error=error.message, hint=error.hint)
+        return ScreenReading(error=error.message, hint=error.hint)
     except SystemExit:
-        return Reading(error=f"the process that read {what} was ended by a signal", hint=hint)
+        return ScreenReading(error=f"the process that read {what} was ended by a signal", hint=hint)

@@ -90,9 +90,7 @@ class TargetAction(argparse.Action):
         values: Any,
         _option: str | None = None,
     ) -> None:
-        """Set the attributes; None is a positional argument that was not given."""
-        if values is None:
-            return
+        """Set the attributes."""
         found = target_of(values)
         namespace.core, namespace.qemu = found.core, found.qemu
         namespace.snapshot = found.snapshot

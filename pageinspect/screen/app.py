@@ -23,11 +23,11 @@ from textual.widgets import Input, Static
 
 from ..units import printable
 from .client import ReadingSource
-from .grid import Grid
+from .grid import ScreenGrid
 from .help import HELP
 from .pace import Pace
-from .place import Place
-from .reading import Question, Reading
+from .place import ScreenPlace
+from .reading import Question, ScreenReading
 from .rows import cut
 from .tabs import TABS
 
@@ -70,7 +70,7 @@ class TopScreen(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     * { scrollbar-size: 0 0; }
-    Screen, Static, Grid, Input, Input:focus {
+    Screen, Static, ScreenGrid, Input, Input:focus {
         background: ansi_default; color: ansi_default; background-tint: ansi_default 0%;
     }
     Static { height: 1; }
@@ -88,7 +88,7 @@ class TopScreen(App[None]):
         Binding("S", "reverse", "Reverse"),
         # In the application itself, so that the next key goes where these lead.
         Binding("slash", "filter", "Filter", priority=True),
-        Binding("escape", "back", "Back", priority=True),
+        Binding("escape", "leave", "Back", priority=True),
         Binding("n", "other_page(1)", "Next page"),
         Binding("N", "other_page(-1)", "Last page"),
         Binding("plus,equals_sign", "interval(2)", "Slower"),
@@ -108,9 +108,9 @@ class TopScreen(App[None]):
         self._source = source
         self._clock = clock
         self._pace = Pace(interval)
-        self._tabs = [Place(tab.name, tab.question, tab) for tab in TABS]
+        self._tabs = [ScreenPlace(tab.name, tab.question, tab) for tab in TABS]
         self._chosen = 0
-        self._opened: list[Place] = []
+        self._opened: list[ScreenPlace] = []
         """What was opened from the tab, one from the other."""
         self._wanted = True
         self._mark = False
@@ -124,7 +124,7 @@ class TopScreen(App[None]):
         self._wake = asyncio.Event()
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ScreenPlace:
         """What is shown."""
         return self._opened[-1] if self._opened else self._tabs[self._chosen]
 
@@ -133,14 +133,14 @@ class TopScreen(App[None]):
         yield Static(id="about", markup=False)
         yield TabLine(id="tabs", markup=False)
         yield Static(id="status", markup=False)
-        yield Grid(self.place)
+        yield ScreenGrid(self.place)
         yield Static(id="message", markup=False)
         yield Input(id="filter", placeholder="rows with this text; Enter keeps, Esc clears")
         yield Static(Text(_KEYS, no_wrap=True), id="keys", markup=False)
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self.query_one(Grid).focus()
+        self.query_one(ScreenGrid).focus()
         self.draw()
         self.app_resume_signal.subscribe(self, self._resumed)
         self.set_interval(_TERMINAL_CHECK_S, self._check_terminal)
@@ -201,7 +201,7 @@ class TopScreen(App[None]):
             self._pace.note(cost, wall, first=not shown.readings)
         self._take(shown, reading)
 
-    def _take(self, shown: Place, reading: Reading) -> None:
+    def _take(self, shown: ScreenPlace, reading: ScreenReading) -> None:
         shown.note(reading)
         if not reading.error:
             self._about, self._changing = reading.about, reading.changing
@@ -218,7 +218,7 @@ class TopScreen(App[None]):
     def draw(self) -> None:
         """Draw all that is shown."""
         self.query_one(TabLine).draw(self._chosen)
-        self.query_one(Grid).show(self.place)
+        self.query_one(ScreenGrid).show(self.place)
         self.draw_lines()
 
     def draw_lines(self) -> None:
@@ -261,7 +261,7 @@ class TopScreen(App[None]):
         return "paused" if self._suspended or self._paused else self._pace.describe()
 
     def _position(self) -> str:
-        shown, room = self.place, self.query_one(Grid).room
+        shown, room = self.place, self.query_one(ScreenGrid).room
         if shown.reading is None or not shown.length:
             return ""
         last = min(shown.top + room, shown.length)
@@ -281,7 +281,7 @@ class TopScreen(App[None]):
         return self._cut_text(), Style()
 
     def _cut_text(self) -> str:
-        shown, columns = self.place, self.query_one(Grid).columns
+        shown, columns = self.place, self.query_one(ScreenGrid).columns
         if shown.cursor >= len(shown.rows):
             return ""
         row = shown.rows[shown.cursor]
@@ -324,7 +324,7 @@ class TopScreen(App[None]):
         self.draw_lines()
 
     def _headings(self) -> list[str]:
-        return [placed.column.name for placed in self.query_one(Grid).columns]
+        return [placed.column.name for placed in self.query_one(ScreenGrid).columns]
 
     def action_sort(self, step: int) -> None:
         """Sort by the next column."""
@@ -341,7 +341,7 @@ class TopScreen(App[None]):
         self._order(by=order.by or self._first_number(), descending=not order.descending)
 
     def _first_number(self) -> str:
-        columns = self.query_one(Grid).columns
+        columns = self.query_one(ScreenGrid).columns
         numbers = (placed.column.name for placed in columns if placed.column.is_number)
         return next(numbers, "")
 
@@ -357,8 +357,8 @@ class TopScreen(App[None]):
         shown.arrange(at)
         self.draw()
 
-    @on(Grid.Sorted)
-    def _heading_clicked(self, event: Grid.Sorted) -> None:
+    @on(ScreenGrid.Sorted)
+    def _heading_clicked(self, event: ScreenGrid.Sorted) -> None:
         if self.place.order.by == event.heading:
             self.action_reverse()
         else:
@@ -368,12 +368,12 @@ class TopScreen(App[None]):
     def _tab_clicked(self, event: TabLine.Chosen) -> None:
         self.action_tab(event.index)
 
-    @on(Grid.Moved)
-    def _moved(self, _event: Grid.Moved) -> None:
+    @on(ScreenGrid.Moved)
+    def _moved(self, _event: ScreenGrid.Moved) -> None:
         self.draw_lines()
 
-    @on(Grid.Opened)
-    def _open(self, _event: Grid.Opened) -> None:
+    @on(ScreenGrid.Opened)
+    def _open(self, _event: ScreenGrid.Opened) -> None:
         opened = self.place.opened()
         if opened is not None:
             self._opened.append(opened)
@@ -383,7 +383,7 @@ class TopScreen(App[None]):
     def action_help(self) -> None:
         """Show the keys."""
         if self.place.title != "help":
-            self._opened.append(Place("help", None, reading=Reading(lines=HELP)))
+            self._opened.append(ScreenPlace("help", None, reading=ScreenReading(lines=HELP)))
             self.draw()
 
     def action_other_page(self, step: int) -> None:
@@ -394,11 +394,11 @@ class TopScreen(App[None]):
         pfn = int(question["pfn"], 16) + step
         if pfn >= 0:
             title = f"page {pfn:#x}"
-            self._opened[-1] = Place(title, {**question, "pfn": hex(pfn), "title": title})
+            self._opened[-1] = ScreenPlace(title, {**question, "pfn": hex(pfn), "title": title})
             self._wake.set()
             self.draw()
 
-    def action_back(self) -> None:
+    def action_leave(self) -> None:
         """Go back to what this was opened from, or show all rows again."""
         if self._edits:
             self._edit(editing=False)
@@ -429,7 +429,7 @@ class TopScreen(App[None]):
         self.query_one("#message").display = not editing
         if editing:
             box.value = self.place.order.text
-        self.screen.set_focus(box if editing else self.query_one(Grid))
+        self.screen.set_focus(box if editing else self.query_one(ScreenGrid))
 
     @on(Input.Changed)
     def _filter_changed(self, event: Input.Changed) -> None:

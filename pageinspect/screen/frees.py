@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..doctor.finding import TRACING, CheckedItem
 from ..doctor.items import ITEMS, examine
 from ..units import printable
-from .reading import Reading
+from .reading import ScreenReading
 from .shown import columns_of
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ class FreesTab:
     """This kernel; None if the screen shows another one."""
     _tracer: _Tracer | None = field(default=None)
 
-    def read(self, now: str) -> Reading:
+    def read(self, now: str) -> ScreenReading:
         """Return the frees since the tab was opened, or since mark(). Raises PageInspectError."""
         if self.target is None:
-            return Reading(lines=_NOT_THIS_KERNEL, time=now)
+            return ScreenReading(lines=_NOT_THIS_KERNEL, time=now)
         if self._tracer is None:
             needed = tuple(item for item in ITEMS if TRACING in item.needed_for)
             lines = missing(examine(needed))
             if lines:
-                return Reading(lines=lines, time=now)
+                return ScreenReading(lines=lines, time=now)
             self._tracer = _start(self.target, now)
         from ..report.trace import TraceReport
         from ..trace.records import Interval
@@ -78,7 +78,7 @@ class FreesTab:
         columns = columns_of(report.view().table, ("type",), ())
         lost = report.lost.total
         note = f"{lost} frees were lost: their details are not known" if lost else ""
-        return Reading(columns, time=now, since=f"frees since {tracer.since}", note=note)
+        return ScreenReading(columns, time=now, since=f"frees since {tracer.since}", note=note)
 
     def mark(self) -> None:
         """Count from now on."""

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from .place import Place
+from .place import ScreenPlace
 from .rows import GAP, Placed, cut, place
 
 _HEAD = Style(bold=True, underline=True)
@@ -19,10 +19,10 @@ _CURSOR = Style(reverse=True)
 _PLAIN = Style()
 
 
-class Grid(Widget, can_focus=True):
+class ScreenGrid(Widget, can_focus=True):
     """Rows under a line of headings, or lines of text, with a cursor."""
 
-    DEFAULT_CSS = "Grid { height: 1fr; }"
+    DEFAULT_CSS = "ScreenGrid { height: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up,k", "move(-1)", "Up"),
         ("down,j", "move(1)", "Down"),
@@ -46,17 +46,17 @@ class Grid(Widget, can_focus=True):
     class Moved(Message):
         """The cursor is on another row."""
 
-    def __init__(self, shown: Place) -> None:
+    def __init__(self, shown: ScreenPlace) -> None:
         super().__init__()
         self.place = shown
         self.columns: list[Placed] = []
 
-    def show(self, shown: Place) -> None:
+    def show(self, shown: ScreenPlace) -> None:
         """Draw a place, or draw it again."""
         self.place = shown
-        self.arrange()
+        self.fit()
 
-    def arrange(self) -> None:
+    def fit(self) -> None:
         """Choose the columns for the width, and draw."""
         reading, width = self.place.reading, self.size.width
         self.columns = []
@@ -73,7 +73,7 @@ class Grid(Widget, can_focus=True):
 
     def on_resize(self, _event: events.Resize) -> None:
         """Fit the columns to the new width."""
-        self.arrange()
+        self.fit()
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""

@@ -4,20 +4,20 @@
 from dataclasses import dataclass, field
 from textwrap import TextWrapper
 
-from .reading import Question, Reading
+from .reading import Question, ScreenReading
 from .rows import Order, identity
 from .tabs import Row, Tab, page_of_run
 
 
 @dataclass(slots=True)
-class Place:
+class ScreenPlace:
     """A tab, the runs of an owner, a page, or the help; with its last reading and its cursor."""
 
     title: str
     question: Question | None
     """None if there is nothing to read."""
     tab: Tab | None = None
-    reading: Reading | None = None
+    reading: ScreenReading | None = None
     """The last one that did not fail."""
     error: str = ""
     """Why the last one failed."""
@@ -38,7 +38,7 @@ class Place:
         """The number of rows or lines."""
         return len(self.lines) or len(self.rows)
 
-    def note(self, reading: Reading) -> None:
+    def note(self, reading: ScreenReading) -> None:
         """Take a new reading; the cursor stays on its row, or at the top."""
         if reading.error:
             self.error = f"{reading.error} ({reading.hint})" if reading.hint else reading.error
@@ -78,11 +78,11 @@ class Place:
         last = max(self.length - height, 0)
         self.top = max(min(self.top, self.cursor, last), self.cursor - height + 1, 0)
 
-    def opened(self) -> "Place | None":
+    def opened(self) -> "ScreenPlace | None":
         """Return what the row of the cursor opens; None if nothing."""
         if self.reading is None or not self.reading.columns or self.cursor >= len(self.rows):
             return None
         i = self.rows[self.cursor]
         row: Row = {column.name: column.texts[i] for column in self.reading.columns}
         what = page_of_run(row) if self.tab is None else self.tab.opens(row)
-        return None if what is None else Place(what["title"], what)
+        return None if what is None else ScreenPlace(what["title"], what)

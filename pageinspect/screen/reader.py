@@ -15,7 +15,7 @@ from ..model.table import Table
 from ..report.selection import Request
 from ..report.since import Measured, ReportSince
 from ..units import number
-from .reading import Question, Reading
+from .reading import Question, ScreenReading
 from .shown import columns_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Reader:
     """The reading of each tab that changes are counted from, with its time."""
     _last: "dict[str, tuple[str, _OfTab]]" = field(default_factory=dict)
 
-    def answer(self, question: Question) -> Reading:
+    def answer(self, question: Question) -> ScreenReading:
         """Return the reading that is asked for. Raises PageInspectError."""
         began = cpu_time()
         reading = self._read(question)
@@ -90,10 +90,10 @@ class Reader:
             cost=cpu_time() - began,
         )
 
-    def _read(self, question: Question) -> Reading:
+    def _read(self, question: Question) -> ScreenReading:
         what, name = question["what"], question.get("name", "")
         if what == "open":
-            return Reading(time=_now())
+            return ScreenReading(time=_now())
         if name != "Frees":
             self.frees.close()
         if question.get("mark"):
@@ -107,7 +107,7 @@ class Reader:
             return self.frees.read(_now())
         return self._tab(name, again=not question.get("mark"))
 
-    def _tab(self, name: str, *, again: bool) -> Reading:
+    def _tab(self, name: str, *, again: bool) -> ScreenReading:
         tab = _REPORTS[name]
         if again or name not in self._last:
             self._last[name] = _now(), tab.make(self.source)
@@ -120,9 +120,9 @@ class Reader:
             # The time is the same in every row.
             table = Table(table.name, table.columns[1:], [row[1:] for row in table.rows])
         columns = columns_of(table, tab.measured.keys, tab.hidden)
-        return Reading(columns, time=moment, since=since, note=_note(report.coverage))
+        return ScreenReading(columns, time=moment, since=since, note=_note(report.coverage))
 
-    def _runs(self, question: Question) -> Reading:
+    def _runs(self, question: Question) -> ScreenReading:
         from ..report.listing import RunsListing
 
         request = Request([], (), tuple(question.get("use", ())), question.get("owner", ()))
@@ -134,9 +134,9 @@ class Reader:
         more = len(found) > _MOST_RUNS
         note = f"the first {number(_MOST_RUNS)} runs: list has all" if more else ""
         part = replace(table, rows=found[:_MOST_RUNS])
-        return Reading(columns_of(part, ("start",), ()), time=_now(), note=note)
+        return ScreenReading(columns_of(part, ("start",), ()), time=_now(), note=note)
 
-    def _page(self, pfn: str) -> Reading:
+    def _page(self, pfn: str) -> ScreenReading:
         from ..inspector.describe import describe_addresses
         from ..inspector.inspector import inspect
         from ..inspector.source import KernelSource
@@ -149,7 +149,7 @@ class Reader:
         load("table").write(report, text)
         lines = text.getvalue().splitlines()
         # Those before describe the kernel.
-        return Reading(lines=tuple(lines[lines.index("") + 1 :]), time=_now())
+        return ScreenReading(lines=tuple(lines[lines.index("") + 1 :]), time=_now())
 
 
 def _now() -> str:
@@ -161,6 +161,8 @@ def _note(coverage: "Coverage") -> str:
     return "" if coverage.complete else " ".join(" ".join(coverage.remarks()).split())
 
 
-def failed(error: PageInspectError) -> Reading:
+def failed(error: PageInspectError) -> ScreenReading:
     """Return the reading for an error."""
-    return Reading(error=error.message, hint=error.hint, status=int(error.exit_code), time=_now())
+    return ScreenReading(
+        error=error.message, hint=error.hint, status=int(error.exit_code), time=_now()
+    )

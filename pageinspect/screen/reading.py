@@ -33,7 +33,7 @@ class ScreenColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ScreenReading:
     """What was read at one moment: rows as columns of the same length, or lines of text."""
 
     columns: tuple[ScreenColumn, ...] = ()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
-from .reading import Reading, ScreenColumn
+from .reading import ScreenColumn, ScreenReading
 
 GAP = 2
 _LEAST_TEXT = 32
@@ -27,7 +27,7 @@ class Order:
     text: str = ""
     """Rows that have this in one of their texts are shown."""
 
-    def rows(self, reading: Reading) -> list[int]:
+    def rows(self, reading: ScreenReading) -> list[int]:
         """Return the numbers of the rows to show."""
         chosen = self._chosen(reading)
         column = next((c for c in reading.columns if c.name == self.by), None)
@@ -44,7 +44,7 @@ class Order:
 
         return sorted(chosen, key=place)
 
-    def _chosen(self, reading: Reading) -> list[int]:
+    def _chosen(self, reading: ScreenReading) -> list[int]:
         every = range(len(reading))
         if not self.text:
             return [*every]
@@ -91,7 +91,7 @@ def cut(text: str, width: int) -> str:
     return _CUT + end
 
 
-def place(reading: Reading, rows: Sequence[int], width: int, order: Order) -> list[Placed]:
+def place(reading: ScreenReading, rows: Sequence[int], width: int, order: Order) -> list[Placed]:
     """Return the columns that fit into a width; those with most to spare are left out first."""
     shown = [c for c in reading.columns if not c.hidden]
     shown = [c for c in shown if c.is_number or not rows or any(c.texts[i] for i in rows)]
@@ -125,6 +125,6 @@ def _heading(column: ScreenColumn, order: Order) -> str:
     return arrow + column.name if column.is_number else column.name + arrow
 
 
-def identity(reading: Reading, row: int) -> tuple[str, ...]:
+def identity(reading: ScreenReading, row: int) -> tuple[str, ...]:
     """Return what a row is recognized by in the next reading."""
     return tuple(column.texts[row] for column in reading.columns if column.names_row)

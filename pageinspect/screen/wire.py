@@ -11,14 +11,14 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from .reading import Reading
+from .reading import ScreenReading
 
 LENGTH = struct.Struct("<I")
 MOST_BYTES = 1 << 28
 """The longest message; some 100,000 rows take 20 MiB."""
 
 
-def answer(number: int | None, reading: Reading) -> bytes:
+def answer(number: int | None, reading: ScreenReading) -> bytes:
     """Return the bytes of an answer."""
     return packed({"number": number, "reading": reading.to_json()})
 

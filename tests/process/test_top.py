@@ -20,7 +20,7 @@ from pageinspect.dataset.write import write_snapshot
 from pageinspect.model.snapshot import Snapshot
 from pageinspect.report.processes import NUMBERS
 from pageinspect.screen import wire
-from pageinspect.screen.reading import Reading
+from pageinspect.screen.reading import ScreenReading
 
 TOP = (sys.executable, "-m", "pageinspect", "top")
 HERE = {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -166,7 +166,7 @@ def serve(connection: socket.socket) -> None:
             os.kill(os.getpid(), signal.SIGSEGV)
         if question["what"] == "fail":
             raise RuntimeError
-        connection.sendall(wire.answer(question["number"], Reading(about=str(os.getpid()))))
+        connection.sendall(wire.answer(question["number"], ScreenReading(about=str(os.getpid()))))
 
 
 def test_a_reader_that_crashes_is_begun_again() -> None:
@@ -174,7 +174,7 @@ def test_a_reader_that_crashes_is_begun_again() -> None:
         first = ask(reader.connection, what="read", number=1)
         crashed = ask(reader.connection, what="crash", number=2)
         assert crashed["number"] is None
-        reading = Reading.from_json(crashed["reading"])  # type: ignore[arg-type]
+        reading = ScreenReading.from_json(crashed["reading"])  # type: ignore[arg-type]
         assert "the libraries that read some core crashed (SIGSEGV)" in reading.error
         assert reading.hint
         again = ask(reader.connection, what="read", number=3)

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pageinspect.screen.reading import Question, Reading, ScreenColumn
+from pageinspect.screen.reading import Question, ScreenColumn, ScreenReading
 
 
 def texts(name: str, *cells: str, key: bool = True) -> ScreenColumn:
@@ -21,9 +21,9 @@ def numbers(name: str, *cells: float | None, spare: int = 0) -> ScreenColumn:
 
 def rows(
     pages: Sequence[tuple[str, int]], *, since: str = "change since 20:00:00", changing: bool = True
-) -> Reading:
+) -> ScreenReading:
     """Return a reading of names and their pages."""
-    return Reading(
+    return ScreenReading(
         (texts("use", *(n for n, _ in pages)), numbers("pages", *(p for _, p in pages))),
         about="Linux 7.3.4, by hand",
         time="20:00:02",
@@ -33,7 +33,7 @@ def rows(
 
 
 USES = rows([("anon", 1000), ("file", 20000), ("slab", 300)])
-OWNERS = Reading(
+OWNERS = ScreenReading(
     (
         texts("kind", "anon", "file"),
         texts("name", "[red]x[/][812]", "/usr/lib/" + "deep/" * 12 + "libx.so"),
@@ -45,7 +45,7 @@ OWNERS = Reading(
     since="change since 20:00:00",
     changing=True,
 )
-RUNS = Reading(
+RUNS = ScreenReading(
     (
         texts("start", "0x1000", "0x2000"),
         texts("use", "anon", "anon", key=False),
@@ -54,20 +54,20 @@ RUNS = Reading(
     about="Linux 7.3.4, by hand",
     changing=True,
 )
-PAGE = Reading(lines=("pfn  0x1000",), about="Linux 7.3.4, by hand", changing=True)
+PAGE = ScreenReading(lines=("pfn  0x1000",), about="Linux 7.3.4, by hand", changing=True)
 
 
 @dataclass
 class HandMade:
     """Answers with readings by what is asked for, and remembers what it was asked."""
 
-    answers: dict[str, Reading | Callable[[], Reading]] = field(default_factory=dict)
+    answers: dict[str, ScreenReading | Callable[[], ScreenReading]] = field(default_factory=dict)
     asked: list[Question] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None
     """Answers wait for it."""
 
-    async def ask(self, question: Question) -> Reading:
+    async def ask(self, question: Question) -> ScreenReading:
         """Return the reading."""
         self.asked.append(question)
         if self.hold is not None:

@@ -19,6 +19,7 @@ HERE = {"PYTHONPATH": os.pathsep.join(sys.path)}
 MEMORY = 64 << 20
 HOLD = f"import time; held = bytearray({MEMORY}); print('held', flush=True); time.sleep(900)"
 HOSTILE = "[red]x[b]"
+UNCHANGED = re.compile(r"^anon +[\d,]+ +\S+ +[\d,]+ +\S+ \S+$", re.MULTILINE)
 SHARE = 0.15
 """Of a processor, at an interval of 2 s: see docs/top.md."""
 
@@ -93,9 +94,7 @@ def test_a_guest_in_a_terminal(watched: tuple[Guest, Path]) -> None:
         (row,) = [line for line in grown if line.startswith("anon ")]
         assert int(row.split()[2].replace(",", "")) >= MEMORY // 4096
         terminal.keys("m")
-        terminal.wait(
-            lambda text: re.search(r"^anon +[\d,]+ +\S+ +[\d,]+ +\S+ \S+$", text, re.MULTILINE)
-        )
+        terminal.wait(UNCHANGED.search)
         terminal.keys("3")
         terminal.wait(lambda text: HOSTILE in text)
         (holder,) = [line for line in terminal.lines() if "MiB" in line and "python3" in line][:1]

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from ...errors import Exit, PageInspectError, UsageError
 from ..arguments import seconds
 from ..options import SYMBOLS, add_target_arguments, open_source
-from ..targets import source_of
+from ..targets import source_of, target_of
 from ..walking import add_jobs_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...screen.reading import Question, Reading
+    from ...screen.reading import Question, ScreenReading
     from ..reader_process import ReaderProcess
 
 _INTERVAL_S = 2.0
@@ -34,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     # The process that reads has limits of its own.
     parser.set_defaults(isolates=True, output=None, mode=None)
-    add_target_arguments(parser, positional=True)
+    parser.add_argument(
+        "target", nargs="?", metavar="TARGET", help="a kernel or snapshot, as -c takes it"
+    )
+    add_target_arguments(parser)
     parser.add_argument(
         "-i",
         "--interval",
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     """Show the screen until it is left."""
     from ...screen.textual_library import need_textual
 
+    if args.target is not None:
+        _set_target(args)
     if args.pause:
         raise UsageError(
             "a screen would pause the guest until it is left", "omit --pause, or use summary"
@@ -64,8 +69,15 @@ def run(args: argparse.Namespace) -> int:
     from ..reader_process import reader_process
 
     with reader_process(partial(_serve, args), source_of(args)) as reader:
-        status = _show(args, reader)
-    return status
+        return _show(args, reader)
+
+
+def _set_target(args: argparse.Namespace) -> None:
+    """Read the target that is given without an option."""
+    if source_of(args) is not None:
+        raise UsageError("two targets are given", "give TARGET, or one of -c and --qemu")
+    found = target_of(args.target)
+    args.core, args.qemu, args.snapshot = found.core, found.qemu, found.snapshot
 
 
 def _show(args: argparse.Namespace, reader: "ReaderProcess") -> int:
@@ -80,12 +92,12 @@ def _show(args: argparse.Namespace, reader: "ReaderProcess") -> int:
 
 def _open(reader: "ReaderProcess") -> None:
     """Open the kernel before the screen: an error is reported as that of any command."""
-    from ...screen.reading import Reading
+    from ...screen.reading import ScreenReading
     from ...screen.wire import packed, receive
 
     reader.connection.sendall(packed({"what": "open", "number": 0}))
     answer = receive(reader.connection)
-    opened = Reading.from_json(answer["reading"]) if answer else Reading(error=_ENDED)
+    opened = ScreenReading.from_json(answer["reading"]) if answer else ScreenReading(error=_ENDED)
     if opened.error:
         sys.stderr.write(reader.messages())
         kind = UsageError if opened.status == Exit.USAGE else PageInspectError
@@ -111,7 +123,7 @@ def _serve(args: argparse.Namespace, connection: socket.socket) -> None:
             connection.sendall(answer(question["number"], reading))
 
 
-def _answering(args: argparse.Namespace) -> "Callable[[Question], Reading]":
+def _answering(args: argparse.Namespace) -> "Callable[[Question], ScreenReading]":
     """Return a function that answers questions; the first opens the kernel."""
     from ...inspector.source import KernelSource
     from ...saved.reports import SavedReports

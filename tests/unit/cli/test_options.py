@@ -176,5 +176,5 @@ def test_junk_where_a_kernel_is_at_hand(text: str) -> None:
 
 
 def test_the_test_sees_every_command() -> None:
-    assert len(COMMANDS) == 14 + 4
+    assert len(COMMANDS) == 15 + 4
     assert all(len(list(command_lines(name))) > len(JUNK) for name in COMMANDS)

@@ -10,7 +10,7 @@ from screen_source import OWNERS, USES, HandMade, rows
 from textual.pilot import Pilot
 
 from pageinspect.screen.app import TopScreen
-from pageinspect.screen.reading import Reading
+from pageinspect.screen.reading import ScreenReading
 
 SMALL = (80, 24)
 LARGE = (200, 60)
@@ -145,10 +145,10 @@ def test_sort_by_key_and_by_heading() -> None:
         assert "↓pages" in lines(app)[3]
         await press(pilot, "S")
         assert below(lines(app), "pages") == ["300", "1,000", "20,000"]
-        await pilot.click("Grid", offset=(1, 0))
+        await pilot.click("ScreenGrid", offset=(1, 0))
         await settle(pilot)
         assert names(app) == ["anon", "file", "slab"]
-        await pilot.click("Grid", offset=(1, 0))
+        await pilot.click("ScreenGrid", offset=(1, 0))
         await settle(pilot)
         assert names(app) == ["slab", "file", "anon"]
 
@@ -223,8 +223,8 @@ def test_a_name_of_wide_letters_moves_no_below() -> None:
 
 
 def test_a_reading_that_fails_is_a_line_at_the_bottom() -> None:
-    failing = Reading(error="the core [b]is[/b] damaged\x1b[2J", hint="compare it")
-    answers: list[Reading] = [USES, failing, rows([("anon", 77)])]
+    failing = ScreenReading(error="the core [b]is[/b] damaged\x1b[2J", hint="compare it")
+    answers: list[ScreenReading] = [USES, failing, rows([("anon", 77)])]
     source = HandMade({"Uses": lambda: answers.pop(0)})
 
     async def act(pilot: Pilot[None], app: TopScreen) -> None:
@@ -325,7 +325,7 @@ def test_plus_and_minus_change_the_interval() -> None:
 
 def test_an_expensive_reading_stretches_the_interval() -> None:
     costly = rows([("anon", 1)])
-    source = HandMade({"Uses": lambda: Reading(**{**vars_of(costly), "cost": 3.6})})
+    source = HandMade({"Uses": lambda: ScreenReading(**{**vars_of(costly), "cost": 3.6})})
 
     async def act(pilot: Pilot[None], app: TopScreen) -> None:
         await press(pilot, "r")
@@ -336,7 +336,7 @@ def test_an_expensive_reading_stretches_the_interval() -> None:
     run(source, act, interval=2)
 
 
-def vars_of(reading: Reading) -> dict[str, object]:
+def vars_of(reading: ScreenReading) -> dict[str, object]:
     return {name: getattr(reading, name) for name in reading.__slots__}
 
 

@@ -9,13 +9,13 @@ from screen_source import USES
 
 from pageinspect.screen import wire
 from pageinspect.screen.client import ReaderClient
-from pageinspect.screen.reading import Reading
+from pageinspect.screen.reading import ScreenReading
 
 
-def asked(answers: bytes) -> Reading:
+def asked(answers: bytes) -> ScreenReading:
     """Return what the second question gets, when the other side has written these answers."""
 
-    async def ask() -> Reading:
+    async def ask() -> ScreenReading:
         here, there = socket.socketpair()
         client = ReaderClient(here, 0)
         there.sendall(wire.answer(1, USES))
@@ -31,7 +31,7 @@ def asked(answers: bytes) -> Reading:
     return asyncio.run(ask())
 
 
-OTHER = Reading(about="other")
+OTHER = ScreenReading(about="other")
 
 
 def test_an_answer() -> None:

@@ -16,7 +16,7 @@ from pageinspect.report.summary import SummaryReport
 from pageinspect.saved.reports import SavedReports
 from pageinspect.screen.frees import FreesTab, missing
 from pageinspect.screen.reader import Reader, failed
-from pageinspect.screen.reading import Reading
+from pageinspect.screen.reading import ScreenReading
 
 LIVE = Provenance("7.0", "live", "btf")
 USES = {"what": "tab", "name": "Uses"}
@@ -64,7 +64,7 @@ def reader(*moments: SavedReports, provenance: Provenance = LIVE) -> tuple[Reade
     return Reader(source, provenance, FreesTab(None)), source  # type: ignore[arg-type]
 
 
-def changes(reading: Reading, key: str = "use") -> dict[str, float | None]:
+def changes(reading: ScreenReading, key: str = "use") -> dict[str, float | None]:
     values = reading.column("change").values
     assert values is not None
     return dict(zip(reading.column(key).texts, values, strict=True))
@@ -138,7 +138,7 @@ def test_what_is_missing_is_a_note() -> None:
 def test_a_reading_survives_its_json_form() -> None:
     live, _ = reader(saved(10))
     reading = live.answer(USES)
-    assert Reading.from_json(reading.to_json()) == reading
+    assert ScreenReading.from_json(reading.to_json()) == reading
     error = failed(UsageError("what", "how"))
     assert (error.error, error.hint, error.status) == ("what", "how", 2)
 

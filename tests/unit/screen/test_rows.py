@@ -4,10 +4,10 @@
 import pytest
 from screen_source import numbers, texts
 
-from pageinspect.screen.reading import Reading
+from pageinspect.screen.reading import ScreenReading
 from pageinspect.screen.rows import Order, cut, place
 
-READING = Reading(
+READING = ScreenReading(
     (
         texts("name", "b", "A", "c", "d"),
         numbers("pages", 5, None, 70, -3),
@@ -51,7 +51,7 @@ def test_columns_with_most_to_spare_are_left_out_first() -> None:
 
 
 def test_numbers_are_never_cut() -> None:
-    wide = Reading((texts("name", "x" * 100), numbers("pages", 123456789)))
+    wide = ScreenReading((texts("name", "x" * 100), numbers("pages", 123456789)))
     for width in (30, 80, 200):
         name, pages = place(wide, [0], width, Order())
         assert pages.cell(0) == "123,456,789"
