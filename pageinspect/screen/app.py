@@ -71,7 +71,7 @@ class TopScreen(App[None]):
     CSS = """
     * { scrollbar-size: 0 0; }
     Screen, Static, ScreenGrid, Input, Input:focus {
-        background: ansi_default; color: ansi_default; background-tint: ansi_default 0%;
+        background: ansi_default; color: ansi_default;
     }
     Static { height: 1; }
     #message { height: auto; min-height: 1; max-height: 3; }
