@@ -45,8 +45,8 @@ def test_the_page_has_every_command_and_option(
 def test_shared_options_are_there_once(page: str) -> None:
     assert len(re.findall(r"^\.B .*\\-\\-core TARGET$", page, re.MULTILINE)) == 1
     commands = (
-        "summary, list, owners, contiguity, page, processes, check, audit, snapshot, export, types, "
-        "top"
+        "summary, list, owners, contiguity, page, processes, check, audit, snapshot, export, "
+        "types, top"
     )
     assert f"Of {commands}.\n" in page
 
