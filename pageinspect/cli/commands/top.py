@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A screen that shows memory as it changes: uses, owners, processes, files, caches and frees.
+"""A screen that shows memory as it changes: uses, owners, processes, files and caches.
 
 Rows are read again at an interval, with their change since the first reading or since a mark; they
 can be sorted and filtered, and opened: the pages of an owner as runs, and each run as a page. Only
@@ -9,7 +9,6 @@ snapshot is read once. Press ? for the keys. This needs textual: pip install 'pa
 
 import argparse
 import contextlib
-import socket
 import sys
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from ..targets import source_of, target_of
 from ..walking import add_jobs_argument
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from ...screen.reading import Question, ScreenReading
@@ -104,7 +104,7 @@ def _open(reader: "ReaderProcess") -> None:
         raise kind(opened.error, opened.hint)
 
 
-def _serve(args: argparse.Namespace, connection: socket.socket) -> None:
+def _serve(args: argparse.Namespace, connection: "socket.socket") -> None:
     """Answer the questions of the screen until its end."""
     from ...screen.reader import failed
     from ...screen.wire import answer, receive
