@@ -33,7 +33,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo )
 PACKAGES := busybox-static cpio debian-archive-keyring kmod mmdebstrap python3-venv \
             qemu-system-x86 squashfs-tools util-linux xz-utils zstd
 install: PACKAGES := python3-bpfcc python3-venv
-test test-all: PACKAGES += gcc libc6-dev
+test test-all: PACKAGES += gcc libc6-dev tmux
 test: PACKAGES += $(if $(filter 1,$(PAGEINSPECT_REQUIRE_ALL)),chromium)
 screens: PACKAGES += chromium
 test-all: PACKAGES += chromium bc bison dwarves flex libelf-dev make

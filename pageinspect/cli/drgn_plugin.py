@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..target.symbols.finders import Finders
 
 _NAME = "pageinspect plugin"
-EXCLUDED_COMMANDS = ("diff", "snapshot", "report", "trace", "fleet", "doctor", "vm")
+EXCLUDED_COMMANDS = ("diff", "snapshot", "report", "top", "trace", "fleet", "doctor", "vm")
 """Commands that are not about the kernel that drgn has open, or not about it alone."""
 
 Found = TypeVar("Found")

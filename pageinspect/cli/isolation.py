@@ -66,13 +66,13 @@ def run_isolated(task: Callable[[], int], core: Path, *, until_interrupt: bool =
     if sys.stderr is not None and sys.stderr.isatty():
         # The child may have left a progress bar.
         write("\r\x1b[K")
-    raise _error_of_signal(signal.Signals(-status), core)
+    raise error_of_signal(signal.Signals(-status), core)
 
 
 def _run_child(task: Callable[[], int], parent: int) -> NoReturn:
     status: int = Exit.ERROR
     try:
-        _limit(parent)
+        limit(parent)
         status = task()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else Exit.ERROR
@@ -82,7 +82,8 @@ def _run_child(task: Callable[[], int], parent: int) -> NoReturn:
         os._exit(status)
 
 
-def _limit(parent: int) -> None:
+def limit(parent: int) -> None:
+    """In a forked child: end with the parent, and limit memory and CPU time without progress."""
     kill_with_parent(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
@@ -106,7 +107,7 @@ def _hint(core: Path | None) -> str:
     return _CHANGED if core.is_socket() else _DAMAGED
 
 
-def _error_of_signal(by: signal.Signals, core: Path) -> PageInspectError:
+def error_of_signal(by: signal.Signals, core: Path) -> PageInspectError:
     """Return the error for a child that a signal ended."""
     if by in _CRASHES:
         return PageInspectError(f"the libraries that read {core} crashed ({by.name})", _hint(core))

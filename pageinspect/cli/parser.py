@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "Write all about memory as one HTML file, to look at and to pass on",
     "export": "Write /proc/kpageflags and /proc/kpagecount, computed from a core or this kernel",
     "types": "The page types this kernel knows, and whether its buddy allocator resets them",
+    "top": "A screen that shows memory as it changes: uses, owners, processes, files and caches",
     "trace": "Count pages that are freed with a page type still set, as they are freed",
     "fleet": "Questions on the snapshots of many hosts: what grows, which host differs, any SQL",
     "doctor": "Check what this machine provides, and how to fix what is missing",

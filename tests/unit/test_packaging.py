@@ -46,7 +46,7 @@ def test_shared_options_are_there_once(page: str) -> None:
     assert len(re.findall(r"^\.B .*\\-\\-core TARGET$", page, re.MULTILINE)) == 1
     commands = (
         "summary, list, owners, contiguity, map, page, processes, check, audit, snapshot, report, "
-        "export, types"
+        "export, types, top"
     )
     assert f"Of {commands}.\n" in page
 

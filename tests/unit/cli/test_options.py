@@ -52,7 +52,19 @@ BEFORE = {
     "vm run": ["newest"],
     "vm dump": ["newest", "-o", "out"],
 } | dict.fromkeys(
-    ("owners", "contiguity", "map", "summary", "list", "processes", "check", "audit", "types"), CORE
+    (
+        "owners",
+        "contiguity",
+        "map",
+        "summary",
+        "list",
+        "processes",
+        "check",
+        "audit",
+        "types",
+        "top",
+    ),
+    CORE,
 )
 """With what a command gets as far as opening something that is not there."""
 ENDS_WELL = {"doctor", "vm list"}
@@ -178,5 +190,5 @@ def test_junk_where_a_kernel_is_at_hand(text: str) -> None:
 
 
 def test_the_test_sees_every_command() -> None:
-    assert len(COMMANDS) == 16 + 4
+    assert len(COMMANDS) == 18 + 4
     assert all(len(list(command_lines(name))) > len(JUNK) for name in COMMANDS)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`top` in a terminal, on the memory of a guest from outside; and its tracer inside a guest."""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from terminal import pane
+
+from pageinspect.vm.guest import Guest
+from pageinspect.vm.kernel import BuiltKernel
+
+HERE = {"PYTHONPATH": os.pathsep.join(sys.path)}
+MEMORY = 64 << 20
+HOLD = f"import time; held = bytearray({MEMORY}); print('held', flush=True); time.sleep(900)"
+HOSTILE = "[red]x[b]"
+UNCHANGED = re.compile(r"^anon +[\d,]+ +\S+ +[\d,]+ +\S+ \S+$", re.MULTILINE)
+SHARE = 0.15
+"""Of a processor, at an interval of 2 s: see docs/top.md."""
+
+FREES = """
+import json
+from pageinspect.inspector.fold import fold_here
+from pageinspect.inspector.source import KernelSource
+from pageinspect.screen.frees import FreesTab
+from pageinspect.screen.reader import Reader
+from pageinspect.target.open import open_target
+from pageinspect.target.symbols.sources import SymbolOptions
+
+target = open_target(None, SymbolOptions())
+reader = Reader(KernelSource(target, fold_here), target.provenance, FreesTab(target))
+tab = {"what": "tab", "name": "Frees"}
+
+def frees():
+    reading = reader.answer(tab)
+    types = reading.column("type").texts
+    return dict(zip(types, reading.column("pages").values)) if types else {}
+
+frees()
+held = bytearray(32 << 20)
+for i in range(0, len(held), 4096):
+    held[i] = 1
+del held
+before = frees()
+reader.answer({**tab, "mark": True})
+after = frees()
+reader.answer({"what": "tab", "name": "Uses"})
+print(json.dumps([before, after, reader.frees._tracer is None]))
+"""
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and all below it; none of them ends meanwhile."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(map(cpu_seconds, map(int, below)))
+
+
+@pytest.fixture(scope="module")
+def watched(
+    ready: Callable[[str], BuiltKernel], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Guest, Path]]:
+    socket = tmp_path_factory.mktemp("qmp") / "socket"
+    with Guest(ready("newest"), memory="4G", qmp_socket=socket) as running:
+        yield running, socket
+
+
+def test_the_tracer_counts_while_its_tab_is_shown(watched: tuple[Guest, Path]) -> None:
+    said = watched[0].run(["python3", "-P", "-c", FREES]).stdout
+    before, after, closed = json.loads(said)
+    assert before["untyped"] >= (32 << 20) // 4096
+    assert after["untyped"] < before["untyped"]
+    assert closed
+
+
+def test_a_guest_in_a_terminal(watched: tuple[Guest, Path]) -> None:
+    guest, socket = watched
+    guest.run(["sh", "-c", f"cp /usr/bin/sleep '/tmp/{HOSTILE}'; '/tmp/{HOSTILE}' 900 &"])
+    command = [sys.executable, "-m", "pageinspect", "top", "--qemu", str(socket)]
+    with pane(command, HERE) as terminal:
+        terminal.wait(lambda text: "buddy" in text)
+        before = pages(terminal.wait(lambda text: "anon" in text), "anon")
+        guest.start(["python3", "-c", HOLD])
+        # Its memory appears without a key, as a change.
+        grown = terminal.wait(
+            lambda text: pages(text.split("\n"), "anon") >= before + MEMORY // 4096
+        )
+        (row,) = [line for line in grown if line.startswith("anon ")]
+        assert int(row.split()[2].replace(",", "")) >= MEMORY // 4096
+        terminal.keys("m")
+        terminal.wait(UNCHANGED.search)
+        terminal.keys("3")
+        terminal.wait(lambda text: HOSTILE in text)
+        (holder,) = [line for line in terminal.lines() if "MiB" in line and "python3" in line][:1]
+        assert re.search(r"(6[4-9]|7\d)\.\d+ MiB", holder)
+        terminal.keys("2")
+        terminal.wait(lambda text: "struct pages" in text)
+        shares = {}
+        for key, name in (("1", "Uses"), ("2", "Owners")):
+            terminal.keys(key)
+            time.sleep(6)
+            spent, began = cpu_seconds(terminal.pid), time.monotonic()
+            time.sleep(60)
+            shares[name] = (cpu_seconds(terminal.pid) - spent) / (time.monotonic() - began)
+        sys.stdout.write(f"{shares}\n")
+        assert max(shares.values()) <= SHARE
+        terminal.keys("p")
+        terminal.wait(lambda text: "paused" in text)
+        time.sleep(3)
+        spent = cpu_seconds(terminal.pid)
+        time.sleep(10)
+        assert cpu_seconds(terminal.pid) - spent < 0.5
+        # The monitor is gone: a line at the bottom, and the rows stay.
+        guest.close()
+        terminal.keys("r")
+        terminal.wait(lambda text: "struct pages" in text and "pausing" not in text)
+        terminal.keys("q")
+        terminal.wait(lambda text: "status 0" in text)
+
+
+def pages(lines: list[str], use: str) -> int:
+    """Return the pages of a use on the screen, 0 if it is not there."""
+    rows = [line.split() for line in lines if line.startswith(f"{use} ")]
+    return int(rows[0][1].replace(",", "")) if rows else 0
