@@ -104,6 +104,6 @@ def test_rows_without_memory_are_not_among_the_newest(time: str | None, expected
 
 def test_a_time_means_the_row_that_has_it_also_without_memory() -> None:
     assert choose(DATASET, ONE, ONE[0].time, None, lambda _: False) == ONE[0]
-    with pytest.raises(PageInspectError, match="has 0 snapshots of .*, and not 1") as caught:
+    with pytest.raises(PageInspectError, match=r"has 0 snapshots of .*, and not 1") as caught:
         choose(DATASET, ONE, None, None, lambda _: False)
     assert "column error" in caught.value.hint
