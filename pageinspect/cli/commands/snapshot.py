@@ -155,7 +155,7 @@ def _in_child(args: argparse.Namespace, core: Path | None) -> int:
         sys.meta_path.insert(0, _NoPandas())
         return reporting(task)
 
-    return reporting(partial(isolation.run_isolated, alone, source or Path("/proc/kcore")))
+    return reporting(partial(isolation.run_isolated, alone, source))
 
 
 class _NoPandas:
