@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -177,7 +177,7 @@ def grown(
     request: pytest.FixtureRequest,
     ready: Callable[[str], BuiltKernel],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Grown]:
+) -> Grown:
     kernel = ready(request.param)
     built = modules([ready(name) for name in catalogue.kernels()])
     folder = tmp_path_factory.mktemp("differences")
@@ -206,7 +206,7 @@ def grown(
             for moment in MOMENTS
         }
         taken = json.loads(guest.run(["cat", f"{FOLDER}/grown.json"]).stdout)
-    yield Grown(dataset, taken, flags, reports)
+    return Grown(dataset, taken, flags, reports)
 
 
 def covered(runs: list[Answer]) -> set[int]:

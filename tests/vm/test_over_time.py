@@ -5,6 +5,7 @@ The guest has pyarrow and prometheus_client on a disk (support/guest_libraries.p
 """
 
 import io
+import itertools
 import json
 import re
 import signal
@@ -195,7 +196,7 @@ def test_what_a_file_takes_is_the_change(
     rows = readings[name].of(**key)
     assert len(rows) == len(readings[name].times)
     assert rows[0].get("change") is None
-    for last, row in zip(rows, rows[1:], strict=False):
+    for last, row in itertools.pairwise(rows):
         assert row["change"] == row["pages"] - last["pages"]
     later = [row["change"] for row in rows if row["time"] > readings[name].before]
     assert abs(sum(later) - HELD // PAGE) <= NOISE
@@ -258,7 +259,11 @@ def test_metrics_of_a_trace(guest: Guest) -> None:
     done = guest.run(command, timeout=START_TIMEOUT, check=False)
     assert done.status in COMPLETE, done.stderr
     found = values(done.stdout.decode())
-    print(found)
+    release = {(name, dict(labels).get("release")) for name, labels in found}
+    assert ("pageinspect_trace_info", guest.kernel.release) in release
+    untyped = frozenset({("type", "untyped")})
+    pages = found["pageinspect_trace_pages", untyped]
+    assert found["pageinspect_trace_bytes", untyped] == pages * PAGE > 0
 
 
 def test_frees_of_a_snapshot_are_those_of_the_trace(guest: Guest, tmp_path: Path) -> None:
