@@ -47,6 +47,8 @@ for at in range(0, {HELD}, {PAGE}):
 print("held", flush=True)
 input()
 """
+FREED = 1024
+"""Pages of zram that are freed with their type."""
 READINGS = {
     "summary": ("summary", "--by", "use"),
     "owners": ("owners",),
@@ -61,7 +63,7 @@ Row = dict[str, Any]
 @pytest.fixture(scope="module")
 def guest(ready: Callable[[str], BuiltKernel]) -> Iterator[Guest]:
     kernel = ready(ONE)
-    with guest_libraries.disk() as scratch, Guest(kernel, scratch=scratch) as running:
+    with guest_libraries.disk() as scratch, Guest(kernel, memory="1G", scratch=scratch) as running:
         guest_libraries.mount(running)
         yield running
 
@@ -188,7 +190,7 @@ def test_ctrl_c_ends_readings_with_success(readings: dict[str, Reading]) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [("summary", {"name": "shmem"}), ("owners", {"kind": "shmem"})]
+    ("name", "key"), [("summary", {"use": "shmem"}), ("owners", {"kind": "shmem"})]
 )
 def test_what_a_file_takes_is_the_change(
     readings: dict[str, Reading], name: str, key: dict[str, str]
@@ -267,8 +269,13 @@ def test_metrics_of_a_trace(guest: Guest) -> None:
 
 
 def test_frees_of_a_snapshot_are_those_of_the_trace(guest: Guest, tmp_path: Path) -> None:
-    script = """
-    pageinspect trace --by caller --format json -o /run/trace.json -- true
+    script = f"""
+    modprobe zram num_devices=1
+    echo 16M > /sys/block/zram0/disksize
+    dd if=/dev/urandom of=/dev/zram0 bs={PAGE} count={FREED} 2> /dev/null
+    sync
+    pageinspect trace --by caller --format json -o /run/trace.json -- \\
+        sh -c 'echo 1 > /sys/block/zram0/reset'
     pageinspect snapshot -o /run/data --host traced --trace /run/trace.json
     """
     done = guest.run(["sh", "-c", script], timeout=START_TIMEOUT, check=False)
@@ -277,5 +284,9 @@ def test_frees_of_a_snapshot_are_those_of_the_trace(guest: Guest, tmp_path: Path
     path = dataset_of(guest, tmp_path)
     (entry,) = (entry for entry in snapshots(path) if entry.host == "traced")
     frees = read_snapshot(path, entry.host, entry.time).tables["frees"]
-    assert sum(frees["frees"].tolist()) == trace["total"]["frees"] > 0
-    assert sum(frees["pages"].tolist()) == trace["total"]["pages"]
+    found: Counter[str] = Counter()
+    for kind, pages in zip(frees["type"].tolist(), frees["pages"].tolist(), strict=True):
+        found[kind] += pages
+    assert found["zsmalloc"] == FREED
+    assert found == {row["type"]: row["pages"] for row in trace["typed"]}
+    assert "free_zspage" in " ".join(filter(None, frees["caller"].tolist()))

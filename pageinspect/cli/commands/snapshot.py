@@ -240,7 +240,7 @@ def _repeated(args: argparse.Namespace) -> int:
         due, latest = time.monotonic(), time.time()
         while True:
             due = max(due + args.every, time.monotonic())
-            by = signal.sigtimedwait(ending, due - time.monotonic())
+            by = signal.sigtimedwait(ending, max(0.0, due - time.monotonic()))
             if by is not None:
                 return worst if by.si_signo == signal.SIGINT else 128 + by.si_signo
             own, now = args, time.time()
