@@ -63,7 +63,7 @@ Row = dict[str, Any]
 @pytest.fixture(scope="module")
 def guest(ready: Callable[[str], BuiltKernel]) -> Iterator[Guest]:
     kernel = ready(ONE)
-    with guest_libraries.disk() as scratch, Guest(kernel, memory="1G", scratch=scratch) as running:
+    with guest_libraries.disk() as scratch, Guest(kernel, scratch=scratch) as running:
         guest_libraries.mount(running)
         yield running
 
@@ -155,7 +155,7 @@ def readings(guest: Guest) -> dict[str, Reading]:
             assert time.monotonic() < end
             for name, process in processes.items():
                 assert process.status is None, (name, process.stderr)
-            time.sleep(0.5)
+            time.sleep(2)
         return {name: written(name) for name in counts}
 
     guest.run(["sh", "-c", "for f in summary owners processes; do : > /run/$f.jsonl; done"])
