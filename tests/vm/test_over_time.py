@@ -149,14 +149,14 @@ def readings(guest: Guest) -> dict[str, Reading]:
     def written(name: str) -> list[str]:
         return list(dict.fromkeys(row["time"] for row in lines(guest, f"/run/{name}.jsonl")))
 
-    def wait(counts: dict[str, int]) -> dict[str, list[str]]:
+    def wait(name: str, least: int, after: str = "") -> list[str]:
+        """Wait for so many readings, of which the last was begun later."""
         end = time.monotonic() + START_TIMEOUT
-        while any(len(written(name)) < count for name, count in counts.items()):
+        while len(times := written(name)) < least or times[-1] <= after:
             assert time.monotonic() < end
-            for name, process in processes.items():
-                assert process.status is None, (name, process.stderr)
-            time.sleep(2)
-        return {name: written(name) for name in counts}
+            assert processes[name].status is None, processes[name].stderr
+            time.sleep(1)
+        return times
 
     guest.run(["sh", "-c", "for f in summary owners processes; do : > /run/$f.jsonl; done"])
     processes = {
@@ -165,19 +165,18 @@ def readings(guest: Guest) -> dict[str, Reading]:
         )
         for name, words in READINGS.items()
     }
-    before = wait(dict.fromkeys(processes, 1))
+    before = {name: wait(name, 1)[-1] for name in processes}
     holder = guest.start(["python3", "-c", HOLD])
     holder.wait_for_output(b"held", START_TIMEOUT)
-    now = {name: len(written(name)) for name in processes}
-    # One may have begun before the memory was taken.
-    wait({name: count + 2 for name, count in now.items()})
-    for process in processes.values():
+    held = guest.run(["date", "-u", "+%Y%m%dT%H%M%SZ"]).stdout.decode().strip()
+    for name, process in processes.items():
+        wait(name, 3, held)
         process.send_signal(signal.SIGINT)
     statuses = {name: process.wait(START_TIMEOUT) for name, process in processes.items()}
     holder.close_stdin()
     holder.wait(START_TIMEOUT)
     return {
-        name: Reading(statuses[name], lines(guest, f"/run/{name}.jsonl"), before[name][-1])
+        name: Reading(statuses[name], lines(guest, f"/run/{name}.jsonl"), before[name])
         for name in processes
     }
 
