@@ -179,7 +179,7 @@ def _in_child(args: argparse.Namespace, target: TargetName) -> int:
             sys.meta_path.insert(0, _NoPandas())
             return task()
 
-        return isolation.run_isolated(alone, source or Path("/proc/kcore"))
+        return isolation.run_isolated(alone, source)
 
     def recorded(error: PageInspectError) -> None:
         # In a child, as pyarrow may start threads, after which this process could not fork.
@@ -389,7 +389,7 @@ def _repeated(args: argparse.Namespace) -> int:
         due, latest = time.monotonic(), time.time()
         while True:
             due = max(due + args.every, time.monotonic())
-            by = signal.sigtimedwait(ending, due - time.monotonic())
+            by = signal.sigtimedwait(ending, max(0.0, due - time.monotonic()))
             if by is not None:
                 return worst if by.si_signo == signal.SIGINT else 128 + by.si_signo
             own, now = args, time.time()
