@@ -255,6 +255,7 @@ def test_the_units_commands_need_no_more_than_its_capabilities(guest: Guest) -> 
     assert guest.run(without, timeout=START_TIMEOUT, check=False).status == 1
 
 
+@pytest.mark.whole
 def test_metrics_of_a_trace(guest: Guest) -> None:
     command = ["pageinspect", "trace", "--format", "prometheus", "--", "true"]
     done = guest.run(command, timeout=START_TIMEOUT, check=False)
