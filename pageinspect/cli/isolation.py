@@ -38,11 +38,13 @@ _WRITERS = ("render/", "cli/")
 T = TypeVar("T")
 
 
-def run_isolated(task: Callable[[], int], core: Path, *, until_interrupt: bool = False) -> int:
+def run_isolated(
+    task: Callable[[], int], core: Path | None, *, until_interrupt: bool = False
+) -> int:
     """Run `task`, which reads `core` (or a guest), in a limited child; return its status.
 
-    With `until_interrupt` the task ends at Ctrl-C, for which it has a handler of its own. Raises
-    PageInspectError when a crash or a limit ends the child.
+    None is this kernel. With `until_interrupt` the task ends at Ctrl-C, for which it has a handler
+    of its own. Raises PageInspectError when a crash or a limit ends the child.
     """
     # waitpid() fails if SIGCHLD is ignored, which is inherited from the parent.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -107,18 +109,19 @@ def _hint(core: Path | None) -> str:
     return _CHANGED if core.is_socket() else _DAMAGED
 
 
-def error_of_signal(by: signal.Signals, core: Path) -> PageInspectError:
+def error_of_signal(by: signal.Signals, core: Path | None) -> PageInspectError:
     """Return the error for a child that a signal ended."""
+    what = core or "this kernel"
     if by in _CRASHES:
-        return PageInspectError(f"the libraries that read {core} crashed ({by.name})", _hint(core))
+        return PageInspectError(f"the libraries that read {what} crashed ({by.name})", _hint(core))
     if by == signal.SIGPROF:
         return PageInspectError(
-            f"no progress for {progress.STALL_TIMEOUT_S} s of CPU time while reading {core}",
+            f"no progress for {progress.STALL_TIMEOUT_S} s of CPU time while reading {what}",
             _hint(core),
         )
     if by == signal.SIGKILL:
         return PageInspectError(
-            f"the process that read {core} was killed",
+            f"the process that read {what} was killed",
             "did this machine run out of memory? see its kernel log",
         )
     raise SystemExit(128 + by)

@@ -6,13 +6,14 @@ each snapshot counts once at any time, also if this process is killed.
 """
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import PageInspectError
 from ..host import files
 from ..model.snapshot import HEADER
-from ..units import printable
+from ..units import counted, printable
 from .files import Entry, check_dataset, days, days_of, generations, merged, single, table_names
 from .lock import changing, try_writing
 from .merge import Source, merge
@@ -33,9 +34,11 @@ def compact(dataset: Path) -> Compacted:
     """Merge the snapshots of each day that have files of their own.
 
     A snapshot that is written later is merged the next time. Files that unfinished snapshots and
-    merges left behind are removed. Raises PageInspectError, also if another process merges or
+    merges left behind are removed. A day with a damaged file stays as it is. Raises
+    PageInspectError for such a day after the others were merged, and if another process merges or
     removes snapshots; nothing is lost then.
     """
+    damaged: list[PageInspectError] = []
     check_dataset(dataset)
     try:
         with changing(dataset) as alone:
@@ -46,10 +49,24 @@ def compact(dataset: Path) -> Compacted:
             for entry in single(dataset):
                 by_day.setdefault(entry.time[:8], []).append(entry)
             for day, found in sorted(by_day.items()):
-                rewrite(dataset, day, found)
+                try:
+                    rewrite(dataset, day, found)
+                except PageInspectError as error:
+                    damaged.append(error)
+            if damaged:
+                raise _not_merged(damaged)
             return Compacted(len(by_day), sum(map(len, by_day.values())))
     except OSError as error:
         raise cannot_write(dataset, error) from None
+
+
+def _not_merged(damaged: Sequence[PageInspectError]) -> PageInspectError:
+    """Return the error for days that could not be merged."""
+    first, more = damaged[0], len(damaged) - 1
+    others = f"; and {counted(more, 'more day')} could not be merged" if more else ""
+    return PageInspectError(
+        f"{first.message}{others}", f"{first.hint}; other days were merged, and nothing is lost"
+    )
 
 
 def is_changing(dataset: Path) -> PageInspectError:

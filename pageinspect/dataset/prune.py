@@ -2,19 +2,23 @@
 """Removes snapshots."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..model.snapshot import HEADER, TABLES
 from .compact import is_changing, rewrite, tidy
 from .files import Entry, check_dataset, entries_of
 from .lock import changing
 from .paths import clean
+from .read import read_snapshot
 from .write import cannot_write, remove
 
 
 def keep(dataset: Path, host: str, n: int) -> int:
     """Remove all but the `n` newest snapshots of a host, and return the number of those removed.
 
-    `n` is at least 1. Nothing is removed while another process merges snapshots or, of merged
+    Rows of kernels that could not be read are not counted, and removed with the snapshots before
+    them. `n` is at least 1. Nothing is removed while another process merges snapshots or, of merged
     days, removes some: the next call removes them. Raises PageInspectError.
     """
     if n < 1:
@@ -23,7 +27,7 @@ def keep(dataset: Path, host: str, n: int) -> int:
     host = clean(host)
     try:
         with changing(dataset, shared=True) as allowed:
-            old = entries_of(dataset, host)[:-n] if allowed else []
+            old = _older(dataset, entries_of(dataset, host), n) if allowed else []
             # A copy in the files of its day counts, and is removed below.
             own = [entry for entry in old if not entry.generation]
             for entry in own:
@@ -40,12 +44,28 @@ def _keep_in_days(dataset: Path, host: str, n: int) -> int:
             return 0
         tidy(dataset)
         without: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for entry in entries_of(dataset, host)[:-n]:
+        for entry in _older(dataset, entries_of(dataset, host), n):
             if entry.generation:
                 without[entry.time[:8]].add((host, entry.time))
         for day, keys in without.items():
             rewrite(dataset, day, [], frozenset(keys))
         return sum(map(len, without.values()))
+
+
+def _older(dataset: Path, found: Sequence[Entry], n: int) -> Sequence[Entry]:
+    """Return the snapshots before the `n` newest ones that have memory; `found` are by time."""
+    for place in reversed(range(len(found))):
+        n -= _has_memory(dataset, found[place])
+        if not n:
+            return found[:place]
+    return ()
+
+
+def _has_memory(dataset: Path, entry: Entry) -> bool:
+    """Return whether a snapshot is not the row of a kernel that could not be read."""
+    if not entry.generation:
+        return any(entry.path(dataset, name).exists() for name in TABLES if name != HEADER)
+    return read_snapshot(dataset, entry.host, entry.time, ()).header("error") is None
 
 
 def remove_snapshot(dataset: Path, entry: Entry) -> None:

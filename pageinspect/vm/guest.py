@@ -56,11 +56,11 @@ class Guest:
 
     `kernel` is a BuiltKernel, or a name of the catalogue, which is built if necessary. `memory` is
     in bytes or text such as "2G", divided evenly among the NUMA nodes; `hotplug_memory` more bytes
-    can be plugged in (`plug`, `unplug`). `cpu` is QEMU's -cpu, as in "max,la57=on,cx16=off,avx2=off".
-    `scratch` maps serials of writable disks to descriptors of their files; the guest writes at most
-    `write_limit` bytes per second to each, 0 for no limit. `packages` are Debian packages to add to
-    its root. QEMU ends when the thread that enters the context ends. Methods raise GuestLostError
-    when the guest is gone.
+    can be plugged in (`plug`, `unplug`). `cpu` is QEMU's -cpu, as in
+    "max,la57=on,cx16=off,avx2=off". `scratch` maps serials of writable disks to descriptors of
+    their files; the guest writes at most `write_limit` bytes per second to each, 0 for no limit.
+    `packages` are Debian packages to add to its root. QEMU ends when the thread that enters the
+    context ends. Methods raise GuestLostError when the guest is gone.
     """
 
     def __init__(  # noqa: PLR0913 - all but the kernel by name

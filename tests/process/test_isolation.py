@@ -44,6 +44,12 @@ def test_the_status_of_the_task_is_passed_on(status: int) -> None:
     assert isolation.run_isolated(lambda: status, CORE) == status
 
 
+def test_a_crash_is_not_blamed_on_a_core_that_is_not_there() -> None:
+    with pytest.raises(PageInspectError, match="read this kernel crashed") as caught:
+        isolation.run_isolated(fault_in_c, None)
+    assert "this kernel changed" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [

@@ -147,3 +147,16 @@ def test_a_dump_that_cannot_be_written_leaves_the_guest_usable(guest: Guest) -> 
         guest.dump(Path("/proc/no-such-place"))
     guest.resume()
     assert guest.run(["true"]).status == 0
+
+
+SORTS = """
+import numpy as np
+for length in (64, 256, 700, 1000):
+    values = np.random.default_rng(length).permutation(length)
+    assert (values[np.argsort(values)] == np.arange(length)).all(), length
+"""
+
+
+def test_the_processor_sorts(guest: Guest) -> None:
+    # numpy sorts indices by AVX2 where a processor has it, and an emulator may get it wrong.
+    assert guest.run(["python3", "-c", SORTS]).stderr == b""

@@ -5,6 +5,7 @@ The guest has pyarrow and prometheus_client on a disk (support/guest_libraries.p
 """
 
 import io
+import itertools
 import json
 import re
 import signal
@@ -46,6 +47,8 @@ for at in range(0, {HELD}, {PAGE}):
 print("held", flush=True)
 input()
 """
+FREED = 1024
+"""Pages of zram that are freed with their type."""
 READINGS = {
     "summary": ("summary", "--by", "use"),
     "owners": ("owners",),
@@ -146,14 +149,14 @@ def readings(guest: Guest) -> dict[str, Reading]:
     def written(name: str) -> list[str]:
         return list(dict.fromkeys(row["time"] for row in lines(guest, f"/run/{name}.jsonl")))
 
-    def wait(counts: dict[str, int]) -> dict[str, list[str]]:
+    def wait(name: str, least: int, after: str = "") -> list[str]:
+        """Wait for so many readings, of which the last was begun later."""
         end = time.monotonic() + START_TIMEOUT
-        while any(len(written(name)) < count for name, count in counts.items()):
+        while len(times := written(name)) < least or times[-1] <= after:
             assert time.monotonic() < end
-            for name, process in processes.items():
-                assert process.status is None, (name, process.stderr)
-            time.sleep(0.5)
-        return {name: written(name) for name in counts}
+            assert processes[name].status is None, processes[name].stderr
+            time.sleep(1)
+        return times
 
     guest.run(["sh", "-c", "for f in summary owners processes; do : > /run/$f.jsonl; done"])
     processes = {
@@ -162,19 +165,18 @@ def readings(guest: Guest) -> dict[str, Reading]:
         )
         for name, words in READINGS.items()
     }
-    before = wait(dict.fromkeys(processes, 1))
+    before = {name: wait(name, 1)[-1] for name in processes}
     holder = guest.start(["python3", "-c", HOLD])
     holder.wait_for_output(b"held", START_TIMEOUT)
-    now = {name: len(written(name)) for name in processes}
-    # One may have begun before the memory was taken.
-    wait({name: count + 2 for name, count in now.items()})
-    for process in processes.values():
+    held = guest.run(["date", "-u", "+%Y%m%dT%H%M%SZ"]).stdout.decode().strip()
+    for name, process in processes.items():
+        wait(name, 3, held)
         process.send_signal(signal.SIGINT)
     statuses = {name: process.wait(START_TIMEOUT) for name, process in processes.items()}
     holder.close_stdin()
     holder.wait(START_TIMEOUT)
     return {
-        name: Reading(statuses[name], lines(guest, f"/run/{name}.jsonl"), before[name][-1])
+        name: Reading(statuses[name], lines(guest, f"/run/{name}.jsonl"), before[name])
         for name in processes
     }
 
@@ -187,7 +189,7 @@ def test_ctrl_c_ends_readings_with_success(readings: dict[str, Reading]) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [("summary", {"name": "shmem"}), ("owners", {"kind": "shmem"})]
+    ("name", "key"), [("summary", {"use": "shmem"}), ("owners", {"kind": "shmem"})]
 )
 def test_what_a_file_takes_is_the_change(
     readings: dict[str, Reading], name: str, key: dict[str, str]
@@ -195,7 +197,7 @@ def test_what_a_file_takes_is_the_change(
     rows = readings[name].of(**key)
     assert len(rows) == len(readings[name].times)
     assert rows[0].get("change") is None
-    for last, row in zip(rows, rows[1:], strict=False):
+    for last, row in itertools.pairwise(rows):
         assert row["change"] == row["pages"] - last["pages"]
     later = [row["change"] for row in rows if row["time"] > readings[name].before]
     assert abs(sum(later) - HELD // PAGE) <= NOISE
@@ -253,17 +255,27 @@ def test_the_units_commands_need_no_more_than_its_capabilities(guest: Guest) -> 
     assert guest.run(without, timeout=START_TIMEOUT, check=False).status == 1
 
 
+@pytest.mark.whole
 def test_metrics_of_a_trace(guest: Guest) -> None:
     command = ["pageinspect", "trace", "--format", "prometheus", "--", "true"]
     done = guest.run(command, timeout=START_TIMEOUT, check=False)
     assert done.status in COMPLETE, done.stderr
     found = values(done.stdout.decode())
-    print(found)
+    release = {(name, dict(labels).get("release")) for name, labels in found}
+    assert ("pageinspect_trace_info", guest.kernel.release) in release
+    untyped = frozenset({("type", "untyped")})
+    pages = found["pageinspect_trace_pages", untyped]
+    assert found["pageinspect_trace_bytes", untyped] == pages * PAGE > 0
 
 
 def test_frees_of_a_snapshot_are_those_of_the_trace(guest: Guest, tmp_path: Path) -> None:
-    script = """
-    pageinspect trace --by caller --format json -o /run/trace.json -- true
+    script = f"""
+    modprobe zram num_devices=1
+    echo 16M > /sys/block/zram0/disksize
+    dd if=/dev/urandom of=/dev/zram0 bs={PAGE} count={FREED} 2> /dev/null
+    sync
+    pageinspect trace --by caller --format json -o /run/trace.json -- \\
+        sh -c 'echo 1 > /sys/block/zram0/reset'
     pageinspect snapshot -o /run/data --host traced --trace /run/trace.json
     """
     done = guest.run(["sh", "-c", script], timeout=START_TIMEOUT, check=False)
@@ -272,5 +284,11 @@ def test_frees_of_a_snapshot_are_those_of_the_trace(guest: Guest, tmp_path: Path
     path = dataset_of(guest, tmp_path)
     (entry,) = (entry for entry in snapshots(path) if entry.host == "traced")
     frees = read_snapshot(path, entry.host, entry.time).tables["frees"]
-    assert sum(frees["frees"].tolist()) == trace["total"]["frees"] > 0
-    assert sum(frees["pages"].tolist()) == trace["total"]["pages"]
+    found: Counter[str] = Counter()
+    for kind, pages in zip(frees["type"].tolist(), frees["pages"].tolist(), strict=True):
+        found[kind] += pages
+    assert found["zsmalloc"] == FREED
+    assert found == {row["type"]: row["pages"] for row in trace["typed"]}
+    callers = {row["key"][0] for row in trace["rows"] if row["type"] == "zsmalloc"}
+    assert {*frees["caller"].tolist()} == callers
+    assert all(caller.startswith("zs_") for caller in callers)

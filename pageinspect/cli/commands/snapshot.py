@@ -107,6 +107,11 @@ def run(args: argparse.Namespace) -> int:
     # If it is missing, this is found out before anything is read.
     arrow()
     targets = _targets(args)
+    if args.trace is not None:
+        from ...report.traced_frees import read_frees
+
+        # The same for a file that is not one of trace.
+        read_frees(args.trace)
     if args.every is not None:
         return _repeated(args)
     if args.dask is not None:
@@ -174,7 +179,7 @@ def _in_child(args: argparse.Namespace, target: TargetName) -> int:
             sys.meta_path.insert(0, _NoPandas())
             return task()
 
-        return isolation.run_isolated(alone, source or Path("/proc/kcore"))
+        return isolation.run_isolated(alone, source)
 
     def recorded(error: PageInspectError) -> None:
         # In a child, as pyarrow may start threads, after which this process could not fork.
@@ -227,7 +232,6 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
     from ...report.traced_frees import read_frees
 
     configure_libraries()
-    frees = None if args.trace is None else read_frees(args.trace)
     began, core = time.monotonic(), target.core
     with contextlib.ExitStack() as ends:
         own = argparse.Namespace(**{**vars(args), **target._asdict(), "ends": ends})
@@ -236,8 +240,8 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
         if core is not None and _is_there(args.dataset, host, inspector):
             return int(Exit.COMPLETE)
         snapshot = take(inspector, host=host, fold=partial(fold_pieces, own))
-    if frees is not None:
-        snapshot = snapshot.having(frees)
+    if args.trace is not None:
+        snapshot = snapshot.having(read_frees(args.trace))
     if core is not None:
         from ...dataset.failures import remove_failure
 
@@ -385,7 +389,7 @@ def _repeated(args: argparse.Namespace) -> int:
         due, latest = time.monotonic(), time.time()
         while True:
             due = max(due + args.every, time.monotonic())
-            by = signal.sigtimedwait(ending, due - time.monotonic())
+            by = signal.sigtimedwait(ending, max(0.0, due - time.monotonic()))
             if by is not None:
                 return worst if by.si_signo == signal.SIGINT else 128 + by.si_signo
             own, now = args, time.time()

@@ -118,16 +118,19 @@ def test_what_only_a_later_version_knows_is_kept(tmp_path: Path) -> None:
         write_snapshot(tmp_path, snapshot("z", T if not _ else LATER, SOME))
 
 
-def test_a_damaged_file_changes_nothing(tmp_path: Path) -> None:
+def test_a_damaged_file_leaves_its_day_alone(tmp_path: Path) -> None:
     filled(tmp_path, SOME)
     path = part_of(tmp_path, "owners", "h", LATER)
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    with pytest.raises(PageInspectError, match=f"cannot read {path}"):
+    with pytest.raises(PageInspectError, match=f"cannot read {path}") as caught:
         compact(tmp_path)
+    assert "other days were merged" in caught.value.hint
+    assert {each.parent.name for each in tmp_path.glob("*/day=*/*")} == {f"day={NEXT_DAY[:8]}"}
     path.write_bytes(whole)
     check_all(tmp_path, KEYS, SOME)
-    assert not [*tmp_path.glob("*/day=*/*")]
+    assert compact(tmp_path).snapshots == len([key for key in KEYS if key[1] != NEXT_DAY])
+    check_all(tmp_path, KEYS, SOME)
 
 
 def test_rows_of_another_snapshot(tmp_path: Path) -> None:

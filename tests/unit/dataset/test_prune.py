@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Keeping the newest snapshots of a host."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from crashes import killed_at_each_call
 from made_snapshots import KEYS, LATER, NEXT_DAY, SOME, T, check_all, check_rows, filled, snapshot
 
 from pageinspect.dataset.compact import compact
+from pageinspect.dataset.failures import record_failure
 from pageinspect.dataset.lock import changing
 from pageinspect.dataset.prune import keep
 from pageinspect.dataset.read import snapshots
@@ -87,3 +89,19 @@ def test_removing_that_is_killed_at_any_call(tmp_path: Path) -> None:
         keep(dataset, "h", 1)
         check_rows(dataset, sorted({*all_keys} - {*of_host[:-1]}), SOME)
     assert calls > 20
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_rows_of_failures_are_not_counted(tmp_path: Path, *, merged: bool) -> None:
+    filled(tmp_path, SOME)
+    core = tmp_path / "core"
+    core.touch()
+    for seconds in (1_000_000_000, 1_900_000_000):
+        os.utime(core, (seconds, seconds))
+        record_failure(tmp_path, core, "h", "damaged")
+    if merged:
+        compact(tmp_path)
+    assert keep(tmp_path, "h", 2) == 2
+    times = [time for host, time, _ in snapshots(tmp_path) if host == "h"]
+    assert times == [LATER, NEXT_DAY, "20300317T174640Z"]
+    assert keep(tmp_path, "h", 1) == 1

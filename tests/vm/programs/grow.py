@@ -65,11 +65,11 @@ class Witness:
         os.write(self._refresh, b"1")
         for source in self._sources.values():
             source.read()
-        self.texts[moment] = {path: source.text for path, source in self._sources.items()}
         os.write(self._console, f"grow: {moment}\n".encode())
         while not select.select([0], [], [], 0)[0]:
             pass
         sys.stdin.readline()
+        self.texts[moment] = {path: source.text for path, source in self._sources.items()}
 
     def write(self, folder: Path) -> None:
         for moment, pages in self._pages.items():
@@ -115,6 +115,7 @@ class Grown:
         return {
             "files": {str(self._path(n)): pages_of(n) for n in range(FILES)},
             "child": self._child,
+            "parent": os.getpid(),
             "leaked": memoryview(leaked).cast("Q").tolist(),
         }
 

@@ -3,6 +3,7 @@
 
 import argparse
 import importlib
+import itertools
 import os
 import signal
 import sys
@@ -248,14 +249,23 @@ def default_signals() -> Iterator[None]:
 
 
 def repeated(
-    monkeypatch: pytest.MonkeyPatch, takes: Repeating, *options: str, clock: tuple[int, ...] = ()
+    monkeypatch: pytest.MonkeyPatch,
+    takes: Repeating,
+    *options: str,
+    clock: tuple[int, ...] = (),
+    passes: float = 0.0,
 ) -> int:
-    times = iter(clock)
-    monkeypatch.setattr(command, "_in_child", takes)
-    # No time is waited.
-    monkeypatch.setattr(command.time, "monotonic", lambda: 0.0)
+    """Repeat without waiting; `passes` are the seconds between two readings of the clock."""
+    times, moments = iter(clock), itertools.count(0.0, passes)
     real = signal.sigtimedwait
-    monkeypatch.setattr(command.signal, "sigtimedwait", lambda which, _: real(which, 0))
+
+    def at_once(which: set[signal.Signals], seconds: float) -> object:
+        assert seconds >= 0
+        return real(which, 0)
+
+    monkeypatch.setattr(command, "_in_child", takes)
+    monkeypatch.setattr(command.time, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(command.signal, "sigtimedwait", at_once)
     if clock:
         monkeypatch.setattr(command.time, "time", lambda: next(times))
     words = ["snapshot", "-o", "data", "--every", "60", *options]
@@ -282,6 +292,15 @@ def test_repeating_ends_by_a_signal(
     assert repeated(monkeypatch, takes) == status
     assert len(takes.kept) == len(statuses)
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(command.ENDING)
+
+
+@pytest.mark.usefixtures("default_signals")
+def test_one_that_takes_longer_than_the_interval_is_followed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    takes = Repeating([0, 0, 0])
+    assert repeated(monkeypatch, takes, passes=100.0) == Exit.COMPLETE
+    assert len(takes.kept) == 3
 
 
 @pytest.mark.usefixtures("default_signals")
