@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pageinspect.dataset.compact import compact
+from pageinspect.dataset.write import write_snapshot
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.fleet import sql
 from pageinspect.fleet.engine import Choice, Limits, opened
 from pageinspect.fleet.questions import QUESTIONS, ask
-from pageinspect.model.snapshot import TABLES
+from pageinspect.model.snapshot import TABLES, Snapshot, SnapshotTable
 from pageinspect.render import TEXT_FORMATS, render
 
 MOMENTS = fleet_by_hand.moments()
@@ -239,6 +240,41 @@ def test_views_have_the_columns_of_the_description(own: Path) -> None:
             report = sql.report(fleet, f"SELECT * FROM {table}")
             columns = [column.key for column in report.tables()[0].columns]
         assert columns == ["host", "time", *(field.name for field in fields)]
+
+
+VALUES: dict[str, object] = {
+    "bool": True,
+    "uint8": 9,
+    "int32": 1,
+    "int64": 2,
+    "float64": 0.5,
+    "text": "text",
+    "name": "name",
+    "names": ["a", "b"],
+    "pages by name": {"slab": 3},
+    "time": 1_000_000,
+}
+
+
+def test_every_column_of_every_table_can_be_read(tmp_path: Path) -> None:
+    known = {"tables": list(TABLES), "kernel": "{}", "error": None, "schema": 1}
+    made = {
+        table: {field.name: VALUES[field.kind] for field in fields}
+        for table, fields in TABLES.items()
+    }
+    made["snapshots"] |= known
+    tables = {
+        table: SnapshotTable.of_rows(table, [tuple(row.values())]) for table, row in made.items()
+    }
+    write_snapshot(tmp_path / "whole", Snapshot("host", "20261127T201500Z", tables))
+    for table, row in made.items():
+        (found,) = rows(tmp_path / "whole", f"SELECT * FROM {table}")
+        assert isinstance(found, dict)
+        for field in TABLES[table]:
+            if field.kind != "time":
+                assert found[field.name] == row[field.name], field.name
+    query = 'SELECT "order", sum(pages) AS pages FROM runs GROUP BY "order"'
+    assert rows(tmp_path / "whole", query) == [{"order": 9, "pages": 2}]
 
 
 def test_a_choice_limits_the_tables_of_a_query(own: Path) -> None:
