@@ -196,6 +196,7 @@ def hosts(dataset: Path) -> pl.LazyFrame:
         .group_by("host")
         .agg(
             pl.col("release").sort_by("time").last(),
+            pl.col("release").unique().sort().alias("releases"),
             pl.col("time").min().alias("first"),
             pl.col("time").max().alias("last"),
             pl.len().alias("snapshots"),
@@ -208,7 +209,15 @@ def hosts(dataset: Path) -> pl.LazyFrame:
     )
 
 
-QUESTIONS = {f.__name__: f for f in (uses, growth, contiguity, outliers, frees, hosts)}
+def snapshots(dataset: Path) -> pl.LazyFrame:
+    """Snapshots, the newest first."""
+    columns = ("host", "time", "release", "source", "spanned", "error")
+    found = table(dataset, "snapshots").select(columns)
+    return found.sort("time", "host", descending=[True, False]).head(TOP)
+
+
+_ALL = (uses, growth, contiguity, outliers, frees, hosts, snapshots)
+QUESTIONS = {f.__name__: f for f in _ALL}
 
 if __name__ == "__main__":
     print(QUESTIONS[sys.argv[2]](Path(sys.argv[1])).collect(engine="streaming"))

@@ -2,7 +2,7 @@
 """Questions on the snapshots of many hosts: what grows, which host differs, any SQL.
 
 DATASET is a folder of snapshots, of one host or of many. REPORT is one of uses, growth, contiguity,
-outliers, frees and hosts. With --sql, one SELECT statement on the tables of the dataset takes the
+outliers, frees, hosts and snapshots. With --sql, one SELECT statement on the tables of the dataset takes the
 place of a report.
 """
 

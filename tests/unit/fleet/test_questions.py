@@ -223,6 +223,7 @@ def test_hosts(dataset: Path) -> None:
         assert row == {
             "host": row["host"],
             "release": of_host[-1].release,
+            "releases": sorted({m.release for m in of_host}),
             "first": of_host[0].time,
             "last": of_host[-1].time,
             "snapshots": len(of_host),
@@ -231,6 +232,39 @@ def test_hosts(dataset: Path) -> None:
             "last_error": next((m.error for m in of_host[::-1] if m.error), None),
         }
     assert {row["boots"] for row in found if row["host"] == "web-1"} == {2}
+
+
+def test_snapshots(dataset: Path) -> None:
+    order = sorted(MOMENTS, key=lambda m: m.host)
+    order.sort(key=lambda m: m.at, reverse=True)
+    assert asked(dataset, "snapshots")["snapshots"] == [
+        {
+            "host": m.host,
+            "time": m.time,
+            "release": m.release,
+            "source": m.source,
+            "pages": SPANNED,
+            "error": m.error,
+        }
+        for m in order
+    ]
+
+
+def test_hosts_whose_release_changed(tmp_path: Path) -> None:
+    first = GOOD[0]
+    several = [
+        replace(first, at=first.at + timedelta(days=n), release=release)
+        for n, release in enumerate(("6.1.1", "7.3.4", "6.12.9"))
+    ]
+    fleet_by_hand.write(tmp_path / "two", several[:2])
+    fleet_by_hand.write(tmp_path / "three", several)
+    for name, shown in (("two", "6.1.1, 7.3.4"), ("three", "6.1.1 … 7.3.4 (3)")):
+        with opened(tmp_path / name) as fleet:
+            (table,) = ask(fleet, "hosts").tables()
+        (column,) = [column for column in table.columns if column.key == "releases"]
+        (row,) = table.records()
+        assert column.for_people()(row["releases"]) == shown
+    assert row["release"] == "6.12.9"
 
 
 CHOICES = {
@@ -297,7 +331,7 @@ def test_tables_without_rows_are_answers_too(question: str, tmp_path: Path) -> N
     (failed,) = [m for m in MOMENTS if m.error]
     fleet_by_hand.write(tmp_path / "dataset", [failed])
     rows = asked(tmp_path / "dataset", question)
-    assert question == "hosts" or not any(rows.values())
+    assert question in ("hosts", "snapshots") or not any(rows.values())
 
 
 def test_growth_needs_two_snapshots(tmp_path: Path) -> None:
