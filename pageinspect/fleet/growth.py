@@ -88,6 +88,9 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
         ("", Table("owners", COLUMNS, rows)),
         ("Where these grow most:", Table("steepest", HOSTS, steepest)),
         remarks=(
-            f"Hosts without two snapshots of owners, which have no slope: {once}." if once else "",
+            f"Hosts without two snapshots of owners, which have no slope: {once}."
+            if once and hosts
+            else "",
         ),
+        empty="At least two snapshots of a host are needed, which have owners.",
     )

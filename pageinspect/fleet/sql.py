@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A SELECT statement of the user on the tables of a dataset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,10 @@ def report(fleet: "Fleet", query: str) -> FleetReport:
     fleet.tables(sorted(tables_of(fleet.connection, query, TABLES)))
     cursor = user_query(fleet.connection, query, _HINT)
     columns = tuple(_columns(cursor.description))
-    return answer(fleet, "sql", ("", Table("rows", columns, _rows(cursor, columns))))
+    rows = _rows(cursor, columns)
+    first = next(rows, None)
+    found: Iterable[Row] = [] if first is None else chain((first,), rows)
+    return answer(fleet, "sql", ("", Table("rows", columns, found)))
 
 
 def _columns(description: Any) -> Iterator[Column]:

@@ -229,6 +229,13 @@ def test_rows_of_a_query_have_types_of_their_own(own: Path) -> None:
         rows(own, "SELECT 1::HUGEINT << 70 AS n")
 
 
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_a_query_without_rows_is_a_sentence(form: str, own: Path) -> None:
+    text = selected(own, "SELECT * FROM owners WHERE false", form)
+    assert text.split() == "8 snapshots of 2 hosts No rows.".split()
+    assert "\n\n\n" not in text
+
+
 def test_times_are_in_utc(own: Path) -> None:
     found = rows(own, "SELECT time, taken FROM snapshots WHERE host = 'db-1' ORDER BY time LIMIT 1")
     assert found == [{"time": "2026-11-02T03:00:00+00:00", "taken": "2026-11-02T03:00:00+00:00"}]

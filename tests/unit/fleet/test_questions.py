@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Each report of a small fleet, beside the same computed in plain Python and numpy."""
 
+import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from fleet_by_hand import ESCAPE, HOSTS, LEAK, SPANNED, Moment
 from pageinspect.fleet.engine import Choice, opened
 from pageinspect.fleet.questions import QUESTIONS, ask
 from pageinspect.model.table import Absent, Table
+from pageinspect.render import render
 
 MOMENTS = fleet_by_hand.moments()
 GOOD = [m for m in MOMENTS if m.error is None]
@@ -332,6 +334,38 @@ def test_tables_without_rows_are_answers_too(question: str, tmp_path: Path) -> N
     fleet_by_hand.write(tmp_path / "dataset", [failed])
     rows = asked(tmp_path / "dataset", question)
     assert question in ("hosts", "snapshots") or not any(rows.values())
+
+
+EMPTY = {
+    "uses": "No snapshot has pages by use.",
+    "growth": "At least two snapshots",
+    "contiguity": "No snapshot has blocks.",
+    "outliers": "No host was compared",
+    "frees": "No frees in these snapshots: pageinspect snapshot --trace FILE adds them.",
+}
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+@pytest.mark.parametrize("question", EMPTY)
+def test_a_sentence_in_place_of_an_empty_table(question: str, form: str, tmp_path: Path) -> None:
+    (failed,) = [m for m in MOMENTS if m.error]
+    fleet_by_hand.write(tmp_path / "dataset", [failed])
+    stream = io.StringIO()
+    with opened(tmp_path / "dataset") as fleet:
+        render(ask(fleet, question), form, stream)
+    first, second, *others = stream.getvalue().split("\n\n")
+    assert first == "1 snapshot of 1 host"
+    assert second.replace("\n", " ").startswith(EMPTY[question])
+    assert "---" not in stream.getvalue()
+    assert not any(text.startswith("\n") or text.endswith(":") for text in others)
+
+
+def test_no_host_is_far(tmp_path: Path) -> None:
+    same = [replace(GOOD[0], host=f"host-{n}") for n in range(5)]
+    fleet_by_hand.write(tmp_path / "dataset", same)
+    with opened(tmp_path / "dataset") as fleet:
+        view = ask(fleet, "outliers").view()
+    assert view.lines_after() == ("", "No host is far from its peers.")
 
 
 def test_growth_needs_two_snapshots(tmp_path: Path) -> None:
