@@ -72,11 +72,18 @@ def uses(dataset: Path) -> pl.LazyFrame:
 
 
 def growth(dataset: Path) -> pl.LazyFrame:
-    """Slopes of owners by least squares, with 0 pages where a snapshot lacks the owner."""
+    """Slopes of owners by least squares, with 0 pages where a snapshot lacks the owner.
+
+    Of each host, the newest boot with two snapshots counts.
+    """
     day = pl.col("time").cast(pl.Int64) / DAY_US
+    boot = pl.coalesce("boot_id", pl.col("boot_time").cast(pl.String), "release")
     weights = (
         table(dataset, "snapshots")
         .filter(pl.col("error").is_null())
+        .with_columns(boot.cast(pl.String).alias("boot"))
+        .filter(pl.len().over("host", "boot") > 1)
+        .filter(pl.col("time").max().over("host", "boot") == pl.col("time").max().over("host"))
         .select("host", "time", "page_size", t=day - day.mean().over("host"))
         .select(
             "host",

@@ -51,4 +51,6 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     rows, left = cut(fleet.rows(_FREES), top)
     none = Absent.NOT_APPLICABLE
     cells = [tuple(none if cell is None else cell for cell in row) for row in rows]
-    return answer(fleet, "frees", ("", Table("frees", COLUMNS, cells)), remarks=(left,), empty=_EMPTY)
+    return answer(
+        fleet, "frees", ("", Table("frees", COLUMNS, cells)), remarks=(left,), empty=_EMPTY
+    )

@@ -72,12 +72,15 @@ def test_uses(dataset: Path) -> None:
 
 
 def slopes(moments: Sequence[Moment]) -> dict[tuple[str, str], dict[str, float]]:
-    """Return bytes per day by owner and host: numpy's least squares over all snapshots."""
+    """Return bytes per day by owner and host: numpy's least squares over the newest boot of two."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for host in HOSTS:
-        of_host = [m for m in moments if m.host == host]
-        if len(of_host) < 2:
+        of_host = sorted((m for m in moments if m.host == host), key=lambda m: m.at)
+        boots = Counter(m.boot for m in of_host)
+        several = [m.boot for m in of_host if boots[m.boot] > 1]
+        if not several:
             continue
+        of_host = [m for m in of_host if m.boot == several[-1]]
         days = [m.at.timestamp() / DAY for m in of_host]
         for owner in {owner for m in of_host for owner in m.owners}:
             pages = [4096 * m.owners.get(owner, 0) for m in of_host]
@@ -373,4 +376,26 @@ def test_growth_needs_two_snapshots(tmp_path: Path) -> None:
     fleet_by_hand.write(tmp_path / "dataset", [*twice, GOOD[4]])
     with opened(tmp_path / "dataset") as fleet:
         report = ask(fleet, "growth")
-    assert "Hosts without two snapshots of owners, which have no slope: 1." in report.remarks
+    once = "Hosts without two snapshots of owners of one boot, which have no slope: 1."
+    assert once in report.remarks
+
+
+def test_growth_is_within_one_boot(tmp_path: Path) -> None:
+    """The newest boot has one snapshot; an older one has two, and a slope of 1000 pages a day."""
+    boots = {"a": (9000, 1), "b": (1000, 2000), "c": (500,)}
+    pages = [(boot, n) for boot, amounts in boots.items() for n in amounts]
+    made = [
+        replace(GOOD[0], at=GOOD[0].at + timedelta(days=day), boot=boot, owners={LEAK: n})
+        for day, (boot, n) in enumerate(pages)
+    ]
+    fleet_by_hand.write(tmp_path / "dataset", made)
+    with opened(tmp_path / "dataset") as fleet:
+        report = ask(fleet, "growth")
+    (row,) = report.tables()[0].records()
+    assert row["bytes_per_day"] == 1000 * 4096
+    assert any(
+        text.startswith("3 snapshots of other boots of 1 host left") for text in report.remarks
+    )
+    with opened(tmp_path / "dataset", Choice(where="boot_id = 'a'")) as fleet:
+        (row,) = ask(fleet, "growth").tables()[0].records()
+    assert row["bytes_per_day"] == -8999 * 4096
