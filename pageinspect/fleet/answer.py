@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report of all questions on a fleet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ class FleetReport(Report):
     """Sentences for people."""
     empty: str = "No rows."
     """The sentence for people in place of the first table if it has no rows."""
+    late: Callable[[], str] = str
+    """Returns one more sentence, or none, after all rows were formatted."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -59,9 +62,13 @@ class FleetReport(Report):
         if not first.rows:
             before = (chosen,)
             remarks.insert(0, self.empty)
-        after = [line for text in remarks if text for line in ("", *wrapped(text, _WIDTH))]
+
+        def after() -> tuple[str, ...]:
+            texts = filter(None, (self.late(), *remarks))
+            return tuple(line for text in texts for line in ("", *wrapped(text, _WIDTH)))
+
         filled = tuple((title, table) for title, table in more if table.rows)
-        return View(first, before=before, more=filled, after=tuple(after))
+        return View(first, before=before, more=filled, after=after)
 
 
 def answer(
@@ -70,8 +77,9 @@ def answer(
     *answers: tuple[str, Table],
     remarks: tuple[str, ...] = (),
     empty: str = "No rows.",
+    late: Callable[[], str] = str,
 ) -> FleetReport:
     """Return the report of a question, with the sentence for a first table without rows."""
     return FleetReport(
-        question, fleet.hosts, fleet.snapshots, fleet.errors, answers, remarks, empty
+        question, fleet.hosts, fleet.snapshots, fleet.errors, answers, remarks, empty, late
     )

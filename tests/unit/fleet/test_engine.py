@@ -229,6 +229,23 @@ def test_rows_of_a_query_have_types_of_their_own(own: Path) -> None:
         rows(own, "SELECT 1::HUGEINT << 70 AS n")
 
 
+def test_long_texts_are_cut_for_people(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    remark = "Texts of more than 40 characters are cut: --format csv or json has all."
+    query = "SELECT host, repeat('x', 41) AS a, repeat('y', 40) AS b FROM snapshots LIMIT 1"
+    for form in ("table", "markdown"):
+        found = selected(own, query, form)
+        assert "x" * 39 + "…" in found
+        assert "x" * 40 not in found
+        assert remark in found
+        assert remark not in selected(own, "SELECT repeat('y', 40) AS b", form)
+    assert "y" * 40 in selected(own, query, "markdown")
+    assert "x" * 41 in selected(own, query, "csv")
+    everything = selected(own, "SELECT * FROM snapshots", "table").splitlines()
+    assert max(map(len, everything)) <= 80
+    assert everything[2].split()[:2] == ["host", "time"]
+
+
 @pytest.mark.parametrize("form", ["table", "markdown"])
 def test_a_query_without_rows_is_a_sentence(form: str, own: Path) -> None:
     text = selected(own, "SELECT * FROM owners WHERE false", form)
