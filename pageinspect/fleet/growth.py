@@ -2,9 +2,10 @@
 """Which owners grow: slopes over time by least squares, of the fleet and of each host.
 
 The slope of a host is that of one boot, the newest with two snapshots: another kernel begins with
-other memory. An owner that a snapshot lacks has 0 pages then. With t the time of a snapshot less the mean of its
-host, the slope of a host is the sum of t * pages over the sum of t * t: each row of owners counts
-with a weight that the table of snapshots alone provides, and the slope of the fleet is one sum.
+other memory. An owner that a snapshot lacks has 0 pages then. With t the time of a snapshot less
+the mean of its host, the slope of a host is the sum of t * pages over the sum of t * t: each row of
+owners counts with a weight that the table of snapshots alone provides, and the slope of the fleet
+is one sum.
 """
 
 from typing import TYPE_CHECKING

@@ -15,7 +15,8 @@ NEEDS: tuple[str, ...] = ()
 """The tables that are read beside snapshots."""
 
 _HOSTS = f"""
-SELECT host, arg_max(release, time), list_sort(list(DISTINCT release)), {stamp("min(time)")}, {stamp("max(time)")} AS last, count(*),
+SELECT host, arg_max(release, time), list_sort(list(DISTINCT release)),
+    {stamp("min(time)")}, {stamp("max(time)")} AS last, count(*),
     count(DISTINCT coalesce(boot_id, boot_time::VARCHAR)), count(error), arg_max(error, time)
 FROM snapshots GROUP BY host ORDER BY host
 """

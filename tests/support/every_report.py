@@ -236,8 +236,10 @@ def fleet(question: str) -> Report:
                 hosts.COLUMNS,
                 "hosts",
                 [
-                    (HOSTILE, "7.3.4", ("7.3.4", HOSTILE), "20261127T201500Z", "20261128T201500Z")
-                    + (2, 1, 1, HOSTILE)
+                    (
+                        *(HOSTILE, "7.3.4", ("7.3.4", HOSTILE)),
+                        *("20261127T201500Z", "20261128T201500Z", 2, 1, 1, HOSTILE),
+                    )
                 ],
             )
         ],

@@ -2,8 +2,8 @@
 """Questions on the snapshots of many hosts: what grows, which host differs, any SQL.
 
 DATASET is a folder of snapshots, of one host or of many. REPORT is one of uses, growth, contiguity,
-outliers, frees, hosts and snapshots. With --sql, one SELECT statement on the tables of the dataset takes the
-place of a report.
+outliers, frees, hosts and snapshots. With --sql, one SELECT statement on the tables of the dataset
+takes the place of a report.
 """
 
 import argparse

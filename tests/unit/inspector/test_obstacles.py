@@ -375,10 +375,10 @@ def test_rows_of_blocks_have_a_heading_and_their_block(
     monkeypatch.setitem(obstacles_module.PAGES, "hugepage", 6)
     view = found(made, "hugepage").view()
     assert view.before[-3:] == ("", "What is in the way in other blocks:", "")
-    assert [column.name for column in view.table.columns if not column.machines][0] == "block"
+    assert next(column.name for column in view.table.columns if not column.machines) == "block"
     view = found(made, "pfn:0xb0-0x108").view()
     assert "What is" not in " ".join(view.before)
-    assert [column.name for column in view.table.columns if not column.machines][0] == "start"
+    assert next(column.name for column in view.table.columns if not column.machines) == "start"
     assert found(made, "pfn:0x40+0x40").view().before[-1]
 
 
