@@ -196,8 +196,8 @@ class Fleet:
         source = f"read_parquet({_texts(files)}, union_by_name=true, hive_partitioning=false)"
         there = self._columns(source) if files else set()
         fields = [
-            field.name if field.name in there else f"NULL::{_TYPES[field.kind]} AS {field.name}"
-            for field in (*_KEYS, *TABLES[table])
+            f'"{f.name}"' if f.name in there else f'NULL::{_TYPES[f.kind]} AS "{f.name}"'
+            for f in (*_KEYS, *TABLES[table])
         ]
         query = f"SELECT {', '.join(fields)}"
         query += f" FROM {source}" if files else " WHERE false"
