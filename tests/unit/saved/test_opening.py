@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which snapshot of a dataset a host and a time mean, and what is read of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from saved_tables import TIME, owner, run, snapshot
+from saved_tables import KERNEL, TIME, owner, run, snapshot
 
+from pageinspect.dataset.compact import compact
 from pageinspect.dataset.write import write_snapshot
 from pageinspect.errors import PageInspectError
+from pageinspect.model.page_types import byte_scheme
 from pageinspect.model.snapshot import HEADER
+from pageinspect.report.listing import RunsListing
 from pageinspect.report.selection import Request
 from pageinspect.saved.opening import TablesOnDemand, choose, open_saved
 
@@ -107,3 +111,43 @@ def test_a_time_means_the_row_that_has_it_also_without_memory() -> None:
     with pytest.raises(PageInspectError, match=r"has 0 snapshots of .*, and not 1") as caught:
         choose(DATASET, ONE, None, None, lambda _: False)
     assert "column error" in caught.value.hint
+
+
+def test_reports_of_a_kernel_whose_snapshot_was_merged_with_those_of_others(tmp_path: Path) -> None:
+    later = byte_scheme({"buddy": 0xF0, "slab": 0xF5, "large_kmalloc": 0xF9}, off_by_one=True)
+    newer = replace(KERNEL, scheme=later, zone_names=("DMA", "DMA32", "Normal", "Movable"))
+    saved = (
+        snapshot(
+            [
+                run(0, 8, use="large_kmalloc", type="large_kmalloc", owner=1, zone="Movable"),
+                run(8, 4, use="slab", type="slab", owner=1),
+            ],
+            [owner(1, "slab", "kmalloc")],
+            kernel=newer,
+            host="a",
+        ),
+        snapshot(
+            [
+                run(0, 4, use="table", type="table", owner=2),
+                run(4, 4, use="slab", type="slab", owner=1, migratetype=None),
+                run(16, 2, owner=3, zone="Normal"),
+            ],
+            [owner(1, "slab", "dentry"), owner(2, "table"), owner(3, "boot")],
+            host="b",
+        ),
+    )
+    for each in saved:
+        write_snapshot(tmp_path, each)
+
+    def reports(host: str) -> list[object]:
+        of_host = open_saved(tmp_path, None, host)
+        return [
+            *(of_host.summary([by], Request()) for by in ("type", "use", "zone", "owner")),
+            of_host.list(RunsListing, Request()).to_json(),
+            of_host.owners("name", Request()),
+            of_host.contiguity(9),
+        ]
+
+    before = [reports(host) for host in "ab"]
+    compact(tmp_path)
+    assert [reports(host) for host in "ab"] == before
