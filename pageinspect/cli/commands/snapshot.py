@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="remove all but the latest N snapshots of this host afterwards",
     )
     group.add_argument(
+        "--replace",
+        action="store_true",
+        help="read a core again whose snapshot in the dataset is incomplete, and replace that if "
+        "the new one is more complete",
+    )
+    group.add_argument(
         "--compact",
         type=Path,
         metavar="DATASET",
@@ -128,7 +134,8 @@ def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if args.compact is not None:
         others = args.dataset, args.host, args.trace, args.keep, args.every, args.dask
-        if any(other is not None for other in others) or args.targets or names_target(args):
+        others_given = any(other is not None for other in others) or args.replace
+        if others_given or args.targets or names_target(args):
             raise UsageError("--compact takes no snapshot", "omit other options and targets")
         return
     if args.dataset is None:
@@ -145,6 +152,8 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.dask is not None and any(target.core is None for target in targets):
         raise UsageError("--dask is for cores, and none is named", "name them, or omit --dask")
+    if args.replace and all(target.core is None for target in targets):
+        raise UsageError("--replace is for cores, and none is named", "omit it, or name a core")
 
 
 def _targets(args: argparse.Namespace) -> "Sequence[TargetName]":
@@ -223,7 +232,7 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
     from ...dataset.write import write_snapshot
     from ...host.startup import configure_libraries
     from ...inspector.inspector import inspect
-    from ...inspector.snapshot import take
+    from ...inspector.snapshot import is_more_complete, is_whole, take
     from ...report.traced_frees import read_frees
 
     configure_libraries()
@@ -233,8 +242,9 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
         own = argparse.Namespace(**{**vars(args), **target._asdict(), "ends": ends})
         inspector = inspect(open_target(own))
         host = _host(args, inspector)
-        if core is not None and _is_there(args.dataset, host, inspector):
-            return int(Exit.COMPLETE)
+        there = None if core is None else _found(args.dataset, host, inspector)
+        if there is not None and (is_whole(there) or not args.replace):
+            return _already(args, there)
         snapshot = take(inspector, host=host, fold=partial(fold_pieces, own))
     if frees is not None:
         snapshot = snapshot.having(frees)
@@ -243,36 +253,52 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
 
         for name in dict.fromkeys((args.host, None)):
             remove_failure(args.dataset, core, name)
-    try:
-        write_snapshot(args.dataset, snapshot)
-    except PageInspectError:
-        # A copy of the core may have been read at the same time.
-        if core is not None and _is_there(args.dataset, host, inspector):
-            return int(Exit.COMPLETE)
-        raise
+    if there is not None:
+        if not is_more_complete(snapshot, there):
+            return _already(args, there)
+        from ...dataset.prune import replace_snapshot
+
+        replace_snapshot(args.dataset, snapshot)
+    else:
+        try:
+            write_snapshot(args.dataset, snapshot)
+        except PageInspectError:
+            # A copy of the core may have been read at the same time.
+            if core is None or (there := _found(args.dataset, host, inspector)) is None:
+                raise
+            return _already(args, there)
     if args.keep is not None:
         from ...dataset.prune import keep
 
         keep(args.dataset, snapshot.host, args.keep)
     _print_line(_line(args.dataset, snapshot, time.monotonic() - began))
-    whole = inspector.target.provenance.is_whole and not inspector.layout.unavailable
-    missing = snapshot.header("unreadable") or snapshot.header("missing") or not whole
-    return int(Exit.INCOMPLETE if missing else Exit.COMPLETE)
+    return int(Exit.COMPLETE if is_whole(snapshot) else Exit.INCOMPLETE)
 
 
-def _is_there(dataset: Path, host: str, inspector: "Inspector") -> bool:
-    """Return whether a dataset has the snapshot of a core already, and print that."""
+def _found(dataset: Path, host: str, inspector: "Inspector") -> "Snapshot | None":
+    """Return the snapshot of a core if a dataset has it, without tables but `snapshots`."""
     from ...dataset import paths
     from ...dataset.read import look_up, read_snapshot
     from ...inspector.snapshot import is_of, time_of
 
     host, moment = paths.clean(host), paths.time_of(time_of(inspector) // 1_000_000)
     if look_up(dataset, host, moment) is None:
-        return False
-    if not is_of(read_snapshot(dataset, host, moment, ()), inspector):
-        return False
-    _print_line(f"{host} {moment}: already in {dataset}")
-    return True
+        return None
+    found = read_snapshot(dataset, host, moment, ())
+    return found if is_of(found, inspector) else None
+
+
+def _already(args: argparse.Namespace, there: "Snapshot") -> int:
+    """Print that a dataset has a snapshot already, and return the status of that one."""
+    from ...inspector.snapshot import is_whole
+
+    text = f"{there.host} {there.time}: already in {args.dataset}"
+    if is_whole(there):
+        _print_line(text)
+        return int(Exit.COMPLETE)
+    advice = "what is read now is not more complete" if args.replace else "--replace reads it again"
+    _print_line(f"{text}, incomplete; {advice}")
+    return int(Exit.INCOMPLETE)
 
 
 def _host(args: argparse.Namespace, inspector: "Inspector") -> str:
@@ -341,6 +367,7 @@ def _words(args: argparse.Namespace, core: Path) -> list[str]:
     options = {name: path and path.absolute() for name, path in files.items()}
     options |= {name: getattr(args, name) for name in ("symbols_from", "host", "keep", "jobs")}
     words = [f"--{k.replace('_', '-')}={v}" for k, v in options.items() if v is not None]
+    words += ["--replace"] if args.replace else []
     return ["snapshot", f"--dataset={args.dataset.absolute()}", *words, "--", str(core.absolute())]
 
 

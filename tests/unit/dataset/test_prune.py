@@ -10,7 +10,7 @@ from made_snapshots import KEYS, LATER, NEXT_DAY, SOME, T, check_all, check_rows
 
 from pageinspect.dataset.compact import compact
 from pageinspect.dataset.lock import changing
-from pageinspect.dataset.prune import keep
+from pageinspect.dataset.prune import keep, replace_snapshot
 from pageinspect.dataset.read import snapshots
 from pageinspect.dataset.write import write_snapshot
 from pageinspect.errors import PageInspectError
@@ -87,3 +87,14 @@ def test_removing_that_is_killed_at_any_call(tmp_path: Path) -> None:
         keep(dataset, "h", 1)
         check_rows(dataset, sorted({*all_keys} - {*of_host[:-1]}), SOME)
     assert calls > 20
+
+
+def test_a_snapshot_that_cannot_be_replaced_says_what_was_lost(tmp_path: Path) -> None:
+    write_snapshot(tmp_path, snapshot("h", T, ["owners"]))
+    with changing(tmp_path), pytest.raises(PageInspectError, match="another process") as caught:
+        replace_snapshot(tmp_path, snapshot("h", T, ["owners"]))
+    assert "wait" in caught.value.hint
+    (tmp_path / "frees").write_text("in the way")
+    with pytest.raises(PageInspectError, match="cannot write") as caught:
+        replace_snapshot(tmp_path, snapshot("h", T, ["frees"]))
+    assert "the earlier snapshot was removed" in caught.value.hint

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blocked_pages import BlockedPages
@@ -16,10 +17,12 @@ from owned_pages import PAGES
 from pageinspect.cli.commands import snapshot as command
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
+from pageinspect.dataset.compact import compact
 from pageinspect.dataset.read import read_snapshot, snapshots
 from pageinspect.errors import Exit, PageInspectError
 from pageinspect.inspector import inspector
 from pageinspect.inspector import snapshot as snapshot_module
+from pageinspect.model.snapshot import HEADER, TABLES, Snapshot, SnapshotTable
 
 US = 1_000_000
 START = 1_764_439_274
@@ -40,6 +43,7 @@ START = 1_764_439_274
         (["--every", "5", "--compact", "d"], "--compact takes no snapshot"),
         (["--dask", "local", "--compact", "d"], "--compact takes no snapshot"),
         (["-o", "d", "--dask", "local"], "--dask is for cores"),
+        (["-o", "d", "--replace"], "--replace is for cores"),
         (["-o", "d", "--dask", "local", "--qemu", "socket"], "--dask is for cores"),
         (["-o", "d", "--dask", "local", "--every", "5"], "--dask is for cores"),
         (["-o", "d", "core", "--dask", "local:0"], "is not local, local:N, or the address"),
@@ -155,8 +159,54 @@ def test_what_is_in_the_dataset_is_not_read_again(
     main(words)
     capsys.readouterr()
     monkeypatch.setattr(snapshot_module, "take", lambda *_, **__: pytest.fail("too late"))
-    assert main(words) == Exit.COMPLETE
-    assert capsys.readouterr().out == "h 20251129T180114Z: already in data\n"
+    assert main(words) == Exit.INCOMPLETE
+    assert capsys.readouterr().out == (
+        "h 20251129T180114Z: already in data, incomplete; --replace reads it again\n"
+    )
+    monkeypatch.setattr(snapshot_module, "is_whole", lambda _: True)
+    for options in ([], ["--replace"]):
+        assert main([*words, *options]) == Exit.COMPLETE
+        assert capsys.readouterr().out == "h 20251129T180114Z: already in data\n"
+
+
+def header_with(snapshot: Snapshot, **values: Any) -> Snapshot:
+    """Return a snapshot with other values in its row of the table snapshots."""
+    table = snapshot.tables[HEADER]
+    row = {name: column.tolist() if hasattr(column, "tolist") else [*column]
+           for name, column in table.columns.items()}  # fmt: skip
+    cells = [values.get(field.name, row[field.name][0]) for field in TABLES[HEADER]]
+    made = SnapshotTable.of_rows(HEADER, [cells])
+    return Snapshot(snapshot.host, snapshot.time, {**snapshot.tables, HEADER: made})
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("merged", [False, True])
+def test_an_incomplete_snapshot_is_replaced_by_one_with_more_pages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, merged: bool
+) -> None:
+    words, data = ["snapshot", "one", "-o", "data", "--host", "h"], Path("data")
+    real, lost = snapshot_module.take, 7
+    monkeypatch.setattr(
+        snapshot_module, "take", lambda *a, **k: header_with(real(*a, **k), unreadable=lost)
+    )
+    main(words)
+    if merged:
+        compact(data)
+
+    def unreadable() -> int:
+        (entry,) = snapshots(data)
+        return int(read_snapshot(data, "h", entry.time).header("unreadable"))
+
+    lost = 8
+    capsys.readouterr()
+    assert main([*words, "--replace"]) == Exit.INCOMPLETE
+    assert capsys.readouterr().out.endswith("incomplete; what is read now is not more complete\n")
+    assert unreadable() == 7
+    lost = 6
+    main(words)
+    assert unreadable() == 7
+    main([*words, "--replace"])
+    assert unreadable() == 6
 
 
 @pytest.mark.usefixtures("made")
