@@ -267,10 +267,7 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
             if core is None or (there := _found(args.dataset, host, inspector)) is None:
                 raise
             return _already(args, there)
-    if args.keep is not None:
-        from ...dataset.prune import keep
-
-        keep(args.dataset, snapshot.host, args.keep)
+    _keep(args, snapshot.host)
     _print_line(_line(args.dataset, snapshot, time.monotonic() - began))
     return int(Exit.COMPLETE if is_whole(snapshot) else Exit.INCOMPLETE)
 
@@ -292,6 +289,7 @@ def _already(args: argparse.Namespace, there: "Snapshot") -> int:
     """Print that a dataset has a snapshot already, and return the status of that one."""
     from ...inspector.snapshot import is_whole
 
+    _keep(args, there.host)
     text = f"{there.host} {there.time}: already in {args.dataset}"
     if is_whole(there):
         _print_line(text)
@@ -299,6 +297,14 @@ def _already(args: argparse.Namespace, there: "Snapshot") -> int:
     advice = "what is read now is not more complete" if args.replace else "--replace reads it again"
     _print_line(f"{text}, incomplete; {advice}")
     return int(Exit.INCOMPLETE)
+
+
+def _keep(args: argparse.Namespace, host: str) -> None:
+    """Remove the oldest snapshots of a host, as --keep asks for."""
+    if args.keep is not None:
+        from ...dataset.prune import keep
+
+        keep(args.dataset, host, args.keep)
 
 
 def _host(args: argparse.Namespace, inspector: "Inspector") -> str:

@@ -238,6 +238,14 @@ def test_the_latest_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("made")
+def test_the_latest_are_kept_also_if_nothing_is_taken() -> None:
+    words = ["-o", "data", "--host", "h"]
+    main(["snapshot", "a", "b", "c", *words])
+    main(["snapshot", "b", *words, "--keep", "2"])
+    assert [entry.time[-3:] for entry in snapshots(Path("data"))] == ["15Z", "16Z"]
+
+
+@pytest.mark.usefixtures("made")
 def test_days_are_merged(capsys: pytest.CaptureFixture[str]) -> None:
     main(["snapshot", "a", "b", "-o", "data", "--host", "h"])
     capsys.readouterr()
