@@ -85,9 +85,10 @@ def choose(
     """Return the snapshot of a dataset that a host and a time mean.
 
     `found` are its snapshots, sorted by host and time. `time` is the beginning of a time such as
-    20261127T201500Z, or -1 for the newest, -2 for the one before; None is the newest. Those without
-    memory, of kernels that could not be read, are not among the newest. `host` may be omitted if
-    there is one host. Raises PageInspectError if not exactly one snapshot is meant.
+    20261127T201500Z or 2026-11-27T20:15, or -1 for the newest, -2 for the one before; None is the
+    newest. Those without memory, of kernels that could not be read, are not among the newest.
+    `host` may be omitted if there is one host. Raises PageInspectError if not exactly one snapshot
+    is meant.
     """
     where = printable(str(dataset))
     if not found:
@@ -125,16 +126,24 @@ def choose(
 
 def _at(where: str, of_host: Sequence[Moment], time: str) -> Moment:
     """Return the snapshot whose time begins with a text; raises PageInspectError."""
-    matches = [each for each in of_host if each.time.startswith(time)]
+    from ..dataset.paths import beginning_of
+
+    beginning = beginning_of(time)
+    if beginning is None:
+        raise PageInspectError(
+            f"{printable(time)} is not a time such as 20261127T201500Z, or -1 for the newest",
+            "2026-11-27T20:15 is the same minute; the beginning is enough if one snapshot has it",
+        )
+    matches = [each for each in of_host if each.time.startswith(beginning)]
     host = printable(of_host[0].host)
     if len(matches) > 1:
         raise PageInspectError(
-            f"{where} has {counted(len(matches), 'snapshot')} of {host} at {time}",
+            f"{where} has {counted(len(matches), 'snapshot')} of {host} at {printable(time)}",
             f"choose one: {_some([f'@{each.time}' for each in matches])}",
         )
     if not matches:
         times = [each.time for each in of_host]
-        at = bisect(times, time)
+        at = bisect(times, beginning)
         near = times[max(at - 1, 0) : at + 1]
         raise PageInspectError(
             f"{where} has no snapshot of {host} at {printable(time)}",

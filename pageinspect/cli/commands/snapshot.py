@@ -4,8 +4,9 @@
 Each TARGET is a core; without one, this kernel is read. A snapshot has every page by use, type and
 owner, the memory of processes, and the kernel's counters, in some KB. It is added to a dataset, a
 folder that is created if it is missing. One line for each snapshot is written: the host, the
-moment, the kernel, pages, size and time. A core that cannot be read is reported, and has a row with its error
-in the dataset; the others go on. A core whose snapshot is in the dataset already is skipped.
+moment, the kernel, pages, size and time. A core that cannot be read is reported, and has a row with
+its error in the dataset; the others go on. A core whose snapshot is in the dataset already is
+skipped.
 """
 
 import argparse

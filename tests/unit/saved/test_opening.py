@@ -39,6 +39,13 @@ TWO = [*ONE, Moment("b\x1b", "20261128T000000Z")]
         ("20261126", None, 0),
         ("20261127T08", "a", 1),
         ("20261127T201500Z", None, 2),
+        ("2026-11-26", None, 0),
+        ("2026-11-27T20", None, 2),
+        ("2026-11-27T20:15", "a", 2),
+        ("2026-11-27 08:15:00", "a", 1),
+        ("2026-11-27T08:15:00Z", "a", 1),
+        ("2026-11-27T08:15Z", "a", 1),
+        ("2026-11-27T09:15:00+01:00", "a", 1),
     ],
 )
 def test_times(time: str | None, host: str | None, expected: int) -> None:
@@ -66,8 +73,10 @@ MANY = [Moment(f"h{i:02}", ONE[0].time) for i in range(20)]
         (ONE, "2025", None, "no snapshot of a at 2025", f"the nearest: @{ONE[0].time}"),
         (ONE, "2027", None, "no snapshot of a at 2027", f"the nearest: @{ONE[2].time}"),
         (ONE, "20261127T1", None, "no snapshot", f"@{ONE[1].time}, @{ONE[2].time}"),
-        (ONE, "-0", None, "no snapshot of a at -0", f"@{ONE[0].time}"),
-        (ONE, "\x1b", None, r"at \x1b", f"@{ONE[0].time}"),
+        (ONE, "2026-11-28", None, "no snapshot of a at 2026-11-28", f"nearest: @{ONE[2].time}"),
+        (ONE, "-0", None, "-0 is not a time such as 20261127T201500Z, or -1 for", "2026-11-27T20"),
+        (ONE, "yesterday", None, "yesterday is not a time such as", "2026-11-27T20:15"),
+        (ONE, "\x1b", None, r"\x1b is not a time", "2026-11-27T20:15"),
     ],
 )
 def test_what_is_not_one_snapshot(
