@@ -66,6 +66,7 @@ MANY = [Moment(f"h{i:02}", ONE[0].time) for i in range(20)]
         ([], None, None, "ds has no snapshots", "pageinspect snapshot -o"),
         (TWO, "-1", None, "ds has snapshots of 2 hosts", r"choose one: ds#a, ds#b\x1b"),
         (TWO, None, "c", "no snapshot of the host c", r"it has: a, b\x1b"),
+        (ONE, None, "a@-1", "no snapshot of the host a@-1", "before the host: ds@-1#a"),
         (MANY, None, "h1", "no snapshot of the host h1", "did you mean h1"),
         (MANY, None, None, "ds has snapshots of 20 hosts", "ds#h07 and 12 more"),
         (ONE, "-4", None, "ds has 3 snapshots of a, and not 4", f"the oldest is @{ONE[0].time}"),
@@ -111,15 +112,21 @@ def test_a_dataset_is_opened_and_tables_are_read_when_they_are_needed(
 
 @pytest.mark.parametrize(("time", "expected"), [(None, 1), ("-1", 1), ("-2", 0)])
 def test_rows_without_memory_are_not_among_the_newest(time: str | None, expected: int) -> None:
-    failed = ONE[2:]
-    assert choose(DATASET, ONE[:3], time, None, lambda each: each not in failed) == ONE[expected]
+    errors = {ONE[2]: "cut off"}
+    assert choose(DATASET, ONE[:3], time, None, errors.get) == ONE[expected]
 
 
 def test_a_time_means_the_row_that_has_it_also_without_memory() -> None:
-    assert choose(DATASET, ONE, ONE[0].time, None, lambda _: False) == ONE[0]
-    with pytest.raises(PageInspectError, match=r"has 0 snapshots of .*, and not 1") as caught:
-        choose(DATASET, ONE, None, None, lambda _: False)
-    assert "column error" in caught.value.hint
+    errors = dict.fromkeys(ONE, "/a is not a core\x1b")
+    assert choose(DATASET, ONE, ONE[0].time, None, errors.get) == ONE[0]
+    with pytest.raises(PageInspectError) as caught:
+        choose(DATASET, ONE, None, None, errors.get)
+    text = r"snapshot of a could not be taken: /a is not a core\x1b"
+    assert caught.value.message == f"the newest {text}"
+    assert "snapshot CORE -o ds" in caught.value.hint
+    with pytest.raises(PageInspectError) as caught:
+        choose(DATASET, ONE[:1], None, None, errors.get)
+    assert caught.value.message == f"the only {text}"
 
 
 def test_reports_of_a_kernel_whose_snapshot_was_merged_with_those_of_others(tmp_path: Path) -> None:
