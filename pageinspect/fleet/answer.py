@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report of all questions on a fleet."""
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ class FleetReport(Report):
     snapshots: int
     errors: int
     """Snapshots that have an error in place of tables."""
+    dataset: str
     answers: tuple[tuple[str, Table], ...]
     """Tables with their titles; the title of the first is not shown."""
     remarks: tuple[str, ...] = ()
@@ -47,11 +49,11 @@ class FleetReport(Report):
     def view(self) -> View:
         """Return the tables with their titles, and the remarks."""
         chosen = f"{counted(self.snapshots, 'snapshot')} of {counted(self.hosts, 'host')}"
-        remarks = list(self.remarks)
+        after = [line for text in self.remarks if text for line in ("", *wrapped(text, _WIDTH))]
         if self.errors and self.question != "hosts":
             what = counted(self.errors, "snapshot", "have")
-            remarks.append(f"{what} an error in place of tables: pageinspect fleet DATASET hosts")
-        after = [line for text in remarks if text for line in ("", *wrapped(text, _WIDTH))]
+            after += ["", f"{what} an error in place of tables. See:"]
+            after.append(f"    pageinspect fleet {shlex.quote(self.dataset)} hosts")
         first, *more = self.answers
         return View(first[1], before=(chosen, ""), more=tuple(more), after=tuple(after))
 
@@ -61,5 +63,11 @@ def answer(
 ) -> FleetReport:
     """Return the report of a question."""
     return FleetReport(
-        question, fleet.hosts, fleet.snapshots, fleet.errors, answers, tuple(remarks)
+        question,
+        fleet.hosts,
+        fleet.snapshots,
+        fleet.errors,
+        str(fleet.dataset),
+        answers,
+        tuple(remarks),
     )

@@ -54,7 +54,8 @@ class TablesOnDemand(Mapping[str, SnapshotTable]):
 
 def open_saved(dataset: Path, time: str | None = None, host: str | None = None) -> SavedReports:
     """Return the reports of a snapshot of a dataset; see choose(). Raises PageInspectError."""
-    return SavedReports(snapshot_in(dataset, time, host))
+    at, of = (f"@{time}" if time else ""), (f"#{host}" if host else "")
+    return SavedReports(snapshot_in(dataset, time, host), f"{dataset}{at}{of}")
 
 
 def snapshot_in(dataset: Path, time: str | None = None, host: str | None = None) -> Snapshot:

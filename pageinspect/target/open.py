@@ -261,7 +261,9 @@ def open_target(core: Path | None = None, options: SymbolOptions | Path | None =
     # A path may contain any bytes.
     notes = tuple(map(printable, opened.notes))
     target = target_of(prog, options, "live" if core is None else "core", notes)
-    provenance = replace(target.provenance, is_whole=opened.is_whole)
+    provenance = replace(
+        target.provenance, is_whole=opened.is_whole, target="" if core is None else str(core)
+    )
     return replace(target, provenance=provenance, core=core)
 
 

@@ -99,6 +99,9 @@ def test_a_dataset_is_opened_and_tables_are_read_when_they_are_needed(
     assert (reports.provenance.snapshot.host, reports.provenance.snapshot.time) == ("a/b", TIME)
     (row,) = reports.owners("kind", Request()).rows
     assert (row.kind, row.pages) == ("boot", 6)
+    assert reports.provenance.option == f"-c {tmp_path}"
+    named = open_saved(tmp_path, "-1", "a/b").provenance
+    assert named.option == f"-c '{tmp_path}@-1#a/b'"
 
     tables = TablesOnDemand(tmp_path, "a/b", TIME)
     assert [*tables] == [HEADER, "runs", "owners"]
