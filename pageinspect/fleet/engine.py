@@ -186,7 +186,8 @@ class Fleet:
             return PageInspectError(f"{self.dataset} has no snapshots", hint)
         return PageInspectError(
             f"{self.dataset} has no snapshot that is chosen",
-            f"pageinspect fleet {shlex.quote(str(self.dataset))} hosts lists all; --since, --host and --where leave some out",
+            f"pageinspect fleet {shlex.quote(str(self.dataset))} hosts lists all; --since, --host "
+            "and --where leave some out",
         )
 
     def _define(self, table: str, files: Sequence[Path], within: str, name: str = "") -> None:
