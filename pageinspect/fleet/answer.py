@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report of all questions on a fleet."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ class FleetReport(Report):
     snapshots: int
     errors: int
     """Snapshots that have an error in place of tables."""
+    dataset: str
     answers: tuple[tuple[str, Table], ...]
     """Tables with their titles; the title of the first is not shown. Rows are in a list, or are an
     iterator that yields some."""
@@ -53,10 +55,11 @@ class FleetReport(Report):
     def view(self) -> View:
         """Return the tables that have rows with their titles, and the remarks."""
         chosen = f"{counted(self.snapshots, 'snapshot')} of {counted(self.hosts, 'host')}"
-        remarks = list(self.remarks)
+        remarks, commands = list(self.remarks), list[str]()
         if self.errors and self.question != "hosts":
             what = counted(self.errors, "snapshot", "have")
-            remarks.append(f"{what} an error in place of tables: pageinspect fleet DATASET hosts")
+            remarks.append(f"{what} an error in place of tables. See:")
+            commands.append(f"    pageinspect fleet {shlex.quote(self.dataset)} hosts")
         (_, first), *more = self.answers
         before: tuple[str, ...] = (chosen, "")
         if not first.rows:
@@ -65,7 +68,8 @@ class FleetReport(Report):
 
         def after() -> tuple[str, ...]:
             texts = filter(None, (self.late(), *remarks))
-            return tuple(line for text in texts for line in ("", *wrapped(text, _WIDTH)))
+            lines = (line for text in texts for line in ("", *wrapped(text, _WIDTH)))
+            return (*lines, *commands)
 
         filled = tuple((title, table) for title, table in more if table.rows)
         return View(first, before=before, more=filled, after=after)
@@ -81,5 +85,13 @@ def answer(
 ) -> FleetReport:
     """Return the report of a question, with the sentence for a first table without rows."""
     return FleetReport(
-        question, fleet.hosts, fleet.snapshots, fleet.errors, answers, remarks, empty, late
+        question,
+        fleet.hosts,
+        fleet.snapshots,
+        fleet.errors,
+        str(fleet.dataset),
+        answers,
+        tuple(remarks),
+        empty,
+        late,
     )

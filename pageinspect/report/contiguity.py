@@ -254,13 +254,6 @@ class ContiguityReport(Report):
             after=tuple(self._remarks(first)),
         )
 
-    def _target(self) -> str:
-        """Return the option of the command line that names this kernel."""
-        snapshot = self.provenance.snapshot
-        if snapshot is not None:
-            return " -c " + shlex.quote(f"DATASET@{snapshot.time}#{snapshot.host}")
-        return " -c CORE" if self.provenance.source == "core" else ""
-
     def _populated(self) -> Table:
         populated = [row for row in self.types if row.blocks]
         return self._types(populated)
@@ -273,7 +266,8 @@ class ContiguityReport(Report):
         if first:
             yield ""
             yield "Pages of the first:"
-            yield f"    pageinspect list{self._target()} --owner {_owner(first[0])}"
+            words = "list", self.provenance.option, "--owner", _owner(first[0])
+            yield f"    pageinspect {' '.join(filter(None, words))}"
         yield from self.coverage.remarks()
 
 

@@ -252,7 +252,7 @@ def fleet(question: str) -> Report:
         ],
     }
     tables = [(name, Table(name, columns, rows)) for columns, name, rows in answers[question]]
-    return FleetReport(question, 2, 4, 1, tuple(tables), ("Left out: 1.",))
+    return FleetReport(question, 2, 4, 1, "data", tuple(tables), ("Left out: 1.",))
 
 
 REPORTS: dict[str, Callable[[], Report]] = {

@@ -7,8 +7,9 @@ takes the place of a report.
 """
 
 import argparse
+import contextlib
 import re
-from datetime import UTC, datetime, timedelta
+import time
 from functools import partial
 from pathlib import Path
 
@@ -132,16 +133,17 @@ def _check_words(dataset: Path, report: str | None, sql: str | None) -> None:
 
 def moment(text: str) -> str:
     """Type of --since: a time such as 20261127T201500Z."""
+    from ...dataset.paths import first_time, time_of
+
     ago = re.fullmatch(r"(\d{1,6})([dh])", text, re.ASCII)
-    try:
-        if ago:
-            hours = int(ago[1]) * (24 if ago[2] == "d" else 1)
-            found = datetime.now(UTC) - timedelta(hours=hours)
-        else:
-            found = datetime.fromisoformat(text)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
+    if ago:
+        hours = int(ago[1]) * (24 if ago[2] == "d" else 1)
+        # A time before the year 1 is none.
+        with contextlib.suppress(ValueError):
+            text = time_of(time.time() - hours * 3600)
+    found = first_time(text)
+    if found is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time such as 2026-11-27T20:15, or 7d or 12h"
-        ) from None
-    return f"{found:%Y%m%dT%H%M%SZ}"
+        )
+    return found

@@ -114,6 +114,9 @@ def test_ten_rows_for_people_and_all_for_programs(
 
     assert "\n3 more: --top 0 shows all.\n" in rows("hosts", "--top", "2")
     assert "more:" not in rows("hosts", "--top", "0")
+    command = f"    pageinspect fleet {dataset} hosts"
+    assert "1 snapshot has an error in place of tables. See:" in rows("uses")
+    assert command in rows("uses").splitlines()
     document = json.loads(rows("hosts", "--format", "json"))
     assert list(document) == [
         "schema",
