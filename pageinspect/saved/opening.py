@@ -89,8 +89,8 @@ def choose(
     `found` are its snapshots, sorted by host and time. `time` is the beginning of a time such as
     20261127T201500Z or 2026-11-27T20:15, or -1 for the newest, -2 for the one before; None is the
     newest. Those of kernels that could not be read, whose error is error_of(), are not among them.
-    `host` may be omitted if there is one host whose kernel could be read. Raises PageInspectError if not exactly one snapshot
-    is meant.
+    `host` may be omitted if there is one host whose kernel could be read. Raises PageInspectError
+    if not exactly one snapshot is meant.
     """
     where = printable(str(dataset))
     if not found:
