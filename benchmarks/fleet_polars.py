@@ -72,11 +72,18 @@ def uses(dataset: Path) -> pl.LazyFrame:
 
 
 def growth(dataset: Path) -> pl.LazyFrame:
-    """Slopes of owners by least squares, with 0 pages where a snapshot lacks the owner."""
+    """Slopes of owners by least squares, with 0 pages where a snapshot lacks the owner.
+
+    Of each host, the newest boot with two snapshots counts.
+    """
     day = pl.col("time").cast(pl.Int64) / DAY_US
+    boot = pl.coalesce("boot_id", pl.col("boot_time").cast(pl.String), "release")
     weights = (
         table(dataset, "snapshots")
         .filter(pl.col("error").is_null())
+        .with_columns(boot.cast(pl.String).alias("boot"))
+        .filter(pl.len().over("host", "boot") > 1)
+        .filter(pl.col("time").max().over("host", "boot") == pl.col("time").max().over("host"))
         .select("host", "time", "page_size", t=day - day.mean().over("host"))
         .select(
             "host",
@@ -196,6 +203,7 @@ def hosts(dataset: Path) -> pl.LazyFrame:
         .group_by("host")
         .agg(
             pl.col("release").sort_by("time").last(),
+            pl.col("release").unique().sort().alias("releases"),
             pl.col("time").min().alias("first"),
             pl.col("time").max().alias("last"),
             pl.len().alias("snapshots"),
@@ -208,7 +216,15 @@ def hosts(dataset: Path) -> pl.LazyFrame:
     )
 
 
-QUESTIONS = {f.__name__: f for f in (uses, growth, contiguity, outliers, frees, hosts)}
+def snapshots(dataset: Path) -> pl.LazyFrame:
+    """Snapshots, the newest first."""
+    columns = ("host", "time", "release", "source", "spanned", "error")
+    found = table(dataset, "snapshots").select(columns)
+    return found.sort("time", "host", descending=[True, False]).head(TOP)
+
+
+_ALL = (uses, growth, contiguity, outliers, frees, hosts, snapshots)
+QUESTIONS = {f.__name__: f for f in _ALL}
 
 if __name__ == "__main__":
     print(QUESTIONS[sys.argv[2]](Path(sys.argv[1])).collect(engine="streaming"))

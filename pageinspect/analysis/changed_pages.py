@@ -13,6 +13,7 @@ from ..model.snapshot import Snapshot, SnapshotTable
 from .comparable import table_of
 
 _Pfns = npt.NDArray[np.int64]
+_Key = tuple[str | None, ...]
 _WHAT = "a comparison of pages"
 
 
@@ -24,7 +25,8 @@ class ChangedRun(NamedTuple):
     uses: tuple[str, str]
     """Before and after."""
     owners: tuple[str, str]
-    """KIND:NAME or KIND, before and after: untrusted text."""
+    """KIND:NAME or KIND, before and after: untrusted text. If both are the same, the caller or
+    file system that differs follows in parentheses."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +47,8 @@ class PageChanges:
     states: npt.NDArray[np.int64]
     """(n, 4): numbers of the uses before and after, and of the owners, in `uses` and `owners`."""
     uses: tuple[str, ...]
-    owners: tuple[str, ...]
+    owners: tuple[_Key, ...]
+    """Kind, name, caller and file system."""
 
     def __len__(self) -> int:
         return len(self.bounds)
@@ -55,18 +58,17 @@ class PageChanges:
         uses, owners = self.uses, self.owners
         rows = zip(self.bounds.tolist(), self.states.tolist(), strict=True)
         for (start, end), (use, use_after, owner, owner_after) in rows:
-            yield ChangedRun(
-                start, end, (uses[use], uses[use_after]), (owners[owner], owners[owner_after])
-            )
+            texts = _owner_texts(owners[owner], owners[owner_after])
+            yield ChangedRun(start, end, (uses[use], uses[use_after]), texts)
 
 
 class _Numbers:
     """Numbers that both snapshots share, of texts or tuples of texts."""
 
     def __init__(self) -> None:
-        self.of: dict[tuple[str | None, ...], int] = {}
+        self.of: dict[_Key, int] = {}
 
-    def add(self, keys: Iterable[tuple[str | None, ...]]) -> _Pfns:
+    def add(self, keys: Iterable[_Key]) -> _Pfns:
         """Return the number of each key, (n,)."""
         return np.array([self.of.setdefault(key, len(self.of)) for key in keys], np.int64)
 
@@ -131,7 +133,7 @@ def changed_pages(
         joined,
         states,
         tuple(text or "" for (text,) in uses.of),
-        tuple(_owner_text(key) for key in owners.of),
+        tuple(owners.of),
     )
 
 
@@ -160,7 +162,18 @@ def _owners(table: SnapshotTable, ids: _Pfns, owners: _Numbers) -> _Pfns:
     return np.append(numbers[order], none)[place]
 
 
-def _owner_text(key: tuple[str | None, ...]) -> str:
+def _owner_texts(before: _Key, after: _Key) -> tuple[str, str]:
+    """Return the texts of two owners, which differ if the owners do."""
+    texts = _owner_text(before), _owner_text(after)
+    differs = [i for i, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
+    if not differs or texts[0] != texts[1]:
+        return texts
+    more = (", ".join(key[i] or "not known" for i in differs) for key in (before, after))
+    first, second = (f"{text} ({rest})" for text, rest in zip(texts, more, strict=True))
+    return first, second
+
+
+def _owner_text(key: _Key) -> str:
     kind, name = key[0] or "", key[1] or ""
     return f"{kind}:{name}" if name else kind
 

@@ -139,6 +139,10 @@ class CommandParser(argparse.ArgumentParser):
         if not word.startswith("-"):
             raise UsageError(f"unexpected argument {word!r}", self._advice())
         option = word.partition("=")[0]
+        if option in {"-c", "--core"} and any(each.dest == "before" for each in self._actions):
+            raise UsageError(
+                f"there is no option {option}", f"give both as arguments: {self.prog} X Y"
+            )
         options = [name for action in self._actions for name in action.option_strings]
         raise UsageError(
             f"there is no option {option}", did_you_mean(option, options, self._advice())

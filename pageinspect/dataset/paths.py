@@ -20,6 +20,9 @@ _TIME_FOLDER = re.compile(r"time=((\d{8})T(?:[01]\d|2[0-3])[0-5]\d[0-5]\dZ)", re
 _TABLE = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _DAY = re.compile(r"day=(\d{8})", re.ASCII)
 _GENERATION = re.compile(r"(\d{6,18})\.parquet", re.ASCII)
+_BEGINNING = re.compile(
+    r"(\d{4}-\d\d(?:-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d)?)?)?)?|\d{4,8}|\d{8}T\d{0,6})Z?", re.ASCII
+)
 _US = 1_000_000
 
 
@@ -50,6 +53,30 @@ def microseconds(time: str) -> int:
 def is_time(text: str) -> bool:
     """Return whether a text is a time such as 20261127T201500Z."""
     return time_in(f"time={text}") is not None
+
+
+def beginning_of(text: str) -> str | None:
+    """Return what the times begin with that a text means, such as 20261127T2015; None for others.
+
+    It may be the beginning of a time such as 20261127T201500Z or 2026-11-27T20:15:00 (UTC), or a
+    whole time in another form of ISO 8601, such as 2026-11-27T21:15:00+01:00.
+    """
+    found = _BEGINNING.fullmatch(text)
+    if found is not None:
+        return found[1].replace("-", "").replace(":", "").replace(" ", "T")
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment.strftime("%Y%m%dT%H%M%S")
+
+
+def first_time(text: str) -> str | None:
+    """Return the first time such as 20261127T201500Z that a text means, as beginning_of() does."""
+    beginning = beginning_of(text)
+    time = f"{beginning}{'00010101T000000Z'[len(beginning) :]}" if beginning else ""
+    return time if is_time(time) else None
 
 
 def time_folder(time: str) -> str:

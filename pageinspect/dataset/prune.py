@@ -5,13 +5,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..model.snapshot import HEADER, TABLES
+from ..errors import PageInspectError
+from ..model.snapshot import HEADER, TABLES, Snapshot
 from .compact import is_changing, rewrite, tidy
-from .files import Entry, check_dataset, entries_of
+from .files import Entry, check_dataset, entries_of, find
 from .lock import changing
 from .paths import clean
 from .read import read_snapshot
-from .write import cannot_write, remove
+from .write import cannot_write, remove, write_snapshot
 
 
 def keep(dataset: Path, host: str, n: int) -> int:
@@ -82,3 +83,29 @@ def remove_snapshot(dataset: Path, entry: Entry) -> None:
                 remove(dataset, *key)
     except OSError as error:
         raise cannot_write(dataset, error) from None
+
+
+def replace_snapshot(dataset: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot in place of that of the same host and time, if there is one.
+
+    The earlier one is removed when all data of the new one is ready. If this process is killed in
+    between, or the disk is full, neither is there. Raises PageInspectError, also if another process
+    merges snapshots.
+    """
+    removed = False
+
+    def make_room() -> None:
+        nonlocal removed
+        entry = find(dataset, clean(snapshot.host), snapshot.time)
+        if entry is not None:
+            remove_snapshot(dataset, entry)
+            removed = True
+
+    try:
+        write_snapshot(dataset, snapshot, make_room)
+    except PageInspectError as error:
+        if removed:
+            raise PageInspectError(
+                error.message, "the earlier snapshot was removed: take this one again"
+            ) from None
+        raise

@@ -153,7 +153,7 @@ def _values(field: Field, column: Any) -> Values:
     if field.kind == "name":
         array = column.unify_dictionaries().combine_chunks()
         codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return Names(codes.astype(np.int32), tuple(array.dictionary.to_pylist()))
+        return _names(codes.astype(np.int32), array.dictionary)
     if field.kind == "pages by name":
         return [None if pairs is None else dict(pairs) for pairs in column.to_pylist()]
     if field.kind in ("text", "names"):
@@ -165,3 +165,19 @@ def _values(field: Field, column: Any) -> Values:
     if not field.absent:
         return data
     return np.ma.MaskedArray(data, column.is_null().to_numpy())
+
+
+def _names(codes: Any, dictionary: Any) -> Names:
+    """Return Names with the values that rows have, in the order of their first rows.
+
+    A dictionary of merged files also has values of other snapshots, in any order.
+    """
+    import numpy as np
+
+    first = np.full(len(dictionary) + 1, len(codes))
+    # A null has the place behind all values. Of the same place, the last assignment counts.
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    used = np.argsort(first[:-1], kind="stable")[: np.count_nonzero(first[:-1] < len(codes))]
+    numbers = np.full(len(first), -1, np.int32)
+    numbers[used] = np.arange(len(used))
+    return Names(numbers[codes], tuple(dictionary.take(arrow().array(used)).to_pylist()))

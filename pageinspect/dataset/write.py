@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ _TRIES = 10
 """Of writing a file whose folder disappears."""
 
 
-def write_snapshot(dataset: Path, snapshot: Snapshot) -> None:
+def write_snapshot(
+    dataset: Path, snapshot: Snapshot, make_room: Callable[[], object] = lambda: None
+) -> None:
     """Add a snapshot to a dataset, which is created if it is missing.
 
+    `make_room` is called when all data is ready and no other process writes snapshots of this host.
     Raises PageInspectError if the dataset has a snapshot of this host and time already, if the
     folder has other things than a dataset, or if it cannot be written. Nothing counts then.
     """
@@ -31,6 +35,7 @@ def write_snapshot(dataset: Path, snapshot: Snapshot) -> None:
     header = tables.pop(HEADER)
     try:
         with writing(dataset, host):
+            make_room()
             if find(dataset, host, time) is not None:
                 raise _is_there(dataset, host, time)
             # Of a writer that was killed: perhaps of tables that this snapshot does not have.

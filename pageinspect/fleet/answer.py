@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report of all questions on a fleet."""
 
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +26,16 @@ class FleetReport(Report):
     snapshots: int
     errors: int
     """Snapshots that have an error in place of tables."""
+    dataset: str
     answers: tuple[tuple[str, Table], ...]
-    """Tables with their titles; the title of the first is not shown."""
+    """Tables with their titles; the title of the first is not shown. Rows are in a list, or are an
+    iterator that yields some."""
     remarks: tuple[str, ...] = ()
     """Sentences for people."""
+    empty: str = "No rows."
+    """The sentence for people in place of the first table if it has no rows."""
+    late: Callable[[], str] = str
+    """Returns one more sentence, or none, after all rows were formatted."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -45,21 +53,45 @@ class FleetReport(Report):
         return tuple(table for _, table in self.answers)
 
     def view(self) -> View:
-        """Return the tables with their titles, and the remarks."""
+        """Return the tables that have rows with their titles, and the remarks."""
         chosen = f"{counted(self.snapshots, 'snapshot')} of {counted(self.hosts, 'host')}"
-        remarks = list(self.remarks)
+        remarks, commands = list(self.remarks), list[str]()
         if self.errors and self.question != "hosts":
             what = counted(self.errors, "snapshot", "have")
-            remarks.append(f"{what} an error in place of tables: pageinspect fleet DATASET hosts")
-        after = [line for text in remarks if text for line in ("", *wrapped(text, _WIDTH))]
-        first, *more = self.answers
-        return View(first[1], before=(chosen, ""), more=tuple(more), after=tuple(after))
+            remarks.append(f"{what} an error in place of tables. See:")
+            commands.append(f"    pageinspect fleet {shlex.quote(self.dataset)} hosts")
+        (_, first), *more = self.answers
+        before: tuple[str, ...] = (chosen, "")
+        if not first.rows:
+            before = (chosen,)
+            remarks.insert(0, self.empty)
+
+        def after() -> tuple[str, ...]:
+            texts = filter(None, (self.late(), *remarks))
+            lines = (line for text in texts for line in ("", *wrapped(text, _WIDTH)))
+            return (*lines, *commands)
+
+        filled = tuple((title, table) for title, table in more if table.rows)
+        return View(first, before=before, more=filled, after=after)
 
 
 def answer(
-    fleet: "Fleet", question: str, *answers: tuple[str, Table], remarks: tuple[str, ...] = ()
+    fleet: "Fleet",
+    question: str,
+    *answers: tuple[str, Table],
+    remarks: tuple[str, ...] = (),
+    empty: str = "No rows.",
+    late: Callable[[], str] = str,
 ) -> FleetReport:
-    """Return the report of a question."""
+    """Return the report of a question, with the sentence for a first table without rows."""
     return FleetReport(
-        question, fleet.hosts, fleet.snapshots, fleet.errors, answers, tuple(remarks)
+        question,
+        fleet.hosts,
+        fleet.snapshots,
+        fleet.errors,
+        str(fleet.dataset),
+        answers,
+        tuple(remarks),
+        empty,
+        late,
     )

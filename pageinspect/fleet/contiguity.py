@@ -97,4 +97,5 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
         ("Spread over the fleet:", Table("spread", SPREADS, spreads)),
         ("Hosts without a free block of 2 MiB first:", Table("hosts", HOSTS, hosts)),
         remarks=(left,),
+        empty="No snapshot has blocks.",
     )

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Fleet:
         self, connection: Any, dataset: Path, choice: Choice, needed: Iterable[str]
     ) -> None:
         self.connection = connection
-        self._dataset = dataset
+        self.dataset = dataset
         self._choice = choice
         self._files = {
             name: committed(dataset, name, since=choice.since, host=choice.host)
@@ -182,10 +183,11 @@ class Fleet:
     def _nothing(self) -> PageInspectError:
         if self._choice == Choice():
             hint = "pageinspect snapshot -o DATASET adds one; docs/dataset.md has the layout"
-            return PageInspectError(f"{self._dataset} has no snapshots", hint)
+            return PageInspectError(f"{self.dataset} has no snapshots", hint)
         return PageInspectError(
-            f"{self._dataset} has no snapshot that is chosen",
-            "pageinspect fleet DATASET hosts lists all; --since, --host and --where leave some out",
+            f"{self.dataset} has no snapshot that is chosen",
+            f"pageinspect fleet {shlex.quote(str(self.dataset))} hosts lists all; --since, --host "
+            "and --where leave some out",
         )
 
     def _define(self, table: str, files: Sequence[Path], within: str, name: str = "") -> None:
@@ -196,8 +198,8 @@ class Fleet:
         source = f"read_parquet({_texts(files)}, union_by_name=true, hive_partitioning=false)"
         there = self._columns(source) if files else set()
         fields = [
-            field.name if field.name in there else f"NULL::{_TYPES[field.kind]} AS {field.name}"
-            for field in (*_KEYS, *TABLES[table])
+            f'"{f.name}"' if f.name in there else f'NULL::{_TYPES[f.kind]} AS "{f.name}"'
+            for f in (*_KEYS, *TABLES[table])
         ]
         query = f"SELECT {', '.join(fields)}"
         query += f" FROM {source}" if files else " WHERE false"

@@ -20,6 +20,7 @@ SELECT type, caller, expected, disallowed, sum(frees)::BIGINT AS n, sum(pages)::
 FROM frees GROUP BY ALL
 ORDER BY disallowed DESC, expected, n DESC, type, caller
 """
+_EMPTY = "No frees in these snapshots: pageinspect snapshot --trace FILE adds them."
 _NONE = (Absent.NOT_APPLICABLE,)
 COLUMNS = (
     Column("type"),
@@ -50,4 +51,6 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     rows, left = cut(fleet.rows(_FREES), top)
     none = Absent.NOT_APPLICABLE
     cells = [tuple(none if cell is None else cell for cell in row) for row in rows]
-    return answer(fleet, "frees", ("", Table("frees", COLUMNS, cells)), remarks=(left,))
+    return answer(
+        fleet, "frees", ("", Table("frees", COLUMNS, cells)), remarks=(left,), empty=_EMPTY
+    )

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which owners grow: slopes over time by least squares, of the fleet and of each host.
 
-An owner that a snapshot lacks has 0 pages then. With t the time of a snapshot less the mean of its
-host, the slope of a host is the sum of t * pages over the sum of t * t: each row of owners counts
-with a weight that the table of snapshots alone provides, and the slope of the fleet is one sum.
+The slope of a host is that of one boot, the newest with two snapshots: another kernel begins with
+other memory. An owner that a snapshot lacks has 0 pages then. With t the time of a snapshot less
+the mean of its host, the slope of a host is the sum of t * pages over the sum of t * t: each row of
+owners counts with a weight that the table of snapshots alone provides, and the slope of the fleet
+is one sum.
 """
 
 from typing import TYPE_CHECKING
 
 from ..model.table import Column, Table
+from ..units import counted
 from .answer import FleetReport, answer
 from .engine import cut
 
@@ -20,16 +23,24 @@ NEEDS: tuple[str, ...] = ("owners",)
 
 _WEIGHTS = """
 CREATE TEMP TABLE weights AS
-WITH days AS (
-    SELECT host, time, page_size, epoch_us(time) / 86400e6 AS day
+WITH every AS (
+    SELECT host, time, page_size, epoch_us(time) / 86400e6 AS day,
+        coalesce(boot_id, boot_time::VARCHAR, release) AS boot
     FROM snapshots WHERE error IS NULL AND list_contains(tables, 'owners')
 ),
+boots AS (SELECT host, boot, count(*) AS n, max(time) AS last FROM every GROUP BY host, boot),
+newest AS (SELECT host, arg_max(boot, last) AS boot FROM boots WHERE n > 1 GROUP BY host),
+days AS (SELECT * FROM every SEMI JOIN newest USING (host, boot)),
 centred AS (SELECT *, day - avg(day) OVER (PARTITION BY host) AS t FROM days),
 summed AS (
-    SELECT *, sum(t * t) OVER (PARTITION BY host) AS squares, count(*) OVER (PARTITION BY host) AS n
-    FROM centred
+    SELECT *, sum(t * t) OVER (PARTITION BY host) AS squares FROM centred
 )
-SELECT host, time, page_size * t / squares AS weight FROM summed WHERE n > 1
+SELECT host, time, page_size * t / squares AS weight FROM summed
+"""
+_OTHER_BOOTS = """
+SELECT count(*), count(DISTINCT host)
+FROM snapshots SEMI JOIN weights USING (host) ANTI JOIN weights USING (host, time)
+WHERE error IS NULL AND list_contains(tables, 'owners')
 """
 _OWNERS = """
 CREATE TEMP TABLE growing AS
@@ -82,12 +93,20 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     chosen = {row[:2] for row in rows}
     steepest = [row for row in fleet.rows(_STEEPEST) if row[:2] in chosen]
     once = fleet.hosts - hosts
+    ((others, rebooted),) = fleet.rows(_OTHER_BOOTS)
     return answer(
         fleet,
         "growth",
         ("", Table("owners", COLUMNS, rows)),
         ("Where these grow most:", Table("steepest", HOSTS, steepest)),
         remarks=(
-            f"Hosts without two snapshots of owners, which have no slope: {once}." if once else "",
+            f"{counted(others, 'snapshot')} of other boots of {counted(rebooted, 'host')} left "
+            "out: slopes are of the newest boot that has two."
+            if others
+            else "",
+            f"Hosts without two snapshots of owners of one boot, which have no slope: {once}."
+            if once and hosts
+            else "",
         ),
+        empty="At least two snapshots of one boot of a host are needed, which have owners.",
     )

@@ -106,8 +106,8 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     for row in shown:
         name, pages, usual = names[row[0], row[2]].values()
         cells.append((*row, name or Absent.NOT_APPLICABLE, pages, usual))
-    ((few,),) = fleet.rows(
-        "SELECT count(*) FROM newest SEMI JOIN "
+    ((few, every),) = fleet.rows(
+        "SELECT count(*), (SELECT count(*) FROM newest) FROM newest SEMI JOIN "
         "(SELECT release FROM newest GROUP BY release HAVING count(*) < $peers) USING (release)",
         {"peers": LEAST_PEERS},
     )
@@ -121,4 +121,7 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
             if few
             else "",
         ),
+        empty="No host is far from its peers."
+        if few < every
+        else f"No host was compared: a release needs {LEAST_PEERS} hosts with owners.",
     )

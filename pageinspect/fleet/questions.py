@@ -15,6 +15,7 @@ QUESTIONS = {
     "outliers": "hosts far from their peers of the same release, and the owner that makes it",
     "frees": "pages freed with a type set, by type and caller",
     "hosts": "the hosts, their snapshots, boots and errors",
+    "snapshots": "each snapshot, the newest first, with its release and source",
 }
 """Each question and its summary."""
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A SELECT statement of the user on the tables of a dataset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ _DTYPES: dict[str, Dtype] = {
     "VARCHAR[]": "list[string]",
     "MAP(VARCHAR, BIGINT)": "map[string,int64]",
 }
+LONGEST = 40
+"""Characters of a text in tables for people."""
 _BITS = {"int64": 63, "uint64": 64}
 _NONE = (Absent.NOT_APPLICABLE,)
 
@@ -40,14 +44,45 @@ def report(fleet: "Fleet", query: str) -> FleetReport:
     """Return the rows of one SELECT statement. Raises UsageError for anything else."""
     fleet.tables(sorted(tables_of(fleet.connection, query, TABLES)))
     cursor = user_query(fleet.connection, query, _HINT)
-    columns = tuple(_columns(cursor.description))
-    return answer(fleet, "sql", ("", Table("rows", columns, _rows(cursor, columns))))
+    shorten = _Shorten()
+    columns = tuple(_columns(cursor.description, shorten))
+    rows = _rows(cursor, columns)
+    first = next(rows, None)
+    found: Iterable[Row] = [] if first is None else chain((first,), rows)
+    return answer(fleet, "sql", ("", Table("rows", columns, found)), late=shorten.remark)
 
 
-def _columns(description: Any) -> Iterator[Column]:
-    """Yield the columns; a name that occurs twice gets a number."""
+class _Shorten:
+    """Cuts long texts for people, and remembers whether it did."""
+
+    def __init__(self) -> None:
+        self._cut = False
+
+    def of(self, column: Column) -> Column:
+        """Return the column with texts cut."""
+        show = column.in_one_cell() or str
+        return replace(column, show=lambda cell: self._short(show(cell)))
+
+    def _short(self, text: str) -> str:
+        if len(text) <= LONGEST:
+            return text
+        self._cut = True
+        return f"{text[: LONGEST - 1]}…"
+
+    def remark(self) -> str:
+        """Return a sentence if a text was cut."""
+        if not self._cut:
+            return ""
+        return f"Texts of more than {LONGEST} characters are cut: --format csv or json has all."
+
+
+def _columns(description: Any, shorten: _Shorten) -> Iterator[Column]:
+    """Yield the columns; a name that occurs twice gets a number.
+
+    If they are too wide for people, the last ones are left out first.
+    """
     seen: dict[str, int] = {}
-    for name, kind, *_ in description:
+    for i, (name, kind, *_) in enumerate(description):
         seen[name] = seen.get(name, 0) + 1
         unique = name if seen[name] == 1 else f"{name}_{seen[name]}"
         dtype: Dtype = _DTYPES.get(str(kind), "string")
@@ -55,7 +90,8 @@ def _columns(description: Any) -> Iterator[Column]:
             dtype = "float64"
         elif dtype == "string" and str(kind).endswith(("]", ")")):
             dtype = "json"
-        yield Column(unique, dtype, absent=_NONE)
+        column = Column(unique, dtype, absent=_NONE, spare=i)
+        yield column if column.is_number else shorten.of(column)
 
 
 def _rows(cursor: Any, columns: tuple[Column, ...]) -> Iterator[Row]:

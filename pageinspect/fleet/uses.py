@@ -32,6 +32,7 @@ SELECT
     arg_min(host, (-pages, host), 3)
 FROM every GROUP BY use ORDER BY median DESC, most DESC, use
 """
+_EMPTY = "No snapshot has pages by use."
 COLUMNS = (
     Column("use"),
     Column("hosts", "int64", "count"),
@@ -49,4 +50,4 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     fleet.newest(HEADER)
     rows, left = cut(fleet.rows(_SPREAD), top)
     cells = [(*row[:-2], *map(tuple, row[-2:])) for row in rows]
-    return answer(fleet, "uses", ("", Table("uses", COLUMNS, cells)), remarks=(left,))
+    return answer(fleet, "uses", ("", Table("uses", COLUMNS, cells)), remarks=(left,), empty=_EMPTY)

@@ -24,8 +24,6 @@ from ..target.page_tables import PageTables
 from ..units import number
 from .inspector import Inspector
 
-POINTER = "The core lacks pages that it should have: see pageinspect audit -c CORE."
-
 _MOST_NAMED = 4
 
 
@@ -50,17 +48,24 @@ def no_core() -> UnknownPresenceError:
     )
 
 
+def pointer(inspector: Inspector) -> str:
+    """Return the sentence that points to `audit`."""
+    option = inspector.target.provenance.option
+    return f"The core lacks pages that it should have: see pageinspect audit {option}."
+
+
 def pointed(inspector: Inspector, missing: Sequence[str]) -> tuple[str, ...]:
-    """Return sentences on what is missing, with POINTER if the core has lost pages."""
-    point = bool(missing) and POINTER not in missing and _has_lost_pages(inspector)
-    return (*missing, POINTER) if point else tuple(missing)
+    """Return sentences on what is missing, with pointer() if the core has lost pages."""
+    point = pointer(inspector)
+    points = bool(missing) and point not in missing and _has_lost_pages(inspector)
+    return (*missing, point) if points else tuple(missing)
 
 
 def with_pointer(inspector: Inspector, coverage: Coverage) -> Coverage:
     """Return a Coverage that points to `audit` if something is missing from the core."""
     missing = pointed(inspector, coverage.missing)
     if coverage.unreadable and not missing and _has_lost_pages(inspector):
-        missing = (POINTER,)
+        missing = (pointer(inspector),)
     return replace(coverage, missing=missing)
 
 
@@ -97,7 +102,7 @@ def described(inspector: Inspector, addresses: Iterable[int]) -> tuple[str, ...]
     named = ", ".join(f"pfn {pfn:#x} ({use})" for pfn, use in list(lost.items())[:_MOST_NAMED])
     if len(lost) > _MOST_NAMED:
         named += f" and {number(len(lost) - _MOST_NAMED)} more"
-    return (f"Pages are missing: {named}.", POINTER)
+    return (f"Pages are missing: {named}.", pointer(inspector))
 
 
 def _presence_of_whole(inspector: Inspector) -> Presence | None:

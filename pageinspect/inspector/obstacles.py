@@ -163,10 +163,10 @@ def _check(text: str) -> None:
     name, colon, value = text.partition(":")
     plain = text in PAGES or text == "cma"
     if not plain and not (colon and value and name in ("offline", "pfn")):
-        raise UsageError(
-            f"nothing is known that could be in the way of {text!r}",
-            did_you_mean(text, _FORMS, f"choose from {', '.join(_FORMS)}"),
-        )
+        hint = did_you_mean(text, _FORMS, f"choose from {', '.join(_FORMS)}")
+        if text[:1].isdecimal():
+            hint = "2 MiB is hugepage, 1 GiB is gigantic"
+        raise UsageError(f"{text!r} is not a purpose", hint)
 
 
 def _ranges(inspector: Inspector, sweep: Sweep, text: str) -> list[Range]:

@@ -72,6 +72,31 @@ def is_of(snapshot: Snapshot, inspector: Inspector) -> bool:
     return snapshot.header("error") is None and not differs
 
 
+def is_whole(snapshot: Snapshot) -> bool:
+    """Return whether a snapshot lacks nothing of its kernel, by its row of the table snapshots."""
+    if any(snapshot.header(name) for name in ("unreadable", "missing", "error")):
+        return False
+    try:
+        kernel = SavedKernel.from_json(snapshot.header("kernel"))
+    except (ValueError, TypeError):
+        return False
+    return kernel.provenance.is_whole and not kernel.unavailable
+
+
+def is_more_complete(snapshot: Snapshot, other: Snapshot) -> bool:
+    """Return whether a snapshot has more pages than another one of the same memory.
+
+    Of as many pages, that with more tables, or else with less that is missing, has more.
+    """
+    return _extent(snapshot) > _extent(other)
+
+
+def _extent(snapshot: Snapshot) -> tuple[int, int, bool, int]:
+    pages = snapshot.header("spanned") - snapshot.header("unreadable")
+    tables, missing = snapshot.header("tables"), snapshot.header("missing")
+    return pages, len(tables), is_whole(snapshot), -len(missing)
+
+
 def take(
     inspector: Inspector, *, host: str, fold: Fold, tables: Collection[str] | None = None
 ) -> Snapshot:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The source of a report: the kernel, how it was read, and the source of types."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,6 +53,18 @@ class Provenance:
     """Whether the core is complete."""
     snapshot: SnapshotMoment | None = None
     """Set if a snapshot is read: all else is of the time when it was taken."""
+    target: str = ""
+    """What is read, as -c takes it: untrusted text; "" for this kernel, or if it has no name."""
+
+    @property
+    def option(self) -> str:
+        """The option of the command line that names what is read; "" for this kernel."""
+        name = self.target
+        if not name and self.snapshot is not None:
+            name = f"DATASET@{self.snapshot.time}#{self.snapshot.host}"
+        elif not name and self.source == "core":
+            name = "CORE"
+        return f"-c {shlex.quote(name)}" if name else ""
 
     @property
     def changing(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
-from ..analysis.dump_levels import LEVEL_RULES
+from ..analysis.dump_levels import FREE, LEVEL_RULES
 from ..errors import Exit
 from ..model.layout import PageLayout
 from ..model.presence import PfnSet, State
@@ -16,7 +16,7 @@ from ..model.table import Column, Row, Table
 from ..owners.dump_fates import CAUSES, FATE, FATES
 from ..units import counted, number, wrapped
 from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
-from .losses import consequences, remedies, structures_lost
+from .losses import consequences, kept_although_free, remedies, structures_lost
 
 DEFAULT_TOP = 10
 """Owners of lost pages, and ranges that the file does not cover, in tables for people."""
@@ -253,11 +253,22 @@ class AuditReport(Report):
                 if self.coverage.unreadable:
                     why += ", or their struct pages are missing"
             yield from wrapped(f"Undecided: {counted(undecided, 'page')}: {why}.", _WIDTH)
-        for sentence in (*self._consequences(), *self._remedies()):
+        for sentence in (*self._consequences(), *self._remedies(), *self._kept()):
             yield ""
             yield from wrapped(sentence, _WIDTH)
         missing = () if lost else self.coverage.missing
         yield from replace(self.coverage, missing=missing).remarks()
+
+    def _kept(self) -> Iterator[str]:
+        """Yield a sentence if free pages are in the dump that its level excludes."""
+        kept = sum(row.of("present") for row in self.rows if row.use == "buddy")
+        if kept and self.level is not None and self.level & FREE:
+            some = self.total.of("free") > 0
+            yield kept_although_free(
+                kept,
+                in_part=some and self.form == "elf",
+                one_type=not some and self.layout is not None and self.layout.scheme.one_of,
+            )
 
 
 def _more(rows: Sequence[object]) -> str:

@@ -167,11 +167,14 @@ class ContiguityReport(Report):
         of_type = (*zone, "migratetype", "blocks", *(f"{name}_pages" for name in MOBILITY_NAMES))
         way = ("kind", "name", "remedy", "blocks_alone", "blocks", "pages", "misplaced_pages")
         return (
-            Metrics(prefix, about, self._blocks(self.blocks).only(*kept, *spread)),
-            Metrics(f"{prefix}_order", about, self._indexes().only(*zone, "order", *index)),
-            Metrics(f"{prefix}_migratetype", about, self._types(self.types).only(*of_type)),
-            Metrics(
-                f"{prefix}_owner", about, self._blockers("blockers", self._first(most)).only(*way)
+            *(
+                Metrics(part, about, part, table)
+                for part, table in (
+                    (prefix, self._blocks(self.blocks).only(*kept, *spread)),
+                    (f"{prefix}_order", self._indexes().only(*zone, "order", *index)),
+                    (f"{prefix}_migratetype", self._types(self.types).only(*of_type)),
+                    (f"{prefix}_owner", self._blockers("blockers", self._first(most)).only(*way)),
+                )
             ),
             *walk_metrics(prefix, about, self.provenance, self.coverage),
         )
@@ -251,13 +254,6 @@ class ContiguityReport(Report):
             after=tuple(self._remarks(first)),
         )
 
-    def _target(self) -> str:
-        """Return the option of the command line that names this kernel."""
-        snapshot = self.provenance.snapshot
-        if snapshot is not None:
-            return " -c " + shlex.quote(f"DATASET@{snapshot.time}#{snapshot.host}")
-        return " -c CORE" if self.provenance.source == "core" else ""
-
     def _populated(self) -> Table:
         populated = [row for row in self.types if row.blocks]
         return self._types(populated)
@@ -270,7 +266,8 @@ class ContiguityReport(Report):
         if first:
             yield ""
             yield "Pages of the first:"
-            yield f"    pageinspect list{self._target()} --owner {_owner(first[0])}"
+            words = "list", self.provenance.option, "--owner", _owner(first[0])
+            yield f"    pageinspect {' '.join(filter(None, words))}"
         yield from self.coverage.remarks()
 
 

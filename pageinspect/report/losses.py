@@ -113,6 +113,26 @@ def remedies(
         )
 
 
+def kept_although_free(pages: int, *, in_part: bool, one_type: bool) -> str:
+    """Return a sentence on free pages in a dump whose level excludes them.
+
+    `in_part` is whether an ELF core lacks others, and `one_type` whether the kernel's pages have
+    one type each.
+    """
+    why = "what wrote the dump may not know this kernel"
+    if in_part:
+        why = "an ELF core keeps pages that could be left out if fewer than 256 are adjacent"
+    elif one_type:
+        why = (
+            "makedumpfile before 1.7.7 takes the type of free pages for slab in kernels whose "
+            "pages have one type each. They are not lost; a newer one makes the dump smaller"
+        )
+    return (
+        f"{counted(pages, 'page')} of free blocks {'is' if pages == 1 else 'are'} in the dump "
+        f"although its level excludes free pages: {why}."
+    )
+
+
 def _or_with(level: int | None, without: str) -> str:
     """Return the other way to take the dump: none for a level that excludes zero pages at most."""
     if level is not None and level <= 1:

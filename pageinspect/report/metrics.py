@@ -22,7 +22,9 @@ class Metrics:
     no metric may occur twice.
     """
     about: str
-    """What is measured, for the help text."""
+    """The command, for the help text."""
+    part: str
+    """The key of what the columns mean in MEANINGS of metric_texts.py."""
     table: Table
 
 
@@ -38,7 +40,7 @@ _COVERAGE = (
 def kernel_metrics(prefix: str, about: str, provenance: Provenance) -> Metrics:
     """Return a metric that is 1, with the kernel as labels."""
     labels = [getattr(provenance, name) for name in _LABELS]
-    return Metrics(prefix, about, Table("kernel", _KERNEL, [(*labels, 1)]))
+    return Metrics(prefix, about, "walk", Table("kernel", _KERNEL, [(*labels, 1)]))
 
 
 def walk_metrics(
@@ -51,10 +53,10 @@ def walk_metrics(
     """Yield the kernel, the coverage of a walk, and its comparisons with the kernel's counters."""
     yield kernel_metrics(prefix, about, provenance)
     row = (coverage.spanned, coverage.unreadable, int(coverage.complete))
-    yield Metrics(prefix, about, Table("coverage", _COVERAGE, [row]))
+    yield Metrics(prefix, about, "walk", Table("coverage", _COVERAGE, [row]))
     compared = counters_table(checks).only("name", "counted", "kernel")
     as_metrics = (Column("name"), *(Column(n, "int64", "pages", f"{n}_pages") for n in _COMPARED))
-    yield Metrics(f"{prefix}_check", about, Table("checks", as_metrics, compared.rows))
+    yield Metrics(f"{prefix}_check", about, "check", Table("checks", as_metrics, compared.rows))
 
 
 _COMPARED = ("counted", "kernel")

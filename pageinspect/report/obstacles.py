@@ -2,7 +2,7 @@
 """The report of `contiguity --for`: the pages in the way of what is asked for."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ..analysis.mobility import OUTCOMES, Mobility
@@ -160,7 +160,8 @@ class ObstaclesReport(Report):
             )
             for row in rows
         ]
-        return Table("rows", _COLUMNS, cells)
+        block, *others = _COLUMNS
+        return Table("rows", (replace(block, machines=self.blocks is None), *others), cells)
 
     def view(self) -> View:
         """Return the verdict as a sentence, then numbers, then the pages in the way."""
@@ -172,8 +173,13 @@ class ObstaclesReport(Report):
         if left:
             after = ["", f"{counted(left, 'more range')} of pages: --top 0 shows all.", *after]
         numbers = " ".join(filter(None, (numbers, self.left_out)))
-        before = (self.provenance.describe(), "", verdict, "", numbers, "")
-        return View(self._table(first), before=before, after=tuple(after))
+        before = [self.provenance.describe(), "", verdict, "", numbers]
+        if first and self.blocks is not None:
+            other = "other blocks" if self.verdict == "free" else "each block"
+            before += ["", f"What is in the way in {other}:"]
+        if first:
+            before.append("")
+        return View(self._table(first), before=tuple(before), after=tuple(after))
 
     def _of_range(self) -> tuple[str, str]:
         pages = dict(zip(OUTCOMES, self.pages, strict=True))
@@ -206,8 +212,11 @@ class ObstaclesReport(Report):
         total = sum(self.pages)
         if total:
             in_the_way = pages["reclaimable"] + pages["unmovable"] + pages["reserved"]
+            reclaimed = ", "
+            if 0 < pages["reclaimable"] < in_the_way:
+                reclaimed = f", of which {number(pages['reclaimable'])} can be reclaimed; "
             yield (
-                f"Of {counted(total, 'page')}, {_are(in_the_way)} in the way, "
+                f"Of {counted(total, 'page')}, {_are(in_the_way)} in the way{reclaimed}"
                 f"{_are(pages['free'])} free, and {number(pages['movable'])} can be moved."
             )
         if pages["undecided"]:

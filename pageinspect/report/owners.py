@@ -118,7 +118,9 @@ class OwnersReport(Report):
         # The number of other owners is not part of the name: it would be another series each time.
         rows = self._table("rows", self._with_sums(most, "(more owners)"))
         return (
-            Metrics(prefix, about, rows.only("kind", "name", "filesystem", "pages", "bytes")),
+            Metrics(
+                prefix, about, "owners", rows.only("kind", "name", "filesystem", "pages", "bytes")
+            ),
             *walk_metrics(prefix, about, self.provenance, self.coverage, self.counters),
         )
 

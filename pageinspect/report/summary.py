@@ -111,7 +111,7 @@ class SummaryReport(Report):
         prefix, about = f"summary_by_{'_'.join(self.by)}", f"summary --by {','.join(self.by)}"
         rows = self._table().only(*self.by, "pages", "folios", "bytes")
         return (
-            Metrics(prefix, about, rows),
+            Metrics(prefix, about, "summary", rows),
             *walk_metrics(prefix, about, self.provenance, self.coverage, self.counters),
         )
 

@@ -205,9 +205,12 @@ class TraceReport(Report):
         times = (self.duration_ns, self.lost.total, self.disallowed.frees)
         return (
             Metrics(
-                prefix, about, self._table().only("type", *by, "verdict", "frees", "pages", "bytes")
+                prefix,
+                about,
+                "trace",
+                self._table().only("type", *by, "verdict", "frees", "pages", "bytes"),
             ),
-            Metrics(prefix, about, Table("trace", _METRICS, [times])),
+            Metrics(prefix, about, "trace", Table("trace", _METRICS, [times])),
             kernel_metrics(prefix, about, self.subject.provenance),
         )
 

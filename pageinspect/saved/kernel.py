@@ -39,8 +39,8 @@ def unknown_name(what: str, name: str) -> PageInspectError:
     )
 
 
-def kernel_of(snapshot: Snapshot) -> SavedKernel:
-    """Return the kernel of a snapshot, with its host and time in the provenance.
+def kernel_of(snapshot: Snapshot, target: str = "") -> SavedKernel:
+    """Return the kernel of a snapshot, with its host, time and `target` in the provenance.
 
     Raises PageInspectError, also if the kernel could not be read at the time.
     """
@@ -57,7 +57,7 @@ def kernel_of(snapshot: Snapshot) -> SavedKernel:
     if not _is_possible(kernel):
         raise damaged("the zones of its kernel")
     moment = SnapshotMoment(snapshot.host, snapshot.time)
-    return replace(kernel, provenance=replace(kernel.provenance, snapshot=moment))
+    return replace(kernel, provenance=replace(kernel.provenance, snapshot=moment, target=target))
 
 
 def _is_possible(kernel: SavedKernel) -> bool:

@@ -54,7 +54,8 @@ class TablesOnDemand(Mapping[str, SnapshotTable]):
 
 def open_saved(dataset: Path, time: str | None = None, host: str | None = None) -> SavedReports:
     """Return the reports of a snapshot of a dataset; see choose(). Raises PageInspectError."""
-    return SavedReports(snapshot_in(dataset, time, host))
+    at, of = (f"@{time}" if time else ""), (f"#{host}" if host else "")
+    return SavedReports(snapshot_in(dataset, time, host), f"{dataset}{at}{of}")
 
 
 def snapshot_in(dataset: Path, time: str | None = None, host: str | None = None) -> Snapshot:
@@ -69,10 +70,11 @@ def snapshot_in(dataset: Path, time: str | None = None, host: str | None = None)
         tables = TablesOnDemand(dataset, moment.host, moment.time)
         return Snapshot(moment.host, moment.time, tables)
 
-    def has_memory(moment: Moment) -> bool:
-        return opened(moment).header("error") is None
+    def error_of(moment: Moment) -> str | None:
+        error = opened(moment).header("error")
+        return None if error is None else str(error)
 
-    return opened(choose(dataset, snapshots(dataset), time, host, has_memory))
+    return opened(choose(dataset, snapshots(dataset), time, host, error_of))
 
 
 def choose(
@@ -80,14 +82,15 @@ def choose(
     found: Sequence[Moment],
     time: str | None,
     host: str | None,
-    has_memory: Callable[[Moment], bool] = lambda _: True,
+    error_of: Callable[[Moment], str | None] = lambda _: None,
 ) -> Moment:
     """Return the snapshot of a dataset that a host and a time mean.
 
     `found` are its snapshots, sorted by host and time. `time` is the beginning of a time such as
-    20261127T201500Z, or -1 for the newest, -2 for the one before; None is the newest. Those without
-    memory, of kernels that could not be read, are not among the newest. `host` may be omitted if
-    there is one host. Raises PageInspectError if not exactly one snapshot is meant.
+    20261127T201500Z or 2026-11-27T20:15, or -1 for the newest, -2 for the one before; None is the
+    newest. Those of kernels that could not be read, whose error is error_of(), are not among them.
+    `host` may be omitted if there is one host whose kernel could be read. Raises PageInspectError
+    if not exactly one snapshot is meant.
     """
     where = printable(str(dataset))
     if not found:
@@ -96,45 +99,69 @@ def choose(
         )
     hosts = list(dict.fromkeys(each.host for each in found))
     if host is None:
-        if len(hosts) > 1:
+        read = (each for each in hosts if _has_memory(found, each, error_of))
+        host, *others = [*islice(read, 2)] or hosts
+        if others:
             raise PageInspectError(
                 f"{where} has snapshots of {counted(len(hosts), 'host')}",
                 f"choose one: {_some([f'{where}#{printable(each)}' for each in hosts])}",
             )
-        (host,) = hosts
     elif host not in hosts:
+        own, _, at = host.rpartition("@")
         raise PageInspectError(
             f"{where} has no snapshot of the host {printable(host)}",
-            did_you_mean(host, hosts, f"it has: {_some([printable(each) for each in hosts])}"),
+            f"the time is before the host: {where}@{printable(f'{at}#{own}')}"
+            if own in hosts
+            else did_you_mean(host, hosts, f"it has: {_some([printable(each) for each in hosts])}"),
         )
     of_host = [each for each in found if each.host == host]
     numbered = _NUMBERED.fullmatch(time or "-1")
     if numbered is None:
         return _at(where, of_host, time or "")
     n = int(numbered[1])
-    newest = list(islice(filter(has_memory, reversed(of_host)), n))
+    newest = list(islice((m for m in reversed(of_host) if error_of(m) is None), n))
     if len(newest) == n:
         return newest[-1]
+    if not newest:
+        which = "the newest" if len(of_host) > 1 else "the only"
+        raise PageInspectError(
+            f"{which} snapshot of {printable(host)} could not be taken: "
+            f"{printable(error_of(of_host[-1]) or '')}",
+            f"pageinspect snapshot CORE -o {where} adds one of a core that can be read",
+        )
     raise PageInspectError(
         f"{where} has {counted(len(newest), 'snapshot')} of {printable(host)}, and not {n}",
-        f"the oldest is @{newest[-1].time}"
-        if newest
-        else "a kernel could not be read: see the column error of the table snapshots",
+        f"the oldest is @{newest[-1].time}",
     )
+
+
+def _has_memory(
+    found: Sequence[Moment], host: str, error_of: Callable[[Moment], str | None]
+) -> bool:
+    """Return whether a kernel of the host could be read."""
+    return any(error_of(each) is None for each in reversed(found) if each.host == host)
 
 
 def _at(where: str, of_host: Sequence[Moment], time: str) -> Moment:
     """Return the snapshot whose time begins with a text; raises PageInspectError."""
-    matches = [each for each in of_host if each.time.startswith(time)]
+    from ..dataset.paths import beginning_of
+
+    beginning = beginning_of(time)
+    if beginning is None:
+        raise PageInspectError(
+            f"{printable(time)} is not a time such as 20261127T201500Z, or -1 for the newest",
+            "2026-11-27T20:15 is the same minute; the beginning is enough if one snapshot has it",
+        )
+    matches = [each for each in of_host if each.time.startswith(beginning)]
     host = printable(of_host[0].host)
     if len(matches) > 1:
         raise PageInspectError(
-            f"{where} has {counted(len(matches), 'snapshot')} of {host} at {time}",
+            f"{where} has {counted(len(matches), 'snapshot')} of {host} at {printable(time)}",
             f"choose one: {_some([f'@{each.time}' for each in matches])}",
         )
     if not matches:
         times = [each.time for each in of_host]
-        at = bisect(times, time)
+        at = bisect(times, beginning)
         near = times[max(at - 1, 0) : at + 1]
         raise PageInspectError(
             f"{where} has no snapshot of {host} at {printable(time)}",

@@ -53,10 +53,13 @@ class SavedReports:
     of owners has no overlaps, except by type and use, and none by cgroup.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        """Read the header alone; other tables are read when a report needs them."""
+    def __init__(self, snapshot: Snapshot, target: str = "") -> None:
+        """Read the header alone; other tables are read when a report needs them.
+
+        `target` is what names the snapshot on the command line.
+        """
         self._snapshot = snapshot
-        self._kernel = kernel_of(snapshot)
+        self._kernel = kernel_of(snapshot, target)
         self.provenance = self._kernel.provenance
         self.layout = layout_of(self._kernel)
 

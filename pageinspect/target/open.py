@@ -60,16 +60,27 @@ def _check_readable(path: Path, what: str) -> None:
         ) from None
     except OSError as error:
         raise PageInspectError(
-            f"{path}: {str(error.strerror).lower()}", f"check the path of the {what}"
+            f"{path}: {str(error.strerror).lower()}",
+            f"check the path of the {what}{_dataset(path)}",
         ) from None
     if path.is_dir():
-        raise PageInspectError(f"{path} is a directory", f"name the {what} itself")
+        or_dataset = "; a dataset of snapshots has a folder snapshots, and this one has none"
+        raise PageInspectError(
+            f"{path} is a directory",
+            f"name the {what} itself{or_dataset if what == 'core' else ''}",
+        )
     if not path.is_file():
         raise PageInspectError(f"{path} is not a regular file", f"copy the {what} to a file first")
     if not os.access(path, os.R_OK):
         raise PageInspectError(
             f"{path}: permission denied", f"run as root, or as a user who may read the {what}"
         )
+
+
+def _dataset(path: Path) -> str:
+    """Return what to add to a hint for a name with the signs of snapshots."""
+    text = str(path)
+    return ", or of the dataset, which ends before @ or #" if {"@", "#"} & {*text} else ""
 
 
 def _open_core(prog: Program, path: Path) -> tuple[Program, core_formats.PreparedCore]:
@@ -250,7 +261,9 @@ def open_target(core: Path | None = None, options: SymbolOptions | Path | None =
     # A path may contain any bytes.
     notes = tuple(map(printable, opened.notes))
     target = target_of(prog, options, "live" if core is None else "core", notes)
-    provenance = replace(target.provenance, is_whole=opened.is_whole)
+    provenance = replace(
+        target.provenance, is_whole=opened.is_whole, target="" if core is None else str(core)
+    )
     return replace(target, provenance=provenance, core=core)
 
 

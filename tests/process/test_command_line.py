@@ -107,6 +107,13 @@ def test_a_folder_is_not_a_core(tmp_path: Path) -> None:
     done = pageinspect("types", "-c", tmp_path)
     assert done.returncode == 1
     assert "is a directory" in done.stderr
+    assert "a dataset of snapshots has a folder snapshots" in done.stderr
+
+
+def test_a_dataset_that_is_missing(tmp_path: Path) -> None:
+    done = pageinspect("types", "-c", tmp_path / "none@-2")
+    assert done.returncode == 1
+    assert "or of the dataset, which ends before @ or #" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,11 @@ def test_a_folder_is_not_a_core(tmp_path: Path) -> None:
             ["summary", "--us=x"],
             "there is no option --us",
             "did you mean --use? pageinspect",
+        ),
+        (
+            ["diff", "-c", "a", "b"],
+            "there is no option -c",
+            "both as arguments: pageinspect diff X Y",
         ),
         (["--nope"], "there is no option --nope", "pageinspect --help"),
         (["list", "core", "it"], "unexpected argument 'it'", "pageinspect list --help"),

@@ -20,7 +20,7 @@ from pageinspect.doctor.finding import CheckedItem, Finding
 from pageinspect.doctor.items import ITEMS
 from pageinspect.fleet import contiguity as contiguity_of_fleet
 from pageinspect.fleet import frees as frees_of_fleet
-from pageinspect.fleet import growth, hosts, outliers, uses
+from pageinspect.fleet import growth, hosts, outliers, snapshots, uses
 from pageinspect.fleet.answer import FleetReport
 from pageinspect.model.memory_map import Zone
 from pageinspect.model.presence import PfnSet
@@ -235,12 +235,24 @@ def fleet(question: str) -> Report:
             (
                 hosts.COLUMNS,
                 "hosts",
-                [(HOSTILE, "7.3.4", "20261127T201500Z", "20261128T201500Z", 2, 1, 1, HOSTILE)],
+                [
+                    (
+                        *(HOSTILE, "7.3.4", ("7.3.4", HOSTILE)),
+                        *("20261127T201500Z", "20261128T201500Z", 2, 1, 1, HOSTILE),
+                    )
+                ],
+            )
+        ],
+        "snapshots": [
+            (
+                snapshots.COLUMNS,
+                "snapshots",
+                [(HOSTILE, "20261127T201500Z", "7.3.4", "core", 9, Absent.NOT_APPLICABLE)],
             )
         ],
     }
     tables = [(name, Table(name, columns, rows)) for columns, name, rows in answers[question]]
-    return FleetReport(question, 2, 4, 1, tuple(tables), ("Left out: 1.",))
+    return FleetReport(question, 2, 4, 1, "data", tuple(tables), ("Left out: 1.",))
 
 
 REPORTS: dict[str, Callable[[], Report]] = {
@@ -285,6 +297,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "fleet outliers": lambda: fleet("outliers"),
     "fleet frees": lambda: fleet("frees"),
     "fleet hosts": lambda: fleet("hosts"),
+    "fleet snapshots": lambda: fleet("snapshots"),
     "trace": lambda: trace(tails=True),
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
     "trace by every key": lambda: broken_down(*KEYS, stacks=True),

@@ -121,10 +121,18 @@ def test_size_of_an_idle_guest(owned_idle: Owned, tmp_path: Path) -> None:
     assert sum(files.values()) < MOST
 
 
-def test_a_moment_that_is_there_is_refused(owned: Owned, tmp_path: Path) -> None:
-    told = pageinspect("snapshot", owned.refiltered(31), owned.core, "-o", tmp_path / "data")
-    # Both are of one moment: the second is refused.
-    assert told.returncode == 1
-    assert len(told.stdout.splitlines()) == 1
-    assert "already" in told.stderr
-    assert len(snapshots(tmp_path / "data")) == 1
+def test_a_dump_with_more_pages_replaces_one_of_the_same_moment(
+    owned: Owned, tmp_path: Path
+) -> None:
+    filtered, data = owned.refiltered(31), tmp_path / "data"
+    told = pageinspect("snapshot", filtered, owned.core, "-o", data)
+    assert told.returncode == 3
+    first, second = told.stdout.splitlines()
+    assert first.startswith(f"{filtered}: ")
+    assert second.startswith(f"{owned.core}: ")
+    assert second.endswith(f": already in {data}, incomplete; --replace reads it again")
+    told = pageinspect("snapshot", owned.core, "-o", data, "--replace")
+    assert (told.returncode, told.stderr) == (0, "")
+    (entry,) = snapshots(data)
+    header = read_snapshot(data, entry.host, entry.time, ())
+    assert (header.header("unreadable"), header.header("missing")) == (0, [])

@@ -40,7 +40,8 @@ def test_a_dump_and_two_that_are_broken(owned: Owned, tmp_path: Path) -> None:
     assert len(lines) == 1, err
     assert err.count("pageinspect: error: ") == 2
     rows = {entry.host: entry.time for entry in snapshots(data)}
-    host = lines[0].split()[0]
+    assert lines[0].startswith(f"{owned.core}: ")
+    host = lines[0].split(": ")[1].split()[0]
     assert set(rows) == {host, "cut", "text"}
     for name in ("cut", "text"):
         error = read_snapshot(data, name, rows[name]).header("error")

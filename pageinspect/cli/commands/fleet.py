@@ -2,13 +2,14 @@
 """Questions on the snapshots of many hosts: what grows, which host differs, any SQL.
 
 DATASET is a folder of snapshots, of one host or of many. REPORT is one of uses, growth, contiguity,
-outliers, frees and hosts. With --sql, one SELECT statement on the tables of the dataset takes the
-place of a report.
+outliers, frees, hosts and snapshots. With --sql, one SELECT statement on the tables of the dataset
+takes the place of a report.
 """
 
 import argparse
+import contextlib
 import re
-from datetime import UTC, datetime, timedelta
+import time
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="the folder of snapshots")
     parser.add_argument(
         "report",
-        type=_question,
         nargs="?",
         metavar="REPORT",
         help="; ".join(f"{name}: {summary}" for name, summary in QUESTIONS.items()),
@@ -82,11 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from ...fleet.engine import Choice, Limits, opened, spill_folder
     from ...fleet.questions import ask, needs
 
-    if (args.report is None) == (args.sql is None):
-        raise UsageError(
-            "give a report or --sql",
-            f"the reports are {', '.join(QUESTIONS)}; --sql QUERY asks more",
-        )
+    _check_words(args.dataset, args.report, args.sql)
     if args.sql is not None and args.top is not None:
         raise UsageError("--top is not for --sql", "the statement can have a LIMIT")
     check_output(args.output, args.mode)
@@ -108,26 +104,46 @@ def run(args: argparse.Namespace) -> int:
     return Exit.COMPLETE
 
 
-def _question(text: str) -> str:
-    """Type of REPORT."""
-    if text not in QUESTIONS:
-        advice = did_you_mean(text, QUESTIONS, f"choose from {', '.join(QUESTIONS)}")
-        raise argparse.ArgumentTypeError(f"there is no report {text!r}; {advice}")
-    return text
+def _check_words(dataset: Path, report: str | None, sql: str | None) -> None:
+    """Raise UsageError unless there are a dataset, and a report or SQL."""
+    if str(dataset) in QUESTIONS and not dataset.exists():
+        if report is None:
+            raise UsageError("the dataset is missing", f"pageinspect fleet DATASET {dataset}")
+        if report not in QUESTIONS:
+            raise UsageError(
+                f"{str(dataset)!r} is a report", f"the dataset comes first: fleet DATASET {dataset}"
+            )
+    if report is None and sql is None:
+        raise UsageError(
+            "give a report or --sql",
+            f"the reports are {', '.join(QUESTIONS)}; --sql QUERY asks more",
+        )
+    if report is not None and report not in QUESTIONS:
+        advice = did_you_mean(report, QUESTIONS, f"choose from {', '.join(QUESTIONS)}")
+        raise UsageError(f"there is no report {report!r}", advice)
+    if report is not None and sql is not None:
+        raise UsageError("give a report or --sql, not both", "omit one of them")
+    folder = re.split("[@#]", str(dataset), maxsplit=1)[0]
+    if folder != str(dataset) and not dataset.exists() and Path(folder).is_dir():
+        raise UsageError(
+            "fleet takes a dataset as a whole, not one snapshot of it",
+            "--since TIME, --host GLOB and --where EXPR choose snapshots",
+        )
 
 
 def moment(text: str) -> str:
     """Type of --since: a time such as 20261127T201500Z."""
+    from ...dataset.paths import first_time, time_of
+
     ago = re.fullmatch(r"(\d{1,6})([dh])", text, re.ASCII)
-    try:
-        if ago:
-            hours = int(ago[1]) * (24 if ago[2] == "d" else 1)
-            found = datetime.now(UTC) - timedelta(hours=hours)
-        else:
-            found = datetime.fromisoformat(text)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
+    if ago:
+        hours = int(ago[1]) * (24 if ago[2] == "d" else 1)
+        # A time before the year 1 is none.
+        with contextlib.suppress(ValueError):
+            text = time_of(time.time() - hours * 3600)
+    found = first_time(text)
+    if found is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time such as 2026-11-27T20:15, or 7d or 12h"
-        ) from None
-    return f"{found:%Y%m%dT%H%M%SZ}"
+        )
+    return found

@@ -4,12 +4,14 @@
 Each TARGET is a core; without one, this kernel is read. A snapshot has every page by use, type and
 owner, the memory of processes, and the kernel's counters, in some KB. It is added to a dataset, a
 folder that is created if it is missing. One line for each snapshot is written: the host, the
-moment, pages, size and time. A core that cannot be read is reported, and has a row with its error
-in the dataset; the others go on. A core whose snapshot is in the dataset already is skipped.
+moment, the kernel, pages, size and time. A core that cannot be read is reported, and has a row with
+its error in the dataset; the others go on. A core whose snapshot is in the dataset already is
+skipped.
 """
 
 import argparse
 import contextlib
+import re
 import signal
 import sys
 import time
@@ -75,9 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="remove all but the latest N snapshots of this host afterwards",
     )
     group.add_argument(
+        "--replace",
+        action="store_true",
+        help="read a core again whose snapshot in the dataset is incomplete, and replace that if "
+        "the new one is more complete",
+    )
+    group.add_argument(
         "--compact",
-        type=Path,
-        metavar="DATASET",
+        action="store_true",
         help="take no snapshot: merge the snapshots of each day into one file for each table",
     )
     parser.add_argument(
@@ -100,8 +107,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Take the snapshots, or merge those of a dataset."""
     _check(args)
-    if args.compact is not None:
-        return _compact(args.compact)
+    if args.compact:
+        return _compact(args.dataset)
     from ...dataset.schema import arrow
 
     # If it is missing, this is found out before anything is read.
@@ -131,13 +138,13 @@ def _compact(dataset: Path) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
-    if args.compact is not None:
-        others = args.dataset, args.host, args.trace, args.keep, args.every, args.dask
-        if any(other is not None for other in others) or args.targets or names_target(args):
-            raise UsageError("--compact takes no snapshot", "omit other options and targets")
-        return
     if args.dataset is None:
-        raise UsageError("no dataset is named", "name the folder to add snapshots to: -o DATASET")
+        raise UsageError("no dataset is named", "name the folder of snapshots: -o DATASET")
+    if args.compact:
+        options = "host", "trace", "keep", "every", "dask", "targets", "replace"
+        if any(getattr(args, name) for name in options) or names_target(args):
+            raise UsageError("--compact takes no snapshot", "omit targets, and options but -o")
+        return
     if args.host == "":
         raise UsageError("the name of the host is empty", "omit --host, or give a name")
     if args.trace is not None and (args.every is not None or len(_targets(args)) > 1):
@@ -150,6 +157,8 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.dask is not None and any(target.core is None for target in targets):
         raise UsageError("--dask is for cores, and none is named", "name them, or omit --dask")
+    if args.replace and all(target.core is None for target in targets):
+        raise UsageError("--replace is for cores, and none is named", "omit it, or name a core")
 
 
 def _targets(args: argparse.Namespace) -> "Sequence[TargetName]":
@@ -199,6 +208,9 @@ def _recording(task: "Callable[[], int]", record: "Callable[[PageInspectError], 
         try:
             record(error)
         except PageInspectError as second:
+            if second.message == error.message:
+                # The dataset itself is the reason.
+                raise error from None
             hint = f"{error.hint}; the dataset has no row of it: {second.message}"
             raise PageInspectError(error.message, hint) from None
         raise
@@ -228,7 +240,7 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
     from ...dataset.write import write_snapshot
     from ...host.startup import configure_libraries
     from ...inspector.inspector import inspect
-    from ...inspector.snapshot import take
+    from ...inspector.snapshot import is_more_complete, is_whole, take
     from ...report.traced_frees import read_frees
 
     configure_libraries()
@@ -237,8 +249,9 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
         own = argparse.Namespace(**{**vars(args), **target._asdict(), "ends": ends})
         inspector = inspect(open_target(own))
         host = _host(args, inspector)
-        if core is not None and _is_there(args.dataset, host, inspector):
-            return int(Exit.COMPLETE)
+        there = None if core is None else _found(args.dataset, host, inspector)
+        if there is not None and (is_whole(there) or not args.replace):
+            return _already(args, target, there)
         snapshot = take(inspector, host=host, fold=partial(fold_pieces, own))
     if args.trace is not None:
         snapshot = snapshot.having(read_frees(args.trace))
@@ -247,36 +260,58 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
 
         for name in dict.fromkeys((args.host, None)):
             remove_failure(args.dataset, core, name)
-    try:
-        write_snapshot(args.dataset, snapshot)
-    except PageInspectError:
-        # A copy of the core may have been read at the same time.
-        if core is not None and _is_there(args.dataset, host, inspector):
-            return int(Exit.COMPLETE)
-        raise
-    if args.keep is not None:
-        from ...dataset.prune import keep
+    if there is not None:
+        if not is_more_complete(snapshot, there):
+            return _already(args, target, there)
+        from ...dataset.prune import replace_snapshot
 
-        keep(args.dataset, snapshot.host, args.keep)
-    _print_line(_line(args.dataset, snapshot, time.monotonic() - began))
-    whole = inspector.target.provenance.is_whole and not inspector.layout.unavailable
-    missing = snapshot.header("unreadable") or snapshot.header("missing") or not whole
-    return int(Exit.INCOMPLETE if missing else Exit.COMPLETE)
+        replace_snapshot(args.dataset, snapshot)
+    else:
+        try:
+            write_snapshot(args.dataset, snapshot)
+        except PageInspectError:
+            # A copy of the core may have been read at the same time.
+            if core is None or (there := _found(args.dataset, host, inspector)) is None:
+                raise
+            return _already(args, target, there)
+    _keep(args, snapshot.host)
+    _print_of(args, target, _line(args.dataset, snapshot, time.monotonic() - began))
+    return int(Exit.COMPLETE if is_whole(snapshot) else Exit.INCOMPLETE)
 
 
-def _is_there(dataset: Path, host: str, inspector: "Inspector") -> bool:
-    """Return whether a dataset has the snapshot of a core already, and print that."""
+def _found(dataset: Path, host: str, inspector: "Inspector") -> "Snapshot | None":
+    """Return the snapshot of a core if a dataset has it, without tables but `snapshots`."""
     from ...dataset import paths
     from ...dataset.read import look_up, read_snapshot
     from ...inspector.snapshot import is_of, time_of
 
     host, moment = paths.clean(host), paths.time_of(time_of(inspector) // 1_000_000)
     if look_up(dataset, host, moment) is None:
-        return False
-    if not is_of(read_snapshot(dataset, host, moment, ()), inspector):
-        return False
-    _print_line(f"{host} {moment}: already in {dataset}")
-    return True
+        return None
+    found = read_snapshot(dataset, host, moment, ())
+    return found if is_of(found, inspector) else None
+
+
+def _already(args: argparse.Namespace, target: TargetName, there: "Snapshot") -> int:
+    """Print that a dataset has a snapshot already, and return the status of that one."""
+    from ...inspector.snapshot import is_whole
+
+    _keep(args, there.host)
+    text = f"{there.host} {there.time}: already in {args.dataset}"
+    if is_whole(there):
+        _print_of(args, target, text)
+        return int(Exit.COMPLETE)
+    advice = "what is read now is not more complete" if args.replace else "--replace reads it again"
+    _print_of(args, target, f"{text}, incomplete; {advice}")
+    return int(Exit.INCOMPLETE)
+
+
+def _keep(args: argparse.Namespace, host: str) -> None:
+    """Remove the oldest snapshots of a host, as --keep asks for."""
+    if args.keep is not None:
+        from ...dataset.prune import keep
+
+        keep(args.dataset, host, args.keep)
 
 
 def _host(args: argparse.Namespace, inspector: "Inspector") -> str:
@@ -300,7 +335,20 @@ def _line(dataset: Path, snapshot: "Snapshot", seconds: float) -> str:
         with contextlib.suppress(FileNotFoundError):
             size += entry.path(dataset, name).stat().st_size
     pages = counted(snapshot.header("spanned"), "page")
-    return f"{snapshot.host} {snapshot.time}: {pages}, {-(-size // 1000):,} KB, {seconds:.1f} s"
+    # Without the flavour of the build: 6.12.117+deb13 of 6.12.117+deb13-cloud-amd64.
+    release = re.match(r"[^-]*(-(\d|rc)[^-]*)?", snapshot.header("release"))
+    of_kernel = f"{release[0]}, " if release and release[0] else ""
+    sizes = f"{pages}, {-(-size // 1000):,} KB, {seconds:.1f} s"
+    return f"{snapshot.host} {snapshot.time}: {of_kernel}{sizes}"
+
+
+def _print_of(args: argparse.Namespace, target: TargetName, line: str) -> None:
+    """Print the line of a target, after its name if it is one of several."""
+    _print_line(_named(target.core or target.qemu, line) if len(_targets(args)) > 1 else line)
+
+
+def _named(path: Path | None, line: str) -> str:
+    return f"{path or 'live'}: {line}"
 
 
 def _on_cluster(args: argparse.Namespace) -> int:
@@ -315,7 +363,7 @@ def _on_cluster(args: argparse.Namespace) -> int:
         for number, outcome in outcomes:
             with between():
                 for line in outcome.out.splitlines():
-                    _print_line(line)
+                    _print_line(_named(cores[number], line) if len(cores) > 1 else line)
                 for line in outcome.err.splitlines():
                     write_line(line)
                 if outcome.lost:
@@ -345,6 +393,7 @@ def _words(args: argparse.Namespace, core: Path) -> list[str]:
     options = {name: path and path.absolute() for name, path in files.items()}
     options |= {name: getattr(args, name) for name in ("symbols_from", "host", "keep", "jobs")}
     words = [f"--{k.replace('_', '-')}={v}" for k, v in options.items() if v is not None]
+    words += ["--replace"] if args.replace else []
     return ["snapshot", f"--dataset={args.dataset.absolute()}", *words, "--", str(core.absolute())]
 
 

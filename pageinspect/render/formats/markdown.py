@@ -3,10 +3,11 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import TextIO
 
 from ...model.table import Row, Table
-from ...report import Report
+from ...report import Report, View
 from ...units import printable
 from ..format import RowFormat
 
@@ -25,13 +26,18 @@ class _Markdown(RowFormat):
     def write(self, report: Report, stream: TextIO) -> None:
         view = report.view()
         _prose(view.before, stream)
-        self.begin(view.table, stream)(view.all_rows())
-        stream.write("\n")
+        self._rows(view, stream)
         for title, further in view.further():
             _prose((title,), stream)
-            self.begin(further.table, stream)(further.all_rows())
-            stream.write("\n")
+            self._rows(further, stream)
         _prose(view.lines_after(), stream)
+
+    def _rows(self, view: View, stream: TextIO) -> None:
+        """Write a table; one without rows has no header."""
+        rows = iter(view.all_rows())
+        if (first := next(rows, None)) is not None:
+            self.begin(view.table, stream)(chain((first,), rows))
+            stream.write("\n")
 
     def begin(self, table: Table, stream: TextIO) -> Callable[[Iterable[Row]], None]:
         shown = [(i, column) for i, column in enumerate(table.columns) if not column.machines]

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from ...host.extras import load_library
 from ...model.table import Absent, Column, Row
 from ...report import Report
+from ...report.metric_texts import MEANINGS
 from ...report.metrics import Metrics
 from ...units import printable
 from ..format import Format
@@ -50,7 +51,8 @@ class _Collector:
             name, factor = f"pageinspect_{metrics.prefix}_{column.key}", 1.0
             if column.unit == "ns":
                 name, factor = f"{name.removesuffix('_ns')}_seconds", _NS
-            found = self._family(name, f"pageinspect {metrics.about}: {column.name}", labels=names)
+            meaning = MEANINGS[metrics.part][column.key]
+            found = self._family(name, f"{meaning} (pageinspect {metrics.about})", labels=names)
             for key, value in _sums(rows, labels, i).items():
                 found.add_metric(key, value * factor if column.unit == "ns" else value)
             if found.samples:

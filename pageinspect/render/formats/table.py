@@ -60,6 +60,19 @@ def _shown_columns(
     return chosen
 
 
+def _left_out(columns: Sequence[Column], shown: Sequence[int], empty: Sequence[int] = ()) -> str:
+    """Return a paragraph that names the columns that were dropped, without those that are empty."""
+    names = [
+        printable(column.name)
+        for i, column in enumerate(columns)
+        if not (i in shown or i in empty or column.machines or column.below)
+    ]
+    if not names:
+        return ""
+    text = f"Left out for the width: {', '.join(names)} (--format csv or json has all)"
+    return "\n" + "".join(f"{line}\n" for line in wrapped(text, _terminal()))
+
+
 def _wrapped(columns: Sequence[Column], cells: _Rows, widths: list[int]) -> _Rows:
     """Return the cells; if the table is too wide, the widest texts are wrapped.
 
@@ -124,7 +137,8 @@ def _laid_out(view: View) -> str:
         colalign=["right" if column.is_number else "left" for column in columns],
         disable_numparse=True,
     )
-    return "".join(line.rstrip() + "\n" for line in text.splitlines())
+    lines = "".join(line.rstrip() + "\n" for line in text.splitlines())
+    return lines + _left_out(every_column, chosen, empty)
 
 
 def _line(columns: Sequence[Column], cells: Iterable[str]) -> str:
@@ -149,6 +163,11 @@ def _streams(table: Table) -> bool:
     )
 
 
+def _of_fixed_width(columns: Sequence[Column]) -> list[int]:
+    """Return the indices of the columns to show, if rows are streamed."""
+    return _shown_columns(columns, [max(c.width or 0, len(c.name)) for c in columns])
+
+
 class _Table(RowFormat):
     gap = "\n"
 
@@ -160,6 +179,7 @@ class _Table(RowFormat):
             # A table without rows has no header.
             if (first := next(rows, None)) is not None:
                 self.begin(view.table, stream)(chain((first,), rows))
+                stream.write(_left_out(view.table.columns, _of_fixed_width(view.table.columns)))
         else:
             stream.write(_laid_out(view))
         for title, further in view.further():
@@ -171,7 +191,7 @@ class _Table(RowFormat):
         """Write the header; return the function that writes rows, in columns of fixed width."""
         wide = [replace(c, width=c.width and max(c.width, len(c.name))) for c in table.columns]
         below = [i for i, column in enumerate(wide) if column.below]
-        chosen = _shown_columns(wide, [column.width or len(column.name) for column in wide])
+        chosen = _of_fixed_width(table.columns)
         columns = [wide[i] for i in chosen]
         texts = [(i, column, _shown(column)) for i, column in zip(chosen, columns, strict=True)]
         stream.write(_line(columns, (column.name for column in columns)))

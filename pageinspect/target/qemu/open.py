@@ -57,7 +57,8 @@ def open_guest(
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=True)
         target = target_of(prog, options, guest)
-        yield replace(target, registers=lambda: _registers(monitor))
+        provenance = replace(target.provenance, target=f"qemu:{socket}")
+        yield replace(target, provenance=provenance, registers=lambda: _registers(monitor))
 
 
 def _registers(monitor: Monitor) -> dict[int, tuple[int, int]]:

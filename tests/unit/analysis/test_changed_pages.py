@@ -48,6 +48,10 @@ def test_owners_that_differ_by_file_system_alone() -> None:
     sides = [snapshot(runs, ((1, "file", "/a"),), filesystems={1: name}) for name in ("x", "y")]
     found = changed_pages(*sides)
     assert (found.same_owner, found.same_use, len(found)) == (0, 8, 1)
+    assert [run.owners for run in found.runs()] == [("file:/a (x)", "file:/a (y)")]
+    sides[0] = snapshot(runs, ((1, "file", "/a"),))
+    (run,) = changed_pages(*sides).runs()
+    assert run.owners == ("file:/a (not known)", "file:/a (y)")
 
 
 def test_an_owner_that_the_table_lacks() -> None:

@@ -31,14 +31,19 @@ def code(name: str, language: str) -> str:
     return block.partition(f"```\n<!-- end of {name} -->")[0]
 
 
-def queried(dataset: Path) -> list[tuple[Any, ...]]:
-    """Return the rows of the query in docs."""
+def selected(dataset: Path, other: str | None = None) -> list[tuple[Any, ...]]:
+    """Return the rows of the query in docs, or of another one with its views."""
     *views, query = code("duckdb", "sql").replace("DATASET", str(dataset)).split(";\n\n")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for view in views:
             connection.execute(view)
-        rows = connection.execute(query).fetchall()
+        return connection.execute(other or query).fetchall()
+
+
+def queried(dataset: Path) -> list[tuple[Any, ...]]:
+    """Return the rows of the query in docs."""
+    rows = selected(dataset)
     return [(host, f"{time:%Y%m%dT%H%M%SZ}", kind, int(pages)) for host, time, kind, pages in rows]
 
 
@@ -61,6 +66,17 @@ def test_the_query_of_duckdb(tmp_path: Path) -> None:
     compact(tmp_path)
     write_snapshot(tmp_path, snapshot("b", NEXT_DAY, SOME))
     assert queried(tmp_path) == expected(sorted([*left, ("b", NEXT_DAY)]))
+
+
+def test_the_query_of_another_page(tmp_path: Path) -> None:
+    page = (DOCS / "snapshot.md").read_text(encoding="utf-8")
+    query = page.partition("```sql\n")[2].partition("```")[0].replace("slab", "name 1")
+    for host in ("a", "b"):
+        write_snapshot(tmp_path, snapshot(host, T, SOME))
+    wanted = [("name 0", "name 1", "name 1", 2 * 10**12)] * 2
+    assert selected(tmp_path, query) == wanted
+    compact(tmp_path)
+    assert selected(tmp_path, query) == wanted
 
 
 def test_the_query_of_duckdb_at_each_step_of_a_merge(tmp_path: Path) -> None:

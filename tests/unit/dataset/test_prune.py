@@ -12,7 +12,7 @@ from made_snapshots import KEYS, LATER, NEXT_DAY, SOME, T, check_all, check_rows
 from pageinspect.dataset.compact import compact
 from pageinspect.dataset.failures import record_failure
 from pageinspect.dataset.lock import changing
-from pageinspect.dataset.prune import keep
+from pageinspect.dataset.prune import keep, replace_snapshot
 from pageinspect.dataset.read import snapshots
 from pageinspect.dataset.write import write_snapshot
 from pageinspect.errors import PageInspectError
@@ -105,3 +105,14 @@ def test_rows_of_failures_are_not_counted(tmp_path: Path, *, merged: bool) -> No
     times = [time for host, time, _ in snapshots(tmp_path) if host == "h"]
     assert times == [LATER, NEXT_DAY, "20300317T174640Z"]
     assert keep(tmp_path, "h", 1) == 1
+
+
+def test_a_snapshot_that_cannot_be_replaced_says_what_was_lost(tmp_path: Path) -> None:
+    write_snapshot(tmp_path, snapshot("h", T, ["owners"]))
+    with changing(tmp_path), pytest.raises(PageInspectError, match="another process") as caught:
+        replace_snapshot(tmp_path, snapshot("h", T, ["owners"]))
+    assert "wait" in caught.value.hint
+    (tmp_path / "frees").write_text("in the way")
+    with pytest.raises(PageInspectError, match="cannot write") as caught:
+        replace_snapshot(tmp_path, snapshot("h", T, ["frees"]))
+    assert "the earlier snapshot was removed" in caught.value.hint

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pageinspect.dataset.compact import compact
+from pageinspect.dataset.write import write_snapshot
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.fleet import sql
 from pageinspect.fleet.engine import Choice, Limits, opened
 from pageinspect.fleet.questions import QUESTIONS, ask
-from pageinspect.model.snapshot import TABLES
+from pageinspect.model.snapshot import TABLES, Snapshot, SnapshotTable
 from pageinspect.render import TEXT_FORMATS, render
 
 MOMENTS = fleet_by_hand.moments()
@@ -228,6 +229,30 @@ def test_rows_of_a_query_have_types_of_their_own(own: Path) -> None:
         rows(own, "SELECT 1::HUGEINT << 70 AS n")
 
 
+def test_long_texts_are_cut_for_people(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    remark = "Texts of more than 40 characters are cut: --format csv or json has all."
+    query = "SELECT host, repeat('x', 41) AS a, repeat('y', 40) AS b FROM snapshots LIMIT 1"
+    for form in ("table", "markdown"):
+        found = selected(own, query, form)
+        assert "x" * 39 + "…" in found
+        assert "x" * 40 not in found
+        assert remark in found
+        assert remark not in selected(own, "SELECT repeat('y', 40) AS b", form)
+    assert "y" * 40 in selected(own, query, "markdown")
+    assert "x" * 41 in selected(own, query, "csv")
+    everything = selected(own, "SELECT * FROM snapshots", "table").splitlines()
+    assert max(map(len, everything)) <= 80
+    assert everything[2].split()[:2] == ["host", "time"]
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_a_query_without_rows_is_a_sentence(form: str, own: Path) -> None:
+    text = selected(own, "SELECT * FROM owners WHERE false", form)
+    assert " ".join(text.split()) == "8 snapshots of 2 hosts No rows."
+    assert "\n\n\n" not in text
+
+
 def test_times_are_in_utc(own: Path) -> None:
     found = rows(own, "SELECT time, taken FROM snapshots WHERE host = 'db-1' ORDER BY time LIMIT 1")
     assert found == [{"time": "2026-11-02T03:00:00+00:00", "taken": "2026-11-02T03:00:00+00:00"}]
@@ -239,6 +264,41 @@ def test_views_have_the_columns_of_the_description(own: Path) -> None:
             report = sql.report(fleet, f"SELECT * FROM {table}")
             columns = [column.key for column in report.tables()[0].columns]
         assert columns == ["host", "time", *(field.name for field in fields)]
+
+
+VALUES: dict[str, object] = {
+    "bool": True,
+    "uint8": 9,
+    "int32": 1,
+    "int64": 2,
+    "float64": 0.5,
+    "text": "text",
+    "name": "name",
+    "names": ["a", "b"],
+    "pages by name": {"slab": 3},
+    "time": 1_000_000,
+}
+
+
+def test_every_column_of_every_table_can_be_read(tmp_path: Path) -> None:
+    known = {"tables": list(TABLES), "kernel": "{}", "error": None, "schema": 1}
+    made = {
+        table: {field.name: VALUES[field.kind] for field in fields}
+        for table, fields in TABLES.items()
+    }
+    made["snapshots"] |= known
+    tables = {
+        table: SnapshotTable.of_rows(table, [tuple(row.values())]) for table, row in made.items()
+    }
+    write_snapshot(tmp_path / "whole", Snapshot("host", "20261127T201500Z", tables))
+    for table, row in made.items():
+        (found,) = rows(tmp_path / "whole", f"SELECT * FROM {table}")
+        assert isinstance(found, dict)
+        for field in TABLES[table]:
+            if field.kind != "time":
+                assert found[field.name] == row[field.name], field.name
+    query = 'SELECT "order", sum(pages) AS pages FROM runs GROUP BY "order"'
+    assert rows(tmp_path / "whole", query) == [{"order": 9, "pages": 2}]
 
 
 def test_a_choice_limits_the_tables_of_a_query(own: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Each report of a small fleet, beside the same computed in plain Python and numpy."""
 
+import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from fleet_by_hand import ESCAPE, HOSTS, LEAK, SPANNED, Moment
 from pageinspect.fleet.engine import Choice, opened
 from pageinspect.fleet.questions import QUESTIONS, ask
 from pageinspect.model.table import Absent, Table
+from pageinspect.render import render
 
 MOMENTS = fleet_by_hand.moments()
 GOOD = [m for m in MOMENTS if m.error is None]
@@ -70,12 +72,15 @@ def test_uses(dataset: Path) -> None:
 
 
 def slopes(moments: Sequence[Moment]) -> dict[tuple[str, str], dict[str, float]]:
-    """Return bytes per day by owner and host: numpy's least squares over all snapshots."""
+    """Return bytes per day by owner and host: numpy's least squares over the newest boot of two."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for host in HOSTS:
-        of_host = [m for m in moments if m.host == host]
-        if len(of_host) < 2:
+        of_host = sorted((m for m in moments if m.host == host), key=lambda m: m.at)
+        boots = Counter(m.boot for m in of_host)
+        several = [m.boot for m in of_host if boots[m.boot] > 1]
+        if not several:
             continue
+        of_host = [m for m in of_host if m.boot == several[-1]]
         days = [m.at.timestamp() / DAY for m in of_host]
         for owner in {owner for m in of_host for owner in m.owners}:
             pages = [4096 * m.owners.get(owner, 0) for m in of_host]
@@ -223,6 +228,7 @@ def test_hosts(dataset: Path) -> None:
         assert row == {
             "host": row["host"],
             "release": of_host[-1].release,
+            "releases": sorted({m.release for m in of_host}),
             "first": of_host[0].time,
             "last": of_host[-1].time,
             "snapshots": len(of_host),
@@ -231,6 +237,39 @@ def test_hosts(dataset: Path) -> None:
             "last_error": next((m.error for m in of_host[::-1] if m.error), None),
         }
     assert {row["boots"] for row in found if row["host"] == "web-1"} == {2}
+
+
+def test_snapshots(dataset: Path) -> None:
+    order = sorted(MOMENTS, key=lambda m: m.host)
+    order.sort(key=lambda m: m.at, reverse=True)
+    assert asked(dataset, "snapshots")["snapshots"] == [
+        {
+            "host": m.host,
+            "time": m.time,
+            "release": m.release,
+            "source": m.source,
+            "pages": SPANNED,
+            "error": m.error,
+        }
+        for m in order
+    ]
+
+
+def test_hosts_whose_release_changed(tmp_path: Path) -> None:
+    first = GOOD[0]
+    several = [
+        replace(first, at=first.at + timedelta(days=n), release=release)
+        for n, release in enumerate(("6.1.1", "7.3.4", "6.12.9"))
+    ]
+    fleet_by_hand.write(tmp_path / "two", several[:2])
+    fleet_by_hand.write(tmp_path / "three", several)
+    for name, shown in (("two", "6.1.1, 7.3.4"), ("three", "6.1.1 … 7.3.4 (3)")):
+        with opened(tmp_path / name) as fleet:
+            (table,) = ask(fleet, "hosts").tables()
+        (column,) = [column for column in table.columns if column.key == "releases"]
+        (row,) = table.records()
+        assert column.for_people()(row["releases"]) == shown
+    assert row["release"] == "6.12.9"
 
 
 CHOICES = {
@@ -297,7 +336,41 @@ def test_tables_without_rows_are_answers_too(question: str, tmp_path: Path) -> N
     (failed,) = [m for m in MOMENTS if m.error]
     fleet_by_hand.write(tmp_path / "dataset", [failed])
     rows = asked(tmp_path / "dataset", question)
-    assert question == "hosts" or not any(rows.values())
+    assert question in ("hosts", "snapshots") or not any(rows.values())
+
+
+EMPTY = {
+    "uses": "No snapshot has pages by use.",
+    "growth": "At least two snapshots",
+    "contiguity": "No snapshot has blocks.",
+    "outliers": "No host was compared",
+    "frees": "No frees in these snapshots: pageinspect snapshot --trace FILE adds them.",
+}
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+@pytest.mark.parametrize("question", EMPTY)
+def test_a_sentence_in_place_of_an_empty_table(question: str, form: str, tmp_path: Path) -> None:
+    (failed,) = [m for m in MOMENTS if m.error]
+    fleet_by_hand.write(tmp_path / "dataset", [failed])
+    stream = io.StringIO()
+    with opened(tmp_path / "dataset") as fleet:
+        render(ask(fleet, question), form, stream)
+    first, second, *others = stream.getvalue().split("\n\n")
+    assert first == "1 snapshot of 1 host"
+    assert second.replace("\n", " ").startswith(EMPTY[question])
+    assert "---" not in stream.getvalue()
+    titles = [text for text in others if text.endswith(":") and not text.endswith("See:")]
+    assert not titles
+    assert not any(text.startswith("\n") for text in others)
+
+
+def test_no_host_is_far(tmp_path: Path) -> None:
+    same = [replace(GOOD[0], host=f"host-{n}") for n in range(5)]
+    fleet_by_hand.write(tmp_path / "dataset", same)
+    with opened(tmp_path / "dataset") as fleet:
+        view = ask(fleet, "outliers").view()
+    assert view.lines_after() == ("", "No host is far from its peers.")
 
 
 def test_growth_needs_two_snapshots(tmp_path: Path) -> None:
@@ -305,4 +378,26 @@ def test_growth_needs_two_snapshots(tmp_path: Path) -> None:
     fleet_by_hand.write(tmp_path / "dataset", [*twice, GOOD[4]])
     with opened(tmp_path / "dataset") as fleet:
         report = ask(fleet, "growth")
-    assert "Hosts without two snapshots of owners, which have no slope: 1." in report.remarks
+    once = "Hosts without two snapshots of owners of one boot, which have no slope: 1."
+    assert once in report.remarks
+
+
+def test_growth_is_within_one_boot(tmp_path: Path) -> None:
+    """The newest boot has one snapshot; an older one has two, and a slope of 1000 pages a day."""
+    boots = {"a": (9000, 1), "b": (1000, 2000), "c": (500,)}
+    pages = [(boot, n) for boot, amounts in boots.items() for n in amounts]
+    made = [
+        replace(GOOD[0], at=GOOD[0].at + timedelta(days=day), boot=boot, owners={LEAK: n})
+        for day, (boot, n) in enumerate(pages)
+    ]
+    fleet_by_hand.write(tmp_path / "dataset", made)
+    with opened(tmp_path / "dataset") as fleet:
+        report = ask(fleet, "growth")
+    (row,) = report.tables()[0].records()
+    assert row["bytes_per_day"] == 1000 * 4096
+    assert any(
+        text.startswith("3 snapshots of other boots of 1 host left") for text in report.remarks
+    )
+    with opened(tmp_path / "dataset", Choice(where="boot_id = 'a'")) as fleet:
+        (row,) = ask(fleet, "growth").tables()[0].records()
+    assert row["bytes_per_day"] == -8999 * 4096

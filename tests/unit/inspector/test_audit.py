@@ -29,6 +29,7 @@ from pageinspect.report.audit import AuditReport
 from pageinspect.report.selection import Request
 
 CONTENT = bytes(BLOCK)
+POINTER = "The core lacks pages that it should have: see pageinspect audit -c 'my core'."
 
 
 def core_of(
@@ -50,7 +51,8 @@ def core_of(
 
 def of_file(made: OwnedPages, path: Path) -> Inspector:
     inspector = made.inspector()
-    return replace(inspector, target=replace(inspector.target, core=path))
+    provenance = replace(inspector.target.provenance, target="my core")
+    return replace(inspector, target=replace(inspector.target, core=path, provenance=provenance))
 
 
 def pages_of(made: OwnedPages, use: str) -> list[int]:
@@ -348,7 +350,7 @@ def pointed(inspector: Inspector) -> list[bool]:
     ]
     _, selection = select(inspector, Request(owners=["slab"]))
     found = [each.missing for each in coverages] + [selection.missing]
-    return [missing[-1:] == (lost_pages.POINTER,) for missing in found]
+    return [missing[-1:] == (POINTER,) for missing in found]
 
 
 def test_commands_point_to_audit_if_something_is_missing(
@@ -392,7 +394,7 @@ def test_memory_is_walked_once_at_most_to_find_a_lost_page(
     content = bytearray((tmp_path / "core").read_bytes())
     # The last page's contents are missing: what its struct page shows does not matter.
     (tmp_path / "core").write_bytes(content[:-100])
-    assert lost_pages.pointed(inspector, ("Something.",)) == ("Something.", lost_pages.POINTER)
+    assert lost_pages.pointed(inspector, ("Something.",)) == ("Something.", POINTER)
     assert walks == []
 
 
@@ -401,7 +403,7 @@ def test_struct_pages_that_are_missing_point_to_audit(made: OwnedPages, tmp_path
     inspector = replace(inspector, memory_map=MemoryMap(((0, PAGES), (0x8000, 0x8040)), ()))
     report = summarise(inspector, ["use"], Request(), fold=fold_here)
     assert report.coverage.unreadable == 0x40
-    assert report.coverage.missing == (lost_pages.POINTER,)
+    assert report.coverage.missing == (POINTER,)
 
 
 def test_lost_pages_at_addresses_are_named(
@@ -412,7 +414,7 @@ def test_lost_pages_at_addresses_are_named(
     inspector = core_of(made, tmp_path, [*slabs, FREE])
     named, pointer = lost_pages.described(inspector, [slabs[0], slabs[0], FREE, 0, 0x10])
     assert named == f"Pages are missing: pfn {slabs[0]:#x} (slab)."
-    assert pointer == lost_pages.POINTER
+    assert pointer == POINTER
     assert lost_pages.described(inspector, [FREE, 0x10, 0]) == ()
     assert lost_pages.described(inspector, []) == ()
     many, _ = lost_pages.described(inspector, slabs[::2])

@@ -72,14 +72,16 @@ def test_of_a_range(made: BlockedPages) -> None:
     assert not report.possible
     assert sum(report.pages) == 0x58
     assert (report.pages[0], report.pages[1]) == (0, 0x58 - 16 - 5)
-    assert "Of 88 pages, 21 are in the way, 0 are free, and 67 can be moved." in " ".join(
-        report.view().before
+    numbers = (
+        "Of 88 pages, 21 are in the way, of which 16 can be reclaimed; 0 are free, and 67 can be "
+        "moved."
     )
+    assert numbers in report.view().before
 
 
 def said(report: ObstaclesReport) -> tuple[str, str, str]:
     """Return the verdict, and the sentences about it."""
-    _, _, verdict, _, numbers, _ = report.view().before
+    _, _, verdict, _, numbers, *_ = report.view().before
     return report.verdict, verdict, numbers
 
 
@@ -358,6 +360,26 @@ def test_a_kernel_without_cma(made: BlockedPages) -> None:
 def test_what_is_not_understood(made: BlockedPages, text: str) -> None:
     with pytest.raises(UsageError):
         found(made, text)
+
+
+@pytest.mark.parametrize("text", ["1G", "2MiB", "2 MiB"])
+def test_a_size_is_not_a_purpose(made: BlockedPages, text: str) -> None:
+    with pytest.raises(UsageError, match="is not a purpose") as error:
+        found(made, text)
+    assert error.value.hint == "2 MiB is hugepage, 1 GiB is gigantic"
+
+
+def test_rows_of_blocks_have_a_heading_and_their_block(
+    made: BlockedPages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(obstacles_module.PAGES, "hugepage", 6)
+    view = found(made, "hugepage").view()
+    assert view.before[-3:] == ("", "What is in the way in other blocks:", "")
+    assert next(column.name for column in view.table.columns if not column.machines) == "block"
+    view = found(made, "pfn:0xb0-0x108").view()
+    assert "What is" not in " ".join(view.before)
+    assert next(column.name for column in view.table.columns if not column.machines) == "start"
+    assert found(made, "pfn:0x40+0x40").view().before[-1]
 
 
 def test_only_what_is_shown_is_named(made: BlockedPages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,12 +191,27 @@ def test_what_is_too_wide_loses_spare_columns_and_then_wraps_text(
     )
     narrow = text(columns, [("x" * 50, 1 << 34, 1023 << 20)])
     assert narrow.splitlines()[2].split() == ["x" * 50, "17,179,869,184", "1023", "MiB"]
-    assert "size" not in text(columns, [("x" * 60, 1 << 34, 1)])
-    lines = text(columns, [("x" * 100, 1 << 34, 1)]).splitlines()
+    left_out = "Left out for the width: size (--format csv or json has all)"
+    assert left_out not in narrow
+    assert "size" not in text(columns, [("x" * 60, 1 << 34, 1)]).splitlines()[0]
+    *lines, blank, last = text(columns, [("x" * 100, 1 << 34, 1)]).splitlines()
+    assert (blank, last) == ("", left_out)
     assert max(map(len, lines)) == 80
     assert "".join(line.split()[0] for line in lines[2:]) == "x" * 100
     monkeypatch.setenv("COLUMNS", "200")
     assert "size" in text(columns, [("x" * 100, 1 << 34, 1)])
+
+
+def test_streamed_rows_name_the_columns_that_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = (Column("name", width=70), Column("other", width=30, spare=1))
+    left_out = "\nLeft out for the width: other (--format csv or json has all)\n"
+    monkeypatch.setenv("COLUMNS", "80")
+    assert text(columns, [("a", "b"), ("c", "d")]).endswith(f"\nc\n{left_out}")
+    assert text(columns, []) == ""
+    monkeypatch.setenv("COLUMNS", "120")
+    assert "Left out" not in text(columns, [("a", "b")])
 
 
 def test_columns_go_by_importance_and_those_without_a_text_first(

@@ -4,6 +4,7 @@
 import io
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from every_report import HOSTILE, REPORTS
@@ -11,8 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pageinspect.render import METRICS, render
 from pageinspect.report import Report
+from pageinspect.report.metric_texts import MEANINGS
 from pageinspect.report.owners import OwnerRow, OwnersReport
 
+OUTPUT = Path(__file__).parents[3] / "docs/output.md"
 WITH_METRICS = [name for name in REPORTS if REPORTS[name]().metrics()]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -51,6 +54,40 @@ def test_each_series_occurs_once_and_is_safe_text(name: str) -> None:
     report = REPORTS[name]()
     assert samples(report)
     assert written(report).replace("\n", "").isprintable()
+
+
+def test_each_metric_has_a_sentence_on_what_it_measures() -> None:
+    """Every sentence is used, and no help text repeats the name alone."""
+    found = set()
+    for name in WITH_METRICS:
+        for family in text_string_to_metric_families(written(REPORTS[name]())):
+            sentence, mark, _ = family.documentation.rpartition(" (pageinspect ")
+            assert mark
+            assert len(sentence.split()) > 2, family.name
+            found.add(sentence)
+    known = {sentence for part in MEANINGS.values() for sentence in part.values()}
+    assert found == known
+
+
+BEGINS = {"summary": "summary_by_X", "owners": "owners_by_X", "trace": "trace"}
+BEGINS |= {"walk": "REPORT", "check": "REPORT_check"}
+
+
+def test_the_documentation_has_every_metric(request: pytest.FixtureRequest) -> None:
+    lines = ["| metric | measures |", "|---|---|"]
+    for part, meanings in MEANINGS.items():
+        for key, sentence in meanings.items():
+            metric = f"pageinspect_{BEGINS.get(part, part)}_{key}".replace(
+                "duration_ns", "duration_seconds"
+            )
+            lines.append(f"| `{metric}` | {sentence} |")
+    expected = "".join(f"{line}\n" for line in lines)
+    before, begin, rest = OUTPUT.read_text(encoding="utf-8").partition("<!-- metrics -->\n")
+    shown, end, after = rest.partition("<!-- end of metrics -->")
+    if request.config.getoption("--update-golden"):
+        OUTPUT.write_text(f"{before}{begin}{expected}{end}{after}", encoding="utf-8")
+        return
+    assert shown == expected, "run pytest with --update-golden"
 
 
 def owners(*rows: OwnerRow, top: int | None = None) -> OwnersReport:

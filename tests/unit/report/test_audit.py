@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from every_report import audit
-from synthetic import MODERN
+from synthetic import MODERN, OLD
 
 from pageinspect.errors import Exit
 from pageinspect.model.presence import PfnSet, State
@@ -95,6 +95,28 @@ def test_what_is_said() -> None:
     assert "could not be followed" in shown(
         report(Coverage(9, 0, missing=("tasks could not be followed.",)), present=1)
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "fates", "why"),
+    [
+        ({}, {"present": 9}, "9 pages of free blocks are in the dump although its level excludes"),
+        ({"level": 16}, {"present": 1}, "1 page of free blocks is in the dump although its level"),
+        ({}, {"present": 9}, "makedumpfile before 1.7.7 takes the type of free pages for slab"),
+        ({"layout": OLD}, {"present": 9}, "what wrote the dump may not know this kernel."),
+        ({"layout": None}, {"present": 9}, "what wrote the dump may not know this kernel."),
+        ({}, {"present": 9, "free": 1}, "what wrote the dump may not know this kernel."),
+        ({"form": "elf"}, {"present": 9, "free": 1}, "if fewer than 256 are adjacent."),
+        ({"level": 15}, {"present": 9}, ""),
+        ({"level": None, "form": "elf"}, {"present": 9}, ""),
+        ({}, {"free": 9}, ""),
+    ],
+)
+def test_free_pages_that_are_kept(changes: Any, fates: dict[str, int], why: str) -> None:
+    row = AuditRow("buddy", "free", tuple(fates.get(fate, 0) for fate in FATES))
+    text = " ".join(shown(replace(report(), rows=(row,), **changes)).split())
+    assert why in text
+    assert ("although its level" in text) == bool(why)
 
 
 def test_sentences_on_structures_are_there_once() -> None:

@@ -40,7 +40,7 @@ def _no_watcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ("options", "status", "message"),
     [
         ([], 2, "give a report or --sql"),
-        (["hosts", "--sql", "SELECT 1"], 2, "give a report or --sql"),
+        (["hosts", "--sql", "SELECT 1"], 2, "not both"),
         (["--sql", "SELECT 1", "--top", "3"], 2, "--top is not for --sql"),
         (["host"], 2, "did you mean hosts?"),
         (["\x1b[31m"], 2, "there is no report"),
@@ -73,6 +73,33 @@ def test_what_is_wrong_is_one_line_and_a_hint(
     assert not printed.out
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["growth"], "error: the dataset is missing\n  hint: pageinspect fleet DATASET growth\n"),
+        (["growth", "DATASET"], "hint: the dataset comes first: fleet DATASET growth\n"),
+        (["DATASET@-2", "hosts"], "hint: --since TIME, --host GLOB and --where EXPR choose"),
+        (["DATASET#db-1", "hosts"], "hint: --since TIME, --host GLOB and --where EXPR choose"),
+    ],
+)
+def test_words_in_the_wrong_place(
+    words: list[str], message: str, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [word.replace("DATASET", str(dataset)) for word in words]
+    assert main(["fleet", *found]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_dataset_may_have_the_name_of_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("growth", "some@where"):
+        fleet_by_hand.write(Path(name), fleet_by_hand.moments()[:2])
+        assert main(["fleet", name, "hosts"]) == 0
+        assert "db-1" in capsys.readouterr().out
+
+
 def test_what_is_not_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fleet", str(tmp_path), "hosts"]) == 1
     assert "is not a dataset" in capsys.readouterr().err
@@ -87,6 +114,9 @@ def test_ten_rows_for_people_and_all_for_programs(
 
     assert "\n3 more: --top 0 shows all.\n" in rows("hosts", "--top", "2")
     assert "more:" not in rows("hosts", "--top", "0")
+    command = f"    pageinspect fleet {dataset} hosts"
+    assert "1 snapshot has an error in place of tables. See:" in rows("uses")
+    assert command in rows("uses").splitlines()
     document = json.loads(rows("hosts", "--format", "json"))
     assert list(document) == [
         "schema",

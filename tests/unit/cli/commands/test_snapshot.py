@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blocked_pages import BlockedPages
@@ -17,10 +18,12 @@ from owned_pages import PAGES
 from pageinspect.cli.commands import snapshot as command
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
+from pageinspect.dataset.compact import compact
 from pageinspect.dataset.read import read_snapshot, snapshots
 from pageinspect.errors import Exit, PageInspectError
 from pageinspect.inspector import inspector
 from pageinspect.inspector import snapshot as snapshot_module
+from pageinspect.model.snapshot import HEADER, TABLES, Snapshot, SnapshotTable
 
 US = 1_000_000
 START = 1_764_439_274
@@ -36,11 +39,13 @@ START = 1_764_439_274
         (["-o", "d", "--keep", "0"], "number of snapshots"),
         (["-o", "d", "core", "--every", "5"], "the memory of a core does not change"),
         (["-o", "d", "-c", "core", "--every", "5"], "the memory of a core does not change"),
-        (["-o", "d", "--compact", "d"], "--compact takes no snapshot"),
-        (["core", "--compact", "d"], "--compact takes no snapshot"),
-        (["--every", "5", "--compact", "d"], "--compact takes no snapshot"),
-        (["--dask", "local", "--compact", "d"], "--compact takes no snapshot"),
+        (["--compact"], "no dataset is named"),
+        (["-o", "d", "--compact", "core"], "--compact takes no snapshot"),
+        (["-o", "d", "--compact", "--host", "h"], "--compact takes no snapshot"),
+        (["-o", "d", "--compact", "--every", "5"], "--compact takes no snapshot"),
+        (["-o", "d", "--compact", "--dask", "local"], "--compact takes no snapshot"),
         (["-o", "d", "--dask", "local"], "--dask is for cores"),
+        (["-o", "d", "--replace"], "--replace is for cores"),
         (["-o", "d", "--dask", "local", "--qemu", "socket"], "--dask is for cores"),
         (["-o", "d", "--dask", "local", "--every", "5"], "--dask is for cores"),
         (["-o", "d", "core", "--dask", "local:0"], "is not local, local:N, or the address"),
@@ -86,7 +91,7 @@ def test_a_line_for_each_snapshot(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = capsys.readouterr().out.splitlines()
     head, _, rest = line.partition(": ")
     assert head == r"made/by\x1bhand 20251129T180114Z"
-    pages, size, seconds = rest.split(", ")
+    _release, pages, size, seconds = rest.split(", ")
     assert pages == f"{PAGES:,} pages"
     files = sum(path.stat().st_size for path in Path("data").rglob("*.parquet"))
     assert size == f"{-(-files // 1000)} KB"
@@ -98,14 +103,49 @@ def test_a_line_for_each_snapshot(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("made")
+@pytest.mark.parametrize(
+    ("release", "shown"),
+    [
+        ("6.12.117+deb13-cloud-amd64", "6.12.117+deb13"),
+        ("6.8.0-45-generic", "6.8.0-45"),
+        ("5.14.0-503.15.1.el9_5.x86_64", "5.14.0-503.15.1.el9_5.x86_64"),
+        ("7.3.0-rc2+", "7.3.0-rc2+"),
+    ],
+)
+def test_the_release_in_a_line(
+    release: str,
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real = snapshot_module.take
+    monkeypatch.setattr(
+        snapshot_module, "take", lambda *a, **k: header_with(real(*a, **k), release=release)
+    )
+    main(["snapshot", "core", "-o", "data", "--host", "h"])
+    assert capsys.readouterr().out.startswith(f"h 20251129T180114Z: {shown}, {PAGES:,} pages, ")
+
+
+@pytest.mark.usefixtures("made")
+def test_a_folder_of_other_things_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("data").mkdir()
+    Path("data/notes").touch()
+    Path("core").touch()
+    assert main(["snapshot", "core", "-o", "data"]) == Exit.ERROR
+    assert capsys.readouterr().err.count("not a dataset") == 1
+
+
+@pytest.mark.usefixtures("made")
 def test_a_core_that_fails_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["snapshot", "-c", "one", "broken", "two", "-o", "data", "--host", "h"]
     assert main(words) == Exit.ERROR
     written = capsys.readouterr()
-    assert [line.partition(":")[0] for line in written.out.splitlines()] == [
-        "h 20251129T180114Z",
-        "h 20251129T180115Z",
+    assert [line.split(": ")[:2] for line in written.out.splitlines()] == [
+        ["two", "h 20251129T180114Z"],
+        ["one", "h 20251129T180115Z"],
     ]
+    main([*words, "--replace"])
+    assert capsys.readouterr().out.startswith("two: h 20251129T180114Z: already in data")
     assert written.err.startswith("pageinspect: error: broken is not a core\n")
     assert len(snapshots(Path("data"))) == 2
 
@@ -156,8 +196,54 @@ def test_what_is_in_the_dataset_is_not_read_again(
     main(words)
     capsys.readouterr()
     monkeypatch.setattr(snapshot_module, "take", lambda *_, **__: pytest.fail("too late"))
-    assert main(words) == Exit.COMPLETE
-    assert capsys.readouterr().out == "h 20251129T180114Z: already in data\n"
+    assert main(words) == Exit.INCOMPLETE
+    assert capsys.readouterr().out == (
+        "h 20251129T180114Z: already in data, incomplete; --replace reads it again\n"
+    )
+    monkeypatch.setattr(snapshot_module, "is_whole", lambda _: True)
+    for options in ([], ["--replace"]):
+        assert main([*words, *options]) == Exit.COMPLETE
+        assert capsys.readouterr().out == "h 20251129T180114Z: already in data\n"
+
+
+def header_with(snapshot: Snapshot, **values: Any) -> Snapshot:
+    """Return a snapshot with other values in its row of the table snapshots."""
+    table = snapshot.tables[HEADER]
+    row = {name: column.tolist() if hasattr(column, "tolist") else [*column]
+           for name, column in table.columns.items()}  # fmt: skip
+    cells = [values.get(field.name, row[field.name][0]) for field in TABLES[HEADER]]
+    made = SnapshotTable.of_rows(HEADER, [cells])
+    return Snapshot(snapshot.host, snapshot.time, {**snapshot.tables, HEADER: made})
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("merged", [False, True])
+def test_an_incomplete_snapshot_is_replaced_by_one_with_more_pages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, merged: bool
+) -> None:
+    words, data = ["snapshot", "one", "-o", "data", "--host", "h"], Path("data")
+    real, lost = snapshot_module.take, 7
+    monkeypatch.setattr(
+        snapshot_module, "take", lambda *a, **k: header_with(real(*a, **k), unreadable=lost)
+    )
+    main(words)
+    if merged:
+        compact(data)
+
+    def unreadable() -> int:
+        (entry,) = snapshots(data)
+        return int(read_snapshot(data, "h", entry.time).header("unreadable"))
+
+    lost = 8
+    capsys.readouterr()
+    assert main([*words, "--replace"]) == Exit.INCOMPLETE
+    assert capsys.readouterr().out.endswith("incomplete; what is read now is not more complete\n")
+    assert unreadable() == 7
+    lost = 6
+    main(words)
+    assert unreadable() == 7
+    main([*words, "--replace"])
+    assert unreadable() == 6
 
 
 @pytest.mark.usefixtures("made")
@@ -189,10 +275,18 @@ def test_the_latest_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("made")
+def test_the_latest_are_kept_also_if_nothing_is_taken() -> None:
+    words = ["-o", "data", "--host", "h"]
+    main(["snapshot", "a", "b", "c", *words])
+    main(["snapshot", "b", *words, "--keep", "2"])
+    assert [entry.time[-3:] for entry in snapshots(Path("data"))] == ["15Z", "16Z"]
+
+
+@pytest.mark.usefixtures("made")
 def test_days_are_merged(capsys: pytest.CaptureFixture[str]) -> None:
     main(["snapshot", "a", "b", "-o", "data", "--host", "h"])
     capsys.readouterr()
-    assert main(["snapshot", "--compact", "data"]) == Exit.COMPLETE
+    assert main(["snapshot", "--compact", "-o", "data"]) == Exit.COMPLETE
     assert capsys.readouterr().out == "2 snapshots of 1 day merged\n"
     assert len(snapshots(Path("data"))) == 2
     assert not [*Path("data").rglob("part.parquet")]
