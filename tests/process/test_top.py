@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_snapshots import process, table
+from compared_snapshots import process, table
 from saved_tables import owner, run, snapshot
 from terminal import pane
 from waiting import children, has_ended, until

@@ -14,6 +14,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ...errors import Exit, PageInspectError, UsageError
+from ...host.terminal import write
 from ..arguments import seconds
 from ..options import SYMBOLS, add_target_arguments, open_source
 from ..targets import source_of
@@ -73,7 +74,7 @@ def _show(args: argparse.Namespace, reader: "ReaderProcess") -> int:
 
     _open(reader)
     TopScreen(ReaderClient(reader.connection, reader.pid), args.interval).run()
-    sys.stderr.write(reader.messages())
+    write(reader.messages())
     return int(Exit.COMPLETE)
 
 
@@ -86,7 +87,7 @@ def _open(reader: "ReaderProcess") -> None:
     answer = receive(reader.connection)
     opened = ScreenReading.from_json(answer["reading"]) if answer else ScreenReading(error=_ENDED)
     if opened.error:
-        sys.stderr.write(reader.messages())
+        write(reader.messages())
         kind = UsageError if opened.status == Exit.USAGE else PageInspectError
         raise kind(opened.error, opened.hint)
 

@@ -13,6 +13,7 @@ ELSEWHERE = {
     ("target/core_formats/flattened.py", 4096): "the first block, and the unit of free space",
     ("model/saved_kernel.py", 1 << 63): "one more than the largest int64",
     ("vm/proc_snapshot.py", 4096): "bytes per read",
+    ("html_report/contents.py", 4096): "rows of a table",
     ("report/listing.py", 4096): "rows per block",
     ("render/reporting_progress.py", 4096): "rows between updates of progress",
     ("analysis/dump_page_text/types.py", 4096): "a bit of a page type",
