@@ -57,7 +57,7 @@ install: own-folder packages
 		|| { echo "run: sudo make install"; exit 1; }
 	@touch $(MARK)
 	$(PYTHON) -m venv $(PREFIX)
-	$(PREFIX)/bin/pip install -q .
+	$(PREFIX)/bin/pip install -q '.$(if $(EXTRAS),[$(EXTRAS)])'
 	ln -sfn $(PREFIX)/bin/pageinspect $(BINDIR)/pageinspect
 	for file in $(SHARED); do \
 		mkdir -p $(SHAREDIR)/$${file%/*} && ln -sfn $(PREFIX)/share/$$file $(SHAREDIR)/$$file \

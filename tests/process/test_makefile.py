@@ -48,7 +48,7 @@ def test_install_and_uninstall_leave_nothing(prefix: Path) -> None:
     for _ in range(2):
         done = make("install", prefix)
         assert done.returncode == 0, done.stderr
-        assert "pip install -q ." in done.stdout
+        assert "pip install -q '.'" in done.stdout
         assert done.stdout.splitlines()[-2] == "pageinspect --version"
         assert link.readlink() == prefix / "bin/pageinspect"
         assert (prefix / ".pageinspect").exists()
