@@ -330,7 +330,8 @@ def test_what_is_given_back_leaves_no_owner(grown: Grown) -> None:
     more = {(row["kind"], row["name"]) for row in rows if row["pages_change"] > NOISE}
     assert more - {("free", "pcp"), ("free", "buddy")} == set()
     came = {row["kind"] for row in rows if row["state"] == "came"}
-    assert came.isdisjoint({"anon", "shmem", "file", "zsmalloc", "module"})
+    # Other processes of the guest go on, and take some anonymous memory and files.
+    assert came.isdisjoint({"zsmalloc", "module"})
 
 
 def test_a_snapshot_does_not_differ_from_itself(grown: Grown) -> None:
