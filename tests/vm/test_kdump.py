@@ -366,7 +366,7 @@ def test_a_page_that_a_dump_should_have(dumped: Dumped, tmp_path: Path) -> None:
     assert answer["pages"][0]["file"] is None
     missing = answer["coverage"]["missing"]
     assert f"Pages are missing: pfn {pfn:#x} (slab)." in missing
-    assert "pageinspect audit -c CORE" in missing[-1]
+    assert f"pageinspect audit -c {core}" in missing[-1]
     status, answer, _ = asked(core, "audit")
     assert status == 4
     assert answer["ranges"] == [{"start": pfn, "end": pfn + 1, "pages": 1}]

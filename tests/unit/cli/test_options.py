@@ -30,7 +30,7 @@ JUNK = (
     "1.5G",
     os.fsdecode(b"\xff\xfe"),
     "\x1b[31mred\a\n",
-    "/nonexistent/file",
+    "/dev/null/file",
     ".",
     "=",
     "=1+1",
