@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Typed frees, from the JSON document of `trace`: a file of the user, which may be damaged."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import PageInspectError
 from ..model.table import Column, Table
+from ..report.trace_file import of_trace
 from ..units import counted, printable, seconds
 from .sections import Section, table_of
 
-_MOST_BYTES = 64 << 20
 _MOST_FRAMES = 12
 _TYPES = (
     Column("type"),
@@ -29,21 +27,7 @@ _STACKS = (
 
 def read_frees(path: Path) -> Section:
     """Return the frees of a file that `trace --format json` wrote; raises PageInspectError."""
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise PageInspectError(
-            f"{printable(str(path))} cannot be read: {error.strerror}", "check its path"
-        ) from None
-    try:
-        document = json.loads(text) if len(text) <= _MOST_BYTES else None
-        return _section(document)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise PageInspectError(
-            f"{printable(str(path))} is not one document of trace",
-            "write it with: pageinspect trace --format json -o trace.json",
-        ) from None
+    return of_trace(path, _section)
 
 
 def _section(document: Any) -> Section:

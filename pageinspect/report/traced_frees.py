@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The frees that `trace --format json` counted, as a table of a snapshot."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import PageInspectError
 from ..model.snapshot import SnapshotTable
-from .base import SCHEMA
-
-_HINT = "give the output of: pageinspect trace --by caller --format json -o FILE -- COMMAND"
+from .trace_file import of_trace
 
 
 def read_frees(path: Path) -> SnapshotTable:
@@ -19,21 +15,7 @@ def read_frees(path: Path) -> SnapshotTable:
     There is a row for each type and, if the trace has them, for each caller of a type; frees whose
     caller is not in the file have a row without one. Raises PageInspectError.
     """
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise PageInspectError(f"cannot read {path}: {error.strerror}", _HINT) from None
-    except ValueError:
-        raise PageInspectError(f"{path} is not one JSON document", _HINT) from None
-    try:
-        if document["schema"] != SCHEMA:
-            raise PageInspectError(
-                f"{path} has schema {document['schema']!r}, and {SCHEMA} is expected",
-                "read it with the version of pageinspect that wrote it",
-            )
-        return SnapshotTable.of_rows("frees", _rows(document))
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-        raise PageInspectError(f"{path} is not a report of trace", _HINT) from None
+    return of_trace(path, lambda document: SnapshotTable.of_rows("frees", _rows(document)))
 
 
 def _rows(document: dict[str, Any]) -> Iterator[tuple[Any, ...]]:

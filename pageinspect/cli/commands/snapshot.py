@@ -114,11 +114,12 @@ def run(args: argparse.Namespace) -> int:
     # If it is missing, this is found out before anything is read.
     arrow()
     targets = _targets(args)
+    args.frees = None
     if args.trace is not None:
         from ...report.traced_frees import read_frees
 
         # The same for a file that is not one of trace.
-        read_frees(args.trace)
+        args.frees = read_frees(args.trace)
     if args.every is not None:
         return _repeated(args)
     if args.dask is not None:
@@ -147,9 +148,9 @@ def _check(args: argparse.Namespace) -> None:
         return
     if args.host == "":
         raise UsageError("the name of the host is empty", "omit --host, or give a name")
-    if args.trace is not None and (args.every is not None or len(_targets(args)) > 1):
-        raise UsageError("--trace is of one snapshot", "omit --every, and name one target")
     targets = _targets(args)
+    if args.trace is not None and (args.every or args.dask or len(targets) > 1):
+        raise UsageError("--trace is of one snapshot", "omit --every and --dask; name one target")
     if args.every is not None and (len(targets) > 1 or targets[0].core is not None):
         raise UsageError(
             "--every is for one kernel that runs: the memory of a core does not change",
@@ -240,8 +241,8 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
     from ...dataset.write import write_snapshot
     from ...host.startup import configure_libraries
     from ...inspector.inspector import inspect
+    from ...inspector.lost_pages import pointer
     from ...inspector.snapshot import is_more_complete, is_whole, take
-    from ...report.traced_frees import read_frees
 
     configure_libraries()
     began, core = time.monotonic(), target.core
@@ -253,8 +254,8 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
         if there is not None and (is_whole(there) or not args.replace):
             return _already(args, target, there)
         snapshot = take(inspector, host=host, fold=partial(fold_pieces, own))
-    if args.trace is not None:
-        snapshot = snapshot.having(read_frees(args.trace))
+    if args.frees is not None:
+        snapshot = snapshot.having(args.frees)
     if core is not None:
         from ...dataset.failures import remove_failure
 
@@ -276,6 +277,8 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
             return _already(args, target, there)
     _keep(args, snapshot.host)
     _print_of(args, target, _line(args.dataset, snapshot, time.monotonic() - began))
+    if (point := pointer(inspector)) in snapshot.header("missing"):
+        say(point)
     return int(Exit.COMPLETE if is_whole(snapshot) else Exit.INCOMPLETE)
 
 

@@ -69,11 +69,11 @@ def test_lost_events_and_unexpected_types_are_named(tmp_path: Path) -> None:
 def test_other_files_are_errors(tmp_path: Path, text: str) -> None:
     path = tmp_path / "trace.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(PageInspectError, match="is not one document of trace") as caught:
+    with pytest.raises(PageInspectError, match="is not one JSON document of trace") as caught:
         read_frees(path)
     assert "--format json" in caught.value.hint
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(PageInspectError, match="cannot be read"):
+    with pytest.raises(PageInspectError, match="cannot read"):
         read_frees(tmp_path / "missing")

@@ -51,10 +51,11 @@ def test_frees_by_caller_add_up_to_those_of_the_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "not one JSON document"),
-        ("{}\n{}\n", "not one JSON document"),
-        ("[]", "not a report of trace"),
-        ('{"schema": 1, "by": ["type"], "rows": []}', "not a report of trace"),
+        ("", "not one JSON document of trace"),
+        ("{}\n{}\n", "not one JSON document of trace"),
+        ("[]", "not one JSON document of trace"),
+        ("[" * 100_000, "not one JSON document of trace"),
+        ('{"schema": 1, "by": ["type"], "rows": []}', "not one JSON document of trace"),
         ('{"schema": 2}', "has schema 2"),
     ],
 )

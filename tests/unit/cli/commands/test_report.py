@@ -83,7 +83,7 @@ def test_a_trace_that_is_none_is_found_out_first(
 
     monkeypatch.setattr(command, "open_target", opened)
     (tmp_path / "trace").write_text("{}", encoding="utf-8")
-    with pytest.raises(PageInspectError, match="is not one document of trace"):
+    with pytest.raises(PageInspectError, match="is not one JSON document of trace"):
         run("-o", str(tmp_path / "x"), "--trace", str(tmp_path / "trace"))
     assert not (tmp_path / "x").exists()
 

@@ -21,7 +21,7 @@ from pageinspect.cli.parser import build_parser
 from pageinspect.dataset.compact import compact
 from pageinspect.dataset.read import read_snapshot, snapshots
 from pageinspect.errors import Exit, PageInspectError
-from pageinspect.inspector import inspector
+from pageinspect.inspector import inspector, lost_pages
 from pageinspect.inspector import snapshot as snapshot_module
 from pageinspect.model.snapshot import HEADER, TABLES, Snapshot, SnapshotTable
 
@@ -45,6 +45,7 @@ START = 1_764_439_274
         (["-o", "d", "--compact", "--every", "5"], "--compact takes no snapshot"),
         (["-o", "d", "--compact", "--dask", "local"], "--compact takes no snapshot"),
         (["-o", "d", "--dask", "local"], "--dask is for cores"),
+        (["-o", "d", "core", "--dask", "local", "--trace", "f"], "--trace is of one snapshot"),
         (["-o", "d", "--replace"], "--replace is for cores"),
         (["-o", "d", "--dask", "local", "--qemu", "socket"], "--dask is for cores"),
         (["-o", "d", "--dask", "local", "--every", "5"], "--dask is for cores"),
@@ -83,6 +84,16 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BlockedPages:
     monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
     monkeypatch.setattr("pageinspect.host.startup.configure_libraries", lambda: None)
     return kernel
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_core_with_lost_pages_points_to_audit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, lost: bool
+) -> None:
+    monkeypatch.setattr(lost_pages, "_has_lost_pages", lambda _: lost)
+    assert main(["snapshot", "core", "-o", "data"]) == Exit.INCOMPLETE
+    assert ("pageinspect audit" in capsys.readouterr().err) == lost
 
 
 @pytest.mark.usefixtures("made")
