@@ -2,7 +2,6 @@
 """Snapshots of many cores on a cluster of two worker processes, and what ends them."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -24,11 +23,11 @@ pytest.importorskip("distributed")
 pytest.importorskip("cryptography")
 
 START = 1_764_439_274
-HOSTS = ["a", "b", "c", "d"]
+HOSTS = ["a", "b", "c"]
 
 
 class Cores:
-    """A folder with four cores and two broken ones, and commands that read them."""
+    """A folder with three cores and two broken ones, and commands that read them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -143,32 +142,37 @@ def test_each_core_has_a_row_and_is_read_once(cores: Cores) -> None:
         f"pageinspect: error: {path} is not a core" for path in cores.broken
     ]
     assert cores.hosts() == sorted([*HOSTS, *(path.name for path in cores.broken)])
-    assert [cores.error(host) for host in HOSTS] == [None] * 4
+    assert [cores.error(host) for host in HOSTS] == [None] * len(HOSTS)
     for path in cores.broken:
         assert cores.error(path.name) == f"{path} is not a core"
 
     # What is there is skipped, and a row with an error goes when its core can be read.
-    cores.broken[1].write_text(f"by hand e {START}")
+    cores.broken[1].write_text(f"by hand d {START}")
     os.utime(cores.broken[1], (START, START))
     status, out, err = cores.run("--dask", "local:2")
     assert status == Exit.ERROR
     skipped = [line for line in out if f": already in {cores.data}, incomplete" in line]
     assert hosts_in(skipped) == HOSTS
-    assert len(out) == 5
-    assert cores.hosts() == ["a", "b", "c", "cut off", "d", "e"]
+    assert len(out) == len(HOSTS) + 1
+    assert cores.hosts() == ["a", "b", "c", "cut off", "d"]
 
 
-def test_a_core_whose_worker_is_killed_is_read_again(cores: Cores) -> None:
+def test_a_core_whose_worker_is_killed_is_read_again_and_nothing_is_offered(cores: Cores) -> None:
     cores.gate.touch()
     with cores.begun("--dask", "local:2") as process:
         reader = cores.reader(process)
+        places = listening({process.pid, *session(process.pid)})
+        assert places
+        assert {host for host, _ in places} == {"127.0.0.1"}
+        # Without its certificates, nobody can be a client or a worker.
+        assert refuse({port for _, port in places})
         os.kill(worker_of(reader), signal.SIGKILL)
         until(lambda: has_ended(reader))
         cores.gate.unlink()
         out, err = process.communicate(timeout=120)
     assert process.returncode == Exit.ERROR, err
     assert hosts_in(out.splitlines()) == HOSTS
-    assert [cores.error(host) for host in HOSTS] == [None] * 4
+    assert [cores.error(host) for host in HOSTS] == [None] * len(HOSTS)
     assert "killed" not in err
 
 
@@ -181,14 +185,16 @@ def test_a_core_whose_workers_are_killed_twice_has_a_row(cores: Cores) -> None:
             until(lambda pid=reader: has_ended(pid))  # type: ignore[misc]
         out, err = process.communicate(timeout=120)
     assert process.returncode == Exit.ERROR
-    assert hosts_in(out.splitlines()) == ["a", "c", "d"]
+    assert hosts_in(out.splitlines()) == ["a", "c"]
     said = f"{cores.good[1]} could not be read: the worker that read it was killed"
     assert said in err
     assert said in str(cores.error(cores.good[1].name))
-    assert len(cores.hosts()) == 6
+    assert len(cores.hosts()) == len(HOSTS) + len(cores.broken)
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "by", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.whole), signal.SIGKILL]
+)
 def test_a_signal_ends_all_and_leaves_a_sound_dataset(cores: Cores, by: signal.Signals) -> None:
     cores.gate.touch()
     with cores.begun("--dask", "local:2") as process:
@@ -210,24 +216,13 @@ def test_a_signal_ends_all_and_leaves_a_sound_dataset(cores: Cores, by: signal.S
     done = {host for host in cores.hosts() if host in HOSTS}
     assert "b" not in done
     assert [cores.error(host) for host in done] == [None] * len(done)
+    if by != signal.SIGKILL:
+        return
     cores.gate.unlink()
     status, out, _ = cores.run("--dask", "local:2")
     assert status == Exit.ERROR
     assert sum("already in" in line for line in out) == len(done)
-    assert [cores.error(host) for host in HOSTS] == [None] * 4
-
-
-def test_nothing_is_offered_to_others(cores: Cores) -> None:
-    cores.gate.touch()
-    with cores.begun("--dask", "local:2") as process:
-        cores.reader(process)
-        own = {process.pid, *session(process.pid)}
-        places = listening(own)
-        assert places
-        assert {host for host, _ in places} == {"127.0.0.1"}
-        # Without its certificates, nobody can be a client or a worker.
-        for port in {port for _, port in places}:
-            assert refuses(port)
+    assert [cores.error(host) for host in HOSTS] == [None] * len(HOSTS)
 
 
 def listening(pids: set[int]) -> list[tuple[str, int]]:
@@ -248,23 +243,26 @@ def listening(pids: set[int]) -> list[tuple[str, int]]:
     return found
 
 
-def refuses(port: int) -> bool:
-    """Return whether a server is one of no use: it answers Dask's own protocol not at all."""
+def refuse(ports: set[int]) -> bool:
+    """Return whether servers are of no use: they answer Dask's own protocol not at all."""
     program = f"""
-import asyncio, json
+import asyncio
 from distributed.core import rpc
+async def answers(port):
+    try:
+        async with rpc(f"tcp://127.0.0.1:{{port}}", timeout=3) as server:
+            await asyncio.wait_for(server.identity(), 3)
+    except Exception:
+        return False
+    return True
 async def ask():
-    async with rpc("tcp://127.0.0.1:{port}", timeout=3) as server:
-        return await asyncio.wait_for(server.identity(), 3)
-try:
-    print(json.dumps(asyncio.run(ask()), default=str))
-except Exception as error:
-    print(json.dumps(None))
+    return await asyncio.gather(*map(answers, {sorted(ports)}))
+print(any(asyncio.run(ask())))
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
-    return json.loads(done.stdout) is None
+    return done.stdout == "False\n"
 
 
 def hang_up(server: socket.socket) -> None:

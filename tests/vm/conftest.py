@@ -11,6 +11,10 @@ A test that takes `owned` has a dump of a guest with memory of many owners, and 
 of it: one for each kernel and session, for any module that asks only for a dump. `owned_idle` is of
 a guest with 4 GiB that has nothing to do.
 
+`pytest.mark.kernels("newest", ...)` names the kernels that `make test` runs a test with; with the
+others of the catalogue it runs in `make test-all` alone. The mark of a test is before that of its
+module.
+
 Run side by side (pytest -n 2 --dist loadscope), tests that share guests or dumps stay together:
 those of a module and of one kernel (see support/scopes.py).
 """
@@ -50,10 +54,21 @@ def _order(item: pytest.Item) -> tuple[int, bool]:
     return int(shared), item.path.stem not in LONGEST
 
 
+def _is_repeat(item: pytest.Item) -> bool:
+    """Return whether a test has other kernels than those of its mark `kernels`."""
+    mark, call = item.get_closest_marker("kernels"), getattr(item, "callspec", None)
+    if mark is None or call is None:
+        return False
+    others = catalogue.kernels().keys() - set(mark.args)
+    return any(isinstance(value, str) and value in others for value in call.params.values())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.guest)
+            if _is_repeat(item):
+                item.add_marker(pytest.mark.whole)
     # Tests without a guest are short: they fill what the last guests leave of the time.
     items.sort(key=_order)
 

@@ -33,6 +33,9 @@ from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 BALLOON = 64 << 20
 LOAD = (
     "modprobe zram num_devices=2 && echo 64M > /sys/block/zram0/disksize && "

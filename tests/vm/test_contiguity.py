@@ -22,6 +22,9 @@ from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 Zone = tuple[int, str]
 HOLD = "/opt/pageinspect/src/tests/vm/programs/hold_pages.py"
 APPEND = "movablecore=768M"

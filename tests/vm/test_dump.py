@@ -35,6 +35,9 @@ from pageinspect.target.symbols.sources import SymbolOptions
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 Asked = Callable[..., tuple[int, str, str]]
 
 

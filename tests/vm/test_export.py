@@ -26,6 +26,9 @@ from pageinspect.target.open import open_target
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 READ_AHEAD = "/opt/pageinspect/src/tests/vm/programs/read_ahead.py"
 SWAP = 64 << 20
 FILL = """

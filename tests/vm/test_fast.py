@@ -36,7 +36,7 @@ def dumped(guest: Guest, script: str, core: Path) -> Path:
 @pytest.fixture(
     scope="module",
     params=[
-        "6.1",
+        pytest.param("6.1", marks=pytest.mark.whole),
         # The same kernel with HVO has more ways to map its vmemmap.
         pytest.param("6.12", marks=pytest.mark.whole),
         "newest",

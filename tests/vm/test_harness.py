@@ -13,6 +13,9 @@ from pageinspect.target.qemu.monitor import RefusedError
 from pageinspect.vm.errors import GuestTimeoutError
 from pageinspect.vm.guest import Guest, GuestCommandError
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 
 @pytest.fixture
 def guest(shared_guest: Guest) -> Guest:

@@ -22,6 +22,7 @@ from guest_capture import (
     check_sizes,
     pageinspect,
 )
+from guest_process import ONE
 from guest_quiet import QUIET
 from machines import LA57, MACHINES, PLUGGED, Machine
 from places import PROGRAMS
@@ -109,7 +110,8 @@ def try_on(machine: Machine, kernel: BuiltKernel, folder: Path) -> Tried:
 
 
 def case(machine: Machine, kernel: str) -> Any:
-    marks = [pytest.mark.whole] if machine.whole else []
+    whole = machine.whole or kernel != ONE
+    marks = [pytest.mark.whole] if whole else []
     return pytest.param((machine, kernel), id=f"{machine.name}-{kernel}", marks=marks)
 
 

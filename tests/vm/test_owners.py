@@ -349,6 +349,7 @@ def test_a_removed_cgroup(owned: Owned) -> None:
     assert sum(found.values()) >= pages > PER_LIST
 
 
+@pytest.mark.kernels("newest")
 def test_an_idle_guest_has_few_unknown_pages(owned_idle: Owned) -> None:
     most = MOST_UNKNOWN.get(owned_idle.kernel.name, 0.0012)
     unknown = owned_idle.by("name", "unknown")
@@ -359,6 +360,7 @@ def test_an_idle_guest_has_few_unknown_pages(owned_idle: Owned) -> None:
     assert len(unknown) > 1
 
 
+@pytest.mark.kernels("newest")
 def test_the_counts_of_an_idle_guest(owned_idle: Owned) -> None:
     assert owned_idle.said_by("owners")["coverage"].get("missing", []) == []
     assert sum(owned_idle.kinds[kind] for kind in VMALLOC) == owned_idle.meminfo["VmallocUsed"]

@@ -14,6 +14,9 @@ from pageinspect.dataset.read import read_snapshot, snapshots
 from pageinspect.model.kpageflags import Kpf
 from pageinspect.model.snapshot import Names, Snapshot, SnapshotTable
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 MOST_RUNS, MOST = 60 << 10, 120 << 10
 """Bytes of the files of an idle guest: the table runs, and all."""
 
@@ -114,6 +117,7 @@ def test_the_moment_is_that_of_the_guest(owned: Owned, snapshot: Snapshot) -> No
     assert 0 < seconds - snapshot.header("boot_time") / 1e6 < 3600
 
 
+@pytest.mark.kernels("newest")
 def test_size_of_an_idle_guest(owned_idle: Owned, tmp_path: Path) -> None:
     taken(owned_idle.core, tmp_path / "data")
     files = {path.parts[-4]: path.stat().st_size for path in (tmp_path / "data").rglob("*.parquet")}
@@ -121,6 +125,7 @@ def test_size_of_an_idle_guest(owned_idle: Owned, tmp_path: Path) -> None:
     assert sum(files.values()) < MOST
 
 
+@pytest.mark.kernels("newest")
 def test_a_dump_with_more_pages_replaces_one_of_the_same_moment(
     owned: Owned, tmp_path: Path
 ) -> None:

@@ -12,6 +12,9 @@ from owned_guest import Owned
 from pageinspect.dataset.read import read_snapshot, snapshots
 from pageinspect.errors import Exit
 
+# A cluster takes the snapshots of every kernel alike.
+pytestmark = pytest.mark.kernels("newest")
+
 pytest.importorskip("distributed")
 pytest.importorskip("cryptography")
 

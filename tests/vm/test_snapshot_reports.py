@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from owned_guest import Owned, pageinspect
 
+# A snapshot has names: what its reports say of them is the same for every kernel.
+pytestmark = pytest.mark.kernels("newest")
+
 REPORTS = (
     ("summary",),
     ("summary", "--by", "use"),

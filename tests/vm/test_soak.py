@@ -9,7 +9,7 @@ from guest_quiet import QUIET
 from pageinspect.vm.guest import Guest
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/soak.py"
-STARTS, SECONDS = 5, 20
+STARTS, SECONDS = 3, 20
 GROWTH_KIB = 1024
 
 
