@@ -88,7 +88,7 @@ def gaps(before: Snapshot, after: Snapshot, *, processes: bool = False) -> tuple
             found.append(f"{counted(unreadable, 'struct page')} of {side} could not be read.")
         sentences = (*(snapshot.header("missing") or ()), *_unavailable(snapshot))
         found += (f"Of {side}: {sentence}" for sentence in sentences)
-        whole = table_of(snapshot, "processes", "--by process")["whole"] if processes else ()
+        whole = table_of(snapshot, "processes", "--by process")["complete"] if processes else ()
         lost = len(whole) - int(np.count_nonzero(whole))
         if lost:
             found.append(
@@ -124,4 +124,4 @@ def _span_gaps(before: Snapshot, after: Snapshot) -> Iterator[str]:
         if alone:
             text = ", ".join(f"{start:#x}-{end:#x}" for start, end in alone[:_MOST])
             more = "" if len(alone) <= _MOST else f" and {number(len(alone) - _MOST)} more"
-            yield f"Only {side} has the memory {text}{more}: {counted(count(alone), 'page')}."
+            yield f"The memory {text}{more} is only in {side}: {counted(count(alone), 'page')}."

@@ -185,7 +185,7 @@ TABLES: Mapping[str, tuple[Field, ...]] = {
                 ("hugetlb", "Pages of hugetlbfs"),
             )
         ),
-        Field("whole", "bool", "Whether all of its page tables could be read"),
+        Field("complete", "bool", "Whether all of its page tables could be read"),
         *(
             Field(f"kernel_{name}", "int64", meaning, "bytes", absent=_NO_COUNTER)
             for name, meaning in (

@@ -24,10 +24,10 @@ MOST_RANGES = 1_000_000
 """Ranges of lost pages in json."""
 
 _RULES = tuple(rule.name for rule in LEVEL_RULES)
-_KEYS = ("use", "owner", "pages", "present", "absent", "allowed", *FATES[1:])
+_KEYS = ("use", "kind", "pages", "present", "absent", "allowed", *FATES[1:])
 _ROW = (
     Column("use"),
-    Column("owner"),
+    Column("kind"),
     Column("pages", "int64", "pages"),
     Column("in dump", "int64", "pages", key="present"),
     Column("absent", "int64", "pages"),
@@ -47,7 +47,7 @@ def _pfns_shown(ranges: Sequence[Mapping[str, int]]) -> str:
 
 _LOST = (
     Column("use"),
-    Column("owner"),
+    Column("kind"),
     Column("name"),
     Column("pages", "int64", "pages"),
     Column("first pfns", "json", key="pfns", show=_pfns_shown, spare=1),

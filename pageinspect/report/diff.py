@@ -14,7 +14,7 @@ from ..model.ranges import Range
 from ..model.snapshot import Snapshot
 from ..model.table import Absent, Cell, Column, Row, Table, Unit
 from ..units import counted, number, signed, signed_size, size, wrapped
-from .base import SCHEMA, Report, View
+from .base import SCHEMA, Report, View, range_objects
 
 DEFAULT_TOP = 10
 """Rows in tables for people."""
@@ -230,8 +230,8 @@ def _pages_json(pages: PageChanges) -> dict[str, Any]:
         "same_owner": pages.same_owner,
         "same_use": pages.same_use,
         "changed": pages.changed,
-        "only_before": [list(pair) for pair in pages.only_before],
-        "only_after": [list(pair) for pair in pages.only_after],
+        "only_before": range_objects(pages.only_before),
+        "only_after": range_objects(pages.only_after),
     }
 
 

@@ -273,5 +273,5 @@ def _process(row: dict[str, Any]) -> ProcessRow:
             table_bytes=row["kernel_tables"],
             hugetlb_pages=None if hugetlb is None else hugetlb // PAGE_SIZE,
         )
-    use = MmUse(**numbers, readable=readable, whole=row["whole"], counters=counters)
+    use = MmUse(**numbers, readable=readable, whole=row["complete"], counters=counters)
     return ProcessRow(row["pid"], row["comm"], row["cgroup"], row["mm"], use, row["exe"] or "")

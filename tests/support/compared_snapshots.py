@@ -105,4 +105,4 @@ def snapshot(
 def process(pid: int, comm: str, rss: int | None, pss: int | None, mm: int = 0) -> dict[str, Any]:
     """Return a row of the table processes; sizes are in bytes."""
     whole = rss is not None
-    return {"pid": pid, "comm": comm, "mm": mm or pid, "rss": rss, "pss": pss, "whole": whole}
+    return {"pid": pid, "comm": comm, "mm": mm or pid, "rss": rss, "pss": pss, "complete": whole}

@@ -113,9 +113,9 @@ def test_rows_add_up_to_the_pages_of_owners(owned: Owned) -> None:
     _, answer = audited(owned.refiltered(2))
     kinds: Counter[str] = Counter()
     for row in answer["rows"]:
-        fates = [n for key, n in row.items() if key not in {"use", "owner", "pages", "absent"}]
+        fates = [n for key, n in row.items() if key not in {"use", "kind", "pages", "absent"}]
         assert sum(fates) == row["pages"]
-        kinds[row["owner"]] += row["pages"]
+        kinds[row["kind"]] += row["pages"]
     assert kinds == owned.kinds
 
 

@@ -188,8 +188,8 @@ def test_gaps_of_each_side() -> None:
     assert gaps(before, after) == (
         "2 struct pages of before could not be read.",
         "Of after: No tasks.",
-        "Only before has the memory 0x10-0x12, 0x14-0x18: 6 pages.",
-        "Only after has the memory 0x20-0x21: 1 page.",
+        "The memory 0x10-0x12, 0x14-0x18 is only in before: 6 pages.",
+        "The memory 0x20-0x21 is only in after: 1 page.",
     )
 
 

@@ -66,10 +66,10 @@ def fates(report: AuditReport) -> Counter[tuple[str, str]]:
     rows = [row for row in report.to_json()["rows"] if row["pages"]]
     return Counter(
         {
-            (row["owner"], fate): n
+            (row["kind"], fate): n
             for row in rows
             for fate, n in row.items()
-            if fate not in ("use", "owner", "pages") and n
+            if fate not in ("use", "kind", "pages") and n
         }
     )
 

@@ -223,7 +223,7 @@ PROCESS = {
     "huge": 6,
     "tables": 5,
     "hugetlb": 4,
-    "whole": False,
+    "complete": False,
     "kernel_anon": 4096,
     "kernel_file": 8192,
     "kernel_shmem": 0,

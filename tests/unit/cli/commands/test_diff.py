@@ -98,7 +98,10 @@ def test_what_one_side_lacks_is_status_3(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["diff", "before", "hole"]) == Exit.INCOMPLETE
     text = capsys.readouterr().out
     assert "1 struct page of after could not be read." in text
-    assert "Only before has the memory 0x140-0x160: 32 pages." in text
+    assert "The memory 0x140-0x160 is only in before: 32 pages." in text
+    main(["diff", "before", "hole", "--format", "json"])
+    pages = json.loads(capsys.readouterr().out)["pages"]
+    assert (pages["only_before"], pages["only_after"]) == ([{"start": 0x140, "end": 0x160}], [])
 
 
 def test_processes_that_could_not_be_read_are_status_3(capsys: pytest.CaptureFixture[str]) -> None:
