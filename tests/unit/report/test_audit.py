@@ -77,7 +77,7 @@ def test_columns_that_no_page_has_are_left_out_for_people() -> None:
     assert "outside" not in shown(report(present=1))
     for fate in ("undecided", "outside"):
         heading = shown(report(**{fate: 1})).splitlines()[3]
-        assert heading.split() == f"use owner pages in dump absent allowed {fate} lost".split()
+        assert heading.split() == f"use kind pages in dump absent allowed {fate} lost".split()
 
 
 def test_what_is_said() -> None:
