@@ -37,7 +37,7 @@ def add_target_arguments(parser: argparse.ArgumentParser, *, named: bool = True)
         return
     if named:
         parser.add_argument(
-            "target",
+            "target_text",
             nargs="?",
             action=TargetAction,
             metavar="TARGET",

@@ -116,11 +116,22 @@ class CommandParser(argparse.ArgumentParser):
         if not {*words}.isdisjoint(self.commands or ()):
             self._check_order(words)
         parsed, unknown = super().parse_known_args(words, namespace)
+        self._take_optional(parsed, unknown)
         if unknown:
             self._refuse(unknown[0])
         if not hasattr(parsed, "run"):
             self.error("no command is given")
         return parsed, unknown
+
+    def _take_optional(self, parsed: argparse.Namespace, unknown: "builtins.list[str]") -> None:
+        """Take an optional argument that follows options, for which argparse does not look."""
+        if not unknown or unknown[0].startswith("-"):
+            return
+        for action in self._actions:
+            if action.nargs == argparse.OPTIONAL and not action.option_strings:
+                if getattr(parsed, action.dest) is action.default:
+                    setattr(parsed, action.dest, self._get_values(action, [unknown.pop(0)]))
+                return
 
     def _check_order(self, words: "Sequence[str]") -> None:
         """Raise UsageError for an option of a command that is given before the command."""

@@ -38,7 +38,7 @@ _TYPES = {
 """DuckDB's type of each kind of column."""
 _KEYS = (Field("host", "name", "The machine"), Field("time", "time", "When it was taken"))
 _BATCH = 2000
-_SEEN = "the dataset has files that this version cannot read: docs/dataset.md describes them"
+_SEEN = "docs/dataset.md describes the files that this version can read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,22 @@ class Fleet:
 
     def rows(self, query: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows of a query of our own. Raises PageInspectError."""
-        with _as_errors():
+        with self._as_errors():
             return list(self.connection.execute(query, values).fetchall())
+
+    def user_query(self, query: str, hint: str) -> Any:
+        """Run a query of the user that was checked; return the cursor. Raises UsageError."""
+        with self._as_errors(refusal_hint=hint):
+            return self.connection.execute(query)
+
+    def batches(self, cursor: Any) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query as they are computed. Raises PageInspectError."""
+        while True:
+            with self._as_errors():
+                rows = cursor.fetchmany(_BATCH)
+            if not rows:
+                return
+            yield from rows
 
     def tables(self, names: Iterable[str]) -> None:
         """Define tables of TABLES, with the rows of the snapshots that were chosen."""
@@ -156,7 +170,7 @@ class Fleet:
         if not self._files[HEADER]:
             raise self._nothing()
         paths = [path for found in self._files.values() for path in found]
-        with _as_errors():
+        with self._as_errors():
             self.connection.execute(f"SET allowed_paths={_texts(paths)}")
             self.connection.execute("SET enable_external_access=false")
             self.connection.execute("SET lock_configuration=true")
@@ -177,7 +191,7 @@ class Fleet:
         query = "CREATE TEMP TABLE chosen AS SELECT host, time, error, schema FROM every_snapshot"
         query += " WHERE " + " AND ".join(conditions)
         columns = ", ".join(field.name for field in TABLES[HEADER])
-        with _as_errors(refusal_hint=f"snapshots has the columns host, time, {columns}"):
+        with self._as_errors(refusal_hint=f"snapshots has the columns host, time, {columns}"):
             self.connection.execute(query)
 
     def _nothing(self) -> PageInspectError:
@@ -189,6 +203,49 @@ class Fleet:
             f"pageinspect fleet {shlex.quote(str(self.dataset))} hosts lists all; --since, --host "
             "and --where leave some out",
         )
+
+    @contextlib.contextmanager
+    def _as_errors(self, refusal_hint: str = "") -> Iterator[None]:
+        """Report an error of DuckDB in this context as one line with a hint."""
+        import duckdb
+
+        try:
+            yield
+        except duckdb.OutOfMemoryException as error:
+            raise PageInspectError(
+                f"DuckDB needs more memory: {first_line(error)}",
+                "--memory MIB gives it more; --since, --host and --where choose fewer snapshots",
+            ) from None
+        except duckdb.IOException as error:
+            raise PageInspectError(
+                f"the dataset: {first_line(error)}",
+                "try again when nothing merges or removes snapshots of it",
+            ) from None
+        except duckdb.Error as error:
+            damaged = self._damaged(str(error), look=not refusal_hint)
+            if damaged:
+                raise _damage(self.dataset, damaged) from None
+            if refusal_hint:
+                raise refusal(first_line(error), refusal_hint) from None
+            raise PageInspectError(f"the dataset: {first_line(error)}", _SEEN) from None
+
+    def _damaged(self, text: str, *, look: bool) -> Path | None:
+        """Return the file that a message of DuckDB names, or else with `look` one without schema.
+
+        Some messages about damaged metadata have no path.
+        """
+        import duckdb
+
+        paths = [path for found in self._files.values() for path in found]
+        for path in paths:
+            if any(f"{quote}{path}{quote}" in text for quote in "'\""):
+                return path
+        for path in paths if look else ():
+            try:
+                self.connection.execute(f"SELECT * FROM read_parquet({_texts([path])}) LIMIT 0")
+            except duckdb.Error:
+                return path
+        return None
 
     def _define(self, table: str, files: Sequence[Path], within: str, name: str = "") -> None:
         """Define a view of the rows of files that belong to snapshots of the table `within`.
@@ -211,7 +268,7 @@ class Fleet:
 
     def _columns(self, source: str) -> set[str]:
         """Return the columns that the files have, as their metadata says, which DuckDB keeps."""
-        with _as_errors():
+        with self._as_errors():
             found = self.connection.execute(f"SELECT * FROM {source} LIMIT 0").description
         return {column[0] for column in found}
 
@@ -268,49 +325,19 @@ def spill_folder() -> Iterator[Path]:
         yield folder
 
 
-def batches(cursor: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a query as they are computed. Raises PageInspectError."""
-    while True:
-        with _as_errors():
-            rows = cursor.fetchmany(_BATCH)
-        if not rows:
-            return
-        yield from rows
-
-
-@contextlib.contextmanager
-def _as_errors(refusal_hint: str = "") -> Iterator[None]:
-    """Report an error of DuckDB in this context as one line with a hint."""
-    import duckdb
-
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        raise PageInspectError(
-            f"DuckDB needs more memory: {first_line(error)}",
-            "--memory MIB gives it more; --since, --host and --where choose fewer snapshots",
-        ) from None
-    except duckdb.IOException as error:
-        raise PageInspectError(
-            f"the dataset: {first_line(error)}",
-            "try again when nothing merges or removes snapshots of it",
-        ) from None
-    except duckdb.Error as error:
-        if refusal_hint:
-            raise refusal(first_line(error), refusal_hint) from None
-        raise PageInspectError(f"the dataset: {first_line(error)}", _SEEN) from None
-
-
-def user_query(connection: Any, query: str, hint: str) -> Any:
-    """Run a query of the user that was checked; return the cursor. Raises UsageError."""
-    with _as_errors(refusal_hint=hint):
-        return connection.execute(query)
-
-
 def _has(path: Path, times: set[str], days: set[str]) -> bool:
     """Return whether a file may have rows of snapshots of these times."""
     key, _, value = path.parent.name.partition("=")
     return value in (days if key == "day" else times)
+
+
+def _damage(dataset: Path, path: Path) -> PageInspectError:
+    """Return the error for a file that DuckDB cannot read."""
+    folder = dataset.joinpath(HEADER, *path.relative_to(dataset).parts[1:-1])
+    return PageInspectError(
+        f"{path} is damaged or is not a Parquet file",
+        f"move {folder} out of the dataset: its snapshots do not count then",
+    )
 
 
 def stamp(column: str) -> str:

@@ -6,14 +6,15 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ..model.snapshot import TABLES
 from ..model.table import Absent, Cell, Column, Dtype, Row, Table
+from ..units import number
 from .answer import FleetReport, answer
-from .engine import batches, engine, user_query
+from .engine import engine
 from .statement import refusal, tables_of
 
 if TYPE_CHECKING:
@@ -40,16 +41,42 @@ def needs(query: str) -> tuple[str, ...]:
         return tuple(sorted(tables_of(connection, query, TABLES)))
 
 
-def report(fleet: "Fleet", query: str) -> FleetReport:
-    """Return the rows of one SELECT statement. Raises UsageError for anything else."""
+def report(fleet: "Fleet", query: str, most: int = 0) -> FleetReport:
+    """Return the rows of one SELECT statement, at most so many if `most` is not 0.
+
+    Raises UsageError for anything else.
+    """
     fleet.tables(sorted(tables_of(fleet.connection, query, TABLES)))
-    cursor = user_query(fleet.connection, query, _HINT)
-    shorten = _Shorten()
+    cursor = fleet.user_query(query, _HINT)
+    shorten, limit = _Shorten(), _Limit(most)
     columns = tuple(_columns(cursor.description, shorten))
-    rows = _rows(cursor, columns)
+    rows = limit.of(_rows(fleet.batches(cursor), columns))
     first = next(rows, None)
     found: Iterable[Row] = [] if first is None else chain((first,), rows)
-    return answer(fleet, "sql", ("", Table("rows", columns, found)), late=shorten.remark)
+
+    def late() -> str:
+        return " ".join(filter(None, (limit.remark(), shorten.remark())))
+
+    return answer(fleet, "sql", ("", Table("rows", columns, found)), late=late)
+
+
+class _Limit:
+    """Ends rows after the first `most`, 0 for all, and remembers whether there were more."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._cut = False
+
+    def of(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Yield the rows. No more are computed than those and one batch."""
+        yield from islice(rows, self._most or None)
+        self._cut = bool(self._most) and next(rows, None) is not None
+
+    def remark(self) -> str:
+        """Return a sentence if there were more."""
+        if not self._cut:
+            return ""
+        return f"Only the first {number(self._most)} rows: --format csv or json has all."
 
 
 class _Shorten:
@@ -94,9 +121,9 @@ def _columns(description: Any, shorten: _Shorten) -> Iterator[Column]:
         yield column if column.is_number else shorten.of(column)
 
 
-def _rows(cursor: Any, columns: tuple[Column, ...]) -> Iterator[Row]:
+def _rows(found: Iterable[Row], columns: tuple[Column, ...]) -> Iterator[Row]:
     dtypes = [column.dtype for column in columns]
-    for row in batches(cursor):
+    for row in found:
         yield [_cell(value, dtype) for value, dtype in zip(row, dtypes, strict=True)]
 
 

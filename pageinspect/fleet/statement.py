@@ -7,6 +7,7 @@ DuckDB parses without looking at a table or file.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,16 @@ _SOURCES = ("BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST
 _FUNCTIONS = ("unnest", "range", "generate_series")
 """Functions that may be in a FROM clause. Others read files, settings or text as SQL."""
 _ONE = "give one SELECT statement, without a semicolon in it"
+
+
+_NAMED = {
+    "SHOW REF": "SHOW, DESCRIBE or SUMMARIZE",
+    "MULTI": "PIVOT without values (ON … IN (…))",
+    "TRANSACTION": "BEGIN, COMMIT or ROLLBACK",
+    "LOAD": "LOAD or INSTALL",
+    "MERGE INTO": "MERGE",
+}
+"""What SQL has of statements and nodes for which DuckDB has names of its own."""
 
 
 def refusal(what: str, hint: str) -> UsageError:
@@ -44,7 +55,7 @@ def tables_of(connection: "DuckDBPyConnection", query: str, known: Iterable[str]
         raise refusal(f"{len(statements) or 'no'} statements", _ONE)
     kind = statements[0].type
     if kind != duckdb.StatementType.SELECT:
-        raise refusal(f"{kind.name} is refused", _ONE)
+        raise refusal(f"{_in_sql(kind.name)} is refused", _ONE)
     tree = _parsed(connection, query)
     named = set(_names_of_queries(tree))
     used = set()
@@ -75,7 +86,13 @@ def condition(text: str) -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of a message of DuckDB, without the name of its class."""
     text = str(error).strip().partition("\n")[0]
-    return text.removeprefix("Binder Error: ").removeprefix("Parser Error: ") or "it failed"
+    return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", text) or "it failed"
+
+
+def _in_sql(name: str) -> str:
+    """Return what SQL has for a name that DuckDB has for a statement or a node."""
+    plain = name.removesuffix("_NODE").removesuffix("_QUERY").replace("_", " ")
+    return _NAMED.get(plain, plain)
 
 
 def _parsed(connection: "DuckDBPyConnection", query: str, hint: str = _ONE) -> Any:
@@ -119,7 +136,7 @@ def _check_node(node: dict[str, Any]) -> None:
     # Of objects with an alias, expressions have a class, and what is in a FROM clause has none.
     source = "alias" in node and "class" not in node
     if (source and kind not in _SOURCES) or (kind.endswith("_NODE") and kind not in _NODES):
-        raise refusal(f"{kind.replace('_', ' ')} is refused", _ONE)
+        raise refusal(f"{_in_sql(kind)} is refused", _ONE)
     if kind == "TABLE_FUNCTION":
         name = str((node.get("function") or {}).get("function_name", ""))
         if name.casefold() not in _FUNCTIONS:

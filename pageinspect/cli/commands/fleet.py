@@ -22,6 +22,7 @@ from ..output import check_output
 _MOST_ROWS = (1 << 31) - 1
 _FOR_PEOPLE = ("table", "markdown")
 _SHOWN = 10
+_SHOWN_OF_SQL = 1000
 _LEAST_MIB, _MOST_MIB = 64, 1 << 24
 
 
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sql",
         metavar="QUERY",
         help="the rows of one SELECT statement on the tables of docs/dataset.md; nothing else "
-        "is run, and no other file is read",
+        "is run, and no other file is read; tables for people have its first 1000 rows",
     )
     parser.add_argument(
         "--top",
@@ -87,15 +88,17 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--top is not for --sql", "the statement can have a LIMIT")
     check_output(args.output, args.mode)
     check_dataset(args.dataset)
+    for_people = args.format in _FOR_PEOPLE
     top = args.top
     if top is None:
-        top = _SHOWN if args.format in _FOR_PEOPLE else 0
+        top = _SHOWN if for_people else 0
     if args.sql is None:
         needed, answer = needs(args.report), partial(ask, question=args.report, top=top)
     else:
         from ...fleet import sql
 
-        needed, answer = sql.needs(args.sql), partial(sql.report, query=args.sql)
+        most = _SHOWN_OF_SQL if for_people else 0
+        needed, answer = sql.needs(args.sql), partial(sql.report, query=args.sql, most=most)
     choice = Choice(args.since, args.host, args.where)
     with spill_folder() as folder:
         limits = Limits(args.memory, args.threads or 0, folder)

@@ -143,7 +143,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _snapshots(args: argparse.Namespace) -> "tuple[list[Snapshot], list[str]]":
     """Return one snapshot, or those before and after, and what the user calls them."""
-    last, source = snapshot_of_target(args, _TABLES), getattr(args, "target_text", "")
+    last, source = snapshot_of_target(args, _TABLES), getattr(args, "target_text", None) or ""
     if args.diff is None:
         return [last], [source]
     from ...analysis.comparable import check_comparable

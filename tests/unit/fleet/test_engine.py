@@ -124,14 +124,25 @@ def test_a_newer_version_is_refused(own: Path) -> None:
     assert written(own, "hosts", host="web*")
 
 
-@pytest.mark.parametrize("junk", [b"", b"PAR1", b"junk" * 1000])
-def test_a_damaged_file_is_one_line(junk: bytes, own: Path) -> None:
-    part(own, "owners", MOMENTS[1]).write_bytes(junk)
-    with pytest.raises(PageInspectError) as caught:
-        written(own, "growth")
-    assert "time=" in caught.value.message
-    assert "\n" not in caught.value.message
+@pytest.mark.parametrize("junk", [b"", b"PAR1", b"junk" * 1000, "metadata", "pages"])
+def test_a_damaged_file_is_named(junk: bytes | str, own: Path) -> None:
+    path = part(own, "owners", MOMENTS[1])
+    data = path.read_bytes()
+    if junk == "metadata":
+        junk = data[:-30] + b"\xff" * 22 + data[-8:]
+    elif junk == "pages":
+        junk = data[:30] + b"\xff" * 40 + data[70:]
+    assert isinstance(junk, bytes)
+    path.write_bytes(junk)
+    for ask_for in (lambda: written(own, "growth"), lambda: rows(own, "SELECT * FROM owners")):
+        with pytest.raises(PageInspectError) as caught:
+            ask_for()
+        assert caught.value.message == f"{path} is damaged or is not a Parquet file"
+        folder = part(own, "snapshots", MOMENTS[1]).parent
+        assert f"move {folder} out of the dataset" in caught.value.hint
     assert json.loads(written(own, "uses"))["uses"], "owners are not needed for it"
+    folder.rename(own.parent / "moved")
+    assert json.loads(written(own, "growth"))["snapshots_chosen"] == 7
 
 
 def test_foreign_files_do_no_harm(own: Path) -> None:
@@ -244,6 +255,18 @@ def test_long_texts_are_cut_for_people(own: Path, monkeypatch: pytest.MonkeyPatc
     everything = selected(own, "SELECT * FROM snapshots", "table").splitlines()
     assert max(map(len, everything)) <= 80
     assert everything[2].split()[:2] == ["host", "time"]
+
+
+def test_people_get_the_first_rows_of_a_query(own: Path) -> None:
+    stream = io.StringIO()
+    with opened(own) as fleet:
+        report = sql.report(fleet, "SELECT range FROM range(10000000)", 3)
+        render(report, "table", stream)
+        # The others were not computed.
+        assert fleet.connection.fetchone() is not None
+    assert stream.getvalue().endswith("Only the first 3 rows: --format csv or json has all.\n")
+    with opened(own) as fleet:
+        assert sql.report(fleet, "SELECT range FROM range(3)", 3).late() == ""
 
 
 @pytest.mark.parametrize("form", ["table", "markdown"])

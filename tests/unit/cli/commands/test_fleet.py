@@ -51,6 +51,11 @@ def _no_watcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["hosts", "--where", "1=1); COPY (SELECT 1) TO 'x'; SELECT (1"], 2, "SQL: "),
         (["--sql", "COPY (SELECT 1) TO 'x'"], 2, "SQL: COPY is refused"),
         (["--sql", ""], 2, "SQL: no statements"),
+        (["--sql", "SHOW TABLES"], 2, "SQL: SHOW, DESCRIBE or SUMMARIZE is refused"),
+        (["--sql", "PIVOT runs ON use USING sum(pages)"], 2, "SQL: PIVOT without values"),
+        (["--sql", "WITH x AS (DELETE FROM runs) SELECT 1"], 2, "SQL: DELETE is refused"),
+        (["--sql", "MERGE INTO runs USING runs ON true WHEN MATCHED THEN DELETE"], 2, ": MERGE is"),
+        (["--sql", "SELECT no_such(1)"], 2, "SQL: Scalar Function with name no_such"),
         (["hosts", "--memory", "1"], 2, "number of MiB"),
         (["hosts", "--threads", "0"], 2, "number of threads"),
         (["hosts", "--host", "nothing"], 1, "no snapshot that is chosen"),
@@ -88,6 +93,17 @@ def test_words_in_the_wrong_place(
     found = [word.replace("DATASET", str(dataset)) for word in words]
     assert main(["fleet", *found]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_options_may_come_before_the_report(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fleet", str(dataset), "--top", "2", "hosts", "--host", "db*"]) == 0
+    first = capsys.readouterr().out
+    assert main(["fleet", str(dataset), "hosts", "--host", "db*", "--top", "2"]) == 0
+    assert first == capsys.readouterr().out
+    assert main(["fleet", str(dataset), "hosts", "--top", "2", "uses"]) == 2
+    assert "unexpected argument 'uses'" in capsys.readouterr().err
 
 
 def test_a_dataset_may_have_the_name_of_a_report(
