@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
 
+ERROR_BEGINS = "pageinspect: error: "
+"""How the line of an error begins."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status; prints errors, raises nothing."""
@@ -125,7 +128,7 @@ def _say(message: str, hint: str) -> None:
     from ..units import printable
 
     with suppress(OSError):
-        sys.stderr.write(f"pageinspect: error: {printable(message)}\n  hint: {printable(hint)}\n")
+        sys.stderr.write(f"{ERROR_BEGINS}{printable(message)}\n  hint: {printable(hint)}\n")
 
 
 def entry() -> None:

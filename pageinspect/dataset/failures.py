@@ -16,20 +16,27 @@ from .prune import remove_snapshot
 from .read import look_up, read_snapshot
 from .write import write_snapshot
 
+_NO_FILE = 0
+"""Seconds since 1970 at which the row of a path without a file is."""
 _TRIES = 60
 """Seconds after that of the file which other cores of the same name may have taken."""
 
 
-def record_failure(dataset: Path, core: Path, host: str | None, error: str) -> None:
+def record_failure(
+    dataset: Path, core: Path, host: str | None, error: str, *, missing: bool = False
+) -> None:
     """Add the row of a core that could not be read, in place of an earlier row of the same core.
 
     The host is `host`, or the name of the file; the time is that of the file, or a second in which
     no other snapshot of this host was taken, up to a minute later. A path that is not of a file
-    gets no row. Raises PageInspectError if the row cannot be written.
+    gets a row of 1970 with `missing`, otherwise none. Raises PageInspectError if the row cannot be
+    written.
     """
     began = _file_time(core)
     if began is None:
-        return
+        if not missing:
+            return
+        began = _NO_FILE
     host = clean(host or core.name)
     begins = _beginnings(core)
     text = error if error.startswith(begins) else begins[0] + error
@@ -52,22 +59,28 @@ def record_failure(dataset: Path, core: Path, host: str | None, error: str) -> N
     )
 
 
-def remove_failure(dataset: Path, core: Path, host: str | None) -> None:
-    """Remove the row that record_failure() added for a core, if there is one.
+def has_failure(dataset: Path, core: Path, host: str | None) -> bool:
+    """Return whether record_failure() has added a row for a core. Raises PageInspectError."""
+    return next(_failures(dataset, core, host), None) is not None
 
-    Raises PageInspectError.
-    """
-    began = _file_time(core)
-    if began is None:
-        return
+
+def remove_failure(dataset: Path, core: Path, host: str | None) -> None:
+    """Remove the rows that record_failure() added for a core. Raises PageInspectError."""
+    for entry in _failures(dataset, core, host):
+        remove_snapshot(dataset, entry)
+
+
+def _failures(dataset: Path, core: Path, host: str | None) -> Iterator[Entry]:
+    """Yield the row for the file of a core, and that for its path without a file."""
     host = clean(host or core.name)
-    for time in _times(began):
-        entry = look_up(dataset, host, time)
-        if entry is None:
-            return
-        if _is_failure(dataset, entry, core):
-            remove_snapshot(dataset, entry)
-            return
+    for began in (_file_time(core), _NO_FILE):
+        for time in () if began is None else _times(began):
+            entry = look_up(dataset, host, time)
+            if entry is None:
+                break
+            if _is_failure(dataset, entry, core):
+                yield entry
+                break
 
 
 def _file_time(core: Path) -> int | None:

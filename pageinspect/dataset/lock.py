@@ -6,6 +6,7 @@ the process.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -86,6 +87,32 @@ def _open(dataset: Path, *, make: bool) -> int:
         except FileExistsError:
             # Another process has just created it.
             return os.open(place.name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=place.folder)
+
+
+def check_folder(dataset: Path) -> None:
+    """Raise an error if writing() would: OSError, or PageInspectError for other things.
+
+    Nothing is created.
+    """
+    try:
+        with files.place_of(dataset / MARK) as place:
+            if place.found is None:
+                _check_folder(dataset, place.folder)
+                _check_access(dataset, ".", os.W_OK | os.X_OK, place.folder)
+            else:
+                _check_access(dataset, place.name, os.R_OK | os.W_OK, place.folder)
+    except FileNotFoundError:
+        above = next(path for path in dataset.absolute().parents if path.exists())
+        if not above.is_dir():
+            raise NotADirectoryError(
+                errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(dataset)
+            ) from None
+        _check_access(dataset, above, os.W_OK | os.X_OK)
+
+
+def _check_access(dataset: Path, path: str | Path, mode: int, folder: int | None = None) -> None:
+    if not os.access(path, mode, dir_fd=folder):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dataset))
 
 
 def _check_folder(dataset: Path, folder: int) -> None:

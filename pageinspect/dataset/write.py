@@ -12,7 +12,7 @@ from ..host import files
 from ..model.snapshot import HEADER, Snapshot
 from ..units import printable
 from .files import find, table_names
-from .lock import writing
+from .lock import check_folder, writing
 from .paths import PART, clean, host_folder, part_of, time_folder
 from .schema import arrow, to_arrow, writer
 
@@ -52,6 +52,14 @@ def write_snapshot(
                 with contextlib.suppress(OSError):
                     remove(dataset, host, time)
                 raise
+    except OSError as error:
+        raise cannot_write(dataset, error) from None
+
+
+def check_place(dataset: Path) -> None:
+    """Raise PageInspectError if no snapshot could be written to a dataset. Nothing is created."""
+    try:
+        check_folder(dataset)
     except OSError as error:
         raise cannot_write(dataset, error) from None
 

@@ -6,6 +6,7 @@ The Python API does not do this: a script controls its own process.
 
 import gc
 import os
+import sys
 from importlib import import_module
 
 _OBJECTS = 20_000
@@ -25,3 +26,18 @@ def configure_libraries() -> None:
     # Import numpy here, where the call stack is shallow: deep in the stack, its nested imports make
     # Python map and unmap stack chunks repeatedly.
     import_module("numpy")
+
+
+class _NoPandas:
+    """Finds no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Raise ModuleNotFoundError for pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+def hide_pandas() -> None:
+    """Let this process find no pandas: pyarrow imports it at its first array, which takes long."""
+    sys.meta_path.insert(0, _NoPandas())

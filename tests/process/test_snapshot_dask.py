@@ -134,6 +134,8 @@ def cores(tmp_path: Path) -> Cores:
 
 
 def test_each_core_has_a_row_and_is_read_once(cores: Cores) -> None:
+    missing = cores.folder / "missing"
+    cores.broken.append(missing)
     status, out, err = cores.run("--dask", "local:2")
     assert status == Exit.ERROR, err
     assert hosts_in(out) == HOSTS
@@ -148,13 +150,15 @@ def test_each_core_has_a_row_and_is_read_once(cores: Cores) -> None:
 
     # What is there is skipped, and a row with an error goes when its core can be read.
     cores.broken[1].write_text(f"by hand d {START}")
-    os.utime(cores.broken[1], (START, START))
+    missing.write_text(f"by hand e {START}")
+    for path in cores.broken[1:]:
+        os.utime(path, (START, START))
     status, out, err = cores.run("--dask", "local:2")
     assert status == Exit.ERROR
     skipped = [line for line in out if f": already in {cores.data}, incomplete" in line]
     assert hosts_in(skipped) == HOSTS
-    assert len(out) == len(HOSTS) + 1
-    assert cores.hosts() == ["a", "b", "c", "cut off", "d"]
+    assert len(out) == len(HOSTS) + 2
+    assert cores.hosts() == ["a", "b", "c", "cut off", "d", "e"]
 
 
 def test_a_core_whose_worker_is_killed_is_read_again_and_nothing_is_offered(cores: Cores) -> None:

@@ -43,7 +43,7 @@ def install() -> None:
     import pytest
     from blocked_pages import BlockedPages
 
-    from pageinspect.cli.commands import snapshot as command
+    from pageinspect.cli import take_snapshot
     from pageinspect.errors import PageInspectError
     from pageinspect.inspector import inspector
     from pageinspect.inspector import snapshot as module
@@ -57,11 +57,11 @@ def install() -> None:
         gate = args.core.with_name(f"{args.core.name}.gate")
         while gate.exists():
             time.sleep(0.02)
-        words[:] = args.core.read_text().split()
+        words[:] = args.core.read_text().split() if args.core.exists() else []
         if words[:2] != ["by", "hand"]:
             raise PageInspectError(f"{args.core} is not a core", "name a core")
 
-    patch.setattr(command, "open_target", open_target)
+    patch.setattr(take_snapshot, "open_target", open_target)
     patch.setattr(inspector, "inspect", lambda _: kernel.inspector())
     patch.setattr(module, "host_of", lambda _: words[2])
     patch.setattr(module, "time_of", lambda _: int(words[3]) * 1_000_000)

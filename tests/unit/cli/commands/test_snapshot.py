@@ -15,7 +15,7 @@ import pytest
 from blocked_pages import BlockedPages
 from owned_pages import PAGES
 
-from pageinspect.cli.commands import snapshot as command
+from pageinspect.cli import snapshot_readings, take_snapshot
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
 from pageinspect.dataset.compact import compact
@@ -78,7 +78,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BlockedPages:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(inspector, "inspect", lambda _: kernel.inspector())
-    monkeypatch.setattr(command, "open_target", open_target)
+    monkeypatch.setattr(take_snapshot, "open_target", open_target)
     monkeypatch.setattr(snapshot_module, "host_of", lambda _: "made/by\x1bhand")
     monkeypatch.setattr(snapshot_module, "time_of", lambda _: of_cores["opened"] * US)
     monkeypatch.setattr("pageinspect.cli.isolation.run_isolated", lambda task, _core, **_: task())
@@ -137,6 +137,46 @@ def test_the_release_in_a_line(
     assert capsys.readouterr().out.startswith(f"h 20251129T180114Z: {shown}, {PAGES:,} pages, ")
 
 
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        ("notes", "cannot write notes: Not a directory"),
+        ("notes/under", "cannot write notes/under: Not a directory"),
+        ("notes/far/under", "cannot write notes/far/under: Not a directory"),
+        ("locked", "cannot write locked: Permission denied"),
+        ("sealed", "cannot write sealed: Permission denied"),
+        ("locked/new/folder", "cannot write locked/new/folder: Permission denied"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_found_out_first(
+    folder: str,
+    why: str,
+    made: BlockedPages,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["snapshot", "core", "-o", "sealed"]) == Exit.INCOMPLETE
+    Path("notes").touch()
+    Path("locked").mkdir()
+    denied = {Path("locked").stat().st_ino, Path("sealed").stat().st_ino}
+    denied |= {path.stat().st_ino for path in Path("sealed").iterdir() if path.is_file()}
+    access = os.access
+
+    def as_user(path: Any, mode: int, *, dir_fd: int | None = None) -> bool:
+        if mode & os.W_OK and os.stat(path, dir_fd=dir_fd).st_ino in denied:
+            return False
+        return access(path, mode, dir_fd=dir_fd)
+
+    # Root may write everywhere.
+    monkeypatch.setattr(os, "access", as_user)
+    monkeypatch.setattr(made, "inspector", lambda: pytest.fail("too late"))
+    before = sorted(Path().rglob("*"))
+    capsys.readouterr()
+    assert main(["snapshot", "core", "-o", folder]) == Exit.ERROR
+    assert capsys.readouterr().err.startswith(f"pageinspect: error: {why}\n")
+    assert sorted(Path().rglob("*")) == before
+
+
 @pytest.mark.usefixtures("made")
 def test_a_folder_of_other_things_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     Path("data").mkdir()
@@ -174,7 +214,7 @@ def test_a_core_that_fails_has_a_row_until_it_can_be_read(
         assert (entry.host, entry.time) == ("broken", "20251129T180114Z")
     error = read_snapshot(Path("data"), entry.host, entry.time).header("error")
     assert error == f"{Path.cwd()}/broken: broken is not a core"
-    monkeypatch.setattr(command, "open_target", lambda _: None)
+    monkeypatch.setattr(take_snapshot, "open_target", lambda _: None)
     monkeypatch.setattr(snapshot_module, "time_of", lambda _: START * US)
     assert main(words) == Exit.INCOMPLETE
     (entry,) = snapshots(Path("data"))
@@ -312,7 +352,7 @@ def test_without_pyarrow_nothing_is_read(
         raise ImportError(name)
 
     monkeypatch.setattr(schema, "import_module", missing)
-    monkeypatch.setattr(command, "open_target", lambda _: pytest.fail("too late"))
+    monkeypatch.setattr(take_snapshot, "open_target", lambda _: pytest.fail("too late"))
     schema.arrow.cache_clear()
     try:
         assert main(["snapshot", "core", "-o", "data"]) == Exit.ERROR
@@ -347,7 +387,7 @@ class Repeating:
 
 @pytest.fixture
 def default_signals() -> Iterator[None]:
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in command.ENDING}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in snapshot_readings.ENDING}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -368,13 +408,13 @@ def repeated(
         assert seconds >= 0
         return real(which, 0)
 
-    monkeypatch.setattr(command, "_in_child", takes)
-    monkeypatch.setattr(command.time, "monotonic", lambda: next(moments))
-    monkeypatch.setattr(command.signal, "sigtimedwait", at_once)
+    monkeypatch.setattr(snapshot_readings, "in_child", takes)
+    monkeypatch.setattr(snapshot_readings.time, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(snapshot_readings.signal, "sigtimedwait", at_once)
     if clock:
-        monkeypatch.setattr(command.time, "time", lambda: next(times))
+        monkeypatch.setattr(snapshot_readings.time, "time", lambda: next(times))
     words = ["snapshot", "-o", "data", "--every", "60", *options]
-    status = command._repeated(build_parser().parse_args(words))
+    status = snapshot_readings.repeatedly(build_parser().parse_args(words))
     monkeypatch.undo()
     return status
 
@@ -396,7 +436,7 @@ def test_repeating_ends_by_a_signal(
     takes = Repeating(statuses, by)
     assert repeated(monkeypatch, takes) == status
     assert len(takes.kept) == len(statuses)
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(command.ENDING)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(snapshot_readings.ENDING)
 
 
 @pytest.mark.usefixtures("default_signals")
@@ -428,7 +468,7 @@ def test_nothing_is_removed_after_the_clock_went_back(
 @pytest.mark.usefixtures("default_signals")
 def test_ignored_signals_stay_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with command._held() as ending:
+    with snapshot_readings._held() as ending:
         assert ending == {signal.SIGINT, signal.SIGTERM}
     takes = Repeating([0, 0], signal.SIGTERM)
     assert repeated(monkeypatch, takes) == Exit.TERMINATED
