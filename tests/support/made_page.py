@@ -50,14 +50,14 @@ def made_contents(monkeypatch: pytest.MonkeyPatch) -> Contents:
 
 def long_named(letter: str, n: int = 2000) -> Contents:
     """Return what a page shows of n files and n processes whose names are as long as paths get."""
-    names = [f"/{letter * 4000}/{i}" for i in range(n)]
-    runs = [run(2 * i, 1, use="file", owner=i) for i in range(n)]
-    owners = [owner(i, "file", name, pages=1) for i, name in enumerate(names)]
+    names = ["/short", *(f"/{letter * 4000}/{i}" for i in range(n - 1))]
+    runs = [run(2000 * i, 1500, use="file", owner=i) for i in range(n)]
+    owners = [owner(i, "file", name, pages=1500) for i, name in enumerate(names)]
     saved = snapshot(runs, owners)
     tables = {**saved.tables, "processes": processes(names, range(n))}
     saved = replace(saved, tables=tables)
     return Contents(
-        saved, SavedReports(saved), check=f"Why: {names[0]}.", audit=None, target=TARGET
+        saved, SavedReports(saved), check=f"Why: {names[1]}.", audit=None, target=TARGET
     )
 
 

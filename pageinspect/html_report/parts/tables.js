@@ -52,7 +52,7 @@ export class LongTable {
     });
     const table = element(
       "table",
-      { class: columns.length > MANY ? "dense" : "" },
+      { class: columns.length > MANY ? "long dense" : "long" },
       element("caption", { class: "hidden" }, title),
       element("thead", {}, this.head),
       this.body,
