@@ -12,7 +12,7 @@ _LEFT_OUT = "…"
 def shown_name(text: str | None) -> str:
     """Return a name with control characters escaped, of at most MOST_BYTES.
 
-    Of a longer one the middle is left out: the end of a path tells more.
+    Of a longer one the middle is left out, because paths differ in their ends.
     """
     return _bounded(text or "", MOST_BYTES)
 
