@@ -19,11 +19,12 @@ from ..report.owners import OwnersReport
 from ..report.selection import Request
 from ..report.source import ReportSource
 from ..report.summary import SummaryReport
-from ..units import counted, number, percent, printable, size
+from ..units import counted, number, percent, size
 from ..version import __version__
 from .colours import codes_of
 from .list_tables import CACHES, FILES, list_tables
 from .map_data import MOST_BYTES, packed_map
+from .names import shown_name, shown_text
 from .owner_list import OwnerList
 from .packed import pack
 from .page import render_page
@@ -187,7 +188,7 @@ def _commands(shell: str, reports: _Reports, *, has_struct_pages: bool) -> dict[
 
 def _section(report: Report | Missing, title: str) -> Section:
     if isinstance(report, str):
-        return Section(missing=printable(report))
+        return Section(missing=shown_text(report))
     return section_of(report, title)
 
 
@@ -201,7 +202,7 @@ def _contiguity(report: Report | Missing) -> Section:
 def _findings(report: CheckReport | Missing) -> Section:
     """Return the rules that are broken; the counter checks are in the overview."""
     if isinstance(report, str):
-        return Section(missing=printable(report))
+        return Section(missing=shown_text(report))
     rules = table_of("Rules that pages break", report.tables()[0])
     texts = section_of(report, "").texts
     notes = tuple(text for text in texts if not text.startswith("["))
@@ -213,15 +214,15 @@ def _heading(snapshot: Snapshot, reports: _Reports) -> dict[str, Any]:
     provenance = replace(reports.uses.provenance, snapshot=None)
     taken = datetime.fromtimestamp(snapshot.header("taken") / 1e6, UTC)
     moment = f"{taken:%Y-%m-%d %H:%M:%S} UTC"
-    remarks = [printable(text) for text in snapshot.header("missing") or ()]
+    remarks = [shown_text(text) for text in snapshot.header("missing") or ()]
     unreadable = snapshot.header("unreadable")
     if unreadable:
         remarks.insert(0, f"{counted(unreadable, 'struct page')} could not be read.")
     return {
-        "host": printable(snapshot.host) or "this machine",
+        "host": shown_name(snapshot.host) or "this machine",
         "taken": moment,
         "moment": f"Its memory as it was on {moment}.",
-        "kernel": printable(provenance.describe()),
+        "kernel": shown_text(provenance.describe()),
         "version": __version__,
         "remarks": remarks,
     }

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..model.table import Column, Table
 from ..report.trace_file import of_trace
-from ..units import counted, printable, seconds
-from .sections import Section, table_of
+from ..units import counted, seconds
+from .names import shown_name
+from .sections import STACK, Section, table_of
 
 _MOST_FRAMES = 12
 _TYPES = (
@@ -21,7 +22,7 @@ _STACKS = (
     Column("type"),
     Column("frees", "int64", "count"),
     Column("pages", "int64", "pages"),
-    Column("stack, innermost first"),
+    Column("stack, innermost first", key=STACK),
 )
 
 
@@ -51,7 +52,7 @@ def _section(document: Any) -> Section:
         tables.append(table_of("By stack", Table("stacks", _STACKS, _texts(stacks))))
     kernel, lost = document["kernel"], int(document["lost"])
     intro = (
-        f"Pages freed on Linux {printable(str(kernel['release']))} in "
+        f"Pages freed on Linux {shown_name(str(kernel['release']))} in "
         f"{seconds(int(document['duration_ns']))}, with a page type still set."
     )
     texts = (f"{counted(lost, 'event', 'were')} lost, and are in no count.",) if lost else ()

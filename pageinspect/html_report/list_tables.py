@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ..model.snapshot import Names, Snapshot, SnapshotTable
-from .owner_list import shown_name
+from .names import shown_name
 
 Shown = Literal["text", "bytes", "pages", "number"]
 

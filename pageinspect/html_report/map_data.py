@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ..analysis.contiguity import cut
 from ..model.snapshot import Snapshot, SnapshotTable
-from ..units import printable
+from .names import shown_name
 from .owner_list import OwnerList
 from .packed import pack
 
@@ -110,7 +110,7 @@ class _Runs:
 
     def _shared(self, more: dict[str, Any]) -> dict[str, Any]:
         return {
-            "names": list(map(printable, self._table["use"].values)),
+            "names": list(map(shown_name, self._table["use"].values)),
             "owners": more,
         }
 
@@ -154,6 +154,6 @@ def _spans(table: SnapshotTable, *names: str) -> list[list[Any]]:
     pages = _sums(lengths, first).tolist()
     rows = zip(starts[first].tolist(), pages, *texts, strict=True)
     return [
-        [pfn, n, *(printable(v) if isinstance(v, str) else v for v in values)]
+        [pfn, n, *(shown_name(v) if isinstance(v, str) else v for v in values)]
         for pfn, n, *values in rows
     ]

@@ -9,16 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.snapshot import Snapshot, SnapshotTable
-from ..units import printable
-
-_MOST_LETTERS = 300
-"""Of a name: longer ones are cut."""
-
-
-def shown_name(text: str | None) -> str:
-    """Return untrusted text of bounded length, with control characters escaped."""
-    found = printable(text or "")
-    return found if len(found) <= _MOST_LETTERS else f"{found[: _MOST_LETTERS - 1]}…"
+from .names import is_cut, shown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +41,7 @@ class OwnerList:
         for kind in np.unique(kinds).tolist():
             members = np.flatnonzero(kinds == kind)
             ranks[members] = np.arange(len(members))
-        names = tuple(map(printable, table["kind"].values))
+        names = tuple(map(shown_name, table["kind"].values))
         return cls(table, places[groups], first[order], pages[order], ranks < most, names)
 
     def of_ids(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -63,15 +54,20 @@ class OwnerList:
         return np.where(known[order][at] == ids, self.groups[order][at], -1)
 
     def columns(self) -> dict[str, Any]:
-        """Return the listed owners as columns, and the number and pages of others by kind."""
+        """Return the listed owners as columns, and the number and pages of others by kind.
+
+        `cut` has the places of those whose names are not whole.
+        """
         kinds = self.table["kind"].codes[self.first[~self.listed]]
         n, left = (
             np.bincount(kinds, weights, len(self.kinds)).astype(np.int64).tolist()
             for weights in (None, self.pages[~self.listed])
         )
         rows = self.first[self.listed]
+        cut = map(is_cut, self.table["name"].where(rows).tolist())
         return {
             **self._named(rows),
+            "cut": [i for i, more in enumerate(cut) if more],
             "caller": _texts(self.table, "caller", rows),
             "filesystem": _texts(self.table, "filesystem", rows),
             "pages": self.pages[self.listed].tolist(),

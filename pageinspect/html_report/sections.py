@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The tables and texts of reports as a page has them: text that the template escapes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from ..model.table import Column, Table
 from ..report import Report, View
-from ..units import counted, printable
+from ..units import counted
+from .names import shown_name, shown_text
 
 MOST_ROWS = 200
 """Of a table that a report has; the page says how many there are more."""
@@ -15,6 +16,9 @@ _SHORT = 16
 """Letters of text that is not wrapped."""
 _NARROW = 6
 """Columns of tables of which two stand side by side."""
+STACK = "stack"
+_SENTENCES = ("why", STACK)
+"""Columns whose cells are not names."""
 _FIT = 4
 """Columns that fit into a narrow page."""
 _STARTS = ("- ", "[", "    ")
@@ -92,24 +96,29 @@ def _shown(title: str, view: View) -> ShownTable:
     columns = [(i, c, c.for_people()) for i, c in enumerate(view.table.columns) if not c.machines]
     every = view.all_rows()
     rows = [
-        tuple(printable(text(row[i])) for i, _, text in columns) for row in islice(every, MOST_ROWS)
+        tuple(_bound(column)(text(row[i])) for i, column, text in columns)
+        for row in islice(every, MOST_ROWS)
     ]
     left = sum(1 for _ in every)
     # Columns in which no row has anything are for other kernels.
     used = [k for k in range(len(columns)) if not rows or any(row[k] for row in rows)]
     return ShownTable(
-        printable(title.rstrip(":")),
-        tuple(replace(columns[k][1], name=printable(columns[k][1].name)) for k in used),
+        shown_text(title.rstrip(":")),
+        tuple(replace(columns[k][1], name=shown_name(columns[k][1].name)) for k in used),
         tuple(tuple(row[k] for k in used) for row in rows),
         f"{counted(left, 'more row')}" if left else "",
         view.total is not None and not left,
     )
 
 
+def _bound(column: Column) -> Callable[[str], str]:
+    return shown_text if column.key in _SENTENCES else shown_name
+
+
 def paragraphs(lines: Iterable[str]) -> Iterator[str]:
     """Yield paragraphs of lines that were wrapped for a terminal."""
     found: list[str] = []
-    for line in map(printable, lines):
+    for line in map(shown_text, lines):
         if not line or line.startswith(_STARTS):
             yield from _joined(found)
             found = []
@@ -123,4 +132,4 @@ def paragraphs(lines: Iterable[str]) -> Iterator[str]:
 
 def _joined(lines: Sequence[str]) -> Iterator[str]:
     if lines:
-        yield " ".join(lines)
+        yield shown_text(" ".join(lines))

@@ -25,6 +25,7 @@ from ..units import printable
 from .client import ReadingSource
 from .grid import ScreenGrid
 from .help import HELP
+from .keys import UNCHANGING, key_line
 from .pace import Pace
 from .place import ScreenPlace
 from .reading import Question, ScreenReading
@@ -32,7 +33,6 @@ from .rows import cut
 from .tabs import TABS
 
 _LEAST_S, _MOST_S = 0.5, 3600.0
-_KEYS = "r read  m mark  s sort  / filter  Enter open  Esc back  p pause  ? help  q quit"
 _TERMINAL_CHECK_S = 1.0
 
 
@@ -74,6 +74,7 @@ class TopScreen(App[None]):
         background: ansi_default; color: ansi_default;
     }
     Static { height: 1; }
+    #keys { dock: bottom; }
     #message { height: auto; min-height: 1; max-height: 3; }
     Input, Input:focus { height: 1; border: none; padding: 0; display: none; }
     """
@@ -117,6 +118,8 @@ class TopScreen(App[None]):
         self._paused = False
         self._reading = False
         self._suspended = 0
+        self._unanswered = ""
+        """Why the last key did nothing."""
         self._started = 0.0
         self._drawn_cpu = time.process_time()
         self._about = ""
@@ -136,7 +139,7 @@ class TopScreen(App[None]):
         yield ScreenGrid(self.place)
         yield Static(id="message", markup=False)
         yield Input(id="filter", placeholder="rows with this text; Enter keeps, Esc clears")
-        yield Static(Text(_KEYS, no_wrap=True), id="keys", markup=False)
+        yield Static(id="keys", markup=False)
 
     def on_mount(self) -> None:
         """Begin to read."""
@@ -217,6 +220,7 @@ class TopScreen(App[None]):
 
     def draw(self) -> None:
         """Draw all that is shown."""
+        self._unanswered = ""
         self.query_one(TabLine).draw(self._chosen)
         self.query_one(ScreenGrid).show(self.place)
         self.draw_lines()
@@ -226,6 +230,7 @@ class TopScreen(App[None]):
         reading = self.place.reading
         self._write("about", f" {self._about}", reading.time if reading is not None else "")
         self._write("status", f" {self._status()}", self._position())
+        self.query_one("#keys", Static).update(Text(key_line(self.size.width), no_wrap=True))
         shown = self.place
         text, style = self._message()
         if not shown.error:
@@ -257,15 +262,16 @@ class TopScreen(App[None]):
 
     def _how_often(self) -> str:
         if not self._changing:
-            return "does not change"
+            return f"does not change{self._unanswered}"
         return "paused" if self._suspended or self._paused else self._pace.describe()
 
     def _position(self) -> str:
         shown, room = self.place, self.query_one(ScreenGrid).room
-        if shown.reading is None or not shown.length:
+        fits = bool(shown.lines) and shown.length <= room
+        if shown.reading is None or not shown.length or fits:
             return ""
         last = min(shown.top + room, shown.length)
-        return f"{shown.top + 1}-{last} of {shown.length:,}"
+        return f"{shown.top + 1:,}-{last:,} of {shown.length:,}"
 
     def _message(self) -> tuple[str, Style]:
         """Return the line at the bottom: an error, or what is cut off in the row of the cursor."""
@@ -302,23 +308,39 @@ class TopScreen(App[None]):
         """Show the tab beside this one."""
         self.action_tab((self._chosen + step) % len(TABS))
 
+    def _does_nothing(self, key: str) -> bool:
+        """Return whether a key is for memory that changes, and this does not; then say so."""
+        shown = self.place
+        if self._changing or shown.reading is None or shown.error or shown.question is None:
+            return False
+        self._unanswered = f": {UNCHANGING[key]}"
+        self.draw_lines()
+        return True
+
     def action_read(self) -> None:
         """Read what is shown."""
-        self._ask()
+        if not self._does_nothing("r"):
+            self._ask()
 
     def action_mark(self) -> None:
         """Count changes from the last reading on."""
+        if self._does_nothing("m"):
+            return
         self._mark = True
         self._wake.set()
 
     def action_pause(self) -> None:
         """Stop reading at the interval, or go on."""
+        if self._does_nothing("p"):
+            return
         self._paused = not self._paused
         self._wake.set()
         self.draw_lines()
 
     def action_interval(self, factor: float) -> None:
         """Read less often or more often."""
+        if self._does_nothing("+-"):
+            return
         self._pace.interval = max(min(self._pace.interval * factor, _MOST_S), _LEAST_S)
         self._wake.set()
         self.draw_lines()

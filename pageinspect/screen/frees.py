@@ -13,16 +13,24 @@ from .reading import ScreenReading
 from .shown import columns_of
 
 if TYPE_CHECKING:
+    from ..model.provenance import Provenance
     from ..report.trace_subject import TraceSubject
     from ..target.open import Target
     from ..trace.program import PageFreeProgram
     from ..trace.records import FreeCounts
 
-_NOT_THIS_KERNEL = (
-    "The tracer counts pages as this kernel frees them, and what is shown is another one.",
-    "",
-    "On the machine itself: pageinspect top, and then this tab; or pageinspect trace.",
-)
+_ELSEWHERE = "pageinspect top without a target, and then this tab; or pageinspect trace."
+_ONE_MOMENT = "{} is memory at one moment: nothing is freed in it, and no tracer can run."
+
+
+def not_traced(provenance: "Provenance") -> tuple[str, ...]:
+    """Return lines about why there are no frees of what is not this kernel."""
+    if provenance.snapshot is not None:
+        return (_ONE_MOMENT.format("A snapshot"), "", f"On the machine itself: {_ELSEWHERE}")
+    if provenance.guest is None:
+        return (_ONE_MOMENT.format("A core"), "", f"On the machine itself: {_ELSEWHERE}")
+    why = "The guest is read from outside, and the tracer counts what its own kernel frees."
+    return (why, "", f"In the guest: {_ELSEWHERE}")
 
 
 def missing(items: "tuple[CheckedItem, ...]") -> tuple[str, ...]:
@@ -58,10 +66,10 @@ class FreesTab:
     """This kernel; None if the screen shows another one."""
     _tracer: _Tracer | None = field(default=None)
 
-    def read(self, now: str) -> ScreenReading:
+    def read(self, now: str, provenance: "Provenance") -> ScreenReading:
         """Return the frees since the tab was opened, or since mark(). Raises PageInspectError."""
         if self.target is None:
-            return ScreenReading(lines=_NOT_THIS_KERNEL, time=now)
+            return ScreenReading(lines=not_traced(provenance), time=now)
         if self._tracer is None:
             needed = tuple(item for item in ITEMS if TRACING in item.needed_for)
             lines = missing(examine(needed))

@@ -74,6 +74,8 @@ class ScreenGrid(Widget, can_focus=True):
     def on_resize(self, _event: events.Resize) -> None:
         """Fit the columns to the new width."""
         self.fit()
+        # Which rows are on the screen is in a line above.
+        self.post_message(self.Moved())
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""

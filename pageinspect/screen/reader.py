@@ -104,7 +104,7 @@ class Reader:
         if what == "page":
             return self._page(question["pfn"])
         if name == "Frees":
-            return self.frees.read(_now())
+            return self.frees.read(_now(), self.provenance)
         return self._tab(name, again=not question.get("mark"))
 
     def _tab(self, name: str, *, again: bool) -> ScreenReading:

@@ -119,7 +119,7 @@ def attached(folder: Path) -> tuple[str, bytes]:
     prog = Program(Platform(Architecture.X86_64))
     with contextlib.ExitStack() as ends:
         connected = ends.enter_context(monitor_at(folder / "socket"))
-        denied = add_memory(prog, connected, ends)
+        denied, _ = add_memory(prog, connected, ends)
         return denied, b"" if denied else prog.read(qmp_server.RAM_AT, 8, physical=True)
 
 

@@ -4,16 +4,27 @@
 Expected are the runs of that kernel, page by page, and the reports.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blocked_pages import PINNED
 from browser import NARROW, WIDE, Opened, browser, opened
-from made_page import END, IMAGE, each_page, made_contents, totals, unpacked, write
+from made_page import (
+    END,
+    IMAGE,
+    each_page,
+    long_named,
+    made_contents,
+    totals,
+    unpacked,
+    write,
+)
 
 from pageinspect.html_report import contents as module
 from pageinspect.html_report.contents import Contents, page_of
@@ -219,3 +230,60 @@ def test_print_has_the_parts_and_no_controls(started: Any, made: Made) -> None:
         assert not shown.page.get_by_label("Filter Processes").is_visible()
         assert shown.page.locator("canvas").is_visible()
         assert shown.page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("letter", ["x", "日"])
+def test_long_names_do_not_break_the_page(
+    started: Any, tmp_path: Path, width: int, letter: str
+) -> None:
+    path = write(tmp_path, page_of(long_named(letter)))
+    with opened(started, path, width=width) as shown:
+        assert shown.errors == []
+        assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
+        row = shown.page.locator("#files tbody tr").nth(1)
+        height = row.bounding_box()["height"]
+        assert height < (100 if width == WIDE else 150)
+        name = row.locator("td").nth(1)
+        assert name.locator("span").get_attribute("title") == name.inner_text()
+
+
+def test_the_command_of_a_name_that_is_cut_has_a_pattern(started: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, page_of(long_named("x", 9)))
+    with opened(started, path) as shown:
+        tiles = shown.page.locator("#treemap .tile")
+        tiles.first.click()
+        tiles.nth(1).click()
+        command = shown.text("#treemap code")
+        (pattern,) = re.findall(r"--owner '?file:(.*?)'? -c", command)
+        assert fnmatchcase(f"/{'x' * 4000}/0", pattern)
+        assert not fnmatchcase(f"/{'x' * 4000}/1", pattern)
+
+
+def test_a_narrow_page_shows_names_and_sizes(started: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, page_of(long_named("x")))
+    with opened(started, path, width=NARROW) as shown:
+        for part in ("files", "owners"):
+            box = shown.page.locator(f"#{part} .scroll").first.bounding_box()
+            for i in range(2):
+                cell = shown.page.locator(f"#{part} tbody tr").nth(i).locator("td:visible").last
+                at = cell.bounding_box()
+                assert at["x"] + at["width"] <= box["x"] + box["width"] + 1
+                assert cell.inner_text() == "5.86 MiB"
+
+
+def test_shares_are_of_all_memory(started: Any, made: Made) -> None:
+    kinds = totals(made.contents)[1]
+    every = sum(kinds.values())
+    with opened(started, made.path) as shown:
+        tiles = shown.page.locator("#treemap .tile")
+        state = shown.page.locator("#treemap .state")
+        for with_free in (True, False):
+            shown.page.get_by_label("with free memory").set_checked(with_free)
+            labels = tiles.evaluate_all("tiles => tiles.map(t => t.getAttribute('aria-label'))")
+            for label in labels:
+                kind, _, text = label.partition(":")
+                assert text.endswith(f"{100 * kinds[kind] / every:.1f} % of memory"), label
+            assert ("free" in state.inner_text()) != with_free
+        share = f"{100 * kinds['free'] / every:.1f} %"
+        assert f"of free memory ({share})" in state.inner_text()

@@ -112,7 +112,7 @@ def opened(
 
 
 def screens(report: Path, folder: Path) -> None:
-    """Write pictures of a report at two widths, in both themes, and as paper."""
+    """Write pictures of a report at two widths, in both themes, of its first screen, and as paper."""
     folder.mkdir(parents=True, exist_ok=True)
     with browser() as started:
         for name, width in (("wide", WIDE), ("narrow", NARROW)):
@@ -122,6 +122,9 @@ def screens(report: Path, folder: Path) -> None:
                     shown.page.screenshot(path=picture, full_page=True)
                     sys.stdout.write(f"{picture}\n")
         with opened(started, report) as shown:
+            picture = folder / "report-overview.png"
+            shown.page.screenshot(path=picture)
+            sys.stdout.write(f"{picture}\n")
             shown.page.pdf(path=folder / "report.pdf", format="A4")
 
 

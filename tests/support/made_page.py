@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blocked_pages import BlockedPages
+from saved_tables import owner, run, snapshot
 
 from pageinspect.html_report.contents import Contents
 from pageinspect.inspector.fold import fold_here
@@ -33,13 +34,13 @@ def made_contents(monkeypatch: pytest.MonkeyPatch) -> Contents:
     """Return what a page shows of BlockedPages."""
     made = BlockedPages()
     made.install(monkeypatch)
-    snapshot = take(made.inspector(), host=IMAGE, fold=fold_here)
-    snapshot = renamed(snapshot, {"/b": f"/{IMAGE}", "/c": f"/{RED}", "/d": HOSTILE[-1]})
-    tables = {**snapshot.tables, "processes": processes(COMMS, PSS)}
-    snapshot = replace(snapshot, tables=tables)
+    taken = take(made.inspector(), host=IMAGE, fold=fold_here)
+    taken = renamed(taken, {"/b": f"/{IMAGE}", "/c": f"/{RED}", "/d": HOSTILE[-1]})
+    tables = {**taken.tables, "processes": processes(COMMS, PSS)}
+    taken = replace(taken, tables=tables)
     return Contents(
-        snapshot,
-        SavedReports(snapshot),
+        taken,
+        SavedReports(taken),
         check="It was left out.",
         audit=None,
         target=TARGET,
@@ -47,13 +48,26 @@ def made_contents(monkeypatch: pytest.MonkeyPatch) -> Contents:
     )
 
 
-def renamed(snapshot: Snapshot, names: dict[str, str]) -> Snapshot:
+def long_named(letter: str, n: int = 2000) -> Contents:
+    """Return what a page shows of n files and n processes whose names are as long as paths get."""
+    names = ["/short", *(f"/{letter * 4000}/{i}" for i in range(n - 1))]
+    runs = [run(2000 * i, 1500, use="file", owner=i) for i in range(n)]
+    owners = [owner(i, "file", name, pages=1500) for i, name in enumerate(names)]
+    saved = snapshot(runs, owners)
+    tables = {**saved.tables, "processes": processes(names, range(n))}
+    saved = replace(saved, tables=tables)
+    return Contents(
+        saved, SavedReports(saved), check=f"Why: {names[1]}.", audit=None, target=TARGET
+    )
+
+
+def renamed(taken: Snapshot, names: dict[str, str]) -> Snapshot:
     """Return a snapshot whose owners have other names."""
-    owners = snapshot.tables["owners"]
+    owners = taken.tables["owners"]
     of_owners: Names = owners["name"]
     changed = Names(of_owners.codes, tuple(names.get(name, name) for name in of_owners.values))
     table = SnapshotTable("owners", {**owners.columns, "name": changed})
-    return replace(snapshot, tables={**snapshot.tables, "owners": table})
+    return replace(taken, tables={**taken.tables, "owners": table})
 
 
 def processes(comms: Sequence[str], pss: Sequence[int]) -> SnapshotTable:
@@ -79,9 +93,9 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def each_page(snapshot: Snapshot) -> dict[int, tuple[str, int, int]]:
+def each_page(taken: Snapshot) -> dict[int, tuple[str, int, int]]:
     """Return use, owner id and order of every pfn, one by one."""
-    table = snapshot.tables["runs"]
+    table = taken.tables["runs"]
     uses, owners = table["use"].tolist(), np.asarray(table["owner"]).tolist()
     rows = zip(table["pfn"].tolist(), table["pages"].tolist(), strict=True)
     orders = table["order"].tolist()

@@ -18,7 +18,7 @@ function ownerTable(data, { id, title, noun, kinds, more }) {
   const columns = [
     ["kind", "text", of((i) => data.kinds[owners.kind[i]].name)],
     ["name", "text", of((i) => owners.name[i])],
-    ...more.map(([heading, key]) => [heading, "text", of((i) => owners[key][i])]),
+    ...more.map(([heading, key]) => [heading, "text", of((i) => owners[key][i]), true]),
     ["pages", "pages", of((i) => owners.pages[i])],
     ["size", "bytes", of((i) => owners.pages[i] * data.pageSize)],
   ].filter(([, kind, values]) => kind !== "text" || values.some(Boolean));

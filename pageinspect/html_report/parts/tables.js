@@ -23,7 +23,7 @@ function widthOf([, kind, values]) {
   return values.every((value) => (value ?? "").length <= SHORT) ? "s" : "t";
 }
 
-// `columns` are [heading, kind, values]; `codes` has the colour of each row, or is null.
+// `columns` are [heading, kind, values, spare]; spare ones are not in a narrow window. `codes` has the colour of each row, or is null.
 export class LongTable {
   constructor(place, { title, noun, columns, codes, sorted, left }) {
     this.columns = columns;
@@ -52,7 +52,7 @@ export class LongTable {
     });
     const table = element(
       "table",
-      { class: columns.length > MANY ? "dense" : "" },
+      { class: columns.length > MANY ? "long dense" : "long" },
       element("caption", { class: "hidden" }, title),
       element("thead", {}, this.head),
       this.body,
@@ -63,10 +63,12 @@ export class LongTable {
       table,
     );
     place.append(element("div", { class: "controls" }, this.filter, this.state), scroll, this.more);
-    columns.forEach(([heading, kind], i) => {
+    columns.forEach(([heading, kind, , spare], i) => {
       const button = element("button", { type: "button" }, heading);
       button.addEventListener("click", () => this.sortBy(i));
-      this.head.append(element("th", { scope: "col", class: kind === "text" ? "" : "n" }, button));
+      this.head.append(
+        element("th", { scope: "col", class: classes(kind === "text" ? "" : "n", spare) }, button),
+      );
     });
     this.changed();
   }
@@ -119,17 +121,25 @@ export class LongTable {
     return element(
       "tr",
       {},
-      ...this.columns.map(([, kind, values], i) => {
+      ...this.columns.map(([, kind, values, spare], i) => {
         const value = values[row] ?? null;
-        const cell = element("td", { class: this.widths[i] });
+        const cell = element("td", { class: classes(this.widths[i], spare) });
         if (i === 0 && this.codes) {
           cell.append(swatch(this.codes[row]));
         }
-        cell.append(value === null ? "" : SHOWN[kind](value));
+        if (value !== null) {
+          const text = SHOWN[kind](value);
+          const long = this.widths[i] === "t" && text.length > SHORT;
+          cell.append(long ? element("span", { class: "name", title: text }, text) : text);
+        }
         return cell;
       }),
     );
   }
+}
+
+function classes(width, spare) {
+  return spare ? `${width} spare` : width;
 }
 
 function compared(a, b) {

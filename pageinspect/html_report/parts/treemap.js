@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Owners as areas: kinds, and the names of a kind when it is opened.
 
-import { counted, element, number, percent, quoted, size } from "./format.js";
+import { counted, element, percent, quoted, size } from "./format.js";
 
 const MOST_NAMES = 80;
 const LEAST_SHARE = 0.002;
@@ -55,10 +55,10 @@ export class Treemap {
   constructor(place, data) {
     this.data = data;
     this.kind = null;
-    const all = data.kinds.reduce((sum, kind) => sum + kind.pages, 0);
+    this.all = data.kinds.reduce((sum, kind) => sum + kind.pages, 0);
     const free = data.kinds.filter((kind) => kind.name === "free");
     this.withFree = element("input", { type: "checkbox" });
-    this.withFree.checked = free.every((kind) => kind.pages < all / 3);
+    this.withFree.checked = free.every((kind) => kind.pages < this.all / 3);
     this.withFree.addEventListener("change", () => this.open(null));
     this.free = element("label", {}, this.withFree, " with free memory");
     this.back = element("button", { type: "button" }, "All kinds");
@@ -89,13 +89,30 @@ export class Treemap {
     this.about.replaceChildren();
     this.areas = kind === null ? this.ofKinds() : this.ofNames(kind);
     const pages = this.areas.reduce((sum, area) => sum + area.pages, 0);
-    const memory = `${counted(pages, "page")}, ${size(pages * this.data.pageSize)}`;
-    this.where.textContent = kind === null ? memory : `${kind.name}: ${memory}`;
+    const memory = `${counted(pages, "page")}, ${this.size(pages)}`;
+    const left = this.all - pages;
+    if (kind !== null) {
+      this.where.textContent = `${kind.name}: ${memory}, ${this.share(pages)}`;
+    } else if (left) {
+      const free = `${this.size(left)} of free memory (${percent(left, this.all)})`;
+      this.where.textContent = `${memory}, without ${free}`;
+    } else {
+      this.where.textContent = memory;
+    }
     this.draw();
     if (focus || kind !== null) {
       const place = kind === null ? this.areas.findIndex((area) => area.kind === before) : 0;
       this.box.children[Math.max(place, 0)]?.focus();
     }
+  }
+
+  size(pages) {
+    return size(pages * this.data.pageSize);
+  }
+
+  // Shares are of all memory, whether or not free memory is shown.
+  share(pages) {
+    return `${percent(pages, this.all)} of memory`;
   }
 
   ofKinds() {
@@ -128,7 +145,6 @@ export class Treemap {
 
   draw() {
     const { clientWidth: width, clientHeight: height } = this.box;
-    const total = this.areas.reduce((sum, area) => sum + area.pages, 0);
     const places = squares(
       this.areas.map((area) => area.pages),
       width,
@@ -136,14 +152,15 @@ export class Treemap {
     );
     const focused = [...this.box.children].indexOf(document.activeElement);
     this.box.replaceChildren(
-      ...this.areas.map((area, i) => this.tile(area, places[i], [width, height], total)),
+      ...this.areas.map((area, i) => this.tile(area, places[i], [width, height])),
     );
     this.box.children[focused]?.focus();
   }
 
-  tile(area, [x, y, w, h], [width, height], total) {
-    const memory = size(area.pages * this.data.pageSize);
-    const text = `${area.label}: ${counted(area.pages, "page")}, ${memory}, ${percent(area.pages, total)}`;
+  tile(area, [x, y, w, h], [width, height]) {
+    const memory = this.size(area.pages);
+    const pages = counted(area.pages, "page");
+    const text = `${area.label}: ${pages}, ${memory}, ${this.share(area.pages)}`;
     const tile = element("button", {
       type: "button",
       class: `tile f${area.code}`,
@@ -174,10 +191,12 @@ export class Treemap {
   describe(area) {
     const { owners, target } = this.data;
     const name = area.owner === undefined ? "" : owners.name[area.owner];
-    const owner = name ? `${area.kind.name}:${name}` : area.kind.name;
+    // Commands take * for any letters.
+    const wanted = owners.cut.includes(area.owner) ? name.replaceAll("…", "*") : name;
+    const owner = name ? `${area.kind.name}:${wanted}` : area.kind.name;
     const lines = [
       element("b", {}, name ? `${area.kind.name}: ${name}` : `${area.kind.name}: ${area.label}`),
-      ` — ${number(area.pages)} pages, ${size(area.pages * this.data.pageSize)}`,
+      ` — ${counted(area.pages, "page")}, ${this.size(area.pages)}, ${this.share(area.pages)}`,
     ];
     for (const [what, values] of [
       ["file system", owners.filesystem],

@@ -19,7 +19,7 @@ from ..platform import PLATFORM
 from ..symbols.sources import SymbolOptions
 from .memory import MonitorMemory, read_vmcoreinfo
 from .monitor import Monitor, monitor_at
-from .process import add_memory
+from .process import add_memory, map_directly
 
 _REGISTERS = arch.PC_REGISTER, arch.SP_REGISTER
 _OF_CPU = re.compile(r"CPU#(\d+)(.*?)(?=CPU#|\Z)", re.DOTALL)
@@ -48,7 +48,7 @@ def open_guest(
                 "it has not booted yet, or lacks support: QEMU needs -device vmcoreinfo, the "
                 "guest's kernel qemu_fw_cfg; or give the note (--vmcoreinfo FILE)",
             )
-        denied = add_memory(prog, monitor, stack)
+        denied, ram = add_memory(prog, monitor, stack)
         if pause:
             stack.enter_context(monitor.pausing())
         guest = GuestState(paused=not monitor.is_running(), denied=denied)
@@ -57,6 +57,7 @@ def open_guest(
             prog.add_memory_segment(0, (1 << 64) - 1, memory.read, physical=True)
         prog.set_linux_kernel_custom(vmcoreinfo, is_live=True)
         target = target_of(prog, options, guest)
+        map_directly(prog, target.vmcoreinfo, ram)
         provenance = replace(target.provenance, target=f"qemu:{socket}")
         yield replace(target, provenance=provenance, registers=lambda: _registers(monitor))
 

@@ -10,12 +10,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from every_report import REPORTS
-from made_page import END, HOSTILE, IMAGE, made_contents, totals, unpacked
+from made_page import END, HOSTILE, IMAGE, long_named, made_contents, totals, unpacked
 
 from pageinspect.errors import PageInspectError
 from pageinspect.host import extras
 from pageinspect.html_report import contents as module
 from pageinspect.html_report.contents import Contents, page_of
+from pageinspect.html_report.names import MOST_BYTES
 from pageinspect.html_report.sections import Section
 from pageinspect.model.snapshot import Names, SnapshotTable
 
@@ -206,3 +207,16 @@ def test_without_jinja2_there_is_advice(
     monkeypatch.setattr(extras, "import_module", missing)
     with pytest.raises(PageInspectError, match="jinja2 is not installed"):
         page_of(contents)
+
+
+@pytest.mark.parametrize("letter", ["x", "日", "\x1b"])
+def test_names_as_long_as_paths_take_few_bytes(letter: str) -> None:
+    page = page_of(long_named(letter))
+    assert len(page.encode()) <= module.MOST_PAGE
+    plain = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert max(map(len, re.findall(r"<td[^>]*>([^<]*)", plain))) <= 2000
+    data = unpacked(parsed(page).texts["data"])
+    tables = [data["owners"]["name"], *(t["values"][0] for t in data["lists"].values())]
+    every = [str(value) for column in tables for value in column]
+    assert max(len(value.encode()) for value in every) <= MOST_BYTES
+    assert len(data["owners"]["cut"]) > 10

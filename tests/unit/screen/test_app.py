@@ -303,7 +303,7 @@ def test_many_rows_are_reached_by_keys() -> None:
 
     async def act(pilot: Pilot[None], app: TopScreen) -> None:
         await press(pilot, "end")
-        assert "983-1000 of 1,000" in lines(app)[2]
+        assert "983-1,000 of 1,000" in lines(app)[2]
         assert "use0999" in lines(app)[21]
         await press(pilot, "pageup", "up", "home", "pagedown")
         assert "1-18 of 1,000" in lines(app)[2]
@@ -350,3 +350,69 @@ def test_without_colour_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None
         assert any(text.startswith("anon") for text in chosen)
 
     run(HandMade({"Owners": OWNERS}), act)
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("r", "nothing to read again"),
+        ("m", "no changes to count"),
+        ("p", "nothing to pause"),
+        ("plus", "no interval"),
+        ("minus", "no interval"),
+    ],
+)
+def test_keys_that_do_nothing_say_why(key: str, why: str) -> None:
+    same = rows([("anon", 1)], since="", changing=False)
+    source = HandMade({"Uses": same, "Owners": same})
+
+    async def act(pilot: Pilot[None], app: TopScreen) -> None:
+        await press(pilot, key)
+        assert f"does not change: {why}" in lines(app)[2]
+        assert len(source.asked) == 1
+        await press(pilot, "2")
+        assert f": {why}" not in lines(app)[2]
+        assert "does not change" in lines(app)[2]
+
+    run(source, act)
+
+
+def test_what_failed_is_read_again_although_it_does_not_change() -> None:
+    same = rows([("anon", 1)], since="", changing=False)
+    answers = [ScreenReading(error="unreadable"), same]
+    source = HandMade({"Uses": same, "Owners": lambda: answers.pop(0)})
+
+    async def act(pilot: Pilot[None], app: TopScreen) -> None:
+        await press(pilot, "2")
+        assert "unreadable" in lines(app)[22]
+        await press(pilot, "r")
+        assert source.tabs == ["Uses", "Owners", "Owners"]
+        assert names(app) == ["anon"]
+
+    run(source, act)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (40, 12), (24, 10), (20, 6), (16, 4)])
+def test_a_small_screen_keeps_the_keys_for_help_and_to_quit(size: tuple[int, int]) -> None:
+    async def act(pilot: Pilot[None], app: TopScreen) -> None:
+        last = lines(app)[-1].rstrip()
+        assert last.endswith("? help  q quit")
+        assert len(lines(app)) == size[1]
+
+    run(HandMade(), act, size)
+
+
+def test_a_text_that_fits_has_no_position() -> None:
+    text = ScreenReading(lines=("a", "b"), about="Linux")
+    source = HandMade({"Frees": text, "Uses": rows([(f"use{i}", i) for i in range(2000)])})
+
+    async def act(pilot: Pilot[None], app: TopScreen) -> None:
+        await press(pilot, "end")
+        assert "1,983-2,000 of 2,000" in lines(app)[2]
+        await press(pilot, "6")
+        assert "of 2" not in lines(app)[2]
+        await pilot.resize_terminal(80, 6)
+        await settle(pilot)
+        assert "of 2" in lines(app)[2]
+
+    run(source, act)

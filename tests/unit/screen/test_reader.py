@@ -3,13 +3,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from saved_tables import KERNEL, owner, run, snapshot
 
 from pageinspect.doctor.finding import TRACING, CheckedItem, Finding, Item
 from pageinspect.errors import PageInspectError, UsageError
-from pageinspect.model.provenance import Provenance
+from pageinspect.model.provenance import GuestState, Provenance, SnapshotMoment
 from pageinspect.report.owners import OwnersReport
 from pageinspect.report.selection import Request
 from pageinspect.report.summary import SummaryReport
@@ -143,9 +144,19 @@ def test_a_reading_survives_its_json_form() -> None:
     assert (error.error, error.hint, error.status) == ("what", "how", 2)
 
 
-def test_the_tracer_is_about_this_kernel_alone() -> None:
-    live, _ = reader(saved(10))
-    assert "another one" in live.answer({"what": "tab", "name": "Frees"}).lines[0]
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "A core is memory at one moment"),
+        ({"snapshot": SnapshotMoment("h", "t")}, "A snapshot is memory at one moment"),
+        ({"source": "qemu", "guest": GuestState(paused=False, denied="")}, "The guest is read from outside"),
+    ],
+)
+def test_without_the_tracer_there_is_why(changes: dict[str, Any], why: str) -> None:
+    other, _ = reader(saved(10), provenance=Provenance("7.0", **{"source": "core", "symbols": "btf", **changes}))
+    lines = other.answer({"what": "tab", "name": "Frees"}).lines
+    assert lines[0].startswith(why)
+    assert "pageinspect trace" in lines[-1]
 
 
 def test_what_tracing_lacks_is_reported_as_doctor_reports_it() -> None:
