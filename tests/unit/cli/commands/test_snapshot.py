@@ -348,10 +348,7 @@ def test_without_pyarrow_nothing_is_read(
 ) -> None:
     from pageinspect.dataset import schema
 
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(schema, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setattr(take_snapshot, "open_target", lambda _: pytest.fail("too late"))
     schema.arrow.cache_clear()
     try:
