@@ -14,15 +14,13 @@ from ..model.provenance import Provenance
 from ..model.ranges import Range
 from ..model.table import Absent, Column, Row, Table, Unit
 from ..units import counted, size
-from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
+from .base import DEFAULT_TOP, SCHEMA, Coverage, Report, View, kernel_json, range_objects
 from .metrics import Metrics, walk_metrics
 
 HUGE_ORDER = 9
 """The order of a huge page of 2 MiB."""
 GIGANTIC_ORDER = 18
 """The order of a huge page of 1 GiB."""
-DEFAULT_TOP = 10
-"""The number of blockers in tables for people."""
 
 _NONE = Absent.NOT_APPLICABLE
 _ZONE = (Column("node", "int64", show=str), Column("zone"))
