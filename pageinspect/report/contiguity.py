@@ -30,6 +30,9 @@ _HEADINGS = {"reclaimable": ("reclaim", 1), "reserved": ("reserved", 2)}
 """Headings and `spare` of columns, where tables would be too wide."""
 
 
+_HEADING = "Blocks by their worst page (reclaim: slabs that shrinkers may free):"
+
+
 def _by_mobility(unit: Unit, of: str) -> tuple[Column, ...]:
     """Return a column for each Mobility."""
     named = [(name, *_HEADINGS.get(name, (name, 0))) for name in MOBILITY_NAMES]
@@ -247,7 +250,7 @@ class ContiguityReport(Report):
         )
         return View(
             _of_zones(self._blocks(blocks), *_COUNTED[1:]),
-            before=(self.provenance.describe(), ""),
+            before=(self.provenance.describe(), "", _HEADING, ""),
             more=tuple((title, table) for title, table in more if table.rows),
             after=tuple(self._remarks(first)),
         )
