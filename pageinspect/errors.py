@@ -34,7 +34,7 @@ class Exit(IntEnum):
 
 MISSING_MEMORY_HINT = (
     "the core may be cut off, or lack pages of the kernel for another reason: pageinspect audit "
-    "-c CORE says what it lacks"
+    "CORE says what it lacks"
 )
 """Hint for cores in which memory of the kernel itself is missing."""
 

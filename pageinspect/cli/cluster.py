@@ -22,6 +22,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import Exit, PageInspectError
+from ..host.extras import load_library
 from ..host.processes import ENDING, cleanup_even_if_killed
 from ..host.terminal import say
 from ..units import printable
@@ -97,14 +98,8 @@ def _connected(where: "Cluster", commands: int) -> Iterator[tuple[Any, int]]:
         yield client, at_once
 
 
-def _distributed() -> Any:
-    """Return the module distributed; raises PageInspectError if it is not installed."""
-    try:
-        return import_module("distributed")
-    except ImportError:
-        raise PageInspectError(
-            "--dask needs distributed, which is not installed", "pip install 'pageinspect[dask]'"
-        ) from None
+_distributed = partial(load_library, "distributed", "dask")
+"""Returns the module distributed; raises PageInspectError if it is not installed."""
 
 
 def _client_of(address: str) -> Any:
@@ -187,13 +182,8 @@ def _without_servers() -> Any:
 
 def _credentials() -> Any:
     """Return certificates for this cluster alone: who can connect to it can run any code."""
-    try:
-        return _distributed().Security.temporary()
-    except ImportError:
-        raise PageInspectError(
-            "--dask local needs cryptography, which is not installed",
-            "pip install 'pageinspect[dask]'",
-        ) from None
+    load_library("cryptography", "dask")
+    return _distributed().Security.temporary()
 
 
 def _check_versions(client: Any) -> None:

@@ -107,8 +107,7 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
         if there is not None and (is_whole(there) or not args.replace):
             return _already(args, target, there)
         snapshot = take(inspector, host=host, fold=partial(fold_pieces, own))
-    if args.frees is not None:
-        snapshot = snapshot.having(args.frees)
+    snapshot = _with_frees(args, snapshot, there)
     if core is not None:
         from ..dataset.failures import remove_failure
 
@@ -133,6 +132,20 @@ def _take(args: argparse.Namespace, target: TargetName) -> int:
     if (point := pointer(inspector)) in snapshot.header("missing"):
         say(point)
     return int(Exit.COMPLETE if is_whole(snapshot) else Exit.INCOMPLETE)
+
+
+def _with_frees(
+    args: argparse.Namespace, snapshot: "Snapshot", there: "Snapshot | None"
+) -> "Snapshot":
+    """Return a snapshot with the frees of --trace, or else of the one that it replaces."""
+    if args.frees is not None:
+        return snapshot.having(args.frees)
+    if there is None or "frees" not in there.header("tables"):
+        return snapshot
+    from ..dataset.read import read_snapshot
+
+    tables = read_snapshot(args.dataset, there.host, there.time, ("frees",)).tables
+    return snapshot.having(tables["frees"])
 
 
 def _found(dataset: Path, host: str, inspector: "Inspector") -> "Snapshot | None":

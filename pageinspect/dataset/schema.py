@@ -4,10 +4,9 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib import import_module
 from typing import Any
 
-from ..errors import PageInspectError
+from ..host.extras import load_library
 from ..model.snapshot import SCHEMA, TABLES, Field, Names, SnapshotTable, Values
 from .paths import clean, microseconds
 
@@ -33,13 +32,7 @@ _LEVEL = 9
 @cache
 def arrow(module: str = "pyarrow") -> Any:
     """Return a module of pyarrow. Raises PageInspectError if it is not installed."""
-    try:
-        return import_module(module)
-    except ImportError:
-        raise PageInspectError(
-            "snapshots need pyarrow, which is not installed",
-            "pip install 'pageinspect[snapshot]'",
-        ) from None
+    return load_library(module, "snapshot")
 
 
 @cache

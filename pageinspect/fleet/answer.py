@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..model.table import Table
-from ..report.base import SCHEMA, Report, View
+from ..report.base import SCHEMA, WIDTH, Report, View
 from ..units import counted, wrapped
 
 if TYPE_CHECKING:
     from .engine import Fleet
-
-_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class FleetReport(Report):
 
         def after() -> tuple[str, ...]:
             texts = filter(None, (self.late(), *remarks))
-            lines = (line for text in texts for line in ("", *wrapped(text, _WIDTH)))
+            lines = (line for text in texts for line in ("", *wrapped(text, WIDTH)))
             return (*lines, *commands)
 
         filled = tuple((title, table) for title, table in more if table.rows)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..dataset.files import committed
 from ..errors import PageInspectError
+from ..host.extras import load_library
 from ..host.processes import cleanup_even_if_killed
 from ..model.snapshot import HEADER, SCHEMA, TABLES, Field
 from ..units import number
@@ -273,15 +274,8 @@ class Fleet:
         return {column[0] for column in found}
 
 
-def engine() -> Any:
-    """Return the module of DuckDB. Raises PageInspectError if it is not installed."""
-    try:
-        import duckdb
-    except ImportError:
-        raise PageInspectError(
-            "fleet needs DuckDB, which is not installed", "pip install 'pageinspect[fleet]'"
-        ) from None
-    return duckdb
+engine = partial(load_library, "duckdb", "fleet")
+"""Returns the module of DuckDB. Raises PageInspectError if it is not installed."""
 
 
 @contextlib.contextmanager

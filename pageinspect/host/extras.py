@@ -3,6 +3,7 @@
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from ..errors import PageInspectError
@@ -16,7 +17,17 @@ def load_library(module: str, extra: str) -> Any:
     except ImportError as error:
         if error.name is not None and error.name.partition(".")[0] != library:
             raise
-        raise PageInspectError(
-            f"{library} is not installed, which the extra {extra} has",
-            f"{sys.executable} -m pip install 'pageinspect[{extra}]'",
-        ) from None
+        raise _missing(library, extra) from None
+
+
+def need_library(module: str, extra: str) -> None:
+    """Raise PageInspectError if a module is not installed. It is not imported: that takes long."""
+    if find_spec(module) is None:
+        raise _missing(module, extra)
+
+
+def _missing(library: str, extra: str) -> PageInspectError:
+    return PageInspectError(
+        f"{library} is not installed, which the extra {extra} has",
+        f"{sys.executable} -m pip install 'pageinspect[{extra}]'",
+    )

@@ -44,7 +44,7 @@ def no_core() -> UnknownPresenceError:
     """Return the error for a kernel that is not read from a core."""
     return UnknownPresenceError(
         "only a core can lack pages, and this kernel is not read from a core",
-        "name a core: pageinspect audit -c CORE",
+        "name a core: pageinspect audit CORE",
     )
 
 

@@ -15,11 +15,9 @@ from ..model.ranges import Range, merge
 from ..model.table import Column, Row, Table
 from ..owners.dump_fates import CAUSES, FATE, FATES
 from ..units import counted, number, wrapped
-from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
+from .base import DEFAULT_TOP, SCHEMA, WIDTH, Coverage, Report, View, kernel_json, range_objects
 from .losses import consequences, kept_although_free, remedies, structures_lost
 
-DEFAULT_TOP = 10
-"""Owners of lost pages, and ranges that the file does not cover, in tables for people."""
 MOST_RANGES = 1_000_000
 """Ranges of lost pages in json."""
 
@@ -58,7 +56,6 @@ _RANGE = (
     Column("pages", "int64", "pages"),
 )
 _EXTENT = (*_RANGE, Column("lost", "int64", "pages"))
-_WIDTH = 80
 
 
 class AuditRow(NamedTuple):
@@ -240,7 +237,7 @@ class AuditReport(Report):
         lost, undecided = self.total.of("lost"), self.total.of("undecided")
         yield ""
         if lost:
-            yield from wrapped(f"Lost: {counted(lost, 'page')} that the dump should have.", _WIDTH)
+            yield from wrapped(f"Lost: {counted(lost, 'page')} that the dump should have.", WIDTH)
         elif not undecided:
             yield "No page is lost."
         if undecided:
@@ -252,10 +249,10 @@ class AuditReport(Report):
                 )
                 if self.coverage.unreadable:
                     why += ", or their struct pages are missing"
-            yield from wrapped(f"Undecided: {counted(undecided, 'page')}: {why}.", _WIDTH)
+            yield from wrapped(f"Undecided: {counted(undecided, 'page')}: {why}.", WIDTH)
         for sentence in (*self._consequences(), *self._remedies(), *self._kept()):
             yield ""
-            yield from wrapped(sentence, _WIDTH)
+            yield from wrapped(sentence, WIDTH)
         missing = () if lost else self.coverage.missing
         yield from replace(self.coverage, missing=missing).remarks()
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the JSON form. Fields may be added without a new version, but not renamed."""
 
-_WIDTH = 80
+DEFAULT_TOP = 10
+"""Rows of tables for people, of reports that have --top, and of tables beside others."""
+WIDTH = 80
+"""Characters of a line of sentences for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class Coverage:
         if not self.of_whole:
             lines += ("", "The core is incomplete: this report may lack pages of the missing part.")
         for sentence in self.missing:
-            lines += ("", *wrapped(sentence, _WIDTH))
+            lines += ("", *wrapped(sentence, WIDTH))
         if self.unsupported:
             lines += ("", *unavailable_remarks(self.unsupported, self.because))
         return tuple(lines)
@@ -168,7 +171,7 @@ def unavailable_remarks(unavailable: Sequence[str], because: str) -> list[str]:
     why = f"The kernel's own types were not found: {because}."
     if not because:
         why = "The kernel's own types provide them: omit --symbols-from, or give -s VMLINUX."
-    return [*wrapped(text, _WIDTH), *wrapped(why, _WIDTH)]
+    return [*wrapped(text, WIDTH), *wrapped(why, WIDTH)]
 
 
 def kernel_json(provenance: "Provenance", layout: "PageLayout | None") -> dict[str, Any]:

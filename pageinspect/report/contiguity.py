@@ -14,15 +14,13 @@ from ..model.provenance import Provenance
 from ..model.ranges import Range
 from ..model.table import Absent, Column, Row, Table, Unit
 from ..units import counted, size
-from .base import SCHEMA, Coverage, Report, View, kernel_json, range_objects
+from .base import DEFAULT_TOP, SCHEMA, Coverage, Report, View, kernel_json, range_objects
 from .metrics import Metrics, walk_metrics
 
 HUGE_ORDER = 9
 """The order of a huge page of 2 MiB."""
 GIGANTIC_ORDER = 18
 """The order of a huge page of 1 GiB."""
-DEFAULT_TOP = 10
-"""The number of blockers in tables for people."""
 
 _NONE = Absent.NOT_APPLICABLE
 _ZONE = (Column("node", "int64", show=str), Column("zone"))
@@ -30,6 +28,9 @@ _ORDER = Column("order", "int64", "order")
 _SIZE = Column("size", "int64", "bytes", "bytes")
 _HEADINGS = {"reclaimable": ("reclaim", 1), "reserved": ("reserved", 2)}
 """Headings and `spare` of columns, where tables would be too wide."""
+
+
+_HEADING = "Blocks by their worst page (reclaim: slabs that shrinkers may free):"
 
 
 def _by_mobility(unit: Unit, of: str) -> tuple[Column, ...]:
@@ -249,7 +250,7 @@ class ContiguityReport(Report):
         )
         return View(
             _of_zones(self._blocks(blocks), *_COUNTED[1:]),
-            before=(self.provenance.describe(), ""),
+            before=(self.provenance.describe(), "", _HEADING, ""),
             more=tuple((title, table) for title, table in more if table.rows),
             after=tuple(self._remarks(first)),
         )

@@ -14,13 +14,9 @@ from ..model.ranges import Range
 from ..model.snapshot import Snapshot
 from ..model.table import Absent, Cell, Column, Row, Table, Unit
 from ..units import counted, number, signed, signed_size, size, wrapped
-from .base import SCHEMA, Report, View, range_objects
-
-DEFAULT_TOP = 10
-"""Rows in tables for people."""
+from .base import DEFAULT_TOP, SCHEMA, WIDTH, Report, View, range_objects
 
 _NONE = Absent.NOT_APPLICABLE
-_WIDTH = 80
 _PAGES = ("runs", "owners")
 """The tables that say which page is whose."""
 _FOR_LIMITS = {"owner": "name"}
@@ -202,13 +198,13 @@ class DiffReport(Report):
                 "The two are of different boots, or it is not known that they are of one: names "
                 "alone are compared, without pids, and no single pages."
             )
-            yield from wrapped(text, _WIDTH)
+            yield from wrapped(text, WIDTH)
         if self.pages is not None:
             yield ""
-            yield from wrapped(_pages_text(self.pages), _WIDTH)
+            yield from wrapped(_pages_text(self.pages), WIDTH)
         for sentence in self.gaps:
             yield ""
-            yield from wrapped(sentence, _WIDTH)
+            yield from wrapped(sentence, WIDTH)
 
     def exceeded_lines(self) -> Iterator[str]:
         """Yield a sentence for each limit that was exceeded."""

@@ -10,10 +10,8 @@ from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent, Column, Row, Table
 from ..units import counted, number, size
-from .base import SCHEMA, Coverage, Report, View, kernel_json
+from .base import DEFAULT_TOP, SCHEMA, Coverage, Report, View, kernel_json
 
-DEFAULT_TOP = 10
-"""The number of ranges in tables for people."""
 VERDICTS = ("free", "movable", "reclaimable", "undecided", "blocked")
 """What can be said in one word: it can be had at once; if pages are moved; if slabs are freed; if a
 driver agrees; not at all."""
@@ -30,10 +28,10 @@ _COLUMNS = (
     Column("end", "int64", "pfn", spare=3),
     Column("pages", "int64", "pages"),
     Column("use"),
-    Column("kind", spare=1),
+    Column("kind", spare=2),
     Column("name", absent=(_NONE,)),
     Column("order", "int64", "order", machines=True),
-    Column("refs", "int64", "count", "refcount", spare=2),
+    Column("refs", "int64", "count", "refcount", spare=1),
     Column("pins", "int64", "count"),
     Column("extra", "int64", "count", "unexplained_references"),
     Column("mobility", machines=True),

@@ -13,7 +13,8 @@ from ..model.owner_names import RESERVED, OwnerName
 from ..owners.counts import OwnerPages
 from ..owners.kind import Kind
 from ..owners.table import KINDS, NUMBER
-from .owners import BY, DEFAULT_TOP, OwnerRow
+from .base import DEFAULT_TOP
+from .owners import BY, OwnerRow
 
 VMALLOC_KINDS = ("vmalloc", "stack", "module", "bpf")
 LAZY = ("file",)

@@ -12,15 +12,13 @@ from ..model.provenance import Provenance
 from ..model.table import Absent, Column, Row, Table
 from ..owners.table import KINDS
 from ..units import counted, number
-from .base import SCHEMA, Coverage, Report, View, kernel_json
+from .base import DEFAULT_TOP, SCHEMA, Coverage, Report, View, kernel_json
 from .counters import counters_table
 from .metrics import Metrics, walk_metrics
 from .overlaps import Overlap, overlaps_table
 
 BY = ("kind", "name", "cache", "file", "cgroup", "caller", "task", "module")
 """What pages can be counted by."""
-DEFAULT_TOP = 10
-"""The number of owners in tables for people."""
 
 _NONE = Absent.NOT_APPLICABLE
 _KIND = Column("kind", absent=(_NONE,))

@@ -89,8 +89,9 @@ def choose(
     `found` are its snapshots, sorted by host and time. `time` is the beginning of a time such as
     20261127T201500Z or 2026-11-27T20:15, or -1 for the newest, -2 for the one before; None is the
     newest. Those of kernels that could not be read, whose error is error_of(), are not among them.
-    `host` may be omitted if there is one host whose kernel could be read. Raises PageInspectError
-    if not exactly one snapshot is meant.
+    `host` may be omitted if there is one host whose kernel could be read. It may have control
+    characters escaped, as they are shown. Raises PageInspectError if not exactly one snapshot is
+    meant.
     """
     where = printable(str(dataset))
     if not found:
@@ -98,6 +99,9 @@ def choose(
             f"{where} has no snapshots", "pageinspect snapshot -o DATASET adds one"
         )
     hosts = list(dict.fromkeys(each.host for each in found))
+    if host is not None and host not in hosts:
+        shown = [each for each in hosts if printable(each) == host]
+        host = shown[0] if len(shown) == 1 else host
     if host is None:
         read = (each for each in hosts if _has_memory(found, each, error_of))
         host, *others = [*islice(read, 2)] or hosts

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.wanted is not None:
         from ...inspector.inspector import inspect
         from ...inspector.obstacles import find_obstacles
-        from ...report.obstacles import DEFAULT_TOP
+        from ...report.base import DEFAULT_TOP
 
         shown = DEFAULT_TOP if args.top is None and args.format in _FOR_PEOPLE else args.top
         inspector = inspect(open_target(args, "contiguity --for"))

@@ -49,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the screen until it is left."""
-    from ...screen.textual_library import need_textual
+    from ...host.extras import need_library
 
     if args.pause:
         raise UsageError(
             "a screen would pause the guest until it is left", "omit --pause, or use summary"
         )
-    need_textual()
+    need_library("textual", "top")
     streams = (sys.stdin, sys.stdout, sys.stderr)
     if not all(stream is not None and stream.isatty() for stream in streams):
         raise PageInspectError(

@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from made_snapshots import LATER, T, same, snapshot
@@ -150,14 +150,11 @@ def test_a_file_in_the_place_of_the_dataset(tmp_path: Path) -> None:
 
 
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> NoReturn:
-        raise ImportError(name)
-
     schema.arrow.cache_clear()
-    monkeypatch.setattr(schema, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(PageInspectError, match="pyarrow") as caught:
         write_snapshot(tmp_path / "new", snapshot("h", T))
-    assert caught.value.hint == "pip install 'pageinspect[snapshot]'"
+    assert caught.value.hint == f"{sys.executable} -m pip install 'pageinspect[snapshot]'"
     assert not (tmp_path / "new").exists()
 
 

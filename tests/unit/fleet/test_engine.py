@@ -189,7 +189,7 @@ def test_without_duckdb(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(PageInspectError) as caught:
         written(own, "hosts")
-    assert caught.value.hint == "pip install 'pageinspect[fleet]'"
+    assert caught.value.hint == f"{sys.executable} -m pip install 'pageinspect[fleet]'"
 
 
 def test_what_does_not_fit_in_memory_goes_to_the_folder(own: Path, tmp_path: Path) -> None:

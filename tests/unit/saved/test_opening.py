@@ -64,6 +64,10 @@ def test_a_host_without_memory_is_not_meant() -> None:
 def test_hosts() -> None:
     assert choose(DATASET, TWO, None, "a") == ONE[2]
     assert choose(DATASET, TWO, "-1", "b\x1b") == TWO[3]
+    assert choose(DATASET, TWO, "-1", r"b\x1b") == TWO[3]
+    both = [*TWO, Moment(r"b\x1b", "20261128T000000Z")]
+    assert choose(DATASET, both, "-1", r"b\x1b") == both[4]
+    assert choose(DATASET, both, "-1", "b\x1b") == both[3]
 
 
 MANY = [Moment(f"h{i:02}", ONE[0].time) for i in range(20)]

@@ -16,4 +16,4 @@ def test_this_kernel_lacks_no_pages(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit"]) == 3
     message, hint = capsys.readouterr().err.splitlines()
     assert "only a core can lack pages" in message
-    assert "-c CORE" in hint
+    assert "pageinspect audit CORE" in hint

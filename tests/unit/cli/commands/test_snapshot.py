@@ -4,6 +4,7 @@
 import argparse
 import importlib
 import itertools
+import json
 import os
 import signal
 import sys
@@ -298,6 +299,25 @@ def test_an_incomplete_snapshot_is_replaced_by_one_with_more_pages(
 
 
 @pytest.mark.usefixtures("made")
+def test_a_snapshot_that_replaces_another_has_its_frees(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["snapshot", "one", "-o", "data", "--host", "h"]
+    real, lost = snapshot_module.take, 7
+    monkeypatch.setattr(
+        snapshot_module, "take", lambda *a, **k: header_with(real(*a, **k), unreadable=lost)
+    )
+    free = {"type": "slab", "frees": 5, "pages": 5, "expected": False, "disallowed": False}
+    trace = {"schema": 1, "duration_ns": 1, "typed": [free]}
+    Path("trace.json").write_text(json.dumps(trace))
+    main([*words, "--trace", "trace.json"])
+    lost = 6
+    main([*words, "--replace"])
+    (entry,) = snapshots(Path("data"))
+    found = read_snapshot(Path("data"), "h", entry.time)
+    assert found.header("unreadable") == 6
+    assert found.tables["frees"]["pages"].tolist() == [5]
+
+
+@pytest.mark.usefixtures("made")
 def test_another_boot_at_the_same_moment_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -348,10 +368,7 @@ def test_without_pyarrow_nothing_is_read(
 ) -> None:
     from pageinspect.dataset import schema
 
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(schema, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setattr(take_snapshot, "open_target", lambda _: pytest.fail("too late"))
     schema.arrow.cache_clear()
     try:
