@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Compiles a program of bpf/ with bcc, and reports why bcc or the kernel rejected it.
+"""Compiles programs of bpf/ with bcc, and keeps them.
 
 Kernel headers are not needed: the programs include none, and bpf/include has the few files that
 bcc's preamble includes.
@@ -10,16 +10,18 @@ import ctypes
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from ..errors import PageInspectError
-from ..host import capabilities
-from .bpf_calls import KERNEL_REQUIREMENT, VerifierError
-
-TRACEPOINT = "mm_page_free"
+from ..host.files import UntrustedError
+from ..paths import data_folder
+from . import bpf_calls
+from .compiled import CompiledProgram, of_instructions
+from .find_bcc import fingerprint, load_bcc, preload
+from .kernel_errors import kernel_error
+from .program_cache import ProgramCache
 
 
 @contextlib.contextmanager
@@ -56,15 +58,78 @@ def _captured(descriptors: tuple[int, ...] = (1, 2)) -> Iterator[list[str]]:
             lines += [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -> Any:
-    """Compile this source and return its bcc.BPF. Raises PageInspectError."""
+class Compiler:
+    """Compiles programs of bpf/ with the bcc in this folder, or takes what is kept of them.
+
+    bcc is loaded only to compile.
+    """
+
+    def __init__(
+        self,
+        package: Path,
+        *,
+        cached: bool = True,
+        before: Callable[[UntrustedError | None], None] = lambda _refused: None,
+    ) -> None:
+        """With `cached`, compiled programs are kept.
+
+        `before` is called before one is compiled, with the reason why the cache is not used.
+        """
+        self._package = package
+        self._cache = ProgramCache.of_this_kernel(fingerprint(package)) if cached else None
+        self._before = before
+        self._refused: UntrustedError | None = None
+
+    def preload(self) -> None:
+        """Start loading bcc's library, unless programs of this kernel are kept."""
+        if self._cache is None or self._cache.is_empty():
+            preload()
+
+    def kept(
+        self, source: str, defines: Mapping[str, str], functions: Sequence[str]
+    ) -> CompiledProgram | None:
+        """Return what compiled() would, if it is kept."""
+        if self._cache is None:
+            return None
+        try:
+            return self._cache.load(source, defines, functions)
+        except UntrustedError as error:
+            self._refused = error
+            return None
+
+    def compiled(
+        self, source: str, defines: Mapping[str, str], functions: Sequence[str]
+    ) -> CompiledProgram:
+        """Return these functions of a file of bpf/, compiled with these -D.
+
+        Raises PageInspectError.
+        """
+        self._before(self._refused)
+        bcc = load_bcc(self._package)
+        return compile_program(bcc, data_folder("bpf") / source, defines, functions)
+
+    def keep(self, source: str, defines: Mapping[str, str], program: CompiledProgram) -> None:
+        """Keep a program that this kernel has loaded."""
+        if self._cache is not None:
+            self._cache.save(source, defines, program)
+
+
+def compile_program(
+    bcc: ModuleType, source: Path, defines: Mapping[str, str], functions: Sequence[str]
+) -> CompiledProgram:
+    """Compile functions of this source. Raises PageInspectError."""
     flags = [f"-I{source.parent}"]
     flags += [f"-D{name}={value}" for name, value in defines.items()]
     output: list[str] = []
     try:
         # bcc looks for its few headers in include/ of this folder.
         with _environment("BCC_KERNEL_SOURCE", str(source.parent)), _captured() as output:
-            return bcc.BPF(src_file=os.fsencode(source), cflags=flags)
+            program = bcc.BPF(src_file=os.fsencode(source), cflags=flags)
+            try:
+                code = {name: program.dump_func(name.encode()) for name in functions}
+                return of_instructions(code, bpf_calls.map_info)
+            finally:
+                program.cleanup()
     except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
         # bcc makes the maps while it compiles.
         refused = next((line for line in output if "could not open bpf map" in line), None)
@@ -76,38 +141,3 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
             f"bcc cannot compile {source.name}: {complaint}",
             f"this bcc ({bcc.__version__}) may be too old, or damaged: update it",
         ) from None
-
-
-def kernel_error(number: int, what: str, root: Path = Path("/")) -> PageInspectError:
-    """Return the error for an operation `what` that the kernel refused with this errno."""
-    reason = os.strerror(number)
-    if capabilities.lockdown(root) == "confidentiality":
-        hint = "the kernel is locked down for confidentiality, which forbids BPF to read its memory"
-    elif number in {errno.EPERM, errno.EACCES}:
-        hint = capabilities.advice(capabilities.BPF, capabilities.MAPS, root=root)
-    elif number == errno.ENOMEM:
-        hint = "free memory, or trace with fewer options: all maps are allocated at the start"
-    elif number == errno.ENOENT:
-        hint = f"this kernel has no tracepoint {TRACEPOINT} (CONFIG_TRACEPOINTS)"
-    else:
-        hint = KERNEL_REQUIREMENT
-    return PageInspectError(f"the kernel refuses {what}: {reason}", hint)
-
-
-@contextlib.contextmanager
-def kernel_errors(what: str) -> Iterator[None]:
-    """Turn any exception in this context into the error for a refused operation `what`."""
-    ctypes.set_errno(0)
-    try:
-        with _captured():
-            yield
-    except VerifierError as error:
-        raise PageInspectError(
-            f"the kernel's verifier refuses {what}: {error.line}",
-            f"this is a defect: please report this line and the kernel, Linux {os.uname().release}",
-        ) from None
-    except PageInspectError:
-        raise
-    except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
-        number = error.errno if isinstance(error, OSError) else None
-        raise kernel_error(number or ctypes.get_errno(), what) from None

@@ -24,6 +24,7 @@ from ..trace_arguments import add_details, add_filters, add_watch, refuse_target
 from ..trace_output import Output, Watch, is_redrawn
 
 if TYPE_CHECKING:
+    from ...host.files import UntrustedError
     from ...model.layout import PageLayout
     from ...target.open import Target
     from ...trace.options import Filters, TraceOptions
@@ -43,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="write a report every SECONDS, about the frees since the last one. On a terminal the "
         "table is redrawn; elsewhere reports follow each other (json: one per line)",
+    )
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="compile the BPF program even if the cache has it, and do not keep it",
     )
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
@@ -150,19 +156,26 @@ def _announce(args: argparse.Namespace) -> None:
     say(f"tracing until {' or '.join(ends)}")
 
 
+def _say_compiling(refused: "UntrustedError | None") -> None:
+    if refused is not None:
+        say(f"{refused.message}; {refused.hint}")
+    say("compiling the BPF program; tracing has not begun")
+
+
 def run(args: argparse.Namespace) -> int:
     """Trace and report."""
     from ...host.startup import configure_libraries
     from ...model.range_text import check_syntax
-    from ...trace.find_bcc import find_bcc, load_bcc, preload
+    from ...trace.compile import Compiler
+    from ...trace.find_bcc import find_bcc
 
     check_together(args)
     check_command(args.command)
     check_command(args.exec or [])
     check_syntax(args.pfn)
     check_output(args.output, args.mode)
-    package = find_bcc()
-    preload()
+    compiler = Compiler(find_bcc(), cached=not args.no_cache, before=_say_compiling)
+    compiler.preload()
     configure_libraries()
 
     from ...layout import build_layout
@@ -182,9 +195,8 @@ def run(args: argparse.Namespace) -> int:
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
-    say("compiling the BPF program; tracing has not begun")
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(PageFreeProgram(load_bcc(package), layout, options))
+        program = stack.enter_context(PageFreeProgram(compiler, layout, options))
         subject = TraceSubject(
             target.provenance,
             layout,
