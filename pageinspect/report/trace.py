@@ -203,14 +203,16 @@ class TraceReport(Report):
         by = () if self.breakdown is None else self.breakdown.by
         prefix, about = "_".join(("trace", *(("by", *by) if by else ()))), "trace"
         times = (self.duration_ns, self.lost.total, self.disallowed.frees)
+        grow = self.subject.since_start
         return (
             Metrics(
                 prefix,
                 about,
                 "trace",
                 self._table().only("type", *by, "verdict", "frees", "pages", "bytes"),
+                grow,
             ),
-            Metrics(prefix, about, "trace", Table("trace", _METRICS, [times])),
+            Metrics(prefix, about, "trace", Table("trace", _METRICS, [times]), grow),
             kernel_metrics(prefix, about, self.subject.provenance),
         )
 

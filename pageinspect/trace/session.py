@@ -200,6 +200,8 @@ class Session:
         self._counts = no_counts()
         self._start_ns = 0
         self._read_ns = 0
+        self._before = self._counts, self._read_ns
+        """What the last reading began with."""
         self._ticks = 0
 
     def readings(self) -> Generator[Interval, None, None]:
@@ -223,6 +225,10 @@ class Session:
             final = self._reading()
             status = self._command.end(signals.grace) if self._command is not None else None
         yield replace(final, command_status=status)
+
+    def carry_over(self) -> None:
+        """Let the next reading include the last one."""
+        self._counts, self._read_ns = self._before
 
     def _elapsed(self) -> float:
         return (time.monotonic_ns() - self._start_ns) / 1e9
@@ -271,5 +277,6 @@ class Session:
         now_ns = time.monotonic_ns() - self._start_ns
         counts = self._program.read()
         reading = Interval(counts - self._counts, self._read_ns, now_ns)
+        self._before = self._counts, self._read_ns
         self._counts, self._read_ns = counts, now_ns
         return reading

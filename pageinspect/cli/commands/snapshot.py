@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 from ...errors import Exit, PageInspectError, UsageError, needs_struct_pages
 from ...host.processes import ENDING
 from ...host.terminal import say, write_line
-from ..arguments import cluster_of, whole_number
+from ..arguments import cluster_of, kept, repeated
+from ..no_pandas import do_without_pandas
 from ..options import add_target_arguments, names_target, open_target
 from ..targets import TargetName, target_of
 from ..walking import add_jobs_argument, fold_pieces
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from ...inspector.inspector import Inspector
     from ...model.snapshot import Snapshot
 
-_MOST_SECONDS = 10**8
-_MOST_KEPT = 10**9
 _WORST_FIRST = (Exit.ERROR, Exit.INCOMPLETE)
 
 
@@ -72,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--keep",
-        type=whole_number("a number of snapshots", 1, _MOST_KEPT),
+        type=kept,
         metavar="N",
         help="remove all but the latest N snapshots of this host afterwards",
     )
@@ -89,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--every",
-        type=whole_number("a number of seconds", 1, _MOST_SECONDS),
+        type=repeated,
         metavar="SECONDS",
         help="take another snapshot every SECONDS, until Ctrl-C, SIGTERM or SIGHUP",
     )
@@ -186,7 +185,7 @@ def _in_child(args: argparse.Namespace, target: TargetName) -> int:
 
     def isolated(task: "Callable[[], int]") -> int:
         def alone() -> int:
-            sys.meta_path.insert(0, _NoPandas())
+            do_without_pandas()
             return task()
 
         return isolation.run_isolated(alone, source)
@@ -224,16 +223,6 @@ def _record(args: argparse.Namespace, core: Path | None, error: PageInspectError
     if core is not None:
         record_failure(args.dataset, core, args.host, error.message)
     return Exit.COMPLETE
-
-
-class _NoPandas:
-    """Finds no pandas: pyarrow would import it at its first array, which takes long."""
-
-    @staticmethod
-    def find_spec(name: str, *_: object) -> None:
-        """Raise ModuleNotFoundError for pandas."""
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
 
 
 def _take(args: argparse.Namespace, target: TargetName) -> int:

@@ -18,9 +18,11 @@ from ...host.terminal import say
 from ...render import RowFormat, load
 from ..arguments import seconds
 from ..intervals import open_stream, until_reader_leaves
+from ..no_pandas import do_without_pandas
 from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
+from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, grows, replaces
 from ..trace_output import Output, Watch, is_redrawn
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("disallowed frees"))
+    add_left_on(parser.add_argument_group("left on"))
     add_output_arguments(parser, except_with="-i, --events", metrics=True)
     refuse_targets(parser)
     parser.add_argument(
@@ -76,7 +79,8 @@ def check_together(args: argparse.Namespace) -> None:
         )
     if args.folded and args.by:
         raise UsageError("--folded and --by cannot be combined", "omit --by, or use --stacks")
-    if (args.events or args.interval is not None) and not isinstance(load(args.format), RowFormat):
+    check_left_on(args)
+    if grows(args) and not isinstance(load(args.format), RowFormat):
         raise UsageError(f"--format {args.format} is written at the end", "omit --events and -i")
     if args.exec == []:
         raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
@@ -150,17 +154,29 @@ def _announce(args: argparse.Namespace) -> None:
     say(f"tracing until {' or '.join(ends)}")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Trace and report."""
-    from ...host.startup import configure_libraries
+def _check(args: argparse.Namespace) -> None:
+    """Raise PageInspectError for what can be found out before the kernel is opened."""
     from ...model.range_text import check_syntax
-    from ...trace.find_bcc import find_bcc, load_bcc, preload
 
     check_together(args)
     check_command(args.command)
     check_command(args.exec or [])
     check_syntax(args.pfn)
-    check_output(args.output, args.mode)
+    if args.every is None:
+        check_output(args.output, args.mode)
+        return
+    from ...dataset.schema import arrow
+
+    do_without_pandas()
+    arrow()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trace and report."""
+    from ...host.startup import configure_libraries
+    from ...trace.find_bcc import find_bcc, load_bcc, preload
+
+    _check(args)
     package = find_bcc()
     preload()
     configure_libraries()
@@ -182,6 +198,7 @@ def run(args: argparse.Namespace) -> int:
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
+    dataset = None if args.every is None else FreesDataset(args, target, layout)
     say("compiling the BPF program; tracing has not begun")
     with contextlib.ExitStack() as stack:
         program = stack.enter_context(PageFreeProgram(load_bcc(package), layout, options))
@@ -194,12 +211,11 @@ def run(args: argparse.Namespace) -> int:
             Stacks(program.stack, Symbolizer(target.prog).name) if options.with_stacks else None,
             args.top,
             interval=args.interval is not None,
+            since_start=replaces(args),
             redrawn=is_redrawn(args),
         )
         lines = EventLines(subject)
-        stream = stack.enter_context(
-            open_stream(args, grows=args.interval is not None or args.events)
-        )
+        stream = stack.enter_context(open_stream(args, grows=grows(args)))
         output = Output(args, lines, stream)
         watch = Watch(lines, options.disallowed, args.exec or ())
 
@@ -209,16 +225,26 @@ def run(args: argparse.Namespace) -> int:
                 output.events([e for e in events if e.who.kind in options.kinds])
 
         session = Session(
-            program, args.duration, args.interval, args.command, partial(_announce, args), on_events
+            program,
+            args.duration,
+            args.every or args.interval,
+            args.command,
+            partial(_announce, args),
+            on_events,
         )
-        lost = 0
+        written = Readings(
+            output.report if dataset is None else dataset.write,
+            session.carry_over,
+            since_start=replaces(args),
+            left_on=dataset is not None or replaces(args),
+        )
         with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:
                 report = TraceReport.of(subject, reading)
-                lost += report.lost.total
                 if report.disallowed.frees:
                     # Their events may have been lost.
                     watch.fire()
-                output.report(report)
+                written.take(report)
         watch.finish()
+        lost = written.finish()
     return int(Exit.FINDING if watch.fired else Exit.INCOMPLETE if lost else Exit.COMPLETE)
