@@ -77,7 +77,7 @@ def _tables(dataset: Path, entry: Entry) -> set[str]:
     """Return the tables that a snapshot has; none of a kernel that could not be read."""
     if not entry.generation:
         return {n for n in TABLES if n != HEADER and entry.path(dataset, n).exists()}
-    return set(read_snapshot(dataset, entry.host, entry.time, ()).header("tables"))
+    return {*read_snapshot(dataset, entry.host, entry.time, ()).header("tables")} - {HEADER}
 
 
 def remove_snapshot(dataset: Path, entry: Entry) -> None:

@@ -179,8 +179,7 @@ class TraceReport(Report):
             )
             for row in self.typed
         ]
-        verdicts = (Column("expected", "bool"), Column("disallowed", "bool"))
-        return Table("typed", (TYPE, FREES, PAGES, *verdicts, ORDERS), rows)
+        return Table("typed", _TYPED, rows)
 
     def tables(self) -> tuple[Table, ...]:
         """Return one table: its rows add up to all frees; a last row has the lost ones."""
@@ -329,6 +328,8 @@ _COLUMNS = (
     ORDERS,
     Column("typed free", key="verdict", absent=NOT_APPLICABLE),
 )
+_VERDICTS = (Column("expected", "bool"), Column("disallowed", "bool"))
+_TYPED = (TYPE, FREES, PAGES, *_VERDICTS, ORDERS)
 _METRICS = (
     Column("duration", "int64", "ns", "duration_ns"),
     Column("lost", "int64", "count", "lost_events"),

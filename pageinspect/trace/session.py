@@ -7,6 +7,7 @@ second signal ends it at once without a report, even in a write that blocks.
 
 import contextlib
 import ctypes
+import gc
 import mmap
 import os
 import select
@@ -38,6 +39,11 @@ _GRACE_SECONDS = 5.0
 
 _SHORT_GRACE_SECONDS = 0.5
 """The same after a second signal."""
+
+_COLLECT_EACH = 100
+"""Readings between two garbage collections. Python keeps up to 2,000 free tuples of each length,
+and adds one for each that was made of an iterator: until a collection of all generations, which
+may be hours away, memory would grow by some 200 bytes at each reading."""
 
 _POLL_SECONDS = 1.0
 """Longest time between two calls of `on_events`."""
@@ -203,6 +209,7 @@ class Session:
         self._before = self._counts, self._read_ns
         """What the last reading began with."""
         self._ticks = 0
+        self._readings = 0
 
     def readings(self) -> Generator[Interval, None, None]:
         """Trace; yield the counts of each interval, and at the end those since the last one.
@@ -274,6 +281,9 @@ class Session:
         self._on_events(self._program.take_events(self._start_ns))
 
     def _reading(self) -> Interval:
+        self._readings += 1
+        if self._readings % _COLLECT_EACH == 0:
+            gc.collect()
         now_ns = time.monotonic_ns() - self._start_ns
         counts = self._program.read()
         reading = Interval(counts - self._counts, self._read_ns, now_ns)
