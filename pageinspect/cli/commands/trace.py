@@ -174,7 +174,7 @@ def _check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trace and report."""
     from ...host.startup import configure_libraries
-    from ...trace.find_bcc import find_bcc, load_bcc, preload
+    from ...trace.find_bcc import find_bcc, preload
 
     _check(args)
     package = find_bcc()
@@ -188,6 +188,7 @@ def run(args: argparse.Namespace) -> int:
     from ...report.trace_subject import TraceSubject
     from ...target.open import open_target
     from ...target.symbols.sources import SymbolOptions
+    from ...trace.compile import Compiler
     from ...trace.program import PageFreeProgram
     from ...trace.session import Session
     from ...trace.stacks import Stacks
@@ -201,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = None if args.every is None else FreesDataset(args, target, layout)
     say("compiling the BPF program; tracing has not begun")
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(PageFreeProgram(load_bcc(package), layout, options))
+        program = stack.enter_context(PageFreeProgram(Compiler(package), layout, options))
         subject = TraceSubject(
             target.provenance,
             layout,
