@@ -113,6 +113,8 @@ def trace_options(
     check_types(args.disallow, layout, "page_pool", kinds.UNEXPECTED)
     if args.page_pool:
         kinds.check_page_pool(layout)
+    if layout.zone_field is None and not {"zone", "node"}.isdisjoint(args.by):
+        raise UsageError("zone and node are not known without the kernel's types", "omit them")
     disallowed = kinds.kinds_of(layout, args.disallow)
     if kinds.UNEXPECTED in args.disallow:
         disallowed |= kinds.unexpected(layout)
@@ -186,16 +188,14 @@ def run(args: argparse.Namespace) -> int:
     from ...report.event import EventLines
     from ...report.trace import TraceReport
     from ...report.trace_subject import TraceSubject
-    from ...target.open import open_target
-    from ...target.symbols.sources import SymbolOptions
     from ...trace.compile import Compiler
+    from ...trace.kernel import open_kernel
     from ...trace.program import PageFreeProgram
     from ...trace.session import Session
     from ...trace.stacks import Stacks
     from ...trace.symbolizer import Symbolizer
 
-    # VMCOREINFO alone is not enough for tracing.
-    target = open_target(options=SymbolOptions(only="btf"))
+    target = open_kernel()
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
@@ -208,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
             layout,
             options,
             args.type,
-            zone_names(target.prog),
+            () if layout.zone_field is None else zone_names(target.prog),
             Stacks(program.stack, Symbolizer(target.prog).name) if options.with_stacks else None,
             args.top,
             interval=args.interval is not None,

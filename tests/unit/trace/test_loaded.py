@@ -3,6 +3,7 @@
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +11,8 @@ import pytest
 from synthetic import MODERN
 
 from pageinspect.errors import PageInspectError
-from pageinspect.trace import bpf_calls, hooks
+from pageinspect.trace import bpf_calls, hooks, loaded
+from pageinspect.trace.abilities import Abilities
 from pageinspect.trace.bpf_calls import MapShape
 from pageinspect.trace.compiled import CompiledProgram
 from pageinspect.trace.hooks import Hook, HookKind
@@ -34,7 +36,13 @@ class Kernel:
         self.calls: list[str] = []
         monkeypatch.setattr(bpf_calls, "create_map", lambda _shape, name: self.open(name))
         monkeypatch.setattr(bpf_calls, "load", lambda _kind, _code, name, **_: self.open(name))
-        monkeypatch.setattr(bpf_calls, "open_raw_tracepoint", lambda _fd: self.open("tracepoint"))
+        monkeypatch.setattr(
+            bpf_calls,
+            "open_raw_tracepoint",
+            lambda _fd, name: self.open(f"plain {name}" if name else "tracepoint"),
+        )
+        self.able = Abilities()
+        monkeypatch.setattr(loaded, "abilities", lambda: self.able)
         monkeypatch.setattr(hooks, "attach_to_kprobe", lambda _fd, _place: self.open("kprobe"))
         monkeypatch.setattr(bpf_calls, "update", lambda *_: self.open("update"))
         monkeypatch.setattr(bpf_calls, "lift_memory_limit", lambda: None)
@@ -61,7 +69,12 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 class Given:
     """Stands for the compiler."""
 
-    def compiled(self, _source: str, _defines: object, functions: list[str]) -> CompiledProgram:
+    defines: Mapping[str, str]
+
+    def compiled(
+        self, _source: str, defines: Mapping[str, str], functions: list[str]
+    ) -> CompiledProgram:
+        Given.defines = defines
         names = ("frees", "ranges")
         return CompiledProgram(
             dict.fromkeys(functions, bytes(16)),
@@ -126,3 +139,22 @@ def test_an_absent_tracepoint_is_named(kernel: Kernel, monkeypatch: pytest.Monke
         load(ALWAYS)
     assert "tracepoint mm_page_free" in caught.value.hint
     assert not kernel.left()
+
+
+def test_a_kernel_without_types_has_plain_tracepoints(kernel: Kernel) -> None:
+    kernel.able = Abilities(typed=False, ring_buffer=False, probe_read_kernel=False)
+    with load(PROBE, ALWAYS) as program:
+        program.attach()
+        assert kernel.calls[-2:] == ["kprobe", "plain mm_page_free"]
+    assert Given.defines == {"PLAIN_TRACEPOINT": "1", "PERF_BUFFER": "1", "PROBE_READ": "1"}
+    assert not kernel.left()
+    end = Hook("count", HookKind.FEXIT, "free_pages")
+    with pytest.raises(PageInspectError, match="no types for the end of the function free_pages"):
+        load(ALWAYS, end)
+
+
+def test_a_new_kernel_has_no_other_forms(kernel: Kernel) -> None:
+    with load(ALWAYS) as program:
+        program.attach()
+        assert kernel.calls[-1] == "tracepoint"
+    assert Given.defines == {}
