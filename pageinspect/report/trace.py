@@ -216,7 +216,8 @@ class TraceReport(Report):
         )
 
     def _table(self) -> Table:
-        breakdown = self.breakdown
+        # A label of a series does not change.
+        breakdown, growing = self.breakdown, self.subject.since_start
         cells = partial(Frees.cells, page_size=self.subject.layout.page_size)
         if breakdown is None:
             columns: tuple[Column, ...] = (TYPE, *_COLUMNS)
@@ -224,7 +225,7 @@ class TraceReport(Report):
                 self._row(
                     row.type_name,
                     cells(row.frees),
-                    self.verdict(row.type_name) if row.frees.frees else None,
+                    self.verdict(row.type_name) if row.frees.frees or growing else None,
                 )
                 for row in self.typed
             ]

@@ -34,7 +34,7 @@ _LOG_BYTES = (1 << 24) - 1
 _VERIFIER_ERRNOS = frozenset({errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC})
 """Errors of BPF_PROG_LOAD when the verifier rejects a program; a missing capability is EPERM."""
 
-KERNEL_REQUIREMENT = "it takes Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
+KERNEL_REQUIREMENT = "it takes Linux 4.17 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
 """Hint for a kernel that lacks these calls."""
 
 
