@@ -224,9 +224,9 @@ def unit(name: str) -> list[str]:
 
 
 def values(text: str) -> Counter[tuple[str, frozenset[tuple[str, str]]]]:
-    """Return what a file for Prometheus has, by name and labels."""
+    """Return what a file for Prometheus has, by name and labels; an empty label is none."""
     found = {
-        (sample.name, frozenset(sample.labels.items())): sample.value
+        (sample.name, frozenset(each for each in sample.labels.items() if each[1])): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -293,7 +293,7 @@ def test_a_trace_that_is_left_on_loses_no_free_to_a_full_disk(guest: Guest, tmp_
     process = guest.start(command)
     wait_for(lambda: b"tracing until" in process.stderr, process)
     guest.run(["sh", "-ec", RESET])
-    guest.run(["sh", "-c", "dd if=/dev/zero of=/run/small/filler bs=4k 2> /dev/null"])
+    guest.run(["sh", "-c", "! dd if=/dev/zero of=/run/small/filler bs=4k"])
     wait_for(lambda: b"No space left on device; the next interval" in process.stderr, process)
     guest.run(["sh", "-ec", RESET])
     guest.run(["rm", "/run/small/filler"])
