@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from ..errors import PageInspectError
+from ..host import capabilities
 from . import bpf_calls
 from .abilities import abilities
 from .compile import Compiler
 from .compiled import CompiledProgram
 from .hooks import Hook, HookedFunction, HookKind
 from .kernel_errors import kernel_errors
-from .maps import BpfMap
+from .maps import BpfMap, possible_cpus
 from .perf_buffer import PerfBuffer
 from .ring_buffer import RingBuffer
 
@@ -47,15 +48,37 @@ class LoadedProgram:
         defines = {**defines, **able.defines()}
         self.maps, self.functions = {}, {}
         self._buffers: dict[str, RingBuffer | PerfBuffer] = {}
-        compiled = compiler.compiled(source, defines, [hook.function for hook in hooks])
-        with contextlib.ExitStack() as given_back:
-            given_back.callback(self.close)
-            self._load(compiled, hooks)
-            given_back.pop_all()
+        functions = [hook.function for hook in hooks]
+        kept = compiler.kept(source, defines, functions)
+        if kept is not None and self._loads(kept, hooks):
+            return
+        compiled = compiler.compiled(source, defines, functions)
+        self._load(compiled, hooks)
+        compiler.keep(source, defines, compiled)
+
+    def _loads(self, kept: CompiledProgram, hooks: Sequence[Hook]) -> bool:
+        """Load a program that is kept; return False if the kernel refuses it."""
+        try:
+            self._load(kept, hooks)
+        except (PageInspectError, LookupError):
+            # Without the capabilities the kernel would refuse what is compiled anew as well.
+            if capabilities.lacking(capabilities.BPF):
+                raise
+            return False
+        return True
 
     def _load(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
+        with contextlib.ExitStack() as given_back:
+            given_back.callback(self.close)
+            self._open(compiled, hooks)
+            given_back.pop_all()
+
+    def _open(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
         bpf_calls.lift_memory_limit()
         for name, shape in compiled.maps.items():
+            if shape.map_type == bpf_calls.PERF_EVENT_ARRAY:
+                # It was compiled on a machine that may have had fewer CPUs.
+                shape = shape._replace(max_entries=max(possible_cpus()) + 1)
             self.maps[name] = BpfMap(name, shape)
         descriptors = {name: each.fd for name, each in self.maps.items()}
         for hook in hooks:

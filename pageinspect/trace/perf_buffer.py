@@ -16,6 +16,7 @@ from pathlib import Path
 from ..model.arch import PAGE_SIZE, SYS_PERF_EVENT_OPEN
 from . import bpf_calls
 from .kprobe import PERF_ATTR, PERF_FLAG_FD_CLOEXEC
+from .maps import cpus_of
 
 ONLINE = Path("/sys/devices/system/cpu/online")
 _PAGES = 64
@@ -32,12 +33,6 @@ _SAMPLE = 9
 what was lost, which the programs themselves count."""
 _RAW = struct.Struct("=I")
 _POSITION = struct.Struct("=Q")
-
-
-def cpus_of(text: str) -> list[int]:
-    """Return the numbers of a list such as `0-3,8`."""
-    pairs = (part.partition("-") for part in text.strip().split(","))
-    return [cpu for first, _, last in pairs for cpu in range(int(first), int(last or first) + 1)]
 
 
 def records_in(memory: mmap.mmap, size: int) -> list[bytes]:

@@ -26,6 +26,7 @@ from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, 
 from ..trace_output import Output, Watch, is_redrawn
 
 if TYPE_CHECKING:
+    from ...host.files import UntrustedError
     from ...model.layout import PageLayout
     from ...target.open import Target
     from ...trace.options import Filters, TraceOptions
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="write a report every SECONDS, about the frees since the last one. On a terminal the "
         "table is redrawn; elsewhere reports follow each other (json: one per line)",
+    )
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="compile the BPF program even if the cache has it, and do not keep it",
     )
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
@@ -156,6 +162,12 @@ def _announce(args: argparse.Namespace) -> None:
     say(f"tracing until {' or '.join(ends)}")
 
 
+def _say_compiling(refused: "UntrustedError | None") -> None:
+    if refused is not None:
+        say(f"{refused.message}; {refused.hint}")
+    say("compiling the BPF program; tracing has not begun")
+
+
 def _check(args: argparse.Namespace) -> None:
     """Raise PageInspectError for what can be found out before the kernel is opened."""
     from ...model.range_text import check_syntax
@@ -176,11 +188,12 @@ def _check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trace and report."""
     from ...host.startup import configure_libraries
-    from ...trace.find_bcc import find_bcc, preload
+    from ...trace.compile import Compiler
+    from ...trace.find_bcc import find_bcc
 
     _check(args)
-    package = find_bcc()
-    preload()
+    compiler = Compiler(find_bcc(), cached=not args.no_cache, before=_say_compiling)
+    compiler.preload()
     configure_libraries()
 
     from ...layout import build_layout
@@ -188,7 +201,6 @@ def run(args: argparse.Namespace) -> int:
     from ...report.event import EventLines
     from ...report.trace import TraceReport
     from ...report.trace_subject import TraceSubject
-    from ...trace.compile import Compiler
     from ...trace.kernel import open_kernel
     from ...trace.program import PageFreeProgram
     from ...trace.session import Session
@@ -200,9 +212,8 @@ def run(args: argparse.Namespace) -> int:
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
     dataset = None if args.every is None else FreesDataset(args, target, layout)
-    say("compiling the BPF program; tracing has not begun")
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(PageFreeProgram(Compiler(package), layout, options))
+        program = stack.enter_context(PageFreeProgram(compiler, layout, options))
         subject = TraceSubject(
             target.provenance,
             layout,

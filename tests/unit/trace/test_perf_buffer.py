@@ -10,7 +10,7 @@ import pytest
 
 from pageinspect.model.arch import PAGE_SIZE
 from pageinspect.trace import perf_buffer
-from pageinspect.trace.perf_buffer import PerfBuffer, cpus_of, records_in
+from pageinspect.trace.perf_buffer import PerfBuffer, records_in
 
 HEAD, TAIL = 1024, 1032
 SAMPLE, LOST = 9, 2
@@ -100,8 +100,3 @@ def test_records_of_all_cpus_are_sorted_by_time(writers: list[Writer]) -> None:
     assert len(buffer.take(1)) == 1
     assert len(buffer.take(1)) == 1
     buffer.close()
-
-
-def test_lists_of_cpus() -> None:
-    assert cpus_of("0-2,7\n") == [0, 1, 2, 7]
-    assert cpus_of("0\n") == [0]
