@@ -9,6 +9,7 @@ from ..errors import PageInspectError
 from ..host import capabilities
 from . import bpf_calls
 from .abilities import abilities
+from .bpf_calls import MapShape
 from .compile import Compiler
 from .compiled import CompiledProgram
 from .hooks import Hook, HookedFunction, HookKind
@@ -76,10 +77,7 @@ class LoadedProgram:
     def _open(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
         bpf_calls.lift_memory_limit()
         for name, shape in compiled.maps.items():
-            if shape.map_type == bpf_calls.PERF_EVENT_ARRAY:
-                # It was compiled on a machine that may have had fewer CPUs.
-                shape = shape._replace(max_entries=max(possible_cpus()) + 1)
-            self.maps[name] = BpfMap(name, shape)
+            self.maps[name] = BpfMap(name, _of_this_machine(shape))
         descriptors = {name: each.fd for name, each in self.maps.items()}
         for hook in hooks:
             with _refusals(hook, "the BPF program"):
@@ -149,6 +147,13 @@ def _refusals(hook: Hook, what: str) -> Iterator[None]:
     except PageInspectError:
         if not hook.optional:
             raise
+
+
+def _of_this_machine(shape: MapShape) -> MapShape:
+    """Return the shape of a map: the machine may have had fewer CPUs when it was compiled."""
+    if shape.map_type != bpf_calls.PERF_EVENT_ARRAY:
+        return shape
+    return shape._replace(max_entries=max(possible_cpus()) + 1)
 
 
 def _without_types(hook: Hook) -> Hook:
