@@ -16,7 +16,7 @@ PERF_ATTR = struct.Struct("<IIQQQQQIIQQ40x")
 """struct perf_event_attr up to config2, in its size of PERF_ATTR_SIZE_VER5."""
 _DISABLED = 1
 PERF_FLAG_FD_CLOEXEC = 8
-_IOC_ENABLE, _IOC_SET_BPF = 0x2400, 0x40042408
+IOC_ENABLE, _IOC_SET_BPF = 0x2400, 0x40042408
 
 
 def open_kprobe(place: str | int, pmu: Path = PMU) -> int:
@@ -37,7 +37,7 @@ def attach_to_kprobe(program: int, function: str) -> int:
     probe = open_kprobe(function)
     try:
         fcntl.ioctl(probe, _IOC_SET_BPF, program)
-        fcntl.ioctl(probe, _IOC_ENABLE, 0)
+        fcntl.ioctl(probe, IOC_ENABLE, 0)
     except BaseException:
         os.close(probe)
         raise

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..model.arch import PAGE_SIZE, SYS_PERF_EVENT_OPEN
 from . import bpf_calls
-from .kprobe import PERF_ATTR, PERF_FLAG_FD_CLOEXEC
+from .kprobe import IOC_ENABLE, PERF_ATTR, PERF_FLAG_FD_CLOEXEC
 from .maps import cpus_of
 
 ONLINE = Path("/sys/devices/system/cpu/online")
@@ -23,7 +23,6 @@ _PAGES = 64
 """Pages of data for each CPU, a power of two; /proc/sys/kernel/perf_event_mlock_kb allows more."""
 _SOFTWARE, _BPF_OUTPUT, _SAMPLE_RAW = 1, 10, 1 << 10
 """PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT and PERF_SAMPLE_RAW."""
-_IOC_ENABLE = 0x2400
 _HEAD, _TAIL = 1024, 1032
 """Offsets of data_head and data_tail in struct perf_event_mmap_page."""
 _HEADER = struct.Struct("=IHH")
@@ -87,7 +86,7 @@ class PerfBuffer:
         self._events.append(event)
         self._memory.append(mmap.mmap(event, (1 + _PAGES) * PAGE_SIZE, mmap.MAP_SHARED))
         bpf_calls.update_number(table, cpu, event)
-        fcntl.ioctl(event, _IOC_ENABLE, 0)
+        fcntl.ioctl(event, IOC_ENABLE, 0)
         self._poll.register(event, select.EPOLLIN)
 
     @property
