@@ -293,6 +293,8 @@ def test_a_trace_that_is_left_on_loses_no_free_to_a_full_disk(guest: Guest, tmp_
     process = guest.start(command)
     wait_for(lambda: b"tracing until" in process.stderr, process)
     guest.run(["sh", "-ec", RESET])
+    find = ["find", "/run/small", "-path", "*/snapshots/*", "-name", "part.parquet"]
+    wait_for(lambda: bool(guest.run(find).stdout), process)
     guest.run(["sh", "-c", "! dd if=/dev/zero of=/run/small/filler bs=4k"])
     wait_for(lambda: b"No space left on device; the next interval" in process.stderr, process)
     guest.run(["sh", "-ec", RESET])
