@@ -352,7 +352,7 @@ EMPTY = {
     "growth": "At least two snapshots",
     "contiguity": "No snapshot has blocks.",
     "outliers": "No host was compared",
-    "frees": "No frees in these snapshots: pageinspect trace --every adds them, or snapshot --trace.",
+    "frees": "No frees in these snapshots: pageinspect trace --every SECONDS adds them.",
 }
 
 
