@@ -49,7 +49,9 @@ class Abilities:
 @cache
 def abilities() -> Abilities:
     """Return what this kernel offers."""
-    return Abilities(has_btf(), _has_ring_buffer(), _PROBE_READ in _kallsyms())
+    ring_buffer = _has_ring_buffer()
+    # A ring buffer is newer than the helper; reading all symbols takes long.
+    return Abilities(has_btf(), ring_buffer, ring_buffer or _PROBE_READ in _kallsyms())
 
 
 def has_btf() -> bool:

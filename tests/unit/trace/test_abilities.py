@@ -3,7 +3,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,17 +47,24 @@ def test_a_ring_buffer_that_is_refused(
     monkeypatch: pytest.MonkeyPatch, number: int, *, has: bool
 ) -> None:
     """Without permission, loading the program says so."""
-
-    def refuse(shape: MapShape) -> int:
-        assert shape.max_entries & shape.max_entries - 1 == 0
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(bpf_calls, "create_map", refuse)
+    monkeypatch.setattr(bpf_calls, "create_map", refuse(number))
     assert abilities().ring_buffer is has
 
 
-def test_a_helper_that_is_not_among_the_symbols(folder: Path) -> None:
+def refuse(number: int) -> Callable[[MapShape], int]:
+    def create_map(shape: MapShape) -> int:
+        assert shape.max_entries & shape.max_entries - 1 == 0
+        raise OSError(number, os.strerror(number))
+
+    return create_map
+
+
+def test_a_helper_that_is_not_among_the_symbols(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a ring buffer, which is newer."""
+    monkeypatch.setattr(bpf_calls, "create_map", refuse(errno.EINVAL))
+    assert abilities().defines() == {"PERF_BUFFER": "1"}
+    abilities.cache_clear()
     (folder / "KALLSYMS").write_text("0 T bpf_probe_read\n0 T bpf_probe_read_kernel_str\n")
-    assert abilities().defines() == {"PROBE_READ": "1"}
-    (folder / "KALLSYMS").unlink()
-    assert abilities() == Abilities()
+    assert abilities().defines() == {"PERF_BUFFER": "1", "PROBE_READ": "1"}
