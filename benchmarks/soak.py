@@ -3,7 +3,8 @@
 
 All in one guest of the newest kernel, while pages are freed. Fails unless the kernel has as many
 BPF programs, maps and links afterwards as before, and the resident memory of the tracer that ran
-through is flat. Frees that it lost to interrupts of its own program are printed.
+through has no slope over its readings (tests/support/slope.py). Frees that it lost to interrupts of
+its own program are printed.
 """
 
 import argparse
@@ -17,9 +18,6 @@ from results import accelerator, print_table, write_json
 from pageinspect.vm.guest import Guest
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/soak.py"
-GROWTH_KIB = 1024
-"""Allowed growth of resident memory from the second quarter of the run to the last, for noise of
-Python's allocator."""
 
 
 def soak(guest: Guest, starts: int, seconds: float) -> dict[str, Any]:
@@ -29,26 +27,20 @@ def soak(guest: Guest, starts: int, seconds: float) -> dict[str, Any]:
     return result
 
 
-def growth_kib(result: dict[str, Any]) -> int:
-    """Return by how much resident memory grew from the second quarter to the last, in KiB.
-
-    The first quarter includes one-time allocations.
-    """
-    values = [kib for _, kib in result["memory_kib"]]
-    quarter = max(len(values) // 4, 1)
-    early = values[quarter : 2 * quarter] or values
-    return int(statistics.median(values[-quarter:]) - statistics.median(early))
+def _growth(result: dict[str, Any]) -> str:
+    """Return by how much resident memory grew at each reading, with the standard error."""
+    growth, error = (1024 * kib for kib in result["slope_kib"])
+    return f"{growth:+.1f} bytes a reading, standard error {error:.1f}"
 
 
 def problems(result: dict[str, Any]) -> list[str]:
     """Return the checks that failed, as text."""
     objects = result["objects"]
-    grown = growth_kib(result)
     failed = {
         "programs, maps or links stayed behind": objects["after"] != objects["before"],
         "tracers left some beside another": objects["beside"] != objects["alone"],
         "the tracer failed": result["status"] != (3 if result["lost"] else 0),
-        f"resident memory grew by {grown} KiB": grown > GROWTH_KIB,
+        f"resident memory grew by {_growth(result)}": not result["flat"],
     }
     return [problem for problem, is_so in failed.items() if is_so]
 
@@ -78,7 +70,7 @@ def main() -> None:
     print(
         f"\nthe tracer that ran through lost {result['lost']:,} frees\n"
         f"its resident memory: {kib[0]:,} KiB first, {max(kib):,} at most, {kib[-1]:,} last; "
-        f"{growth_kib(result):+,} KiB from the second quarter to the last"
+        f"{len(kib):,} readings, {_growth(result)}"
     )
     if found := problems(result):
         raise SystemExit("; ".join(found))

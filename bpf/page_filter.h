@@ -14,6 +14,10 @@
 
 #include "page_free.h"
 
+#ifdef PROBE_READ
+#define bpf_probe_read_kernel bpf_probe_read
+#endif
+
 #ifdef ONLY_PAGES
 /* Defined with the map; NULL for a number outside of it. */
 static inline __attribute__((always_inline)) const struct range *range_at(u32 number);

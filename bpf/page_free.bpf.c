@@ -14,6 +14,12 @@
  *   STACK_SET        the kinds whose frees have their kernel stack recorded
  *   BY_*             the members of struct who that are set
  *   BAD_PAGES        the second program, which counts calls of bad_page()
+ *
+ * and other forms for older kernels:
+ *
+ *   PLAIN_TRACEPOINT the arguments of the tracepoint have no types
+ *   PERF_BUFFER      events go to buffers of perf, not to a ring buffer
+ *   PROBE_READ       (in page_filter.h) the helper bpf_probe_read_kernel() is bpf_probe_read()
  */
 #include "page_filter.h"
 
@@ -28,7 +34,7 @@ static inline __attribute__((always_inline)) const struct range *range_at(u32 nu
 }
 #endif
 
-#if defined(PAGE_POOL_MASK) || defined(COUNT_TAILS) || defined(BY_PLACE)
+#if defined(PAGE_POOL_MASK) || defined(COUNT_TAILS) || defined(BY_PLACE) || defined(PLAIN_TRACEPOINT)
 #define PAGE_WORDS (PAGE_TYPE_OFFSET / 8 + 1)
 #else
 #define PAGE_WORDS 1
@@ -50,7 +56,11 @@ static inline __attribute__((always_inline)) void count_lost(int what)
 BPF_HASH(who, struct who, u64, MOST_WHO);
 #endif
 #ifdef EVENT_SET
+#ifdef PERF_BUFFER
+BPF_PERF_OUTPUT(events);
+#else
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
+#endif
 #endif
 #ifdef STACK_SET
 BPF_STACK_TRACE(stacks, MOST_STACKS);
@@ -59,7 +69,7 @@ BPF_STACK_TRACE(stacks, MOST_STACKS);
 BPF_PERCPU_ARRAY(tails, u64, PAGE_TYPE_SLOTS);
 #endif
 
-#if PAGE_WORDS == 1
+#if PAGE_WORDS == 1 && !defined(PLAIN_TRACEPOINT)
 /* Reads only the page_type word, by a plain load: the verifier knows that `page` is a struct page. In
  * assembly, because bcc would rewrite a dereference in C as a call of bpf_probe_read_kernel(). */
 static inline __attribute__((always_inline)) int kind_of(const char *page, u32 order, u64 *words)
@@ -162,7 +172,18 @@ static inline __attribute__((always_inline)) void record_free(struct bpf_raw_tra
 			count_lost(LOST_WHO);
 	}
 #endif
-#ifdef EVENT_SET
+#if defined(EVENT_SET) && defined(PERF_BUFFER)
+	if (in_set(kind, EVENT_SET)) {
+		struct event event = { .time_ns = bpf_ktime_get_ns(), .page = ctx->args[0], .who = freed };
+
+		event.who.stack = stack;
+		event.who.pid = bpf_get_current_pid_tgid() >> 32;
+		event.who.cpu = bpf_get_smp_processor_id();
+		bpf_get_current_comm(event.who.comm, sizeof(event.who.comm));
+		if (events.perf_submit(ctx, &event, sizeof(event)))
+			count_lost(LOST_EVENTS);
+	}
+#elif defined(EVENT_SET)
 	if (in_set(kind, EVENT_SET)) {
 		struct event *event = events.ringbuf_reserve(sizeof(*event));
 

@@ -24,6 +24,11 @@ def whole_number(what: str, low: int, high: int) -> Callable[[str], int]:
     return number
 
 
+repeated = whole_number("a number of seconds", 1, 10**8)
+"""Type of --every."""
+kept = whole_number("a number of snapshots", 1, 10**9)
+"""Type of --keep."""
+
 _LEAST_S, _MOST_S = 0.01, 1e8
 """Bounds of a time in seconds; the upper one is about three years."""
 

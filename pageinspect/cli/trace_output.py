@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from ..host.terminal import say, write, write_line
 from . import intervals
 from .options import write_report, write_text
+from .trace_left_on import replaces
 
 if TYPE_CHECKING:
     import subprocess
@@ -66,7 +67,7 @@ class Output:
             write_line(lost_remark(report.lost))
         if self._args.folded:
             write_text(self._args, "".join(report.folded()))
-        elif self._args.interval is not None:
+        elif self._args.interval is not None and not replaces(self._args):
             self._intervals.write(report, redrawn=report.subject.redrawn)
         elif self._args.events:
             self._last(report)

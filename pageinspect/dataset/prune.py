@@ -14,13 +14,18 @@ from .paths import clean
 from .read import read_snapshot
 from .write import cannot_write, remove, write_snapshot
 
+_FREES = {"frees"}
+"""The tables of a snapshot that trace wrote."""
 
-def keep(dataset: Path, host: str, n: int) -> int:
+
+def keep(dataset: Path, host: str, n: int, *, of_frees: bool = False) -> int:
     """Remove all but the `n` newest snapshots of a host, and return the number of those removed.
 
-    Rows of kernels that could not be read are not counted, and removed with the snapshots before
-    them. `n` is at least 1. Nothing is removed while another process merges snapshots or, of merged
-    days, removes some: the next call removes them. Raises PageInspectError.
+    They are those that have memory, or, if `of_frees`, those that have typed frees alone; the
+    others stay. Rows of kernels that could not be read are not counted, and removed with the
+    snapshots of memory before them. `n` is at least 1. Nothing is removed while another process
+    merges snapshots or, of merged days, removes some: the next call removes them. Raises
+    PageInspectError.
     """
     if n < 1:
         raise ValueError(f"at least 1 snapshot stays, not {n}")
@@ -28,24 +33,24 @@ def keep(dataset: Path, host: str, n: int) -> int:
     host = clean(host)
     try:
         with changing(dataset, shared=True) as allowed:
-            old = _older(dataset, entries_of(dataset, host), n) if allowed else []
+            old = _older(dataset, entries_of(dataset, host), n, of_frees) if allowed else []
             # A copy in the files of its day counts, and is removed below.
             own = [entry for entry in old if not entry.generation]
             for entry in own:
                 remove(dataset, host, entry.time)
         merged = len(old) - len(own)
-        return len(own) + (_keep_in_days(dataset, host, n) if merged else 0)
+        return len(own) + (_keep_in_days(dataset, host, n, of_frees) if merged else 0)
     except OSError as error:
         raise cannot_write(dataset, error) from None
 
 
-def _keep_in_days(dataset: Path, host: str, n: int) -> int:
+def _keep_in_days(dataset: Path, host: str, n: int, of_frees: bool) -> int:  # noqa: FBT001
     with changing(dataset) as allowed:
         if not allowed:
             return 0
         tidy(dataset)
         without: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for entry in _older(dataset, entries_of(dataset, host), n):
+        for entry in _older(dataset, entries_of(dataset, host), n, of_frees):
             if entry.generation:
                 without[entry.time[:8]].add((host, entry.time))
         for day, keys in without.items():
@@ -53,20 +58,26 @@ def _keep_in_days(dataset: Path, host: str, n: int) -> int:
         return sum(map(len, without.values()))
 
 
-def _older(dataset: Path, found: Sequence[Entry], n: int) -> Sequence[Entry]:
-    """Return the snapshots before the `n` newest ones that have memory; `found` are by time."""
+def _older(
+    dataset: Path,
+    found: Sequence[Entry],
+    n: int,
+    of_frees: bool,  # noqa: FBT001
+) -> Sequence[Entry]:
+    """Return those of one kind before the `n` newest ones that have tables; `found` are by time."""
     for place in reversed(range(len(found))):
-        n -= _has_memory(dataset, found[place])
+        tables = _tables(dataset, found[place])
+        n -= bool(tables) and (tables == _FREES) == of_frees
         if not n:
-            return found[:place]
+            return [e for e in found[:place] if (_tables(dataset, e) == _FREES) == of_frees]
     return ()
 
 
-def _has_memory(dataset: Path, entry: Entry) -> bool:
-    """Return whether a snapshot is not the row of a kernel that could not be read."""
+def _tables(dataset: Path, entry: Entry) -> set[str]:
+    """Return the tables that a snapshot has; none of a kernel that could not be read."""
     if not entry.generation:
-        return any(entry.path(dataset, name).exists() for name in TABLES if name != HEADER)
-    return read_snapshot(dataset, entry.host, entry.time, ()).header("error") is None
+        return {n for n in TABLES if n != HEADER and entry.path(dataset, n).exists()}
+    return {*read_snapshot(dataset, entry.host, entry.time, ()).header("tables")} - {HEADER}
 
 
 def remove_snapshot(dataset: Path, entry: Entry) -> None:

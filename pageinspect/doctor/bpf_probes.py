@@ -42,8 +42,8 @@ def raw_tracepoints(root: Path) -> Finding:
         return _try(root, syscalls.try_typed_tracepoint, "may be at mm_page_free")
     except ImportError:
         return Finding(ok=False, found="not tried without drgn")
-    except PageInspectError as error:
-        return Finding(ok=False, found="not tried without BTF", fix=error.hint)
+    except PageInspectError:
+        return _try(root, syscalls.try_reading, "may be at mm_page_free, without types")
 
 
 def kprobes(root: Path) -> Finding:

@@ -38,6 +38,8 @@ _TYPES = {
 }
 """DuckDB's type of each kind of column."""
 _KEYS = (Field("host", "name", "The machine"), Field("time", "time", "When it was taken"))
+_WALKED = "uses IS NOT NULL AND cardinality(uses) > 0"
+"""SQL: whether pages were counted by use. A snapshot of typed frees alone has none."""
 _BATCH = 2000
 _SEEN = "docs/dataset.md describes the files that this version can read"
 
@@ -136,7 +138,7 @@ class Fleet:
         DuckDB's table `newest` has host, time, release and spanned; `newest_owners` has the rows of
         owners, and so on. Files of other days are not opened.
         """
-        has = "uses IS NOT NULL" if table == HEADER else "list_contains(tables, $name)"
+        has = _WALKED if table == HEADER else "list_contains(tables, $name)"
         values = {} if table == HEADER else {"name": table}
         self._latest("SELECT host, time FROM hosts WHERE time IS NOT NULL")
         ((lacking,),) = self.rows(

@@ -20,7 +20,7 @@ SELECT type, caller, expected, disallowed, sum(frees)::BIGINT AS n, sum(pages)::
 FROM frees GROUP BY ALL
 ORDER BY disallowed DESC, expected, n DESC, type, caller
 """
-_EMPTY = "No frees in these snapshots: pageinspect snapshot --trace FILE adds them."
+_EMPTY = "No frees in these snapshots: pageinspect trace --every SECONDS adds them."
 _NONE = (Absent.NOT_APPLICABLE,)
 COLUMNS = (
     Column("type"),

@@ -4,7 +4,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..analysis.contiguity import Grid
@@ -16,15 +16,15 @@ from ..kernel.counters import read_counters
 from ..kernel.memory_blocks import read_memory_blocks
 from ..model.counters import Counters
 from ..model.saved_kernel import SavedKernel, SavedProcesses
-from ..model.snapshot import HEADER, SCHEMA, Snapshot, SnapshotTable
+from ..model.snapshot import HEADER, Snapshot
 from ..owners.counters import compare_owners
 from ..report.contiguity import HUGE_ORDER
 from ..report.overlaps import overlaps_of
-from ..version import __version__
 from .fold import Fold
 from .inspector import Inspector, marking_of
 from .lost_pages import core_of, pointed
 from .processes import list_processes
+from .snapshot_header import header_of, kernel_without_memory
 from .snapshot_tables import TableMaker, counters_of, processes_of
 from .snapshot_walk import AllRuns, SnapshotWalk, Walked
 from .sweep import Sweep
@@ -143,7 +143,18 @@ def take(
         )
     made = {name: found[name] for name in wanted if name in found}
     kernel = _kernel(inspector, sweep, walked, missing, processes)
-    header = _header(inspector, taken, walked, kernel, made, failed)
+    of_processes = kernel.processes.missing if kernel.processes else ()
+    of_reports = (text for texts in kernel.missing.values() for text in texts)
+    header = header_of(
+        inspector.target,
+        kernel,
+        taken,
+        made,
+        missing=_once(filter(None, (*of_reports, *of_processes, failed))),
+        spanned=memory_map.spanned_pages,
+        unreadable=walked.unreadable,
+        uses=walked.uses.totals().uses,
+    )
     return Snapshot(host, paths.time_of(taken // 1_000_000), {**made, HEADER: header})
 
 
@@ -201,17 +212,8 @@ def _kernel(
     processes: "ProcessesReport | None",
 ) -> SavedKernel:
     layout, memory_map, blocks = inspector.layout, inspector.memory_map, sweep.pageblocks
-    return SavedKernel(
-        provenance=inspector.target.provenance,
-        page_shift=layout.page_shift,
-        scheme=layout.scheme,
-        markers={name: marker.kind for name, marker in layout.markers.items()},
-        flags=layout.flag_bits,
-        frozen=layout.frozen,
-        resets=layout.resets,
-        unavailable=layout.unavailable,
-        zone_mask=layout.zone_bits.mask,
-        node_mask=layout.node_field.mask,
+    return replace(
+        kernel_without_memory(inspector.target, layout),
         zones=memory_map.zones,
         zone_names=memory_map.zone_names,
         devices=memory_map.devices,
@@ -240,37 +242,3 @@ def _saved_processes(report: "ProcessesReport") -> SavedProcesses:
         report.without_memory,
         report.ended,
     )
-
-
-def _header(
-    inspector: Inspector,
-    taken: int,
-    walked: Walked,
-    kernel: SavedKernel,
-    made: Collection[str],
-    failed: str,
-) -> SnapshotTable:
-    target = inspector.target
-    provenance = target.provenance
-    of_processes = kernel.processes.missing if kernel.processes else ()
-    of_reports = (text for texts in kernel.missing.values() for text in texts)
-    missing = _once(filter(None, (*of_reports, *of_processes, failed)))
-    row = {
-        "taken": taken,
-        "release": provenance.release,
-        "boot_id": read_boot_id(target.prog),
-        "boot_time": read_clock(target.prog).boot,
-        "source": provenance.source,
-        "symbols": provenance.symbols,
-        "page_size": inspector.layout.page_size,
-        "spanned": inspector.memory_map.spanned_pages,
-        "unreadable": walked.unreadable,
-        "uses": dict(walked.uses.totals().uses),
-        "missing": list(missing),
-        "tables": list(made),
-        "kernel": kernel.to_json(),
-        "error": None,
-        "version": __version__,
-        "schema": SCHEMA,
-    }
-    return SnapshotTable.of_rows(HEADER, [tuple(row.values())])

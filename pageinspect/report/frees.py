@@ -46,9 +46,11 @@ class Frees:
         return {order: frees for order, frees in enumerate(self.of_order) if frees}
 
     def __add__(self, other: "Frees") -> "Frees":
-        longest = max(len(self.of_order), len(other.of_order))
-        padded = ((*f.of_order, *[0] * (longest - len(f.of_order))) for f in (self, other))
-        return Frees(tuple(a + b for a, b in zip(*padded, strict=True)))
+        shorter, longer = sorted((self.of_order, other.of_order), key=len)
+        summed = [*longer]
+        for order, frees in enumerate(shorter):
+            summed[order] += frees
+        return Frees(tuple(summed))
 
     def to_json(self) -> dict[str, int]:
         """Return the JSON form."""

@@ -28,6 +28,8 @@ class Metrics:
     part: str
     """The key of what the columns mean in MEANINGS of metric_texts.py."""
     table: Table
+    only_grow: bool = False
+    """Whether the numbers grow from one report to the next, so that they are counters."""
 
 
 _LABELS = ("release", "source", "symbols")

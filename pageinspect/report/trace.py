@@ -82,7 +82,7 @@ class TraceReport(Report):
     """Frees of hwpoison pages, which do not reach the buddy allocator; in no other count."""
 
     @classmethod
-    def of(cls, subject: TraceSubject, reading: "Interval") -> Self:
+    def of(cls, subject: TraceSubject, reading: "Interval[FreeCounts]") -> Self:
         """Return the report of a reading of the tracer's counts."""
         counts, options = reading.counts, subject.options
         typed, rest = _type_frees(subject, counts)
@@ -179,8 +179,7 @@ class TraceReport(Report):
             )
             for row in self.typed
         ]
-        verdicts = (Column("expected", "bool"), Column("disallowed", "bool"))
-        return Table("typed", (TYPE, FREES, PAGES, *verdicts, ORDERS), rows)
+        return Table("typed", _TYPED, rows)
 
     def tables(self) -> tuple[Table, ...]:
         """Return one table: its rows add up to all frees; a last row has the lost ones."""
@@ -203,19 +202,22 @@ class TraceReport(Report):
         by = () if self.breakdown is None else self.breakdown.by
         prefix, about = "_".join(("trace", *(("by", *by) if by else ()))), "trace"
         times = (self.duration_ns, self.lost.total, self.disallowed.frees)
+        grow = self.subject.since_start
         return (
             Metrics(
                 prefix,
                 about,
                 "trace",
                 self._table().only("type", *by, "verdict", "frees", "pages", "bytes"),
+                grow,
             ),
-            Metrics(prefix, about, "trace", Table("trace", _METRICS, [times])),
+            Metrics(prefix, about, "trace", Table("trace", _METRICS, [times]), grow),
             kernel_metrics(prefix, about, self.subject.provenance),
         )
 
     def _table(self) -> Table:
-        breakdown = self.breakdown
+        # A label of a series does not change.
+        breakdown, growing = self.breakdown, self.subject.since_start
         cells = partial(Frees.cells, page_size=self.subject.layout.page_size)
         if breakdown is None:
             columns: tuple[Column, ...] = (TYPE, *_COLUMNS)
@@ -223,7 +225,7 @@ class TraceReport(Report):
                 self._row(
                     row.type_name,
                     cells(row.frees),
-                    self.verdict(row.type_name) if row.frees.frees else None,
+                    self.verdict(row.type_name) if row.frees.frees or growing else None,
                 )
                 for row in self.typed
             ]
@@ -327,6 +329,8 @@ _COLUMNS = (
     ORDERS,
     Column("typed free", key="verdict", absent=NOT_APPLICABLE),
 )
+_VERDICTS = (Column("expected", "bool"), Column("disallowed", "bool"))
+_TYPED = (TYPE, FREES, PAGES, *_VERDICTS, ORDERS)
 _METRICS = (
     Column("duration", "int64", "ns", "duration_ns"),
     Column("lost", "int64", "count", "lost_events"),

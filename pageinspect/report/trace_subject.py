@@ -30,6 +30,8 @@ class TraceSubject:
     top: int | None = None
     interval: bool = False
     """Whether a report is about one of several intervals and not the whole run."""
+    since_start: bool = False
+    """Whether each of several reports is about all frees since the start, so that numbers grow."""
     redrawn: bool = False
     """Whether each report replaces the last one on the terminal."""
 

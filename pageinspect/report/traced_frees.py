@@ -15,7 +15,12 @@ def read_frees(path: Path) -> SnapshotTable:
     There is a row for each type and, if the trace has them, for each caller of a type; frees whose
     caller is not in the file have a row without one. Raises PageInspectError.
     """
-    return of_trace(path, lambda document: SnapshotTable.of_rows("frees", _rows(document)))
+    return of_trace(path, frees_of)
+
+
+def frees_of(document: dict[str, Any]) -> SnapshotTable:
+    """Return the frees in the JSON document of a trace, as the table `frees`."""
+    return SnapshotTable.of_rows("frees", _rows(document))
 
 
 def _rows(document: dict[str, Any]) -> Iterator[tuple[Any, ...]]:

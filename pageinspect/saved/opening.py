@@ -71,7 +71,10 @@ def snapshot_in(dataset: Path, time: str | None = None, host: str | None = None)
         return Snapshot(moment.host, moment.time, tables)
 
     def error_of(moment: Moment) -> str | None:
-        error = opened(moment).header("error")
+        found = opened(moment)
+        error = found.header("error")
+        if error is None and list(found.header("tables")) == ["frees"]:
+            return "it has typed frees alone, which `pageinspect fleet` reads"
         return None if error is None else str(error)
 
     return opened(choose(dataset, snapshots(dataset), time, host, error_of))
@@ -129,7 +132,7 @@ def choose(
     if not newest:
         which = "the newest" if len(of_host) > 1 else "the only"
         raise PageInspectError(
-            f"{which} snapshot of {printable(host)} could not be taken: "
+            f"{which} snapshot of {printable(host)} has no memory: "
             f"{printable(error_of(of_host[-1]) or '')}",
             f"pageinspect snapshot CORE -o {where} adds one of a core that can be read",
         )

@@ -22,7 +22,7 @@ SOCKET_FILTER, KPROBE, RAW_TRACEPOINT, TRACING = 1, 2, 17, 26
 """Of enum bpf_prog_type."""
 TRACE_RAW_TP, TRACE_FEXIT = 23, 25
 """Of enum bpf_attach_type."""
-PERCPU_ARRAY = 6
+PERF_EVENT_ARRAY, PERCPU_ARRAY, RINGBUF = 4, 6, 27
 """Of enum bpf_map_type."""
 
 INSTRUCTION_BYTES = 8
@@ -34,7 +34,7 @@ _LOG_BYTES = (1 << 24) - 1
 _VERIFIER_ERRNOS = frozenset({errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC})
 """Errors of BPF_PROG_LOAD when the verifier rejects a program; a missing capability is EPERM."""
 
-KERNEL_REQUIREMENT = "it takes Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
+KERNEL_REQUIREMENT = "it takes Linux 4.17 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
 """Hint for a kernel that lacks these calls."""
 
 
@@ -261,6 +261,13 @@ def look_up(fd: int, key: int, value: int) -> None:
 def update(fd: int, key: int, value: int) -> None:
     """Write a value to a map; `key` and `value` are addresses."""
     _bpf(_MAP_UPDATE_ELEM, Element(map_fd=fd, key=key, value=value))
+
+
+def update_number(fd: int, key: int, value: int) -> None:
+    """Write a 32-bit number as the value of a 4-byte key."""
+    numbers = (ctypes.c_uint32 * 2)(key, value)
+    start = ctypes.addressof(numbers)
+    update(fd, start, start + ctypes.sizeof(ctypes.c_uint32))
 
 
 def look_up_batch(fd: int, keys: int, values: int, most: int) -> int:

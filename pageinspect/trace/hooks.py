@@ -26,6 +26,8 @@ class HookKind(Enum):
 
     TRACEPOINT = "raw tracepoint"
     """With the arguments of the tracepoint, typed by BTF."""
+    PLAIN = "tracepoint"
+    """The same without types, where the kernel has no BTF."""
     FEXIT = "end of the function"
     """With the arguments of a kernel function and its result, typed by BTF."""
     KPROBE = "start of the function"
@@ -48,7 +50,7 @@ class Hook(NamedTuple):
     @property
     def absent(self) -> str:
         """What the kernel lacks if it does not know the place."""
-        if self.kind is HookKind.TRACEPOINT:
+        if self.kind in (HookKind.TRACEPOINT, HookKind.PLAIN):
             return f"tracepoint {self.place} (CONFIG_TRACEPOINTS)"
         return f"function {self.place}, or it was inlined"
 
@@ -76,8 +78,9 @@ class HookedFunction:
     def __init__(self, hook: Hook, instructions: bytes, type_id: int = 0) -> None:
         """Load these instructions; `type_id` is the hook's. Raises VerifierError, too."""
         self.hook = hook
-        if hook.kind is HookKind.KPROBE:
-            self.fd = bpf_calls.load(bpf_calls.KPROBE, instructions, hook.function)
+        untyped = {HookKind.KPROBE: bpf_calls.KPROBE, HookKind.PLAIN: bpf_calls.RAW_TRACEPOINT}
+        if hook.kind in untyped:
+            self.fd = bpf_calls.load(untyped[hook.kind], instructions, hook.function)
         else:
             attach_types = {
                 HookKind.TRACEPOINT: bpf_calls.TRACE_RAW_TP,
@@ -102,7 +105,8 @@ class HookedFunction:
         if self.hook.kind is HookKind.KPROBE:
             self._link = attach_to_kprobe(self.fd, self.hook.place)
         else:
-            self._link = bpf_calls.open_raw_tracepoint(self.fd)
+            name = self.hook.place if self.hook.kind is HookKind.PLAIN else None
+            self._link = bpf_calls.open_raw_tracepoint(self.fd, name)
 
     def detach(self) -> None:
         """Detach the function; does nothing when it is not attached."""

@@ -8,15 +8,18 @@ from typing import Self
 from ..errors import PageInspectError
 from ..host import capabilities
 from . import bpf_calls
+from .abilities import abilities
+from .bpf_calls import MapShape
 from .compile import Compiler
 from .compiled import CompiledProgram
-from .hooks import Hook, HookedFunction
+from .hooks import Hook, HookedFunction, HookKind
 from .kernel_errors import kernel_errors
-from .maps import BpfMap
+from .maps import BpfMap, possible_cpus
+from .perf_buffer import PerfBuffer
 from .ring_buffer import RingBuffer
 
 _MOST_RECORDS = 1 << 16
-"""Records that are taken at once from a ring buffer: a flood of them does not end by itself."""
+"""Records that are taken at once from a buffer: a flood of them does not end by itself."""
 
 
 class LoadedProgram:
@@ -36,10 +39,16 @@ class LoadedProgram:
     ) -> None:
         """Load the file `source` of bpf/, compiled with these -D, without attaching it.
 
-        `hooks` are the functions to load, in the order in which they are attached.
+        `hooks` are the functions to load, in the order in which they are attached. On a kernel
+        without types, tracepoints have plain arguments; one without a ring buffer has buffers of
+        perf: the -D of Abilities say so to the source.
         """
+        able = abilities()
+        if not able.typed:
+            hooks = [_without_types(hook) for hook in hooks]
+        defines = {**defines, **able.defines()}
         self.maps, self.functions = {}, {}
-        self._rings: dict[str, RingBuffer] = {}
+        self._buffers: dict[str, RingBuffer | PerfBuffer] = {}
         functions = [hook.function for hook in hooks]
         kept = compiler.kept(source, defines, functions)
         if kept is not None and self._loads(kept, hooks):
@@ -68,7 +77,7 @@ class LoadedProgram:
     def _open(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
         bpf_calls.lift_memory_limit()
         for name, shape in compiled.maps.items():
-            self.maps[name] = BpfMap(name, shape)
+            self.maps[name] = BpfMap(name, _of_this_machine(shape))
         descriptors = {name: each.fd for name, each in self.maps.items()}
         for hook in hooks:
             with _refusals(hook, "the BPF program"):
@@ -95,26 +104,32 @@ class LoadedProgram:
         """Return how often the kernel did not run one of the functions, as it ran on that CPU."""
         return sum(function.missed() for function in self.functions.values())
 
-    def take_records(self, name: str) -> list[bytes]:
-        """Return the records of the ring buffer `name` since the last call, oldest first.
+    def open_records(self, name: str, record_bytes: int) -> int:
+        """Open a buffer of records; return a descriptor that is readable while there are some.
 
-        The map's `fd` is readable while there are records.
+        Call it before attach(). Each record begins with its time in 64 bits.
         """
-        if name not in self._rings:
-            table = self.maps[name]
-            with kernel_errors(f"to read the map {name}"):
-                self._rings[name] = RingBuffer(table.fd, table.shape.max_entries)
-        return self._rings[name].take(_MOST_RECORDS)
+        table = self.maps[name]
+        with kernel_errors(f"to read the map {name}"):
+            if table.shape.map_type == bpf_calls.PERF_EVENT_ARRAY:
+                self._buffers[name] = perf = PerfBuffer(table.fd, record_bytes)
+                return perf.fd
+            self._buffers[name] = RingBuffer(table.fd, table.shape.max_entries)
+        return table.fd
+
+    def take_records(self, name: str) -> list[bytes]:
+        """Return the records of the buffer `name` since the last call, oldest first."""
+        return self._buffers[name].take(_MOST_RECORDS)
 
     def close(self) -> None:
         """Detach and give everything back to the kernel."""
         for function in reversed(self.functions.values()):
             function.close()
-        for ring in self._rings.values():
-            ring.close()
+        for buffer in self._buffers.values():
+            buffer.close()
         for table in self.maps.values():
             table.close()
-        self.functions, self._rings, self.maps = {}, {}, {}
+        self.functions, self._buffers, self.maps = {}, {}, {}
 
     def __enter__(self) -> Self:
         return self
@@ -132,3 +147,20 @@ def _refusals(hook: Hook, what: str) -> Iterator[None]:
     except PageInspectError:
         if not hook.optional:
             raise
+
+
+def _of_this_machine(shape: MapShape) -> MapShape:
+    """Return the shape of a map: the machine may have had fewer CPUs when it was compiled."""
+    if shape.map_type != bpf_calls.PERF_EVENT_ARRAY:
+        return shape
+    return shape._replace(max_entries=max(possible_cpus()) + 1)
+
+
+def _without_types(hook: Hook) -> Hook:
+    """Return a hook for a kernel without BTF. Raises PageInspectError if there is none."""
+    if hook.kind is HookKind.FEXIT and not hook.optional:
+        raise PageInspectError(
+            f"this kernel has no types for the {hook}",
+            "it takes a kernel with CONFIG_DEBUG_INFO_BTF",
+        )
+    return hook._replace(kind=HookKind.PLAIN) if hook.kind is HookKind.TRACEPOINT else hook

@@ -14,13 +14,18 @@ from . import bpf_calls
 from .bpf_calls import MapShape
 from .kernel_errors import kernel_error
 
-_POSSIBLE = Path("/sys/devices/system/cpu/possible")
+POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 
 
-def possible_cpus(text: str) -> int:
-    """Return the number of CPUs of a list such as `0-3,8`: a per-CPU value has a copy for each."""
+def cpus_of(text: str) -> list[int]:
+    """Return the numbers in a list of CPUs such as `0-3,8`."""
     pairs = (part.partition("-") for part in text.strip().split(","))
-    return sum(int(last or first) - int(first) + 1 for first, _, last in pairs)
+    return [cpu for first, _, last in pairs for cpu in range(int(first), int(last or first) + 1)]
+
+
+def possible_cpus() -> list[int]:
+    """Return the CPUs that this kernel may ever have: a per-CPU value has a copy for each."""
+    return cpus_of(POSSIBLE_CPUS.read_text(encoding="ascii"))
 
 
 class BpfMap:
@@ -62,7 +67,7 @@ class BpfMap:
 
     def read_percpu(self, keys: int, words: int = 1) -> npt.NDArray[np.uint64]:
         """Return a per-CPU array of 64-bit words summed over the CPUs, (keys, words) uint64."""
-        cpus = possible_cpus(_POSSIBLE.read_text(encoding="ascii"))
+        cpus = len(possible_cpus())
         values = np.zeros((keys, cpus, words), np.uint64)
         self.look_up(range(keys), values)
         return values.sum(axis=1)

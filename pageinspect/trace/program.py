@@ -13,7 +13,7 @@ from .hooks import PAGE_FREE, Hook, HookKind
 from .kinds import KINDS, UNREAD
 from .loaded import LoadedProgram
 from .options import TraceOptions, layout_defines
-from .records import LOSSES, ORDERS, WHO, Event, FreeCounts, Lost, events_of
+from .records import EVENT, LOSSES, ORDERS, WHO, Event, FreeCounts, Lost, events_of
 
 _STACK_DEPTH = 127
 """Maximum frames per stack: PERF_MAX_STACK_DEPTH."""
@@ -36,14 +36,16 @@ class PageFreeProgram:
         hooks = [_BAD_PAGE, _HOOK] if "BAD_PAGES" in self._defines else [_HOOK]
         self._program = LoadedProgram(compiler, "page_free.bpf.c", defines, hooks)
         self._maps = self._program.maps
-        if options.filters.pfns:
-            try:
-                self._maps["ranges"].fill(options.filters.ranges(layout))
-            except BaseException:
-                self.close()
-                raise
-        self.events_fd = self._maps["events"].fd if "EVENT_SET" in self._defines else None
+        self.events_fd: int | None = None
         """Descriptor that is readable while there are events to take; None when events are off."""
+        try:
+            if options.filters.pfns:
+                self._maps["ranges"].fill(options.filters.ranges(layout))
+            if "EVENT_SET" in self._defines:
+                self.events_fd = self._program.open_records("events", EVENT.itemsize)
+        except BaseException:
+            self.close()
+            raise
         self._counts_bad_pages = False
 
     def attach(self) -> None:

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -183,11 +183,20 @@ def who_counted(layout: PageLayout, who: dict[bytes, int]) -> list[tuple[Who, in
     return [(Who.of(layout, r), n) for r, n in zip(records, who.values(), strict=True)]
 
 
+class Difference(Protocol):
+    """Counts of which the earlier ones can be taken away."""
+
+    def __sub__(self, earlier: Self, /) -> Self: ...
+
+
+Counts = TypeVar("Counts", bound=Difference)
+
+
 @dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Generic[Counts]):
     """Counts of one interval of a trace; times are nanoseconds since the program was attached."""
 
-    counts: FreeCounts
+    counts: Counts
     start_ns: int
     end_ns: int
     command_status: int | None = None

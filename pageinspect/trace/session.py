@@ -7,6 +7,7 @@ second signal ends it at once without a report, even in a write that blocks.
 
 import contextlib
 import ctypes
+import gc
 import mmap
 import os
 import select
@@ -18,13 +19,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from ..errors import PageInspectError
 from ..host.processes import Watcher
 from ..model.arch import SYS_MEMBARRIER
-from .program import PageFreeProgram
-from .records import Event, Interval, no_counts
+from .records import Counts, Difference, Interval
 
 SETTLE_SECONDS = 0.2
 """How long counting continues after the command ended and an RCU grace period passed, because
@@ -39,12 +39,40 @@ _GRACE_SECONDS = 5.0
 _SHORT_GRACE_SECONDS = 0.5
 """The same after a second signal."""
 
+_COLLECT_EACH = 100
+"""Readings between two garbage collections. Python keeps up to 2,000 free tuples of each length,
+and adds one for each that was made of an iterator: until a collection of all generations, which
+may be hours away, memory would grow by some 200 bytes at each reading."""
+
 _POLL_SECONDS = 1.0
 """Longest time between two calls of `on_events`."""
 
 _PID = struct.Struct("=i")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Event = TypeVar("Event")
+Counted_co = TypeVar("Counted_co", bound=Difference, covariant=True)
+
+
+class Traced(Protocol[Counted_co, Event]):
+    """A program that is loaded: what it counts while it is attached, and what happens meanwhile."""
+
+    @property
+    def events_fd(self) -> int | None:
+        """Descriptor that is readable while there are events to take; None without events."""
+
+    def attach(self) -> None:
+        """Start counting. Raises PageInspectError."""
+
+    def detach(self) -> None:
+        """Stop counting; the counts stay readable."""
+
+    def take_events(self, start_ns: int) -> list[Event]:
+        """Return the events since the last call, oldest first, their times since `start_ns`."""
+
+    def read(self) -> Counted_co:
+        """Return the counts since attach()."""
 
 
 class _Command:
@@ -173,12 +201,12 @@ def _rcu_grace_period() -> None:
     ctypes.CDLL(None).syscall(SYS_MEMBARRIER, _MEMBARRIER_GLOBAL, 0, 0)
 
 
-class Session:
+class Session(Generic[Counts, Event]):
     """One trace: `readings()` yields the counts of each interval."""
 
     def __init__(
         self,
-        program: PageFreeProgram,
+        program: Traced[Counts, Event],
         seconds: float | None = None,
         interval: float | None = None,
         command: Sequence[str] = (),
@@ -197,12 +225,15 @@ class Session:
         self._started = started
         self._on_events = on_events
         self._command: _Command | None = None
-        self._counts = no_counts()
+        self._counts: Counts | None = None
         self._start_ns = 0
         self._read_ns = 0
+        self._before: tuple[Counts | None, int] = None, 0
+        """What the last reading began with."""
         self._ticks = 0
+        self._readings = 0
 
-    def readings(self) -> Generator[Interval, None, None]:
+    def readings(self) -> Generator[Interval[Counts], None, None]:
         """Trace; yield the counts of each interval, and at the end those since the last one.
 
         Ends a command that outlives the trace. Raises PageInspectError, and SystemExit on a second
@@ -223,6 +254,10 @@ class Session:
             final = self._reading()
             status = self._command.end(signals.grace) if self._command is not None else None
         yield replace(final, command_status=status)
+
+    def carry_over(self) -> None:
+        """Let the next reading include the last one."""
+        self._counts, self._read_ns = self._before
 
     def _elapsed(self) -> float:
         return (time.monotonic_ns() - self._start_ns) / 1e9
@@ -267,9 +302,14 @@ class Session:
     def _pass_events(self) -> None:
         self._on_events(self._program.take_events(self._start_ns))
 
-    def _reading(self) -> Interval:
+    def _reading(self) -> Interval[Counts]:
+        self._readings += 1
+        if self._readings % _COLLECT_EACH == 0:
+            gc.collect()
         now_ns = time.monotonic_ns() - self._start_ns
         counts = self._program.read()
-        reading = Interval(counts - self._counts, self._read_ns, now_ns)
+        since = counts if self._counts is None else counts - self._counts
+        reading = Interval(since, self._read_ns, now_ns)
+        self._before = self._counts, self._read_ns
         self._counts, self._read_ns = counts, now_ns
         return reading

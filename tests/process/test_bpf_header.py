@@ -10,7 +10,7 @@ import pytest
 
 from pageinspect.doctor import syscalls
 from pageinspect.trace import bpf_calls as module
-from pageinspect.trace import compiled, kprobe, ring_buffer
+from pageinspect.trace import compiled, kprobe, perf_buffer, ring_buffer
 
 HEADER = Path("/usr/include/linux/bpf.h")
 
@@ -59,7 +59,8 @@ def test_numbers_are_those_of_the_header(tmp_path: Path) -> None:
         "BPF_PROG_TYPE_SOCKET_FILTER BPF_PROG_TYPE_KPROBE BPF_PROG_TYPE_RAW_TRACEPOINT "
         "BPF_PROG_TYPE_TRACING BPF_TRACE_RAW_TP BPF_TRACE_FEXIT BPF_MAP_TYPE_PERCPU_ARRAY "
         "BPF_FUNC_probe_read_kernel BPF_PSEUDO_MAP_FD BPF_RINGBUF_BUSY_BIT "
-        "BPF_RINGBUF_DISCARD_BIT BPF_RINGBUF_HDR_SZ"
+        "BPF_RINGBUF_DISCARD_BIT BPF_RINGBUF_HDR_SZ BPF_MAP_TYPE_PERF_EVENT_ARRAY "
+        "BPF_MAP_TYPE_RINGBUF"
     )
     assert as_compiled(tmp_path, [*names.split(), "sizeof(struct bpf_insn)"]) == [
         *(module._MAP_CREATE, module._MAP_LOOKUP_ELEM, module._MAP_UPDATE_ELEM),
@@ -67,17 +68,24 @@ def test_numbers_are_those_of_the_header(tmp_path: Path) -> None:
         *(module._MAP_LOOKUP_BATCH, module.SOCKET_FILTER, module.KPROBE, module.RAW_TRACEPOINT),
         *(module.TRACING, module.TRACE_RAW_TP, module.TRACE_FEXIT, module.PERCPU_ARRAY),
         *(syscalls._BPF_PROBE_READ_KERNEL, compiled._PSEUDO_MAP_FD, ring_buffer._BUSY),
-        *(ring_buffer._DISCARDED, ring_buffer._HEADER_BYTES, module.INSTRUCTION_BYTES),
+        *(ring_buffer._DISCARDED, ring_buffer._HEADER_BYTES, module.PERF_EVENT_ARRAY),
+        *(module.RINGBUF, module.INSTRUCTION_BYTES),
     ]
 
 
 def test_calls_of_perf_are_those_of_the_header(tmp_path: Path) -> None:
-    names = "PERF_EVENT_IOC_ENABLE PERF_EVENT_IOC_SET_BPF PERF_FLAG_FD_CLOEXEC"
+    names = (
+        "PERF_EVENT_IOC_ENABLE PERF_EVENT_IOC_SET_BPF PERF_FLAG_FD_CLOEXEC PERF_TYPE_SOFTWARE "
+        "PERF_COUNT_SW_BPF_OUTPUT PERF_SAMPLE_RAW PERF_RECORD_SAMPLE"
+    )
     members = ("kprobe_func", "kprobe_addr")
     offsets = [f"offsetof(struct perf_event_attr, {name})" for name in members]
-    expected = [*names.split(), "PERF_ATTR_SIZE_VER5", *offsets]
-    # The fields of _ATTR before them are 64 bits wide, except for two pairs.
+    positions = [f"offsetof(struct perf_event_mmap_page, data_{name})" for name in ("head", "tail")]
+    expected = [*names.split(), "PERF_ATTR_SIZE_VER5", *offsets, *positions]
+    # The fields of PERF_ATTR before them are 64 bits wide, except for two pairs.
     assert as_compiled(tmp_path, expected) == [
-        *(kprobe._IOC_ENABLE, kprobe._IOC_SET_BPF, kprobe._PERF_FLAG_FD_CLOEXEC),
-        *(kprobe._ATTR.size, 56, 64),
+        *(kprobe.IOC_ENABLE, kprobe._IOC_SET_BPF, kprobe.PERF_FLAG_FD_CLOEXEC),
+        *(perf_buffer._SOFTWARE, perf_buffer._BPF_OUTPUT, perf_buffer._SAMPLE_RAW),
+        *(perf_buffer._SAMPLE, kprobe.PERF_ATTR.size, 56, 64),
+        *(perf_buffer._HEAD, perf_buffer._TAIL),
     ]

@@ -281,7 +281,7 @@ def test_docs_describe_every_option_of_trace_and_no_other() -> None:
     options = {o for action in shown for o in action.option_strings if o.startswith("--")}
     document = (ROOT / "docs/tracing.md").read_text(encoding="utf-8")
     told = set(re.findall(r"--[a-z][a-z-]*", document))
-    elsewhere = {"--help", "--duration", "--interval", "--format", "--output", "--mode"}
+    elsewhere = {"--help", "--duration", "--interval", "--output", "--mode"}
     assert told == options - elsewhere
 
 

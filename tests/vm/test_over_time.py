@@ -28,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pageinspect.dataset.read import read_snapshot, snapshots
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
+from pageinspect.vm.process import GuestProcess
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -54,6 +55,7 @@ READINGS = {
     "owners": ("owners",),
     "processes": ("processes", "--sort", "rss"),
 }
+NAMES = ("type", "caller", "pages")
 COMPLETE = {0, 3}
 """3: this kernel changed while it was read."""
 
@@ -73,12 +75,12 @@ def lines(guest: Guest, path: str) -> list[Row]:
     return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
 
-def dataset_of(guest: Guest, folder: Path) -> Path:
-    """Copy the dataset of a guest."""
-    archive = guest.run(["tar", "-C", "/run", "-c", "data"]).stdout
+def dataset_of(guest: Guest, folder: Path, name: str = "data") -> Path:
+    """Copy a dataset of a guest, from /run."""
+    archive = guest.run(["tar", "-C", "/run", "-c", name]).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
-    return folder / "data"
+    return folder / name
 
 
 @pytest.fixture(scope="module")
@@ -222,9 +224,9 @@ def unit(name: str) -> list[str]:
 
 
 def values(text: str) -> Counter[tuple[str, frozenset[tuple[str, str]]]]:
-    """Return what a file for Prometheus has, by name and labels."""
+    """Return what a file for Prometheus has, by name and labels; an empty label is none."""
     found = {
-        (sample.name, frozenset(sample.labels.items())): sample.value
+        (sample.name, frozenset(each for each in sample.labels.items() if each[1])): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -266,6 +268,77 @@ def test_metrics_of_a_trace(guest: Guest) -> None:
     untyped = frozenset({("type", "untyped")})
     pages = found["pageinspect_trace_pages", untyped]
     assert found["pageinspect_trace_bytes", untyped] == pages * PAGE > 0
+
+
+RESET = f"""
+    echo 16M > /sys/block/zram0/disksize
+    dd if=/dev/urandom of=/dev/zram0 bs={PAGE} count={FREED} 2> /dev/null
+    sync
+    echo 1 > /sys/block/zram0/reset
+"""
+
+
+def wait_for(found: Callable[[], bool], process: GuestProcess) -> None:
+    end = time.monotonic() + START_TIMEOUT
+    while not found():
+        assert process.status is None, process.stderr
+        assert time.monotonic() < end
+        time.sleep(1)
+
+
+def test_a_trace_that_is_left_on_loses_no_free_to_a_full_disk(guest: Guest, tmp_path: Path) -> None:
+    guest.run(["sh", "-ec", "modprobe zram num_devices=1; mkdir /run/small"])
+    guest.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", "/run/small"])
+    command = ["pageinspect", "trace", "--every", "1", "--by", "caller", "-o", "/run/small/data"]
+    process = guest.start(command)
+    wait_for(lambda: b"tracing until" in process.stderr, process)
+    guest.run(["sh", "-ec", RESET])
+    find = ["find", "/run/small", "-path", "*/snapshots/*", "-name", "part.parquet"]
+    wait_for(lambda: bool(guest.run(find).stdout), process)
+    guest.run(["sh", "-c", "! dd if=/dev/zero of=/run/small/filler bs=4k"])
+    wait_for(lambda: b"No space left on device; the next interval" in process.stderr, process)
+    guest.run(["sh", "-ec", RESET])
+    guest.run(["rm", "/run/small/filler"])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(START_TIMEOUT) in COMPLETE, process.stderr
+    guest.run(["cp", "-a", "/run/small/data", "/run/traced"])
+    path = dataset_of(guest, tmp_path, "traced")
+    taken = snapshots(path)
+    assert len(taken) > 1
+    frees = [read_snapshot(path, each.host, each.time).tables["frees"] for each in taken]
+    typed = [
+        row for table in frees for row in zip(*(table[n].tolist() for n in NAMES), strict=True)
+    ]
+    assert sum(pages for kind, _, pages in typed if kind == "zsmalloc") == 2 * FREED
+    assert all(caller.startswith("zs_") for kind, caller, _ in typed if kind == "zsmalloc")
+    done = pageinspect("fleet", str(path), "frees", "--format", "json")
+    (row,) = (row for row in json.loads(done.stdout)["frees"] if row["type"] == "zsmalloc")
+    assert row["pages"] == 2 * FREED
+
+
+def test_metrics_of_a_trace_that_is_left_on_only_grow(guest: Guest) -> None:
+    command = ["pageinspect", "trace", "-i", "1", "--format", "prometheus", "-o", "/run/trace.prom"]
+    process = guest.start(command)
+    key = (
+        "pageinspect_trace_pages_total",
+        frozenset({("type", "zsmalloc"), ("verdict", "expected")}),
+    )
+    seen = []
+
+    def counted(pages: int) -> bool:
+        text = guest.run(["sh", "-c", "cat /run/trace.prom || :"]).stdout.decode()
+        if text:
+            seen.append(values(text))
+        return bool(seen) and seen[-1][key] == pages
+
+    wait_for(lambda: counted(0), process)
+    for n in (1, 2):
+        guest.run(["sh", "-ec", RESET])
+        wait_for(lambda n=n: counted(n * FREED), process)  # type: ignore[misc]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(START_TIMEOUT) in COMPLETE, process.stderr
+    for then, now in itertools.pairwise(seen):
+        assert all(now[each] >= then[each] for each in then)
 
 
 def test_frees_of_a_snapshot_are_those_of_the_trace(guest: Guest, tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from guest_quiet import QUIET
 from pageinspect.vm.guest import Guest
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/soak.py"
-STARTS, SECONDS = 3, 20
-GROWTH_KIB = 1024
+STARTS, SECONDS = 5, 20
 
 
 @pytest.mark.parametrize("kernel", ["newest"], indirect=True)
@@ -26,7 +25,5 @@ def test_starts_and_stops_leave_nothing_behind(guest: Guest) -> None:
     assert objects["after"] == objects["before"]
     assert result["status"] == (3 if result["lost"] else 0)
     assert len(result["starts_s"]) == STARTS
-    times, kib = zip(*result["memory_kib"], strict=True)
-    assert times[-1] >= SECONDS
-    # What it takes until all has run once is no growth.
-    assert max(kib[len(kib) // 2 :]) - kib[len(kib) // 2] < GROWTH_KIB
+    assert result["memory_kib"][-1][0] >= SECONDS
+    assert result["flat"], result["slope_kib"]

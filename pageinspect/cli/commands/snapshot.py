@@ -13,13 +13,10 @@ import argparse
 from pathlib import Path
 
 from ...errors import Exit, UsageError
-from ..arguments import cluster_of, whole_number
+from ..arguments import cluster_of, kept, repeated
 from ..options import add_target_arguments, names_target
 from ..take_snapshot import in_child, print_line, targets_of, worst_of
 from ..walking import add_jobs_argument
-
-_MOST_SECONDS = 10**8
-_MOST_KEPT = 10**9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--keep",
-        type=whole_number("a number of snapshots", 1, _MOST_KEPT),
+        type=kept,
         metavar="N",
         help="remove all but the latest N snapshots of this host afterwards",
     )
@@ -73,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--every",
-        type=whole_number("a number of seconds", 1, _MOST_SECONDS),
+        type=repeated,
         metavar="SECONDS",
         help="take another snapshot every SECONDS, until Ctrl-C, SIGTERM or SIGHUP",
     )

@@ -21,6 +21,7 @@ from ..intervals import open_stream, until_reader_leaves
 from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
+from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, grows, replaces
 from ..trace_output import Output, Watch, is_redrawn
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("disallowed frees"))
+    add_left_on(parser.add_argument_group("left on"))
     add_output_arguments(parser, except_with="-i, --events", metrics=True)
     refuse_targets(parser)
     parser.add_argument(
@@ -82,7 +84,8 @@ def check_together(args: argparse.Namespace) -> None:
         )
     if args.folded and args.by:
         raise UsageError("--folded and --by cannot be combined", "omit --by, or use --stacks")
-    if (args.events or args.interval is not None) and not isinstance(load(args.format), RowFormat):
+    check_left_on(args)
+    if grows(args) and not isinstance(load(args.format), RowFormat):
         raise UsageError(f"--format {args.format} is written at the end", "omit --events and -i")
     if args.exec == []:
         raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
@@ -115,6 +118,8 @@ def trace_options(
     check_types(args.disallow, layout, "page_pool", kinds.UNEXPECTED)
     if args.page_pool:
         kinds.check_page_pool(layout)
+    if layout.zone_field is None and not {"zone", "node"}.isdisjoint(args.by):
+        raise UsageError("zone and node are not known without the kernel's types", "omit them")
     disallowed = kinds.kinds_of(layout, args.disallow)
     if kinds.UNEXPECTED in args.disallow:
         disallowed |= kinds.unexpected(layout)
@@ -162,18 +167,31 @@ def _say_compiling(refused: "UntrustedError | None") -> None:
     say("compiling the BPF program; tracing has not begun")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Trace and report."""
-    from ...host.startup import configure_libraries
+def _check(args: argparse.Namespace) -> None:
+    """Raise PageInspectError for what can be found out before the kernel is opened."""
     from ...model.range_text import check_syntax
-    from ...trace.compile import Compiler
-    from ...trace.find_bcc import find_bcc
 
     check_together(args)
     check_command(args.command)
     check_command(args.exec or [])
     check_syntax(args.pfn)
-    check_output(args.output, args.mode)
+    if args.every is None:
+        check_output(args.output, args.mode)
+        return
+    from ...dataset.schema import arrow
+    from ...host.startup import hide_pandas
+
+    hide_pandas()
+    arrow()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trace and report."""
+    from ...host.startup import configure_libraries
+    from ...trace.compile import Compiler
+    from ...trace.find_bcc import find_bcc
+
+    _check(args)
     compiler = Compiler(find_bcc(), cached=not args.no_cache, before=_say_compiling)
     compiler.preload()
     configure_libraries()
@@ -183,18 +201,17 @@ def run(args: argparse.Namespace) -> int:
     from ...report.event import EventLines
     from ...report.trace import TraceReport
     from ...report.trace_subject import TraceSubject
-    from ...target.open import open_target
-    from ...target.symbols.sources import SymbolOptions
+    from ...trace.kernel import open_kernel
     from ...trace.program import PageFreeProgram
     from ...trace.session import Session
     from ...trace.stacks import Stacks
     from ...trace.symbolizer import Symbolizer
 
-    # VMCOREINFO alone is not enough for tracing.
-    target = open_target(options=SymbolOptions(only="btf"))
+    target = open_kernel()
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
+    dataset = None if args.every is None else FreesDataset(args, target, layout)
     with contextlib.ExitStack() as stack:
         program = stack.enter_context(PageFreeProgram(compiler, layout, options))
         subject = TraceSubject(
@@ -202,16 +219,15 @@ def run(args: argparse.Namespace) -> int:
             layout,
             options,
             args.type,
-            zone_names(target.prog),
+            () if layout.zone_field is None else zone_names(target.prog),
             Stacks(program.stack, Symbolizer(target.prog).name) if options.with_stacks else None,
             args.top,
             interval=args.interval is not None,
+            since_start=replaces(args),
             redrawn=is_redrawn(args),
         )
         lines = EventLines(subject)
-        stream = stack.enter_context(
-            open_stream(args, grows=args.interval is not None or args.events)
-        )
+        stream = stack.enter_context(open_stream(args, grows=grows(args)))
         output = Output(args, lines, stream)
         watch = Watch(lines, options.disallowed, args.exec or ())
 
@@ -221,16 +237,26 @@ def run(args: argparse.Namespace) -> int:
                 output.events([e for e in events if e.who.kind in options.kinds])
 
         session = Session(
-            program, args.duration, args.interval, args.command, partial(_announce, args), on_events
+            program,
+            args.duration,
+            args.every or args.interval,
+            args.command,
+            partial(_announce, args),
+            on_events,
         )
-        lost = 0
+        written = Readings(
+            output.report if dataset is None else dataset.write,
+            session.carry_over,
+            since_start=replaces(args),
+            left_on=dataset is not None or replaces(args),
+        )
         with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:
                 report = TraceReport.of(subject, reading)
-                lost += report.lost.total
                 if report.disallowed.frees:
                     # Their events may have been lost.
                     watch.fire()
-                output.report(report)
+                written.take(report)
         watch.finish()
+        lost = written.finish()
     return int(Exit.FINDING if watch.fired else Exit.INCOMPLETE if lost else Exit.COMPLETE)

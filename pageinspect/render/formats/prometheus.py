@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """prometheus: text exposition of the metrics of a report, for node_exporter's textfile collector.
 
-Numbers are gauges, whose names end in their unit; other columns are labels.
+Numbers are gauges, whose names end in their unit, or counters, whose names end in _total; other
+columns are labels.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,9 +30,12 @@ def _is_value(column: Column) -> bool:
 class _Collector:
     """What prometheus_client asks for metrics."""
 
-    def __init__(self, report: Report, family: Callable[..., Any]) -> None:
+    def __init__(
+        self, report: Report, gauge: Callable[..., Any], counter: Callable[..., Any]
+    ) -> None:
         self._report = report
-        self._family = family
+        self._gauge = gauge
+        self._counter = counter
 
     def collect(self) -> Iterator[Any]:
         for metrics in self._report.metrics():
@@ -52,7 +56,8 @@ class _Collector:
             if column.unit == "ns":
                 name, factor = f"{name.removesuffix('_ns')}_seconds", _NS
             meaning = MEANINGS[metrics.part][column.key]
-            found = self._family(name, f"{meaning} (pageinspect {metrics.about})", labels=names)
+            family = self._counter if metrics.only_grow else self._gauge
+            found = family(name, f"{meaning} (pageinspect {metrics.about})", labels=names)
             for key, value in _sums(rows, labels, i).items():
                 found.add_metric(key, value * factor if column.unit == "ns" else value)
             if found.samples:
@@ -75,7 +80,10 @@ class _Prometheus(Format):
     def write(self, report: Report, stream: TextIO) -> None:
         client = load_library("prometheus_client", "prometheus")
         registry = client.CollectorRegistry(auto_describe=False)
-        registry.register(_Collector(report, client.metrics_core.GaugeMetricFamily))
+        families = client.metrics_core
+        registry.register(
+            _Collector(report, families.GaugeMetricFamily, families.CounterMetricFamily)
+        )
         stream.write(client.generate_latest(registry).decode())
 
 

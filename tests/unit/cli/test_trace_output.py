@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from trace_reports import EVENTS, STACKS, ZSWAP, broken_down, watch
+from prometheus_client.parser import text_string_to_metric_families
+from trace_reports import EVENTS, STACKS, ZSMALLOC, ZSWAP, broken_down, counts, report, watch
 
 from pageinspect.cli.intervals import until_reader_leaves
 from pageinspect.cli.trace_output import Output, Watch, is_redrawn
@@ -87,6 +88,25 @@ def test_intervals_in_json_lines_are_rows_with_their_times() -> None:
         (1_500_000_000, "kswapd0", 10),
     ]
     assert "table" not in rows[0]
+
+
+def test_metrics_of_intervals_replace_the_file_and_only_grow(tmp_path: Path) -> None:
+    path = tmp_path / "trace.prom"
+    to = output(io.StringIO(), interval=1.0, format="prometheus", output=path, mode=0o644)
+    places = []
+    for n in (2, 5):
+        counted = counts({(ZSMALLOC, 0): n}, {0: 1}, missed=n)
+        to.report(report(counted, interval=True, since_start=True))
+        families = {f.name: f for f in text_string_to_metric_families(path.read_text())}
+        info = families.pop("pageinspect_trace_info")
+        assert (info.type, {family.type for family in families.values()}) == ("gauge", {"counter"})
+        frees = families["pageinspect_trace_frees"].samples
+        assert {s.labels["type"]: s.value for s in frees} == {"zsmalloc": n, "untyped": 1}
+        assert {s.name for s in frees} == {"pageinspect_trace_frees_total"}
+        assert families["pageinspect_trace_lost_events"].samples[0].value == n
+        assert path.stat().st_mode & 0o777 == 0o644
+        places.append(path.stat().st_ino)
+    assert len({*places}) == 2
 
 
 def test_a_redrawn_table_starts_over_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,19 @@ def test_only_the_newest_stay(tmp_path: Path, *, merged: bool) -> None:
     assert not [*tmp_path.glob(f"*/day={NEXT_DAY[:8]}")]
 
 
+@pytest.mark.parametrize("merged", [False, True])
+def test_frees_alone_and_memory_are_kept_apart(tmp_path: Path, *, merged: bool) -> None:
+    times = [f"20261127T20150{n}Z" for n in range(8)]
+    for n, time in enumerate(times):
+        write_snapshot(tmp_path, snapshot("h", time, ["frees"] if n % 2 else SOME))
+    if merged:
+        compact(tmp_path)
+    assert keep(tmp_path, "h", 3, of_frees=True) == 1
+    assert keep(tmp_path, "h", 2) == 2
+    left = [entry.time for entry in snapshots(tmp_path)]
+    assert left == [time for n, time in enumerate(times) if n not in {0, 1, 2}]
+
+
 def test_a_host_is_a_name_and_no_pattern(tmp_path: Path) -> None:
     filled(tmp_path, SOME)
     for host in ("[h]", "*"):

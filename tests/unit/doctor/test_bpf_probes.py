@@ -19,7 +19,7 @@ from pageinspect.trace.bpf_calls import VerifierError
     [
         (errno.EPERM, "none", "run outside of the container, or with CAP_BPF and CAP_PERFMON"),
         (errno.EINVAL, "[confidentiality]", "the lockdown forbids it"),
-        (errno.ENOSYS, "none", "it takes Linux 5.8 or later"),
+        (errno.ENOSYS, "none", "it takes Linux 4.17 or later"),
     ],
 )
 def test_the_fix_depends_on_the_errno(

@@ -195,6 +195,14 @@ def test_outliers(tmp_path: Path) -> None:
     assert line == "Hosts of releases with fewer than 5 hosts, which are not compared: 4."
 
 
+def test_uses_are_those_of_snapshots_of_memory(tmp_path: Path) -> None:
+    fleet_by_hand.write(tmp_path, GOOD)
+    before = asked(tmp_path, "uses")
+    later = Moment("db-1", datetime(2026, 11, 20, tzinfo=UTC), "7.3.4", frees=GOOD[0].frees)
+    fleet_by_hand.write(tmp_path, [later])
+    assert asked(tmp_path, "uses") == before
+
+
 def test_frees(dataset: Path) -> None:
     frees: Counter[tuple[Any, ...]] = Counter()
     pages: Counter[tuple[Any, ...]] = Counter()
@@ -344,7 +352,7 @@ EMPTY = {
     "growth": "At least two snapshots",
     "contiguity": "No snapshot has blocks.",
     "outliers": "No host was compared",
-    "frees": "No frees in these snapshots: pageinspect snapshot --trace FILE adds them.",
+    "frees": "No frees in these snapshots: pageinspect trace --every SECONDS adds them.",
 }
 
 

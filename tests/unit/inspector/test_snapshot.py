@@ -25,7 +25,7 @@ from pageinspect.inspector.snapshot import take
 from pageinspect.inspector.summary import summarise
 from pageinspect.model.counters import Counters
 from pageinspect.model.saved_kernel import SavedKernel
-from pageinspect.model.snapshot import TABLES, Names, Snapshot
+from pageinspect.model.snapshot import TABLES, Names, Snapshot, SnapshotTable
 from pageinspect.report.selection import Request
 
 Row = dict[str, Any]
@@ -248,9 +248,7 @@ def test_only_some_tables(made: BlockedPages) -> None:
 
 def test_every_column_can_be_made_of_no_rows() -> None:
     for name, fields in TABLES.items():
-        assert [*snapshot_module.SnapshotTable.of_rows(name, []).columns] == [
-            f.name for f in fields
-        ]
+        assert [*SnapshotTable.of_rows(name, []).columns] == [f.name for f in fields]
 
 
 def test_struct_pages_that_cannot_be_read(made: BlockedPages) -> None:

@@ -137,7 +137,7 @@ def test_a_time_means_the_row_that_has_it_also_without_memory() -> None:
     assert choose(DATASET, ONE, ONE[0].time, None, errors.get) == ONE[0]
     with pytest.raises(PageInspectError) as caught:
         choose(DATASET, ONE, None, None, errors.get)
-    text = r"snapshot of a could not be taken: /a is not a core\x1b"
+    text = r"snapshot of a has no memory: /a is not a core\x1b"
     assert caught.value.message == f"the newest {text}"
     assert "snapshot CORE -o ds" in caught.value.hint
     with pytest.raises(PageInspectError) as caught:

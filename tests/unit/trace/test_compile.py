@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         (errno.EPERM, "none [integrity] confidentiality", "CAP_BPF and CAP_PERFMON"),
         (errno.EPERM, "none integrity [confidentiality]", "locked down"),
         (errno.ENOENT, "", "no tracepoint mm_page_free"),
-        (errno.EINVAL, "", "Linux 5.8"),
+        (errno.EINVAL, "", "Linux 4.17"),
         (errno.ENOSYS, "", "CONFIG_BPF_SYSCALL"),
     ],
 )

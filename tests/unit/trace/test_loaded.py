@@ -3,6 +3,7 @@
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +12,8 @@ from synthetic import MODERN
 
 from pageinspect.errors import PageInspectError
 from pageinspect.host import capabilities
-from pageinspect.trace import bpf_calls, hooks
+from pageinspect.trace import bpf_calls, hooks, loaded
+from pageinspect.trace.abilities import Abilities
 from pageinspect.trace.bpf_calls import MapShape
 from pageinspect.trace.compiled import CompiledProgram
 from pageinspect.trace.hooks import Hook, HookKind
@@ -35,7 +37,13 @@ class Kernel:
         self.calls: list[str] = []
         monkeypatch.setattr(bpf_calls, "create_map", lambda _shape, name: self.open(name))
         monkeypatch.setattr(bpf_calls, "load", lambda _kind, _code, name, **_: self.open(name))
-        monkeypatch.setattr(bpf_calls, "open_raw_tracepoint", lambda _fd: self.open("tracepoint"))
+        monkeypatch.setattr(
+            bpf_calls,
+            "open_raw_tracepoint",
+            lambda _fd, name: self.open(f"plain {name}" if name else "tracepoint"),
+        )
+        self.able = Abilities()
+        monkeypatch.setattr(loaded, "abilities", lambda: self.able)
         monkeypatch.setattr(hooks, "attach_to_kprobe", lambda _fd, _place: self.open("kprobe"))
         monkeypatch.setattr(bpf_calls, "update", lambda *_: self.open("update"))
         monkeypatch.setattr(bpf_calls, "lift_memory_limit", lambda: None)
@@ -73,8 +81,11 @@ class Given:
         self.calls.append("keep")
         self.has = program
 
-    def compiled(self, _source: str, _defines: object, functions: list[str]) -> CompiledProgram:
+    def compiled(
+        self, _source: str, defines: Mapping[str, str], functions: list[str]
+    ) -> CompiledProgram:
         self.calls.append("compile")
+        self.defines = defines
         names = ("frees", "ranges")
         return CompiledProgram(
             dict.fromkeys(functions, bytes(16)),
@@ -136,6 +147,27 @@ def test_an_absent_tracepoint_is_named(kernel: Kernel, monkeypatch: pytest.Monke
         load(ALWAYS)
     assert "tracepoint mm_page_free" in caught.value.hint
     assert not kernel.left()
+
+
+def test_a_kernel_without_types_has_plain_tracepoints(kernel: Kernel) -> None:
+    kernel.able = Abilities(typed=False, ring_buffer=False, probe_read_kernel=False)
+    compiler = Given()
+    with load(PROBE, ALWAYS, compiler=compiler) as program:
+        program.attach()
+        assert kernel.calls[-2:] == ["kprobe", "plain mm_page_free"]
+    assert compiler.defines == {"PLAIN_TRACEPOINT": "1", "PERF_BUFFER": "1", "PROBE_READ": "1"}
+    assert not kernel.left()
+    end = Hook("count", HookKind.FEXIT, "free_pages")
+    with pytest.raises(PageInspectError, match="no types for the end of the function free_pages"):
+        load(ALWAYS, end)
+
+
+def test_a_new_kernel_has_no_other_forms(kernel: Kernel) -> None:
+    compiler = Given()
+    with load(ALWAYS, compiler=compiler) as program:
+        program.attach()
+        assert kernel.calls[-1] == "tracepoint"
+    assert compiler.defines == {}
 
 
 def test_what_is_kept_is_loaded_without_compiling(kernel: Kernel) -> None:

@@ -12,7 +12,7 @@ from pageinspect.errors import PageInspectError
 from pageinspect.trace import bpf_calls
 from pageinspect.trace import maps as module
 from pageinspect.trace.bpf_calls import MapShape
-from pageinspect.trace.maps import BpfMap, possible_cpus
+from pageinspect.trace.maps import BpfMap, cpus_of
 
 LOOK_UP, UPDATE, BATCH = 1, 2, 24
 
@@ -20,8 +20,8 @@ LOOK_UP, UPDATE, BATCH = 1, 2, 24
 @pytest.mark.parametrize(
     ("text", "cpus"), [("0\n", 1), ("0-3\n", 4), ("0-3,8\n", 5), ("0,2-3,64-127\n", 67)]
 )
-def test_possible_cpus(text: str, cpus: int) -> None:
-    assert possible_cpus(text) == cpus
+def test_lists_of_cpus(text: str, cpus: int) -> None:
+    assert len(cpus_of(text)) == cpus
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_copies_of_the_cpus_are_added_up(
 ) -> None:
     possible = module.Path(tmp_path) / "possible"
     possible.write_text("0-1\n")
-    monkeypatch.setattr(module, "_POSSIBLE", possible)
+    monkeypatch.setattr(module, "POSSIBLE_CPUS", possible)
     kept.update({0: pair(1, 2), 1: pair(1 << 40, 0)})
     assert BpfMap("counts", MapShape(6, 4, 8, 2)).read_percpu(2).tolist() == [[3], [1 << 40]]
 

@@ -51,6 +51,19 @@ def test_intervals_give_what_each_added(program: FakeProgram) -> None:
         assert later.start_ns == earlier.end_ns
 
 
+def test_a_reading_that_is_carried_over_is_in_the_next(program: FakeProgram) -> None:
+    session = Session(cast("PageFreeProgram", program), None, 0.01)
+    readings = session.readings()
+    found = []
+    for reading in itertools.islice(readings, 4):
+        found.append((int(reading.counts.untyped[0]), reading.start_ns, reading.end_ns))
+        if len(found) in (2, 3):
+            session.carry_over()
+    readings.close()
+    assert [frees for frees, *_ in found] == [1, 1, 2, 3]
+    assert {start_ns for _, start_ns, _ in found[1:]} == {found[0][2]}
+
+
 def test_intervals_that_nobody_read_are_left_out(program: FakeProgram) -> None:
     session = Session(cast("PageFreeProgram", program), None, 0.1)
     readings = session.readings()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: one tracer runs for argv[2] seconds and longer, argv[1] others beside it.
 
-While it reports every half second, pages are freed, and the others start and stop one after the
+While it reports ten times a second, pages are freed, and the others start and stop one after the
 other. Prints as JSON how many BPF programs, maps and links the kernel had before, with the one
-tracer alone, beside it and at the end, its anonymous resident memory over time, what it lost, and
-how long the others took.
+tracer alone, beside it and at the end, its anonymous resident memory over time and by how much it
+grew at each reading, what it lost, and how long the others took.
 """
 
 import contextlib
@@ -18,6 +18,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parents[1] / "support"))
+
+from slope import Slope  # noqa: E402 - in a guest, only this program's folder is searched
+
 TRACE = ["pageinspect", "trace", "--format", "json"]
 STALL_TIMEOUT_S = 120.0
 
@@ -58,7 +62,7 @@ def steady() -> list[int]:
 def main() -> None:
     starts, seconds = int(sys.argv[1]), float(sys.argv[2])
     before = objects()
-    with subprocess.Popen([*TRACE, "-i", "0.5"], stdout=subprocess.PIPE, text=True) as tracer:
+    with subprocess.Popen([*TRACE, "-i", "0.1"], stdout=subprocess.PIPE, text=True) as tracer:
         assert tracer.stdout is not None
         # Its first report says that it counts.
         told = [json.loads(tracer.stdout.readline())["lost"]]
@@ -89,6 +93,7 @@ def main() -> None:
         tracer.send_signal(signal.SIGINT)
         reader.join()
         status = tracer.wait()
+    slope = Slope.of([kib for _, kib in memory])
     json.dump(
         {
             "objects": {
@@ -101,6 +106,8 @@ def main() -> None:
             "lost": sum(told),
             "starts_s": took,
             "memory_kib": memory,
+            "slope_kib": [slope.growth, slope.error],
+            "flat": slope.is_flat,
         },
         sys.stdout,
     )

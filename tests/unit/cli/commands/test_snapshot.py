@@ -24,6 +24,7 @@ from pageinspect.dataset.read import read_snapshot, snapshots
 from pageinspect.errors import Exit, PageInspectError
 from pageinspect.inspector import inspector, lost_pages
 from pageinspect.inspector import snapshot as snapshot_module
+from pageinspect.inspector import snapshot_header as header_module
 from pageinspect.model.snapshot import HEADER, TABLES, Snapshot, SnapshotTable
 
 US = 1_000_000
@@ -321,9 +322,11 @@ def test_a_snapshot_that_replaces_another_has_its_frees(monkeypatch: pytest.Monk
 def test_another_boot_at_the_same_moment_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(snapshot_module, "read_boot_id", lambda _: "first")
+    for module in (snapshot_module, header_module):
+        monkeypatch.setattr(module, "read_boot_id", lambda _: "first")
     main(["snapshot", "one", "-o", "data", "--host", "h"])
-    monkeypatch.setattr(snapshot_module, "read_boot_id", lambda _: "second")
+    for module in (snapshot_module, header_module):
+        monkeypatch.setattr(module, "read_boot_id", lambda _: "second")
     assert main(["snapshot", "one", "-o", "data", "--host", "h"]) == Exit.ERROR
     assert "has a snapshot of h at 20251129T180114Z already" in capsys.readouterr().err
 

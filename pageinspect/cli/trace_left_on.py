@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A trace that is left on: each interval is added to a dataset, or replaces a file of metrics."""
+
+import argparse
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import PageInspectError, UsageError
+from ..host.terminal import say
+from ..render import METRICS
+from .arguments import kept, repeated
+
+if TYPE_CHECKING:
+    from ..model.layout import PageLayout
+    from ..report.trace import TraceReport
+    from ..target.open import Target
+
+_NOT_KEPT = ("interval", "events", "folded", "stacks", "top", "tails", "mode")
+"""Options whose results a dataset has no place for."""
+
+
+def add_left_on(group: "argparse._ArgumentGroup") -> None:
+    """Declare the options of a dataset."""
+    group.add_argument(
+        "--every",
+        type=repeated,
+        metavar="SECONDS",
+        help="add the frees of each SECONDS to the dataset of snapshots that -o names; --by caller "
+        "gives their callers",
+    )
+    group.add_argument("--host", metavar="NAME", help="name of this machine in the dataset")
+    group.add_argument(
+        "--keep",
+        type=kept,
+        metavar="N",
+        help="remove all but the latest N of this host's snapshots of frees",
+    )
+
+
+def check_left_on(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that make no sense together."""
+    if args.every is None:
+        if args.host is not None or args.keep is not None:
+            raise UsageError("--host and --keep are of a dataset", "add --every SECONDS")
+        if replaces(args):
+            _check_metrics(args)
+        return
+    if args.output is None:
+        raise UsageError("no dataset is named", "name the folder of snapshots: -o DATASET")
+    if args.host == "":
+        raise UsageError("the name of the host is empty", "omit --host, or give a name")
+    for name in _NOT_KEPT:
+        if getattr(args, name) not in (None, False):
+            option = "-i" if name == "interval" else f"--{name}"
+            raise UsageError(f"--every and {option} cannot be combined", "choose one of them")
+    if args.format != "table":
+        raise UsageError("--every writes a dataset", "omit --format")
+    if not {*args.by} <= {"caller"}:
+        raise UsageError("a dataset has frees by type and caller", "omit --by, or use --by caller")
+
+
+def replaces(args: argparse.Namespace) -> bool:
+    """Return whether each interval's metrics replace those of the last one."""
+    return args.interval is not None and args.format == METRICS
+
+
+def grows(args: argparse.Namespace) -> bool:
+    """Return whether the output grows while the trace runs."""
+    return args.events or (args.interval is not None and not replaces(args))
+
+
+def _check_metrics(args: argparse.Namespace) -> None:
+    if args.output is None:
+        raise UsageError(
+            f"--format {args.format} is written as a whole",
+            "name a file, which each interval replaces: -o FILE",
+        )
+    if args.top is not None:
+        raise UsageError("--top and metrics of intervals cannot be combined", "omit --top")
+
+
+class FreesDataset:
+    """Adds the frees of intervals to a dataset."""
+
+    def __init__(self, args: argparse.Namespace, target: "Target", layout: "PageLayout") -> None:
+        """Create the dataset if it is missing. Raises PageInspectError if it cannot be written."""
+        from ..dataset.lock import writing
+        from ..dataset.paths import clean, host_folder
+        from ..dataset.write import cannot_write
+        from ..kernel.boot import read_host
+
+        self._dataset, self._keep = args.output, args.keep
+        self._target, self._layout = target, layout
+        self._host = args.host or read_host(target.prog, target.vmcoreinfo)
+        if not self._host:
+            raise PageInspectError(
+                "the name of the machine could not be read from its kernel", "give it: --host NAME"
+            )
+        host_folder(self._host)
+        try:
+            with writing(self._dataset, clean(self._host)):
+                pass
+        except OSError as error:
+            raise cannot_write(self._dataset, error) from None
+        self._written = 0
+        self._latest = time.time()
+
+    def write(self, report: "TraceReport") -> None:
+        """Add the frees of an interval. Raises PageInspectError."""
+        from ..dataset.paths import microseconds
+        from ..dataset.write import write_snapshot
+        from ..inspector.snapshot_header import snapshot_of_frees
+        from ..report.trace_words import lost_remark
+        from ..report.traced_frees import frees_of
+
+        snapshot = snapshot_of_frees(
+            self._target,
+            self._layout,
+            self._host,
+            frees_of(report.to_json()),
+            missing=[lost_remark(report.lost)] if report.lost.total else [],
+            after=self._written,
+        )
+        write_snapshot(self._dataset, snapshot)
+        self._written = microseconds(snapshot.time) // 1_000_000
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        from ..dataset.prune import keep
+
+        now = time.time()
+        if self._keep is not None and now >= self._latest:
+            # What could not be removed now is removed next time; the frees were written.
+            with contextlib.suppress(PageInspectError):
+                keep(self._dataset, self._host, self._keep, of_frees=True)
+        self._latest = max(self._latest, now)
+
+
+class Readings:
+    """Writes the readings of a trace, and adds up what was lost."""
+
+    def __init__(
+        self,
+        write: "Callable[[TraceReport], None]",
+        carry_over: Callable[[], None],
+        *,
+        since_start: bool,
+        left_on: bool,
+    ) -> None:
+        """`carry_over` lets the next reading include the last one: `since_start` each does.
+
+        With `left_on`, a reading that cannot be written is in the next one.
+        """
+        self._write = write
+        self._carry_over = carry_over
+        self._since_start = since_start
+        self._left_on = left_on
+        self._failed: PageInspectError | None = None
+        self._lost = self._carried = 0
+
+    def take(self, report: "TraceReport") -> None:
+        """Write a reading."""
+        try:
+            self._write(report)
+        except PageInspectError as error:
+            if not self._left_on:
+                raise
+            self._failed = error
+            say(f"{error.message}; the next interval includes this one")
+        else:
+            self._failed = None
+        if self._failed is not None or self._since_start:
+            self._carry_over()
+            self._carried = report.lost.total
+        else:
+            self._lost, self._carried = self._lost + report.lost.total, 0
+
+    def finish(self) -> int:
+        """Return the number of what was lost; raises PageInspectError if the end is not written."""
+        if self._failed is not None:
+            raise self._failed
+        return self._lost + self._carried
