@@ -23,13 +23,13 @@
 static inline __attribute__((always_inline)) const struct range *range_at(u32 number);
 
 /*
- * Whether any page of the free is in one of the ranges. They are sorted and disjoint, so only the last
- * one that begins before the end of the free can contain it. The binary search starts at a number read
- * from the map, which is always 0: for a constant, the verifier would follow each path separately.
+ * Whether any page from `page` to before `end` is in one of the ranges. They are sorted and disjoint,
+ * so only the last one that begins before the end can contain it. The binary search starts at a
+ * number read from the map, which is always 0: for a constant, the verifier would follow each path
+ * separately.
  */
-static inline __attribute__((always_inline)) int in_ranges(u64 page, u32 order)
+static inline __attribute__((always_inline)) int in_ranges(u64 page, u64 end)
 {
-	u64 end = page + ((u64)STRUCT_PAGE_SIZE << order);
 	const struct range *range = range_at(0);
 	u32 step, last;
 
@@ -62,7 +62,7 @@ static inline __attribute__((always_inline)) int passes(u64 page, u32 order)
 		return 0;
 #endif
 #ifdef ONLY_PAGES
-	if (!in_ranges(page, order))
+	if (!in_ranges(page, page + ((u64)STRUCT_PAGE_SIZE << order)))
 		return 0;
 #endif
 #ifdef ONLY_PID

@@ -22,6 +22,7 @@
  *   PROBE_READ       (in page_filter.h) the helper bpf_probe_read_kernel() is bpf_probe_read()
  */
 #include "page_filter.h"
+#include "page_word.h"
 
 BPF_PERCPU_ARRAY(frees, struct frees, KINDS);
 
@@ -70,13 +71,11 @@ BPF_PERCPU_ARRAY(tails, u64, PAGE_TYPE_SLOTS);
 #endif
 
 #if PAGE_WORDS == 1 && !defined(PLAIN_TRACEPOINT)
-/* Reads only the page_type word, by a plain load: the verifier knows that `page` is a struct page. In
- * assembly, because bcc would rewrite a dereference in C as a call of bpf_probe_read_kernel(). */
+/* Reads only the page_type word, by a plain load. */
 static inline __attribute__((always_inline)) int kind_of(const char *page, u32 order, u64 *words)
 {
-	u64 type;
+	u64 type = page_type_word(page);
 
-	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(type) : "r"(page), "i"(PAGE_TYPE_OFFSET));
 	return page_type_typed(type) ? page_type_slot(type) : KIND_UNTYPED;
 }
 #else

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Typed frees by the keys of --by and by stack."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -178,13 +178,22 @@ def key_columns(breakdown: Breakdown) -> tuple[Column, ...]:
 
 def _numbers(breakdown: Breakdown) -> dict[tuple[str, ...], str]:
     """Return the number of each shown stack."""
-    stacks = dict.fromkeys(row.frames for row in breakdown.shown())
-    return {stack: str(i) for i, stack in enumerate(stacks, 1)}
+    return numbered(row.frames for row in breakdown.shown())
 
 
 def stack_lines(breakdown: Breakdown) -> list[str]:
     """Return lines with the frames of each shown stack, under its number."""
+    return numbered_lines(_numbers(breakdown))
+
+
+def numbered(stacks: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Return a number for each distinct stack, by its first place."""
+    return {stack: str(i) for i, stack in enumerate(dict.fromkeys(stacks), 1)}
+
+
+def numbered_lines(numbers: Mapping[tuple[str, ...], str]) -> list[str]:
+    """Return lines with the frames of stacks, under their numbers."""
     lines = []
-    for stack, i in _numbers(breakdown).items():
+    for stack, i in numbers.items():
         lines += ["", f"Stack {i}:", *(f"    {frame}" for frame in stack)]
     return lines

@@ -7,12 +7,13 @@ cost of a free. Every kernel that meets the other requirements of tracing suppor
 """
 
 import errno
+import functools
 import os
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from ..target.symbols.btf import BtfKind
+from ..target.symbols.btf import Btf, BtfKind
 from ..target.symbols.find import LIVE_BTF, read_btf
 from . import bpf_calls
 from .kprobe import attach_to_kprobe
@@ -62,7 +63,7 @@ class Hook(NamedTuple):
 
     def type_id(self) -> int:
         """Return the BTF id of that type. Raises OSError, and PageInspectError without BTF."""
-        btf = read_btf(LIVE_BTF)
+        btf = _kernel_btf()
         if self.kind is HookKind.TRACEPOINT:
             found = btf.find(BtfKind.TYPEDEF, self.type_name)
         else:
@@ -70,6 +71,12 @@ class Hook(NamedTuple):
         if not found:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return found
+
+
+@functools.lru_cache(maxsize=1)
+def _kernel_btf() -> Btf:
+    """Return the kernel's BTF: its index takes long, and a program may have many hooks."""
+    return read_btf(LIVE_BTF)
 
 
 class HookedFunction:

@@ -72,6 +72,12 @@ class BpfMap:
         self.look_up(range(keys), values)
         return values.sum(axis=1)
 
+    def stack(self, number: int) -> list[int]:
+        """Return the addresses of a stack of a map of stacks, innermost first."""
+        addresses = np.zeros((1, self.shape.value_size // 8), np.uint64)
+        self.look_up([number], addresses)
+        return addresses[0, : np.count_nonzero(addresses)].tolist()
+
     def read_hash(
         self, key: npt.DTypeLike, value: npt.DTypeLike = np.uint64
     ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:

@@ -15,9 +15,6 @@ from .loaded import LoadedProgram
 from .options import TraceOptions, layout_defines
 from .records import EVENT, LOSSES, ORDERS, WHO, Event, FreeCounts, Lost, events_of
 
-_STACK_DEPTH = 127
-"""Maximum frames per stack: PERF_MAX_STACK_DEPTH."""
-
 _HOOK = Hook("count_page_free", HookKind.TRACEPOINT, PAGE_FREE)
 _BAD_PAGE = Hook("count_bad_page", HookKind.KPROBE, "bad_page", optional=True)
 """Without it only calls of bad_page() are not counted."""
@@ -66,9 +63,7 @@ class PageFreeProgram:
 
     def stack(self, number: int) -> Sequence[int]:
         """Return the addresses of a kernel stack by its number, innermost first."""
-        addresses = np.zeros((1, _STACK_DEPTH), np.uint64)
-        self._maps["stacks"].look_up([number], addresses)
-        return addresses[0, : np.count_nonzero(addresses)].tolist()
+        return self._maps["stacks"].stack(number)
 
     def read(self) -> FreeCounts:
         """Return the counts since attach."""

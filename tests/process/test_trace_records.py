@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The shapes of bpf/page_free.h as this machine's compiler sees them."""
+"""The shapes of bpf/page_free.h and bpf/page_life.h as this machine's compiler sees them."""
 
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from pageinspect.paths import data_folder
-from pageinspect.trace import kinds, records
+from pageinspect.trace import kinds, life_records, records
 
 SOURCE = """
 #include <stddef.h>
@@ -29,19 +31,65 @@ int main(void)
 """
 
 
-@pytest.fixture(scope="module")
-def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+LIFE_SOURCE = """
+#include <stddef.h>
+#include <stdio.h>
+typedef unsigned long u64; typedef unsigned int u32; typedef int s32;
+#include "page_life.h"
+#define OF(member) printf(#member "=%zu\\n", offsetof(struct life_event, member));
+#define NUMBER(name) printf(#name "=%d\\n", (int)(name));
+int main(void)
+{
+    OF(time_ns) OF(page) OF(end) OF(inode) OF(index) OF(device) OF(what) OF(gfp) OF(migratetype)
+    OF(page_type) OF(stack) OF(pid) OF(cpu) OF(comm)
+    NUMBER(sizeof(struct life_event)) NUMBER(LOSSES) NUMBER(LOST_STACKS) NUMBER(LOST_EVENTS)
+    @NUMBERS@
+    return 0;
+}
+"""
+
+
+def values(source: str, folder: Path) -> dict[str, int]:
+    """Return what a program prints, NAME=NUMBER a line."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("shapes")
-    (folder / "shapes.c").write_text(SOURCE)
+    (folder / "shapes.c").write_text(source)
     flags = ["-DPAGE_TYPE_BIAS=0", "-DPAGE_TYPE_BELOW=0", "-DPAGE_TYPE_BASE=0"]
     flags += ["-DPAGE_TYPE_INVERT=0", "-DPAGE_TYPE_SHIFT=24", f"-I{data_folder('bpf')}"]
     subprocess.run([compiler, *flags, "-o", folder / "shapes", folder / "shapes.c"], check=True)
     lines = subprocess.run([folder / "shapes"], capture_output=True, text=True, check=True).stdout
     pairs = (line.split("=") for line in lines.splitlines())
     return {name: int(value) for name, value in pairs}
+
+
+@pytest.fixture(scope="module")
+def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    return values(SOURCE, tmp_path_factory.mktemp("shapes"))
+
+
+def test_events_of_a_life_have_the_layout_of_the_program(tmp_path: Path) -> None:
+    text = (data_folder("bpf") / "page_life.h").read_text()
+    names = text.partition("enum what {")[2].partition("}")[0].replace(",", "").split()
+    header = values(
+        LIFE_SOURCE.replace("@NUMBERS@", "".join(f"NUMBER({n})" for n in names)), tmp_path
+    )
+    assert life_records.LIFE_EVENT.fields is not None
+    for field, (_, offset, *_) in life_records.LIFE_EVENT.fields.items():
+        assert header[field] == offset, field
+    assert header["sizeof(struct life_event)"] == life_records.LIFE_EVENT.itemsize
+    assert (header["LOSSES"], header["LOST_STACKS"], header["LOST_EVENTS"]) == (2, 0, 1)
+    assert life_records.LOSSES == 2
+    # A function of the program passes the number of its own tracepoint.
+    source = (data_folder("bpf") / "page_life.bpf.c").read_text()
+    functions = re.findall(r"^int (on_\w+)\(.*\n\{\n((?:.*\n)*?)\}", source, re.MULTILINE)
+    passed = {
+        function: [n for n in names if re.search(rf"\b{n}\b", body)] for function, body in functions
+    }
+    assert passed == {
+        point.function: [names[number]] for number, point in enumerate(life_records.POINTS)
+    }
+    assert [header[name] for name in names] == list(range(len(life_records.POINTS)))
 
 
 def test_records_have_the_layout_of_the_program(header: dict[str, int]) -> None:

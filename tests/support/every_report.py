@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 from compared_snapshots import process, snapshot
+from lives_by_hand import allocations, life
 from synthetic import MODERN, Memory
 from trace_reports import TABLE, broken_down, counts
 from trace_reports import report as traced
@@ -37,6 +38,7 @@ from pageinspect.report.diff import compare
 from pageinspect.report.dimensions import DIMENSIONS
 from pageinspect.report.doctor import DoctorReport
 from pageinspect.report.kernels import GuestKernel, KernelsReport
+from pageinspect.report.life import NowPage
 from pageinspect.report.listing import PagesListing, RunsListing, entries_of, runs_of
 from pageinspect.report.obstacles import BlockCounts, ObstacleRow, ObstaclesReport
 from pageinspect.report.overlaps import Overlap
@@ -302,6 +304,8 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "trace by who": lambda: broken_down("comm", "pid", "zone", stacks=True, top=1),
     "trace by every key": lambda: broken_down(*KEYS, stacks=True),
     "trace of an interval": lambda: broken_down("order", interval=True, start_ns=5),
+    "trace --life": lambda: life(now=(NowPage(0x40, "buddy", HOSTILE),), stacks=True),
+    "trace --types-at-alloc": lambda: allocations(3),
     "types": lambda: TypesReport(FROM, MODERN),
     "doctor": doctor,
     "vm list": kernels,

@@ -6,6 +6,7 @@ the kernels' options, and kbuild's own programs run there. Under emulation the s
 """
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,12 @@ from pageinspect.vm import cache, catalogue, debian, tools
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
-FREES, LEAKS, SPREADS = "free_pages_wrongly", "leak_pages", "spread_pages"
+FREES, LEAKS, LIVES, SPREADS = "free_pages_wrongly", "leak_pages", "page_lives", "spread_pages"
 """The modules by name."""
 _SOURCE = PROGRAMS / "module"
 _PACKAGES = ("gcc", "libelf1t64", "make")
 _IN = "/build"
+_HEADER = "/usr/src/linux-headers-*-common/include/linux/page-flags.h"
 # The suite's compiler is not always the kernel's; and BTF, which would take pahole, is not needed.
 _OPTIONS = "CC=gcc CONFIG_DEBUG_INFO_BTF_MODULES= modules"
 
@@ -43,6 +45,18 @@ def insert(guest: Guest, folder: Path, name: str) -> None:
     guest.run(["sh", "-c", load], input=(folder / f"{name}.ko").read_bytes())
 
 
+def page_type_words(guest: Guest) -> dict[str, int]:
+    """Return the page_type word of each type by its name, as the kernel's own header has them."""
+    header = guest.run(["sh", "-c", f"cat {_HEADER}"]).stdout.decode()
+    of_byte = {
+        name: int(value, 16) << 24
+        for name, value in re.findall(r"\bPGTY_(\w+)\s*=\s*(0x\w+)", header)
+        if name != "mapcount_underflow"
+    }
+    bits = re.findall(r"^#define PG_(\w+)\s+(0x\w+)$", header, re.MULTILINE)
+    return of_byte or {name: 0xFFFFFFFF & ~int(bit, 16) for name, bit in bits}
+
+
 def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
     hooks = [f'mkdir -p "$1{_IN}/out"']
     for kernel in kernels:
@@ -52,7 +66,7 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
             f'mkdir "$1{inside}" "$1{out}"',
             *(f"copy-in {shlex.quote(str(path))} {inside}" for path in _SOURCE.iterdir()),
             f'chroot "$1" make -s -C /usr/src/linux-headers-{kernel.release} M={inside} {_OPTIONS}',
-            *(f'mv "$1{inside}/{name}.ko" "$1{out}"' for name in (FREES, LEAKS, SPREADS)),
+            *(f'mv "$1{inside}/{name}.ko" "$1{out}"' for name in (FREES, LEAKS, LIVES, SPREADS)),
         ]
     hooks.append(f"copy-out {_IN}/out {shlex.quote(str(work))}")
     # Where an interrupted build is swept from; a namespace of another user could not enter it.

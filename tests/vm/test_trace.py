@@ -329,12 +329,16 @@ def test_a_kprobe_on_the_function_misses_what_the_tracepoint_sees(guest: Guest) 
     program = f"{PROGRAMS}/kprobe_beside_tracepoint.py"
     done = guest.run(["python3", program, *load], timeout=START_TIMEOUT)
     hits = json.loads(done.stdout.splitlines()[-1])
-    assert hits["tracepoint"] > 4 * (32 << 20) // 4096
+    freed = 4 * (32 << 20) // 4096
+    # The program's start and end free some as well.
+    assert freed < hits["tracepoint"] < freed * 1.2
     if resets(guest):
         assert hits["kprobe"] < hits["tracepoint"] / 100
+    elif guest.kernel.release.startswith("6.1."):
+        assert hits["kprobe"] == "no symbol"
     else:
-        # v6.1 has no such symbol, and v6.12 one that only compaction calls and some builds refuse.
-        assert (hits["kprobe"] or 0) < hits["tracepoint"] / 100
+        # Some builds let it be probed: only compaction calls it.
+        assert hits["kprobe"] == "refused" or hits["kprobe"] < hits["tracepoint"] / 100
 
 
 SPOIL = """

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guest_module import FREES, insert, modules
+from guest_module import FREES, insert, modules, page_type_words
 from guest_tracer import END_TIMEOUT, Tracer, check_lost, resets
 
 from pageinspect.vm import catalogue
@@ -24,11 +24,12 @@ from pageinspect.vm.kernel import BuiltKernel
 pytestmark = pytest.mark.timeout(1800)
 
 PARAMETERS = f"/sys/module/{FREES}/parameters"
-HEADER = "/usr/src/linux-headers-*-common/include/linux/page-flags.h"
 STICKY = {"offline", "zsmalloc"}
 LAST = "guard"
 """The type that is freed last of all."""
 IN_TAILS = "table"
+TABLES = 2
+"""Pages of page tables that are freed without their destructor, beside those of each type."""
 LARGE, OF_POOL, TAILS = 4, 3, 2
 BAD_TYPE, BAD_POOL = "nonzero mapcount", "page_pool leak"
 FIRED, NEVER = "/run/fired", "/run/never"
@@ -45,18 +46,6 @@ def wrong(guest: Guest, built: dict[str, Path]) -> Guest:
     """A guest with the module in it."""
     insert(guest, built[guest.kernel.release], FREES)
     return guest
-
-
-def words(guest: Guest) -> dict[str, int]:
-    """Return the page_type word of each type by its name, as the kernel's own header has them."""
-    header = guest.run(["sh", "-c", f"cat {HEADER}"]).stdout.decode()
-    of_byte = {
-        name: int(value, 16) << 24
-        for name, value in re.findall(r"\bPGTY_(\w+)\s*=\s*(0x\w+)", header)
-        if name != "mapcount_underflow"
-    }
-    bits = re.findall(r"^#define PG_(\w+)\s+(0x\w+)$", header, re.MULTILINE)
-    return of_byte or {name: 0xFFFFFFFF & ~int(bit, 16) for name, bit in bits}
 
 
 def bad_pages(guest: Guest, reason: str) -> int:
@@ -122,19 +111,20 @@ def free(guest: Guest, writes: Sequence[str]) -> None:
 @pytest.fixture(scope="module")
 def freed(wrong: Guest) -> Freed:
     """Trace frees with each type of the kernel, some times each, and of a page_pool's pages."""
-    by_name = words(wrong)
+    by_name = page_type_words(wrong)
     assert {"buddy", "offline", "table", "guard"} <= set(by_name)
     # Up to v6.1 pages of small orders are checked only when they leave the per-CPU lists.
     small = 0 if "slab" in by_name else LARGE
     orders = {name: LARGE if i % 2 else small for i, name in enumerate(by_name)}
     # Few: the kernel tells of 60 bad pages a minute, and its log holds not many more.
     times = {name: 1 + i % 4 for i, name in enumerate(by_name)}
+    tables = f"{by_name['table']:#x} {orders['table']} {TABLES} > {PARAMETERS}/tables"
     tracers = (
         Tracer(wrong, "before_last", "--disallow", LAST, "--exec", "touch", NEVER),
         Tracer(
             wrong,
             "unexpected",
-            *("--page-pool", "--tails", "--disallow", "unexpected"),
+            *("--page-pool", "--tails", "--by", "caller", "--disallow", "unexpected"),
             *("--exec", "sh", "-c", f"echo $0 >> {FIRED}"),
         ),
         Tracer(wrong, "chosen", "--disallow", f"page_pool,{LAST}"),
@@ -144,7 +134,8 @@ def freed(wrong: Guest) -> Freed:
     typed = {n: f"{by_name[n]:#x} {orders[n]} {times[n]} 0 > {PARAMETERS}/typed" for n in by_name}
     last = typed.pop(LAST)
     tails = f"{by_name[IN_TAILS]:#x} {LARGE} {TAILS} 5 > {PARAMETERS}/typed"
-    free(wrong, [*typed.values(), tails])
+    free(wrong, [*typed.values(), tails, tables])
+    times["table"] += TABLES
     before_last, unexpected, chosen = tracers
     before_last.end()
     told_early = chosen.said()
@@ -204,6 +195,20 @@ def test_the_stack_of_a_disallowed_free_follows_it(freed: Freed) -> None:
     for name, function in ((LAST, "free_typed"), ("page_pool", "free_from_pool")):
         alarm = rf"DISALLOWED: {name} freed at .* by sh \(pid \d+\) .*\n(?:    .*\n)*"
         assert f"    {function} [{FREES}]\n" in "".join(re.findall(alarm, said))
+
+
+def test_a_page_table_without_its_destructor_is_unexpected_with_its_caller(freed: Freed) -> None:
+    (report,) = freed.unexpected.documents()
+    (row,) = (row for row in report["typed"] if row["type"] == "table")
+    assert not row["expected"]
+    assert row["disallowed"]
+    caller = f"free_hotplug_pgtable_page [{FREES}]"
+    of_tables = {r["key"][0]: r["frees"] for r in report["rows"] if r["type"] == "table"}
+    assert of_tables == {
+        caller: TABLES,
+        f"free_typed [{FREES}]": freed.times["table"] - TABLES,
+    }
+    assert f"    {caller}\n" in freed.unexpected.said()
 
 
 def test_the_program_is_run_once(freed: Freed, guest: Guest) -> None:

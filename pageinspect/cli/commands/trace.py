@@ -23,6 +23,7 @@ from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
 from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, grows, replaces
 from ..trace_output import Output, Watch, is_redrawn
+from ..trace_pages import add_pages, check_pages, run_pages
 
 if TYPE_CHECKING:
     from ...host.files import UntrustedError
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("disallowed frees"))
     add_left_on(parser.add_argument_group("left on"))
+    add_pages(parser.add_argument_group("other questions"))
     add_output_arguments(parser, except_with="-i, --events", metrics=True)
     refuse_targets(parser)
     parser.add_argument(
@@ -76,6 +78,7 @@ def check_command(command: list[str]) -> None:
 
 def check_together(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
+    check_pages(args)
     if args.events and args.interval is not None:
         raise UsageError("--events and -i cannot be combined", "choose one of them")
     if args.folded and (args.events or args.interval is not None or args.format != "table"):
@@ -194,6 +197,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     compiler = Compiler(find_bcc(), cached=not args.no_cache, before=_say_compiling)
     compiler.preload()
+    if args.life or args.types_at_alloc:
+        return run_pages(args, compiler, partial(_announce, args), partial(_filters, args))
     configure_libraries()
 
     from ...layout import build_layout

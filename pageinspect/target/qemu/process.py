@@ -53,9 +53,7 @@ class Ram(NamedTuple):
     memory: "_Segment"
 
 
-def add_memory(
-    prog: Program, monitor: Monitor, ends: ExitStack
-) -> tuple[str, Sequence[Ram]]:
+def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> tuple[str, Sequence[Ram]]:
     """Make drgn read the guest's RAM from QEMU's memory, until the exit stack `ends` is closed.
 
     Returns the reason if that is not possible, else "", and all parts of the RAM.

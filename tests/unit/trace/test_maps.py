@@ -76,6 +76,13 @@ def test_copies_of_the_cpus_are_added_up(
     assert BpfMap("counts", MapShape(6, 4, 8, 2)).read_percpu(2).tolist() == [[3], [1 << 40]]
 
 
+def test_a_stack_ends_at_its_first_empty_place(kept: dict[int, bytes]) -> None:
+    kept.update({3: pair(0xFFFF, 0), 4: pair(1, 2)})
+    stacks = BpfMap("stacks", MapShape(7, 4, 16, 8))
+    assert stacks.stack(3) == [0xFFFF]
+    assert stacks.stack(4) == [1, 2]
+
+
 def test_a_hash_is_read_at_once(kept: dict[int, bytes]) -> None:
     kept.update({70: pair(1, 2), 80: pair(3, 4)})
     value = np.dtype([("low", np.uint64), ("high", np.uint64)])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: count page frees twice over the same load, by the tracepoint and by a kprobe.
 
-Prints {"tracepoint": N, "kprobe": N or null}; null where free_pages_prepare is no symbol, or none
-that the kernel lets one probe.
+Prints {"tracepoint": N, "kprobe": N}; "no symbol" instead of the second number where there is no
+free_pages_prepare, and "refused" where the kernel lets nobody probe it.
 """
 
 import json
@@ -46,11 +46,13 @@ def main() -> None:
     bcc = load_bcc(find_bcc())
     bpf = bcc.BPF(text=PROGRAM)
     names = {line.split()[2] for line in Path("/proc/kallsyms").read_text().splitlines()}
-    probed = FUNCTION in names and attach(bpf)
+    missing = None if FUNCTION in names else "no symbol"
+    if missing is None and not attach(bpf):
+        missing = "refused"
     bpf.attach_raw_tracepoint(tp=b"mm_page_free", fn_name=b"count_tracepoint")
     subprocess.run(sys.argv[1:], check=True)
     tracepoint, kprobe = (bpf[b"hits"][key].value for key in (0, 1))
-    json.dump({"tracepoint": tracepoint, "kprobe": kprobe if probed else None}, sys.stdout)
+    json.dump({"tracepoint": tracepoint, "kprobe": missing or kprobe}, sys.stdout)
 
 
 main()

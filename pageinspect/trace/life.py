@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The life of pages: loads bpf/page_life.bpf.c into this kernel, and reads what it records."""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+from drgn import Program, offsetof
+
+from ..errors import PageInspectError
+from ..model import arch
+from ..model.layout import PageLayout
+from ..target.page_tables import encryption_mask
+from .compile import Compiler
+from .hooks import Hook, HookKind
+from .life_records import LOSSES, MOST_KEPT, POINTS, LifeEvent, LifeLost, life_events_of
+from .loaded import LoadedProgram
+from .options import Filters, layout_defines
+
+
+class PageLifeProgram:
+    """bpf/page_life.bpf.c, loaded into this kernel; records while attached.
+
+    Only tracepoints that this kernel has are attached.
+    """
+
+    def __init__(
+        self,
+        compiler: Compiler,
+        prog: Program,
+        layout: PageLayout,
+        vmcoreinfo: Mapping[str, str],
+        filters: Filters,
+    ) -> None:
+        """Load the program; `filters` has at least one range of pfns. Raises PageInspectError."""
+        self._layout = layout
+        defines = (
+            layout_defines(layout)
+            | filters.defines(layout)
+            | _order_defines(layout)
+            | _file_defines(prog)
+            | _entry_defines(vmcoreinfo)
+        )
+        hooks = [
+            Hook(point.function, HookKind.TRACEPOINT, point.tracepoint, optional=not point.needed)
+            for point in POINTS
+        ]
+        self._program = LoadedProgram(compiler, "page_life.bpf.c", defines, hooks)
+        try:
+            self._program.maps["ranges"].fill(filters.ranges(layout))
+            self._program.maps["vmemmap"].fill(np.array([layout.vmemmap], np.uint64))
+        except BaseException:
+            self.close()
+            raise
+        self._taken = 0
+
+    @property
+    def events_fd(self) -> int | None:
+        """Descriptor that is readable while there are events to take."""
+        return self._program.maps["events"].fd
+
+    def attach(self) -> None:
+        """Start recording. Raises PageInspectError."""
+        self._program.attach()
+
+    def detach(self) -> None:
+        """Stop recording. Does nothing when not attached."""
+        self._program.detach()
+
+    def lacking(self) -> tuple[str, ...]:
+        """Return the tracepoints that this kernel does not have, or not as they are known."""
+        loaded = self._program.functions
+        return tuple(p.tracepoint for p in POINTS if p.function not in loaded)
+
+    def take_events(self, start_ns: int) -> list[LifeEvent]:
+        """Return the events since the last call, their times since `start_ns`.
+
+        After MOST_KEPT events of the run there are no more.
+        """
+        records = self._program.take_records("events")
+        left = max(MOST_KEPT - self._taken, 0)
+        self._taken += len(records)
+        return life_events_of(self._layout, records[:left], start_ns)
+
+    def stack(self, number: int) -> Sequence[int]:
+        """Return the addresses of a kernel stack by its number, innermost first."""
+        return self._program.maps["stacks"].stack(number)
+
+    def read(self) -> LifeLost:
+        """Return what was lost since attach()."""
+        stacks, events = self._program.maps["lost"].read_percpu(LOSSES)[:, 0].tolist()
+        unkept = max(self._taken - MOST_KEPT, 0)
+        return LifeLost(self._program.missed(), stacks, events, unkept)
+
+    def close(self) -> None:
+        """Detach and give everything back to the kernel."""
+        self._program.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+def _order_defines(layout: PageLayout) -> dict[str, str]:
+    """Return the -D of the order of a folio."""
+    if layout.order is None or layout.mapping is None or layout.index is None:
+        raise PageInspectError(
+            "this kernel's struct page lacks what the life of a page needs",
+            "trace without --life",
+        )
+    return {
+        "FOLIO_ORDER_OFFSET": str(layout.order.offset),
+        "FOLIO_ORDER_MASK": str(layout.order.mask),
+        "MAPPING_OFFSET": str(layout.mapping),
+        "INDEX_OFFSET": str(layout.index),
+    }
+
+
+def _file_defines(prog: Program) -> dict[str, str]:
+    """Return the -D of the offsets that lead from a page to its inode and device."""
+    members = {
+        "HOST_OFFSET": ("struct address_space", "host"),
+        "INODE_NUMBER_OFFSET": ("struct inode", "i_ino"),
+        "SUPER_BLOCK_OFFSET": ("struct inode", "i_sb"),
+        "DEVICE_OFFSET": ("struct super_block", "s_dev"),
+    }
+    return {
+        name: str(offsetof(prog.type(type_), member)) for name, (type_, member) in members.items()
+    }
+
+
+def _entry_defines(vmcoreinfo: Mapping[str, str]) -> dict[str, str]:
+    """Return the -D of the pfn in page table entries, which tracepoints of migration have."""
+    bits = int(vmcoreinfo.get("NUMBER(MAX_PHYSMEM_BITS)", "52"), 0)
+    numbers = {
+        "SWAP_TYPE_BITS": arch.SWAP_TYPE_BITS,
+        "SWAP_OFFSET_SHIFT": arch.SWAP_OFFSET_SHIFT,
+        "SWAP_PFN_MASK": (1 << (bits - arch.PAGE_SHIFT)) - 1,
+        "ENTRY_ADDRESS": arch.ENTRY_ADDRESS & ~encryption_mask(vmcoreinfo),
+        "PAGE_BITS": arch.PAGE_SHIFT,
+        "PMD_ORDER": arch.LEVELS[4]["pmd"] - arch.PAGE_SHIFT,
+    }
+    return {name: f"{value:#x}ULL" for name, value in numbers.items()}
