@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from ..errors import PageInspectError
 from ..host.processes import Watcher
