@@ -149,11 +149,16 @@ def test_a_reading_survives_its_json_form() -> None:
     [
         ({}, "A core is memory at one moment"),
         ({"snapshot": SnapshotMoment("h", "t")}, "A snapshot is memory at one moment"),
-        ({"source": "qemu", "guest": GuestState(paused=False, denied="")}, "The guest is read from outside"),
+        (
+            {"source": "qemu", "guest": GuestState(paused=False, denied="")},
+            "The guest is read from outside",
+        ),
     ],
 )
 def test_without_the_tracer_there_is_why(changes: dict[str, Any], why: str) -> None:
-    other, _ = reader(saved(10), provenance=Provenance("7.0", **{"source": "core", "symbols": "btf", **changes}))
+    other, _ = reader(
+        saved(10), provenance=Provenance("7.0", **{"source": "core", "symbols": "btf", **changes})
+    )
     lines = other.answer({"what": "tab", "name": "Frees"}).lines
     assert lines[0].startswith(why)
     assert "pageinspect trace" in lines[-1]
