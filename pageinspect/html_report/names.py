@@ -18,7 +18,7 @@ def shown_name(text: str | None) -> str:
 
 
 def shown_text(text: str) -> str:
-    """Return a sentence, which may have names, with control characters escaped; at most 2,000 bytes."""
+    """Return a sentence, which may have names, escaped as names are; at most 2,000 bytes."""
     return _bounded(text, _MOST_OF_TEXT)
 
 

@@ -112,7 +112,7 @@ def opened(
 
 
 def screens(report: Path, folder: Path) -> None:
-    """Write pictures of a report at two widths, in both themes, of its first screen, and as paper."""
+    """Write pictures of a report at two widths in both themes, its first screen, and as paper."""
     folder.mkdir(parents=True, exist_ok=True)
     with browser() as started:
         for name, width in (("wide", WIDE), ("narrow", NARROW)):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""pyarrow and prometheus_client for guests, on a disk of their own.
+"""pyarrow, prometheus_client and textual for guests, on a disk of their own.
 
-The root of guests has neither: pyarrow would make it half as large again for all tests.
+The root of guests has none: pyarrow would make it half as large again for all tests.
 """
 
 import os

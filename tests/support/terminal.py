@@ -32,9 +32,9 @@ class Pane:
         """Return what is on the screen."""
         return _tmux(self.socket, "capture-pane", "-p").split("\n")
 
-    def wait(self, shows: Callable[[str], object]) -> list[str]:
-        """Return the screen when it shows what is waited for."""
-        end = time.monotonic() + _PATIENCE_S
+    def wait(self, shows: Callable[[str], object], patience: float = _PATIENCE_S) -> list[str]:
+        """Return the screen when it shows what is waited for, for at most `patience` seconds."""
+        end = time.monotonic() + patience
         while not shows(text := "\n".join(self.lines())):
             assert time.monotonic() < end, text
             time.sleep(0.1)

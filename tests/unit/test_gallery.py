@@ -7,21 +7,25 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from browser import WIDE
 from places import DOCS, ROOT
 
 GALLERY = runpy.run_path(str(DOCS / "make_gallery.py"))
 PICTURES = sorted(GALLERY["PICTURES"].iterdir())
 LARGEST = 40 << 10
-LINES = re.compile(r"^\$ pageinspect map .*-o (\S+)$|^!\[.*\]\(.*?([^/)]+)\)$", re.MULTILINE)
-"""Commands and pictures."""
+SCREEN = DOCS / "report-overview.png"
+"""By make screens."""
+LARGEST_SCREEN = 160 << 10
+LINES = re.compile(r"^\$ pageinspect map .*-o (\S+)$|^!\[.*\]\(.*?([^/)]+\.svg)\)$", re.MULTILINE)
+"""Commands and maps."""
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def shown() -> dict[str, str]:
-    """Return the alternative text of each picture that is shown, by file name."""
+    """Return the alternative text of each map that is shown, by file name."""
     found = {}
     for document in GALLERY["DOCUMENTS"]:
-        for text, link in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", document.read_text("utf-8")):
+        for text, link in re.findall(r"!\[([^]]*)\]\(([^)]+\.svg)\)", document.read_text("utf-8")):
             assert (document.parent / link).resolve().parent == GALLERY["PICTURES"], link
             found[Path(link).name] = text
     return found
@@ -50,6 +54,17 @@ def test_commands_draw_from_the_cores_of_the_guests() -> None:
 def test_pictures_have_alternative_text() -> None:
     for name, text in shown().items():
         assert len(text.split()) >= 8, name
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", DOCS / "report.md"], ids=lambda p: p.name)
+def test_the_report_is_shown_as_a_browser_does(path: Path) -> None:
+    found = re.findall(r"!\[([^]]*)\]\(([^)]+\.png)\)", path.read_text("utf-8"))
+    (text,) = [text for text, link in found if path.parent / link == SCREEN]
+    assert len(text.split()) >= 8
+    data = SCREEN.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert int.from_bytes(data[16:20], "big") == WIDE
+    assert len(data) <= LARGEST_SCREEN
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)

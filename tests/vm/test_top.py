@@ -1,24 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`top` in a terminal, on the memory of a guest from outside; and its tracer inside a guest."""
+"""`top` in a terminal: inside a guest, and outside on its memory; and its tracer inside a guest."""
 
 import json
 import os
 import re
+import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import guest_libraries
 import pytest
-from terminal import pane
+from terminal import Pane, pane
 
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
+from pageinspect.vm.process import GuestProcess
 
 HERE = {"PYTHONPATH": os.pathsep.join(sys.path)}
 MEMORY = 64 << 20
 HOLD = f"import time; held = bytearray({MEMORY}); print('held', flush=True); time.sleep(900)"
 HOSTILE = "[red]x[b]"
+_BEGINNING_S = 300.0
 UNCHANGED = re.compile(r"^anon +[\d,]+ +\S+ +[\d,]+ +\S+ \S+$", re.MULTILINE)
 SHARE = 0.15
 """Of a processor, at an interval of 2 s: see docs/top.md."""
@@ -66,9 +72,26 @@ def cpu_seconds(pid: int) -> float:
 def watched(
     ready: Callable[[str], BuiltKernel], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Guest, Path]]:
-    socket = tmp_path_factory.mktemp("qmp") / "socket"
-    with Guest(ready("newest"), memory="4G", qmp_socket=socket) as running:
+    kernel, socket = ready("newest"), tmp_path_factory.mktemp("qmp") / "socket"
+    with (
+        guest_libraries.disk() as scratch,
+        Guest(kernel, memory="4G", qmp_socket=socket, scratch=scratch) as running,
+    ):
+        guest_libraries.mount(running)
         yield running, socket
+
+
+@contextmanager
+def terminal_of(
+    guest: Guest, command: list[str], folder: Path
+) -> Iterator[tuple[Pane, GuestProcess]]:
+    """Run a command in a terminal of the guest, 80x24; the pane shows what is written to it."""
+    stream = folder / "stream"
+    os.mkfifo(stream)
+    # What tmux answers to questions about the terminal is not to be shown.
+    shows = ["sh", "-c", f"stty raw -echo; exec cat {shlex.quote(str(stream))}"]
+    with pane(shows) as shown, stream.open("wb", buffering=0) as out:
+        yield shown, guest.start(command, tty=(24, 80), on_output=lambda _, data: out.write(data))
 
 
 def test_the_tracer_counts_while_its_tab_is_shown(watched: tuple[Guest, Path]) -> None:
@@ -77,6 +100,32 @@ def test_the_tracer_counts_while_its_tab_is_shown(watched: tuple[Guest, Path]) -
     assert before["untyped"] >= (32 << 20) // 4096
     assert after["untyped"] < before["untyped"]
     assert closed
+
+
+def test_this_kernel_in_a_terminal_of_a_guest(watched: tuple[Guest, Path], tmp_path: Path) -> None:
+    guest, _ = watched
+    guest.run(["sh", "-c", "echo 8 > /proc/sys/vm/nr_hugepages"])
+    holder = guest.start(["python3", "-c", HOLD])
+    holder.wait_for_output(b"held", 60)
+    with terminal_of(guest, ["pageinspect", "top"], tmp_path) as (terminal, process):
+        # An emulated processor takes long to load what the screen is made of.
+        shown = terminal.wait(
+            lambda text: "this kernel" in text and "hugetlb" in text, _BEGINNING_S
+        )
+        assert pages(shown, "hugetlb") == 8 * 512
+        assert "change since" in shown[2]
+        process.write(b"3")
+        shown = terminal.wait(lambda text: re.search(rf"^ *{holder.pid} ", text, re.MULTILINE))
+        (row,) = [line for line in shown if line.split()[:1] == [str(holder.pid)]]
+        assert re.search(r"python3 +(6[4-9]|7\d)\.\d+ MiB", row)
+        terminal.resize(40, 12)
+        process.resize(12, 40)
+        terminal.wait(lambda text: text.split("\n")[11].endswith("? help  q quit"))
+        process.write(b"q")
+        assert process.wait(60) == 0
+        # The screen is as it was before.
+        terminal.wait(lambda text: not text.strip("\n"))
+    holder.send_signal(signal.SIGKILL)
 
 
 def test_a_guest_in_a_terminal(watched: tuple[Guest, Path]) -> None:
@@ -106,7 +155,7 @@ def test_a_guest_in_a_terminal(watched: tuple[Guest, Path]) -> None:
             terminal.keys(key)
             time.sleep(6)
             spent, began = cpu_seconds(terminal.pid), time.monotonic()
-            time.sleep(60)
+            time.sleep(30)
             shares[name] = (cpu_seconds(terminal.pid) - spent) / (time.monotonic() - began)
         sys.stdout.write(f"{shares}\n")
         assert max(shares.values()) <= SHARE

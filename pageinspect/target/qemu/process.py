@@ -78,8 +78,8 @@ def add_memory(prog: Program, monitor: Monitor, ends: ExitStack) -> tuple[str, S
 def map_directly(prog: Program, info: Mapping[str, str], segments: Sequence[Ram]) -> None:
     """Read the kernel's map of all memory without its page tables: one read instead of five.
 
-    The tables are asked once about the ends of each part of the RAM; `info` is VMCOREINFO. What they
-    place elsewhere, or do not have, is read through them.
+    The tables are asked once about the ends of each part of the RAM; `info` is VMCOREINFO. What
+    they place elsewhere, or do not have, is read through them.
     """
     try:
         base = prog["page_offset_base"].value_()
