@@ -1,7 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Rows of blockers of one name."""
+"""Rows of blockers of one name, and what people see."""
 
+import io
+from dataclasses import replace
+
+import pytest
+from every_report import contiguity, obstacles
+
+from pageinspect.render import render
+from pageinspect.report.base import Report
 from pageinspect.report.contiguity import BlockerRow, joined
+from pageinspect.report.obstacles import ObstaclesReport
+
+
+def shown(report: Report) -> str:
+    stream = io.StringIO()
+    render(report, "table", stream)
+    return stream.getvalue()
 
 
 def test_owners_of_one_name_are_one_row() -> None:
@@ -13,3 +28,20 @@ def test_owners_of_one_name_are_one_row() -> None:
     pfns = ((0x20, 0x21), (0x40, 0x48), (0x50, 0x52), (0x90, 0x91))
     assert joined(rows) == BlockerRow("slab", "dentry", "reclaim", 12, 6, 4, 2, pfns)
     assert joined(rows[:1]) == rows[0]
+
+
+def test_80_columns_have_the_references_of_pages_in_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    report = obstacles()
+    assert isinstance(report, ObstaclesReport)
+    rows = tuple(row._replace(name="kmalloc-cg-4k") for row in report.obstacles)
+    text = shown(replace(report, obstacles=rows))
+    (heading,) = (line for line in text.splitlines() if " use " in line)
+    assert heading.split()[-4:] == ["refs", "pins", "extra", "remedy"]
+    assert "Left out for the width: end" in text
+
+
+def test_what_a_state_says_is_above_the_blocks() -> None:
+    assert "worst page (reclaim: slabs that shrinkers may free):" in shown(contiguity())
