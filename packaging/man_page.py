@@ -19,8 +19,8 @@ EXIT_STATUSES = {
     "INCOMPLETE": "The report is incomplete: pages could not be read, events were lost, or types "
     "are not available. diff: one side lacks memory that the other has.",
     "FINDING": "check found a violation or a total that differs, audit lost pages, diff a limit "
-    "that was exceeded, or trace saw a free that --disallow names. 4 is returned even if the "
-    "report is also incomplete.",
+    "that was exceeded, or trace saw a free that --disallow names, or with --types-at-alloc "
+    "an allocation with a type. 4 is returned even if the report is also incomplete.",
     "GUEST_LOST": "vm run and vm dump: the guest was lost (a panic, the end of QEMU, --timeout), "
     "did not boot, or could not be built. Every status but 2 and 125 is that of COMMAND. A shell "
     "reports 127 for a command that the guest lacks, and 128 plus the signal for one that a signal "

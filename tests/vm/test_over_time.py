@@ -55,6 +55,7 @@ READINGS = {
     "owners": ("owners",),
     "processes": ("processes", "--sort", "rss"),
 }
+TRACE = "pageinspect-trace.service"
 NAMES = ("type", "caller", "pages")
 COMPLETE = {0, 3}
 """3: this kernel changed while it was read."""
@@ -217,9 +218,9 @@ def test_a_process_that_came_is_the_change(readings: dict[str, Reading]) -> None
     assert sum(map(abs, agent[1:])) < HELD // 8
 
 
-def unit(name: str) -> list[str]:
-    """Return the values of a setting of the service."""
-    text = (DOCS / "examples/pageinspect-metrics.service").read_text()
+def unit(name: str, service: str = "pageinspect-metrics.service") -> list[str]:
+    """Return the values of a setting of a service."""
+    text = (DOCS / "examples" / service).read_text()
     return re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
 
 
@@ -255,6 +256,41 @@ def test_the_units_commands_need_no_more_than_its_capabilities(guest: Guest) -> 
             assert total >= guest.memory // PAGE, found
     without = ["setpriv", "--bounding-set=-sys_rawio", "pageinspect", "summary"]
     assert guest.run(without, timeout=START_TIMEOUT, check=False).status == 1
+
+
+def traced(guest: Guest, capabilities: list[str]) -> tuple[int, str]:
+    """Run the command of the trace service for a moment, as a user with these capabilities."""
+    (command,) = unit("ExecStart", TRACE)
+    words = command.replace("${STATE_DIRECTORY}", "/run/state").split()[1:]
+    held = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities)])
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+    user += [f"--inh-caps={held}", f"--ambient-caps={held}", f"--bounding-set={held}"]
+    own = ["env", "PAGEINSPECT_CACHE=/run/state/cache"]
+    fresh = "rm -rf /run/state; mkdir /run/state; chown 65534 /run/state; ulimit -l unlimited"
+    script = f'{fresh}; echo 1 > /proc/sys/kernel/kptr_restrict; exec "$@"'
+    done = guest.run(
+        ["sh", "-c", script, "-", *user, *own, "pageinspect", *words, "-d", "0.1"],
+        timeout=START_TIMEOUT,
+        check=False,
+    )
+    return done.status, done.stderr.decode()
+
+
+def test_the_trace_service_has_enough_capabilities(guest: Guest) -> None:
+    (bounding,), (ambient,) = (
+        unit(name, TRACE) for name in ("CapabilityBoundingSet", "AmbientCapabilities")
+    )
+    assert bounding == ambient
+    status, said = traced(guest, bounding.split())
+    assert status in COMPLETE, said
+
+
+@pytest.mark.whole
+def test_the_trace_service_needs_each_capability(guest: Guest) -> None:
+    (bounding,) = unit("CapabilityBoundingSet", TRACE)
+    for name in bounding.split():
+        status, said = traced(guest, [each for each in bounding.split() if each != name])
+        assert status == 1, f"without {name}: {said}"
 
 
 @pytest.mark.whole
