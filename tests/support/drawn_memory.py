@@ -15,10 +15,10 @@ from PIL import Image
 
 from pageinspect.model.memory_map import Zone
 from pageinspect.model.snapshot import Snapshot
-from pageinspect.picture.colours import Colour, Theme
+from pageinspect.picture.colours import EMPTY, Colour, Theme
+from pageinspect.picture.drawing import Scene
 from pageinspect.picture.maps import MapPicture
 from pageinspect.picture.png import write_png
-from pageinspect.picture.scene import Scene
 
 RUNS = [
     (0x1, 0x3F, "reserved", 0),
@@ -44,7 +44,7 @@ def memory(runs: Any = RUNS, **header: Any) -> Snapshot:
     kernel = replace(
         KERNEL, zones=ZONES, memory_block_pages=0x40, missing={"owners": (), "contiguity": ()}
     )
-    return snapshot(runs, OWNERS, kernel=kernel.to_json(), **header)
+    return snapshot(runs, OWNERS, **{"kernel": kernel.to_json(), **header})
 
 
 def each(runs: Any = RUNS) -> Iterator[tuple[int, str]]:
@@ -67,25 +67,34 @@ def image_of(scene: Scene) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.open(stream).convert("RGB"))
 
 
-def cells_in(scene: Scene, pixels: npt.NDArray[np.uint8]) -> list[tuple[int, int, Colour]]:
-    """Return the place and colour of each cell in an image; every pixel of a cell has one."""
+def cells_in(scene: Scene, pixels: npt.NDArray[np.uint8]) -> list[tuple[int, int, Colour, float]]:
+    """Return the place of each cell in an image, its upper colour, and how much of it has that.
+
+    Borders are left out: they are drawn over the first and last pixels of cells.
+    """
     found = []
     for tiles in scene.tiles:
+        edge = 2 if scene.borders and tiles.width > 8 else 0
         for row, column in np.ndindex(tiles.looks.shape):
             x, y = tiles.x + column * tiles.width, tiles.y + row * tiles.pitch
-            cell = pixels[y : y + tiles.height, x : x + tiles.width].reshape(-1, 3)
-            assert (cell == cell[0]).all()
-            red, green, blue = cell[0].tolist()
-            found.append((x, y, (red, green, blue)))
+            across = slice(x + edge, x + tiles.width - edge)
+            cell = pixels[y + edge : y + tiles.height - edge, across]
+            assert (cell == cell[:, :1]).all()
+            upper = (cell[:, 0] == cell[0, 0]).all(axis=1)
+            assert upper[: upper.sum()].all()
+            red, green, blue = cell[0, 0].tolist()
+            whole = upper.all()
+            share = 1 if whole else (upper.sum() + edge) / tiles.height
+            found.append((x, y, (red, green, blue), float(share)))
     return found
 
 
 def colours_by_name(picture: MapPicture, theme: Theme) -> dict[str, Colour]:
     """Return the colour of each name that the legend has."""
-    colours = theme.of_looks(ordered=picture.ordered)
+    colours = theme.of_tones(ordered=picture.ordered, changes=picture.changes)
     return {
         name: colours[line.look]
         for line in picture.legend
-        if line.look is not None
+        if line.look is not None and line.look != EMPTY
         for name in re.sub("^(free|other): ", "", line.cells[0]).split(", ")
     }

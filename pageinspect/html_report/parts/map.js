@@ -8,6 +8,7 @@ const CELL_ORDER = 9;
 const STEP = 5;
 const MOST_ROWS = 160;
 const PURE = 0.9;
+const HALF = 0.5;
 const GUTTER = 92;
 const AXIS = 18;
 const NARROW = 720;
@@ -129,9 +130,10 @@ export class MemoryMap {
 
   colours() {
     const style = getComputedStyle(document.documentElement);
-    const names = [...Array(11).keys()].map((i) => `${this.view.ramp ? "o" : "c"}${i}`);
     const read = (name) => style.getPropertyValue(`--${name}`).trim();
-    return { classes: names.map(read), ink: read("faint"), hole: read("hole") };
+    const all = (name) => [...Array(11).keys()].map((i) => read(`${name}${i}`));
+    const [classes, pale] = (this.view.ramp ? ["o", "q"] : ["c", "p"]).map(all);
+    return { classes, pale, ink: read("faint"), hole: read("hole") };
   }
 
   draw() {
@@ -176,7 +178,7 @@ export class MemoryMap {
     }
   }
 
-  row(context, first, y, { classes, ink, hole }) {
+  row(context, first, y, { classes, pale, ink, hole }) {
     const cells = 2 ** this.columns;
     const pages = 2 ** this.level.order;
     const width = this.width - GUTTER;
@@ -185,18 +187,24 @@ export class MemoryMap {
       context.fillStyle = ink;
       context.fillText(hex(first), 0, y + Math.max((this.height - gap - 11) / 2, -2));
     }
-    this.cellCodes(first, cells, pages).forEach(([code, pure], i) => {
+    const height = this.height - gap;
+    this.cellCodes(first, cells, pages).forEach(([code, share], i) => {
       const left = GUTTER + Math.floor((i * width) / cells);
       const right = GUTTER + Math.floor(((i + 1) * width) / cells);
       const dim = this.only !== null && code !== this.only;
-      context.globalAlpha = code < 0 ? 1 : dim ? 0.12 : pure ? 1 : 0.55;
+      context.globalAlpha = code >= 0 && dim ? 0.12 : 1;
       context.fillStyle = code < 0 ? hole : classes[code];
-      context.fillRect(left, y, right - left, this.height - gap);
+      const full = share < PURE ? Math.round((height * (share < HALF ? 1 : 2)) / 3) : height;
+      context.fillRect(left, y, right - left, full);
+      if (full < height) {
+        context.fillStyle = pale[code];
+        context.fillRect(left, y + full, right - left, height - full);
+      }
     });
     context.globalAlpha = 1;
   }
 
-  // Return [code of most pages or -1, whether nearly all pages have it] of each cell of a row.
+  // Return [code of most pages or -1, the part of its pages with it or 1] of each cell of a row.
   cellCodes(first, cells, pages) {
     const sums = new Float64Array(cells * 11);
     this.memory.each(first, first + cells * pages, (n, use, owner, order, pfn) => {
@@ -219,7 +227,7 @@ export class MemoryMap {
           best = code;
         }
       }
-      return [best, best >= 0 && sums[cell * 11 + best] >= PURE * total];
+      return [best, total ? sums[cell * 11 + best] / total : 1];
     });
   }
 
@@ -342,8 +350,12 @@ export class MemoryMap {
   }
 
   goTo(pfn) {
-    if (!Number.isInteger(pfn) || pfn < this.memory.start || pfn >= this.memory.end) {
-      this.details.replaceChildren(element("p", {}, "There is no such pfn."));
+    const { start, end } = this.memory;
+    if (!Number.isInteger(pfn) || pfn < start || pfn >= end) {
+      const said = Number.isInteger(pfn)
+        ? `The map has the pfns ${hex(start)} to ${hex(end - 1)}.`
+        : "That is not a pfn: write a number such as 0x1a2b or 6699.";
+      this.details.replaceChildren(element("p", {}, said));
       return;
     }
     this.levels.length = 1;
