@@ -26,25 +26,36 @@ def drawn(**kernel: object) -> tuple[MapPicture, Scene]:
     return picture, scene_of(picture, THEME)
 
 
-def lines_between(scene: Scene, picture: MapPicture, colour: object) -> set[frozenset[int]]:
-    """Return the first pfns of neighbours between which all pixels have a colour."""
-    (tiles,) = scene.tiles
-    side, pixels, layout = tiles.width, image_of(scene), picture.layout
+def neighbours(picture: MapPicture) -> list[tuple[int, int]]:
+    """Return the first pfns of cells that are beside or below each other."""
+    layout = picture.layout
     at = {
         layout.place(pfn): pfn
         for start, end in layout.windows
         for pfn in range(start, end, layout.cell_pages)
     }
+    return [
+        (pfn, at[other])
+        for (row, column), pfn in at.items()  # type: ignore[misc]
+        for other in ((row, column + 1), (row + 1, column))
+        if other in at
+    ]
+
+
+def lines_between(scene: Scene, picture: MapPicture, colour: object) -> set[frozenset[int]]:
+    """Return the first pfns of neighbours between which all pixels have a colour."""
+    (tiles,) = scene.tiles
+    side, pixels, place = tiles.width, image_of(scene), picture.layout.place
     found = set()
-    for row in range(layout.rows):
-        for column in range(layout.columns):
-            x, y = tiles.x + column * side, tiles.y + row * side
-            for other, line in (
-                ((row, column + 1), pixels[y + 4 : y + side - 4, x + side]),
-                ((row + 1, column), pixels[y + side, x + 4 : x + side - 4]),
-            ):
-                if other in at and (line == np.array(colour)).all():
-                    found.add(frozenset((at[row, column], at[other])))
+    for pfn, other in neighbours(picture):
+        (row, column), below = place(pfn), place(other)  # type: ignore[misc]
+        x, y = tiles.x + column * side, tiles.y + row * side
+        if below == (row, column + 1):
+            line = pixels[y + 4 : y + side - 4, x + side]
+        else:
+            line = pixels[y + side, x + 4 : x + side - 4]
+        if (line == np.array(colour)).all():
+            found.add(frozenset((pfn, other)))
     return found
 
 
@@ -69,18 +80,9 @@ def test_a_line_is_where_neighbours_are_of_two_zones(zones: tuple[Zone, ...]) ->
     def zone(pfn: int) -> int:
         return next((i for i, z in enumerate(zones) if z.start <= pfn < z.end), -1)
 
-    layout = picture.layout
-    places = {
-        layout.place(pfn): pfn
-        for start, end in layout.windows
-        for pfn in range(start, end, layout.cell_pages)
+    expected = {
+        frozenset((pfn, other)) for pfn, other in neighbours(picture) if zone(pfn) != zone(other)
     }
-    expected = set()
-    for place, pfn in places.items():
-        assert place is not None
-        for other in ((place[0], place[1] + 1), (place[0] + 1, place[1])):
-            if other in places and zone(places[other]) != zone(pfn):
-                expected.add(frozenset((pfn, places[other])))
     assert len(expected) > 20
     assert lines_between(scene, picture, THEME.ink) == expected
 
@@ -89,9 +91,13 @@ def test_memory_blocks_have_gaps_if_they_are_large_enough() -> None:
     picture, scene = drawn(zones=(), memory_block_pages=0x100)
     gaps = lines_between(scene, picture, THEME.background)
     layout = picture.layout
-    within = {pair for pair in gaps if max(pair) < PAGES}
-    assert within
-    assert all(len({pfn // 0x100 for pfn in pair}) == 2 for pair in within)
+    assert {pair for pair in gaps if len({pfn // 0x100 for pfn in pair}) == 2} == {
+        frozenset((pfn, other))
+        for pfn, other in neighbours(picture)
+        if pfn // 0x100 != other // 0x100
+    }
+    # Beyond the memory cells have the colour of gaps.
+    assert all(min(pair) >= PAGES or len({pfn // 0x100 for pfn in pair}) == 2 for pair in gaps)
     texts = [caption.text for caption in scene.captions]
     assert "Thin gaps: borders of memory blocks of 1 MiB" in texts
     picture, scene = drawn(zones=(), memory_block_pages=1 << layout.shift)

@@ -218,6 +218,19 @@ def test_two_panels_are_as_wide_as_one() -> None:
     assert changed.width <= alone.width + 40
 
 
+def test_names_of_zones_are_beside_the_middle_of_their_rows() -> None:
+    picture = drawn(memory([(1, 0x4FF, "anon", 1)]), shift=0)
+    scene = scene_of(picture, THEMES["light"])
+    (tiles,) = scene.tiles
+    assert len(picture.zones) == 2
+    for zone in picture.zones:
+        rows = [picture.layout.place(pfn) for pfn in (zone.start, zone.end - 1)]
+        first, last = (place[0] for place in rows if place is not None)
+        middle = tiles.y + (first + last) / 2 * tiles.pitch + tiles.height / 2
+        (caption,) = (c for c in scene.captions if c.text.startswith(f"{zone.name} "))
+        assert caption.y - 4 == pytest.approx(middle, abs=2)
+
+
 def test_zoom_to_a_few_pfns() -> None:
     picture = drawn(wanted=((0x60, 0x70),), shift=0)
     by_name = {line.cells[0]: line.cells[1] for line in picture.legend}
