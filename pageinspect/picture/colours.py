@@ -81,11 +81,11 @@ class Theme:
     def of_tones(self, *, ordered: bool, changes: bool) -> tuple[Colour, ...]:
         """Return the full colours of codes, the pale ones, and background: (2 * CODES + 1,).
 
-        In a map of changes, free memory that did not change is the less visible of its two.
+        In a map of changes, the neutral colours of what did not change are the less visible ones.
         """
         full, pale = [*self.of_classes(ordered=ordered)], [*self.of_pale(ordered=ordered)]
-        if changes:
-            full[FREE], pale[FREE] = pale[FREE], full[FREE]
+        for code in ((FREE, OTHER) if ordered else (FREE,)) if changes else ():
+            full[code], pale[code] = pale[code], full[code]
         return (*full, *pale, self.background)
 
     def of_looks(self, *, ordered: bool, changes: bool) -> tuple[Colour, ...]:
