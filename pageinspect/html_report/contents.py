@@ -10,7 +10,7 @@ from typing import Any
 from ..analysis.counter_check import CounterCheck
 from ..errors import PageInspectError
 from ..model.snapshot import Snapshot
-from ..picture.classes import FREE, ORDERS, OTHER, codes_of
+from ..picture.classes import CODES, FREE, HATCHED, ORDERS, OTHER, codes_of
 from ..report import Report
 from ..report.audit import AuditReport
 from ..report.check import CheckReport
@@ -318,6 +318,8 @@ def _data(
                 "useCodes": dict(use_codes),
                 "other": OTHER,
                 "free": FREE,
+                "hatched": HATCHED,
+                "colours": CODES,
                 "orders": ORDERS,
                 "files": FILES,
                 "caches": CACHES,

@@ -16,7 +16,9 @@ from .cells import CodedRuns, Codes, differing
 HUES = 8
 """Codes below are colours of their own."""
 OTHER, FREE, UNREADABLE = range(HUES, HUES + 3)
-CODES = HUES + 3
+HATCHED = HUES + 3
+"""The first of HUES codes of what has the colour of a family, and lines over it."""
+CODES = HATCHED + HUES
 
 BY = ("use", "type", "owner", "order", "free", "migratetype")
 """What pages can be coloured by: owner is the kind of owner, order that of folios, and free the
@@ -34,24 +36,24 @@ _UNKNOWN = "unknown"
 """The name of pages that have none."""
 IN_USE = "in use"
 """The name of pages that are not free, where free ones alone have colours."""
-_FAMILIES: tuple[tuple[str, ...], ...] = (
-    ("anon", "ksm", "swapcache"),
-    ("file",),
-    ("slab", "large_kmalloc"),
-    ("hugetlb",),
+_FAMILIES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("anon",), ("ksm", "swapcache")),
+    (("file",), ()),
+    (("slab",), ("large_kmalloc",)),
+    (("hugetlb",), ()),
     (
-        "reserved", "boot", "memmap", "firmware", "static", "crashkernel", "offline", "balloon",
-        "unaccepted",
+        ("reserved", "boot", "memmap", "firmware", "static"),
+        ("crashkernel", "offline", "balloon", "unaccepted"),
     ),
-    ("shmem",),
-    ("table",),
+    (("shmem",), ()),
+    (("table",), ()),
     (
-        "kernel", "module", "vmalloc", "stack", "percpu", "bpf", "page_pool", "zsmalloc", "block",
-        "trace", "guard", "kmemcg",
+        ("kernel", "module", "vmalloc", "stack", "percpu", "bpf", "kmemcg"),
+        ("zsmalloc", "page_pool", "block", "trace", "guard"),
     ),
-)  # fmt: skip
-"""Uses, page types and kinds of owner by their colour, which is the same in every picture. What is
-not there has the colour of other pages."""
+)
+"""Uses, page types and kinds of owner by their colour, which is the same in every picture: those
+that have it alone, and those that have it hatched. What is not there is other."""
 _MIGRATETYPES: Mapping[str, int] = {
     "movable": 0, "reclaimable": 1, "unmovable": 2, "cma": 3, "highatomic": 4, "isolate": 6,
 }  # fmt: skip
@@ -141,11 +143,15 @@ def _of(texts: Sequence[str], codes: Mapping[str, int]) -> Codes:
 def _sorted(by: str, classes: list[ColourClass]) -> list[ColourClass]:
     if by in _RAMPED:
         return classes
-    return sorted(classes, key=lambda c: (_group(c.code), -sum(c.pages), c.code))
+    pages = [0] * CODES
+    for each in classes:
+        pages[family_of(each.code)] += sum(each.pages)
 
+    def place(each: ColourClass) -> tuple[int, ...]:
+        family = family_of(each.code)
+        return -1 if family < HUES else family, -pages[family], each.code
 
-def _group(code: int) -> int:
-    return -1 if code < HUES else code
+    return sorted(classes, key=place)
 
 
 def codes_of(by: str, names: Iterable[str]) -> dict[str, int]:
@@ -162,7 +168,14 @@ def _fixed(by: str) -> Mapping[str, int]:
         return codes | {name: code for code, (_, name) in enumerate(ORDERS)}
     if by == "migratetype":
         return {**codes, **_MIGRATETYPES}
-    return codes | {name: code for code, names in enumerate(_FAMILIES) for name in names}
+    for code, (plain, hatched) in enumerate(_FAMILIES):
+        codes |= dict.fromkeys(plain, code) | dict.fromkeys(hatched, HATCHED + code)
+    return codes
+
+
+def family_of(code: int) -> int:
+    """Return the code of what has the same colour without lines."""
+    return code - HATCHED if code >= HATCHED else code
 
 
 def _named_runs(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .cells import NOTHING, Cells
-from .classes import CODES, FREE, OTHER, UNREADABLE
+from .classes import CODES, FREE, HATCHED, OTHER, UNREADABLE
 
 Colour = tuple[int, int, int]
 ThemeName = Literal["light", "dark"]
@@ -61,8 +61,7 @@ class Theme:
 
         Beside classes with an order other pages are less visible.
         """
-        found = [*(self.ramp if ordered else self.hues)]
-        found += [self.background] * (CODES - len(found))
+        found = self._spread(self.ramp if ordered else self.hues)
         found[OTHER] = self.pale_other if ordered else self.other
         found[FREE], found[UNREADABLE] = self.free, self.unreadable
         return tuple(found)
@@ -72,11 +71,17 @@ class Theme:
 
         Unreadable pages have no pale one: they are never overlooked.
         """
-        found = [*(self.pale_ramp if ordered else self.pale_hues)]
-        found += [self.background] * (CODES - len(found))
+        found = self._spread(self.pale_ramp if ordered else self.pale_hues)
         found[OTHER] = self.other if ordered else self.pale_other
         found[FREE], found[UNREADABLE] = self.mixed_free, self.unreadable
         return tuple(found)
+
+    def _spread(self, colours: Sequence[Colour]) -> list[Colour]:
+        """Return colours for codes, where hatched ones have those of their families."""
+        found = [self.background] * CODES
+        for first in (0, HATCHED):
+            found[first : first + len(colours)] = colours
+        return found
 
     def of_tones(self, *, ordered: bool, changes: bool) -> tuple[Colour, ...]:
         """Return the full colours of codes, the pale ones, and background: (2 * CODES + 1,).

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..units import wrapped
-from .classes import CODES
+from .classes import CODES, HATCHED
 from .colours import EMPTY, STEPS, Colour, Theme, tone_of
 from .maps import MapPicture
 
@@ -26,6 +26,8 @@ _LETTER = 0.56
 """Width of a letter, about, for its height."""
 _LEAST_PARTS = 3
 """Height of cells that can have two colours."""
+_HATCH = 4
+"""Rows of pixels from one line of a hatched colour to the next."""
 
 Anchor = Literal["start", "middle", "end"]
 
@@ -97,7 +99,17 @@ class Scene:
             return [(0, height, self.tones[tone_of(look, changes=self.changes)])]
         edge = round(height * (STEPS - 1 - step) / (STEPS - 1))
         full, pale = (0, edge, self.tones[code]), (edge, height - edge, self.tones[code + CODES])
-        return [band for band in (full, pale) if band[1]]
+        bands = [band for band in (full, pale) if band[1]]
+        return self._hatched(bands) if code >= HATCHED and height > _HATCH else bands
+
+    def _hatched(self, bands: list[tuple[int, int, Colour]]) -> list[tuple[int, int, Colour]]:
+        """Return the bands with lines in the first of them."""
+        (top, height, colour), *others = bands
+        found, last = [], top
+        for line in range(top + _HATCH // 2, top + height, _HATCH):
+            found += [(last, line - last, colour), (line, 1, self.theme.background)]
+            last = line + 1
+        return [band for band in (*found, (last, top + height - last, colour), *others) if band[1]]
 
     def text(
         self, x: int, y: int, text: str, *, faint: bool = False, anchor: Anchor = "start"

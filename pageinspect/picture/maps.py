@@ -17,7 +17,7 @@ from ..model.saved_kernel import SavedKernel
 from ..model.snapshot import Snapshot
 from ..units import counted, number, percent, printable, size
 from .cells import CodedRuns, cells_of
-from .classes import CODES, FREE, HUES, IN_USE, OTHER, Classified, ColourClass, classified
+from .classes import CODES, FREE, HATCHED, IN_USE, OTHER, Classified, ColourClass, classified
 from .colours import EMPTY, looks_of
 from .layouts import Layout, default_shift, hilbert_of, rows_of
 
@@ -289,8 +289,9 @@ def _name(each: ColourClass) -> str:
 def _notes(found: Classified, layout: Layout, block: int | None) -> list[str]:
     """Return sentences on what is drawn; those on steps depend on the size of cells."""
     notes = []
-    if any(len(each.names) > 1 and each.code < HUES for each in found.classes):
-        notes.append("Names of one family have one colour, in every map.")
+    own = [each for each in found.classes if each.code not in (FREE, OTHER)]
+    if any(len(each.names) > 1 or each.code >= HATCHED for each in own):
+        notes.append("Names of one family have one colour, the same in every map.")
     if block is not None and (layout.blocks_in_rows(block) or layout.rows_in_blocks(block)):
         edge = "upper" if layout.blocks_in_rows(block) else "left"
         notes.append(f"Small marks at the {edge} edge: memory blocks of {_bytes(block)}.")

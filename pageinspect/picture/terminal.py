@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..units import wrapped
-from .classes import CODES, FREE, UNREADABLE
+from .classes import CODES, FREE, HATCHED, UNREADABLE
 from .colours import EMPTY, LOOKS, Colour, Theme, nearest, tone_of
 from .curve_scene import pfns_of
 from .maps import MapPicture, Panel, Room, sentence_on_steps
@@ -20,6 +20,7 @@ _RESET = "\x1b[0m"
 _UPPER = "\N{UPPER HALF BLOCK}"
 _FULL = "\N{FULL BLOCK}"
 _LETTERS = "ABCDEFGH"
+_HATCHED_LETTERS = "IJKLMNPQ"
 _OTHER_LETTER = "O"
 _CUBE = (0, 95, 135, 175, 215, 255)
 _GREYS = range(8, 248, 10)
@@ -96,7 +97,9 @@ def letter_of(tone: int) -> str:
         return "." if is_full else ":"
     if code == UNREADABLE:
         return "?"
-    letter = _LETTERS[code] if code < len(_LETTERS) else _OTHER_LETTER
+    letter = _HATCHED_LETTERS[code - HATCHED] if code >= HATCHED else _OTHER_LETTER
+    if code < len(_LETTERS):
+        letter = _LETTERS[code]
     return letter if is_full else letter.lower()
 
 

@@ -16,10 +16,12 @@ from pageinspect.owners.table import KINDS
 from pageinspect.picture.classes import (
     BY,
     FREE,
+    HATCHED,
     OTHER,
     UNREADABLE,
     classified,
     codes_of,
+    family_of,
 )
 
 
@@ -83,10 +85,16 @@ def test_only_its_family_has_the_colour_of_a_usual_name() -> None:
         "shmem": set(),
         "table": set(),
     }
+    hatched = {
+        "ksm", "swapcache", "large_kmalloc", "offline", "balloon", "crashkernel", "zsmalloc",
+        "page_pool", "block", "trace", "guard", "unaccepted",
+    }  # fmt: skip
     known = {rule.use for rule in RULES} | {kind.name for kind in KINDS}
     codes = codes_of("use", {*known, *BITS_6_9, *BITS_4_18})
     for name, family in families.items():
-        assert {other for other, code in codes.items() if code == codes[name]} == {name, *family}
+        same = {each for each, code in codes.items() if family_of(code) == codes[name]}
+        assert same == {name, *family}
+    assert {name for name, code in codes.items() if code >= HATCHED} == hatched & codes.keys()
     # What is the kernel's own has a colour; what contradicts itself or is a riddle is other.
     others = {name for name, code in codes.items() if code == OTHER} - {"free"}
     assert others == {

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from drawn_memory import (
     RUNS,
+    Painted,
     cells_in,
     colours_by_name,
     each,
@@ -58,7 +59,7 @@ def test_at_one_page_a_cell_pixels_by_colour_are_the_pages_of_each_use(
     counts = Counter(colour for _, _, colour, _ in cells)
     by_name = colours_by_name(picture, theme)
     expected = Counter(by_name[use] for _, use in each())
-    del counts[theme.background]
+    del counts[Painted(theme.background)]
     assert counts == expected
     assert {share for *_, share in cells} == {1}
     assert picture.steps == (0,)
@@ -83,7 +84,7 @@ def test_larger_cells_have_the_colour_of_most_of_their_pages(
             *_, colour, upper = cells[place[0] * layout.columns + place[1]]
             uses, share = majority(pfn, size, MERGED)
             if not uses:
-                assert (colour, upper) == (theme.background, 1)
+                assert (colour, upper) == (Painted(theme.background), 1)
                 continue
             assert colour in [by_name[use] for use in uses], pfn
             # Nothing is paler than pages that cannot be read.
@@ -203,13 +204,29 @@ def test_a_change_has_two_maps_of_one_scale_and_what_changed_is_full(theme: Them
                 if any(p in side and side[p] != "unreadable" for p in range(pfn, pfn + 16)):
                     share = changed / 16
                     step = 1 if not share or share >= 0.5 else 2 / 3 if share >= 0.1 else 1 / 3
-                    assert (colour in full) == (changed > 0), hex(pfn)
+                    assert (colour.colour in full) == (changed > 0), hex(pfn)
                     assert upper == pytest.approx(step, abs=0.05), hex(pfn)
                     seen.add(step if share else 0)
     assert seen == {0, 1 / 3, 2 / 3, 1}
     rows = {line.cells[0]: line.cells[1:] for line in picture.legend}
     assert rows["zsmalloc"] == ("0", "480", "+480")
     assert rows["slab"] == ("128", "128", "+0")
+
+
+def test_what_shares_a_colour_is_hatched(theme: Theme) -> None:
+    runs = [(0, 0x40, "vmalloc", 0), (0x40, 0x40, "zsmalloc", 0), (0x80, 0x40, "offline", 0)]
+    picture = drawn(memory(runs), shift=0)
+    scene = scene_of(picture, theme)
+    assert {line.look for line in picture.legend if line.cells[0] == "zsmalloc"} != {
+        line.look for line in picture.legend if line.cells[0] == "vmalloc"
+    }
+    counts = Counter(painted for _, _, painted, _ in cells_in(scene, image_of(scene)))
+    by_name = colours_by_name(picture, theme)
+    assert {by_name[name]: 0x40 for name in ("vmalloc", "zsmalloc", "offline")}.items() <= (
+        counts.items()
+    )
+    assert by_name["vmalloc"] == Painted(by_name["zsmalloc"].colour)
+    assert by_name["zsmalloc"].is_hatched
 
 
 def test_two_panels_are_as_wide_as_one() -> None:

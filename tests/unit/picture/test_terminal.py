@@ -133,6 +133,7 @@ def test_each_tone_has_a_letter_of_its_own() -> None:
     letters = [letter_of(tone) for tone in range(2 * CODES + 1)]
     # Both tones of pages that cannot be read are the same.
     assert len({*letters}) == len(letters) - 1
+    assert all(len(letter) == 1 for letter in letters)
 
 
 @pytest.mark.parametrize("ordered", [False, True])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_memory import cells_in, colours_by_name, memory
+from drawn_memory import Painted, cells_in, colours_by_name, memory
 from owned_pages import PAGES, OwnedPages, filled
 from PIL import Image
 
@@ -27,7 +27,7 @@ from pageinspect.inspector.selection import Request
 from pageinspect.inspector.summary import summarise
 from pageinspect.kernel.boot import Clock
 from pageinspect.picture import scene as scene_module
-from pageinspect.picture.colours import THEMES, Colour, Theme
+from pageinspect.picture.colours import THEMES, Theme
 from pageinspect.picture.drawing import Scene
 from pageinspect.picture.maps import MapPicture
 from pageinspect.picture.scene import scene_of
@@ -68,12 +68,12 @@ def test_pixels_by_colour_are_the_summary_of_the_selection(
     (table,) = summarise(kernel.inspector(), ["use"], wanted, fold=fold_here).tables()
     use, pages = ([c.key for c in table.columns].index(key) for key in ("use", "pages"))
     by_name = colours_by_name(picture, THEMES["light"])
-    expected: Counter[Colour] = Counter()
+    expected: Counter[Painted] = Counter()
     for row in table.rows:
         expected[by_name[row[use]]] += row[pages]
     pixels = np.asarray(Image.open(path).convert("RGB"))
     counts = Counter(colour for _, _, colour, _ in cells_in(drawn, pixels))
-    del counts[THEMES["light"].background]
+    del counts[Painted(THEMES["light"].background)]
     assert counts == expected
     assert counts.total() > 20
 
@@ -112,7 +112,7 @@ def test_each_cell_is_what_most_pages_are_that_list_prints(
     assert len(picture.layout.windows) == 1
     mixed = 0
     for number, counts in uses.items():
-        pages: Counter[Colour] = Counter()
+        pages: Counter[Painted] = Counter()
         for use, n in counts.items():
             pages[by_name[use]] += n
         most = max(pages.values())
