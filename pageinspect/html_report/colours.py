@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The colours of the page in its light and dark theme, and which use or kind of owner has which.
+"""The colours of the page in its light and dark theme; uses and kinds of owner have those of maps.
 
 The hues differ for people who see no red or green as well. Text has a contrast of 4.5 to 1 to
 what is below it, as WCAG AA asks for.
@@ -8,7 +8,6 @@ what is below it, as WCAG AA asks for.
 from collections.abc import Mapping, Sequence
 
 from ..picture import colours as picture
-from ..picture.classes import codes_of as codes_of_names
 
 THEMES: Mapping[str, Mapping[str, str]] = {
     "light": {
@@ -49,14 +48,18 @@ CLASSES: Mapping[str, Sequence[str]] = {
 }
 """The colour of each code of a class, (CODES,), as six digits; the same as in maps."""
 RAMPS: Mapping[str, Sequence[str]] = {
-    name: _digits(theme.ramp) for name, theme in picture.THEMES.items()
+    name: _digits(theme.of_classes(ordered=True)) for name, theme in picture.THEMES.items()
 }
-"""Colours of orders, small ones first."""
-
-
-def codes_of(by: str, pages: Mapping[str, int]) -> dict[str, int]:
-    """Return the code of each use or kind of owner (`by`: use, owner) by its pages."""
-    return codes_of_names(by, sorted(pages, key=lambda name: -pages[name]))
+"""The same for orders, small ones first."""
+PALES: Mapping[str, Sequence[str]] = {
+    name: _digits(theme.of_pale(ordered=False)) for name, theme in picture.THEMES.items()
+}
+"""The pale colour of each code of a class, (CODES,)."""
+PALE_RAMPS: Mapping[str, Sequence[str]] = {
+    name: _digits(theme.of_pale(ordered=True)) for name, theme in picture.THEMES.items()
+}
+"""The same for orders."""
+_VARIABLES = {"c": CLASSES, "o": RAMPS, "p": PALES, "q": PALE_RAMPS}
 
 
 def style_variables() -> str:
@@ -72,7 +75,10 @@ def style_variables() -> str:
 def _variables(theme: str) -> str:
     pairs = {
         **THEMES[theme],
-        **{f"c{i}": f"#{text}" for i, text in enumerate(CLASSES[theme])},
-        **{f"o{i}": f"#{text}" for i, text in enumerate(RAMPS[theme])},
+        **{
+            f"{name}{i}": f"#{text}"
+            for name, colours in _VARIABLES.items()
+            for i, text in enumerate(colours[theme])
+        },
     }
     return "".join(f"--{name}:{value};" for name, value in pairs.items())

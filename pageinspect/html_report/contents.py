@@ -10,7 +10,7 @@ from typing import Any
 from ..analysis.counter_check import CounterCheck
 from ..errors import PageInspectError
 from ..model.snapshot import Snapshot
-from ..picture.classes import ORDERS, OTHER
+from ..picture.classes import CODES, FREE, HATCHED, ORDERS, OTHER, codes_of
 from ..report import Report
 from ..report.audit import AuditReport
 from ..report.check import CheckReport
@@ -21,7 +21,6 @@ from ..report.source import ReportSource
 from ..report.summary import SummaryReport
 from ..units import counted, number, percent, size
 from ..version import __version__
-from .colours import codes_of
 from .list_tables import CACHES, FILES, list_tables
 from .map_data import MOST_BYTES, packed_map
 from .names import shown_name, shown_text
@@ -319,6 +318,9 @@ def _data(
                 ],
                 "useCodes": dict(use_codes),
                 "other": OTHER,
+                "free": FREE,
+                "hatched": HATCHED,
+                "colours": CODES,
                 "orders": ORDERS,
                 "files": FILES,
                 "caches": CACHES,

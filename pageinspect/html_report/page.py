@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..host.extras import load_library
-from ..picture.classes import CODES, HUES
+from ..picture.classes import CODES, HATCHED
 from .colours import CLASSES, style_variables
 
 _PARTS = Path(__file__).parent / "parts"
@@ -57,7 +57,9 @@ def _hash(text: str) -> str:
 def render_style() -> str:
     """Return the CSS of the page."""
     fills = [f".f{i}{{background:var(--c{i});fill:var(--c{i})}}" for i in range(CODES)]
-    ramp = [f".o{i}{{background:var(--o{i})}}" for i in range(HUES)]
+    ramp = [f".o{i}{{background:var(--o{i})}}" for i in range(CODES)]
+    lines = "repeating-linear-gradient(transparent 0 3px,var(--surface) 3px 4px)"
+    fills += [f".swatch.f{i}{{background-image:{lines}}}" for i in range(HATCHED, CODES)]
     own = (_part(f"{name}.css") for name in _STYLES)
     return "\n".join((style_variables(), *own, *fills, *ramp, *_inks()))
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Divides the pages of snapshots into the few classes that a picture has colours for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,37 +16,50 @@ from .cells import CodedRuns, Codes, differing
 HUES = 8
 """Codes below are colours of their own."""
 OTHER, FREE, UNREADABLE = range(HUES, HUES + 3)
-CODES = HUES + 3
+HATCHED = HUES + 3
+"""The first of HUES codes of what has the colour of a family, and lines over it."""
+CODES = HATCHED + HUES
 
-BY = ("use", "type", "owner", "order", "migratetype")
-"""What pages can be coloured by; owner is the kind of owner."""
+BY = ("use", "type", "owner", "order", "free", "migratetype")
+"""What pages can be coloured by: owner is the kind of owner, order that of folios, and free the
+order of free blocks."""
+_RAMPED = ("order", "free")
+_FREE_USES = ("buddy", "pcp")
 _FREE: Mapping[str, tuple[str, ...]] = {
-    "use": ("buddy", "pcp"),
+    "use": _FREE_USES,
     "type": ("buddy",),
     "owner": ("free",),
+    "order": ("free",),
 }
 _UNREADABLE = "unreadable"
 _UNKNOWN = "unknown"
 """The name of pages that have none."""
-_PLACES: Mapping[str, Mapping[str, int]] = {
-    "use": {
-        "anon": 0, "file": 1, "slab": 2, "hugetlb": 3, "reserved": 4, "shmem": 5, "table": 6,
-        "kernel": 7,
-    },
-    "type": {
-        "untyped": 0, "zsmalloc": 1, "slab": 2, "hugetlb": 3, "large_kmalloc": 4, "offline": 5,
-        "table": 6,
-    },
-    "owner": {
-        "anon": 0, "file": 1, "slab": 2, "hugetlb": 3, "memmap": 4, "shmem": 5, "table": 6,
-        "kernel": 7,
-    },
-    "migratetype": {
-        "movable": 0, "reclaimable": 1, "unmovable": 2, "cma": 3, "highatomic": 4, "isolate": 6,
-    },
+IN_USE = "in use"
+"""The name of pages that are not free, where free ones alone have colours."""
+_FAMILIES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("anon",), ("ksm", "swapcache")),
+    (("file",), ()),
+    (("slab",), ("large_kmalloc",)),
+    (("hugetlb",), ()),
+    (
+        ("reserved", "boot", "memmap", "firmware", "static"),
+        ("crashkernel", "offline", "balloon", "unaccepted"),
+    ),
+    (("shmem",), ()),
+    (("table",), ()),
+    (
+        ("kernel", "module", "vmalloc", "stack", "percpu", "bpf", "kmemcg"),
+        ("zsmalloc", "page_pool", "block", "trace", "guard"),
+    ),
+)
+"""Uses, page types and kinds of owner by their colour, which is the same in every picture: those
+that have it alone, and those that have it hatched. What is not there is other."""
+_MIGRATETYPES: Mapping[str, int] = {
+    "movable": 0, "reclaimable": 1, "unmovable": 2, "cma": 3, "highatomic": 4, "isolate": 6,
 }  # fmt: skip
-"""Colours that a name has in every picture in which it is one of the largest."""
-ORDERS = ((0, "0"), (1, "1"), (2, "2"), (3, "3"), (4, "4-6"), (7, "7-8"), (9, "9"), (10, "10+"))
+ORDERS = (
+    (0, "order 0"), (1, "orders 1-3"), (4, "orders 4-8"), (9, "order 9"), (10, "orders 10+"),
+)  # fmt: skip
 """The least order of each class, and its name."""
 
 
@@ -58,6 +72,8 @@ class ColourClass:
     """Untrusted texts: those of most pages first."""
     pages: tuple[int, ...]
     """In each snapshot."""
+    each: tuple[tuple[int, ...], ...]
+    """The same of each name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +91,7 @@ class Classified:
     @property
     def is_ordered(self) -> bool:
         """Whether the codes are in an order that has a meaning."""
-        return self.by == "order"
+        return self.by in _RAMPED
 
 
 def classified(
@@ -83,8 +99,7 @@ def classified(
 ) -> Classified:
     """Return the pages of the `wanted` pfns, or all, of each snapshot by one of BY.
 
-    The classes are the same for all snapshots. At most HUES have a colour of their own: the largest
-    in all snapshots together. Raises PageInspectError if a snapshot lacks a table.
+    The classes are the same for all snapshots. Raises PageInspectError if a snapshot lacks a table.
     """
     sides = [_named_runs(snapshot, by, wanted) for snapshot in snapshots]
     names = list(dict.fromkeys(name for texts, _ in sides for name in texts))
@@ -100,6 +115,7 @@ def classified(
             code,
             tuple(names[i] for i in members),
             tuple(totals[members].sum(axis=0).tolist()),
+            tuple(tuple(totals[i].tolist()) for i in members),
         )
         for code in range(CODES)
         if (members := [i for i in present if codes[names[i]] == code])
@@ -125,29 +141,41 @@ def _of(texts: Sequence[str], codes: Mapping[str, int]) -> Codes:
 
 
 def _sorted(by: str, classes: list[ColourClass]) -> list[ColourClass]:
-    if by == "order":
+    if by in _RAMPED:
         return classes
-    return sorted(classes, key=lambda c: (_group(c.code), -sum(c.pages), c.code))
+    pages = [0] * CODES
+    for each in classes:
+        pages[family_of(each.code)] += sum(each.pages)
+
+    def place(each: ColourClass) -> tuple[int, ...]:
+        family = family_of(each.code)
+        return -1 if family < HUES else family, -pages[family], each.code
+
+    return sorted(classes, key=place)
 
 
-def _group(code: int) -> int:
-    return -1 if code < HUES else code
+def codes_of(by: str, names: Iterable[str]) -> dict[str, int]:
+    """Return the code of each name by one of BY: the same in every picture."""
+    codes = _fixed(by)
+    return {name: codes.get(name, OTHER) for name in names}
 
 
-def codes_of(by: str, names: Sequence[str]) -> dict[str, int]:
-    """Return the code of each name by one of BY; names are in the order of their pages."""
-    if by == "order":
-        known = {name: i for i, (_, name) in enumerate(ORDERS)}
-        return {name: known.get(name, UNREADABLE) for name in names}
-    codes = {name: FREE for name in names if name in _FREE.get(by, ())}
-    codes |= {_UNREADABLE: UNREADABLE, _UNKNOWN: OTHER}
-    own = [name for name in names if name not in codes]
-    largest, places = own[:HUES], _PLACES.get(by, {})
-    codes |= {name: places[name] for name in largest if name in places}
-    left = [code for code in range(HUES) if code not in codes.values()]
-    unplaced = [name for name in largest if name not in codes]
-    codes |= dict(zip(unplaced, left, strict=False))
-    return codes | dict.fromkeys(own[HUES:], OTHER)
+@cache
+def _fixed(by: str) -> Mapping[str, int]:
+    """Return the codes of names that are not other ones."""
+    codes = dict.fromkeys(_FREE.get(by, ()), FREE) | {_UNREADABLE: UNREADABLE}
+    if by in _RAMPED:
+        return codes | {name: code for code, (_, name) in enumerate(ORDERS)}
+    if by == "migratetype":
+        return {**codes, **_MIGRATETYPES}
+    for code, (plain, hatched) in enumerate(_FAMILIES):
+        codes |= dict.fromkeys(plain, code) | dict.fromkeys(hatched, HATCHED + code)
+    return codes
+
+
+def family_of(code: int) -> int:
+    """Return the code of what has the same colour without lines."""
+    return code - HATCHED if code >= HATCHED else code
 
 
 def _named_runs(
@@ -167,10 +195,14 @@ def _named_runs(
 
 def _texts(runs: SnapshotTable, by: str) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Return texts, and the number of the text of each run."""
-    if by == "order":
+    if by in _RAMPED:
         least = [order for order, _ in ORDERS]
         numbers = np.searchsorted(least, runs["order"], "right") - 1
-        return [name for _, name in ORDERS], numbers
+        uses: Names = runs["use"]
+        free = np.isin(uses.codes, [i for i, use in enumerate(uses.values) if use in _FREE_USES])
+        neutral = free if by == "order" else ~free
+        name = "free" if by == "order" else IN_USE
+        return [*(text for _, text in ORDERS), name], np.where(neutral, len(ORDERS), numbers)
     names: Names = runs[by]
     return [*names.values, _UNKNOWN], np.where(names.codes < 0, len(names.values), names.codes)
 

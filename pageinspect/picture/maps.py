@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a map of memory shows: cells with their looks, zones, and a legend with counts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -11,17 +12,19 @@ import numpy.typing as npt
 
 from ..errors import PageInspectError, UsageError
 from ..model.arch import GIGANTIC_ORDER, PAGE_SHIFT
-from ..model.ranges import Range
+from ..model.ranges import Range, count
 from ..model.saved_kernel import SavedKernel
 from ..model.snapshot import Snapshot
 from ..units import counted, number, percent, printable, size
 from .cells import CodedRuns, cells_of
-from .classes import FREE, OTHER, Classified, ColourClass, classified
+from .classes import CODES, FREE, HATCHED, IN_USE, OTHER, Classified, ColourClass, classified
 from .colours import EMPTY, looks_of
 from .layouts import Layout, default_shift, hilbert_of, rows_of
 
 _NAMES = 3
-"""Names of a class with several that the legend has."""
+"""Names of other and of free pages that the legend has."""
+_LINES = 4
+"""Lines of the legend for the names of one colour."""
 
 
 class Room(NamedTuple):
@@ -95,8 +98,10 @@ class MapPicture:
     """Sentences on how to read it."""
     ordered: bool
     """Whether the classes have an order."""
-    has_pale: bool
-    """Whether a cell has a pale colour."""
+    changes: bool
+    """Whether it is of the change between two moments."""
+    steps: tuple[int, ...]
+    """The steps of colours.looks_of() that cells have."""
 
 
 def map_of(
@@ -115,7 +120,8 @@ def map_of(
     kernels = [SavedKernel.from_json(snapshot.header("kernel")) for snapshot in snapshots]
     changes, block = len(snapshots) > 1, kernels[-1].memory_block_pages
     headings = [_moment(s, source) for s, source in zip(snapshots, sources, strict=True)]
-    has_pale = any(bool(np.isin(each, _pale_looks()).any()) for each in looks)
+    drawn = np.unique(np.concatenate(looks))
+    steps = tuple(np.unique(drawn[drawn != EMPTY] // CODES).tolist())
     return MapPicture(
         title=_title(snapshots, choice.by),
         facts=_facts(snapshots, headings, kernels, found, layout),
@@ -127,15 +133,12 @@ def map_of(
         zones=_zones(kernels[-1]),
         block_pages=block,
         legend_columns=_columns(choice.by, changes=changes),
-        legend=tuple(_legend(found, looks)),
-        notes=tuple(_notes(layout, block, changes=changes, has_pale=has_pale)),
+        legend=tuple(_legend(found, layout, choice)),
+        notes=tuple(_notes(found, layout, block)),
         ordered=found.is_ordered,
-        has_pale=has_pale,
+        changes=changes,
+        steps=steps,
     )
-
-
-def _pale_looks() -> range:
-    return range(EMPTY // 2, EMPTY)
 
 
 def _layout(runs: Sequence[CodedRuns], choice: MapChoice, most: int) -> Layout:
@@ -172,7 +175,7 @@ def _looks(found: Classified, layout: Layout) -> list[npt.NDArray[np.uint8]]:
     """Return the look of each cell of each side, in the order of pfns."""
     changed = None
     if found.changed is not None:
-        changed = cells_of(found.changed, layout.windows, layout.shift).pages > 0
+        changed = cells_of(found.changed, layout.windows, layout.shift).shares
     cells = (cells_of(runs, layout.windows, layout.shift) for runs in found.runs)
     return [looks_of(each, changed) for each in cells]
 
@@ -180,8 +183,10 @@ def _looks(found: Classified, layout: Layout) -> list[npt.NDArray[np.uint8]]:
 def _title(snapshots: Sequence[Snapshot], by: str) -> str:
     host = printable(snapshots[-1].host)
     of = f" of {host}" if host else ""
-    what = "Change of memory" if len(snapshots) > 1 else "Memory"
-    return f"{what}{of} by {by}"
+    what, key = ("Free memory", "order") if by == "free" else ("Memory", by)
+    if len(snapshots) > 1:
+        what = f"Change of {what.lower()}"
+    return f"{what}{of} by {key}"
 
 
 def _moment(snapshot: Snapshot, source: str) -> str:
@@ -229,47 +234,82 @@ def _columns(by: str, *, changes: bool) -> tuple[str, ...]:
     return (by, "pages", "%", "size")
 
 
-def _legend(found: Classified, looks: Sequence[npt.NDArray[np.uint8]]) -> list[LegendLine]:
-    total = sum(each.pages[-1] for each in found.classes)
-    changes = len(found.runs) > 1
-    lines = [
-        LegendLine(each.code, (_name(each), *_amounts(each.pages, total, changes=changes)))
-        for each in found.classes
-    ]
-    every = tuple(sum(each.pages[i] for each in found.classes) for i in range(len(found.runs)))
-    lines.append(LegendLine(None, ("all", *_amounts(every, total, changes=changes))))
-    if any(bool((each == EMPTY).any()) for each in looks):
-        lines.append(LegendLine(EMPTY, ("no struct page", "", "", "")))
+def _legend(found: Classified, layout: Layout, choice: MapChoice) -> list[LegendLine]:
+    totals = [int(runs.lengths.sum()) for runs in found.runs]
+
+    def line(look: int | None, name: str, pages: Sequence[int]) -> LegendLine:
+        return LegendLine(look, (name, *_amounts(pages, totals)))
+
+    lines = [line(each.code, *named) for each in found.classes for named in _named(each)]
+    lines.append(line(None, "all", totals))
+    left = [count(layout.windows) - total for total in totals]
+    if any(left):
+        name = "no struct page" if choice.wanted is None else "not chosen, or no struct page"
+        amounts = _amounts(left, totals)
+        # It is not a part of the sum.
+        lines.append(
+            LegendLine(EMPTY, (name, *(amounts if found.changed else (amounts[0], "", amounts[2]))))
+        )
     return lines
 
 
-def _amounts(pages: tuple[int, ...], total: int, *, changes: bool) -> tuple[str, ...]:
-    if changes:
+def _named(each: ColourClass) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the names of a class that lines of the legend have, and their pages."""
+    if each.code in (FREE, OTHER):
+        yield _name(each), each.pages
+        return
+    shown = len(each.names) if len(each.names) <= _LINES else _LINES - 1
+    yield from zip(map(printable, each.names[:shown]), each.each, strict=False)
+    rest = each.each[shown:]
+    if rest:
+        names = map(printable, each.names[shown : shown + _NAMES])
+        yield _some(names, len(rest)), tuple(map(sum, zip(*rest, strict=True)))
+
+
+def _amounts(pages: Sequence[int], totals: Sequence[int]) -> tuple[str, ...]:
+    if len(pages) > 1:
         return (*map(number, pages), f"{pages[-1] - pages[0]:+,}")
-    return (number(pages[0]), percent(100 * pages[0] / max(total, 1)), _bytes(pages[0]))
+    return (number(pages[0]), percent(100 * pages[0] / max(totals[0], 1)), _bytes(pages[0]))
+
+
+def _some(names: Iterable[str], n: int) -> str:
+    """Return the first of `n` names."""
+    shown = [*islice(names, _NAMES)]
+    text = ", ".join(shown)
+    return text if n == len(shown) else f"{text} and {n - len(shown)} more"
 
 
 def _name(each: ColourClass) -> str:
-    text = ", ".join(map(printable, each.names[:_NAMES]))
-    if len(each.names) > _NAMES:
-        text += f" and {len(each.names) - _NAMES} more"
+    text = _some(map(printable, each.names), len(each.names))
     if each.code == FREE and each.names != ("free",):
         return f"free: {text}"
-    return f"other: {text}" if each.code == OTHER else text
+    return f"other: {text}" if each.code == OTHER and each.names != (IN_USE,) else text
 
 
-def _notes(layout: Layout, block: int | None, *, changes: bool, has_pale: bool) -> list[str]:
+def _notes(found: Classified, layout: Layout, block: int | None) -> list[str]:
+    """Return sentences on what is drawn; those on steps depend on the size of cells."""
     notes = []
-    if layout.shift and has_pale and not changes:
-        notes.append(
-            "A cell has the colour of most of its pages: full if they are at least 90 % of it, "
-            "pale if not."
-        )
-    if changes:
-        notes.append("Full: at least one page of the cell changed. Pale: none did.")
+    own = [each for each in found.classes if each.code not in (FREE, OTHER)]
+    if any(len(each.names) > 1 or each.code >= HATCHED for each in own):
+        notes.append("Names of one family have one colour, the same in every map.")
     if block is not None and (layout.blocks_in_rows(block) or layout.rows_in_blocks(block)):
         edge = "upper" if layout.blocks_in_rows(block) else "left"
         notes.append(f"Small marks at the {edge} edge: memory blocks of {_bytes(block)}.")
     if layout.is_curve:
         notes.append("Neighbours on the curve are neighbours in memory.")
     return notes
+
+
+def sentence_on_steps(*, changes: bool, parts: bool) -> str:
+    """Return how to read the looks of cells: with `parts`, a part of a cell is pale."""
+    if changes:
+        if parts:
+            return (
+                "A cell has a full colour as far as its pages changed: whole if half of them or "
+                "more, two thirds from 10 % on, one third if fewer; pale if none did."
+            )
+        return "Full: at least 10 % of the cell's pages changed. Pale: fewer, or none."
+    what = "A cell has the colour of most of its pages: full if they are at least 90 % of it, "
+    if parts:
+        return f"{what}two thirds of it if at least half, one third if fewer; the rest is pale."
+    return f"{what}pale if not."

@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from .colours import EMPTY, Colour
-from .scene import Scene, Tiles
+from .drawing import Box, Scene, Tiles
 
 _FONT = "system-ui, sans-serif"
 
@@ -23,17 +23,14 @@ def svg_lines(scene: Scene) -> Iterator[str]:
     yield f'<desc id="desc">{escape(scene.description)}</desc>\n'
     yield _rect(0, 0, scene.width, scene.height, scene.theme.background)
     yield '<g shape-rendering="crispEdges">\n'
-    for box in scene.boxes:
-        if box.outlined:
-            yield (
-                f'<rect x="{box.x + 0.5}" y="{box.y + 0.5}" width="{box.width - 1}" '
-                f'height="{box.height - 1}" fill="none" stroke="{_hex(box.colour)}"/>\n'
-            )
-        else:
-            yield _rect(box.x, box.y, box.width, box.height, box.colour)
+    yield from map(_box, scene.boxes)
     yield "</g>\n"
     for tiles in scene.tiles:
-        yield from _tiles(tiles, scene.colours)
+        yield from _tiles(tiles, scene)
+    if scene.borders:
+        yield '<g class="borders" shape-rendering="crispEdges">\n'
+        yield from map(_box, scene.borders)
+        yield "</g>\n"
     for caption in scene.captions:
         anchor = "" if caption.anchor == "start" else f' text-anchor="{caption.anchor}"'
         yield (
@@ -54,7 +51,7 @@ def html_lines(scene: Scene) -> Iterator[str]:
     yield "</body>\n</html>\n"
 
 
-def _tiles(tiles: Tiles, colours: tuple[Colour, ...]) -> Iterator[str]:
+def _tiles(tiles: Tiles, scene: Scene) -> Iterator[str]:
     """Yield a group for each look: cells of one look beside each other are one rectangle."""
     yield '<g class="cells" shape-rendering="crispEdges">\n'
     rows, columns = tiles.looks.shape
@@ -66,16 +63,24 @@ def _tiles(tiles: Tiles, colours: tuple[Colour, ...]) -> Iterator[str]:
     for look in np.unique(looks).tolist():
         if look == EMPTY:
             continue
-        yield f'<g fill="{_hex(colours[look])}">\n'
         chosen = looks == look
-        for place, n in zip(at[chosen].tolist(), lengths[chosen].tolist(), strict=True):
-            row, column = divmod(place, columns)
-            yield (
-                f'<rect x="{tiles.x + column * tiles.width}" y="{tiles.y + row * tiles.pitch}" '
-                f'width="{n * tiles.width}" height="{tiles.height}"/>\n'
-            )
-        yield "</g>\n"
+        for below, height, colour in scene.bands(look, tiles.height):
+            yield f'<g fill="{_hex(colour)}">\n'
+            for place, n in zip(at[chosen].tolist(), lengths[chosen].tolist(), strict=True):
+                row, column = divmod(place, columns)
+                x, y = tiles.x + column * tiles.width, tiles.y + row * tiles.pitch + below
+                yield f'<rect x="{x}" y="{y}" width="{n * tiles.width}" height="{height}"/>\n'
+            yield "</g>\n"
     yield "</g>\n"
+
+
+def _box(box: Box) -> str:
+    if not box.outlined:
+        return _rect(box.x, box.y, box.width, box.height, box.colour)
+    return (
+        f'<rect x="{box.x + 0.5}" y="{box.y + 0.5}" width="{box.width - 1}" '
+        f'height="{box.height - 1}" fill="none" stroke="{_hex(box.colour)}"/>\n'
+    )
 
 
 def _rect(x: int, y: int, width: int, height: int, colour: Colour) -> str:

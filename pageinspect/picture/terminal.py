@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from ..units import wrapped
-from .classes import CODES, FREE, UNREADABLE
-from .colours import EMPTY, Colour, Theme, nearest
-from .maps import MapPicture, Panel, Room
+from .classes import CODES, FREE, HATCHED, UNREADABLE
+from .colours import EMPTY, LOOKS, Colour, Theme, nearest, tone_of
+from .curve_scene import pfns_of
+from .maps import MapPicture, Panel, Room, sentence_on_steps
 
 Depth = Literal["none", "256", "24-bit"]
 
@@ -19,6 +20,7 @@ _RESET = "\x1b[0m"
 _UPPER = "\N{UPPER HALF BLOCK}"
 _FULL = "\N{FULL BLOCK}"
 _LETTERS = "ABCDEFGH"
+_HATCHED_LETTERS = "IJKLMNPQ"
 _OTHER_LETTER = "O"
 _CUBE = (0, 95, 135, 175, 215, 255)
 _GREYS = range(8, 248, 10)
@@ -73,48 +75,43 @@ def room_for(style: TextStyle) -> Room:
 
 def text_lines(picture: MapPicture, theme: Theme, style: TextStyle) -> Iterator[str]:
     """Yield lines of text, without line ends. No line has more characters than the width."""
-    writer = _Writer(theme.of_looks(ordered=picture.ordered), style)
-    yield _cut(picture.title, style.width)
-    yield from (_cut(fact, style.width) for fact in picture.facts)
+    writer = _Writer(picture, theme, style)
+    for text in (picture.title, *picture.facts):
+        yield from wrapped(text, style.width)
     for panel in picture.panels:
         yield ""
-        if panel.heading:
-            yield _cut(panel.heading, style.width)
+        yield from wrapped(panel.heading, style.width)
         yield from writer.cells(picture, panel)
     yield ""
     yield from writer.legend(picture)
     for note in writer.notes(picture):
-        yield from _wrapped(note, style.width)
+        yield from wrapped(note, style.width)
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "~"
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return wrapped(text, width)
-
-
-def letter_of(look: int) -> str:
-    """Return the character of a look: a capital letter for full colours, a small one for pale."""
-    if look == EMPTY:
+def letter_of(tone: int) -> str:
+    """Return the character of a place in Theme.of_tones(): a capital letter for full colours."""
+    if tone == 2 * CODES:
         return " "
-    code = look % CODES
+    code, is_full = tone % CODES, tone < CODES
     if code == FREE:
-        return "." if look < CODES else ":"
+        return "." if is_full else ":"
     if code == UNREADABLE:
         return "?"
-    letter = _LETTERS[code] if code < len(_LETTERS) else _OTHER_LETTER
-    return letter if look < CODES else letter.lower()
+    letter = _HATCHED_LETTERS[code - HATCHED] if code >= HATCHED else _OTHER_LETTER
+    if code < len(_LETTERS):
+        letter = _LETTERS[code]
+    return letter if is_full else letter.lower()
 
 
 class _Writer:
     """Writes cells and the legend in one style."""
 
-    def __init__(self, colours: tuple[Colour, ...], style: TextStyle) -> None:
+    def __init__(self, picture: MapPicture, theme: Theme, style: TextStyle) -> None:
         self._style = style
+        colours = theme.of_looks(ordered=picture.ordered, changes=picture.changes)
         self._colours = [self._escape(colour) for colour in colours]
-        self._letters = np.array([letter_of(look) for look in range(EMPTY + 1)])
+        tones = [tone_of(look, changes=picture.changes) for look in range(LOOKS + 1)]
+        self._letters = np.array([letter_of(tone) for tone in tones])
 
     def _escape(self, colour: Colour) -> str:
         """Return the parameters of the escape sequence of a colour, after 38; or 48;."""
@@ -125,6 +122,7 @@ class _Writer:
     def cells(self, picture: MapPicture, panel: Panel) -> Iterator[str]:
         """Yield the lines of a panel, each with the pfn of its first row."""
         layout, first = picture.layout, 0
+        curve = pfns_of(layout)[:, 0].tolist() if layout.is_curve else None
         for number, (start, end) in enumerate(layout.windows):
             if number:
                 yield f"{'...':>{LABEL - 1}}"
@@ -132,8 +130,8 @@ class _Writer:
             for row in range(0, rows, self._style.rows_per_line):
                 upto = min(row + self._style.rows_per_line, rows)
                 looks = panel.looks[first + row : first + upto]
-                label = "" if layout.is_curve else f"{start + row * layout.row_pages:#x}"
-                yield f"{label:>{LABEL - 1}} {self._line([each.tolist() for each in looks])}"
+                pfn = curve[row] if curve else start + row * layout.row_pages
+                yield f"{pfn:#{LABEL - 1}x} {self._line([each.tolist() for each in looks])}"
             first += rows
 
     def _line(self, rows: list[list[int]]) -> str:
@@ -157,34 +155,38 @@ class _Writer:
         if look is None:
             return "  "
         if self._style.depth == "none":
-            return f"{letter_of(look)} "
+            return f"{self._letters[look]} "
         if self._style.blocks:
             return f"\x1b[38;{self._colours[look]}m{_FULL * 2}{_RESET}"
         return f"\x1b[48;{self._colours[look]}m  {_RESET}"
 
     def legend(self, picture: MapPicture) -> Iterator[str]:
         """Yield the table of counts."""
-        numbers = (12, 12, 12) if picture.panels[0].heading else (12, 7, 11)
+        numbers = [12, 12, 12] if picture.changes else [12, 7, 11]
         wide = min(44, self._style.width - 4 - sum(numbers))
+        if wide < len(picture.legend_columns[0]):
+            # The lines are narrow: names and the first number alone.
+            numbers = numbers[:1]
+            wide = max(self._style.width - 4 - numbers[0], 1)
         lines = [(None, picture.legend_columns), *((x.look, x.cells) for x in picture.legend)]
         for look, (name, *others) in lines:
-            if wide < len(picture.legend_columns[0]):
-                # The lines are narrow: names and the first number alone.
-                rest = max(self._style.width - 4 - numbers[0], 1)
-                text = f"{_cut(name, rest):{rest}}{others[0]:>{numbers[0]}}"
-            else:
-                cells = zip(others, numbers, strict=True)
-                text = f"{_cut(name, wide):{wide}}" + "".join(f"{c:>{n}}" for c, n in cells)
-            yield f"{self._swatch(look)}  {text}".rstrip()
+            first, *more = wrapped(name, wide)
+            cells = "".join(f"{c:>{n}}" for c, n in zip(others, numbers, strict=False))
+            yield f"{self._swatch(look)}  {first:{wide}}{cells}".rstrip()
+            yield from (f"    {text}" for text in more)
         zones = ", ".join(f"{zone.name} {zone.start:#x}-{zone.end:#x}" for zone in picture.zones)
         if zones:
-            yield from _wrapped(f"Zones: {zones}", self._style.width)
+            yield from wrapped(f"Zones: {zones}", self._style.width)
 
     def notes(self, picture: MapPicture) -> Iterator[str]:
         """Yield sentences on how to read it."""
-        if self._style.depth == "none" and picture.has_pale:
-            yield "Full is a capital letter or a dot, pale a small letter or a colon."
+        if picture.steps != (0,):
+            yield sentence_on_steps(changes=picture.changes, parts=False)
+            if self._style.depth == "none":
+                yield "Full is a capital letter or a dot, pale a small letter or a colon."
         yield from (note for note in picture.notes if "marks" not in note)
+        if picture.layout.is_curve:
+            yield "The pfn at the left of a line is that of its first cell."
 
 
 def nearest_of_256(colour: Colour) -> int:

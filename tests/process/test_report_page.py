@@ -28,6 +28,7 @@ from made_page import (
 
 from pageinspect.html_report import contents as module
 from pageinspect.html_report.contents import Contents, page_of
+from pageinspect.picture.classes import ORDERS
 
 UNPACKS_NOT = "delete window.DecompressionStream"
 
@@ -145,8 +146,6 @@ def test_totals_are_those_of_the_reports(shared: Opened, made: Made) -> None:
     assert shared.legend() == uses
     shared.page.get_by_label("Colour by").select_option("kind")
     assert shared.legend() == kinds
-    shared.page.get_by_label("Colour by").select_option("order")
-    assert sum(shared.legend().values()) == sum(uses.values())
     shared.page.get_by_label("Colour by").select_option("use")
     shared.page.get_by_label("with free memory").set_checked(True)
     labels = shared.page.locator("#treemap .tile").evaluate_all(
@@ -155,6 +154,38 @@ def test_totals_are_those_of_the_reports(shared: Opened, made: Made) -> None:
     assert {label.split(" page")[0] for label in labels} == {
         f"{kind}: {pages:,}" for kind, pages in kinds.items()
     }
+
+
+@pytest.mark.parametrize(("view", "neutral"), [("order", "free"), ("free", "in use")])
+def test_orders_of_folios_and_of_free_blocks_are_apart(
+    shared: Opened, made: Made, view: str, neutral: str
+) -> None:
+    expected: Counter[str] = Counter()
+    for use, _, order in each_page(made.contents.snapshot).values():
+        if (use in ("buddy", "pcp")) == (neutral == "free"):
+            expected[neutral] += 1
+        else:
+            expected[next(name for least, name in reversed(ORDERS) if order >= least)] += 1
+    shared.page.get_by_label("Colour by").select_option(view)
+    assert shared.legend() == expected
+    assert len(expected) > 1
+    shared.page.get_by_label("Colour by").select_option("use")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nonsense", "That is not a pfn: write a number such as 0x1a2b or 6699."),
+        ("", "That is not a pfn"),
+        ("1.5", "That is not a pfn"),
+        ("0x400", "The map has the pfns 0x0 to 0x3ff."),
+        ("-1", "The map has the pfns 0x0 to 0x3ff."),
+    ],
+)
+def test_a_pfn_that_is_not_there_is_explained(shared: Opened, text: str, said: str) -> None:
+    shared.page.get_by_label("pfn", exact=True).fill(text)
+    shared.page.get_by_role("button", name="Go to pfn").click()
+    assert said in shared.text("#map-details")
 
 
 def test_areas_are_in_proportion(shared: Opened, made: Made) -> None:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,11 @@ from PIL import Image
 
 from pageinspect.model.memory_map import Zone
 from pageinspect.model.snapshot import Snapshot
-from pageinspect.picture.colours import Colour, Theme
+from pageinspect.picture.classes import HATCHED
+from pageinspect.picture.colours import EMPTY, Colour, Theme
+from pageinspect.picture.drawing import Scene
 from pageinspect.picture.maps import MapPicture
 from pageinspect.picture.png import write_png
-from pageinspect.picture.scene import Scene
 
 RUNS = [
     (0x1, 0x3F, "reserved", 0),
@@ -39,12 +40,19 @@ OWNERS = [
 ZONES = (Zone(0, "DMA", 1, 0x80), Zone(1, "Normal", 0x80, 0x500, 2))
 
 
+class Painted(NamedTuple):
+    """How a cell is drawn."""
+
+    colour: Colour
+    is_hatched: bool = False
+
+
 def memory(runs: Any = RUNS, **header: Any) -> Snapshot:
     """Return a snapshot of the memory."""
     kernel = replace(
         KERNEL, zones=ZONES, memory_block_pages=0x40, missing={"owners": (), "contiguity": ()}
     )
-    return snapshot(runs, OWNERS, kernel=kernel.to_json(), **header)
+    return snapshot(runs, OWNERS, **{"kernel": kernel.to_json(), **header})
 
 
 def each(runs: Any = RUNS) -> Iterator[tuple[int, str]]:
@@ -67,25 +75,40 @@ def image_of(scene: Scene) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.open(stream).convert("RGB"))
 
 
-def cells_in(scene: Scene, pixels: npt.NDArray[np.uint8]) -> list[tuple[int, int, Colour]]:
-    """Return the place and colour of each cell in an image; every pixel of a cell has one."""
+def cells_in(scene: Scene, pixels: npt.NDArray[np.uint8]) -> list[tuple[int, int, Painted, float]]:
+    """Return the place of each cell in an image, its upper colour, and how much of it has that.
+
+    Borders are left out: they are drawn over the first and last pixels of cells.
+    """
     found = []
     for tiles in scene.tiles:
+        edge = 2 if scene.borders and tiles.width > 8 else 0
         for row, column in np.ndindex(tiles.looks.shape):
             x, y = tiles.x + column * tiles.width, tiles.y + row * tiles.pitch
-            cell = pixels[y : y + tiles.height, x : x + tiles.width].reshape(-1, 3)
-            assert (cell == cell[0]).all()
-            red, green, blue = cell[0].tolist()
-            found.append((x, y, (red, green, blue)))
+            across = slice(x + edge, x + tiles.width - edge)
+            cell = pixels[y : y + tiles.height, across]
+            assert (cell[edge : tiles.height - edge] == cell[edge : tiles.height - edge, :1]).all()
+            lines = cell[edge : tiles.height - edge, 0].tolist()
+            # Its own colour is that of the first line; every fourth one is background if hatched.
+            background = [*scene.theme.background]
+            own = next((line for line in lines if line != background), background)
+            full = [line == own for line in lines]
+            is_hatched = own != background and background in lines
+            upper = edge + max(i for i, is_own in enumerate(full, 1) if is_own)
+            share = 1.0 if upper >= tiles.height - edge - is_hatched else upper / tiles.height
+            if not is_hatched:
+                assert all(full[: upper - edge])
+            red, green, blue = own
+            found.append((x, y, Painted((red, green, blue), is_hatched), share))
     return found
 
 
-def colours_by_name(picture: MapPicture, theme: Theme) -> dict[str, Colour]:
-    """Return the colour of each name that the legend has."""
-    colours = theme.of_looks(ordered=picture.ordered)
+def colours_by_name(picture: MapPicture, theme: Theme) -> dict[str, Painted]:
+    """Return the colour of each name that the legend has, and whether it is hatched."""
+    colours = theme.of_tones(ordered=picture.ordered, changes=picture.changes)
     return {
-        name: colours[line.look]
+        name: Painted(colours[line.look], line.look >= HATCHED)
         for line in picture.legend
-        if line.look is not None
+        if line.look is not None and line.look != EMPTY
         for name in re.sub("^(free|other): ", "", line.cells[0]).split(", ")
     }

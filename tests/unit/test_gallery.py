@@ -79,7 +79,8 @@ def test_a_picture_is_small_and_of_the_command_s_core(picture: Path) -> None:
     texts = [element.text or "" for element in svg.iter(f"{SVG}text")]
     assert any(re.match(rf"{re.escape(core)}\b", text) for text in texts), texts[:5]
     by = re.search(r"--by (\w+)", command)
-    assert texts[0].endswith(f" by {by[1] if by else 'use'}")
+    key = {None: "use", "free": "order"}.get(by and by[1], by and by[1])
+    assert texts[0].endswith(f" by {key}")
 
 
 def test_the_report_in_readme_is_of_the_core_in_its_picture() -> None:

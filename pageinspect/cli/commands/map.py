@@ -2,10 +2,11 @@
 """Draw a map of memory: by use, type, owner or order, as image or in the terminal.
 
 Memory is divided into cells of 2 MiB, in rows of 1 GiB with the pfn at their edges. A cell has the
-colour of most of its pages: full if they are at least 90 % of the cell, pale if not. The legend has
-the number of pages of each colour. Without -o the map is written to the terminal, in the colours
-that it has (NO_COLOR, COLORTERM, TERM), and as letters where there are none. With --diff there are
-two maps of the same scale, and what did not change is pale.
+colour of most of its pages: full if they are at least 90 % of the cell, in part pale if not. The
+legend has the number of pages of each name, whose colour is the same in every map. Without -o the
+map is written to the terminal, in the colours that it has (NO_COLOR, COLORTERM, TERM), and as
+letters where there are none. With --diff there are two maps of the same scale: colours are as full
+as cells changed, and what did not change is pale.
 """
 
 import argparse
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ...model.snapshot import Snapshot
     from ...picture.maps import MapChoice
 
-_BY = ("use", "type", "owner", "order", "migratetype")
+_BY = ("use", "type", "owner", "order", "free", "migratetype")
 _MOST_IN_IMAGE = 1 << 24
 _MOST_IN_TEXT = 1 << 20
 """Cells of an image that has a pixel for each, and of one that has text for each."""
@@ -55,8 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=_BY,
         default="use",
         metavar="K",
-        help=f"what colours stand for: {', '.join(_BY)} (default: use). The eight with most pages "
-        "have a colour of their own, the others one together",
+        help="what colours stand for: use (the default), type, owner (its kind), order (of folios "
+        "in use), free (the order of free blocks: shows fragmentation) or migratetype. Orders have "
+        "the groups 0, 1-3, 4-8, 9 (a huge page), and 10 and more",
     )
     group.add_argument(
         "--diff",
@@ -117,10 +119,10 @@ def run(args: argparse.Namespace) -> int:
         # If it is missing, this is found out before anything is read.
         library()
     snapshots, sources = _snapshots(args)
-    from ...model.saved_kernel import SavedKernel
     from ...picture.maps import MapChoice
+    from ...saved.kernel import kernel_of
 
-    kernels = [SavedKernel.from_json(snapshot.header("kernel")) for snapshot in snapshots]
+    kernels = [kernel_of(snapshot) for snapshot in snapshots]
     choice = MapChoice(
         by=args.by, wanted=_wanted(args.pfn, snapshots, kernels), shift=args.cell,
         hilbert=args.hilbert,

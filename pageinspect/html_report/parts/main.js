@@ -47,6 +47,15 @@ function orderClass(data, order) {
   return data.orders.findLastIndex(([least]) => least <= order);
 }
 
+// Return a view by order; `neutral` returns the code and label of uses that have none.
+function ordered(data, name, title, neutral) {
+  const found = (u, order) =>
+    neutral(u) || [orderClass(data, order), data.orders[orderClass(data, order)][1]];
+  const code = (u, _owner, order) => found(u, order)[0];
+  const label = (u, _owner, order) => found(u, order)[1];
+  return { name, title, ramp: true, code, label };
+}
+
 function mapViews(data, memory) {
   const use = {
     name: "use",
@@ -57,6 +66,7 @@ function mapViews(data, memory) {
   if (!memory.exact) {
     return [use];
   }
+  const isFree = (u) => use.code(u) === data.free;
   const kind = (owner) => data.kinds[memory.kinds[owner]];
   return [
     use,
@@ -66,13 +76,8 @@ function mapViews(data, memory) {
       code: (_u, owner) => kind(owner)?.code ?? data.other,
       label: (_u, owner) => kind(owner)?.name ?? "unknown",
     },
-    {
-      name: "order",
-      title: "order",
-      ramp: true,
-      code: (_u, _owner, order) => orderClass(data, order),
-      label: (_u, _owner, order) => `order ${data.orders[orderClass(data, order)][1]}`,
-    },
+    ordered(data, "order", "order of folios", (u) => isFree(u) && [data.free, "free"]),
+    ordered(data, "free", "order of free blocks", (u) => !isFree(u) && [data.other, "in use"]),
   ];
 }
 

@@ -8,6 +8,8 @@ const CELL_ORDER = 9;
 const STEP = 5;
 const MOST_ROWS = 160;
 const PURE = 0.9;
+const HALF = 0.5;
+const HATCH = 4;
 const GUTTER = 92;
 const AXIS = 18;
 const NARROW = 720;
@@ -15,12 +17,14 @@ const SHOWN_USES = 6;
 
 export class MemoryMap {
   // `views` are the ways to colour: {name, label, ramp, code(use, owner, order), label(code)}.
-  constructor(place, memory, views, { pageSize, target, structPages }) {
+  constructor(place, memory, views, { pageSize, target, structPages, colours, hatched }) {
     this.memory = memory;
     this.views = views;
     this.pageSize = pageSize;
     this.target = target;
     this.pageCommand = structPages ? "page" : "list --pfn";
+    this.codes = colours;
+    this.hatched = hatched;
     this.view = views[0];
     this.only = null;
     this.levels = [];
@@ -129,9 +133,10 @@ export class MemoryMap {
 
   colours() {
     const style = getComputedStyle(document.documentElement);
-    const names = [...Array(11).keys()].map((i) => `${this.view.ramp ? "o" : "c"}${i}`);
     const read = (name) => style.getPropertyValue(`--${name}`).trim();
-    return { classes: names.map(read), ink: read("faint"), hole: read("hole") };
+    const all = (name) => [...Array(this.codes).keys()].map((i) => read(`${name}${i}`));
+    const [classes, pale] = (this.view.ramp ? ["o", "q"] : ["c", "p"]).map(all);
+    return { classes, pale, ink: read("faint"), hole: read("hole") };
   }
 
   draw() {
@@ -176,7 +181,7 @@ export class MemoryMap {
     }
   }
 
-  row(context, first, y, { classes, ink, hole }) {
+  row(context, first, y, { classes, pale, ink, hole }) {
     const cells = 2 ** this.columns;
     const pages = 2 ** this.level.order;
     const width = this.width - GUTTER;
@@ -185,41 +190,58 @@ export class MemoryMap {
       context.fillStyle = ink;
       context.fillText(hex(first), 0, y + Math.max((this.height - gap - 11) / 2, -2));
     }
-    this.cellCodes(first, cells, pages).forEach(([code, pure], i) => {
+    const height = this.height - gap;
+    this.cellCodes(first, cells, pages).forEach(([code, share], i) => {
       const left = GUTTER + Math.floor((i * width) / cells);
       const right = GUTTER + Math.floor(((i + 1) * width) / cells);
+      if (code < 0) {
+        context.fillStyle = hole;
+        context.fillRect(left, y, right - left, height);
+        return;
+      }
       const dim = this.only !== null && code !== this.only;
-      context.globalAlpha = code < 0 ? 1 : dim ? 0.12 : pure ? 1 : 0.55;
-      context.fillStyle = code < 0 ? hole : classes[code];
-      context.fillRect(left, y, right - left, this.height - gap);
+      context.globalAlpha = dim ? 0.12 : 1;
+      this.cell(context, [left, y, right - left, height], share, [classes[code], pale[code]]);
+      if (code >= this.hatched) {
+        hatch(context, [left, y, right - left, fullOf(height, share)], hole);
+      }
+      context.globalAlpha = 1;
     });
-    context.globalAlpha = 1;
   }
 
-  // Return [code of most pages or -1, whether nearly all pages have it] of each cell of a row.
+  // Draw a cell in its colour, and pale below where pages are of other classes.
+  cell(context, [x, y, width, height], share, [colour, pale]) {
+    const full = fullOf(height, share);
+    context.fillStyle = colour;
+    context.fillRect(x, y, width, full);
+    context.fillStyle = pale;
+    context.fillRect(x, y + full, width, height - full);
+  }
+
+  // Return [code of most pages or -1, the part of its pages with it or 1] of each cell of a row.
   cellCodes(first, cells, pages) {
-    const sums = new Float64Array(cells * 11);
+    const sums = new Float64Array(cells * this.codes);
     this.memory.each(first, first + cells * pages, (n, use, owner, order, pfn) => {
       const code = this.view.code(use, owner, order);
       let [at, left] = [pfn, n];
       while (left > 0) {
         const cell = Math.floor((at - first) / pages);
         const here = Math.min(left, first + (cell + 1) * pages - at);
-        sums[cell * 11 + code] += here;
+        sums[cell * this.codes + code] += here;
         at += here;
         left -= here;
       }
     });
     return Array.from({ length: cells }, (_, cell) => {
       let [best, total] = [-1, 0];
-      for (let code = 0; code < 11; code += 1) {
-        const n = sums[cell * 11 + code];
+      for (let code = 0; code < this.codes; code += 1) {
+        const n = sums[cell * this.codes + code];
         total += n;
-        if (n > (best < 0 ? 0 : sums[cell * 11 + best])) {
+        if (n > (best < 0 ? 0 : sums[cell * this.codes + best])) {
           best = code;
         }
       }
-      return [best, best >= 0 && sums[cell * 11 + best] >= PURE * total];
+      return [best, total ? sums[cell * this.codes + best] / total : 1];
     });
   }
 
@@ -342,8 +364,12 @@ export class MemoryMap {
   }
 
   goTo(pfn) {
-    if (!Number.isInteger(pfn) || pfn < this.memory.start || pfn >= this.memory.end) {
-      this.details.replaceChildren(element("p", {}, "There is no such pfn."));
+    const { start, end } = this.memory;
+    if (!Number.isInteger(pfn) || pfn < start || pfn >= end) {
+      const said = Number.isInteger(pfn)
+        ? `The map has the pfns ${hex(start)} to ${hex(end - 1)}.`
+        : "That is not a pfn: write a number such as 0x1a2b or 6699.";
+      this.details.replaceChildren(element("p", {}, said));
       return;
     }
     this.levels.length = 1;
@@ -386,6 +412,18 @@ export class MemoryMap {
       this.draw();
     });
     return element("li", {}, pressed);
+  }
+}
+
+// Return how much of a cell's height has its colour.
+function fullOf(height, share) {
+  return share < PURE ? Math.round((height * (share < HALF ? 1 : 2)) / 3) : height;
+}
+
+function hatch(context, [x, y, width, height], colour) {
+  context.fillStyle = colour;
+  for (let line = HATCH / 2; line < height; line += HATCH) {
+    context.fillRect(x, y + line, width, 1);
   }
 }
 

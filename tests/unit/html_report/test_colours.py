@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from pageinspect.html_report.colours import CLASSES, RAMPS, TEXTS, THEMES, codes_of
+from pageinspect.html_report.colours import CLASSES, PALE_RAMPS, PALES, RAMPS, TEXTS, THEMES
 from pageinspect.html_report.page import ink_on, render_style
-from pageinspect.picture.classes import CODES, FREE, HUES, ORDERS, OTHER, UNREADABLE
+from pageinspect.picture import colours as picture
+from pageinspect.picture.classes import CODES, HATCHED, ORDERS
 
 AA = 4.5
 
@@ -47,8 +48,8 @@ def test_text_has_the_contrast_of_aa(theme: str) -> None:
 def test_every_class_has_a_colour_in_each_theme() -> None:
     for theme in THEMES:
         assert len(CLASSES[theme]) == CODES
-        assert len(set(CLASSES[theme])) == CODES
-        assert len(RAMPS[theme]) == len(ORDERS) == HUES
+        assert len(set(CLASSES[theme])) == HATCHED
+        assert len({*RAMPS[theme][: len(ORDERS)]}) == len(ORDERS)
 
 
 def test_every_variable_of_the_style_is_declared() -> None:
@@ -61,13 +62,9 @@ def test_every_variable_of_the_style_is_declared() -> None:
     assert used
 
 
-def test_the_largest_have_colours_of_their_own() -> None:
-    pages = {f"use{i}": 100 - i for i in range(12)} | {"buddy": 500, "pcp": 1, "unreadable": 3}
-    codes = codes_of("use", {**pages, "anon": 1000})
-    assert codes["anon"] == 0
-    assert codes["buddy"] == codes["pcp"] == FREE
-    assert codes["unreadable"] == UNREADABLE
-    own = [name for name, code in codes.items() if code < HUES]
-    assert sorted(own) == sorted(["anon", *(f"use{i}" for i in range(HUES - 1))])
-    assert len({codes[name] for name in own}) == HUES
-    assert {codes[f"use{i}"] for i in range(HUES - 1, 12)} == {OTHER}
+def test_uses_and_kinds_have_the_colours_of_maps() -> None:
+    for name, theme in picture.THEMES.items():
+        for ordered, classes, pales in ((False, CLASSES, PALES), (True, RAMPS, PALE_RAMPS)):
+            tones = theme.of_tones(ordered=ordered, changes=False)
+            found = [*classes[name], *pales[name]]
+            assert found == [f"{r:02x}{g:02x}{b:02x}" for r, g, b in tones[:-1]]

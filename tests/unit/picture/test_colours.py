@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Colours can be told apart, also by people who see no red or green.
+"""Colours differ, also for people who see no red or green.
 
-Distances are CIE76 in CIE Lab of sRGB with the white point D65. Deuteranopia and protanopia are the
-matrices of Machado, Oliveira and Fernandes (2009) at severity 1, on linear RGB.
+Distances are CIE76 and CIEDE2000 in CIE Lab of sRGB with the white point D65. Deuteranopia and
+protanopia are the matrices of Machado, Oliveira and Fernandes (2009) at severity 1, on linear RGB.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
+from math import atan2, cos, degrees, exp, hypot, radians, sin, sqrt
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from pageinspect.picture.cells import NOTHING, Cells
-from pageinspect.picture.classes import CODES, FREE, HUES, OTHER, UNREADABLE
-from pageinspect.picture.colours import EMPTY, THEMES, Theme, looks_of
+from pageinspect.picture.classes import CODES, FREE, HUES, ORDERS, OTHER, UNREADABLE
+from pageinspect.picture.colours import EMPTY, STEPS, THEMES, Theme, looks_of, tone_of
 
 XYZ = np.array(
     [
@@ -58,6 +60,38 @@ def distance(one: tuple[int, int, int], other: tuple[int, int, int], sight: str)
     return float(np.linalg.norm(lab(one, sight) - lab(other, sight)))
 
 
+def ciede2000(one: tuple[int, int, int], other: tuple[int, int, int], sight: str) -> float:
+    return ciede2000_of(lab(one, sight).tolist(), lab(other, sight).tolist())
+
+
+def ciede2000_of(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the distance of two colours of CIE Lab by Sharma, Wu and Dalal (2005)."""
+    chroma = (hypot(*one[1:]) + hypot(*other[1:])) / 2
+    more = 1.5 - 0.5 * sqrt(chroma**7 / (chroma**7 + 25**7))
+    (l1, c1, h1), (l2, c2, h2) = (
+        (light, hypot(a * more, b), degrees(atan2(b, a * more)) % 360)
+        for light, a, b in (one, other)
+    )
+    turn = (h2 - h1 + 180) % 360 - 180 if c1 * c2 else 0
+    light, chroma = (l1 + l2) / 2, (c1 + c2) / 2
+    hue = radians((h1 + turn / 2) % 360 if c1 * c2 else h1 + h2)
+    weight = (
+        1
+        - 0.17 * cos(hue - radians(30))
+        + 0.24 * cos(2 * hue)
+        + 0.32 * cos(3 * hue + radians(6))
+        - 0.2 * cos(4 * hue - radians(63))
+    )
+    parts = (
+        (l2 - l1) / (1 + 0.015 * (light - 50) ** 2 / sqrt(20 + (light - 50) ** 2)),
+        (c2 - c1) / (1 + 0.045 * chroma),
+        2 * sqrt(c1 * c2) * sin(radians(turn / 2)) / (1 + 0.015 * chroma * weight),
+    )
+    bend = sin(2 * radians(30) * exp(-(((degrees(hue) - 275) / 25) ** 2)))
+    rotation = -2 * sqrt(chroma**7 / (chroma**7 + 25**7)) * bend
+    return sqrt(sum(part**2 for part in parts) + rotation * parts[1] * parts[2])
+
+
 def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
     """Return the contrast of WCAG."""
     light, dark = sorted((float(XYZ[1] @ linear(c)) for c in (one, other)), reverse=True)
@@ -77,33 +111,61 @@ def theme(request: pytest.FixtureRequest) -> Theme:
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-@pytest.mark.parametrize(("ordered", "least"), [(False, 20), (True, 10)])
-def test_colours_of_classes_differ(theme: Theme, sight: str, ordered: bool, least: float) -> None:
-    colours = theme.of_classes(ordered=ordered)
-    assert len({*colours}) == CODES
-    assert HUES + 1 <= 10
-    # Classes that have an order are never other or free.
-    own = [*range(HUES)] if ordered else [*range(HUES), OTHER]
-    for one, other in combinations((*own, UNREADABLE), 2):
-        assert distance(colours[one], colours[other], sight) >= least, (one, other)
-    for code in (*own, UNREADABLE):
-        assert distance(colours[code], theme.background, sight) >= least, code
-        assert ordered or distance(colours[code], colours[FREE], sight) >= least, code
-    # Free memory is near the background, and differs from it.
-    assert 8 <= distance(colours[FREE], theme.background, sight) <= 25
+@pytest.mark.parametrize("changes", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_all_colours_that_can_stand_side_by_side_differ(
+    theme: Theme, ordered: bool, changes: bool, sight: str
+) -> None:
+    """Full and pale ones, free, other and unreadable memory, and background: no struct page."""
+    tones = theme.of_tones(ordered=ordered, changes=changes)
+    hues = range(len(ORDERS) if ordered else HUES)
+    full = [*hues, OTHER, UNREADABLE]
+    # A pale one of unreadable pages is the full one.
+    every = [*full, FREE, *(code + CODES for code in (*hues, OTHER, FREE)), 2 * CODES]
+    assert len(every) == len({tones[code] for code in every})
+    assert tones[2 * CODES] == theme.background
+    for one, other in combinations(every, 2):
+        both_full = {one, other} <= {*full}
+        ends = tones[one], tones[other]
+        assert distance(*ends, sight) >= (18 if both_full else 10), (one, other)
+        assert ciede2000(*ends, sight) >= (10 if both_full else 6), (one, other)
 
 
-@pytest.mark.parametrize("sight", ["normal", "deuteranopia"])
-def test_a_pale_colour_is_not_the_full_one_of_another_class(theme: Theme, sight: str) -> None:
-    colours = theme.of_looks(ordered=False)
-    assert colours[EMPTY] == theme.background
-    for code in (*range(HUES), OTHER):
-        pale = colours[code + CODES]
-        for other in range(CODES):
-            if (code, other) != (OTHER, FREE):
-                assert distance(pale, colours[other], sight) >= 10, (code, other)
-        nearest = min(range(HUES), key=lambda c: distance(pale, colours[c + CODES], sight))
-        assert code in (nearest, OTHER)
+def test_free_memory_is_near_the_background(theme: Theme) -> None:
+    free, mixed = (distance(c, theme.background, "normal") for c in (theme.free, theme.mixed_free))
+    assert free < mixed
+    assert free <= 20
+    # What is unreadable stands out most.
+    assert contrast(theme.unreadable, theme.background) >= 15
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_pale_colour_is_nearest_to_the_full_one_of_its_class(theme: Theme, ordered: bool) -> None:
+    tones = theme.of_tones(ordered=ordered, changes=False)
+    hues = range(len(ORDERS) if ordered else HUES)
+    for code in hues:
+        angles = [
+            np.degrees(np.arctan2(*lab(tones[c], "normal")[:0:-1])) for c in (code, code + CODES)
+        ]
+        assert abs((angles[0] - angles[1] + 180) % 360 - 180) <= 30, code
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        # Of the data of Sharma, Wu and Dalal (2005), table 1.
+        ((50, 2.6772, -79.7751), (50, 0, -82.7485), 2.0425),
+        ((50, -1, 2), (50, 0, 0), 2.3669),
+        ((50, 2.49, -0.001), (50, -2.49, 0.0009), 7.1792),
+        ((50, 2.5, 0), (73, 25, -18), 27.1492),
+        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+        ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
+    ],
+)
+def test_the_formula_of_ciede2000(
+    one: tuple[float, ...], other: tuple[float, ...], expected: float
+) -> None:
+    assert ciede2000_of(one, other) == pytest.approx(expected, abs=1e-4)
 
 
 def test_text_has_the_contrast_of_wcag(theme: Theme) -> None:
@@ -111,12 +173,21 @@ def test_text_has_the_contrast_of_wcag(theme: Theme) -> None:
     assert contrast(theme.faint, theme.background) >= 4.5
 
 
-def test_looks_are_full_from_90_percent_on() -> None:
+def test_looks_are_as_full_as_cells_are_of_one_class() -> None:
     cells = Cells(
         np.array([0, 0, 3, FREE, NOTHING], np.uint8),
-        np.array([1, 0.91, 0.5, 0.89, 0], np.float32),
+        np.array([1, 0.91, 0.5, 0.49, 0], np.float32),
         np.array([8, 8, 8, 8, 0], np.int32),
     )
-    assert looks_of(cells).tolist() == [0, 0, 3 + CODES, FREE + CODES, EMPTY]
-    changed = np.array([True, False, True, False, True])
-    assert looks_of(cells, changed).tolist() == [0, CODES, 3, FREE + CODES, EMPTY]
+    assert looks_of(cells).tolist() == [0, 0, 3 + CODES, FREE + 2 * CODES, EMPTY]
+    assert looks_of(cells, np.array([0.5, 0.499, 0.1, 0.002, 0], np.float32)).tolist() == [
+        0, CODES, 3 + CODES, FREE + 2 * CODES, EMPTY,
+    ]  # fmt: skip
+    assert looks_of(cells, np.zeros(5, np.float32)).tolist()[0] == 3 * CODES
+
+
+def test_cells_without_room_for_two_colours_have_one() -> None:
+    # What half of it is not of one class is pale; what changed by a tenth is full.
+    steps = [3 + step * CODES for step in range(STEPS)]
+    assert [tone_of(look, changes=False) for look in steps[:3]] == [3, 3 + CODES, 3 + CODES]
+    assert [tone_of(look, changes=True) for look in steps] == [3, 3, 3 + CODES, 3 + CODES]

@@ -7,7 +7,7 @@ import pytest
 from drawn_memory import each, memory
 
 from pageinspect.picture.classes import CODES
-from pageinspect.picture.colours import EMPTY, THEMES
+from pageinspect.picture.colours import THEMES, Theme
 from pageinspect.picture.maps import MapChoice, MapPicture, map_of
 from pageinspect.picture.terminal import (
     LABEL,
@@ -102,7 +102,7 @@ def test_two_rows_of_cells_are_a_line_of_half_blocks() -> None:
     style = TextStyle("24-bit", blocks=True, width=80)
     picture = picture_for(style, shift=0)
     text = lines(style, shift=0)
-    colours = THEMES["dark"].of_looks(ordered=False)
+    colours = THEMES["dark"].of_looks(ordered=False, changes=False)
     drawn = [line for line in text if line.lstrip().startswith("0x")]
     first = (line for line in drawn)
     row = 0
@@ -129,16 +129,21 @@ def test_two_rows_of_cells_are_a_line_of_half_blocks() -> None:
     assert next(first, None) is None
 
 
-def test_each_look_has_a_letter_of_its_own() -> None:
-    letters = [letter_of(look) for look in range(EMPTY + 1)]
-    # Pages that cannot be read are never of a cell in part alone: both looks are the same.
+def test_each_tone_has_a_letter_of_its_own() -> None:
+    letters = [letter_of(tone) for tone in range(2 * CODES + 1)]
+    # Both tones of pages that cannot be read are the same.
     assert len({*letters}) == len(letters) - 1
+    assert all(len(letter) == 1 for letter in letters)
 
 
+@pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("theme", THEMES.values(), ids=list(THEMES))
-def test_classes_have_colours_of_their_own_among_256(theme: object) -> None:
-    colours = theme.of_classes(ordered=False)  # type: ignore[attr-defined]
-    assert len({nearest_of_256(colour) for colour in colours}) == CODES
+def test_all_tones_have_colours_of_their_own_among_256(theme: Theme, ordered: bool) -> None:
+    tones = {*theme.of_tones(ordered=ordered, changes=False)}
+    assert len({nearest_of_256(colour) for colour in tones}) == len(tones)
+
+
+def test_terminals_have_240_fixed_colours() -> None:
     assert nearest_of_256((255, 0, 0)) == 196
     assert nearest_of_256((8, 8, 8)) == 232
 
@@ -148,3 +153,27 @@ def test_half_blocks_need_an_encoding_that_has_them() -> None:
     assert not has_blocks("latin-1")
     assert not has_blocks("no such encoding")
     assert not has_blocks(None)
+
+
+@pytest.mark.parametrize("depth", ["none", "24-bit"])
+def test_lines_of_a_curve_have_the_pfn_of_their_first_cell(depth: Depth) -> None:
+    style = TextStyle(depth, blocks=True, width=80)
+    picture = picture_for(style, shift=2, hilbert=True)
+    text = [ESCAPE.sub("", line) for line in lines(style, shift=2, hilbert=True)]
+    labels = [int(line.split()[0], 16) for line in text if line.lstrip().startswith("0x")]
+    rows = range(0, picture.layout.rows, style.rows_per_line)
+    assert len(labels) == len(rows) > 4
+    for row, pfn in zip(rows, labels, strict=True):
+        assert picture.layout.place(pfn) == (row, 0)
+        assert picture.layout.place(pfn - 1) != (row, 0)
+
+
+@pytest.mark.parametrize("width", [24, 40, 80])
+def test_no_text_is_cut(width: int) -> None:
+    style = TextStyle("none", blocks=True, width=width)
+    source = "/a/long/name/of/a/folder/for/cores/" + 6 * "core-of-a-machine-"
+    picture = map_of([memory()], [source], MapChoice(room=room_for(style)), 1 << 20)
+    text = "".join(line.strip() for line in text_lines(picture, THEMES["dark"], style))
+    assert source in text
+    assert "~" not in text
+    assert "Memoryoflabbyuse" in text.replace(" ", "")

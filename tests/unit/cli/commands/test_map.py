@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The command map: what it draws of a kernel, and what it refuses."""
 
+import csv
 import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_memory import cells_in, colours_by_name, memory
-from owned_pages import OwnedPages, filled
+from drawn_memory import Painted, cells_in, colours_by_name, memory
+from owned_pages import PAGES, OwnedPages, filled
 from PIL import Image
 
-from pageinspect.cli import snapshots
+from pageinspect.cli import options, snapshots
+from pageinspect.cli.commands import list as list_command
 from pageinspect.cli.commands import map as command
 from pageinspect.cli.parser import build_parser
 from pageinspect.errors import PageInspectError, UsageError
@@ -19,14 +21,16 @@ from pageinspect.host import extras
 from pageinspect.inspector import inspector as inspector_module
 from pageinspect.inspector import owner_finder
 from pageinspect.inspector import snapshot as snapshot_module
+from pageinspect.inspector import source as source_module
 from pageinspect.inspector.fold import fold_here
 from pageinspect.inspector.selection import Request
 from pageinspect.inspector.summary import summarise
 from pageinspect.kernel.boot import Clock
 from pageinspect.picture import scene as scene_module
-from pageinspect.picture.colours import THEMES, Colour, Theme
+from pageinspect.picture.colours import THEMES, Theme
+from pageinspect.picture.drawing import Scene
 from pageinspect.picture.maps import MapPicture
-from pageinspect.picture.scene import Scene, scene_of
+from pageinspect.picture.scene import scene_of
 
 
 @pytest.fixture
@@ -64,14 +68,59 @@ def test_pixels_by_colour_are_the_summary_of_the_selection(
     (table,) = summarise(kernel.inspector(), ["use"], wanted, fold=fold_here).tables()
     use, pages = ([c.key for c in table.columns].index(key) for key in ("use", "pages"))
     by_name = colours_by_name(picture, THEMES["light"])
-    expected: Counter[Colour] = Counter()
+    expected: Counter[Painted] = Counter()
     for row in table.rows:
         expected[by_name[row[use]]] += row[pages]
     pixels = np.asarray(Image.open(path).convert("RGB"))
-    counts = Counter(colour for _, _, colour in cells_in(drawn, pixels))
-    del counts[THEMES["light"].background]
+    counts = Counter(colour for _, _, colour, _ in cells_in(drawn, pixels))
+    del counts[Painted(THEMES["light"].background)]
     assert counts == expected
     assert counts.total() > 20
+
+
+@pytest.mark.parametrize("cell", [1, 4, 16])
+def test_each_cell_is_what_most_pages_are_that_list_prints(
+    kernel: OwnedPages,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cell: int,
+) -> None:
+    monkeypatch.setattr(options, "open_target", lambda _args: kernel.inspector().target)
+    monkeypatch.setattr(source_module, "inspect", lambda _target: kernel.inspector())
+    args = build_parser().parse_args(["list", "--each", "--format", "csv", "-j", "1"])
+    list_command.run(args)
+    uses: dict[int, Counter[str]] = {}
+    rows = [*csv.DictReader(capsys.readouterr().out.splitlines())]
+    for row in rows:
+        uses.setdefault(int(row["pfn"], 0) // cell, Counter())[row["use"]] += 1
+    assert len(rows) == PAGES
+
+    scenes: list[tuple[MapPicture, Scene]] = []
+
+    def scene(picture: MapPicture, theme: Theme) -> Scene:
+        scenes.append((picture, scene_of(picture, theme)))
+        return scenes[-1][1]
+
+    monkeypatch.setattr(scene_module, "scene_of", scene)
+    path = tmp_path / "map.png"
+    run("-o", str(path), "--cell", f"{4 * cell}K", "-j", "1")
+    ((picture, drawn),) = scenes
+    by_name = colours_by_name(picture, THEMES["light"])
+    colours = cells_in(drawn, np.asarray(Image.open(path).convert("RGB")))
+    first = picture.layout.windows[0][0] // cell
+    assert len(picture.layout.windows) == 1
+    mixed = 0
+    for number, counts in uses.items():
+        pages: Counter[Painted] = Counter()
+        for use, n in counts.items():
+            pages[by_name[use]] += n
+        most = max(pages.values())
+        *_, colour, upper = colours[number - first]
+        assert pages[colour] == most, hex(number * cell)
+        assert (upper == 1) == (most >= 0.9 * cell), hex(number * cell)
+        mixed += upper < 1
+    assert bool(mixed) == (cell > 1)
 
 
 def test_text_goes_to_standard_output(
@@ -120,6 +169,14 @@ def test_the_status_says_whether_all_could_be_read(
     made = memory(**header)
     monkeypatch.setattr(command, "snapshot_of_target", lambda *_: made)
     assert run("somewhere") == status
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"release": 1}'])
+def test_a_damaged_kernel_is_reported(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(command, "snapshot_of_target", lambda *_: memory(kernel=text))
+    with pytest.raises(PageInspectError, match="damaged: the column kernel") as caught:
+        run("somewhere")
+    assert "copy it again" in caught.value.hint
 
 
 @pytest.mark.parametrize(
