@@ -101,9 +101,9 @@ def _pfns(texts: list[str], before: "Snapshot", after: "Snapshot") -> "list[Rang
     from ...model.memory_map import MemoryMap
     from ...model.range_text import resolve
     from ...model.ranges import merge
-    from ...model.saved_kernel import SavedKernel
+    from ...saved.kernel import kernel_of
 
     sides = before, after
     spanned = merge(r for side in sides for r in spans(table_of(side, "runs", "--pfn")))
-    kernel = SavedKernel.from_json(after.header("kernel"))
+    kernel = kernel_of(after)
     return resolve(texts, MemoryMap(tuple(spanned), kernel.zones), kernel.page_shift)
