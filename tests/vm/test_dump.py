@@ -91,6 +91,7 @@ def test_drgn_helper_gives_the_same_ranges_on_dwarf_alone(core: Core, from_btf: 
     assert layout.vmemmap == prog["vmemmap"].value_()
 
 
+@pytest.mark.kernels("newest")
 def test_drgns_prompt_has_types_symbols_and_commands(core: Core, tmp_path: Path) -> None:
     names = {line.split()[2]: line.split()[0] for line in core.kallsyms.read_text().splitlines()}
     with Prompt(core.path, tmp_path) as prompt:
@@ -118,6 +119,7 @@ def test_drgns_prompt_has_types_symbols_and_commands(core: Core, tmp_path: Path)
         assert prompt.ask("%pageinspect types") == "drgn: pageinspect: command not found\n"
 
 
+@pytest.mark.kernels("newest")
 def test_the_api_answers_as_the_commands_do(core: Core) -> None:
     with api.open_core(core.path) as kernel:
         answers = {
@@ -336,6 +338,7 @@ def test_list_agrees_with_summary(core: Core) -> None:
         assert not (touching and same), left
 
 
+@pytest.mark.kernels("newest")
 def test_a_range_that_cuts_a_huge_page(core: Core) -> None:
     runs = json.loads(
         pageinspect("list", "-c", core.path, "--type", "hugetlb", "--format", "json").stdout
@@ -358,6 +361,7 @@ def test_a_range_that_cuts_a_huge_page(core: Core) -> None:
     assert (cut["coverage"]["spanned"], cut["coverage"]["read"]) == (7, 7)
 
 
+@pytest.mark.kernels("newest")
 @pytest.mark.parametrize(
     ("command", "rows"), [("summary", "rows"), ("list", "runs"), ("types", "types")]
 )
@@ -377,6 +381,7 @@ def test_csv_carries_the_same_values(core: Core, command: str, rows: str) -> Non
         assert {key: record[key] for key in cells} == cells
 
 
+@pytest.mark.kernels("newest")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_machine_that_encrypts_memory_is_read_alike(
     core: Core, asked: Asked, from_btf: Inspector, jobs: int
@@ -410,6 +415,7 @@ def hole(core: Core) -> tuple[int, int]:
     return start, start + 64 * len(LOST)
 
 
+@pytest.mark.kernels("newest")
 @pytest.mark.parametrize("cut_off", [False, True])
 def test_what_a_core_lacks_is_counted_and_exits_3(
     core: Core, hole: tuple[int, int], cut_off: bool
@@ -438,6 +444,7 @@ def test_what_a_core_lacks_is_counted_and_exits_3(
     assert pageinspect("summary", "-c", core.path).returncode == 0
 
 
+@pytest.mark.kernels("newest")
 def test_export_says_nopage_of_what_a_core_lacks(
     core: Core, hole: tuple[int, int], tmp_path: Path
 ) -> None:
@@ -458,6 +465,7 @@ def test_export_says_nopage_of_what_a_core_lacks(
     assert (counts == counts_left).all()
 
 
+@pytest.mark.kernels("newest")
 @pytest.mark.parametrize(
     ("args", "status", "message", "hint"),
     [

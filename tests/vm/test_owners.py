@@ -17,6 +17,9 @@ from owned_guest import BALLOON, CRASHKERNEL, Owned, pageinspect
 from pageinspect.model.kpageflags import Kpf
 from pageinspect.vm.guest import Guest
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 BY = ("kind", "name", "cache", "file", "cgroup", "caller", "task", "module")
 VMALLOC = ("vmalloc", "stack", "module", "bpf")
 """Kinds whose pages add up to the kernel's vmalloc counter."""

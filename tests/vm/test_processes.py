@@ -10,6 +10,9 @@ from owned_guest import PAGE, Owned, pageinspect
 
 from pageinspect.vm.guest import Guest
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 NUMBERS = ("rss", "pss", "uss", "anon", "file", "shmem", "swap", "huge", "tables")
 KILOBYTE = 1024
 FAULTS_KEPT, FAULTED = 64, 16

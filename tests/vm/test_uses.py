@@ -20,6 +20,9 @@ from pageinspect.inspector.inspector import Inspector, inspect
 from pageinspect.model.kpageflags import Kpf
 from pageinspect.target.open import open_target
 
+# The oldest and the newest kernel stand for what is between them.
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 EXAMPLES = DOCS / "examples"
 GROUP = "/with ü"
 """A memory cgroup of the guest; a process in it has read a file of that name."""
