@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import PageInspectError
 from ..host.files import UntrustedError
@@ -79,6 +80,8 @@ class Compiler:
         self._cache = ProgramCache.of_this_kernel(fingerprint(package)) if cached else None
         self._before = before
         self._refused: UntrustedError | None = None
+        self.library: Any = None
+        """bcc's C library; None until something was compiled."""
 
     def preload(self) -> None:
         """Start loading bcc's library, unless programs of this kernel are kept."""
@@ -106,6 +109,7 @@ class Compiler:
         """
         self._before(self._refused)
         bcc = load_bcc(self._package)
+        self.library = bcc.lib
         return compile_program(bcc, data_folder("bpf") / source, defines, functions)
 
     def keep(self, source: str, defines: Mapping[str, str], program: CompiledProgram) -> None:

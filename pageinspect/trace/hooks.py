@@ -10,7 +10,7 @@ import errno
 import os
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..target.symbols.btf import BtfKind
 from ..target.symbols.find import LIVE_BTF, read_btf
@@ -32,6 +32,12 @@ class HookKind(Enum):
     """With the arguments of a kernel function and its result, typed by BTF."""
     KPROBE = "start of the function"
     """With the registers."""
+
+
+_ATTACH_TYPES = {
+    HookKind.TRACEPOINT: bpf_calls.TRACE_RAW_TP,
+    HookKind.FEXIT: bpf_calls.TRACE_FEXIT,
+}
 
 
 class Hook(NamedTuple):
@@ -60,8 +66,16 @@ class Hook(NamedTuple):
         prefixes = {HookKind.TRACEPOINT: "btf_trace_", HookKind.FEXIT: ""}
         return f"{prefixes[self.kind]}{self.place}" if self.kind in prefixes else ""
 
-    def type_id(self) -> int:
-        """Return the BTF id of that type. Raises OSError, and PageInspectError without BTF."""
+    def type_id(self, library: Any = None) -> int:
+        """Return the BTF id of that type. Raises OSError, and PageInspectError without BTF.
+
+        `library` is bcc's, if it is loaded: its libbpf is faster than a parser in Python.
+        """
+        find = getattr(library, "libbpf_find_vmlinux_btf_id", None)
+        found = find and find(self.place.encode(), _ATTACH_TYPES[self.kind])
+        if found and found > 0:
+            return int(found)
+        # An old libbpf may not know all BTF kinds of a new kernel.
         btf = read_btf(LIVE_BTF)
         if self.kind is HookKind.TRACEPOINT:
             found = btf.find(BtfKind.TYPEDEF, self.type_name)
@@ -82,15 +96,11 @@ class HookedFunction:
         if hook.kind in untyped:
             self.fd = bpf_calls.load(untyped[hook.kind], instructions, hook.function)
         else:
-            attach_types = {
-                HookKind.TRACEPOINT: bpf_calls.TRACE_RAW_TP,
-                HookKind.FEXIT: bpf_calls.TRACE_FEXIT,
-            }
             self.fd = bpf_calls.load(
                 bpf_calls.TRACING,
                 instructions,
                 hook.function,
-                expected_attach_type=attach_types[hook.kind],
+                expected_attach_type=_ATTACH_TYPES[hook.kind],
                 attach_btf_id=type_id,
             )
         self._link: int | None = None

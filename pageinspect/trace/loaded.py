@@ -3,7 +3,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 from ..errors import PageInspectError
 from ..host import capabilities
@@ -54,7 +54,7 @@ class LoadedProgram:
         if kept is not None and self._loads(kept, hooks):
             return
         compiled = compiler.compiled(source, defines, functions)
-        self._load(compiled, hooks)
+        self._load(compiled, hooks, compiler.library)
         compiler.keep(source, defines, compiled)
 
     def _loads(self, kept: CompiledProgram, hooks: Sequence[Hook]) -> bool:
@@ -68,13 +68,13 @@ class LoadedProgram:
             return False
         return True
 
-    def _load(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
+    def _load(self, compiled: CompiledProgram, hooks: Sequence[Hook], library: Any = None) -> None:
         with contextlib.ExitStack() as given_back:
             given_back.callback(self.close)
-            self._open(compiled, hooks)
+            self._open(compiled, hooks, library)
             given_back.pop_all()
 
-    def _open(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
+    def _open(self, compiled: CompiledProgram, hooks: Sequence[Hook], library: Any) -> None:
         bpf_calls.lift_memory_limit()
         for name, shape in compiled.maps.items():
             self.maps[name] = BpfMap(name, _of_this_machine(shape))
@@ -82,7 +82,7 @@ class LoadedProgram:
         for hook in hooks:
             with _refusals(hook, "the BPF program"):
                 if hook.type_name and hook.type_name not in compiled.type_ids:
-                    compiled.type_ids[hook.type_name] = hook.type_id()
+                    compiled.type_ids[hook.type_name] = hook.type_id(library)
                 self.functions[hook.function] = HookedFunction(
                     hook,
                     compiled.relocated(hook.function, descriptors),

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The types that hooks are checked against, and what an absent one is called."""
 
+from types import SimpleNamespace
+
 import pytest
 from btf_builder import Builder
 
 from pageinspect.target.symbols.btf import Btf, BtfKind
 from pageinspect.target.symbols.find import LIVE_BTF
 from pageinspect.trace import hooks as module
+from pageinspect.trace.bpf_calls import TRACE_FEXIT
 from pageinspect.trace.hooks import Hook, HookKind
 
 
@@ -28,6 +31,20 @@ def test_a_tracepoint_has_the_type_of_its_arguments_a_function_its_own(ids: dict
     assert Hook("f", HookKind.TRACEPOINT, "mm_page_free").type_id() == ids["tracepoint"]
     assert Hook("f", HookKind.FEXIT, "mm_page_free").type_id() == ids["function"]
     assert not Hook("f", HookKind.KPROBE, "mm_page_free").type_name
+
+
+@pytest.mark.parametrize(("answer", "asked"), [(99, True), (-22, True), (0, True), (None, False)])
+def test_libbpf_is_asked_first(ids: dict[str, int], answer: int | None, asked: bool) -> None:
+    questions = []
+
+    def find(name: bytes, kind: int) -> int | None:
+        questions.append((name, kind))
+        return answer
+
+    library = SimpleNamespace(libbpf_find_vmlinux_btf_id=find) if asked else SimpleNamespace()
+    hook = Hook("f", HookKind.FEXIT, "mm_page_free")
+    assert hook.type_id(library) == (99 if answer == 99 else ids["function"])
+    assert questions == ([(b"mm_page_free", TRACE_FEXIT)] if asked else [])
 
 
 @pytest.mark.usefixtures("ids")

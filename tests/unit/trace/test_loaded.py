@@ -47,7 +47,7 @@ class Kernel:
         monkeypatch.setattr(hooks, "attach_to_kprobe", lambda _fd, _place: self.open("kprobe"))
         monkeypatch.setattr(bpf_calls, "update", lambda *_: self.open("update"))
         monkeypatch.setattr(bpf_calls, "lift_memory_limit", lambda: None)
-        monkeypatch.setattr(Hook, "type_id", lambda _: 7)
+        monkeypatch.setattr(Hook, "type_id", lambda *_: 7)
 
     def open(self, name: str) -> int:
         self.calls.append(name)
@@ -72,6 +72,7 @@ class Given:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.library = None
         self.has: CompiledProgram | None = None
 
     def kept(self, *_: object) -> CompiledProgram | None:
@@ -139,7 +140,7 @@ def test_optional_functions_may_be_refused(kernel: Kernel, refused: str) -> None
 
 
 def test_an_absent_tracepoint_is_named(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(_: Any) -> int:
+    def absent(*_: Any) -> int:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     monkeypatch.setattr(Hook, "type_id", absent)
