@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: one tracer runs for argv[2] seconds and longer, argv[1] others beside it.
 
-While it reports ten times a second, pages are freed, and the others start and stop one after the
+While it reports five times a second, pages are freed, and the others start and stop one after the
 other. Prints as JSON how many BPF programs, maps and links the kernel had before, with the one
 tracer alone, beside it and at the end, its anonymous resident memory over time and by how much it
 grew at each reading, what it lost, and how long the others took.
@@ -62,7 +62,7 @@ def steady() -> list[int]:
 def main() -> None:
     starts, seconds = int(sys.argv[1]), float(sys.argv[2])
     before = objects()
-    with subprocess.Popen([*TRACE, "-i", "0.1"], stdout=subprocess.PIPE, text=True) as tracer:
+    with subprocess.Popen([*TRACE, "-i", "0.2"], stdout=subprocess.PIPE, text=True) as tracer:
         assert tracer.stdout is not None
         # Its first report says that it counts.
         told = [json.loads(tracer.stdout.readline())["lost"]]
