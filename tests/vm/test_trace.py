@@ -330,8 +330,10 @@ def test_a_kprobe_on_the_function_misses_what_the_tracepoint_sees(guest: Guest) 
     done = guest.run(["python3", program, *load], timeout=START_TIMEOUT)
     grown, found = done.stdout.splitlines()
     hits = json.loads(found)
-    # By pgfree of vmstat; the load's start and end free some as well.
-    assert 4 * (32 << 20) // 4096 <= int(grown) < hits["tracepoint"] * 1.01
+    freed = 4 * (32 << 20) // 4096
+    # By pgfree of vmstat; some pages stay in batches. The load's start and end free others.
+    assert freed * 0.99 < int(grown) < hits["tracepoint"] * 1.01
+    assert hits["tracepoint"] > freed
     if resets(guest):
         assert hits["kprobe"] < hits["tracepoint"] / 100
     elif guest.kernel.release.startswith("6.1."):
