@@ -15,6 +15,8 @@ SUMMARY = ("pageinspect", "summary")
 NOT_IN_A_GUEST = {"QEMU", "KVM"}
 NEEDS_RIGHTS = {"BPF capabilities", "bpf()", "BPF reads", "raw tracepoints", "kprobes"}
 
+OWN_CACHE = "set PAGEINSPECT_CACHE to a folder of your own"
+
 AS_USER = ("setpriv", "--reuid", "65534", "--clear-groups")
 _HELD = "+sys_rawio,+dac_read_search,+syslog,+bpf,+perfmon"
 WITH_RIGHTS = (*AS_USER, "--inh-caps", _HELD, "--ambient-caps", _HELD)
@@ -69,8 +71,11 @@ of_one_kernel = pytest.mark.parametrize("kernel", ["newest"], indirect=True)
 @of_one_kernel
 def test_a_user_without_rights_is_asked_to_run_as_root(guest: Guest) -> None:
     report = doctor(guest, [*AS_USER, "pageinspect", "doctor"])
-    assert missing(report) == NEEDS_RIGHTS | {"root or capabilities", "kcore", "kallsyms"}
+    assert missing(report) == NEEDS_RIGHTS | {
+        *("root or capabilities", "kcore", "kallsyms", "compiled programs")
+    }
     assert {fix(report, name) for name in missing(report)} == {
+        OWN_CACHE,
         "run as root (sudo), or with CAP_SYS_RAWIO and CAP_DAC_READ_SEARCH",
         "run as root (sudo), or with CAP_SYSLOG",
         "run as root (sudo), or with CAP_BPF and CAP_PERFMON",
@@ -83,7 +88,9 @@ def test_a_user_without_rights_is_asked_to_run_as_root(guest: Guest) -> None:
 def test_a_user_with_capabilities_can_do_both(guest: Guest) -> None:
     report = doctor(guest, [*WITH_RIGHTS, "pageinspect", "doctor"])
     # Debian's kernels want more for these.
-    assert missing(report) == {"kprobes"}
+    assert missing(report) == {"kprobes", "compiled programs"}
+    # HOME is still root's.
+    assert fix(report, "compiled programs") == OWN_CACHE
     assert fix(report, "kprobes") == "run as root (sudo), or with CAP_SYS_ADMIN"
     for command in (TRACE, SUMMARY):
         assert happens(guest, [*WITH_RIGHTS, *command])
