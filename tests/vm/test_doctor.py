@@ -88,9 +88,7 @@ def test_a_user_without_rights_is_asked_to_run_as_root(guest: Guest) -> None:
 def test_a_user_with_capabilities_can_do_both(guest: Guest) -> None:
     report = doctor(guest, [*WITH_RIGHTS, "pageinspect", "doctor"])
     # Debian's kernels want more for these.
-    assert missing(report) == {"kprobes", "compiled programs"}
-    # HOME is still root's.
-    assert fix(report, "compiled programs") == OWN_CACHE
+    assert missing(report) == {"kprobes"}
     assert fix(report, "kprobes") == "run as root (sudo), or with CAP_SYS_ADMIN"
     for command in (TRACE, SUMMARY):
         assert happens(guest, [*WITH_RIGHTS, *command])
