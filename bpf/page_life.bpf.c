@@ -11,7 +11,13 @@
 
 BPF_ARRAY(ranges, struct range, ONLY_PAGES);
 BPF_ARRAY(vmemmap, u64, 1);
+#ifdef PERF_BUFFER
+BPF_PERF_OUTPUT(events);
+#define OUTPUT(ctx, event) events.perf_submit(ctx, event, sizeof(*(event)))
+#else
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
+#define OUTPUT(ctx, event) events.ringbuf_output(event, sizeof(*(event)), 0)
+#endif
 BPF_STACK_TRACE(stacks, MOST_STACKS);
 BPF_PERCPU_ARRAY(lost, u64, LOSSES);
 
@@ -109,7 +115,7 @@ INLINE void record(struct bpf_raw_tracepoint_args *ctx, u32 what, struct life_ev
 	event->pid = bpf_get_current_pid_tgid() >> 32;
 	event->cpu = bpf_get_smp_processor_id();
 	bpf_get_current_comm(event->comm, sizeof(event->comm));
-	if (events.ringbuf_output(event, sizeof(*event), 0))
+	if (OUTPUT(ctx, event))
 		count_lost(LOST_EVENTS);
 }
 

@@ -13,7 +13,15 @@ from ..model.layout import PageLayout
 from ..target.page_tables import encryption_mask
 from .compile import Compiler
 from .hooks import Hook, HookKind
-from .life_records import LOSSES, MOST_KEPT, POINTS, LifeEvent, LifeLost, life_events_of
+from .life_records import (
+    LIFE_EVENT,
+    LOSSES,
+    MOST_KEPT,
+    POINTS,
+    LifeEvent,
+    LifeLost,
+    life_events_of,
+)
 from .loaded import LoadedProgram
 from .options import Filters, layout_defines
 
@@ -49,15 +57,12 @@ class PageLifeProgram:
         try:
             self._program.maps["ranges"].fill(filters.ranges(layout))
             self._program.maps["vmemmap"].fill(np.array([layout.vmemmap], np.uint64))
+            self.events_fd: int | None = self._program.open_records("events", LIFE_EVENT.itemsize)
+            """Descriptor that is readable while there are events to take."""
         except BaseException:
             self.close()
             raise
         self._taken = 0
-
-    @property
-    def events_fd(self) -> int | None:
-        """Descriptor that is readable while there are events to take."""
-        return self._program.maps["events"].fd
 
     def attach(self) -> None:
         """Start recording. Raises PageInspectError."""
