@@ -34,7 +34,7 @@ def read_pageblocks(prog: Program) -> Pageblocks:
     bits that is not known.
     """
     with require_structure("pageblock flags"):
-        names = _names(prog)
+        names = migratetype_names(prog)
         bits, isolated = _bits(prog)
         try:
             firsts, sections = sections_with_pages(prog)
@@ -59,7 +59,7 @@ def read_pageblocks(prog: Program) -> Pageblocks:
     return Pageblocks(order, names, firsts[rows], types[rows], int((~whole).sum()))
 
 
-def _names(prog: Program) -> tuple[str, ...]:
+def migratetype_names(prog: Program) -> tuple[str, ...]:
     """Return the names of migratetypes by number. Raises LookupError."""
     enumerators = prog.type("enum migratetype").enumerators or ()
     numbers = {e.name: e.value for e in enumerators}

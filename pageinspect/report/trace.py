@@ -82,7 +82,7 @@ class TraceReport(Report):
     """Frees of hwpoison pages, which do not reach the buddy allocator; in no other count."""
 
     @classmethod
-    def of(cls, subject: TraceSubject, reading: "Interval") -> Self:
+    def of(cls, subject: TraceSubject, reading: "Interval[FreeCounts]") -> Self:
         """Return the report of a reading of the tracer's counts."""
         counts, options = reading.counts, subject.options
         typed, rest = _type_frees(subject, counts)

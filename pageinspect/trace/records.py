@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from ..model.layout import PageLayout
 from ..model.page_types import SLOTS
 from .kinds import HWPOISON, KINDS, PAGE_POOL, UNTYPED
+
+C = TypeVar("C")
 
 ORDERS = 16
 """Orders that are counted, as in bpf/page_free.h; so are the dtypes below."""
@@ -185,10 +187,10 @@ def who_counted(layout: PageLayout, who: dict[bytes, int]) -> list[tuple[Who, in
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Generic[C]):
     """Counts of one interval of a trace; times are nanoseconds since the program was attached."""
 
-    counts: FreeCounts
+    counts: C
     start_ns: int
     end_ns: int
     command_status: int | None = None

@@ -18,13 +18,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from ..errors import PageInspectError
 from ..host.processes import Watcher
 from ..model.arch import SYS_MEMBARRIER
-from .program import PageFreeProgram
-from .records import Event, Interval, no_counts
+from .records import Interval
 
 SETTLE_SECONDS = 0.2
 """How long counting continues after the command ended and an RCU grace period passed, because
@@ -43,6 +42,37 @@ _POLL_SECONDS = 1.0
 """Longest time between two calls of `on_events`."""
 
 _PID = struct.Struct("=i")
+
+C = TypeVar("C", bound="Counts")
+E = TypeVar("E")
+
+
+class Counts(Protocol):
+    """What a program has counted since it was attached."""
+
+    def __sub__(self, earlier: Self) -> Self:
+        """Return what was counted since an earlier reading."""
+
+
+class Traced(Protocol[C, E]):
+    """A program that a session attaches, reads and detaches."""
+
+    @property
+    def events_fd(self) -> int | None:
+        """Descriptor that is readable while there are events to take; None without events."""
+
+    def attach(self) -> None:
+        """Start counting. Raises PageInspectError."""
+
+    def detach(self) -> None:
+        """Stop counting; the counts stay readable. Does nothing when not attached."""
+
+    def take_events(self, start_ns: int) -> list[E]:
+        """Return the events since the last call, oldest first, their times since `start_ns`."""
+
+    def read(self) -> C:
+        """Return the counts since attach."""
+
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -173,17 +203,17 @@ def _rcu_grace_period() -> None:
     ctypes.CDLL(None).syscall(SYS_MEMBARRIER, _MEMBARRIER_GLOBAL, 0, 0)
 
 
-class Session:
+class Session(Generic[C, E]):
     """One trace: `readings()` yields the counts of each interval."""
 
     def __init__(
         self,
-        program: PageFreeProgram,
+        program: Traced[C, E],
         seconds: float | None = None,
         interval: float | None = None,
         command: Sequence[str] = (),
         started: Callable[[], None] = lambda: None,
-        on_events: Callable[[list[Event]], None] = lambda _events: None,
+        on_events: Callable[[list[E]], None] = lambda _events: None,
     ) -> None:
         """Prepare to count for `seconds` at most, with a reading every `interval` seconds.
 
@@ -197,12 +227,12 @@ class Session:
         self._started = started
         self._on_events = on_events
         self._command: _Command | None = None
-        self._counts = no_counts()
+        self._counts: C | None = None
         self._start_ns = 0
         self._read_ns = 0
         self._ticks = 0
 
-    def readings(self) -> Generator[Interval, None, None]:
+    def readings(self) -> Generator[Interval[C], None, None]:
         """Trace; yield the counts of each interval, and at the end those since the last one.
 
         Ends a command that outlives the trace. Raises PageInspectError, and SystemExit on a second
@@ -267,9 +297,10 @@ class Session:
     def _pass_events(self) -> None:
         self._on_events(self._program.take_events(self._start_ns))
 
-    def _reading(self) -> Interval:
+    def _reading(self) -> Interval[C]:
         now_ns = time.monotonic_ns() - self._start_ns
         counts = self._program.read()
-        reading = Interval(counts - self._counts, self._read_ns, now_ns)
+        added = counts if self._counts is None else counts - self._counts
+        reading = Interval(added, self._read_ns, now_ns)
         self._counts, self._read_ns = counts, now_ns
         return reading

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 _TRACING_FRAMES = re.compile(
     r"(bpf_prog_[0-9a-f]{16}(_|$)|bpf_trace_run|__bpf_trace_|__traceiter_|trace_call_bpf|bpf_get_stack|bpf_raw_tp_"
-    r"|____?bpf_|bpf_trampoline|trace_mm_page_free)"
+    r"|____?bpf_|bpf_trampoline|trace_mm_page_(free|alloc))"
 )
 """Functions between the tracepoint and the BPF program: the innermost frames of each stack."""
 
@@ -40,6 +40,47 @@ _FREEING_PATH = {
 FREEING_PATH = frozenset(name for names in _FREEING_PATH.values() for name in names.split())
 """Functions of mm that free on behalf of a caller; they are not reported as the caller."""
 
+_ALLOCATING_PATH = {
+    "the page allocator": (
+        "__alloc_pages __alloc_pages_noprof __alloc_pages_nodemask __alloc_frozen_pages_noprof "
+        "alloc_pages alloc_pages_noprof alloc_pages_current alloc_pages_vma alloc_page_interleave "
+        "alloc_pages_mpol alloc_pages_mpol_noprof alloc_pages_preferred_many "
+        "alloc_frozen_pages_noprof alloc_frozen_pages_nolock_noprof alloc_pages_nolock_noprof "
+        "try_alloc_pages_noprof __folio_alloc __folio_alloc_noprof __folio_alloc_node_noprof "
+        "folio_alloc folio_alloc_noprof folio_alloc_mpol_noprof vma_alloc_folio "
+        "vma_alloc_folio_noprof __get_free_pages get_free_pages_noprof get_zeroed_page "
+        "get_zeroed_page_noprof alloc_pages_exact alloc_pages_exact_noprof alloc_pages_exact_nid "
+        "alloc_pages_exact_nid_noprof make_alloc_exact"
+    ),
+    "its bulk allocator": (
+        "__alloc_pages_bulk alloc_pages_bulk_noprof alloc_pages_bulk_array_mempolicy "
+        "alloc_pages_bulk_array_mempolicy_noprof alloc_pages_bulk_mempolicy_noprof"
+    ),
+    "slab": (
+        "alloc_slab_page allocate_slab new_slab ___slab_alloc __slab_alloc slab_alloc_node "
+        "refill_objects refill_sheaf alloc_full_sheaf alloc_from_pcs __pcs_replace_empty_main "
+        "__slab_alloc_node __refill_objects_node refill_objects_node "
+        "kmem_cache_alloc kmem_cache_alloc_noprof kmem_cache_alloc_lru kmem_cache_alloc_lru_noprof "
+        "kmem_cache_alloc_node kmem_cache_alloc_node_noprof kmem_cache_alloc_bulk "
+        "kmem_cache_alloc_bulk_noprof __kmem_cache_alloc_bulk __kmem_cache_alloc_node "
+        "kmem_cache_alloc_trace kmem_cache_alloc_node_trace __kmalloc __kmalloc_noprof "
+        "__kmalloc_node __kmalloc_node_noprof __kmalloc_node_track_caller "
+        "__kmalloc_node_track_caller_noprof __kmalloc_track_caller __kmalloc_cache_noprof "
+        "__kmalloc_cache_node_noprof __do_kmalloc_node kmalloc_trace kmalloc_node_trace "
+        "kmalloc_order kmalloc_order_trace kmalloc_large kmalloc_large_node __kmalloc_large_noprof "
+        "__kmalloc_large_node __kmalloc_large_node_noprof ___kmalloc_large_node"
+    ),
+    "vmalloc": (
+        "vm_area_alloc_pages __vmalloc_area_node __vmalloc_node_range __vmalloc_node_range_noprof "
+        "__vmalloc_node __vmalloc_node_noprof __vmalloc __vmalloc_noprof vmalloc vmalloc_noprof "
+        "vzalloc vzalloc_noprof vmalloc_node vmalloc_node_noprof vzalloc_node vzalloc_node_noprof "
+        "vmalloc_huge vmalloc_huge_node_noprof kvmalloc_node kvmalloc_node_noprof "
+        "__kvmalloc_node_noprof vmalloc_user vmalloc_user_noprof"
+    ),
+}
+ALLOCATING_PATH = frozenset(name for names in _ALLOCATING_PATH.values() for name in names.split())
+"""Functions of mm that allocate on behalf of a caller; they are not reported as the caller."""
+
 LOST = ("[stack lost]",)
 """The frames of a stack that did not fit into the map."""
 
@@ -58,9 +99,9 @@ def without_tracing_frames(frames: Sequence[str]) -> tuple[str, ...]:
     return tuple(frames[last + 1 :])
 
 
-def caller(frames: Sequence[str]) -> str:
-    """Return the innermost function outside of mm's freeing path, else the outermost function."""
-    outside = itertools.dropwhile(lambda frame: function_name(frame) in FREEING_PATH, frames)
+def caller(frames: Sequence[str], path: frozenset[str] = FREEING_PATH) -> str:
+    """Return the innermost function outside of this path of mm, else the outermost function."""
+    outside = itertools.dropwhile(lambda frame: function_name(frame) in path, frames)
     return next(outside, frames[-1] if frames else "")
 
 
@@ -68,9 +109,16 @@ class Stacks:
     """The stacks of a trace by id: frames innermost first, without those of tracing itself."""
 
     def __init__(
-        self, addresses: Callable[[int], Sequence[int]], name: Callable[[int], str]
+        self,
+        addresses: Callable[[int], Sequence[int]],
+        name: Callable[[int], str],
+        path: frozenset[str] = FREEING_PATH,
     ) -> None:
-        """`addresses` returns a stack by its id, `name` the function at an address."""
+        """`addresses` returns a stack by its id, `name` the function at an address.
+
+        `path` are functions that are not reported as the caller.
+        """
+        self._path = path
         self._addresses = addresses
         self._name = name
         self._frames: dict[int, tuple[str, ...]] = {-1: LOST}
@@ -83,5 +131,5 @@ class Stacks:
         return self._frames[number]
 
     def caller(self, number: int) -> str:
-        """Return the function that freed, for a stack."""
-        return caller(self.frames(number))
+        """Return the function that freed or allocated, for a stack."""
+        return caller(self.frames(number), self._path)

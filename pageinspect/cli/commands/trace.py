@@ -22,6 +22,7 @@ from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
 from ..trace_output import Output, Watch, is_redrawn
+from ..trace_outstanding import add_outstanding, check_outstanding, run_outstanding
 
 if TYPE_CHECKING:
     from ...model.layout import PageLayout
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("disallowed frees"))
+    add_outstanding(parser.add_argument_group("pages that were not freed"))
     add_output_arguments(parser, except_with="-i, --events", metrics=True)
     refuse_targets(parser)
     parser.add_argument(
@@ -68,6 +70,7 @@ def check_command(command: list[str]) -> None:
 
 def check_together(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
+    check_outstanding(args)
     if args.events and args.interval is not None:
         raise UsageError("--events and -i cannot be combined", "choose one of them")
     if args.folded and (args.events or args.interval is not None or args.format != "table"):
@@ -82,7 +85,7 @@ def check_together(args: argparse.Namespace) -> None:
         raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
     if args.exec and not args.disallow:
         raise UsageError("--exec needs --disallow", "name the frees to wait for: --disallow T,…")
-    if args.top is not None and not (args.by or args.stacks or args.folded):
+    if args.top is not None and not (args.by or args.stacks or args.folded or args.outstanding):
         raise UsageError("--top needs groups to choose from", "add --by or --stacks")
 
 
@@ -161,6 +164,8 @@ def run(args: argparse.Namespace) -> int:
     check_command(args.exec or [])
     check_syntax(args.pfn)
     check_output(args.output, args.mode)
+    if args.outstanding:
+        return run_outstanding(args, partial(_announce, args), partial(_filters, args))
     package = find_bcc()
     preload()
     configure_libraries()

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Keeps who allocated each page until it is freed: bpf/page_held.bpf.c, loaded into this kernel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ..model.layout import PageLayout
+from ..target.symbols.btf import Btf, BtfKind
+from ..target.symbols.find import LIVE_BTF, read_btf
+from .compile import Compiler
+from .held_blocks import COUNTS, HELD, HeldBlocks, HeldCounts
+from .hooks import PAGE_FREE, Hook, HookKind
+from .loaded import LoadedProgram
+from .options import Filters, layout_defines
+
+PAGE_ALLOC = "mm_page_alloc"
+"""The tracepoint of an allocation."""
+
+MOST_HELD = 1 << 18
+"""Entries of the map, unless another number is given: 1 GiB of single pages."""
+
+_BULK = ("alloc_pages_bulk_noprof", "__alloc_pages_bulk")
+"""Names of the bulk allocator. Since Linux kernel commit b951aaff5035 ("mm: enable page allocation
+tagging") (in v6.10) it is the first."""
+_CONTIGUOUS = (
+    "alloc_contig_frozen_range_noprof",
+    "alloc_contig_range_noprof",
+    "alloc_contig_range",
+)
+"""Names of the allocator of contiguous ranges: each of those calls what is before it."""
+
+_CALLER_DEPTH = 16
+"""Frames that contain the caller: those of tracing and of the allocator are fewer."""
+_STACK_DEPTH = 127
+"""Maximum frames per stack: PERF_MAX_STACK_DEPTH."""
+
+_VMSTAT = Path("/proc/vmstat")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOptions:
+    """What is recorded of each allocation."""
+
+    filters: Filters = Filters()
+    by: tuple[str, ...] = ("caller",)
+    most: int = MOST_HELD
+    """Blocks that fit into the map."""
+
+    @property
+    def depth(self) -> int:
+        """The number of frames to record of each stack."""
+        if "stack" in self.by:
+            return _STACK_DEPTH
+        return _CALLER_DEPTH if "caller" in self.by else 0
+
+    def defines(self, layout: PageLayout) -> dict[str, str]:
+        """Return the -D of bpf/page_held.bpf.c that do not depend on functions of the kernel."""
+        found = self.filters.defines(layout) | {
+            "MOST_HELD": str(self.most),
+            "VMEMMAP": f"{layout.vmemmap:#x}ULL",
+        }
+        if self.depth:
+            found["STACK_DEPTH"] = str(self.depth)
+        if "comm" in self.by:
+            found["BY_COMM"] = "1"
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """How often the kernel did not run a program, because it already ran on that CPU."""
+
+    allocations: int = 0
+    frees: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldReading:
+    """What a trace has recorded at one moment."""
+
+    blocks: HeldBlocks
+    counts: HeldCounts
+    missed: Missed
+    vmstat: tuple[int, int]
+    """Pages by the kernel's own counters pgalloc and pgfree, since tracing began."""
+    sees_bulk: bool
+    """Whether pages of the bulk allocator are recorded."""
+    sees_contiguous: bool
+    """Whether contiguous ranges are counted."""
+
+    def __sub__(self, _earlier: object) -> Self:
+        """Return this reading: what is held now does not depend on an earlier one."""
+        return self
+
+
+def vmstat_pages(text: str) -> tuple[int, int]:
+    """Return the sums of pgalloc and pgfree of the text of /proc/vmstat."""
+    allocated = freed = 0
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name.startswith("pgalloc_"):
+            allocated += int(value)
+        elif name == "pgfree":
+            freed = int(value)
+    return allocated, freed
+
+
+def _read_vmstat() -> tuple[int, int]:
+    return vmstat_pages(_VMSTAT.read_text(encoding="ascii"))
+
+
+def parameter_number(btf: Btf, function: str, parameter: str) -> tuple[int, int] | None:
+    """Return the number of a parameter of a function, and how many it has; None without it."""
+    found = btf.find(BtfKind.FUNC, function)
+    if found is None:
+        return None
+    prototype = btf.record(btf.record(found).size_or_type)
+    names = [name for name, _ in btf.parameters(prototype)]
+    return (names.index(parameter), len(names)) if parameter in names else None
+
+
+def bulk_hooks(btf: Btf) -> tuple[dict[str, str], list[Hook]]:
+    """Return the -D and hooks of the bulk allocator; none if BTF does not have it."""
+    for function in _BULK:
+        found = parameter_number(btf, function, "page_array")
+        # The program expects the number of pages as the fourth parameter, and the array last.
+        pages = parameter_number(btf, function, "nr_pages")
+        if found is not None and found[0] + 1 == found[1] and pages is not None and pages[0] == 3:
+            return {"BULK_ARRAY": str(found[0])}, [
+                Hook("hold_bulk", HookKind.FEXIT, function, optional=True),
+                Hook("note_bulk", HookKind.FENTRY, function, optional=True),
+            ]
+    return {}, []
+
+
+def contiguous_hooks(btf: Btf) -> tuple[dict[str, str], list[Hook]]:
+    """Return the -D and hooks of the allocator of contiguous ranges; none if BTF lacks it."""
+    for function in _CONTIGUOUS:
+        found = parameter_number(btf, function, "end")
+        if found is not None and found[0] == 1:
+            hook = Hook("count_contiguous", HookKind.FEXIT, function, optional=True)
+            return {"CONTIGUOUS": str(found[1])}, [hook]
+    return {}, []
+
+
+class HeldProgram:
+    """bpf/page_held.bpf.c, loaded; records while it is attached.
+
+    The kernel frees the program and its maps with their last descriptor.
+    """
+
+    events_fd = None
+    """There are no events."""
+
+    def __init__(self, compiler: Compiler, layout: PageLayout, options: HeldOptions) -> None:
+        """Load the program. Raises PageInspectError."""
+        btf = read_btf(LIVE_BTF)
+        of_bulk, bulk = bulk_hooks(btf)
+        of_contiguous, contiguous = contiguous_hooks(btf)
+        defines = layout_defines(layout) | options.defines(layout) | of_bulk | of_contiguous
+        hooks = [
+            Hook("release_pages", HookKind.RAW_TRACEPOINT, PAGE_FREE),
+            *bulk,
+            *contiguous,
+            Hook("hold_pages", HookKind.RAW_TRACEPOINT, PAGE_ALLOC),
+        ]
+        self._loaded = LoadedProgram(compiler, "page_held.bpf.c", defines, hooks)
+        self._maps = self._loaded.maps
+        self._attached: frozenset[str] = frozenset()
+        self._begin = (0, 0)
+        self._end: tuple[int, int] | None = None
+        if options.filters.pfns:
+            try:
+                self._maps["ranges"].fill(options.filters.ranges(layout))
+            except BaseException:
+                self.close()
+                raise
+
+    def attach(self) -> None:
+        """Start to record. Raises PageInspectError."""
+        self._begin = _read_vmstat()
+        self._loaded.attach()
+        functions = self._loaded.functions
+        self._attached = frozenset(name for name, each in functions.items() if each.attached)
+
+    def detach(self) -> None:
+        """Stop recording; what was recorded stays readable."""
+        self._loaded.detach()
+        if self._end is None:
+            self._end = _read_vmstat()
+
+    def take_events(self, _start_ns: int) -> list[object]:
+        """Return no events."""
+        return []
+
+    def stack(self, number: int) -> Sequence[int]:
+        """Return the addresses of a kernel stack by its number, innermost first."""
+        table = self._maps["stacks"]
+        addresses = np.zeros((1, table.shape.value_size // 8), np.uint64)
+        table.look_up([number], addresses)
+        return addresses[0, : np.count_nonzero(addresses)].tolist()
+
+    def read(self) -> HeldReading:
+        """Return what is held now, and the counts since attach."""
+        keys, records = self._maps["held"].read_hash(np.uint64, HELD)
+        words = self._maps["counts"].read_percpu(1, COUNTS)[0]
+        functions = self._loaded.functions
+        missed = {name: function.missed() for name, function in functions.items()}
+        frees = missed.pop("release_pages")
+        missed.pop("count_contiguous", 0)
+        end = self._end or _read_vmstat()
+        return HeldReading(
+            HeldBlocks.of(keys, records),
+            HeldCounts.of(words),
+            Missed(sum(missed.values()), frees),
+            (end[0] - self._begin[0], end[1] - self._begin[1]),
+            {"hold_bulk", "note_bulk"} <= self._attached,
+            "count_contiguous" in self._attached,
+        )
+
+    def close(self) -> None:
+        """Detach and give everything back to the kernel."""
+        self._loaded.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Blocks of pages that were allocated and not freed, as arrays: the map of bpf/page_held.h."""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..model.arch import MAX_ORDER
+
+ORDER_BITS = 4
+HELD = np.dtype(
+    [
+        ("time_ns", np.uint64),
+        ("freed", np.uint32),
+        ("stack", np.int32),
+        ("gfp", np.uint32),
+        ("pid", np.uint32),
+        ("migratetype", np.int32),
+        ("unused", np.uint32),
+        ("comm", "S16"),
+    ]
+)
+"""struct held of bpf/page_held.h."""
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldBlocks:
+    """Blocks that were allocated while tracing and not freed, in arrays of the same length."""
+
+    pfns: Numbers
+    """The first pfn of each block."""
+    orders: Numbers
+    records: npt.NDArray[np.void]
+    """HELD records."""
+
+    @classmethod
+    def of(cls, keys: npt.NDArray[np.uint64], records: npt.NDArray[np.void]) -> Self:
+        """Return the blocks of the map's keys and values, in order of pfn and order."""
+        keys, first = np.unique(keys, return_index=True)
+        numbers = keys.astype(np.int64)
+        return cls(numbers >> ORDER_BITS, numbers & ((1 << ORDER_BITS) - 1), records[first])
+
+    def __len__(self) -> int:
+        return len(self.pfns)
+
+    @property
+    def pages(self) -> Numbers:
+        """The pages of each block that were not freed."""
+        left = (np.int64(1) << self.orders) - self.records["freed"].astype(np.int64)
+        return np.maximum(left, 0)
+
+    def where(self, chosen: Mask) -> "HeldBlocks":
+        """Return some of the blocks."""
+        return HeldBlocks(self.pfns[chosen], self.orders[chosen], self.records[chosen])
+
+    def overtaken(self) -> Mask:
+        """Return which blocks must have been freed, as their pages were allocated again later.
+
+        Blocks that were freed in part are not among them: others may have those pages.
+        """
+        times = self.records["time_ns"]
+        found = np.zeros(len(self), np.bool_)
+        for order in range(1, MAX_ORDER + 1):
+            large = np.flatnonzero(self.orders == order)
+            small = np.flatnonzero(self.orders < order)
+            if not len(large) or not len(small):
+                continue
+            # Sorted by pfn, and two blocks of one order do not overlap.
+            around = self.pfns[small] >> order << order
+            at = np.minimum(np.searchsorted(self.pfns[large], around), len(large) - 1)
+            inside = self.pfns[large[at]] == around
+            whole, part = large[at[inside]], small[inside]
+            later = times[part] > times[whole]
+            found[whole[later & (self.records["freed"][whole] == 0)]] = True
+            found[part[~later]] = True
+        return found
+
+    def each_page(self) -> tuple[Numbers, Numbers]:
+        """Return the pfns of all blocks in order, and the number of the block that each is of.
+
+        A page of a block that was freed in part may have been allocated again: it is of that
+        allocation alone.
+        """
+        sizes = np.int64(1) << self.orders
+        blocks = np.repeat(np.arange(len(self)), sizes)
+        first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+        pfns = self.pfns[blocks] + (np.arange(len(blocks)) - first)
+        by_pfn = np.lexsort((self.orders[blocks], pfns))
+        pfns, blocks = pfns[by_pfn], blocks[by_pfn]
+        smallest = np.ones(len(pfns), np.bool_)
+        smallest[1:] = pfns[1:] != pfns[:-1]
+        return pfns[smallest], blocks[smallest]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCounts:
+    """The events of a trace; the members of struct held_counts of bpf/page_held.h."""
+
+    allocations: int = 0
+    allocated_pages: int = 0
+    failed: int = 0
+    """Allocations that got no page."""
+    bulk_pages: int = 0
+    """Pages of the bulk allocator's fast path, which no tracepoint reports."""
+    bulk_lists: int = 0
+    """Calls of the bulk allocator that put pages on a list: these are not recorded."""
+    bulk_long: int = 0
+    """Pages of the bulk allocator past the number that one call records."""
+    contiguous: int = 0
+    """Allocations of contiguous ranges, which are only counted."""
+    contiguous_pages: int = 0
+    frees: int = 0
+    freed_pages: int = 0
+    known: int = 0
+    """Frees of whole blocks that were allocated while tracing."""
+    known_pages: int = 0
+    parts: int = 0
+    """Frees of parts of such blocks."""
+    part_pages: int = 0
+    replaced: int = 0
+    """Blocks that were allocated while they were held: their free was not seen."""
+    full: int = 0
+    """Allocations that did not fit into the map."""
+    full_pages: int = 0
+    busy: int = 0
+    """Allocations and frees that the map refused, because an interrupted program had locked it."""
+    stacks: int = 0
+    """Stacks that did not fit into the map `stacks`."""
+
+    @classmethod
+    def of(cls, words: npt.NDArray[np.uint64]) -> Self:
+        """Return the counts of the words of the structure."""
+        return cls(*words.tolist())
+
+
+COUNTS = len(fields(HeldCounts))
+"""Words of struct held_counts."""
