@@ -8,16 +8,12 @@ address: the kernel checks permissions before it checks the address.
 import contextlib
 import errno
 import os
-import resource
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..model.arch import SYS_PERF_EVENT_OPEN
 from ..trace import bpf_calls
-
-_PERF_FLAG_FD_CLOEXEC = 8
-_PERF_ATTR_SIZE = 112
+from ..trace.kprobe import open_kprobe
 
 _INSTRUCTION = struct.Struct("<BBhi")
 _BPF_PROBE_READ_KERNEL = 113
@@ -65,11 +61,9 @@ def try_program() -> None:
 
 def try_map() -> None:
     """Raise OSError unless a map of the size of trace's counters can be created."""
-    # As bcc does: kernels up to v5.10 count maps against this limit.
-    with contextlib.suppress(OSError, ValueError):
-        limit = resource.RLIM_INFINITY
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
-    os.close(bpf_calls.create_map(bpf_calls.PERCPU_ARRAY, _COUNTER_BYTES, _COUNTERS))
+    bpf_calls.lift_memory_limit()
+    shape = bpf_calls.MapShape(bpf_calls.PERCPU_ARRAY, 4, _COUNTER_BYTES, _COUNTERS)
+    os.close(bpf_calls.create_map(shape))
 
 
 def try_reading() -> None:
@@ -83,28 +77,16 @@ def try_typed_tracepoint() -> None:
 
     Raises ImportError without drgn, and PageInspectError where the kernel's types cannot be read.
     """
-    from ..trace.compile import TRACEPOINT
-    from ..trace.tracepoint import TypedTracepoint
+    from ..trace.hooks import PAGE_FREE, Hook, HookedFunction, HookKind
 
-    TypedTracepoint(None, TRACEPOINT, "reads_page", READS_PAGE).close()
+    hook = Hook("reads_page", HookKind.TRACEPOINT, PAGE_FREE)
+    HookedFunction(hook, READS_PAGE, hook.type_id()).close()
 
 
 def try_kprobe(pmu: Path) -> None:
     """Raise OSError unless a kprobe could be placed; `pmu` is the kprobe PMU's file `type`."""
-    attr = struct.pack(
-        "<IIQQQQQIIQQ",
-        int(pmu.read_text(encoding="ascii")),
-        _PERF_ATTR_SIZE,
-        *(0, 0, 0, 0),
-        1,  # disabled
-        *(0, 0),
-        0,  # kprobe_func
-        _NO_KERNEL_ADDRESS,
-    ).ljust(_PERF_ATTR_SIZE, b"\0")
-    # pid, cpu, group
-    where = (-1, 0, -1)
     try:
-        os.close(bpf_calls.system_call(SYS_PERF_EVENT_OPEN, attr, *where, _PERF_FLAG_FD_CLOEXEC))
+        os.close(open_kprobe(_NO_KERNEL_ADDRESS, pmu))
     except OSError as error:
         # The address was rejected, so kprobes are allowed; the errno depends on the kernel.
         if error.errno not in {errno.ENOENT, errno.EINVAL}:

@@ -98,13 +98,14 @@ def _start(target: "Target", now: str) -> _Tracer:
     from ..layout import build_layout
     from ..layout.from_types import zone_names
     from ..report.trace_subject import TraceSubject
-    from ..trace.find_bcc import find_bcc, load_bcc
+    from ..trace.compile import Compiler
+    from ..trace.find_bcc import find_bcc
     from ..trace.options import TraceOptions
     from ..trace.program import PageFreeProgram
 
     layout, options = build_layout(target.prog, target.vmcoreinfo), TraceOptions()
     with contextlib.ExitStack() as ends:
-        program = ends.enter_context(PageFreeProgram(load_bcc(find_bcc()), layout, options))
+        program = ends.enter_context(PageFreeProgram(Compiler(find_bcc()), layout, options))
         program.attach()
         subject = TraceSubject(target.provenance, layout, options, None, zone_names(target.prog))
         return _Tracer(program, subject, program.read(), time.monotonic_ns(), now, ends.pop_all())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Calls of bpf() that bcc's library does not offer. All functions raise OSError.
+"""Calls of bpf(), made without bcc's library. All functions raise OSError.
 
 A program that the verifier rejects raises VerifierError with the verifier's reason: errno alone
 does not identify a rejection.
@@ -7,16 +7,20 @@ does not identify a rejection.
 
 import ctypes
 import errno
+import functools
 import os
-from typing import ClassVar
+import resource
+from contextlib import suppress
+from typing import ClassVar, NamedTuple
 
 from ..model.arch import SYS_BPF
 
-_MAP_CREATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 5, 17
+_MAP_CREATE, _MAP_LOOKUP_ELEM, _MAP_UPDATE_ELEM, _PROG_LOAD = 0, 1, 2, 5
+_OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_BATCH = 15, 17, 24
 
-SOCKET_FILTER, RAW_TRACEPOINT, TRACING = 1, 17, 26
+SOCKET_FILTER, KPROBE, RAW_TRACEPOINT, TRACING = 1, 2, 17, 26
 """Of enum bpf_prog_type."""
-TRACE_RAW_TP = 23
+TRACE_RAW_TP, TRACE_FEXIT = 23, 25
 """Of enum bpf_attach_type."""
 PERCPU_ARRAY = 6
 """Of enum bpf_map_type."""
@@ -78,13 +82,81 @@ class Create(ctypes.Structure):
         ("key_size", ctypes.c_uint32),
         ("value_size", ctypes.c_uint32),
         ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("inner_map_fd", ctypes.c_uint32),
+        ("numa_node", ctypes.c_uint32),
+        ("map_name", ctypes.c_char * 16),
     ]
+
+
+class Element(ctypes.Structure):
+    """union bpf_attr of BPF_MAP_LOOKUP_ELEM and BPF_MAP_UPDATE_ELEM."""
+
+    _fields_: ClassVar = [
+        ("map_fd", ctypes.c_uint64),
+        ("key", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    ]
+
+
+class Batch(ctypes.Structure):
+    """union bpf_attr of BPF_MAP_LOOKUP_BATCH."""
+
+    _fields_: ClassVar = [
+        ("in_batch", ctypes.c_uint64),
+        ("out_batch", ctypes.c_uint64),
+        ("keys", ctypes.c_uint64),
+        ("values", ctypes.c_uint64),
+        ("count", ctypes.c_uint32),
+        ("map_fd", ctypes.c_uint32),
+        ("elem_flags", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    ]
+
+
+class Info(ctypes.Structure):
+    """union bpf_attr of BPF_OBJ_GET_INFO_BY_FD."""
+
+    _fields_: ClassVar = [
+        ("bpf_fd", ctypes.c_uint32),
+        ("info_len", ctypes.c_uint32),
+        ("info", ctypes.c_uint64),
+    ]
+
+
+class MapInfo(ctypes.Structure):
+    """The first members of struct bpf_map_info."""
+
+    _fields_: ClassVar = [
+        ("type", ctypes.c_uint32),
+        ("id", ctypes.c_uint32),
+        ("key_size", ctypes.c_uint32),
+        ("value_size", ctypes.c_uint32),
+        ("max_entries", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("name", ctypes.c_char * 16),
+    ]
+
+
+class MapShape(NamedTuple):
+    """What a map is created from. Sizes in bytes; 0 for both of a ring buffer."""
+
+    map_type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def system_call(number: int, *arguments: object) -> int:
     """Make a system call and return its result. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = int(libc.syscall(ctypes.c_long(number), *arguments))
+    result = int(_libc().syscall(ctypes.c_long(number), *arguments))
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
@@ -151,9 +223,53 @@ def open_raw_tracepoint(program: int, name: str | None = None) -> int:
     return _bpf(_RAW_TRACEPOINT_OPEN, Open(name=address, prog_fd=program))
 
 
-def create_map(map_type: int, value_size: int, max_entries: int) -> int:
-    """Create a map with 4-byte keys and return its descriptor."""
-    return _bpf(
-        _MAP_CREATE,
-        Create(map_type=map_type, key_size=4, value_size=value_size, max_entries=max_entries),
+def lift_memory_limit() -> None:
+    """Allow this process maps of any size: kernels up to v5.10 count them as locked memory."""
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+
+
+def create_map(shape: MapShape, name: str = "") -> int:
+    """Create a map and return its descriptor."""
+    attr = Create(
+        map_type=shape.map_type,
+        key_size=shape.key_size,
+        value_size=shape.value_size,
+        max_entries=shape.max_entries,
+        map_flags=shape.flags,
+        map_name=name.encode()[:_NAME_BYTES],
     )
+    return _bpf(_MAP_CREATE, attr)
+
+
+def map_info(fd: int) -> tuple[str, MapShape]:
+    """Return the name of a map, which the kernel cuts off after 15 bytes, and its shape."""
+    info = MapInfo()
+    _bpf(
+        _OBJ_GET_INFO_BY_FD,
+        Info(bpf_fd=fd, info_len=ctypes.sizeof(info), info=ctypes.addressof(info)),
+    )
+    shape = MapShape(info.type, info.key_size, info.value_size, info.max_entries, info.map_flags)
+    return info.name.decode(), shape
+
+
+def look_up(fd: int, key: int, value: int) -> None:
+    """Copy a value of a map to the address `value`; `key` is the address of its key."""
+    _bpf(_MAP_LOOKUP_ELEM, Element(map_fd=fd, key=key, value=value))
+
+
+def update(fd: int, key: int, value: int) -> None:
+    """Write a value to a map; `key` and `value` are addresses."""
+    _bpf(_MAP_UPDATE_ELEM, Element(map_fd=fd, key=key, value=value))
+
+
+def look_up_batch(fd: int, keys: int, values: int, most: int) -> int:
+    """Copy up to `most` keys and values of a hash to two addresses; return how many there were."""
+    position = ctypes.c_uint64()
+    attr = Batch(
+        out_batch=ctypes.addressof(position), keys=keys, values=values, count=most, map_fd=fd
+    )
+    # ENOENT: the batch reached the end of the map.
+    with suppress(FileNotFoundError):
+        _bpf(_MAP_LOOKUP_BATCH, attr)
+    return int(attr.count)

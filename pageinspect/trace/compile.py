@@ -10,16 +10,16 @@ import ctypes
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from ..errors import PageInspectError
-from ..host import capabilities
-from .bpf_calls import KERNEL_REQUIREMENT, VerifierError
-
-TRACEPOINT = "mm_page_free"
+from ..paths import data_folder
+from . import bpf_calls
+from .compiled import CompiledProgram, of_instructions
+from .find_bcc import load_bcc
+from .kernel_errors import kernel_error
 
 
 @contextlib.contextmanager
@@ -56,15 +56,39 @@ def _captured(descriptors: tuple[int, ...] = (1, 2)) -> Iterator[list[str]]:
             lines += [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -> Any:
-    """Compile this source and return its bcc.BPF. Raises PageInspectError."""
+class Compiler:
+    """Compiles programs of bpf/ with the bcc in this folder, which is loaded when it is needed."""
+
+    def __init__(self, package: Path) -> None:
+        self._package = package
+
+    def compiled(
+        self, source: str, defines: Mapping[str, str], functions: Sequence[str]
+    ) -> CompiledProgram:
+        """Return these functions of a file of bpf/, compiled with these -D.
+
+        Raises PageInspectError.
+        """
+        bcc = load_bcc(self._package)
+        return compile_program(bcc, data_folder("bpf") / source, defines, functions)
+
+
+def compile_program(
+    bcc: ModuleType, source: Path, defines: Mapping[str, str], functions: Sequence[str]
+) -> CompiledProgram:
+    """Compile functions of this source. Raises PageInspectError."""
     flags = [f"-I{source.parent}"]
     flags += [f"-D{name}={value}" for name, value in defines.items()]
     output: list[str] = []
     try:
         # bcc looks for its few headers in include/ of this folder.
         with _environment("BCC_KERNEL_SOURCE", str(source.parent)), _captured() as output:
-            return bcc.BPF(src_file=os.fsencode(source), cflags=flags)
+            program = bcc.BPF(src_file=os.fsencode(source), cflags=flags)
+            try:
+                code = {name: program.dump_func(name.encode()) for name in functions}
+                return of_instructions(code, bpf_calls.map_info)
+            finally:
+                program.cleanup()
     except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
         # bcc makes the maps while it compiles.
         refused = next((line for line in output if "could not open bpf map" in line), None)
@@ -76,38 +100,3 @@ def compile_program(bcc: ModuleType, source: Path, defines: Mapping[str, str]) -
             f"bcc cannot compile {source.name}: {complaint}",
             f"this bcc ({bcc.__version__}) may be too old, or damaged: update it",
         ) from None
-
-
-def kernel_error(number: int, what: str, root: Path = Path("/")) -> PageInspectError:
-    """Return the error for an operation `what` that the kernel refused with this errno."""
-    reason = os.strerror(number)
-    if capabilities.lockdown(root) == "confidentiality":
-        hint = "the kernel is locked down for confidentiality, which forbids BPF to read its memory"
-    elif number in {errno.EPERM, errno.EACCES}:
-        hint = capabilities.advice(capabilities.BPF, capabilities.MAPS, root=root)
-    elif number == errno.ENOMEM:
-        hint = "free memory, or trace with fewer options: all maps are allocated at the start"
-    elif number == errno.ENOENT:
-        hint = f"this kernel has no tracepoint {TRACEPOINT} (CONFIG_TRACEPOINTS)"
-    else:
-        hint = KERNEL_REQUIREMENT
-    return PageInspectError(f"the kernel refuses {what}: {reason}", hint)
-
-
-@contextlib.contextmanager
-def kernel_errors(what: str) -> Iterator[None]:
-    """Turn any exception in this context into the error for a refused operation `what`."""
-    ctypes.set_errno(0)
-    try:
-        with _captured():
-            yield
-    except VerifierError as error:
-        raise PageInspectError(
-            f"the kernel's verifier refuses {what}: {error.line}",
-            f"this is a defect: please report this line and the kernel, Linux {os.uname().release}",
-        ) from None
-    except PageInspectError:
-        raise
-    except Exception as error:  # noqa: BLE001 - bcc raises nothing more specific
-        number = error.errno if isinstance(error, OSError) else None
-        raise kernel_error(number or ctypes.get_errno(), what) from None

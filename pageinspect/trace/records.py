@@ -29,7 +29,6 @@ WHO = np.dtype(
     ]
 )
 EVENT = np.dtype([("time_ns", np.uint64), ("page", np.uint64), ("who", WHO)])
-MOST_WHO = 16384
 LOSSES = 3
 
 

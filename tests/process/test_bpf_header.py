@@ -10,15 +10,13 @@ import pytest
 
 from pageinspect.doctor import syscalls
 from pageinspect.trace import bpf_calls as module
+from pageinspect.trace import compiled, kprobe, ring_buffer
 
 HEADER = Path("/usr/include/linux/bpf.h")
 
 
-# What a member is called in the header, if not the same.
-OTHER_NAMES = {
-    "name": "raw_tracepoint.name",
-    "prog_fd": "raw_tracepoint.prog_fd",
-}
+# The members of union bpf_attr that these are inside of.
+PREFIXES = {module.Open: "raw_tracepoint.", module.Batch: "batch.", module.Info: "info."}
 
 
 def as_compiled(tmp_path: Path, expressions: list[str]) -> list[int]:
@@ -28,28 +26,58 @@ def as_compiled(tmp_path: Path, expressions: list[str]) -> list[int]:
         pytest.skip("no C compiler, or no <linux/bpf.h>")
     source, library = tmp_path / "values.c", tmp_path / "values.so"
     source.write_text(
-        "#include <stddef.h>\n#include <linux/bpf.h>\n"
+        "#include <stddef.h>\n#include <sys/ioctl.h>\n"
+        "#include <linux/bpf.h>\n#include <linux/perf_event.h>\n"
         f"long values[] = {{{', '.join(expressions)}}};\n"
     )
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     return list((ctypes.c_long * len(expressions)).in_dll(ctypes.CDLL(str(library)), "values"))
 
 
-@pytest.mark.parametrize("attr", [module.Load, module.Open, module.Create])
+@pytest.mark.parametrize(
+    "attr", [module.Load, module.Open, module.Create, module.Element, module.Batch, module.Info]
+)
 def test_fields_are_where_the_kernel_looks(tmp_path: Path, attr: type[ctypes.Structure]) -> None:
     names = [field[0] for field in attr._fields_ if field[0] != "unused"]
-    offsets = [f"offsetof(union bpf_attr, {OTHER_NAMES.get(name, name)})" for name in names]
+    prefix = PREFIXES.get(attr, "")
+    offsets = [f"offsetof(union bpf_attr, {prefix}{name})" for name in names]
     assert as_compiled(tmp_path, offsets) == [getattr(attr, name).offset for name in names]
+
+
+def test_what_is_known_of_a_map_is_where_the_kernel_writes_it(tmp_path: Path) -> None:
+    names = [field[0] for field in module.MapInfo._fields_]
+    offsets = [f"offsetof(struct bpf_map_info, {name})" for name in names]
+    assert as_compiled(tmp_path, offsets) == [
+        getattr(module.MapInfo, name).offset for name in names
+    ]
 
 
 def test_numbers_are_those_of_the_header(tmp_path: Path) -> None:
     names = (
-        "BPF_MAP_CREATE BPF_PROG_LOAD BPF_RAW_TRACEPOINT_OPEN BPF_PROG_TYPE_SOCKET_FILTER "
-        "BPF_PROG_TYPE_RAW_TRACEPOINT BPF_PROG_TYPE_TRACING BPF_TRACE_RAW_TP "
-        "BPF_MAP_TYPE_PERCPU_ARRAY BPF_FUNC_probe_read_kernel"
+        "BPF_MAP_CREATE BPF_MAP_LOOKUP_ELEM BPF_MAP_UPDATE_ELEM BPF_PROG_LOAD "
+        "BPF_OBJ_GET_INFO_BY_FD BPF_RAW_TRACEPOINT_OPEN BPF_MAP_LOOKUP_BATCH "
+        "BPF_PROG_TYPE_SOCKET_FILTER BPF_PROG_TYPE_KPROBE BPF_PROG_TYPE_RAW_TRACEPOINT "
+        "BPF_PROG_TYPE_TRACING BPF_TRACE_RAW_TP BPF_TRACE_FEXIT BPF_MAP_TYPE_PERCPU_ARRAY "
+        "BPF_FUNC_probe_read_kernel BPF_PSEUDO_MAP_FD BPF_RINGBUF_BUSY_BIT "
+        "BPF_RINGBUF_DISCARD_BIT BPF_RINGBUF_HDR_SZ"
     )
     assert as_compiled(tmp_path, [*names.split(), "sizeof(struct bpf_insn)"]) == [
-        *(module._MAP_CREATE, module._PROG_LOAD, module._RAW_TRACEPOINT_OPEN),
-        *(module.SOCKET_FILTER, module.RAW_TRACEPOINT, module.TRACING, module.TRACE_RAW_TP),
-        *(module.PERCPU_ARRAY, syscalls._BPF_PROBE_READ_KERNEL, module.INSTRUCTION_BYTES),
+        *(module._MAP_CREATE, module._MAP_LOOKUP_ELEM, module._MAP_UPDATE_ELEM),
+        *(module._PROG_LOAD, module._OBJ_GET_INFO_BY_FD, module._RAW_TRACEPOINT_OPEN),
+        *(module._MAP_LOOKUP_BATCH, module.SOCKET_FILTER, module.KPROBE, module.RAW_TRACEPOINT),
+        *(module.TRACING, module.TRACE_RAW_TP, module.TRACE_FEXIT, module.PERCPU_ARRAY),
+        *(syscalls._BPF_PROBE_READ_KERNEL, compiled._PSEUDO_MAP_FD, ring_buffer._BUSY),
+        *(ring_buffer._DISCARDED, ring_buffer._HEADER_BYTES, module.INSTRUCTION_BYTES),
+    ]
+
+
+def test_calls_of_perf_are_those_of_the_header(tmp_path: Path) -> None:
+    names = "PERF_EVENT_IOC_ENABLE PERF_EVENT_IOC_SET_BPF PERF_FLAG_FD_CLOEXEC"
+    members = ("kprobe_func", "kprobe_addr")
+    offsets = [f"offsetof(struct perf_event_attr, {name})" for name in members]
+    expected = [*names.split(), "PERF_ATTR_SIZE_VER5", *offsets]
+    # The fields of _ATTR before them are 64 bits wide, except for two pairs.
+    assert as_compiled(tmp_path, expected) == [
+        *(kprobe._IOC_ENABLE, kprobe._IOC_SET_BPF, kprobe._PERF_FLAG_FD_CLOEXEC),
+        *(kprobe._ATTR.size, 56, 64),
     ]

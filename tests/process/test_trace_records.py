@@ -21,7 +21,7 @@ int main(void)
     OF(who, kind) OF(who, order) OF(who, stack) OF(who, pid) OF(who, cpu) OF(who, place)
     OF(who, comm) OF(event, time_ns) OF(event, page) OF(event, who)
     NUMBER(sizeof(struct who)) NUMBER(sizeof(struct event)) NUMBER(ORDERS) NUMBER(KINDS)
-    NUMBER(KIND_UNTYPED) NUMBER(KIND_PAGE_POOL) NUMBER(KIND_UNREAD) NUMBER(MOST_WHO)
+    NUMBER(KIND_UNTYPED) NUMBER(KIND_PAGE_POOL) NUMBER(KIND_UNREAD)
     NUMBER(KIND_HWPOISON)
     NUMBER(LOSSES) NUMBER(LOST_WHO) NUMBER(LOST_STACKS) NUMBER(LOST_EVENTS)
     return 0;
@@ -59,7 +59,6 @@ def test_numbers_are_those_of_the_header(header: dict[str, int]) -> None:
     assert header["KIND_UNREAD"] == kinds.UNREAD
     assert header["KIND_HWPOISON"] == kinds.HWPOISON
     assert header["ORDERS"] == records.ORDERS
-    assert header["MOST_WHO"] == records.MOST_WHO
     assert header["LOSSES"] == records.LOSSES
     losses = [header[f"LOST_{name}"] for name in ("WHO", "STACKS", "EVENTS")]
     # As Lost() takes them after what is lost of the counts.

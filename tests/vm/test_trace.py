@@ -360,7 +360,7 @@ def test_poisoned_pages_are_counted_apart_where_the_kernel_can_poison(guest: Gue
 UNSAFE = """
 from pageinspect.doctor.syscalls import NOTHING
 from pageinspect.trace import bpf_calls
-from pageinspect.trace.compile import kernel_errors
+from pageinspect.trace.kernel_errors import kernel_errors
 # r0 = *(u64 *)(r2 + 0), of a register that nobody set
 with kernel_errors("the BPF program"):
     bpf_calls.load(bpf_calls.SOCKET_FILTER, b"\\x79\\x20" + bytes(6) + NOTHING)

@@ -157,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
     """Trace and report."""
     from ...host.startup import configure_libraries
     from ...model.range_text import check_syntax
-    from ...trace.find_bcc import find_bcc, load_bcc, preload
+    from ...trace.find_bcc import find_bcc, preload
 
     check_together(args)
     check_command(args.command)
@@ -177,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
     from ...report.trace_subject import TraceSubject
     from ...target.open import open_target
     from ...target.symbols.sources import SymbolOptions
+    from ...trace.compile import Compiler
     from ...trace.program import PageFreeProgram
     from ...trace.session import Session
     from ...trace.stacks import Stacks
@@ -189,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
     options = trace_options(args, layout, _filters(args, target, layout))
     say("compiling the BPF program; tracing has not begun")
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(PageFreeProgram(load_bcc(package), layout, options))
+        program = stack.enter_context(PageFreeProgram(Compiler(package), layout, options))
         subject = TraceSubject(
             target.provenance,
             layout,

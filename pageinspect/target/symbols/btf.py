@@ -10,6 +10,7 @@ bindings and one more package to install.
 
 import struct
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -249,21 +250,32 @@ class Btf:
             self.cache.add(self.cache.enumerators, name, known)
         return (known[0], known[1]) if known else None
 
+    def find_function(self, name: str) -> int | None:
+        """Return the id of the first FUNC of this name, or None."""
+        for position, type_id in self._uses(name):
+            if position == self._index[0][type_id] and self.record(type_id).kind is BtfKind.FUNC:
+                return type_id
+        return None
+
     def _search_enumerator(self, name: str) -> tuple[int, int] | None:
-        string = self._find_string(name)
-        if string is None:
-            return None
-        # An enumerator has the offset of its name. Search for that word and find the record that
-        # contains it, instead of decoding every enum of the kernel.
-        word = struct.pack("<I", string)
-        position = self.data.find(word, self._types, self._end)
-        while position >= 0:
-            type_id = bisect_right(self._index[0], position) - 1
+        for position, type_id in self._uses(name):
             record = self.record(type_id)
             size = _PER_ENTRY.get(record.kind, 0)
             if record.kind in (BtfKind.ENUM, BtfKind.ENUM64) and position >= record.extra:
                 index, inside = divmod(position - record.extra, size)
                 if inside == 0:
                     return type_id, self.enumerators(record)[index][1]
-            position = self.data.find(word, position + 1, self._end)
         return None
+
+    def _uses(self, name: str) -> Iterator[tuple[int, int]]:
+        """Give the offsets in the type section of what may be this name, and the types' ids."""
+        string = self._find_string(name)
+        if string is None:
+            return
+        # A type has the offset of its name, and so has an enumerator. Search for that word and find
+        # the record that contains it, instead of decoding all types of the kernel.
+        word = struct.pack("<I", string)
+        position = self.data.find(word, self._types, self._end)
+        while position >= 0:
+            yield position, bisect_right(self._index[0], position) - 1
+            position = self.data.find(word, position + 1, self._end)

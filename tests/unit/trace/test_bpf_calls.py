@@ -12,7 +12,7 @@ from pageinspect.doctor import syscalls
 from pageinspect.errors import PageInspectError
 from pageinspect.trace import bpf_calls as module
 from pageinspect.trace.bpf_calls import VerifierError, rejection_line
-from pageinspect.trace.compile import kernel_errors
+from pageinspect.trace.kernel_errors import kernel_errors
 from pageinspect.trace.kinds import KINDS
 from pageinspect.trace.records import ORDERS
 

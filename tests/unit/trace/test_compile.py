@@ -10,7 +10,8 @@ import pytest
 
 from pageinspect.errors import PageInspectError
 from pageinspect.host import capabilities
-from pageinspect.trace.compile import compile_program, kernel_error
+from pageinspect.trace.compile import compile_program
+from pageinspect.trace.kernel_errors import kernel_error
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -35,7 +36,7 @@ def test_a_kernel_that_refuses_says_what_to_do(
         file = tmp_path / "sys/kernel/security/lockdown"
         file.parent.mkdir(parents=True)
         file.write_text(lockdown, encoding="ascii")
-    error = kernel_error(number, "the BPF program", tmp_path)
+    error = kernel_error(number, "the BPF program", "tracepoint mm_page_free", tmp_path)
     assert error.message.startswith("the kernel refuses the BPF program: ")
     assert hint in error.hint
 
@@ -52,4 +53,4 @@ def test_a_map_that_the_kernel_refuses_is_reported_with_its_errno(number: int) -
             raise Exception("Failed to compile BPF module")  # noqa: TRY002 - as bcc does
 
     with pytest.raises(PageInspectError, match=f"(?m)refuses a map .*: {os.strerror(number)}$"):
-        compile_program(cast("ModuleType", Library), Path("x.c"), {})
+        compile_program(cast("ModuleType", Library), Path("x.c"), {}, ["f"])

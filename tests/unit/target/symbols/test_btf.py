@@ -44,6 +44,18 @@ def test_enumerators(prog: Program) -> None:
     assert btf.find_enumerator("PG_hea") is None
 
 
+def test_functions_are_found_by_name() -> None:
+    b = small()
+    prototype = b.add(BtfKind.FUNC_PROTO, "", 0)
+    b.add(BtfKind.TYPEDEF, "free_pages", prototype)
+    b.struct("zone", 8, [("free_pages", 1, 0)])
+    function = b.add(BtfKind.FUNC, "free_pages", prototype)
+    btf = Btf(b.build())
+    assert btf.find_function("free_pages") == function
+    assert btf.find_function("free_page") is None
+    assert btf.find_function("page_t") is None
+
+
 def test_signed_and_wide_enums() -> None:
     b = Builder()
     b.add(BtfKind.ENUM, "s", 4, struct.pack("<II", b.name("MINUS"), 0xFFFFFF80), vlen=1, flag=True)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where functions of BPF programs are attached: tracepoints, ends of functions, kprobes.
+
+On a raw tracepoint with BTF-typed arguments the verifier knows that the first argument is a struct
+page, so the program reads it with a plain load instead of a helper call, which would be most of the
+cost of a free. Every kernel that meets the other requirements of tracing supports this.
+"""
+
+import errno
+import os
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+from ..target.symbols.btf import BtfKind
+from ..target.symbols.find import LIVE_BTF, read_btf
+from . import bpf_calls
+from .kprobe import attach_to_kprobe
+
+PAGE_FREE = "mm_page_free"
+"""The tracepoint of a free."""
+
+
+class HookKind(Enum):
+    """What a function is attached to; the value names it in messages."""
+
+    TRACEPOINT = "raw tracepoint"
+    """With the arguments of the tracepoint, typed by BTF."""
+    FEXIT = "end of the function"
+    """With the arguments of a kernel function and its result, typed by BTF."""
+    KPROBE = "start of the function"
+    """With the registers."""
+
+
+class Hook(NamedTuple):
+    """A function of a BPF program, and what it is attached to."""
+
+    function: str
+    kind: HookKind
+    place: str
+    """Name of the tracepoint or of the kernel function."""
+    optional: bool = False
+    """The program is used without this function if the kernel refuses to load or attach it."""
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.place}"
+
+    @property
+    def absent(self) -> str:
+        """What the kernel lacks if it does not know the place."""
+        if self.kind is HookKind.TRACEPOINT:
+            return f"tracepoint {self.place} (CONFIG_TRACEPOINTS)"
+        return f"function {self.place}, or it was inlined"
+
+    @property
+    def type_name(self) -> str:
+        """Name of the BTF type that the kernel checks the function against; empty for none."""
+        prefixes = {HookKind.TRACEPOINT: "btf_trace_", HookKind.FEXIT: ""}
+        return f"{prefixes[self.kind]}{self.place}" if self.kind in prefixes else ""
+
+    def type_id(self) -> int:
+        """Return the BTF id of that type. Raises OSError, and PageInspectError without BTF."""
+        btf = read_btf(LIVE_BTF)
+        if self.kind is HookKind.TRACEPOINT:
+            found = btf.find(BtfKind.TYPEDEF, self.type_name)
+        else:
+            found = btf.find_function(self.type_name)
+        if not found:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return found
+
+
+class HookedFunction:
+    """A function that is loaded, and attached or not. Methods raise OSError."""
+
+    def __init__(self, hook: Hook, instructions: bytes, type_id: int = 0) -> None:
+        """Load these instructions; `type_id` is the hook's. Raises VerifierError, too."""
+        self.hook = hook
+        if hook.kind is HookKind.KPROBE:
+            self.fd = bpf_calls.load(bpf_calls.KPROBE, instructions, hook.function)
+        else:
+            attach_types = {
+                HookKind.TRACEPOINT: bpf_calls.TRACE_RAW_TP,
+                HookKind.FEXIT: bpf_calls.TRACE_FEXIT,
+            }
+            self.fd = bpf_calls.load(
+                bpf_calls.TRACING,
+                instructions,
+                hook.function,
+                expected_attach_type=attach_types[hook.kind],
+                attach_btf_id=type_id,
+            )
+        self._link: int | None = None
+
+    @property
+    def attached(self) -> bool:
+        """Whether the function runs."""
+        return self._link is not None
+
+    def attach(self) -> None:
+        """Attach the function."""
+        if self.hook.kind is HookKind.KPROBE:
+            self._link = attach_to_kprobe(self.fd, self.hook.place)
+        else:
+            self._link = bpf_calls.open_raw_tracepoint(self.fd)
+
+    def detach(self) -> None:
+        """Detach the function; does nothing when it is not attached."""
+        if self._link is not None:
+            os.close(self._link)
+            self._link = None
+
+    def missed(self) -> int:
+        """Return how often the kernel skipped the function because it already ran on that CPU."""
+        # Since Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was
+        # prevented") (in v5.12); raw tracepoints are guarded since Linux kernel commit
+        # 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw tracepoint probes") (in v6.2).
+        fdinfo = Path(f"/proc/self/fdinfo/{self.fd}").read_text(encoding="ascii")
+        fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
+        return int(fields.get("recursion_misses", "0"))
+
+    def close(self) -> None:
+        """Detach and unload the function."""
+        self.detach()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A program of bpf/ in this kernel: its maps are open, and its functions are loaded."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
+
+from ..errors import PageInspectError
+from . import bpf_calls
+from .compile import Compiler
+from .compiled import CompiledProgram
+from .hooks import Hook, HookedFunction
+from .kernel_errors import kernel_errors
+from .maps import BpfMap
+from .ring_buffer import RingBuffer
+
+_MOST_RECORDS = 1 << 16
+"""Records that are taken at once from a ring buffer: a flood of them does not end by itself."""
+
+
+class LoadedProgram:
+    """One source file of bpf/, loaded; its functions run while they are attached.
+
+    The kernel frees functions and maps with their last descriptor, so they are gone when the
+    process ends, however it ends. All methods raise PageInspectError when the kernel refuses.
+    """
+
+    maps: dict[str, BpfMap]
+    """The maps that the functions use, by their names in the source."""
+    functions: dict[str, HookedFunction]
+    """What is loaded, by the name of the function: all but optional ones that were refused."""
+
+    def __init__(
+        self, compiler: Compiler, source: str, defines: Mapping[str, str], hooks: Sequence[Hook]
+    ) -> None:
+        """Load the file `source` of bpf/, compiled with these -D, without attaching it.
+
+        `hooks` are the functions to load, in the order in which they are attached.
+        """
+        self.maps, self.functions = {}, {}
+        self._rings: dict[str, RingBuffer] = {}
+        compiled = compiler.compiled(source, defines, [hook.function for hook in hooks])
+        with contextlib.ExitStack() as given_back:
+            given_back.callback(self.close)
+            self._load(compiled, hooks)
+            given_back.pop_all()
+
+    def _load(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
+        bpf_calls.lift_memory_limit()
+        for name, shape in compiled.maps.items():
+            self.maps[name] = BpfMap(name, shape)
+        descriptors = {name: each.fd for name, each in self.maps.items()}
+        for hook in hooks:
+            with _refusals(hook, "the BPF program"):
+                if hook.type_name and hook.type_name not in compiled.type_ids:
+                    compiled.type_ids[hook.type_name] = hook.type_id()
+                self.functions[hook.function] = HookedFunction(
+                    hook,
+                    compiled.relocated(hook.function, descriptors),
+                    compiled.type_ids.get(hook.type_name, 0),
+                )
+
+    def attach(self) -> None:
+        """Attach all functions. Optional ones that the kernel refuses stay detached."""
+        for function in self.functions.values():
+            with _refusals(function.hook, f"to attach to the {function.hook}"):
+                function.attach()
+
+    def detach(self) -> None:
+        """Detach all functions; maps stay readable. Does nothing when they are not attached."""
+        for function in reversed(self.functions.values()):
+            function.detach()
+
+    def missed(self) -> int:
+        """Return how often the kernel did not run one of the functions, as it ran on that CPU."""
+        return sum(function.missed() for function in self.functions.values())
+
+    def take_records(self, name: str) -> list[bytes]:
+        """Return the records of the ring buffer `name` since the last call, oldest first.
+
+        The map's `fd` is readable while there are records.
+        """
+        if name not in self._rings:
+            table = self.maps[name]
+            with kernel_errors(f"to read the map {name}"):
+                self._rings[name] = RingBuffer(table.fd, table.shape.max_entries)
+        return self._rings[name].take(_MOST_RECORDS)
+
+    def close(self) -> None:
+        """Detach and give everything back to the kernel."""
+        for function in reversed(self.functions.values()):
+            function.close()
+        for ring in self._rings.values():
+            ring.close()
+        for table in self.maps.values():
+            table.close()
+        self.functions, self._rings, self.maps = {}, {}, {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def _refusals(hook: Hook, what: str) -> Iterator[None]:
+    """Turn what the kernel refuses into PageInspectError; optional hooks are left out."""
+    try:
+        with kernel_errors(what, hook.absent):
+            yield
+    except PageInspectError:
+        if not hook.optional:
+            raise

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is loaded is given back, whatever goes wrong, over a kernel that loads nothing."""
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from synthetic import MODERN
+
+from pageinspect.errors import PageInspectError
+from pageinspect.trace import bpf_calls, hooks
+from pageinspect.trace.bpf_calls import MapShape
+from pageinspect.trace.compiled import CompiledProgram
+from pageinspect.trace.hooks import Hook, HookKind
+from pageinspect.trace.loaded import LoadedProgram
+from pageinspect.trace.options import Filters, TraceOptions
+from pageinspect.trace.program import PageFreeProgram
+
+if TYPE_CHECKING:
+    from pageinspect.trace.compile import Compiler
+
+ALWAYS = Hook("count_page_free", HookKind.TRACEPOINT, "mm_page_free")
+PROBE = Hook("count_bad_page", HookKind.KPROBE, "bad_page", optional=True)
+
+
+class Kernel:
+    """Gives descriptors, unless it is asked for what it refuses."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened: dict[int, str] = {}
+        self.refuses: dict[str, int] = {}
+        self.calls: list[str] = []
+        monkeypatch.setattr(bpf_calls, "create_map", lambda _shape, name: self.open(name))
+        monkeypatch.setattr(bpf_calls, "load", lambda _kind, _code, name, **_: self.open(name))
+        monkeypatch.setattr(bpf_calls, "open_raw_tracepoint", lambda _fd: self.open("tracepoint"))
+        monkeypatch.setattr(hooks, "attach_to_kprobe", lambda _fd, _place: self.open("kprobe"))
+        monkeypatch.setattr(bpf_calls, "update", lambda *_: self.open("update"))
+        monkeypatch.setattr(bpf_calls, "lift_memory_limit", lambda: None)
+        monkeypatch.setattr(Hook, "type_id", lambda _: 7)
+
+    def open(self, name: str) -> int:
+        self.calls.append(name)
+        if name in self.refuses:
+            raise OSError(self.refuses[name], os.strerror(self.refuses[name]))
+        descriptor = os.open("/dev/null", os.O_RDONLY)
+        self.opened[descriptor] = name
+        return descriptor
+
+    def left(self) -> list[str]:
+        """Return the names of what is still open."""
+        return [name for fd, name in self.opened.items() if Path(f"/proc/self/fd/{fd}").exists()]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    return Kernel(monkeypatch)
+
+
+class Given:
+    """Stands for the compiler."""
+
+    def compiled(self, _source: str, _defines: object, functions: list[str]) -> CompiledProgram:
+        names = ("frees", "ranges")
+        return CompiledProgram(
+            dict.fromkeys(functions, bytes(16)),
+            {function: {0: "frees"} for function in functions},
+            dict.fromkeys(names, MapShape(2, 4, 24, 4)),
+        )
+
+
+COMPILER = cast("Compiler", Given())
+
+
+def load(*hooked: Hook) -> LoadedProgram:
+    return LoadedProgram(COMPILER, "page_free.bpf.c", {}, hooked)
+
+
+@pytest.mark.parametrize("refused", ["ranges", "count_page_free"])
+def test_what_is_loaded_is_given_back_when_the_rest_fails(kernel: Kernel, refused: str) -> None:
+    kernel.refuses[refused] = errno.EPERM
+    with pytest.raises(PageInspectError, match="Operation not permitted"):
+        load(ALWAYS)
+    assert len(kernel.opened) >= 1
+    assert not kernel.left()
+
+
+def test_it_is_given_back_when_a_map_cannot_be_filled(kernel: Kernel) -> None:
+    kernel.refuses["update"] = errno.ENOMEM
+    options = TraceOptions(Filters(pfns=((0, 8),)))
+    with pytest.raises(PageInspectError, match="to write the map ranges"):
+        PageFreeProgram(COMPILER, MODERN, options)
+    assert len(kernel.opened) == 3
+    assert not kernel.left()
+
+
+def test_functions_are_attached_in_order_and_detached(kernel: Kernel) -> None:
+    with load(PROBE, ALWAYS) as program:
+        program.attach()
+        assert kernel.calls[-2:] == ["kprobe", "tracepoint"]
+        program.detach()
+        assert "kprobe" not in kernel.left()
+        assert "tracepoint" not in kernel.left()
+        assert "count_page_free" in kernel.left()
+        program.detach()
+    assert not kernel.left()
+
+
+@pytest.mark.parametrize("refused", ["count_bad_page", "kprobe"])
+def test_optional_functions_may_be_refused(kernel: Kernel, refused: str) -> None:
+    kernel.refuses[refused] = errno.EPERM
+    with load(PROBE, ALWAYS) as program:
+        program.attach()
+        attached = {name for name, each in program.functions.items() if each.attached}
+        assert attached == {"count_page_free"}
+    assert not kernel.left()
+
+
+def test_an_absent_tracepoint_is_named(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(_: Any) -> int:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(Hook, "type_id", absent)
+    with pytest.raises(PageInspectError) as caught:
+        load(ALWAYS)
+    assert "tracepoint mm_page_free" in caught.value.hint
+    assert not kernel.left()
