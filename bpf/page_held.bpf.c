@@ -40,6 +40,15 @@ static inline __attribute__((always_inline)) const struct range *range_at(u32 nu
 }
 #endif
 
+#ifdef STACK_DEPTH
+BPF_TABLE("stacktrace", int, struct frames, stacks, MOST_STACKS);
+
+static inline __attribute__((always_inline)) s32 stack_number(void *ctx, u64 skipped)
+{
+	return stacks.get_stackid(ctx, skipped);
+}
+#endif
+
 #define ERROR_EXISTS (-17)
 #define ERROR_TOO_BIG (-7)
 #define ERROR_NO_ENTRY (-2)
@@ -59,7 +68,7 @@ static inline __attribute__((always_inline)) void count_block(u32 order, s64 n)
 }
 
 static inline __attribute__((always_inline)) void hold(struct held_counts *count, u64 pfn, u32 order,
-						      struct held *new, int again)
+						      struct held *new)
 {
 	u64 key = key_of(pfn, order);
 	int result = held.insert(&key, new);
@@ -68,8 +77,6 @@ static inline __attribute__((always_inline)) void hold(struct held_counts *count
 		if (order)
 			count_block(order, 1);
 	} else if (result == ERROR_EXISTS) {
-		if (again)
-			return;
 		lock_xadd(&count->replaced, 1);
 		held.update(&key, new);
 	} else if (result == ERROR_TOO_BIG) {
@@ -119,7 +126,7 @@ int hold_pages(struct bpf_raw_tracepoint_args *ctx)
 	new.gfp = ctx->args[2];
 	new.migratetype = ctx->args[3];
 	describe(ctx, count, &new);
-	hold(count, (page - VMEMMAP) / STRUCT_PAGE_SIZE, order, &new, 0);
+	hold(count, (page - VMEMMAP) / STRUCT_PAGE_SIZE, order, &new);
 	return 0;
 }
 
@@ -184,12 +191,8 @@ int release_pages(struct bpf_raw_tracepoint_args *ctx)
 }
 
 #ifdef BULK_ARRAY
-/* Which entries of the array had a page before the call: such calls are rare. By its address, which
- * no two calls use at the same time. */
-struct filled {
-	u64 words[BULK_MOST / 64];
-};
-BPF_HASH(filled, u64, struct filled, 256);
+/* Pages that were in the array before a call that is under way: few calls have any. */
+BPF_HASH(filled, u64, u8, MOST_FILLED);
 
 static inline __attribute__((always_inline)) u64 argument(struct bpf_raw_tracepoint_args *ctx, u32 number)
 {
@@ -200,47 +203,35 @@ static inline __attribute__((always_inline)) u64 argument(struct bpf_raw_tracepo
 	return value;
 }
 
-/* Entry of the bulk allocator, whose argument before the list or array is the number of pages */
+/* Entry of the bulk allocator; its fourth argument is the number of pages */
 int note_bulk(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 array = argument(ctx, BULK_ARRAY), page;
-	struct filled before = {};
-	u64 any = 0;
 	u32 i, n = ctx->args[3];
+	u8 one = 1;
 
 	if (!array)
 		return 0;
-#pragma clang loop unroll(full)
-	for (i = 0; i < BULK_MOST / 64; i++) {
-		u64 word = 0;
-		u32 bit;
-
 #pragma clang loop unroll(disable)
-		for (bit = 0; bit < 64; bit++) {
-			if (i * 64 + bit >= n)
-				break;
-			page = 0;
-			bpf_probe_read_kernel(&page, sizeof(page), (void *)array + (i * 64 + bit) * sizeof(page));
-			if (page)
-				word |= 1ULL << bit;
-		}
-		before.words[i] = word;
-		any |= word;
+	for (i = 0; i < BULK_MOST; i++) {
+		if (i >= n)
+			break;
+		page = 0;
+		bpf_probe_read_kernel(&page, sizeof(page), (void *)array + i * sizeof(page));
+		if (page)
+			filled.update(&page, &one);
 	}
-	if (any)
-		filled.update(&array, &before);
 	return 0;
 }
 
 /* Return of the bulk allocator; the value is the number of pages in the array. */
 int hold_bulk(struct bpf_raw_tracepoint_args *ctx)
 {
-	u64 array = argument(ctx, BULK_ARRAY), page;
+	u64 array = argument(ctx, BULK_ARRAY), page, key;
 	u32 n = argument(ctx, BULK_ARRAY + 1);
 	struct held_counts *count;
 	struct held new = { .migratetype = -1 };
-	struct filled *before;
-	int first = 0;
+	int result, first = 0;
 	u32 i;
 
 	count = counts.lookup(&first);
@@ -254,22 +245,22 @@ int hold_bulk(struct bpf_raw_tracepoint_args *ctx)
 		lock_xadd(&count->bulk_long, n - BULK_MOST);
 	new.gfp = ctx->args[0];
 	describe(ctx, count, &new);
-	before = filled.lookup(&array);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < BULK_MOST; i++) {
 		if (i >= n)
 			break;
-		if (before && before->words[i / 64 & (BULK_MOST / 64 - 1)] >> (i & 63) & 1)
-			continue;
 		page = 0;
 		bpf_probe_read_kernel(&page, sizeof(page), (void *)array + i * sizeof(page));
-		if (!page || !passes(page, 0))
+		if (!page || !filled.delete(&page) || !passes(page, 0))
 			continue;
-		lock_xadd(&count->bulk_pages, 1);
-		hold(count, (page - VMEMMAP) / STRUCT_PAGE_SIZE, 0, &new, 1);
+		key = key_of((page - VMEMMAP) / STRUCT_PAGE_SIZE, 0);
+		result = held.insert(&key, &new);
+		/* The last page may have come from the usual path, and is held already. */
+		if (!result)
+			lock_xadd(&count->bulk_pages, 1);
+		else if (result != ERROR_EXISTS)
+			lock_xadd(&count->full, 1);
 	}
-	if (before)
-		filled.delete(&array);
 	return 0;
 }
 #endif

@@ -40,6 +40,8 @@ struct held_counts {
 	u64 stacks; /* stacks that did not fit */
 };
 
-#define BULK_MOST 512
+/* Pages of one call of the bulk allocator that are recorded. */
+#define BULK_MOST 256
+#define MOST_FILLED 4096
 
 #endif

@@ -13,17 +13,18 @@ struct frames {
 	u64 addresses[STACK_DEPTH];
 };
 
-BPF_TABLE("stacktrace", int, struct frames, stacks, MOST_STACKS);
+/* Defined with the map: bcc does not translate uses of maps in headers. */
+static inline __attribute__((always_inline)) s32 stack_number(void *ctx, u64 skipped);
 
 /* Returns the number of this stack in the map, or -1. */
 static inline __attribute__((always_inline)) s32 stack_here(void *ctx)
 {
-	s32 stack = stacks.get_stackid(ctx, 0);
+	s32 stack = stack_number(ctx, 0);
 
 	/* Another stack may occupy the bucket of this hash. Without the innermost frame, which is this
 	 * program, the stack has a different hash. */
 	if (stack < 0)
-		stack = stacks.get_stackid(ctx, 1);
+		stack = stack_number(ctx, 1);
 	return stack < 0 ? -1 : stack;
 }
 #endif

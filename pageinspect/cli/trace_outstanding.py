@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..model.layout import PageLayout
     from ..report.outstanding import OutstandingReport, OutstandingSubject
     from ..target.open import Target
-    from ..trace.held import HeldReading
+    from ..trace.held_blocks import HeldReading
     from ..trace.options import Filters
     from ..trace.records import Interval
 
@@ -66,25 +66,20 @@ _OTHERS = {
 
 def check_outstanding(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
+    keys = HELD_KEYS if args.outstanding else KEYS
+    for key in args.by:
+        if key not in keys:
+            mode = "--outstanding has no" if args.outstanding else "only --outstanding has"
+            raise UsageError(f"{mode} --by {key}", f"choose from {', '.join(keys)}")
     if not args.outstanding:
         for name in ("older", "most"):
             if getattr(args, name) is not None:
                 raise UsageError(f"--{name} needs --outstanding", f"omit --{name}")
-        for key in args.by:
-            if key not in KEYS:
-                raise UsageError(
-                    f"--by {key} needs --outstanding", f"choose from {', '.join(KEYS)}"
-                )
         return
     for name, option in _OTHERS.items():
         if getattr(args, name):
             advice = "write --by stack" if name == "stacks" else f"omit {option}"
             raise UsageError(f"--outstanding and {option} cannot be combined", advice)
-    for key in args.by:
-        if key not in HELD_KEYS:
-            raise UsageError(
-                f"--outstanding has no --by {key}", f"choose from {', '.join(HELD_KEYS)}"
-            )
     if args.interval is not None and not isinstance(load(args.format), RowFormat):
         raise UsageError(f"--format {args.format} is written at the end", "omit -i")
 
@@ -108,7 +103,8 @@ def run_outstanding(
     from ..target.open import open_target
     from ..target.symbols.sources import SymbolOptions
     from ..trace.compile import Compiler
-    from ..trace.held import MOST_HELD, HeldOptions, HeldProgram
+    from ..trace.held import HeldProgram
+    from ..trace.held_blocks import MOST_HELD, HeldOptions
     from ..trace.session import Session
     from ..trace.stacks import ALLOCATING_PATH, Stacks
     from ..trace.symbolizer import Symbolizer

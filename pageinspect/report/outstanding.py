@@ -9,8 +9,8 @@ import numpy as np
 
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
-from ..model.table import Absent, Column, Row, Table
-from ..trace.held import HeldOptions
+from ..model.table import Absent, Column, Row, Table, Unit
+from ..trace.held_blocks import HeldOptions
 from ..units import counted, number, printable, seconds, wrapped
 from .base import SCHEMA, Report, View, kernel_json
 from .frees import NOT_APPLICABLE
@@ -25,7 +25,7 @@ from .outstanding_rows import (
 )
 
 if TYPE_CHECKING:
-    from ..trace.held import HeldReading
+    from ..trace.held_blocks import HeldReading
     from ..trace.stacks import Stacks
 
 _WIDTH = 80
@@ -301,7 +301,7 @@ class OutstandingReport(Report):
                 show=lambda frames: numbers.get(frames, ""),
             )
         if what in {"pid", "order"}:
-            unit = "order" if what == "order" else ""
+            unit: Unit = "order" if what == "order" else ""
             # The total has a word in the first column.
             return Column(what, "int64", unit, absent=NOT_APPLICABLE, document=name)
         return Column(what, absent=NOT_APPLICABLE, document=name)

@@ -20,7 +20,7 @@ _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN, _MAP_LOOKUP_BATCH = 15, 17, 24
 
 SOCKET_FILTER, KPROBE, RAW_TRACEPOINT, TRACING = 1, 2, 17, 26
 """Of enum bpf_prog_type."""
-TRACE_RAW_TP, TRACE_FEXIT = 23, 25
+TRACE_RAW_TP, TRACE_FENTRY, TRACE_FEXIT = 23, 24, 25
 """Of enum bpf_attach_type."""
 PERCPU_ARRAY = 6
 """Of enum bpf_map_type."""

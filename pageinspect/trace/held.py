@@ -2,26 +2,22 @@
 """Keeps who allocated each page until it is freed: bpf/page_held.bpf.c, loaded into this kernel."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from ..model.layout import PageLayout
-from ..target.symbols.btf import Btf, BtfKind
+from ..target.symbols.btf import Btf
 from ..target.symbols.find import LIVE_BTF, read_btf
 from .compile import Compiler
-from .held_blocks import COUNTS, HELD, HeldBlocks, HeldCounts
+from .held_blocks import COUNTS, HELD, HeldBlocks, HeldCounts, HeldOptions, HeldReading, Missed
 from .hooks import PAGE_FREE, Hook, HookKind
 from .loaded import LoadedProgram
-from .options import Filters, layout_defines
+from .options import layout_defines
 
 PAGE_ALLOC = "mm_page_alloc"
 """The tracepoint of an allocation."""
-
-MOST_HELD = 1 << 18
-"""Entries of the map, unless another number is given: 1 GiB of single pages."""
 
 _BULK = ("alloc_pages_bulk_noprof", "__alloc_pages_bulk")
 """Names of the bulk allocator. Since Linux kernel commit b951aaff5035 ("mm: enable page allocation
@@ -33,68 +29,7 @@ _CONTIGUOUS = (
 )
 """Names of the allocator of contiguous ranges: each of those calls what is before it."""
 
-_CALLER_DEPTH = 16
-"""Frames that contain the caller: those of tracing and of the allocator are fewer."""
-_STACK_DEPTH = 127
-"""Maximum frames per stack: PERF_MAX_STACK_DEPTH."""
-
 _VMSTAT = Path("/proc/vmstat")
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOptions:
-    """What is recorded of each allocation."""
-
-    filters: Filters = Filters()
-    by: tuple[str, ...] = ("caller",)
-    most: int = MOST_HELD
-    """Blocks that fit into the map."""
-
-    @property
-    def depth(self) -> int:
-        """The number of frames to record of each stack."""
-        if "stack" in self.by:
-            return _STACK_DEPTH
-        return _CALLER_DEPTH if "caller" in self.by else 0
-
-    def defines(self, layout: PageLayout) -> dict[str, str]:
-        """Return the -D of bpf/page_held.bpf.c that do not depend on functions of the kernel."""
-        found = self.filters.defines(layout) | {
-            "MOST_HELD": str(self.most),
-            "VMEMMAP": f"{layout.vmemmap:#x}ULL",
-        }
-        if self.depth:
-            found["STACK_DEPTH"] = str(self.depth)
-        if "comm" in self.by:
-            found["BY_COMM"] = "1"
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """How often the kernel did not run a program, because it already ran on that CPU."""
-
-    allocations: int = 0
-    frees: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class HeldReading:
-    """What a trace has recorded at one moment."""
-
-    blocks: HeldBlocks
-    counts: HeldCounts
-    missed: Missed
-    vmstat: tuple[int, int]
-    """Pages by the kernel's own counters pgalloc and pgfree, since tracing began."""
-    sees_bulk: bool
-    """Whether pages of the bulk allocator are recorded."""
-    sees_contiguous: bool
-    """Whether contiguous ranges are counted."""
-
-    def __sub__(self, _earlier: object) -> Self:
-        """Return this reading: what is held now does not depend on an earlier one."""
-        return self
 
 
 def vmstat_pages(text: str) -> tuple[int, int]:
@@ -115,7 +50,7 @@ def _read_vmstat() -> tuple[int, int]:
 
 def parameter_number(btf: Btf, function: str, parameter: str) -> tuple[int, int] | None:
     """Return the number of a parameter of a function, and how many it has; None without it."""
-    found = btf.find(BtfKind.FUNC, function)
+    found = btf.find_function(function)
     if found is None:
         return None
     prototype = btf.record(btf.record(found).size_or_type)

@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Blocks of pages that were allocated and not freed, as arrays: the map of bpf/page_held.h."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..model.arch import MAX_ORDER
+from ..model.layout import PageLayout
+from .options import Filters
+
+MOST_HELD = 1 << 18
+"""Entries of the map, unless another number is given: 1 GiB of single pages."""
+
+_CALLER_DEPTH = 16
+"""Frames that contain the caller: those of tracing and of the allocator are fewer."""
+_STACK_DEPTH = 127
+"""Maximum frames per stack: PERF_MAX_STACK_DEPTH."""
 
 ORDER_BITS = 4
 HELD = np.dtype(
@@ -140,3 +150,59 @@ class HeldCounts:
 
 COUNTS = len(fields(HeldCounts))
 """Words of struct held_counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOptions:
+    """What is recorded of each allocation."""
+
+    filters: Filters = field(default_factory=Filters)
+    by: tuple[str, ...] = ("caller",)
+    most: int = MOST_HELD
+    """Blocks that fit into the map."""
+
+    @property
+    def depth(self) -> int:
+        """The number of frames to record of each stack."""
+        if "stack" in self.by:
+            return _STACK_DEPTH
+        return _CALLER_DEPTH if "caller" in self.by else 0
+
+    def defines(self, layout: PageLayout) -> dict[str, str]:
+        """Return the -D of bpf/page_held.bpf.c that do not depend on functions of the kernel."""
+        found = self.filters.defines(layout) | {
+            "MOST_HELD": str(self.most),
+            "VMEMMAP": f"{layout.vmemmap:#x}ULL",
+        }
+        if self.depth:
+            found["STACK_DEPTH"] = str(self.depth)
+        if "comm" in self.by:
+            found["BY_COMM"] = "1"
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """How often the kernel did not run a program, because it already ran on that CPU."""
+
+    allocations: int = 0
+    frees: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldReading:
+    """What a trace has recorded at one moment."""
+
+    blocks: HeldBlocks
+    counts: HeldCounts
+    missed: Missed
+    vmstat: tuple[int, int]
+    """Pages by the kernel's own counters pgalloc and pgfree, since tracing began."""
+    sees_bulk: bool
+    """Whether pages of the bulk allocator are recorded."""
+    sees_contiguous: bool
+    """Whether contiguous ranges are counted."""
+
+    def __sub__(self, _earlier: object) -> Self:
+        """Return this reading: what is held now does not depend on an earlier one."""
+        return self

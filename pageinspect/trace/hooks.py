@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where functions of BPF programs are attached: tracepoints, ends of functions, kprobes.
+"""Where functions of BPF programs are attached: tracepoints, functions, kprobes.
 
 On a raw tracepoint with BTF-typed arguments the verifier knows that the first argument is a struct
 page, so the program reads it with a plain load instead of a helper call, which would be most of the
@@ -26,6 +26,10 @@ class HookKind(Enum):
 
     TRACEPOINT = "raw tracepoint"
     """With the arguments of the tracepoint, typed by BTF."""
+    RAW_TRACEPOINT = "plain raw tracepoint"
+    """With the arguments of the tracepoint as numbers, which the program may calculate with."""
+    FENTRY = "entry of the function"
+    """With the arguments of a kernel function, typed by BTF."""
     FEXIT = "end of the function"
     """With the arguments of a kernel function and its result, typed by BTF."""
     KPROBE = "start of the function"
@@ -48,14 +52,14 @@ class Hook(NamedTuple):
     @property
     def absent(self) -> str:
         """What the kernel lacks if it does not know the place."""
-        if self.kind is HookKind.TRACEPOINT:
+        if self.kind in {HookKind.TRACEPOINT, HookKind.RAW_TRACEPOINT}:
             return f"tracepoint {self.place} (CONFIG_TRACEPOINTS)"
         return f"function {self.place}, or it was inlined"
 
     @property
     def type_name(self) -> str:
         """Name of the BTF type that the kernel checks the function against; empty for none."""
-        prefixes = {HookKind.TRACEPOINT: "btf_trace_", HookKind.FEXIT: ""}
+        prefixes = {HookKind.TRACEPOINT: "btf_trace_", HookKind.FENTRY: "", HookKind.FEXIT: ""}
         return f"{prefixes[self.kind]}{self.place}" if self.kind in prefixes else ""
 
     def type_id(self) -> int:
@@ -76,11 +80,16 @@ class HookedFunction:
     def __init__(self, hook: Hook, instructions: bytes, type_id: int = 0) -> None:
         """Load these instructions; `type_id` is the hook's. Raises VerifierError, too."""
         self.hook = hook
-        if hook.kind is HookKind.KPROBE:
-            self.fd = bpf_calls.load(bpf_calls.KPROBE, instructions, hook.function)
+        untyped = {
+            HookKind.RAW_TRACEPOINT: bpf_calls.RAW_TRACEPOINT,
+            HookKind.KPROBE: bpf_calls.KPROBE,
+        }
+        if hook.kind in untyped:
+            self.fd = bpf_calls.load(untyped[hook.kind], instructions, hook.function)
         else:
             attach_types = {
                 HookKind.TRACEPOINT: bpf_calls.TRACE_RAW_TP,
+                HookKind.FENTRY: bpf_calls.TRACE_FENTRY,
                 HookKind.FEXIT: bpf_calls.TRACE_FEXIT,
             }
             self.fd = bpf_calls.load(
@@ -102,7 +111,8 @@ class HookedFunction:
         if self.hook.kind is HookKind.KPROBE:
             self._link = attach_to_kprobe(self.fd, self.hook.place)
         else:
-            self._link = bpf_calls.open_raw_tracepoint(self.fd)
+            named = self.hook.kind is HookKind.RAW_TRACEPOINT
+            self._link = bpf_calls.open_raw_tracepoint(self.fd, self.hook.place if named else None)
 
     def detach(self) -> None:
         """Detach the function; does nothing when it is not attached."""

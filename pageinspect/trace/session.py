@@ -54,7 +54,11 @@ class Counts(Protocol):
         """Return what was counted since an earlier reading."""
 
 
-class Traced(Protocol[C, E]):
+Read = TypeVar("Read", bound="Counts", covariant=True)
+Taken = TypeVar("Taken")
+
+
+class Traced(Protocol[Read, Taken]):
     """A program that a session attaches, reads and detaches."""
 
     @property
@@ -67,10 +71,10 @@ class Traced(Protocol[C, E]):
     def detach(self) -> None:
         """Stop counting; the counts stay readable. Does nothing when not attached."""
 
-    def take_events(self, start_ns: int) -> list[E]:
+    def take_events(self, start_ns: int) -> list[Taken]:
         """Return the events since the last call, oldest first, their times since `start_ns`."""
 
-    def read(self) -> C:
+    def read(self) -> Read:
         """Return the counts since attach."""
 
 

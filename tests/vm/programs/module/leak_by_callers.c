@@ -7,12 +7,21 @@
  * takes 1000 single pages, 10 blocks of 8 pages, 100 pages in bulk into an array that has 8 pages
  * already, 64 pages by vmalloc(), and a block of 16 pages of which it frees 5. The module gives the
  * pages back when it is removed.
+ *
+ *   echo TIMES > /sys/module/leak_by_callers/parameters/churn
+ *
+ * takes and frees 64 pages by vmalloc() and 64 pages of a page_pool, so many times.
  */
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/version.h>
 #include <linux/vmalloc.h>
+#if __has_include(<net/page_pool/helpers.h>)
+#include <net/page_pool/helpers.h>
+#else
+#include <net/page_pool.h>
+#endif
 
 #define SINGLE 1000
 #define BLOCKS 10
@@ -58,6 +67,8 @@ static noinline void leak_bulk(void)
 #else
 	alloc_pages_bulk(GFP_KERNEL, BULK, bulk);
 #endif
+	/* Else the call is a jump, and this function is not on the stack. */
+	barrier();
 }
 
 static noinline void leak_area(void)
@@ -89,6 +100,31 @@ static int take(const char *value, const struct kernel_param *param)
 	return 0;
 }
 
+static int churn(const char *value, const struct kernel_param *param)
+{
+	struct page_pool_params params = { .pool_size = AREA_PAGES, .nid = NUMA_NO_NODE };
+	struct page *pages[AREA_PAGES];
+	struct page_pool *pool;
+	unsigned int times, i;
+	int error = kstrtouint(value, 0, &times);
+
+	if (error)
+		return error;
+	while (times--) {
+		vfree(vmalloc(AREA_PAGES * PAGE_SIZE));
+		pool = page_pool_create(&params);
+		if (IS_ERR(pool))
+			return PTR_ERR(pool);
+		for (i = 0; i < AREA_PAGES; i++)
+			pages[i] = page_pool_dev_alloc_pages(pool);
+		for (i = 0; i < AREA_PAGES; i++)
+			if (pages[i])
+				page_pool_put_full_page(pool, pages[i], false);
+		page_pool_destroy(pool);
+	}
+	return 0;
+}
+
 static int __init begin(void)
 {
 	fill_some();
@@ -116,7 +152,10 @@ static void __exit give_back(void)
 
 static const struct kernel_param_ops take_ops = { .set = take };
 
+static const struct kernel_param_ops churn_ops = { .set = churn };
+
 module_param_cb(take, &take_ops, NULL, 0200);
+module_param_cb(churn, &churn_ops, NULL, 0200);
 module_init(begin);
 module_exit(give_back);
 MODULE_DESCRIPTION("Takes pages in every way, for tests");
