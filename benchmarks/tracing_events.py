@@ -28,7 +28,8 @@ _END_TIMEOUT_S = 120.0
 _ONE_LINER = "rawtracepoint:mm_page_free { @[((struct page*)arg0)->page_type>>24]=count(); }"
 
 _HELD = (
-    "rawtracepoint:mm_page_alloc { @[arg0] = DEPTH; } rawtracepoint:mm_page_free { delete(@[arg0]); }"
+    "rawtracepoint:mm_page_alloc { @[arg0] = DEPTH; } "
+    "rawtracepoint:mm_page_free { delete(@[arg0]); }"
 )
 _ROOM = "BPFTRACE_MAX_MAP_KEYS=262144"
 

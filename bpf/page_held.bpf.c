@@ -14,7 +14,7 @@
  *   MOST_HELD        entries of the map
  *   STACK_DEPTH      record the kernel stack, of so many frames
  *   BY_COMM          record the task's name
- *   VMEMMAP          address of the struct page of pfn 0
+ *   PAGE_BASE        address that struct pages are counted from, aligned as the largest block
  *   BULK_ARRAY       number of the argument of the bulk allocator that is the array
  *   CONTIGUOUS       compile the program for contiguous ranges
  */
@@ -53,9 +53,14 @@ static inline __attribute__((always_inline)) s32 stack_number(void *ctx, u64 ski
 #define ERROR_TOO_BIG (-7)
 #define ERROR_NO_ENTRY (-2)
 
-static inline __attribute__((always_inline)) u64 key_of(u64 pfn, u32 order)
+static inline __attribute__((always_inline)) u64 number_of(u64 page)
 {
-	return pfn << ORDER_BITS | order;
+	return (page - PAGE_BASE) / STRUCT_PAGE_SIZE;
+}
+
+static inline __attribute__((always_inline)) u64 key_of(u64 number, u32 order)
+{
+	return number << ORDER_BITS | order;
 }
 
 static inline __attribute__((always_inline)) void count_block(u32 order, s64 n)
@@ -67,10 +72,10 @@ static inline __attribute__((always_inline)) void count_block(u32 order, s64 n)
 		lock_xadd(&all->of_order[order & (ORDERS - 1)], n);
 }
 
-static inline __attribute__((always_inline)) void hold(struct held_counts *count, u64 pfn, u32 order,
+static inline __attribute__((always_inline)) void hold(struct held_counts *count, u64 number, u32 order,
 						      struct held *new)
 {
-	u64 key = key_of(pfn, order);
+	u64 key = key_of(number, order);
 	int result = held.insert(&key, new);
 
 	if (result == 0) {
@@ -126,12 +131,12 @@ int hold_pages(struct bpf_raw_tracepoint_args *ctx)
 	new.gfp = ctx->args[2];
 	new.migratetype = ctx->args[3];
 	describe(ctx, count, &new);
-	hold(count, (page - VMEMMAP) / STRUCT_PAGE_SIZE, order, &new);
+	hold(count, number_of(page), order, &new);
 	return 0;
 }
 
 /* A free of a part of a block that is held; returns whether there is one. */
-static inline __attribute__((always_inline)) int release_part(struct held_counts *count, u64 pfn, u32 order)
+static inline __attribute__((always_inline)) int release_part(struct held_counts *count, u64 number, u32 order)
 {
 	struct blocks *all;
 	struct held *whole;
@@ -146,7 +151,7 @@ static inline __attribute__((always_inline)) int release_part(struct held_counts
 	for (larger = 1; larger <= MAX_ORDER; larger++) {
 		if (larger <= order || !all->of_order[larger])
 			continue;
-		key = key_of(pfn >> larger << larger, larger);
+		key = key_of(number >> larger << larger, larger);
 		whole = held.lookup(&key);
 		if (!whole)
 			continue;
@@ -166,8 +171,8 @@ static inline __attribute__((always_inline)) int release_part(struct held_counts
 int release_pages(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 order = ctx->args[1] & (ORDERS - 1);
-	u64 pfn = (ctx->args[0] - VMEMMAP) / STRUCT_PAGE_SIZE;
-	u64 key = key_of(pfn, order);
+	u64 number = number_of(ctx->args[0]);
+	u64 key = key_of(number, order);
 	struct held_counts *count;
 	int result, first = 0;
 
@@ -185,7 +190,7 @@ int release_pages(struct bpf_raw_tracepoint_args *ctx)
 	} else if (result != ERROR_NO_ENTRY) {
 		lock_xadd(&count->busy, 1);
 	} else {
-		release_part(count, pfn, order);
+		release_part(count, number, order);
 	}
 	return 0;
 }
@@ -253,7 +258,7 @@ int hold_bulk(struct bpf_raw_tracepoint_args *ctx)
 		bpf_probe_read_kernel(&page, sizeof(page), (void *)array + i * sizeof(page));
 		if (!page || !filled.delete(&page) || !passes(page, 0))
 			continue;
-		key = key_of((page - VMEMMAP) / STRUCT_PAGE_SIZE, 0);
+		key = key_of(number_of(page), 0);
 		result = held.insert(&key, &new);
 		/* The last page may have come from the usual path, and is held already. */
 		if (!result)

@@ -3,7 +3,8 @@
 #ifndef PAGEINSPECT_PAGE_HELD_H
 #define PAGEINSPECT_PAGE_HELD_H
 
-/* A block that was allocated and not freed. Its key is its first pfn << ORDER_BITS | its order. */
+/* A block that was allocated and not freed. Its key is the number
+ * of its first struct page << ORDER_BITS | its order. */
 struct held {
 	u64 time_ns; /* CLOCK_MONOTONIC, at its allocation */
 	u32 freed; /* pages that were freed of it, if it is freed in parts */

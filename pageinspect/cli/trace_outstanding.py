@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import Exit, UsageError
-from ..host.terminal import say
 from ..render import RowFormat, load
 from ..trace.keys import HELD_KEYS, KEYS
 from .arguments import seconds, whole_number
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from ..model.layout import PageLayout
     from ..report.outstanding import OutstandingReport, OutstandingSubject
     from ..target.open import Target
+    from ..trace.compile import Compiler
     from ..trace.held_blocks import HeldReading
     from ..trace.options import Filters
     from ..trace.records import Interval
@@ -86,15 +86,13 @@ def check_outstanding(args: argparse.Namespace) -> None:
 
 def run_outstanding(
     args: argparse.Namespace,
+    compiler: "Compiler",
     announce: Callable[[], None],
     filters_of: "Callable[[Target, PageLayout], Filters]",
 ) -> int:
     """Trace and report. `announce` is called when tracing has begun."""
     from ..host.startup import configure_libraries
-    from ..trace.find_bcc import find_bcc, preload
 
-    package = find_bcc()
-    preload()
     configure_libraries()
 
     from ..kernel.pageblocks import migratetype_names
@@ -102,7 +100,6 @@ def run_outstanding(
     from ..report.outstanding import OutstandingSubject
     from ..target.open import open_target
     from ..target.symbols.sources import SymbolOptions
-    from ..trace.compile import Compiler
     from ..trace.held import HeldProgram
     from ..trace.held_blocks import MOST_HELD, HeldOptions
     from ..trace.session import Session
@@ -117,9 +114,8 @@ def run_outstanding(
     names: tuple[str, ...] = ()
     with contextlib.suppress(LookupError):
         names = migratetype_names(target.prog)
-    say("compiling the BPF program; tracing has not begun")
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(HeldProgram(Compiler(package), layout, options))
+        program = stack.enter_context(HeldProgram(compiler, layout, options))
         name = Symbolizer(target.prog).name
         subject = OutstandingSubject(
             target.provenance,

@@ -19,6 +19,7 @@ ITEMS = (
     Item("raw tracepoints", (TRACING,), bpf_probes.raw_tracepoints),
     Item("kprobes", ("bad page counts",), bpf_probes.kprobes),
     Item("bcc", (TRACING,), probes.bcc),
+    Item("compiled programs", ("fast starts of trace",), probes.compiled_programs),
     Item("drgn", KERNEL, probes.drgn),
     Item("numpy", KERNEL, probes.numpy),
     Item("QEMU", (GUESTS,), probes.emulator),

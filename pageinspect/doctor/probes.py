@@ -109,6 +109,16 @@ def bcc(root: Path) -> Finding:
     return Finding(ok=True, found=str(version))
 
 
+def compiled_programs(_root: Path) -> Finding:
+    """Count the compiled BPF programs in the cache folder, if it can be trusted."""
+    from ..trace.program_cache import kept_programs, programs_folder
+
+    try:
+        return Finding(ok=True, found=f"{kept_programs()} kept in {programs_folder()}")
+    except PageInspectError as error:
+        return Finding(ok=False, found=error.message, fix=error.hint)
+
+
 def drgn(_root: Path) -> Finding:
     """Load the library that reads kernels."""
     return _module("drgn")

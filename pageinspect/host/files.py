@@ -16,7 +16,7 @@ import errno
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -376,6 +376,27 @@ def read_whole(path: Path, most: int) -> bytes:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it is longer than {size(most)}")
     return data
+
+
+def names_in(folder: int, suffix: str) -> list[str]:
+    """Return the names in an open folder that end with a suffix. Raises OSError."""
+    listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return [name for name in os.listdir(listing) if name.endswith(suffix)]  # noqa: PTH208
+    finally:
+        os.close(listing)
+
+
+def forget_oldest(folder: int, names: Iterable[str], most: int) -> None:
+    """Remove those files in an open folder that were written longest ago. Raises OSError.
+
+    The `most` that were written last are kept.
+    """
+    written = {
+        name: os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns for name in names
+    }
+    for name in sorted(written, key=lambda name: written[name], reverse=True)[most:]:
+        os.unlink(name, dir_fd=folder)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from drgn import FaultError, Object, Program
 from ..errors import PageInspectError
 from ..model.arch import ADDRESSES_OF_KERNEL, LARGE_PAGE_SIZE, PAGE_SHIFT, PAGE_SIZE
 from ..model.kernel_memory import Pfns, no_pfns
+from ..model.presence import each_once
 from ..target.page_tables import PageTables
 
 _PER_LEAF = LARGE_PAGE_SIZE // PAGE_SIZE
@@ -82,7 +83,7 @@ def mapped_pfns(tables: PageTables, pages: Pfns) -> tuple[Pfns, int]:
     """Return the sorted distinct pfns of virtual page numbers, and the number of unmapped pages."""
     if not len(pages):
         return no_pfns(), 0
-    pages = np.unique(pages)
+    pages = each_once(pages)
     cuts = np.flatnonzero(np.diff(pages // _PER_LEAF)) + 1
     found, unreadable = [], 0
     for part in np.split(pages, cuts):
@@ -95,4 +96,4 @@ def mapped_pfns(tables: PageTables, pages: Pfns) -> tuple[Pfns, int]:
         mapped = frames[frames >= 0] >> PAGE_SHIFT
         unreadable += len(part) - len(mapped)
         found.append(mapped)
-    return np.unique(np.concatenate([no_pfns(), *found])), unreadable
+    return each_once(np.concatenate([no_pfns(), *found])), unreadable

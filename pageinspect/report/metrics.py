@@ -3,12 +3,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..analysis.counter_check import CounterCheck
 from ..model.provenance import Provenance
 from ..model.table import Column, Table
 from .base import Coverage
-from .counters import counters_table
+
+if TYPE_CHECKING:
+    from ..analysis.counter_check import CounterCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,15 @@ def walk_metrics(
     about: str,
     provenance: Provenance,
     coverage: Coverage,
-    checks: Iterable[CounterCheck] = (),
+    checks: "Iterable[CounterCheck]" = (),
 ) -> Iterator[Metrics]:
     """Yield the kernel, the coverage of a walk, and its comparisons with the kernel's counters."""
     yield kernel_metrics(prefix, about, provenance)
     row = (coverage.spanned, coverage.unreadable, int(coverage.complete))
     yield Metrics(prefix, about, "walk", Table("coverage", _COVERAGE, [row]))
+    # Imported here because it imports all of classify, which a trace does not need.
+    from .counters import counters_table
+
     compared = counters_table(checks).only("name", "counted", "kernel")
     as_metrics = (Column("name"), *(Column(n, "int64", "pages", f"{n}_pages") for n in _COMPARED))
     yield Metrics(f"{prefix}_check", about, "check", Table("checks", as_metrics, compared.rows))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Compiles a program of bpf/ with bcc, and reports why bcc or the kernel rejected it.
+"""Compiles programs of bpf/ with bcc, and keeps them.
 
 Kernel headers are not needed: the programs include none, and bpf/include has the few files that
 bcc's preamble includes.
@@ -10,16 +10,18 @@ import ctypes
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from ..errors import PageInspectError
+from ..host.files import UntrustedError
 from ..paths import data_folder
 from . import bpf_calls
 from .compiled import CompiledProgram, of_instructions
-from .find_bcc import load_bcc
+from .find_bcc import fingerprint, load_bcc, preload
 from .kernel_errors import kernel_error
+from .program_cache import ProgramCache
 
 
 @contextlib.contextmanager
@@ -57,10 +59,43 @@ def _captured(descriptors: tuple[int, ...] = (1, 2)) -> Iterator[list[str]]:
 
 
 class Compiler:
-    """Compiles programs of bpf/ with the bcc in this folder, which is loaded when it is needed."""
+    """Compiles programs of bpf/ with the bcc in this folder, or takes what is kept of them.
 
-    def __init__(self, package: Path) -> None:
+    bcc is loaded only to compile.
+    """
+
+    def __init__(
+        self,
+        package: Path,
+        *,
+        cached: bool = True,
+        before: Callable[[UntrustedError | None], None] = lambda _refused: None,
+    ) -> None:
+        """With `cached`, compiled programs are kept.
+
+        `before` is called before one is compiled, with the reason why the cache is not used.
+        """
         self._package = package
+        self._cache = ProgramCache.of_this_kernel(fingerprint(package)) if cached else None
+        self._before = before
+        self._refused: UntrustedError | None = None
+
+    def preload(self) -> None:
+        """Start loading bcc's library, unless programs of this kernel are kept."""
+        if self._cache is None or self._cache.is_empty():
+            preload()
+
+    def kept(
+        self, source: str, defines: Mapping[str, str], functions: Sequence[str]
+    ) -> CompiledProgram | None:
+        """Return what compiled() would, if it is kept."""
+        if self._cache is None:
+            return None
+        try:
+            return self._cache.load(source, defines, functions)
+        except UntrustedError as error:
+            self._refused = error
+            return None
 
     def compiled(
         self, source: str, defines: Mapping[str, str], functions: Sequence[str]
@@ -69,8 +104,14 @@ class Compiler:
 
         Raises PageInspectError.
         """
+        self._before(self._refused)
         bcc = load_bcc(self._package)
         return compile_program(bcc, data_folder("bpf") / source, defines, functions)
+
+    def keep(self, source: str, defines: Mapping[str, str], program: CompiledProgram) -> None:
+        """Keep a program that this kernel has loaded."""
+        if self._cache is not None:
+            self._cache.save(source, defines, program)
 
 
 def compile_program(

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is left of a program once it is compiled: instructions, the maps they use, and type ids."""
 
+import hashlib
+import json
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import Any
 
 from .bpf_calls import MapShape
 
-_INSTRUCTION = np.dtype(
-    [("code", np.uint8), ("registers", np.uint8), ("offset", "<i2"), ("immediate", "<i4")]
-)
-"""struct bpf_insn; the source register is in the upper four bits."""
+_INSTRUCTION = struct.Struct("<BBhi")
+"""struct bpf_insn: code, registers, offset, immediate; the source register is in the upper bits."""
+_IMMEDIATE = struct.Struct("<i")
+_IMMEDIATE_OFFSET = 4
 _LOAD_64 = 0x18
 """BPF_LD | BPF_IMM | BPF_DW: it takes the place of two instructions, the second one with code 0."""
 _PSEUDO_MAP_FD = 1
@@ -32,10 +34,50 @@ class CompiledProgram:
 
     def relocated(self, function: str, descriptors: Mapping[str, int]) -> bytes:
         """Return the instructions of a function, with these descriptors of maps."""
-        instructions = np.frombuffer(self.functions[function], _INSTRUCTION).copy()
+        instructions = bytearray(self.functions[function])
         for number, name in self.references[function].items():
-            instructions["immediate"][number] = descriptors[name]
-        return instructions.tobytes()
+            _set_immediate(instructions, number, descriptors[name])
+        return bytes(instructions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a document with a digest of its content."""
+        content = {
+            "functions": {name: code.hex() for name, code in self.functions.items()},
+            "references": {
+                function: {str(number): name for number, name in loads.items()}
+                for function, loads in self.references.items()
+            },
+            "maps": self.maps,
+            "type_ids": self.type_ids,
+        }
+        return {"content": content, "digest": _digest(content)}
+
+    @classmethod
+    def of_json(cls, document: Any) -> "CompiledProgram":
+        """Return the program of a document.
+
+        Raises ValueError, KeyError, TypeError or AttributeError if it is not as to_json() made it.
+        """
+        content = document["content"]
+        if _digest(content) != document["digest"]:
+            raise ValueError("damaged")
+        return cls(
+            {name: bytes.fromhex(code) for name, code in content["functions"].items()},
+            {
+                function: {int(number): name for number, name in loads.items()}
+                for function, loads in content["references"].items()
+            },
+            {name: MapShape(*shape) for name, shape in content["maps"].items()},
+            dict(content["type_ids"]),
+        )
+
+
+def _set_immediate(instructions: bytearray, number: int, value: int) -> None:
+    _IMMEDIATE.pack_into(instructions, number * _INSTRUCTION.size + _IMMEDIATE_OFFSET, value)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def of_instructions(
@@ -49,15 +91,13 @@ def of_instructions(
     references: dict[str, dict[int, str]] = {}
     maps: dict[str, MapShape] = {}
     for function, code in functions.items():
-        instructions = np.frombuffer(code, _INSTRUCTION).copy()
-        loads_map = (instructions["code"] == _LOAD_64) & (
-            instructions["registers"] >> 4 == _PSEUDO_MAP_FD
-        )
+        instructions = bytearray(code)
         references[function] = {}
-        for number in np.flatnonzero(loads_map).tolist():
-            name, shape = map_of(int(instructions["immediate"][number]))
-            references[function][number] = name
-            maps[name] = shape
-        instructions["immediate"][loads_map] = 0
-        stored[function] = instructions.tobytes()
+        for number, (opcode, registers, _, descriptor) in enumerate(_INSTRUCTION.iter_unpack(code)):
+            if opcode == _LOAD_64 and registers >> 4 == _PSEUDO_MAP_FD:
+                name, shape = map_of(descriptor)
+                references[function][number] = name
+                maps[name] = shape
+                _set_immediate(instructions, number, 0)
+        stored[function] = bytes(instructions)
     return CompiledProgram(stored, references, maps)

@@ -30,6 +30,12 @@ _FOLDERS = (
     "usr/local/lib/python3*/site-packages",
 )
 
+_LIBRARIES = (
+    "usr/lib/*-linux-gnu/libbcc.so.0",
+    "usr/lib*/libbcc.so.0",
+    "usr/local/lib*/libbcc.so.0",
+)
+
 _INSTALL = {
     "debian": "apt install python3-bpfcc",
     "fedora": "dnf install python3-bcc",
@@ -93,6 +99,17 @@ def find_bcc(root: Path = Path("/"), imported: Callable[[], Path | None] = _impo
     raise PageInspectError(
         f"tracing needs bcc, which is not installed{namesake}", install_hint(_os_release(root))
     )
+
+
+def fingerprint(package: Path, root: Path = Path("/")) -> bytes:
+    """Return bytes that change when this bcc package or its library does, without loading them.
+
+    `root` is the distribution's root folder.
+    """
+    libraries = [path for pattern in _LIBRARIES for path in root.glob(pattern)]
+    files = sorted({path.resolve() for path in (*package.glob("*.py"), *libraries)})
+    found = ((path, path.stat()) for path in files)
+    return repr([(str(path), at.st_size, at.st_mtime_ns) for path, at in found]).encode()
 
 
 def preload() -> None:

@@ -11,7 +11,16 @@ from ..model.layout import PageLayout
 from ..target.symbols.btf import Btf
 from ..target.symbols.find import LIVE_BTF, read_btf
 from .compile import Compiler
-from .held_blocks import COUNTS, HELD, HeldBlocks, HeldCounts, HeldOptions, HeldReading, Missed
+from .held_blocks import (
+    COUNTS,
+    HELD,
+    HeldBlocks,
+    HeldCounts,
+    HeldOptions,
+    HeldReading,
+    Missed,
+    page_base,
+)
 from .hooks import PAGE_FREE, Hook, HookKind
 from .loaded import LoadedProgram
 from .options import layout_defines
@@ -105,6 +114,7 @@ class HeldProgram:
         ]
         self._loaded = LoadedProgram(compiler, "page_held.bpf.c", defines, hooks)
         self._maps = self._loaded.maps
+        self._first = (layout.vmemmap - page_base(layout)) // layout.struct_size
         self._attached: frozenset[str] = frozenset()
         self._begin = (0, 0)
         self._end: tuple[int, int] | None = None
@@ -149,7 +159,7 @@ class HeldProgram:
         missed.pop("count_contiguous", 0)
         end = self._end or _read_vmstat()
         return HeldReading(
-            HeldBlocks.of(keys, records),
+            HeldBlocks.of(keys, records, self._first),
             HeldCounts.of(words),
             Missed(sum(missed.values()), frees),
             (end[0] - self._begin[0], end[1] - self._begin[1]),

@@ -2,7 +2,7 @@
 """Blocks of pages that were allocated and not freed, as arrays: the map of bpf/page_held.h."""
 
 from dataclasses import dataclass, field, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,18 @@ HELD = np.dtype(
 )
 """struct held of bpf/page_held.h."""
 
+
+def page_base(layout: PageLayout) -> int:
+    """Return the address that the program counts struct pages from.
+
+    The address of vmemmap differs from boot to boot, and a compiled program that has it could not
+    be kept. It is aligned to more than the largest block, so counting can begin at address 0.
+    """
+    size = layout.struct_size
+    aligned = size & (size - 1) == 0 and layout.vmemmap % (size << MAX_ORDER) == 0
+    return 0 if aligned else layout.vmemmap
+
+
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
@@ -49,11 +61,15 @@ class HeldBlocks:
     """HELD records."""
 
     @classmethod
-    def of(cls, keys: npt.NDArray[np.uint64], records: npt.NDArray[np.void]) -> Self:
-        """Return the blocks of the map's keys and values, in order of pfn and order."""
-        keys, first = np.unique(keys, return_index=True)
+    def of(cls, keys: npt.NDArray[Any], records: npt.NDArray[Any], first: int = 0) -> Self:
+        """Return the blocks of the map's keys and values, in order of pfn and order.
+
+        `first` is the number that a key has for pfn 0.
+        """
+        keys, rows = np.unique(keys, return_index=True)
         numbers = keys.astype(np.int64)
-        return cls(numbers >> ORDER_BITS, numbers & ((1 << ORDER_BITS) - 1), records[first])
+        orders = numbers & ((1 << ORDER_BITS) - 1)
+        return cls((numbers >> ORDER_BITS) - first, orders, records[rows])
 
     def __len__(self) -> int:
         return len(self.pfns)
@@ -172,7 +188,7 @@ class HeldOptions:
         """Return the -D of bpf/page_held.bpf.c that do not depend on functions of the kernel."""
         found = self.filters.defines(layout) | {
             "MOST_HELD": str(self.most),
-            "VMEMMAP": f"{layout.vmemmap:#x}ULL",
+            "PAGE_BASE": f"{page_base(layout):#x}ULL",
         }
         if self.depth:
             found["STACK_DEPTH"] = str(self.depth)

@@ -110,9 +110,10 @@ class HookedFunction:
         """Attach the function."""
         if self.hook.kind is HookKind.KPROBE:
             self._link = attach_to_kprobe(self.fd, self.hook.place)
+        elif self.hook.kind is HookKind.RAW_TRACEPOINT:
+            self._link = bpf_calls.open_raw_tracepoint(self.fd, self.hook.place)
         else:
-            named = self.hook.kind is HookKind.RAW_TRACEPOINT
-            self._link = bpf_calls.open_raw_tracepoint(self.fd, self.hook.place if named else None)
+            self._link = bpf_calls.open_raw_tracepoint(self.fd)
 
     def detach(self) -> None:
         """Detach the function; does nothing when it is not attached."""

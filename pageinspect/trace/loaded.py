@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from ..errors import PageInspectError
+from ..host import capabilities
 from . import bpf_calls
 from .compile import Compiler
 from .compiled import CompiledProgram
@@ -39,13 +40,32 @@ class LoadedProgram:
         """
         self.maps, self.functions = {}, {}
         self._rings: dict[str, RingBuffer] = {}
-        compiled = compiler.compiled(source, defines, [hook.function for hook in hooks])
-        with contextlib.ExitStack() as given_back:
-            given_back.callback(self.close)
-            self._load(compiled, hooks)
-            given_back.pop_all()
+        functions = [hook.function for hook in hooks]
+        kept = compiler.kept(source, defines, functions)
+        if kept is not None and self._loads(kept, hooks):
+            return
+        compiled = compiler.compiled(source, defines, functions)
+        self._load(compiled, hooks)
+        compiler.keep(source, defines, compiled)
+
+    def _loads(self, kept: CompiledProgram, hooks: Sequence[Hook]) -> bool:
+        """Load a program that is kept; return False if the kernel refuses it."""
+        try:
+            self._load(kept, hooks)
+        except (PageInspectError, LookupError):
+            # Without the capabilities the kernel would refuse what is compiled anew as well.
+            if capabilities.lacking(capabilities.BPF):
+                raise
+            return False
+        return True
 
     def _load(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
+        with contextlib.ExitStack() as given_back:
+            given_back.callback(self.close)
+            self._open(compiled, hooks)
+            given_back.pop_all()
+
+    def _open(self, compiled: CompiledProgram, hooks: Sequence[Hook]) -> None:
         bpf_calls.lift_memory_limit()
         for name, shape in compiled.maps.items():
             self.maps[name] = BpfMap(name, shape)

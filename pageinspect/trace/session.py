@@ -44,6 +44,7 @@ _POLL_SECONDS = 1.0
 _PID = struct.Struct("=i")
 
 C = TypeVar("C", bound="Counts")
+C_co = TypeVar("C_co", bound="Counts", covariant=True)
 E = TypeVar("E")
 
 
@@ -54,11 +55,7 @@ class Counts(Protocol):
         """Return what was counted since an earlier reading."""
 
 
-Read = TypeVar("Read", bound="Counts", covariant=True)
-Taken = TypeVar("Taken")
-
-
-class Traced(Protocol[Read, Taken]):
+class Traced(Protocol[C_co, E]):
     """A program that a session attaches, reads and detaches."""
 
     @property
@@ -71,10 +68,10 @@ class Traced(Protocol[Read, Taken]):
     def detach(self) -> None:
         """Stop counting; the counts stay readable. Does nothing when not attached."""
 
-    def take_events(self, start_ns: int) -> list[Taken]:
+    def take_events(self, start_ns: int) -> list[E]:
         """Return the events since the last call, oldest first, their times since `start_ns`."""
 
-    def read(self) -> Read:
+    def read(self) -> C_co:
         """Return the counts since attach."""
 
 

@@ -7,8 +7,7 @@ them back.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from guest_module import TAKES, insert, modules
@@ -17,6 +16,9 @@ from guest_tracer import Tracer
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -107,9 +109,7 @@ def test_pages_are_those_of_vmstat(reports: Reports) -> None:
 
 
 def test_what_was_lost_is_in_the_status(reports: Reports) -> None:
-    for report, status in zip(
-        (reports.taken, reports.given_back), reports.statuses, strict=True
-    ):
+    for report, status in zip((reports.taken, reports.given_back), reports.statuses, strict=True):
         assert status == (3 if report["lost"] else 0)
         assert report["at_most"] == bool(report["lost"])
         causes = {cause for cause, n in report["lost_by"].items() if n}

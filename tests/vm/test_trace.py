@@ -30,6 +30,8 @@ BALLOON_BYTES = 64 << 20
 BALLOON_PAGES = BALLOON_BYTES // 4096
 RESET = "echo 1 > /sys/block/zram0/reset"
 
+COMPILING = "pageinspect: compiling the BPF program; tracing has not begun"
+
 OF_TRACING = re.compile(
     r"bpf_prog_[0-9a-f]{16}|bpf_trace_run|__bpf_trace_|__traceiter_|bpf_get_stackid|"
     r"__bpf_prog_(enter|exit)|count_page_free"
@@ -55,8 +57,8 @@ def run_trace(guest: Guest, *arguments: str) -> "Completed":
 
 def spoken(stderr: bytes) -> list[str]:
     """Return the lines on stderr after those that say that tracing begins."""
-    compiling, tracing, *lines = stderr.decode().splitlines()
-    assert compiling == "pageinspect: compiling the BPF program; tracing has not begun"
+    lines = stderr.decode().splitlines()
+    tracing, *lines = lines[1:] if lines[0] == COMPILING else lines
     assert tracing.startswith("pageinspect: tracing until ")
     return lines
 
@@ -333,6 +335,50 @@ def test_a_kprobe_on_the_function_misses_what_the_tracepoint_sees(guest: Guest) 
     else:
         # v6.1 has no such symbol, and v6.12 one that only compaction calls and some builds refuse.
         assert (hits["kprobe"] or 0) < hits["tracepoint"] / 100
+
+
+SPOIL = """
+import json, pathlib
+from pageinspect.trace.compiled import CompiledProgram
+(path,) = pathlib.Path("/run/kept/programs").iterdir()
+program = CompiledProgram.of_json(json.loads(path.read_text()))
+# exit, with a result that nobody set
+program.functions["count_page_free"] = bytes([0x95]) + bytes(7)
+program.references["count_page_free"].clear()
+path.write_text(json.dumps(program.to_json()))
+"""
+
+
+@of_one_kernel
+def test_a_program_is_compiled_once_and_counts_the_same(guest: Guest) -> None:
+    def traced(*options: str) -> tuple[bool, int, str]:
+        """Return whether it was compiled, how often its compiler is mapped, and what is kept."""
+        fill_zram(guest, 4)
+        load = f"{RESET}; grep -c -e libbcc -e libLLVM -e libclang /proc/$PPID/maps"
+        argv = ["pageinspect", "trace", "--format", "json", *options, "--", "sh", "-c", load]
+        cached = ["env", "PAGEINSPECT_CACHE=/run/kept", *argv]
+        done = guest.run(cached, timeout=START_TIMEOUT, check=False)
+        report = json.loads(done.stdout)
+        check_lost(report, done.status)
+        assert typed_pages(report) == {"zsmalloc": (4 << 20) // 4096}
+        (mapped,) = spoken(done.stderr)
+        files = guest.run(["sh", "-c", "cd /run/kept/programs && sha256sum *"]).stdout.decode()
+        return COMPILING in done.stderr.decode(), int(mapped), files
+
+    compiled, mapped, kept = traced()
+    assert compiled
+    assert mapped > 0
+    assert kept.count("\n") == 1
+    assert traced() == (False, 0, kept)
+    # The verifier refuses what is kept: it is compiled anew, and replaced.
+    guest.run(["sh", "-c", f"{PYTHON} -c '{SPOIL}'"])
+    compiled, mapped, again = traced()
+    assert compiled
+    assert mapped > 0
+    assert again == kept
+    compiled, _, again = traced("--no-cache", "--order", "0")
+    assert compiled
+    assert again == kept
 
 
 @of_one_kernel

@@ -25,6 +25,7 @@ from ..trace_output import Output, Watch, is_redrawn
 from ..trace_outstanding import add_outstanding, check_outstanding, run_outstanding
 
 if TYPE_CHECKING:
+    from ...host.files import UntrustedError
     from ...model.layout import PageLayout
     from ...target.open import Target
     from ...trace.options import Filters, TraceOptions
@@ -44,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="write a report every SECONDS, about the frees since the last one. On a terminal the "
         "table is redrawn; elsewhere reports follow each other (json: one per line)",
+    )
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="compile the BPF program even if the cache has it, and do not keep it",
     )
     add_filters(parser.add_argument_group("which frees (default: all)"))
     add_details(parser.add_argument_group("who freed"))
@@ -153,21 +159,28 @@ def _announce(args: argparse.Namespace) -> None:
     say(f"tracing until {' or '.join(ends)}")
 
 
+def _say_compiling(refused: "UntrustedError | None") -> None:
+    if refused is not None:
+        say(f"{refused.message}; {refused.hint}")
+    say("compiling the BPF program; tracing has not begun")
+
+
 def run(args: argparse.Namespace) -> int:
     """Trace and report."""
     from ...host.startup import configure_libraries
     from ...model.range_text import check_syntax
-    from ...trace.find_bcc import find_bcc, preload
+    from ...trace.compile import Compiler
+    from ...trace.find_bcc import find_bcc
 
     check_together(args)
     check_command(args.command)
     check_command(args.exec or [])
     check_syntax(args.pfn)
     check_output(args.output, args.mode)
+    compiler = Compiler(find_bcc(), cached=not args.no_cache, before=_say_compiling)
+    compiler.preload()
     if args.outstanding:
-        return run_outstanding(args, partial(_announce, args), partial(_filters, args))
-    package = find_bcc()
-    preload()
+        return run_outstanding(args, compiler, partial(_announce, args), partial(_filters, args))
     configure_libraries()
 
     from ...layout import build_layout
@@ -177,7 +190,6 @@ def run(args: argparse.Namespace) -> int:
     from ...report.trace_subject import TraceSubject
     from ...target.open import open_target
     from ...target.symbols.sources import SymbolOptions
-    from ...trace.compile import Compiler
     from ...trace.program import PageFreeProgram
     from ...trace.session import Session
     from ...trace.stacks import Stacks
@@ -188,9 +200,8 @@ def run(args: argparse.Namespace) -> int:
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
-    say("compiling the BPF program; tracing has not begun")
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(PageFreeProgram(Compiler(package), layout, options))
+        program = stack.enter_context(PageFreeProgram(compiler, layout, options))
         subject = TraceSubject(
             target.provenance,
             layout,

@@ -8,7 +8,6 @@ another user could have written is not read.
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +15,15 @@ from typing import Any, TypeVar
 from drgn import SymbolBinding, SymbolKind
 
 from ...errors import PageInspectError
-from ...host.files import PRIVATE, UntrustedError, read_trusted, replacing, trusted_folder
+from ...host.files import (
+    PRIVATE,
+    UntrustedError,
+    forget_oldest,
+    names_in,
+    read_trusted,
+    replacing,
+    trusted_folder,
+)
 from ...paths import cache_folder
 from ...version import __version__
 
@@ -27,6 +34,7 @@ _KINDS = {"symbols": (0, 4), "types": (0, 1), "offsets": (1,), "enumerators": (0
 _BINDINGS = {each.value for each in SymbolBinding}
 _SYMBOL_KINDS = {each.value for each in SymbolKind}
 _MAX_FILES = 64
+"""Each damaged core adds a file of its own."""
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """Errors of reading a damaged file. Such a file is treated as absent."""
 
@@ -73,7 +81,7 @@ class SymbolCache:
             with replacing(folder, self.path.name, mode=PRIVATE) as file:
                 file.write(content.encode("ascii"))
             self.changed = False
-            _forget_oldest(folder)
+            forget_oldest(folder, names_in(folder, ".json"), _MAX_FILES)
 
 
 def load_cache(key: str | None) -> SymbolCache:
@@ -104,20 +112,6 @@ def load_cache(key: str | None) -> SymbolCache:
     except (OSError, UntrustedError, *_DAMAGED):
         return SymbolCache(path)
     return SymbolCache(path, symbols, types, offsets, enumerators, addresses)
-
-
-def _forget_oldest(folder: int) -> None:
-    """Remove the files written longest ago beyond _MAX_FILES: each damaged core adds its own."""
-    listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        names = [name for name in os.listdir(listing) if name.endswith(".json")]  # noqa: PTH208
-        written = {
-            name: os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns for name in names
-        }
-        for name in sorted(names, key=lambda name: written[name], reverse=True)[_MAX_FILES:]:
-            os.unlink(name, dir_fd=folder)
-    finally:
-        os.close(listing)
 
 
 def _checked(cache: Any, lengths: tuple[int, ...]) -> dict[str, Numbers]:

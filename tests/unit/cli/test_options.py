@@ -129,8 +129,8 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Building it takes longer than all else that is tested.
     monkeypatch.setattr("pageinspect.cli.parser.build_parser", lambda: PARSER)
     (tmp_path / "loop").symlink_to("loop")
-    monkeypatch.setattr("pageinspect.trace.find_bcc.find_bcc", lambda: None)
-    monkeypatch.setattr("pageinspect.trace.find_bcc.preload", lambda: None)
+    monkeypatch.setattr("pageinspect.trace.find_bcc.find_bcc", lambda: tmp_path)
+    monkeypatch.setattr("pageinspect.trace.compile.preload", lambda: None)
     monkeypatch.setattr("pageinspect.doctor.items.examine", lambda: ())
 
 

@@ -131,3 +131,18 @@ def test_kvm_is_what_the_trial_says(
     monkeypatch.setattr(probes.accel, "choose", choose)
     finding = probes.kvm(tmp_path)
     assert (finding.ok, finding.found) == (ok, found)
+
+
+def test_compiled_programs_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGEINSPECT_CACHE", str(tmp_path))
+    folder = tmp_path / "programs"
+    assert probes.compiled_programs(tmp_path) == Finding(ok=True, found=f"0 kept in {folder}")
+    folder.mkdir(mode=0o700)
+    for name in ("a.json", "b.json", "other"):
+        put(folder, name, "")
+    assert probes.compiled_programs(tmp_path) == Finding(ok=True, found=f"2 kept in {folder}")
+    folder.chmod(0o770)
+    finding = probes.compiled_programs(tmp_path)
+    assert not finding.ok
+    assert "others may write" in finding.found
+    assert finding.fix.startswith(f"chmod go-w {folder}")

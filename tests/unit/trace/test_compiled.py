@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Instructions without descriptors of maps, and with those of others."""
 
+import json
 import struct
 
 from pageinspect.trace.bpf_calls import MapShape
-from pageinspect.trace.compiled import of_instructions
+from pageinspect.trace.compiled import CompiledProgram, of_instructions
 
 FREES = MapShape(6, 4, 128, 260)
 EVENTS = MapShape(27, 0, 0, 1 << 22)
@@ -35,3 +36,4 @@ def test_maps_are_found_by_the_instructions_that_load_them() -> None:
         load_64(0, 5) + load_64(1, 11) + load_64(1, 12) + load_64(1, 11) + EXIT
     )
     assert compiled.relocated("g", others) == EXIT
+    assert CompiledProgram.of_json(json.loads(json.dumps(compiled.to_json()))) == compiled

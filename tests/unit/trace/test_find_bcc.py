@@ -8,7 +8,13 @@ import pytest
 
 from pageinspect.errors import PageInspectError
 from pageinspect.trace import find_bcc as module
-from pageinspect.trace.find_bcc import find_bcc, install_hint, is_bcc, load_bcc
+from pageinspect.trace.find_bcc import (
+    find_bcc,
+    fingerprint,
+    install_hint,
+    is_bcc,
+    load_bcc,
+)
 
 
 def distribution(root: Path, folder: str, init: str = "VALUE = 1\n") -> Path:
@@ -135,3 +141,19 @@ def test_warnings_of_old_releases_are_not_shown(tmp_path: Path) -> None:
     package = distribution(tmp_path, "dist-packages", init='PATTERN = "\\d"\n')
     assert load_bcc(package).PATTERN == "\\d"
     del sys.modules[module._MODULE]
+
+
+def test_another_bcc_has_another_fingerprint(tmp_path: Path) -> None:
+    package = distribution(tmp_path, "usr/lib/python3/dist-packages")
+    library = tmp_path / "usr/lib/x86_64-linux-gnu/libbcc.so.0.31.0"
+    library.parent.mkdir()
+    library.write_bytes(b"library")
+    (library.parent / "libbcc.so.0").symlink_to(library.name)
+    found = [fingerprint(package, tmp_path)]
+    assert fingerprint(package, tmp_path) == found[0]
+    for path in (library, package / "__init__.py"):
+        path.write_bytes(b"longer than before")
+        found.append(fingerprint(package, tmp_path))
+    other = distribution(tmp_path, "usr/local/lib/python3.13/dist-packages")
+    found.append(fingerprint(other, tmp_path))
+    assert len(set(found)) == len(found)

@@ -1,12 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Blocks that were allocated and not freed, as arrays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from held_by_hand import SECOND, blocks, pairs
 from synthetic import MODERN
 
-from pageinspect.trace.held_blocks import COUNTS, HeldCounts, HeldOptions
+from pageinspect.trace.held_blocks import (
+    COUNTS,
+    HELD,
+    ORDER_BITS,
+    HeldBlocks,
+    HeldCounts,
+    HeldOptions,
+    page_base,
+)
 from pageinspect.trace.options import Filters
 
 
@@ -14,6 +24,16 @@ def test_keys_are_pfn_and_order() -> None:
     held = blocks((7, 0, {}), (0x100000, 10, {}), (8, 3, {"freed": 5}))
     assert pairs(held) == [(7, 0), (8, 3), (0x100000, 10)]
     assert held.pages.tolist() == [1, 3, 1024]
+
+
+def test_the_program_of_one_boot_serves_the_next() -> None:
+    aligned = replace(MODERN, vmemmap=0xFFFF_EA00_4000_0000)
+    assert page_base(aligned) == 0
+    assert page_base(replace(aligned, vmemmap=0xFFFF_EA00_4000_0040)) == 0xFFFF_EA00_4000_0040
+    assert page_base(replace(aligned, struct_size=80)) == aligned.vmemmap
+    first = aligned.vmemmap // aligned.struct_size
+    keys = np.array([(first + 7) << ORDER_BITS | 3], np.uint64)
+    assert pairs(HeldBlocks.of(keys, np.zeros(1, HELD), first)) == [(7, 3)]
 
 
 def test_a_key_that_a_batch_read_twice_is_one_block() -> None:
@@ -58,10 +78,9 @@ def test_counts_are_read_in_the_order_of_the_structure() -> None:
         (("order", "pid"), 0, False),
     ],
 )
-def test_only_what_is_grouped_by_is_recorded(by: tuple[str, ...], depth: int, comm: bool) -> None:  # noqa: FBT001
+def test_only_what_is_grouped_by_is_recorded(by: tuple[str, ...], depth: int, comm: bool) -> None:
     defines = HeldOptions(Filters(pid=3), by, most=5).defines(MODERN)
     assert defines["MOST_HELD"] == "5"
     assert defines["ONLY_PID"] == "3"
-    assert int(defines["VMEMMAP"].removesuffix("ULL"), 16) == MODERN.vmemmap
     assert defines.get("STACK_DEPTH", "0") == str(depth)
     assert ("BY_COMM" in defines) == comm

@@ -10,6 +10,7 @@ import pytest
 from synthetic import MODERN
 
 from pageinspect.errors import PageInspectError
+from pageinspect.host import capabilities
 from pageinspect.trace import bpf_calls, hooks
 from pageinspect.trace.bpf_calls import MapShape
 from pageinspect.trace.compiled import CompiledProgram
@@ -59,9 +60,21 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 class Given:
-    """Stands for the compiler."""
+    """Stands for the compiler, with a program that is kept or none."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.has: CompiledProgram | None = None
+
+    def kept(self, *_: object) -> CompiledProgram | None:
+        return self.has
+
+    def keep(self, _source: str, _defines: object, program: CompiledProgram) -> None:
+        self.calls.append("keep")
+        self.has = program
 
     def compiled(self, _source: str, _defines: object, functions: list[str]) -> CompiledProgram:
+        self.calls.append("compile")
         names = ("frees", "ranges")
         return CompiledProgram(
             dict.fromkeys(functions, bytes(16)),
@@ -70,11 +83,8 @@ class Given:
         )
 
 
-COMPILER = cast("Compiler", Given())
-
-
-def load(*hooked: Hook) -> LoadedProgram:
-    return LoadedProgram(COMPILER, "page_free.bpf.c", {}, hooked)
+def load(*hooked: Hook, compiler: Given | None = None) -> LoadedProgram:
+    return LoadedProgram(cast("Compiler", compiler or Given()), "page_free.bpf.c", {}, hooked)
 
 
 @pytest.mark.parametrize("refused", ["ranges", "count_page_free"])
@@ -90,7 +100,7 @@ def test_it_is_given_back_when_a_map_cannot_be_filled(kernel: Kernel) -> None:
     kernel.refuses["update"] = errno.ENOMEM
     options = TraceOptions(Filters(pfns=((0, 8),)))
     with pytest.raises(PageInspectError, match="to write the map ranges"):
-        PageFreeProgram(COMPILER, MODERN, options)
+        PageFreeProgram(cast("Compiler", Given()), MODERN, options)
     assert len(kernel.opened) == 3
     assert not kernel.left()
 
@@ -126,3 +136,42 @@ def test_an_absent_tracepoint_is_named(kernel: Kernel, monkeypatch: pytest.Monke
         load(ALWAYS)
     assert "tracepoint mm_page_free" in caught.value.hint
     assert not kernel.left()
+
+
+def test_what_is_kept_is_loaded_without_compiling(kernel: Kernel) -> None:
+    compiler = Given()
+    load(ALWAYS, compiler=compiler).close()
+    assert compiler.calls == ["compile", "keep"]
+    assert compiler.has is not None
+    assert compiler.has.type_ids == {"btf_trace_mm_page_free": 7}
+    load(ALWAYS, compiler=compiler).close()
+    assert compiler.calls == ["compile", "keep"]
+    assert not kernel.left()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.E2BIG, errno.ESRCH])
+def test_what_is_kept_and_refused_is_compiled_anew(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(capabilities, "lacking", lambda *_: ())
+    compiler = Given()
+    compiler.has = CompiledProgram(
+        {"count_page_free": b""}, {"count_page_free": {}}, {"strange": MapShape(99, 4, 4, 4)}
+    )
+    kernel.refuses["strange"] = number
+    with load(ALWAYS, compiler=compiler) as program:
+        assert compiler.calls == ["compile", "keep"]
+        assert set(program.maps) == {"frees", "ranges"}
+    assert not kernel.left()
+
+
+def test_without_capabilities_nothing_is_compiled_anew(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capabilities, "lacking", lambda *_: ("BPF",))
+    compiler = Given()
+    load(ALWAYS, compiler=compiler).close()
+    kernel.refuses["frees"] = errno.EPERM
+    with pytest.raises(PageInspectError, match="Operation not permitted"):
+        load(ALWAYS, compiler=compiler)
+    assert compiler.calls == ["compile", "keep"]
