@@ -23,7 +23,7 @@
 #include "page_stack.h"
 
 BPF_HASH(held, u64, struct held, MOST_HELD);
-BPF_PERCPU_ARRAY(counts, struct held_counts, 1);
+BPF_PERCPU_ARRAY(counts, struct held_counts, 2);
 
 /* Blocks of each order that are held. Only those above order 0 are counted. */
 struct blocks {
@@ -196,9 +196,6 @@ int release_pages(struct bpf_raw_tracepoint_args *ctx)
 }
 
 #ifdef BULK_ARRAY
-/* Pages that were in the array before a call that is under way: few calls have any. */
-BPF_HASH(filled, u64, u8, MOST_FILLED);
-
 static inline __attribute__((always_inline)) u64 argument(struct bpf_raw_tracepoint_args *ctx, u32 number)
 {
 	u64 value = 0;
@@ -208,39 +205,63 @@ static inline __attribute__((always_inline)) u64 argument(struct bpf_raw_tracepo
 	return value;
 }
 
-/* Entry of the bulk allocator; its fourth argument is the number of pages */
-int note_bulk(struct bpf_raw_tracepoint_args *ctx)
+/* Holds the pages of an array, but those that are held already. The verifier follows each branch of
+ * each round, so a round has no more than two: errors are counted by calculation. */
+static inline __attribute__((always_inline)) void hold_array(struct held_counts *count, u64 array, u32 n,
+							    struct held *new)
 {
-	u64 array = argument(ctx, BULK_ARRAY), page;
-	u32 i, n = ctx->args[3];
-	u8 one = 1;
+	u64 page, key, refused, held_already, added = 0, full = 0;
+	u32 i;
 
-	if (!array)
-		return 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < BULK_MOST; i++) {
 		if (i >= n)
 			break;
 		page = 0;
 		bpf_probe_read_kernel(&page, sizeof(page), (void *)array + i * sizeof(page));
-		if (page)
-			filled.update(&page, &one);
+		if (!page)
+			continue;
+		key = key_of(number_of(page), 0);
+		refused = (s64)held.insert(&key, new);
+		held_already = refused;
+		/* All ones or 0: whether it is negative; and a bit that -EEXIST has, and not -E2BIG, -EBUSY,
+		 * -EDEADLK or -ENOMEM. */
+		asm volatile("%0 s>>= 63" : "+r"(refused));
+		asm volatile("%0 >>= 1\n%0 &= 1" : "+r"(held_already));
+		added += 1 + refused;
+		full += (refused & 1) & ~held_already;
 	}
+	lock_xadd(&count->bulk_pages, added);
+	lock_xadd(&count->full, full);
+	lock_xadd(&count->full_pages, full);
+}
+
+/* Entry of the bulk allocator, with an array that may have pages already, and their number */
+int note_bulk(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 array = argument(ctx, BULK_ARRAY);
+	struct held before = { .migratetype = ALLOCATED_BEFORE };
+	struct held_counts *count;
+	int first = 1;
+
+	/* Of the tracer's counters, a second set that nobody reads. */
+	count = counts.lookup(&first);
+	if (count && array)
+		hold_array(count, array, ctx->args[3], &before);
 	return 0;
 }
 
 /* Return of the bulk allocator; the value is the number of pages in the array. */
 int hold_bulk(struct bpf_raw_tracepoint_args *ctx)
 {
-	u64 array = argument(ctx, BULK_ARRAY), page, key;
+	u64 array = argument(ctx, BULK_ARRAY);
 	u32 n = argument(ctx, BULK_ARRAY + 1);
 	struct held_counts *count;
-	struct held new = { .migratetype = -1 };
-	int result, first = 0;
-	u32 i;
+	struct held new = { .migratetype = IN_BULK };
+	int first = 0;
 
 	count = counts.lookup(&first);
-	if (!count || !n)
+	if (!count || !n || !passes_task(0))
 		return 0;
 	if (!array) {
 		lock_xadd(&count->bulk_lists, 1);
@@ -250,22 +271,7 @@ int hold_bulk(struct bpf_raw_tracepoint_args *ctx)
 		lock_xadd(&count->bulk_long, n - BULK_MOST);
 	new.gfp = ctx->args[0];
 	describe(ctx, count, &new);
-#pragma clang loop unroll(disable)
-	for (i = 0; i < BULK_MOST; i++) {
-		if (i >= n)
-			break;
-		page = 0;
-		bpf_probe_read_kernel(&page, sizeof(page), (void *)array + i * sizeof(page));
-		if (!page || !filled.delete(&page) || !passes(page, 0))
-			continue;
-		key = key_of(number_of(page), 0);
-		result = held.insert(&key, &new);
-		/* The last page may have come from the usual path, and is held already. */
-		if (!result)
-			lock_xadd(&count->bulk_pages, 1);
-		else if (result != ERROR_EXISTS)
-			lock_xadd(&count->full, 1);
-	}
+	hold_array(count, array, n, &new);
 	return 0;
 }
 #endif

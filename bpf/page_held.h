@@ -11,12 +11,16 @@ struct held {
 	s32 stack; /* in the map `stacks`; -1: not recorded, or lost */
 	u32 gfp;
 	u32 pid;
-	s32 migratetype; /* -1: from the bulk allocator */
+	s32 migratetype; /* or one of the numbers below */
 	u32 unused;
 	char comm[16];
 };
 
 #define ORDER_BITS 4
+
+/* In place of a migratetype. */
+#define IN_BULK -1 /* from the bulk allocator */
+#define ALLOCATED_BEFORE -2 /* in the array of a caller of the bulk allocator, and not held */
 
 /* Events and pages, by cause. */
 struct held_counts {
@@ -43,6 +47,5 @@ struct held_counts {
 
 /* Pages of one call of the bulk allocator that are recorded. */
 #define BULK_MOST 256
-#define MOST_FILLED 4096
 
 #endif

@@ -115,6 +115,7 @@ class HeldProgram:
         self._loaded = LoadedProgram(compiler, "page_held.bpf.c", defines, hooks)
         self._maps = self._loaded.maps
         self._first = (layout.vmemmap - page_base(layout)) // layout.struct_size
+        self._filters = options.filters
         self._attached: frozenset[str] = frozenset()
         self._begin = (0, 0)
         self._end: tuple[int, int] | None = None
@@ -159,7 +160,7 @@ class HeldProgram:
         missed.pop("count_contiguous", 0)
         end = self._end or _read_vmstat()
         return HeldReading(
-            HeldBlocks.of(keys, records, self._first),
+            HeldBlocks.of(keys, records, self._first).passing(self._filters),
             HeldCounts.of(words),
             Missed(sum(missed.values()), frees),
             (end[0] - self._begin[0], end[1] - self._begin[1]),

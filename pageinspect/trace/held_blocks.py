@@ -46,6 +46,9 @@ def page_base(layout: PageLayout) -> int:
     return 0 if aligned else layout.vmemmap
 
 
+IN_BULK, ALLOCATED_BEFORE = -1, -2
+"""In place of a migratetype: a page of the bulk allocator; one that its caller had before."""
+
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
@@ -83,6 +86,21 @@ class HeldBlocks:
     def where(self, chosen: Mask) -> "HeldBlocks":
         """Return some of the blocks."""
         return HeldBlocks(self.pfns[chosen], self.orders[chosen], self.records[chosen])
+
+    def passing(self, filters: Filters) -> "HeldBlocks":
+        """Return the blocks that are allocations of the trace.
+
+        Of pages of the bulk allocator, the program does not check in which range they are, and it
+        also has the pages that were in the caller's array before.
+        """
+        kinds = self.records["migratetype"]
+        chosen = kinds != ALLOCATED_BEFORE
+        if filters.pfns:
+            starts, ends = np.array(sorted(filters.pfns), np.int64).T
+            before = np.searchsorted(starts, self.pfns, "right") - 1
+            inside = (before >= 0) & (self.pfns < ends[np.maximum(before, 0)])
+            chosen &= inside | (kinds != IN_BULK)
+        return self.where(chosen)
 
     def overtaken(self) -> Mask:
         """Return which blocks must have been freed, as their pages were allocated again later.

@@ -40,6 +40,15 @@ def test_a_key_that_a_batch_read_twice_is_one_block() -> None:
     assert pairs(blocks((7, 0, {}), (7, 0, {}))) == [(7, 0)]
 
 
+def test_pages_that_a_caller_of_the_bulk_allocator_had_are_not_of_the_trace() -> None:
+    bulk, before = {"migratetype": -1}, {"migratetype": -2}
+    held = blocks((1, 0, {}), (2, 0, bulk), (3, 0, before), (4, 0, bulk), (9, 0, bulk))
+    assert pairs(held.passing(Filters())) == [(1, 0), (2, 0), (4, 0), (9, 0)]
+    # The program itself has left out single allocations of other pages.
+    chosen = held.passing(Filters(pfns=((8, 9), (2, 4))))
+    assert pairs(chosen) == [(1, 0), (2, 0)]
+
+
 def test_a_block_whose_page_was_allocated_again_is_overtaken() -> None:
     early, late = {"time_ns": SECOND}, {"time_ns": 2 * SECOND}
     held = blocks((8, 3, early), (9, 0, late), (16, 1, late), (17, 0, early), (32, 0, early))
