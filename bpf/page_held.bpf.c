@@ -213,6 +213,8 @@ static inline __attribute__((always_inline)) void hold_array(struct held_counts 
 	u64 page, key, refused, held_already, added = 0, full = 0;
 	u32 i;
 
+	/* Else the loop ends by another comparison, from which the verifier learns less. */
+	asm volatile("" : "+r"(n));
 #pragma clang loop unroll(disable)
 	for (i = 0; i < BULK_MOST; i++) {
 		if (i >= n)
@@ -255,23 +257,23 @@ int note_bulk(struct bpf_raw_tracepoint_args *ctx)
 int hold_bulk(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 array = argument(ctx, BULK_ARRAY);
-	u32 n = argument(ctx, BULK_ARRAY + 1);
+	u32 n = ctx->args[BULK_ARRAY + 1];
 	struct held_counts *count;
 	struct held new = { .migratetype = IN_BULK };
 	int first = 0;
 
 	count = counts.lookup(&first);
-	if (!count || !n || !passes_task(0))
+	if (!count || !passes_task(0))
 		return 0;
 	if (!array) {
 		lock_xadd(&count->bulk_lists, 1);
 		return 0;
 	}
-	if (n > BULK_MOST)
-		lock_xadd(&count->bulk_long, n - BULK_MOST);
 	new.gfp = ctx->args[0];
 	describe(ctx, count, &new);
 	hold_array(count, array, n, &new);
+	if (n > BULK_MOST)
+		lock_xadd(&count->bulk_long, n - BULK_MOST);
 	return 0;
 }
 #endif
