@@ -361,7 +361,7 @@ class OutstandingReport(Report):
             lines.append(f"The command ended with status {self.command_status}.")
         folded = [part for line in lines for part in wrapped(line, _WIDTH)]
         for i, frames in enumerate(self._stacks(), 1):
-            folded += ["", f"Stack {i}:", *(f"    {printable(frame)}" for frame in frames)]
+            folded += ["", f"Stack {i}:", *(f"    {frame}" for frame in frames)]
         return ("", *folded)
 
     def lost_remark(self) -> str:

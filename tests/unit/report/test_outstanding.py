@@ -142,6 +142,7 @@ def test_pages_that_are_free_now_are_in_no_row() -> None:
     # Of 0x30, one page was seen freed.
     assert made.found_free == 3
     assert [(row.key[0], row.allocations, row.pages) for row in made.rows] == [("open\x1b", 2, 8)]
+    assert made.rows[0].now == {"unknown": 8}
 
 
 def test_pages_of_the_tracer_are_counted_apart() -> None:
