@@ -194,7 +194,6 @@ class OutstandingReport(Report):
             allocations, pages, _ = more_rows(self.rows, subject.top)
             count = max(len(self.rows) - subject.top, 0)
             found["more_rows"] = {"count": count, "allocations": allocations, "pages": pages}
-        allocated, freed = self.reading.vmstat
         found |= {
             "allocated": {
                 "allocations": counts.allocations,
@@ -214,7 +213,7 @@ class OutstandingReport(Report):
                 "other_pages": self.other_pages,
             },
             "replaced": counts.replaced,
-            "vmstat": {"pgalloc": allocated, "pgfree": freed},
+            "vmstat": self.reading.compared.to_json(),
             "problems": list(map(printable, self.problems)),
         }
         return found

@@ -11,7 +11,7 @@ from ..model.layout import PageLayout
 from ..target.symbols.btf import Btf
 from ..target.symbols.find import LIVE_BTF, read_btf
 from .compile import Compiler
-from .held_blocks import (
+from .held_blocks import Compared, (
     COUNTS,
     HELD,
     HeldBlocks,
@@ -117,8 +117,8 @@ class HeldProgram:
         self._first = (layout.vmemmap - page_base(layout)) // layout.struct_size
         self._filters = options.filters
         self._attached: frozenset[str] = frozenset()
-        self._begin = (0, 0)
-        self._end: tuple[int, int] | None = None
+        self._begin = Compared()
+        self._end: Compared | None = None
         if options.filters.pfns:
             try:
                 self._maps["ranges"].fill(options.filters.ranges(layout))
@@ -128,16 +128,27 @@ class HeldProgram:
 
     def attach(self) -> None:
         """Start to record. Raises PageInspectError."""
-        self._begin = _read_vmstat()
         self._loaded.attach()
         functions = self._loaded.functions
         self._attached = frozenset(name for name, each in functions.items() if each.attached)
+        # To attach takes a while, in which some of the functions are attached.
+        self._begin = self._compared()
 
     def detach(self) -> None:
         """Stop recording; what was recorded stays readable."""
+        if self._end is None and self._attached:
+            self._end = self._compared()
         self._loaded.detach()
-        if self._end is None:
-            self._end = _read_vmstat()
+
+    def _counts(self) -> HeldCounts:
+        return HeldCounts.of(self._maps["counts"].read_percpu(1, COUNTS)[0])
+
+    def _compared(self) -> Compared:
+        """Return pages by the kernel's counters and by those of the program."""
+        pgalloc, pgfree = _read_vmstat()
+        counts = self._counts()
+        allocated = counts.allocated_pages + counts.bulk_pages
+        return Compared(pgalloc, pgfree, allocated, counts.freed_pages)
 
     def take_events(self, _start_ns: int) -> list[object]:
         """Return no events."""
@@ -153,17 +164,16 @@ class HeldProgram:
     def read(self) -> HeldReading:
         """Return what is held now, and the counts since attach."""
         keys, records = self._maps["held"].read_hash(np.uint64, HELD)
-        words = self._maps["counts"].read_percpu(1, COUNTS)[0]
         functions = self._loaded.functions
         missed = {name: function.missed() for name, function in functions.items()}
         frees = missed.pop("release_pages")
         missed.pop("count_contiguous", 0)
-        end = self._end or _read_vmstat()
+        end = self._end or self._compared()
         return HeldReading(
             HeldBlocks.of(keys, records, self._first).passing(self._filters),
-            HeldCounts.of(words),
+            self._counts(),
             Missed(sum(missed.values()), frees),
-            (end[0] - self._begin[0], end[1] - self._begin[1]),
+            end - self._begin,
             {"hold_bulk", "note_bulk"} <= self._attached,
             "count_contiguous" in self._attached,
         )

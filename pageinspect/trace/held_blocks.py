@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Blocks of pages that were allocated and not freed, as arrays: the map of bpf/page_held.h."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -224,14 +224,36 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """Pages by the counters of /proc/vmstat, and as the program saw them."""
+
+    pgalloc: int = 0
+    pgfree: int = 0
+    allocated: int = 0
+    freed: int = 0
+
+    def __sub__(self, earlier: "Compared") -> "Compared":
+        return Compared(
+            self.pgalloc - earlier.pgalloc,
+            self.pgfree - earlier.pgfree,
+            self.allocated - earlier.allocated,
+            self.freed - earlier.freed,
+        )
+
+    def to_json(self) -> dict[str, int]:
+        """Return the JSON form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class HeldReading:
     """What a trace has recorded at one moment."""
 
     blocks: HeldBlocks
     counts: HeldCounts
     missed: Missed
-    vmstat: tuple[int, int]
-    """Pages by the kernel's own counters pgalloc and pgfree, since tracing began."""
+    compared: Compared
+    """Pages by the kernel's own counters and by those of the program, over the same time."""
     sees_bulk: bool
     """Whether pages of the bulk allocator are recorded."""
     sees_contiguous: bool

@@ -19,6 +19,7 @@ from pageinspect.render import render
 from pageinspect.report.outstanding import OutstandingReport, OutstandingSubject
 from pageinspect.report.outstanding_rows import PageOwners
 from pageinspect.trace.held_blocks import (
+    Compared,
     HeldBlocks,
     HeldCounts,
     HeldOptions,
@@ -70,7 +71,7 @@ def report(
         held,
         counts or HeldCounts(allocations=9, allocated_pages=20, frees=4, freed_pages=5, known=1),
         missed or Missed(),
-        (20, 5),
+        Compared(30, 15, 25, 14) - Compared(10, 10, 5, 9),
         sees_bulk=True,
         sees_contiguous=True,
     )
@@ -229,7 +230,7 @@ def test_json_has_the_documented_form() -> None:
             "other_pages": 5,
         },
         "replaced": 0,
-        "vmstat": {"pgalloc": 20, "pgfree": 5},
+        "vmstat": {"pgalloc": 20, "pgfree": 5, "allocated": 20, "freed": 5},
         "problems": [],
     }
 
