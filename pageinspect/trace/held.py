@@ -11,9 +11,10 @@ from ..model.layout import PageLayout
 from ..target.symbols.btf import Btf
 from ..target.symbols.find import LIVE_BTF, read_btf
 from .compile import Compiler
-from .held_blocks import Compared, (
+from .held_blocks import (
     COUNTS,
     HELD,
+    Compared,
     HeldBlocks,
     HeldCounts,
     HeldOptions,
