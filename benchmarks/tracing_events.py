@@ -24,6 +24,7 @@ _STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
 _LOAD = Path("/opt/pageinspect/src/tests/vm/programs/free_pages.py")
 _START_TIMEOUT_S = 300.0
 _END_TIMEOUT_S = 120.0
+_ATTACHING_S = 3.0
 
 _ONE_LINER = "rawtracepoint:mm_page_free { @[((struct page*)arg0)->page_type>>24]=count(); }"
 
@@ -121,6 +122,9 @@ def _running(argv: list[str]) -> Iterator[set[int]]:
                 raise SystemExit(f"{' '.join(argv)} did not start: {said}")
             _free(1, 1)
             time.sleep(0.2)
+        # A tracer attaches its programs one after the other.
+        time.sleep(_ATTACHING_S)
+        _free(1, 1)
         yield {program for program in ours if _runs(program).count}
     finally:
         process.send_signal(signal.SIGINT)
