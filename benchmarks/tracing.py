@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measures what counting a page free costs, compared with bpftrace and bcc, in one guest.
+"""Measures what an event costs each tracer, compared with bpftrace and bcc, in one guest.
 
 Nanoseconds per event are the kernel's own (kernel.bpf_stats_enabled, run_time_ns / run_cnt of the
 program). The slow-down is that of a load that does little but allocate, touch and free pages. All
@@ -16,7 +16,8 @@ from tracing_events import NOTHING
 
 from pageinspect.vm.guest import Guest
 
-OURS = "pageinspect trace"
+OURS = {"frees": "pageinspect trace", "outstanding": "pageinspect trace --outstanding"}
+"""The tracer whose cost is divided by that of the others, in each set."""
 PACKAGES = ("bpftrace", "bpfcc-tools")
 PROGRAM = "/opt/pageinspect/src/benchmarks/tracing_events.py"
 MEBIBYTES, TIMES = 64, 8
@@ -26,13 +27,15 @@ def main() -> None:
     """Measure, print the table and write the json that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kernel", default="newest", metavar="KERNEL")
+    parser.add_argument("--tracers", choices=OURS, default="frees", help="which are compared")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="starts of each tracer")
     parser.add_argument("--loads", type=int, default=3, metavar="N", help="loads of each start")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write json there")
     args = parser.parse_args()
     with Guest(args.kernel, packages=PACKAGES) as guest:
         under = accelerator(guest)
-        argv = ["python3", PROGRAM, *map(str, (args.rounds, args.loads, MEBIBYTES, TIMES))]
+        numbers = map(str, (args.rounds, args.loads, MEBIBYTES, TIMES))
+        argv = ["python3", PROGRAM, args.tracers, *numbers]
         found = json.loads(guest.run(argv, timeout=None).stdout)
         release = guest.kernel.release
     medians = {
@@ -42,7 +45,7 @@ def main() -> None:
     result = {"release": release, "accelerator": under, "median": medians, "all": found}
     write_json(args.output, result)
     print(f"Linux {release} under {under}\n{TIMES} times {MEBIBYTES} MiB freed page by page\n")
-    alone, ours = medians[NOTHING]["seconds"], medians[OURS]["ns"]
+    alone, ours = medians[NOTHING]["seconds"], medians[OURS[args.tracers]]["ns"]
     print_table(
         ("tracer", "ns per event", "ours / its", "load", "slow-down"),
         [

@@ -24,8 +24,15 @@ _STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
 _LOAD = Path("/opt/pageinspect/src/tests/vm/programs/free_pages.py")
 _START_TIMEOUT_S = 300.0
 _END_TIMEOUT_S = 120.0
+_ATTACHING_S = 3.0
 
 _ONE_LINER = "rawtracepoint:mm_page_free { @[((struct page*)arg0)->page_type>>24]=count(); }"
+
+_HELD = (
+    "rawtracepoint:mm_page_alloc { @[arg0] = DEPTH; } "
+    "rawtracepoint:mm_page_free { delete(@[arg0]); }"
+)
+_ROOM = "BPFTRACE_MAX_MAP_KEYS=262144"
 
 NOTHING = "no tracer"
 TRACERS = {
@@ -35,6 +42,18 @@ TRACERS = {
     "bpftrace one-liner": ["bpftrace", "-e", _ONE_LINER],
     "bcc stackcount": ["stackcount-bpfcc", "t:kmem:mm_page_free"],
 }
+OUTSTANDING = {
+    NOTHING: [],
+    "pageinspect trace --outstanding": ["pageinspect", "trace", "--outstanding"],
+    "pageinspect trace --outstanding --by order": [
+        *("pageinspect", "trace", "--outstanding", "--by", "order")
+    ],
+    "bpftrace, kstack(16)": ["env", _ROOM, "bpftrace", "-e", _HELD.replace("DEPTH", "kstack(16)")],
+    "bpftrace, kstack": ["env", _ROOM, "bpftrace", "-e", _HELD.replace("DEPTH", "kstack")],
+    "bcc memleak": ["memleak-bpfcc", "-o", "1000000", "1000"],
+}
+SETS = {"frees": TRACERS, "outstanding": OUTSTANDING}
+"""Tracers that are compared with each other, by the name of the set."""
 
 
 def _bpf(command: int, attr: "ctypes.Array[ctypes.c_uint32]") -> int:
@@ -103,6 +122,9 @@ def _running(argv: list[str]) -> Iterator[set[int]]:
                 raise SystemExit(f"{' '.join(argv)} did not start: {said}")
             _free(1, 1)
             time.sleep(0.2)
+        # A tracer attaches its programs one after the other.
+        time.sleep(_ATTACHING_S)
+        _free(1, 1)
         yield {program for program in ours if _runs(program).count}
     finally:
         process.send_signal(signal.SIGINT)
@@ -129,12 +151,12 @@ def measure(argv: list[str], loads: int, mebibytes: int, times: int) -> dict[str
 
 
 def main() -> None:
-    """Measure argv[1] rounds of argv[2] loads, each of argv[3] MiB freed argv[4] times."""
-    rounds, loads, mebibytes, times = map(int, sys.argv[1:])
+    """Measure the set argv[1]: argv[2] rounds of argv[3] loads, argv[4] MiB freed argv[5] times."""
+    rounds, loads, mebibytes, times = map(int, sys.argv[2:])
     known = subprocess.run(["pageinspect", "trace", "--help"], capture_output=True, check=True)
     tracers = {
         name: argv
-        for name, argv in TRACERS.items()
+        for name, argv in SETS[sys.argv[1]].items()
         if "--stacks" not in argv or b"--stacks" in known.stdout
     }
     found: dict[str, dict[str, list[float]]] = {name: {"ns": [], "seconds": []} for name in tracers}

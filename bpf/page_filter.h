@@ -55,14 +55,11 @@ static inline __attribute__((always_inline)) int same_comm(u64 low, u64 high)
 	return comm[0] == low && comm[1] == high;
 }
 
-static inline __attribute__((always_inline)) int passes(u64 page, u32 order)
+/* All filters but that of pages. */
+static inline __attribute__((always_inline)) int passes_task(u32 order)
 {
 #ifdef ONLY_ORDERS
 	if (!(ONLY_ORDERS >> order & 1))
-		return 0;
-#endif
-#ifdef ONLY_PAGES
-	if (!in_ranges(page, page + ((u64)STRUCT_PAGE_SIZE << order)))
 		return 0;
 #endif
 #ifdef ONLY_PID
@@ -74,6 +71,17 @@ static inline __attribute__((always_inline)) int passes(u64 page, u32 order)
 		return 0;
 #endif
 	return 1;
+}
+
+static inline __attribute__((always_inline)) int passes(u64 page, u32 order)
+{
+	if (!passes_task(order))
+		return 0;
+#ifdef ONLY_PAGES
+	return in_ranges(page, page + ((u64)STRUCT_PAGE_SIZE << order));
+#else
+	return 1;
+#endif
 }
 
 /* The masks of slots 0 to 63, 64 to 127, 128 to 191, 192 to 255, and of the other kinds. */

@@ -5,7 +5,7 @@ import argparse
 
 from ..errors import UsageError
 from ..model.arch import MAX_ORDER
-from ..trace.keys import KEYS
+from ..trace.keys import ALL_KEYS, KEYS
 from .arguments import NamesOf, names, whole_number
 
 _MOST = (1 << 32) - 1
@@ -87,7 +87,7 @@ def add_details(group: "argparse._ArgumentGroup") -> None:
         "--by",
         action="extend",
         default=[],
-        type=NamesOf(KEYS),
+        type=NamesOf(ALL_KEYS),
         metavar="K,…",
         help=f"group typed frees by these: {', '.join(KEYS)}; may be repeated",
     )

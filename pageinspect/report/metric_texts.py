@@ -62,6 +62,13 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "lost_events": "Events that were lost: the counts lack them",
         "disallowed_frees": "Frees with a type set that must not be set",
     },
+    "outstanding": {
+        "allocations": "Allocations of which pages were not freed",
+        "pages": "Pages that were allocated while tracing and not freed",
+        "bytes": "Size of these pages",
+        "duration_ns": "Length of the time in which allocations were recorded",
+        "lost_events": "Events that were lost: pages may be listed that were freed, or lack",
+    },
     "walk": {
         "info": "Always 1; the labels are the kernel and how it was read",
         "spanned_pages": "Pages that have a struct page in use, and were asked for",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where functions of BPF programs are attached: tracepoints, ends of functions, kprobes.
+"""Where functions of BPF programs are attached: tracepoints, functions, kprobes.
 
 On a raw tracepoint with BTF-typed arguments the verifier knows that the first argument is a struct
 page, so the program reads it with a plain load instead of a helper call, which would be most of the
@@ -28,7 +28,9 @@ class HookKind(Enum):
     TRACEPOINT = "raw tracepoint"
     """With the arguments of the tracepoint, typed by BTF."""
     PLAIN = "tracepoint"
-    """The same without types, where the kernel has no BTF."""
+    """The same as numbers, with which the program may calculate; where there is no BTF, too."""
+    FENTRY = "entry of the function"
+    """With the arguments of a kernel function, typed by BTF."""
     FEXIT = "end of the function"
     """With the arguments of a kernel function and its result, typed by BTF."""
     KPROBE = "start of the function"
@@ -37,6 +39,7 @@ class HookKind(Enum):
 
 _ATTACH_TYPES = {
     HookKind.TRACEPOINT: bpf_calls.TRACE_RAW_TP,
+    HookKind.FENTRY: bpf_calls.TRACE_FENTRY,
     HookKind.FEXIT: bpf_calls.TRACE_FEXIT,
 }
 
@@ -57,14 +60,14 @@ class Hook(NamedTuple):
     @property
     def absent(self) -> str:
         """What the kernel lacks if it does not know the place."""
-        if self.kind in (HookKind.TRACEPOINT, HookKind.PLAIN):
+        if self.kind in {HookKind.TRACEPOINT, HookKind.PLAIN}:
             return f"tracepoint {self.place} (CONFIG_TRACEPOINTS)"
         return f"function {self.place}, or it was inlined"
 
     @property
     def type_name(self) -> str:
         """Name of the BTF type that the kernel checks the function against; empty for none."""
-        prefixes = {HookKind.TRACEPOINT: "btf_trace_", HookKind.FEXIT: ""}
+        prefixes = {HookKind.TRACEPOINT: "btf_trace_", HookKind.FENTRY: "", HookKind.FEXIT: ""}
         return f"{prefixes[self.kind]}{self.place}" if self.kind in prefixes else ""
 
     def type_id(self, library: Any = None) -> int:

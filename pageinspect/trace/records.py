@@ -12,6 +12,8 @@ from ..model.layout import PageLayout
 from ..model.page_types import SLOTS
 from .kinds import HWPOISON, KINDS, PAGE_POOL, UNTYPED
 
+C = TypeVar("C")
+
 ORDERS = 16
 """Orders that are counted, as in bpf/page_free.h; so are the dtypes below."""
 

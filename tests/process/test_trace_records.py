@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The shapes of bpf/page_free.h and bpf/page_life.h as this machine's compiler sees them."""
+"""The shapes of the headers of bpf/ as this machine's compiler sees them."""
 
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from pageinspect.paths import data_folder
-from pageinspect.trace import kinds, life_records, records
+from pageinspect.trace import held_blocks, kinds, life_records, records
 
+COUNTERS = [each.name for each in fields(held_blocks.HeldCounts)]
 SOURCE = """
 #include <stddef.h>
 #include <stdio.h>
 typedef unsigned long u64; typedef unsigned int u32; typedef int s32;
 #include "page_free.h"
+#include "page_held.h"
 #define OF(type, member) printf(#type "." #member "=%zu\\n", offsetof(struct type, member));
 #define NUMBER(name) printf(#name "=%d\\n", (int)(name));
 int main(void)
@@ -25,6 +28,10 @@ int main(void)
     NUMBER(sizeof(struct who)) NUMBER(sizeof(struct event)) NUMBER(ORDERS) NUMBER(KINDS)
     NUMBER(KIND_UNTYPED) NUMBER(KIND_PAGE_POOL) NUMBER(KIND_UNREAD)
     NUMBER(KIND_HWPOISON)
+    OF(held, time_ns) OF(held, freed) OF(held, stack) OF(held, gfp) OF(held, pid)
+    OF(held, migratetype) OF(held, unused) OF(held, comm)
+    NUMBER(sizeof(struct held)) NUMBER(sizeof(struct held_counts)) NUMBER(ORDER_BITS)
+    COUNTERS
     NUMBER(LOSSES) NUMBER(LOST_WHO) NUMBER(LOST_STACKS) NUMBER(LOST_EVENTS)
     return 0;
 }
@@ -65,7 +72,9 @@ def values(source: str, folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    return values(SOURCE, tmp_path_factory.mktemp("shapes"))
+    counters = " ".join(f"OF(held_counts, {name})" for name in COUNTERS)
+    source = SOURCE.replace("COUNTERS", counters)
+    return values(source, tmp_path_factory.mktemp("shapes"))
 
 
 def test_events_of_a_life_have_the_layout_of_the_program(tmp_path: Path) -> None:
@@ -93,14 +102,22 @@ def test_events_of_a_life_have_the_layout_of_the_program(tmp_path: Path) -> None
 
 
 def test_records_have_the_layout_of_the_program(header: dict[str, int]) -> None:
-    for name, dtype in (("who", records.WHO), ("event", records.EVENT)):
+    shapes = (("who", records.WHO), ("event", records.EVENT), ("held", held_blocks.HELD))
+    for name, dtype in shapes:
         assert dtype.fields is not None
         for field, (_, offset, *_) in dtype.fields.items():
             assert header[f"{name}.{field}"] == offset, field
         assert header[f"sizeof(struct {name})"] == dtype.itemsize
 
 
+def test_the_counters_of_allocations_are_in_order(header: dict[str, int]) -> None:
+    offsets = [header[f"held_counts.{name}"] for name in COUNTERS]
+    assert offsets == list(range(0, 8 * held_blocks.COUNTS, 8))
+    assert header["sizeof(struct held_counts)"] == 8 * held_blocks.COUNTS
+
+
 def test_numbers_are_those_of_the_header(header: dict[str, int]) -> None:
+    assert header["ORDER_BITS"] == held_blocks.ORDER_BITS
     assert header["KINDS"] == kinds.KINDS
     assert header["KIND_UNTYPED"] == kinds.UNTYPED
     assert header["KIND_PAGE_POOL"] == kinds.PAGE_POOL

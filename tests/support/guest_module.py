@@ -18,6 +18,8 @@ from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
 FREES, LEAKS, LIVES, SPREADS = "free_pages_wrongly", "leak_pages", "page_lives", "spread_pages"
+TAKES = "leak_by_callers"
+MODULES = FREES, LEAKS, LIVES, SPREADS, TAKES
 """The modules by name."""
 _SOURCE = PROGRAMS / "module"
 _PACKAGES = ("gcc", "libelf1t64", "make")
@@ -66,7 +68,7 @@ def _build(kernels: Sequence[BuiltKernel], work: Path) -> Path:
             f'mkdir "$1{inside}" "$1{out}"',
             *(f"copy-in {shlex.quote(str(path))} {inside}" for path in _SOURCE.iterdir()),
             f'chroot "$1" make -s -C /usr/src/linux-headers-{kernel.release} M={inside} {_OPTIONS}',
-            *(f'mv "$1{inside}/{name}.ko" "$1{out}"' for name in (FREES, LEAKS, LIVES, SPREADS)),
+            *(f'mv "$1{inside}/{name}.ko" "$1{out}"' for name in MODULES),
         ]
     hooks.append(f"copy-out {_IN}/out {shlex.quote(str(work))}")
     # Where an interrupted build is swept from; a namespace of another user could not enter it.

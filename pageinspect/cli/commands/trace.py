@@ -23,6 +23,7 @@ from ..output import check_output
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
 from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, grows, replaces
 from ..trace_output import Output, Watch, is_redrawn
+from ..trace_outstanding import add_outstanding, check_outstanding, run_outstanding
 from ..trace_pages import add_pages, check_pages, run_pages
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_watch(parser.add_argument_group("disallowed frees"))
     add_left_on(parser.add_argument_group("left on"))
     add_pages(parser.add_argument_group("other questions"))
+    add_outstanding(parser.add_argument_group("pages that were not freed"))
     add_output_arguments(parser, except_with="-i, --events", metrics=True)
     refuse_targets(parser)
     parser.add_argument(
@@ -79,6 +81,7 @@ def check_command(command: list[str]) -> None:
 def check_together(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     check_pages(args)
+    check_outstanding(args)
     if args.events and args.interval is not None:
         raise UsageError("--events and -i cannot be combined", "choose one of them")
     if args.folded and (args.events or args.interval is not None or args.format != "table"):
@@ -94,7 +97,7 @@ def check_together(args: argparse.Namespace) -> None:
         raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
     if args.exec and not args.disallow:
         raise UsageError("--exec needs --disallow", "name the frees to wait for: --disallow T,…")
-    if args.top is not None and not (args.by or args.stacks or args.folded):
+    if args.top is not None and not (args.by or args.stacks or args.folded or args.outstanding):
         raise UsageError("--top needs groups to choose from", "add --by or --stacks")
 
 
@@ -199,6 +202,8 @@ def run(args: argparse.Namespace) -> int:
     compiler.preload()
     if args.life or args.types_at_alloc:
         return run_pages(args, compiler, partial(_announce, args), partial(_filters, args))
+    if args.outstanding:
+        return run_outstanding(args, compiler, partial(_announce, args), partial(_filters, args))
     configure_libraries()
 
     from ...layout import build_layout

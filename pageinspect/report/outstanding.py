@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The report of trace --outstanding: pages that were allocated while tracing and not freed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ..model.layout import PageLayout
+from ..model.provenance import Provenance
+from ..model.table import Absent, Column, Row, Table, Unit
+from ..trace.held_blocks import HeldOptions
+from ..units import counted, number, printable, seconds, wrapped
+from .base import SCHEMA, Report, View, kernel_json
+from .frees import NOT_APPLICABLE
+from .metrics import Metrics, kernel_metrics
+from .outstanding_rows import (
+    OutstandingRow,
+    PageOwners,
+    found_free,
+    keys_of,
+    more_rows,
+    rows_of,
+)
+
+if TYPE_CHECKING:
+    from ..trace.held_blocks import HeldReading
+    from ..trace.stacks import Stacks
+
+_WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class OutstandingSubject:
+    """The kernel, options and names of one run, for all of its reports."""
+
+    provenance: Provenance
+    layout: PageLayout
+    options: HeldOptions = field(default_factory=HeldOptions)
+    stacks: "Stacks | None" = None
+    migratetypes: Sequence[str] = ()
+    """Names of migratetypes by number."""
+    top: int | None = None
+    older: float = 0.0
+    """The least age of an allocation that is reported, in seconds."""
+    tracer: int = 0
+    """The process id of the tracer, whose own pages are left out."""
+    interval: bool = False
+    """Whether there are several reports, each about its moment."""
+    redrawn: bool = False
+    """Whether each report replaces the last one on the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostAllocations:
+    """Counts of what is missing from the report or listed wrongly, by cause."""
+
+    missed_allocations: int = 0
+    """Allocations in an interrupt of the tracer's own program, which the kernel did not run."""
+    missed_frees: int = 0
+    """The same of frees."""
+    full: int = 0
+    """Allocations that did not fit into the map."""
+    busy: int = 0
+    """Allocations and frees that the map refused."""
+    bulk: int = 0
+    """Calls of the bulk allocator, and pages of long ones, that are not recorded."""
+    stacks: int = 0
+    """Stacks that did not fit."""
+
+    @property
+    def total(self) -> int:
+        """Sum over all causes."""
+        return sum(self.to_json().values())
+
+    def to_json(self) -> dict[str, int]:
+        """Return the JSON form: by cause."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class OutstandingReport(Report):
+    """Pages that were allocated while tracing and not freed; times are in nanoseconds."""
+
+    subject: OutstandingSubject
+    reading: "HeldReading"
+    start_ns: int
+    """Since tracing began, as `end_ns`."""
+    end_ns: int
+    rows: tuple[OutstandingRow, ...]
+    lost: LostAllocations
+    found_free: int
+    """Pages that were not seen freed, and are free: they are in no row."""
+    overtaken: int
+    """Pages that were not seen freed, but allocated again: they are in the row of the last one."""
+    own: int
+    """Pages of the tracer, which are in no row."""
+    command_status: int | None = None
+    problems: tuple[str, ...] = ()
+    """Sentences about what is missing of the owners."""
+
+    @classmethod
+    def of(
+        cls,
+        subject: OutstandingSubject,
+        reading: "HeldReading",
+        owners: PageOwners,
+        times: tuple[int, int, int],
+        overtaken: int = 0,
+    ) -> Self:
+        """Return the report of a reading whose blocks are not overtaken by later ones.
+
+        `times` are the start and the end of the interval, since tracing began, and the
+        CLOCK_MONOTONIC time of its end. `overtaken` are the pages of blocks that were left out.
+        """
+        start_ns, end_ns, now_ns = times
+        blocks, counts, missed = reading.blocks, reading.counts, reading.missed
+        free = found_free(blocks, owners)
+        pids, born = blocks.records["pid"], blocks.records["time_ns"].astype(np.int64)
+        of_tracer = pids == subject.tracer if subject.tracer else np.zeros(len(blocks), np.bool_)
+        chosen = ~of_tracer & (now_ns - born >= int(subject.older * 1e9))
+        kept = np.cumsum(chosen) - 1
+        of_chosen = chosen[owners.blocks]
+        part = PageOwners(
+            kept[owners.blocks[of_chosen]],
+            owners.kinds[of_chosen],
+            owners.keys[of_chosen],
+            owners.names,
+        )
+        some = blocks.where(chosen)
+        keys = keys_of(some, subject.options.by, subject.stacks, subject.migratetypes)
+        return cls(
+            subject,
+            reading,
+            start_ns,
+            end_ns,
+            tuple(rows_of(some, part, keys, now_ns)),
+            LostAllocations(
+                missed.allocations,
+                missed.frees,
+                counts.full,
+                counts.busy,
+                counts.bulk_lists + counts.bulk_long,
+                counts.stacks,
+            ),
+            int(free.sum()),
+            overtaken,
+            int((blocks.pages - free)[of_tracer].sum()),
+        )
+
+    @property
+    def pages(self) -> int:
+        """The outstanding pages of all rows."""
+        return sum(row.pages for row in self.rows)
+
+    @property
+    def allocations(self) -> int:
+        """The outstanding allocations of all rows."""
+        return sum(row.allocations for row in self.rows)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was lost, and all ways to allocate single pages were watched."""
+        return not self.lost.total and self.reading.sees_bulk
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        subject, counts = self.subject, self.reading.counts
+        found: dict[str, Any] = {
+            "schema": SCHEMA,
+            "kernel": kernel_json(subject.provenance, subject.layout),
+            "duration_ns": self.end_ns - (0 if subject.interval else self.start_ns),
+        }
+        if subject.interval:
+            found |= {"start_ns": self.start_ns, "end_ns": self.end_ns}
+        if filters := subject.options.filters.to_json():
+            found["filters"] = filters
+        if subject.older:
+            found["older_ns"] = int(subject.older * 1e9)
+        found |= {
+            "by": list(subject.options.by),
+            "outstanding": {"allocations": self.allocations, "pages": self.pages},
+            "at_most": bool(self.lost.total),
+            "lost": self.lost.total,
+            "lost_by": self.lost.to_json(),
+            "found_free": self.found_free,
+            "overtaken": self.overtaken,
+            "own": self.own,
+            "command_status": self.command_status,
+            "rows": self._rows_table(document=True),
+        }
+        if subject.top is not None:
+            allocations, pages, _ = more_rows(self.rows, subject.top)
+            count = max(len(self.rows) - subject.top, 0)
+            found["more_rows"] = {"count": count, "allocations": allocations, "pages": pages}
+        found |= {
+            "allocated": {
+                "allocations": counts.allocations,
+                "pages": counts.allocated_pages,
+                "bulk_pages": counts.bulk_pages if self.reading.sees_bulk else None,
+                "failed": counts.failed,
+                "full_pages": counts.full_pages,
+            },
+            "contiguous": {"calls": counts.contiguous, "pages": counts.contiguous_pages}
+            if self.reading.sees_contiguous
+            else None,
+            "freed": {
+                "frees": counts.frees,
+                "pages": counts.freed_pages,
+                "known_pages": counts.known_pages,
+                "part_pages": counts.part_pages,
+                "other_pages": self.other_pages,
+            },
+            "replaced": counts.replaced,
+            "vmstat": self.reading.compared.to_json(),
+            "problems": list(map(printable, self.problems)),
+        }
+        return found
+
+    @property
+    def other_pages(self) -> int:
+        """Pages that were freed and had not been recorded: most were allocated before."""
+        counts = self.reading.counts
+        return counts.freed_pages - counts.known_pages - counts.part_pages
+
+    def tables(self) -> tuple[Table, ...]:
+        """Return one table: the rows, and a last one with what was lost."""
+        table = self._rows_table()
+        none = Absent.NOT_APPLICABLE
+        times = (self.start_ns, self.end_ns) if self.subject.interval else ()
+        keys = [none] * (len(self.subject.options.by) - 1)
+        lost = (*times, "lost", *keys, self.lost.total, none, none, none, none, none)
+        rows = [*table.rows, lost] if self.lost.total else table.rows
+        return (Table(table.name, table.columns, rows),)
+
+    def view(self) -> View:
+        """Return the rows with most pages first."""
+        page_size = self.subject.layout.page_size
+        none = Absent.NOT_APPLICABLE
+        keys = [none] * (len(self.subject.options.by) - 1)
+        sums = (self.allocations, self.pages, self.pages * page_size)
+        return View(
+            self._rows_table(people=True),
+            total=("total", *keys, *sums, none, none, none),
+            before=self._before(),
+            after=self._after(),
+        )
+
+    def metrics(self) -> tuple[Metrics, ...]:
+        """Return the outstanding pages by key, and what was lost."""
+        by = self.subject.options.by
+        prefix, about = "_".join(("trace_outstanding_by", *by)), "trace --outstanding"
+        keys = [key for key in by if key != "stack"]
+        table = self._rows_table().only(*keys, "allocations", "pages", "bytes")
+        times = (self.end_ns, self.lost.total)
+        return (
+            Metrics(prefix, about, "outstanding", table),
+            Metrics(prefix, about, "outstanding", Table("outstanding", _METRICS, [times])),
+            kernel_metrics(prefix, about, self.subject.provenance),
+        )
+
+    def _rows_table(self, *, document: bool = False, people: bool = False) -> Table:
+        subject = self.subject
+        page_size = subject.layout.page_size
+        columns = [self._key_column(what, document=document) for what in subject.options.by]
+        shown = self.rows if not (document or people) else self.rows[: subject.top]
+        times: Row = (self.start_ns, self.end_ns) if self._has_times(document, people) else ()
+        rows: list[Row] = [
+            (
+                *times,
+                *(printable(key) if isinstance(key, str) else key for key in row.key),
+                *(row.allocations, row.pages, row.pages * page_size, row.oldest_ns, row.orders),
+                {printable(name): n for name, n in row.now.items()},
+            )
+            for row in shown
+        ]
+        left = len(self.rows) - len(shown)
+        if left and people:
+            none = Absent.NOT_APPLICABLE
+            allocations, pages, name = more_rows(self.rows, subject.top)
+            keys = [none] * (len(subject.options.by) - 1)
+            rows.append((name, *keys, allocations, pages, pages * page_size, none, none, none))
+        of_time = _TIMES if self._has_times(document, people) else ()
+        return Table("rows" if document else "outstanding", (*of_time, *columns, *_COLUMNS), rows)
+
+    def _has_times(self, document: bool, people: bool) -> bool:  # noqa: FBT001
+        return self.subject.interval and not (document or people)
+
+    def _key_column(self, what: str, *, document: bool) -> Column:
+        name = "key[]" if document else ""
+        if what == "stack":
+            numbers = {key: str(i) for i, key in enumerate(self._stacks(), 1)}
+            return Column(
+                "stack",
+                "list[string]",
+                absent=NOT_APPLICABLE,
+                separator=";",
+                document=name,
+                show=lambda frames: numbers.get(frames, ""),
+            )
+        if what in {"pid", "order"}:
+            unit: Unit = "order" if what == "order" else ""
+            # The total has a word in the first column.
+            return Column(what, "int64", unit, absent=NOT_APPLICABLE, document=name)
+        return Column(what, absent=NOT_APPLICABLE, document=name)
+
+    def _stacks(self) -> list[tuple[str, ...]]:
+        """Return the stacks of the shown rows, each once."""
+        if "stack" not in self.subject.options.by:
+            return []
+        at = self.subject.options.by.index("stack")
+        keys = (row.key[at] for row in self.rows[: self.subject.top])
+        return list(dict.fromkeys(key for key in keys if isinstance(key, tuple)))
+
+    def _before(self) -> tuple[str, ...]:
+        subject = self.subject
+        if self.start_ns and not subject.redrawn:
+            return ("",)
+        most = "At most these pages" if self.lost.total else "Pages"
+        text = (
+            f"{most} that were allocated in {seconds(self.end_ns)} and not freed, by who allocated "
+            "them; `now` is what they are at the end."
+        )
+        lines = [subject.provenance.describe(), *wrapped(text, _WIDTH)]
+        if only := subject.options.filters.describe():
+            lines.append(f"Only allocations of {only}.")
+        if subject.older:
+            lines.append(f"Only allocations that are {subject.older:g} seconds old or older.")
+        return (*lines, "")
+
+    def _after(self) -> tuple[str, ...]:
+        counts, reading = self.reading.counts, self.reading
+        lines = [] if self.rows else ["No page is outstanding."]
+        bulk = f" and {counted(counts.bulk_pages, 'page')} in bulk" if reading.sees_bulk else ""
+        lines.append(
+            f"Seen: {counted(counts.allocations, 'allocation')} of "
+            f"{counted(counts.allocated_pages, 'page')}{bulk}, and "
+            f"{counted(counts.frees, 'free')} of {counted(counts.freed_pages, 'page')}, "
+            f"{number(self.other_pages)} of them not allocated in this time."
+        )
+        if counts.contiguous:
+            lines.append(
+                "Not in any row: contiguous ranges with "
+                f"{counted(counts.contiguous_pages, 'page')}."
+            )
+        if self.own:
+            lines.append(f"Not in any row: {counted(self.own, 'page')} of the tracer itself.")
+        if self.found_free or self.overtaken:
+            lines.append(
+                f"Freed unseen: {counted(self.found_free, 'page')} that are free now, and "
+                f"{counted(self.overtaken, 'page')} that were allocated again."
+            )
+        if not reading.sees_bulk:
+            lines.append("Pages of the bulk allocator were not seen: it cannot be probed here.")
+        if self.lost.total:
+            lines.append(self.lost_remark())
+        lines += self.problems
+        if self.command_status:
+            lines.append(f"The command ended with status {self.command_status}.")
+        folded = [part for line in lines for part in wrapped(line, _WIDTH)]
+        for i, frames in enumerate(self._stacks(), 1):
+            folded += ["", f"Stack {i}:", *(f"    {frame}" for frame in frames)]
+        return ("", *folded)
+
+    def lost_remark(self) -> str:
+        """Return a sentence on what was lost, and why."""
+        lost = self.lost
+        parts = [
+            (lost.missed_allocations, "allocations in interrupts during the tracer's own program"),
+            (lost.missed_frees, "frees in such interrupts"),
+            (lost.full, "allocations for which the map had no room (--most)"),
+            (lost.busy, "events while the map was locked"),
+            (lost.bulk, "calls of the bulk allocator that it cannot record"),
+            (lost.stacks, "stacks, because the map of stacks was full"),
+        ]
+        return f"Lost: {', '.join(f'{number(n)} {what}' for n, what in parts if n)}."
+
+
+_COLUMNS = (
+    Column("allocations", "int64", "count"),
+    Column("pages", "int64", "pages", absent=NOT_APPLICABLE),
+    Column("size", "int64", "bytes", "bytes", absent=NOT_APPLICABLE),
+    Column("oldest", "int64", "ns", "oldest_ns", absent=NOT_APPLICABLE),
+    Column("order:allocations", "map[string,int64]", "count", "orders", absent=NOT_APPLICABLE),
+    Column("now", "map[string,int64]", "pages", absent=NOT_APPLICABLE),
+)
+_METRICS = (
+    Column("duration", "int64", "ns", "duration_ns"),
+    Column("lost", "int64", "count", "lost_events"),
+)
+_TIMES = (
+    Column("from", "int64", "ns", "start_ns", machines=True),
+    Column("at", "int64", "ns", "end_ns"),
+)

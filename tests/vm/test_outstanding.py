@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`pageinspect trace --outstanding` in guests: a module takes pages in every way, under a load.
+
+Two tracers run side by side: one ends while the module has its pages, the other one after it gave
+them back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from guest_module import TAKES, insert, modules
+from guest_tracer import Tracer
+
+from pageinspect.vm import catalogue
+from pageinspect.vm.guest import Guest
+from pageinspect.vm.kernel import BuiltKernel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.parametrize(
+        "kernel",
+        ["newest", *(pytest.param(name, marks=pytest.mark.whole) for name in ("6.1", "6.12"))],
+        indirect=True,
+    ),
+]
+
+PARAMETERS = f"/sys/module/{TAKES}/parameters"
+PROGRAMS = "/opt/pageinspect/src/tests/vm/programs"
+LOAD = (
+    f"echo 100 > {PARAMETERS}/churn; python3 {PROGRAMS}/free_pages.py 64 4; "
+    "dd if=/dev/zero of=/var/tmp/load bs=1M count=32; rm /var/tmp/load"
+)
+"""vmalloc, page_pool, shmem and the page cache."""
+TAKEN = {
+    "leak_single": (1000, 1000),
+    "leak_blocks": (10, 80),
+    "leak_bulk": (100, 100),
+    "leak_part": (1, 11),
+}
+"""Allocations and pages of each function of the module."""
+AREA = 64
+"""Pages of its vmalloc area, of any order."""
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What the tracer said that ended while the pages were taken, and the one that ended later."""
+
+    taken: dict[str, Any]
+    given_back: dict[str, Any]
+    statuses: tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def reports(guest: Guest, ready: Callable[[str], BuiltKernel]) -> Reports:
+    built: dict[str, Path] = modules([ready(name) for name in catalogue.kernels()])
+    insert(guest, built[guest.kernel.release], TAKES)
+    tracers = [Tracer(guest, name, "--outstanding") for name in ("taken", "given-back")]
+    for tracer in tracers:
+        tracer.started()
+    guest.run(["sh", "-c", f"{LOAD}; echo 1 > {PARAMETERS}/take; {LOAD}"], timeout=600)
+    (taken,) = tracers[0].end()
+    guest.run(["rmmod", TAKES])
+    (given_back,) = tracers[1].end()
+    return Reports(taken, given_back, (tracers[0].status, tracers[1].status))
+
+
+def rows_of_module(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    rows = {row["key"][0]: row for row in report["rows"]}
+    suffix = f" [{TAKES}]"
+    return {name.removesuffix(suffix): row for name, row in rows.items() if name.endswith(suffix)}
+
+
+def test_each_way_to_take_pages_is_counted_exactly(reports: Reports) -> None:
+    rows = rows_of_module(reports.taken)
+    area = rows.pop("leak_area")
+    assert area["pages"] == AREA
+    assert {name: (r["allocations"], r["pages"]) for name, r in rows.items()} == TAKEN
+    assert rows["leak_blocks"]["orders"] == {"3": 10}
+    assert rows["leak_part"]["orders"] == {"4": 1}
+
+
+def test_the_walk_says_what_the_pages_are(reports: Reports) -> None:
+    rows = rows_of_module(reports.taken)
+    assert rows["leak_area"]["now"] == {f"vmalloc:leak_area [{TAKES}]": AREA}
+    (name,) = rows["leak_single"]["now"]
+    assert name.startswith("unknown")
+    assert sum(rows["leak_part"]["now"].values()) == TAKEN["leak_part"][1]
+
+
+def test_pages_that_were_given_back_are_not_outstanding(reports: Reports) -> None:
+    assert rows_of_module(reports.given_back) == {}
+
+
+def test_pages_are_those_of_vmstat(reports: Reports) -> None:
+    for report in (reports.taken, reports.given_back):
+        compared, lost = report["vmstat"], report["lost_by"]
+        assert report["allocated"]["bulk_pages"] > 100 * 64
+        allocated = compared["allocated"] + lost["missed_allocations"]
+        assert abs(allocated - compared["pgalloc"]) <= compared["pgalloc"] / 1000
+        freed = compared["freed"] + lost["missed_frees"]
+        assert abs(freed - compared["pgfree"]) <= compared["pgfree"] / 1000
+
+
+def test_what_was_lost_is_in_the_status(reports: Reports) -> None:
+    for report, status in zip((reports.taken, reports.given_back), reports.statuses, strict=True):
+        assert status == (3 if report["lost"] else 0)
+        assert report["at_most"] == bool(report["lost"])
+        causes = {cause for cause, n in report["lost_by"].items() if n}
+        # An interrupt that comes during the program, and on 6.1 one that finds the map locked.
+        assert causes <= {"missed_allocations", "missed_frees", "busy", "stacks"}
