@@ -14,7 +14,7 @@ from .compile import Compiler
 from .held_blocks import (
     COUNTS,
     HELD,
-    Compared,
+    BesideVmstat,
     HeldBlocks,
     HeldCounts,
     HeldOptions,
@@ -118,8 +118,8 @@ class HeldProgram:
         self._first = (layout.vmemmap - page_base(layout)) // layout.struct_size
         self._filters = options.filters
         self._attached: frozenset[str] = frozenset()
-        self._begin = Compared()
-        self._end: Compared | None = None
+        self._begin = BesideVmstat()
+        self._end: BesideVmstat | None = None
         if options.filters.pfns:
             try:
                 self._maps["ranges"].fill(options.filters.ranges(layout))
@@ -144,12 +144,12 @@ class HeldProgram:
     def _counts(self) -> HeldCounts:
         return HeldCounts.of(self._maps["counts"].read_percpu(1, COUNTS)[0])
 
-    def _compared(self) -> Compared:
+    def _compared(self) -> BesideVmstat:
         """Return pages by the kernel's counters and by those of the program."""
         pgalloc, pgfree = _read_vmstat()
         counts = self._counts()
         allocated = counts.allocated_pages + counts.bulk_pages
-        return Compared(pgalloc, pgfree, allocated, counts.freed_pages)
+        return BesideVmstat(pgalloc, pgfree, allocated, counts.freed_pages)
 
     def take_events(self, _start_ns: int) -> list[object]:
         """Return no events."""

@@ -224,7 +224,7 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class BesideVmstat:
     """Pages by the counters of /proc/vmstat, and as the program saw them."""
 
     pgalloc: int = 0
@@ -232,8 +232,8 @@ class Compared:
     allocated: int = 0
     freed: int = 0
 
-    def __sub__(self, earlier: "Compared") -> "Compared":
-        return Compared(
+    def __sub__(self, earlier: "BesideVmstat") -> "BesideVmstat":
+        return BesideVmstat(
             self.pgalloc - earlier.pgalloc,
             self.pgfree - earlier.pgfree,
             self.allocated - earlier.allocated,
@@ -252,7 +252,7 @@ class HeldReading:
     blocks: HeldBlocks
     counts: HeldCounts
     missed: Missed
-    compared: Compared
+    compared: BesideVmstat
     """Pages by the kernel's own counters and by those of the program, over the same time."""
     sees_bulk: bool
     """Whether pages of the bulk allocator are recorded."""

@@ -19,7 +19,7 @@ from pageinspect.render import render
 from pageinspect.report.outstanding import OutstandingReport, OutstandingSubject
 from pageinspect.report.outstanding_rows import PageOwners
 from pageinspect.trace.held_blocks import (
-    Compared,
+    BesideVmstat,
     HeldBlocks,
     HeldCounts,
     HeldOptions,
@@ -71,7 +71,7 @@ def report(
         held,
         counts or HeldCounts(allocations=9, allocated_pages=20, frees=4, freed_pages=5, known=1),
         missed or Missed(),
-        Compared(30, 15, 25, 14) - Compared(10, 10, 5, 9),
+        BesideVmstat(30, 15, 25, 14) - BesideVmstat(10, 10, 5, 9),
         sees_bulk=True,
         sees_contiguous=True,
     )
