@@ -90,7 +90,8 @@ def test_the_walk_says_what_the_pages_are(reports: Reports) -> None:
     assert rows["leak_area"]["now"] == {f"vmalloc:leak_area [{TAKES}]": AREA}
     (name,) = rows["leak_single"]["now"]
     assert name.startswith("unknown")
-    assert sum(rows["leak_part"]["now"].values()) == TAKEN["leak_part"][1]
+    # The pages that were freed of it may be in use again.
+    assert max(rows["leak_part"]["now"].values()) == TAKEN["leak_part"][1]
 
 
 def test_pages_that_were_given_back_are_not_outstanding(reports: Reports) -> None:
