@@ -42,6 +42,7 @@ LONGEST = (
     *("test_allocations", "test_kdump", "test_trace", "test_trace_types", "test_trace_options"),
     *("test_soak", "test_check", "test_fast", "test_dump", "test_export", "test_vm_run"),
     *("test_fragmentation", "test_differences", "test_over_time", "test_snapshot_reports"),
+    *("test_outstanding", "test_trace_life"),
 )
 """Modules that take longest, which are begun first."""
 

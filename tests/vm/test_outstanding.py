@@ -20,14 +20,7 @@ from pageinspect.vm.kernel import BuiltKernel
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.timeout(3600),
-    pytest.mark.parametrize(
-        "kernel",
-        ["newest", *(pytest.param(name, marks=pytest.mark.whole) for name in ("6.1", "6.12"))],
-        indirect=True,
-    ),
-]
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.kernels("newest")]
 
 PARAMETERS = f"/sys/module/{TAKES}/parameters"
 PROGRAMS = "/opt/pageinspect/src/tests/vm/programs"

@@ -10,24 +10,12 @@ from typing import Any
 import pytest
 from browser import Opened, browser, opened
 from owned_guest import Owned, pageinspect
-from scopes import DUMPED
-
-from pageinspect.vm import catalogue
 
 MOST_BYTES = 2_000_000
 SHOWN = ("use", "order", "zone", "node")
-NEWEST = "newest"
 
 # The page is made from reports, which are tested on each kernel.
-pytestmark = pytest.mark.parametrize(
-    "dumped_kernel",
-    [
-        pytest.param(name, id=f"{DUMPED}{name}", marks=() if name == NEWEST else pytest.mark.whole)
-        for name in catalogue.kernels()
-    ],
-    indirect=True,
-    scope="session",
-)
+pytestmark = pytest.mark.kernels("newest")
 
 
 @pytest.fixture(scope="module")

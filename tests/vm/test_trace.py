@@ -22,6 +22,8 @@ from pageinspect.vm.guest import Guest
 if TYPE_CHECKING:
     from pageinspect.vm.process import Completed
 
+pytestmark = pytest.mark.kernels("newest", "6.1")
+
 PROGRAMS = "/opt/pageinspect/src/tests/vm/programs"
 PYTHON = "PYTHONPATH=/opt/pageinspect/src:/opt/pageinspect/wheels python3"
 

@@ -22,18 +22,13 @@ from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
 # The first of all builds the modules as well, against the headers of every kernel.
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.kernels("newest")]
 
 ORDER, AGAIN, TAKEN = 3, 4, 5
 LOG = "/sys/kernel/debug/page_lives"
 FILE = "/run/lower/usr/bin/makedumpfile"
 """On the block device of the root: nothing else uses it."""
 CACHED, UNCACHED = "added to the page cache", "removed from the page cache"
-
-KERNELS = [
-    pytest.param(name, marks=() if name == "newest" else pytest.mark.whole)
-    for name in catalogue.kernels()
-]
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ def log(guest: Guest) -> list[tuple[str, int, int]]:
     return [(names[word & 0xFF], word >> 16, 1 << (word >> 8 & 0xFF)) for (word,) in words]
 
 
-@pytest.fixture(scope="module", params=KERNELS)
+@pytest.fixture(scope="module", params=catalogue.kernels())
 def lived(request: pytest.FixtureRequest, ready: Callable[[str], BuiltKernel]) -> Iterator[Lived]:
     built = modules([ready(name) for name in catalogue.kernels()])
     with Guest(ready(request.param), nodes=2, append="init_on_alloc=0") as guest:

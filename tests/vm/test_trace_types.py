@@ -21,7 +21,7 @@ from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
 # The first of all builds the module as well, against the headers of every kernel.
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.kernels("newest", "6.12")]
 
 PARAMETERS = f"/sys/module/{FREES}/parameters"
 STICKY = {"offline", "zsmalloc"}
