@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..errors import PageInspectError
 from ..host import files
@@ -121,9 +122,14 @@ def _flush(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if there is one."""
+    """Remove a file or a folder, if there is one; another process may remove it as well."""
+
+    def unless_gone(_function: object, _path: str, raised: tuple[object, Any, object]) -> None:
+        if not isinstance(raised[1], FileNotFoundError):
+            raise raised[1]
+
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        shutil.rmtree(path, onerror=unless_gone)
     else:
         path.unlink(missing_ok=True)
 

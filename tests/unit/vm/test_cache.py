@@ -68,3 +68,29 @@ def test_pruning_keeps_the_newest(built_things: Path) -> None:
     (built_things / "other").write_text("")
     cache.prune(built_things, "*.log", keep=1)
     assert sorted(path.name for path in built_things.iterdir()) == ["new.log", "other"]
+
+
+def test_a_folder_that_two_processes_remove_is_gone(
+    built_things: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = built_things / "both"
+    folder.mkdir()
+    for name in ("one", "two"):
+        (folder / name).touch()
+    unlink = os.unlink
+
+    def of_the_other_too(path: str, *, dir_fd: int | None = None) -> None:
+        unlink(path, dir_fd=dir_fd)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", of_the_other_too)
+    cache.remove(folder)
+    assert not folder.exists()
+    (built_things / "kept").mkdir()
+
+    def denied(_path: str, *, dir_fd: int | None = None) -> None:
+        raise PermissionError(dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", denied)
+    with pytest.raises(PermissionError):
+        cache.remove(built_things / "kept")
