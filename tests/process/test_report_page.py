@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from made_page import (
 from pageinspect.html_report import contents as module
 from pageinspect.html_report.contents import Contents, page_of
 from pageinspect.picture.classes import ORDERS
+from pageinspect.units import size
 
 UNPACKS_NOT = "delete window.DecompressionStream"
 
@@ -301,6 +303,23 @@ def test_a_narrow_page_shows_names_and_sizes(started: Any, tmp_path: Path) -> No
                 at = cell.bounding_box()
                 assert at["x"] + at["width"] <= box["x"] + box["width"] + 1
                 assert cell.inner_text() == "5.86 MiB"
+
+
+def test_numbers_are_rounded_as_in_reports(started: Any) -> None:
+    text = (resources.files("pageinspect.html_report") / "parts" / "format.js").read_text()
+    pages = [*range(1, 3000), 5280, 6120, 26_038, 1 << 18, *range(100_000, 100_300)]
+    parts = range(0, 801)
+    script = """async ([text, pages, parts]) => {
+        const m = await import("data:text/javascript," + encodeURIComponent(text));
+        return [pages.map((n) => m.size(n * 4096)), parts.map((n) => m.percent(n, 800))];
+    }"""
+    page = started.new_page()
+    try:
+        sizes, shares = page.evaluate(script, [text, pages, [*parts]])
+    finally:
+        page.close()
+    assert sizes == [size(n << 12) for n in pages]
+    assert shares == ["<0.1 %" if 0 < n < 0.4 else f"{n / 8:.1f} %" for n in parts]
 
 
 def test_shares_are_of_all_memory(started: Any, made: Made) -> None:
