@@ -191,11 +191,21 @@ def _section(report: Report | Missing, title: str) -> Section:
     return section_of(report, title)
 
 
+_CONTIGUITY = (
+    "A block of 2 MiB or 1 GiB is as good as its worst page: free, movable, in slabs that shrinkers "
+    "may free (reclaim), unmovable or reserved. p50, p99 and max are unmovable pages in a block. "
+    "Where free memory does not suffice for an allocation of an order, fragmentation is near 0 if "
+    "memory is too little, and near 1 if it is in pieces; unusable is the part of it in smaller "
+    "blocks. alone are the blocks that would be free or movable without this owner; misplaced are "
+    "its pages in pageblocks for movable pages."
+)
+
+
 def _contiguity(report: Report | Missing) -> Section:
     """Return the tables of contiguity, without the command for the pages of the first owner."""
     section = _section(report, "Blocks by their worst page")
     texts = (text for text in section.texts if not text.startswith(" ") and text[-1] != ":")
-    return replace(section, texts=tuple(texts))
+    return replace(section, texts=tuple(texts), intro="" if section.missing else _CONTIGUITY)
 
 
 def _findings(report: CheckReport | Missing) -> Section:

@@ -75,6 +75,15 @@ def test_it_loads_without_errors_and_requests_nothing(
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_file_can_be_named_from_the_folder_that_it_is_in(
+    started: Any, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # make screens names it so.
+    monkeypatch.chdir(made.path.parent)
+    with opened(started, Path(made.path.name)) as shown:
+        assert shown.requests == [made.path.as_uri()]
+
+
 def test_names_are_text(shared: Opened) -> None:
     assert shared.page.title() == f"Memory of {IMAGE}, 1970-01-01 00:00:00 UTC"
     assert shared.page.locator("img").count() == 0
