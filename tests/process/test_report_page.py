@@ -314,6 +314,17 @@ def test_a_narrow_page_shows_names_and_sizes(started: Any, tmp_path: Path) -> No
                 assert cell.inner_text() == "5.86 MiB"
 
 
+def test_an_area_of_a_file_has_the_end_of_its_path(started: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, page_of(long_named("x", 9)))
+    with opened(started, path) as shown:
+        tiles = shown.page.locator("#treemap .tile")
+        tiles.first.click()
+        texts = tiles.locator("b").all_inner_texts()
+        labels = tiles.evaluate_all("tiles => tiles.map(t => t.getAttribute('aria-label'))")
+    assert {*texts} == {"short", *map(str, range(8))}
+    assert all(label.startswith(("/short:", "/xxx")) for label in labels)
+
+
 def test_numbers_are_rounded_as_in_reports(started: Any) -> None:
     text = (resources.files("pageinspect.html_report") / "parts" / "format.js").read_text()
     pages = [*range(1, 3000), 5280, 6120, 26_038, 1 << 18, *range(100_000, 100_300)]
