@@ -192,12 +192,12 @@ def _section(report: Report | Missing, title: str) -> Section:
 
 
 _CONTIGUITY = (
-    "A block of 2 MiB or 1 GiB is as good as its worst page: free, movable, in slabs that shrinkers "
-    "may free (reclaim), unmovable or reserved. p50, p99 and max are unmovable pages in a block. "
-    "Where free memory does not suffice for an allocation of an order, fragmentation is near 0 if "
-    "memory is too little, and near 1 if it is in pieces; unusable is the part of it in smaller "
-    "blocks. alone are the blocks that would be free or movable without this owner; misplaced are "
-    "its pages in pageblocks for movable pages."
+    "Blocks of 2 MiB and of 1 GiB are as good as their worst page: free, movable, in slabs that "
+    "shrinkers may free (reclaim), unmovable or reserved. p50, p99 and max are numbers of "
+    "unmovable pages in a block. For an order whose allocation fails, fragmentation is near 0 if "
+    "memory is too little, and near 1 if it is in pieces; unusable is the part of free memory in "
+    "smaller blocks. The column alone has the blocks that would be free or movable without this "
+    "owner, and misplaced its pages in pageblocks for movable pages."
 )
 
 
