@@ -32,6 +32,8 @@ from pageinspect.html_report.contents import Contents, page_of
 from pageinspect.picture.classes import ORDERS
 from pageinspect.units import size
 
+A4 = round((210 - 2 * 14) / 25.4 * 96)
+"""The width of a page without its margins, in pixels of CSS."""
 UNPACKS_NOT = "delete window.DecompressionStream"
 
 
@@ -272,6 +274,13 @@ def test_print_has_the_parts_and_no_controls(started: Any, made: Made) -> None:
         assert not shown.page.get_by_label("Filter Processes").is_visible()
         assert shown.page.locator("canvas").is_visible()
         assert shown.page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_all_columns_fit_on_paper(started: Any, made: Made, tmp_path: Path) -> None:
+    for path in (made.path, write(tmp_path, page_of(long_named("x")))):
+        with opened(started, path, width=A4) as shown:
+            shown.page.emulate_media(media="print")
+            assert shown.page.evaluate("document.documentElement.scrollWidth") <= A4
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
