@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..model.ranges import Range
 from ..model.snapshot import Snapshot, SnapshotTable
-from .comparable import table_of
+from .comparable import runs_table, table_of
 
 _Pfns = npt.NDArray[np.int64]
 _Key = tuple[str | None, ...]
@@ -138,16 +138,15 @@ def changed_pages(
 
 
 def _side(snapshot: Snapshot, uses: _Numbers, owners: _Numbers) -> _Side:
-    runs = table_of(snapshot, "runs", _WHAT)
-    order = np.argsort(runs["pfn"], kind="stable")
-    starts = runs["pfn"][order]
+    runs = runs_table(snapshot, _WHAT)
+    starts = np.asarray(runs["pfn"], np.int64)
     use = runs["use"]
     of_value = uses.add((value,) for value in (*use.values, None))
     return _Side(
         starts,
-        starts + runs["pages"][order],
-        of_value[np.maximum(use.codes[order], -1)],
-        _owners(table_of(snapshot, "owners", _WHAT), runs["owner"][order].astype(np.int64), owners),
+        starts + runs["pages"],
+        of_value[np.maximum(use.codes, -1)],
+        _owners(table_of(snapshot, "owners", _WHAT), runs["owner"].astype(np.int64), owners),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..errors import PageInspectError, UsageError
+from ..model.arch import MOST_PFNS
 from ..model.ranges import Range, count, without
 from ..model.saved_kernel import SavedKernel
 from ..model.snapshot import Snapshot, SnapshotTable
@@ -63,11 +64,41 @@ def table_of(snapshot: Snapshot, name: str, what: str) -> SnapshotTable:
     return table
 
 
+def runs_table(snapshot: Snapshot, what: str) -> SnapshotTable:
+    """Return the table of runs, sorted and disjoint, that `what` needs.
+
+    Raises PageInspectError if the snapshot lacks it, or it is damaged.
+    """
+    runs = table_of(snapshot, "runs", what)
+    damage = damage_of(runs, snapshot.header("spanned"))
+    if damage:
+        raise PageInspectError(
+            f"{moment(snapshot)} is damaged: {damage}", "copy it again from where it comes from"
+        )
+    return runs
+
+
+def damage_of(runs: SnapshotTable, spanned: int) -> str:
+    """Return what no table of runs of a kernel with `spanned` pages has; empty if all is right.
+
+    Runs are in order of pfn, and do not overlap.
+    """
+    starts, pages = (np.asarray(runs[name], np.int64) for name in ("pfn", "pages"))
+    if not ((pages > 0) & (pages <= MOST_PFNS)).all():
+        return "the column pages of the table runs"
+    inside = ((starts >= 0) & (starts < MOST_PFNS)).all()
+    if not inside or not (starts[1:] >= (starts + pages)[:-1]).all():
+        return "the column pfn of the table runs"
+    found = int(pages.sum())
+    if found != spanned:
+        return f"the table runs has {counted(found, 'page')}, and memory has {number(spanned)}"
+    return ""
+
+
 def spans(runs: SnapshotTable) -> tuple[Range, ...]:
-    """Return the pfns of a table of runs: sorted disjoint ranges."""
-    order = np.argsort(runs["pfn"], kind="stable")
-    starts = runs["pfn"][order]
-    ends = starts + runs["pages"][order]
+    """Return the pfns of a table of runs as runs_table() has it: sorted disjoint ranges."""
+    starts = np.asarray(runs["pfn"], np.int64)
+    ends = starts + runs["pages"]
     if not len(starts):
         return ()
     apart = starts[1:] != ends[:-1]
@@ -111,14 +142,13 @@ def _unavailable(snapshot: Snapshot) -> Iterator[str]:
 
 def _span_gaps(before: Snapshot, after: Snapshot) -> Iterator[str]:
     pages = [snapshot.header("spanned") for snapshot in (before, after)]
-    runs = [snapshot.tables.get("runs") for snapshot in (before, after)]
-    if runs[0] is None or runs[1] is None:
+    if any("runs" not in snapshot.tables for snapshot in (before, after)):
         if pages[0] != pages[1]:
             yield (
                 f"Before has {counted(pages[0], 'page')} of memory, and after {number(pages[1])}."
             )
         return
-    left, right = spans(runs[0]), spans(runs[1])
+    left, right = (spans(runs_table(snapshot, "a comparison")) for snapshot in (before, after))
     for side, some, others in (("before", left, right), ("after", right, left)):
         alone = without(some, others)
         if alone:

@@ -191,11 +191,21 @@ def _section(report: Report | Missing, title: str) -> Section:
     return section_of(report, title)
 
 
+_CONTIGUITY = (
+    "Blocks of 2 MiB and of 1 GiB are as good as their worst page: free, movable, in slabs that "
+    "shrinkers may free (reclaim), unmovable or reserved. p50, p99 and max are numbers of "
+    "unmovable pages in a block. For an order whose allocation fails, fragmentation is near 0 if "
+    "memory is too little, and near 1 if it is in pieces; unusable is the part of free memory in "
+    "smaller blocks. The column alone has the blocks that would be free or movable without this "
+    "owner, and misplaced its pages in pageblocks for movable pages."
+)
+
+
 def _contiguity(report: Report | Missing) -> Section:
     """Return the tables of contiguity, without the command for the pages of the first owner."""
     section = _section(report, "Blocks by their worst page")
     texts = (text for text in section.texts if not text.startswith(" ") and text[-1] != ":")
-    return replace(section, texts=tuple(texts))
+    return replace(section, texts=tuple(texts), intro="" if section.missing else _CONTIGUITY)
 
 
 def _findings(report: CheckReport | Missing) -> Section:

@@ -12,6 +12,8 @@ ELF_MACHINE = 62
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 
+MOST_PFNS = 1 << 40
+"""No pfn is at or above this: physical addresses have at most 52 bits."""
 SECTION_PFNS = 1 << 15
 """pfns per memory section (2 MiB of vmemmap). A free block never crosses a section boundary."""
 SUBSECTION_PFNS = 1 << 9

@@ -21,8 +21,6 @@ _CHUNK = 1 << 14
 """Cells that are counted at a time."""
 _PIECE = 1 << 18
 """Runs that are looked at together."""
-_MOST_PFN = 1 << 52
-"""Of a damaged snapshot, runs beyond are left out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,21 +31,6 @@ class CodedRuns:
     lengths: Integers
     codes: npt.NDArray[Any]
     """Integers from 0; cells_of() takes those below MOST_CODES."""
-
-    @classmethod
-    def of(cls, starts: Integers, lengths: Integers, codes: npt.NDArray[Any]) -> "CodedRuns":
-        """Return runs sorted; those that are impossible or overlap an earlier one are left out."""
-        runs = cls(starts, lengths, codes)
-        possible = (starts >= 0) & (lengths > 0) & (starts < _MOST_PFN) & (lengths < _MOST_PFN)
-        if not possible.all():
-            runs = runs.where(possible)
-        if (runs.starts[1:] < runs.starts[:-1]).any():
-            runs = runs.where(np.argsort(runs.starts, kind="stable"))
-        ends = runs.ends
-        np.maximum.accumulate(ends, out=ends)
-        apart = np.ones(len(ends), np.bool_)
-        apart[1:] = runs.starts[1:] >= ends[:-1]
-        return runs if apart.all() else runs.where(apart)
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from ..analysis.comparable import table_of
+from ..analysis.comparable import runs_table, table_of
 from ..model.ranges import Range
 from ..model.snapshot import Names, Snapshot, SnapshotTable
 from .cells import CodedRuns, Codes, differing
@@ -182,14 +182,14 @@ def _named_runs(
     snapshot: Snapshot, by: str, wanted: Sequence[Range] | None
 ) -> tuple[list[str], CodedRuns]:
     """Return texts, and the runs with numbers of texts as codes."""
-    table = table_of(snapshot, "runs", "a map")
+    table = runs_table(snapshot, "a map")
     texts, numbers = _of_owners(snapshot, table) if by == "owner" else _texts(table, by)
     lost = [i for i, use in enumerate(table["use"].values) if use == _UNREADABLE]
     if lost:
         numbers = np.where(np.isin(table["use"].codes, lost), len(texts), numbers)
         texts = [*texts, _UNREADABLE]
     pfns, pages = (np.asarray(table[name], np.int64) for name in ("pfn", "pages"))
-    runs = CodedRuns.of(pfns, pages, numbers)
+    runs = CodedRuns(pfns, pages, numbers)
     return texts, runs if wanted is None else runs.within(wanted)
 
 

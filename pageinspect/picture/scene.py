@@ -7,7 +7,7 @@ import numpy as np
 
 from ..model.arch import PAGE_SHIFT
 from ..units import size, wrapped
-from .classes import CODES
+from .classes import CODES, family_of
 from .colours import Theme
 from .curve_scene import add_curve
 from .drawing import (
@@ -293,7 +293,8 @@ def _note(scene: Scene, note: str, left: int, y: int, right: int) -> int:
 def _steps(scene: Scene, picture: MapPicture, y: int, right: int) -> int:
     """Add the steps of a colour, and how to read them; return the lower edge."""
     parts = all(has_parts(tiles.height) for tiles in scene.tiles)
-    first = picture.legend[0].look or 0
+    # Without lines, which would hide the edges of the parts.
+    first = family_of(picture.legend[0].look or 0)
     looks = [first + CODES * step for step in (range(3 + picture.changes) if parts else (0, 3))]
     for i, look in enumerate(looks):
         _swatch(scene, MARGIN + 24 * i, y + LINE, look)

@@ -29,7 +29,7 @@ _SIZE = Column("size", "int64", "bytes", "bytes")
 _HEADINGS = {"reclaimable": ("reclaim", 1), "reserved": ("reserved", 2)}
 """Headings and `spare` of columns, where tables would be too wide."""
 
-
+_FITS = "fits"
 _HEADING = "Blocks by their worst page (reclaim: slabs that shrinkers may free):"
 
 
@@ -53,6 +53,13 @@ _UNMOVABLE = (
     Column("%", "float64", "percent", "unmovable_percent"),
     *(Column(part, "int64", "pages", f"unmovable_pages_{part}") for part in ("p50", "p99", "max")),
 )
+
+
+def _fragmentation_shown(index: float) -> str:
+    """Return the index of an order whose allocation fails; one that succeeds has no cause."""
+    return _FITS if index == -1 else f"{index:.3f}"
+
+
 _BLOCKS = (
     *_ZONE,
     *_COUNTED,
@@ -67,7 +74,7 @@ _INDEXES = (
     *_ZONE,
     _ORDER,
     Column("free blocks", "int64", "count", "free_blocks"),
-    Column("fragmentation", "float64", key="fragmentation_index", show="{:.3f}".format),
+    Column("fragmentation", "float64", key="fragmentation_index", show=_fragmentation_shown),
     Column("unusable", "float64", key="unusable_index", show="{:.3f}".format),
 )
 _TYPES = (
@@ -240,7 +247,10 @@ class ContiguityReport(Report):
         pageblock = size(self.layout.page_size << self.pageblock_order)
         more = (
             ("Unmovable pages per block:", _of_zones(self._blocks(blocks), _SIZE, *_UNMOVABLE)),
-            ("Free memory by order:", _of_zones(self._indexes(), *_INDEXES[2:])),
+            (
+                f"Free memory by order ({_FITS}: an allocation of this order succeeds):",
+                _of_zones(self._indexes(), *_INDEXES[2:]),
+            ),
             (
                 f"Pageblocks of {pageblock} by migratetype, and their pages:",
                 _of_zones(self._populated(), *_TYPES[2:]),

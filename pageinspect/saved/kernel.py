@@ -8,7 +8,7 @@ from typing import Any
 from ..classify import UNTYPED, Code, code_name
 from ..classify.uses import USE
 from ..errors import PageInspectError
-from ..model.arch import SECTION_PFNS
+from ..model.arch import MOST_PFNS, SECTION_PFNS
 from ..model.layout import BitField, Marker, PageLayout
 from ..model.memory_map import MemoryMap
 from ..model.page_types import SLOTS
@@ -18,7 +18,6 @@ from ..model.saved_kernel import SavedKernel
 from ..model.snapshot import Snapshot
 from ..units import printable
 
-MOST_PFNS = 1 << 40
 MOST_ZONES = 1 << 8
 MOST_NODES = 1 << 16
 SECTION_ORDER = SECTION_PFNS.bit_length() - 1

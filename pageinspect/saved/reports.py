@@ -79,7 +79,8 @@ class SavedReports:
 
     @cached_property
     def _runs(self) -> SavedRuns:
-        return runs_of_table(self._table("runs"), self._kernel, self.layout, self._owners.ids)
+        table, spanned = self._table("runs"), self._snapshot.header("spanned")
+        return runs_of_table(table, self._kernel, self.layout, self._owners.ids, spanned)
 
     @cached_property
     def _memory_map(self) -> MemoryMap:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..analysis.comparable import damage_of
 from ..analysis.mobility import MOBILITY_NAMES, REMEDIES, Classes
 from ..classify import Code
 from ..classify.batches import Mask, Pfns
@@ -22,7 +23,6 @@ from ..model.ranges import Range
 from ..model.saved_kernel import SavedKernel
 from ..model.snapshot import Names, SnapshotTable
 from .kernel import (
-    MOST_PFNS,
     SECTION_ORDER,
     UNTYPED_CODES,
     damaged,
@@ -150,12 +150,17 @@ def _aligned(starts: Pfns, ends: Pfns, orders: npt.NDArray[np.uint8]) -> Pfns:
 
 
 def runs_of_table(
-    table: SnapshotTable, kernel: SavedKernel, layout: PageLayout, owners: Pfns
+    table: SnapshotTable, kernel: SavedKernel, layout: PageLayout, owners: Pfns, spanned: int
 ) -> SavedRuns:
     """Return the runs of a table; `owners` are the ids of owners by row, sorted and distinct.
 
+    `spanned` are the pages that the runs must have together.
+
     Raises PageInspectError for a damaged table, and for names that this version does not know.
     """
+    damage = "the table runs is empty" if not len(table) else damage_of(table, spanned)
+    if damage:
+        raise damaged(damage)
     types = type_codes(layout)
     code = _codes(table, "type", {**types, "untyped": Code.RESET}.get, np.uint16)
     of_words = _codes(table, "untyped", UNTYPED_CODES.get, np.uint16, Code.RESET)
@@ -196,12 +201,7 @@ def runs_of_table(
 
 def _check(runs: SavedRuns) -> None:
     """Raise PageInspectError if columns have numbers that no kernel has."""
-    if not len(runs):
-        raise damaged("the table runs is empty")
     valid = (
-        ("pages", ((runs.lengths > 0) & (runs.lengths <= MOST_PFNS)).all()),
-        ("pfn", runs.pfns[0] >= 0 and runs.pfns[-1] < MOST_PFNS),
-        ("pfn", (runs.pfns[1:] >= runs.ends[:-1]).all()),
         ("folios", ((runs.folios >= 0) & (runs.folios <= runs.lengths)).all()),
         ("order", (runs.order <= _MOST_ORDER).all()),
     )

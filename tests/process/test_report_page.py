@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ from made_page import (
 from pageinspect.html_report import contents as module
 from pageinspect.html_report.contents import Contents, page_of
 from pageinspect.picture.classes import ORDERS
+from pageinspect.units import size
 
+A4 = round((210 - 2 * 14) / 25.4 * 96)
+"""The width of a page without its margins, in pixels of CSS."""
 UNPACKS_NOT = "delete window.DecompressionStream"
 
 
@@ -71,6 +75,15 @@ def test_it_loads_without_errors_and_requests_nothing(
         assert shown.requests == [made.path.as_uri()]
         # Nothing is wider than the window.
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_file_can_be_named_from_the_folder_that_it_is_in(
+    started: Any, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # make screens names it so.
+    monkeypatch.chdir(made.path.parent)
+    with opened(started, Path(made.path.name)) as shown:
+        assert shown.requests == [made.path.as_uri()]
 
 
 def test_names_are_text(shared: Opened) -> None:
@@ -263,6 +276,13 @@ def test_print_has_the_parts_and_no_controls(started: Any, made: Made) -> None:
         assert shown.page.pdf(format="A4").startswith(b"%PDF")
 
 
+def test_all_columns_fit_on_paper(started: Any, made: Made, tmp_path: Path) -> None:
+    for path in (made.path, write(tmp_path, page_of(long_named("x")))):
+        with opened(started, path, width=A4) as shown:
+            shown.page.emulate_media(media="print")
+            assert shown.page.evaluate("document.documentElement.scrollWidth") <= A4
+
+
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("letter", ["x", "日"])
 def test_long_names_do_not_break_the_page(
@@ -301,6 +321,34 @@ def test_a_narrow_page_shows_names_and_sizes(started: Any, tmp_path: Path) -> No
                 at = cell.bounding_box()
                 assert at["x"] + at["width"] <= box["x"] + box["width"] + 1
                 assert cell.inner_text() == "5.86 MiB"
+
+
+def test_an_area_of_a_file_has_the_end_of_its_path(started: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, page_of(long_named("x", 9)))
+    with opened(started, path) as shown:
+        tiles = shown.page.locator("#treemap .tile")
+        tiles.first.click()
+        texts = tiles.locator("b").all_inner_texts()
+        labels = tiles.evaluate_all("tiles => tiles.map(t => t.getAttribute('aria-label'))")
+    assert {*texts} == {"short", *map(str, range(8))}
+    assert all(label.startswith(("/short:", "/xxx")) for label in labels)
+
+
+def test_numbers_are_rounded_as_in_reports(started: Any) -> None:
+    text = (resources.files("pageinspect.html_report") / "parts" / "format.js").read_text()
+    pages = [*range(1, 3000), 5280, 6120, 26_038, 1 << 18, *range(100_000, 100_300)]
+    parts = range(801)
+    script = """async ([text, pages, parts]) => {
+        const m = await import("data:text/javascript," + encodeURIComponent(text));
+        return [pages.map((n) => m.size(n * 4096)), parts.map((n) => m.percent(n, 800))];
+    }"""
+    page = started.new_page()
+    try:
+        sizes, shares = page.evaluate(script, [text, pages, [*parts]])
+    finally:
+        page.close()
+    assert sizes == [size(n << 12) for n in pages]
+    assert shares == ["<0.1 %" if 0 < n < 0.4 else f"{n / 8:.1f} %" for n in parts]
 
 
 def test_shares_are_of_all_memory(started: Any, made: Made) -> None:

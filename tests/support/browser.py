@@ -104,7 +104,7 @@ def opened(
     if before:
         page.add_init_script(before)
     try:
-        page.goto(path.as_uri())
+        page.goto(path.resolve().as_uri())
         page.wait_for_selector("html[data-ready], #notice:not([hidden])", timeout=_READY_MS)
         yield found
     finally:

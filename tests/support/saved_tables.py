@@ -87,7 +87,7 @@ def snapshot(
         "source": "core",
         "symbols": "btf",
         "page_size": 4096,
-        "spanned": 0,
+        "spanned": sum(row["pages"] for row in runs),
         "unreadable": 0,
         "missing": [],
         "uses": {},

@@ -97,13 +97,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _pfns(texts: list[str], before: "Snapshot", after: "Snapshot") -> "list[Range]":
     """Return the pfns of the user's ranges that either side has."""
-    from ...analysis.comparable import spans, table_of
+    from ...analysis.comparable import runs_table, spans
     from ...model.memory_map import MemoryMap
     from ...model.range_text import resolve
     from ...model.ranges import merge
     from ...saved.kernel import kernel_of
 
     sides = before, after
-    spanned = merge(r for side in sides for r in spans(table_of(side, "runs", "--pfn")))
+    spanned = merge(r for side in sides for r in spans(runs_table(side, "--pfn")))
     kernel = kernel_of(after)
     return resolve(texts, MemoryMap(tuple(spanned), kernel.zones), kernel.page_shift)

@@ -161,12 +161,12 @@ def _wanted(
     """Return the pfns of the user's ranges that a snapshot has; None for all."""
     if not texts:
         return None
-    from ...analysis.comparable import spans, table_of
+    from ...analysis.comparable import runs_table, spans
     from ...model.memory_map import MemoryMap
     from ...model.range_text import resolve
     from ...model.ranges import merge
 
-    spanned = merge(r for s in snapshots for r in spans(table_of(s, "runs", "a map")))
+    spanned = merge(r for s in snapshots for r in spans(runs_table(s, "a map")))
     last = kernels[-1]
     return tuple(resolve(texts, MemoryMap(tuple(spanned), last.zones), last.page_shift))
 

@@ -16,12 +16,19 @@ export function size(bytes) {
     prefix += 1;
   }
   const digits = Number.isInteger(value) || value >= 999.95 ? 0 : value >= 100 ? 1 : 2;
-  return `${value.toFixed(digits)} ${PREFIXES[prefix]}`;
+  return `${rounded(value, digits)} ${PREFIXES[prefix]}`;
+}
+
+// Between two texts that are equally near, the even one, as in reports; toFixed() has the larger.
+function rounded(value, digits) {
+  const scaled = value * 10 ** digits;
+  const between = Number.isInteger(value * 8) && Math.abs(scaled % 1) === 0.5;
+  return (between ? (2 * Math.round(scaled / 2)) / 10 ** digits : value).toFixed(digits);
 }
 
 export function percent(part, whole) {
   const share = whole ? (100 * part) / whole : 0;
-  return share > 0 && share < 0.05 ? "<0.1 %" : `${share.toFixed(1)} %`;
+  return share > 0 && share < 0.05 ? "<0.1 %" : `${rounded(share, 1)} %`;
 }
 
 export function counted(n, noun) {

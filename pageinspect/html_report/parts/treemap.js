@@ -171,8 +171,9 @@ export class Treemap {
     tile.style.top = `${(100 * y) / height}%`;
     tile.style.width = `${(100 * w) / width}%`;
     tile.style.height = `${(100 * h) / height}%`;
-    if (w > Math.min(24 + 7 * area.label.length, 90) && h > 28) {
-      tile.append(element("b", {}, area.label));
+    const label = shortened(area.label);
+    if (w > Math.min(24 + 7 * label.length, 90) && h > 28) {
+      tile.append(element("b", {}, label));
       if (h > 46 && w > 80) {
         tile.append(element("span", {}, memory));
       }
@@ -213,4 +214,9 @@ export class Treemap {
       element("code", { class: "command" }, command),
     );
   }
+}
+
+// Paths differ at their ends.
+function shortened(label) {
+  return (label.startsWith("/") && label.split("/").at(-1)) || label;
 }

@@ -75,7 +75,7 @@ def test_a_table_that_is_missing(name: str) -> None:
 
 @st.composite
 def sides(draw: st.DrawFn) -> tuple[list[Run], list[Owner]]:
-    """Return runs with gaps between them in any order, and owners with numbers of their own."""
+    """Return runs with gaps between them, and owners with numbers of their own."""
     numbers = draw(st.permutations(range(4)))
     runs, at = [], draw(st.integers(0, 5))
     for _ in range(draw(st.integers(0, 6))):
@@ -84,7 +84,7 @@ def sides(draw: st.DrawFn) -> tuple[list[Run], list[Owner]]:
         runs.append((at, n, use, draw(st.integers(0, 3))))
         at += n + draw(st.sampled_from((0, 0, 0, 2)))
     owners = [(i, "kind", str(name)) for i, name in enumerate(numbers)]
-    return draw(st.permutations(runs)), owners
+    return runs, owners
 
 
 def page_by_page(runs: list[Run], owners: list[Owner]) -> dict[int, tuple[str, str]]:

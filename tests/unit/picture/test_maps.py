@@ -318,3 +318,17 @@ def test_no_text_is_over_another_text_or_a_cell(snapshots: int, choice: dict[str
         assert top >= 0
         assert right <= scene.width
         assert bottom <= scene.height
+
+
+def test_the_steps_are_shown_without_lines() -> None:
+    hatched = drawn(memory([(0x0, 0x60, "zsmalloc", 0), (0x60, 0x20, "anon", 1)]), shift=7)
+    plain = drawn(memory([(0x0, 0x60, "kernel", 0), (0x60, 0x20, "anon", 1)]), shift=7)
+    assert hatched.legend[0].look != plain.legend[0].look
+    scenes = [scene_of(picture, THEMES["light"]) for picture in (hatched, plain)]
+    below = [max(box.y for box in scene.boxes if box.outlined) for scene in scenes]
+    steps = [
+        {(box.x, box.y, box.height, box.colour) for box in scene.boxes if box.y >= edge}
+        for scene, edge in zip(scenes, below, strict=True)
+    ]
+    assert below[0] == below[1]
+    assert steps[0] == steps[1]

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from every_report import contiguity, obstacles
 
+from pageinspect.analysis.contiguity import FreeIndexes
 from pageinspect.render import render
 from pageinspect.report.base import Report
-from pageinspect.report.contiguity import BlockerRow, joined
+from pageinspect.report.contiguity import BlockerRow, ContiguityReport, joined
 from pageinspect.report.obstacles import ObstaclesReport
 
 
@@ -45,3 +46,17 @@ def test_80_columns_have_the_references_of_pages_in_the_way(
 
 def test_what_a_state_says_is_above_the_blocks() -> None:
     assert "worst page (reclaim: slabs that shrinkers may free):" in shown(contiguity())
+
+
+def test_an_order_that_can_be_had_is_not_fragmented() -> None:
+    report = contiguity()
+    assert isinstance(report, ContiguityReport)
+    indexes = (FreeIndexes(0, "DMA", 8, 5, -1000, 250), FreeIndexes(0, "DMA", 9, 0, 786, 1000))
+    report = replace(report, indexes=indexes)
+    text = shown(report)
+    assert "Free memory by order (fits: an allocation of this order succeeds):" in text
+    rows = [line.split() for line in text.splitlines() if line.startswith("DMA ")]
+    assert ["DMA", "8", "5", "fits", "0.250"] in rows
+    assert ["DMA", "9", "0", "0.786", "1.000"] in rows
+    (table,) = (table for table in report.tables() if table.name == "indexes")
+    assert [row["fragmentation_index"] for row in table.records()] == [-1, 0.786]

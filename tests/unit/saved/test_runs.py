@@ -21,7 +21,8 @@ IDS = np.arange(3)
 
 
 def runs_of(*rows: dict[str, Any], kernel: SavedKernel = KERNEL) -> SavedRuns:
-    return runs_of_table(table("runs", rows), kernel, layout_of(kernel), IDS)
+    spanned = sum(row["pages"] for row in rows)
+    return runs_of_table(table("runs", rows), kernel, layout_of(kernel), IDS, spanned)
 
 
 def test_names_become_the_codes_of_this_kernel() -> None:
@@ -132,6 +133,7 @@ def test_migratetypes_of_pageblocks() -> None:
         ([run(1 << 40, 1)], "column pfn"),
         ([run(0, 1 << 41)], "column pages"),
         ([run(4, 1), run(0, 1)], "column pfn"),
+        ([run(0, 1), run((1 << 63) - 1, 1), run(4, 1)], "column pfn"),
         ([run(0, 5), run(4, 1)], "column pfn"),
         ([run(0, 1, folios=2)], "column folios"),
         ([run(0, 1, folios=-1)], "column folios"),
@@ -155,3 +157,10 @@ def test_names_that_are_not_known_are_refused(column: str) -> None:
     with pytest.raises(PageInspectError, match=rf"the {column} 'so\\x1bon' of the") as error:
         runs_of(run(0, 1, **{column: "so\x1bon"}))
     assert "newer version" in error.value.hint
+
+
+def test_a_table_that_lacks_runs_is_refused() -> None:
+    rows = table("runs", [run(0, 4), run(4, 4)])
+    with pytest.raises(PageInspectError, match="has 8 pages, and memory has 12") as error:
+        runs_of_table(rows, KERNEL, layout_of(KERNEL), IDS, 12)
+    assert error.value.message.startswith("the snapshot is damaged: the table runs ")
