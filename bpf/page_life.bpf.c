@@ -13,10 +13,8 @@ BPF_ARRAY(ranges, struct range, ONLY_PAGES);
 BPF_ARRAY(vmemmap, u64, 1);
 #ifdef PERF_BUFFER
 BPF_PERF_OUTPUT(events);
-#define OUTPUT(ctx, event) events.perf_submit(ctx, event, sizeof(*(event)))
 #else
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
-#define OUTPUT(ctx, event) events.ringbuf_output(event, sizeof(*(event)), 0)
 #endif
 BPF_STACK_TRACE(stacks, MOST_STACKS);
 BPF_PERCPU_ARRAY(lost, u64, LOSSES);
@@ -99,6 +97,15 @@ INLINE int is_watched(u64 page, u64 end)
 	return page && in_ranges(page, end);
 }
 
+INLINE int send(struct bpf_raw_tracepoint_args *ctx, struct life_event *event)
+{
+#ifdef PERF_BUFFER
+	return events.perf_submit(ctx, event, sizeof(*event));
+#else
+	return events.ringbuf_output(event, sizeof(*event), 0);
+#endif
+}
+
 INLINE void record(struct bpf_raw_tracepoint_args *ctx, u32 what, struct life_event *event)
 {
 	event->what = what;
@@ -115,7 +122,7 @@ INLINE void record(struct bpf_raw_tracepoint_args *ctx, u32 what, struct life_ev
 	event->pid = bpf_get_current_pid_tgid() >> 32;
 	event->cpu = bpf_get_smp_processor_id();
 	bpf_get_current_comm(event->comm, sizeof(event->comm));
-	if (OUTPUT(ctx, event))
+	if (send(ctx, event))
 		count_lost(LOST_EVENTS);
 }
 
