@@ -60,8 +60,10 @@ def render_style() -> str:
     ramp = [f".o{i}{{background:var(--o{i})}}" for i in range(CODES)]
     lines = "repeating-linear-gradient(transparent 0 3px,var(--surface) 3px 4px)"
     edge = "background-repeat:no-repeat;background-position:bottom;background-size:100% 16px"
-    for i in range(HATCHED, CODES):
-        fills.append(f".swatch.f{i},.tile.f{i}{{background-image:{lines}}}.tile.f{i}{{{edge}}}")
+    fills += [
+        f".swatch.f{i},.tile.f{i}{{background-image:{lines}}}.tile.f{i}{{{edge}}}"
+        for i in range(HATCHED, CODES)
+    ]
     own = (_part(f"{name}.css") for name in _STYLES)
     return "\n".join((style_variables(), *own, *fills, *ramp, *_inks()))
 
