@@ -59,7 +59,11 @@ def render_style() -> str:
     fills = [f".f{i}{{background:var(--c{i});fill:var(--c{i})}}" for i in range(CODES)]
     ramp = [f".o{i}{{background:var(--o{i})}}" for i in range(CODES)]
     lines = "repeating-linear-gradient(transparent 0 3px,var(--surface) 3px 4px)"
-    fills += [f".swatch.f{i}{{background-image:{lines}}}" for i in range(HATCHED, CODES)]
+    edge = "background-repeat:no-repeat;background-position:bottom;background-size:100% 16px"
+    fills += [
+        f".swatch.f{i},.tile.f{i}{{background-image:{lines}}}.tile.f{i}{{{edge}}}"
+        for i in range(HATCHED, CODES)
+    ]
     own = (_part(f"{name}.css") for name in _STYLES)
     return "\n".join((style_variables(), *own, *fills, *ramp, *_inks()))
 

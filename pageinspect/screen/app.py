@@ -64,6 +64,10 @@ class TabLine(Static):
                 return
 
 
+_ANY = ScreenReading(changing=True)
+"""Of memory that is not known to stay as it is."""
+
+
 class TopScreen(App[None]):
     """Shows readings of a source, which it asks again at an interval."""
 
@@ -104,6 +108,8 @@ class TopScreen(App[None]):
         source: ReadingSource,
         interval: float,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        opened: ScreenReading = _ANY,
     ) -> None:
         super().__init__(ansi_color=True)
         self._source = source
@@ -122,8 +128,7 @@ class TopScreen(App[None]):
         """Why the last key did nothing."""
         self._started = 0.0
         self._drawn_cpu = time.process_time()
-        self._about = ""
-        self._changing = True
+        self._about, self._changing = opened.about, opened.changing
         self._wake = asyncio.Event()
 
     @property

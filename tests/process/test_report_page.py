@@ -29,7 +29,7 @@ from made_page import (
 
 from pageinspect.html_report import contents as module
 from pageinspect.html_report.contents import Contents, page_of
-from pageinspect.picture.classes import ORDERS
+from pageinspect.picture.classes import CODES, HATCHED, ORDERS
 from pageinspect.units import size
 
 A4 = round((210 - 2 * 14) / 25.4 * 96)
@@ -332,6 +332,18 @@ def test_an_area_of_a_file_has_the_end_of_its_path(started: Any, tmp_path: Path)
         labels = tiles.evaluate_all("tiles => tiles.map(t => t.getAttribute('aria-label'))")
     assert {*texts} == {"short", *map(str, range(8))}
     assert all(label.startswith(("/short:", "/xxx")) for label in labels)
+
+
+def test_areas_of_another_nature_have_lines_as_on_the_map(shared: Opened) -> None:
+    script = """codes => [...Array(codes).keys()].map((code) => {
+        const tile = document.createElement("button");
+        tile.className = `tile f${code}`;
+        document.body.append(tile);
+        const image = getComputedStyle(tile).backgroundImage;
+        tile.remove();
+        return image !== "none";
+    })"""
+    assert shared.page.evaluate(script, CODES) == [code >= HATCHED for code in range(CODES)]
 
 
 def test_numbers_are_rounded_as_in_reports(started: Any) -> None:

@@ -72,13 +72,13 @@ def _show(args: argparse.Namespace, reader: "ReaderProcess") -> int:
     from ...screen.app import TopScreen
     from ...screen.client import ReaderClient
 
-    _open(reader)
-    TopScreen(ReaderClient(reader.connection, reader.pid), args.interval).run()
+    opened = _open(reader)
+    TopScreen(ReaderClient(reader.connection, reader.pid), args.interval, opened=opened).run()
     write(reader.messages())
     return int(Exit.COMPLETE)
 
 
-def _open(reader: "ReaderProcess") -> None:
+def _open(reader: "ReaderProcess") -> "ScreenReading":
     """Open the kernel before the screen: an error is reported as that of any command."""
     from ...screen.reading import ScreenReading
     from ...screen.wire import packed, receive
@@ -90,6 +90,7 @@ def _open(reader: "ReaderProcess") -> None:
         write(reader.messages())
         kind = UsageError if opened.status == Exit.USAGE else PageInspectError
         raise kind(opened.error, opened.hint)
+    return opened
 
 
 def _serve(args: argparse.Namespace, connection: "socket.socket") -> None:

@@ -238,6 +238,26 @@ def test_a_reading_that_fails_is_a_line_at_the_bottom() -> None:
     run(source, act)
 
 
+def test_a_core_that_fails_is_read_again_only_when_asked() -> None:
+    source = HandMade({"Uses": ScreenReading(error="the core is cut off")})
+    opened = ScreenReading(about="Linux 7.3.4, a core", changing=False)
+
+    async def drive() -> None:
+        app = TopScreen(source, 0.01, opened=opened)
+        async with app.run_test(size=SMALL) as pilot:
+            await settle(pilot)
+            await pilot.pause(0.2)
+            assert len(source.asked) == 1
+            shown = lines(app)
+            assert shown[0].split("  ")[0].strip() == "Linux 7.3.4, a core"
+            assert shown[2].strip() == "does not change"
+            assert shown[22].strip() == "the core is cut off"
+            await press(pilot, "r")
+            assert len(source.asked) == 2
+
+    asyncio.run(drive())
+
+
 def test_the_screen_answers_while_it_reads() -> None:
     async def drive() -> None:
         source = HandMade(hold=asyncio.Event())
