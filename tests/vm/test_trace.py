@@ -443,6 +443,6 @@ def test_a_kernel_that_forbids_bpf_is_named(guest: Guest) -> None:
     argv = ["setpriv", "--bounding-set", drop, "--inh-caps", drop, "pageinspect", "trace"]
     done = guest.run([*argv, "-d", "1"], timeout=START_TIMEOUT, check=False)
     assert done.status == 1
-    assert b"refuses a map of the BPF program: Operation not permitted" in done.stderr
+    assert b"refuses to create the map frees: Operation not permitted" in done.stderr
     assert b"CAP_BPF and CAP_PERFMON" in done.stderr
     assert done.stdout == b""
