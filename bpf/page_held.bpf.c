@@ -213,10 +213,11 @@ static inline __attribute__((always_inline)) void hold_array(struct held_counts 
 	u64 page, key, refused, held_already, added = 0, full = 0;
 	u32 i;
 
-	/* Else the loop ends by another comparison, from which the verifier learns less. */
-	asm volatile("" : "+r"(n));
 #pragma clang loop unroll(disable)
 	for (i = 0; i < BULK_MOST; i++) {
+		/* The verifier knows this counter in each round. Without this line, the compiler counts
+		 * down from the smaller of both limits, of which the verifier of 6.1 knows nothing. */
+		asm volatile("" : "+r"(i));
 		if (i >= n)
 			break;
 		page = 0;
