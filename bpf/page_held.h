@@ -12,7 +12,7 @@ struct held {
 	u32 gfp;
 	u32 pid;
 	s32 migratetype; /* or one of the numbers below */
-	u32 unused;
+	s32 caller; /* its address less that of the kernel's code, if `stack` is not recorded; else 0 */
 	char comm[16];
 };
 
