@@ -29,8 +29,7 @@ _WORD = 8
 _ORC = np.dtype([("sp_offset", np.int16), ("bp_offset", np.int16), ("registers", np.uint16)])
 """struct orc_entry."""
 _ORC_REGISTER = 0xF
-_ORC_STACK_POINTER = 5
-"""ORC_REG_SP: the frame is so many bytes above the stack pointer."""
+"""Of `registers`: what `sp_offset` is counted from."""
 
 _TRACING = ("mm_page_alloc",)
 """Tracepoints whose functions are between the allocator and the program."""
@@ -59,18 +58,28 @@ class FrameSizes:
         return {"TEXT_BLOCKS": str(len(self.blocks)), "FRAME_TABLES": str(len(self.tables))}
 
 
+def stack_pointer(entries: npt.NDArray[Any]) -> int:
+    """Return the number of the stack pointer in ORC entries: it differs from kernel to kernel.
+
+    Each function begins with the return address at the stack pointer, 8 bytes long.
+    """
+    begins = entries["registers"][entries["sp_offset"] == _WORD] & _ORC_REGISTER
+    return int(np.bincount(begins, minlength=1).argmax())
+
+
 def words_of(
-    ips: npt.NDArray[np.int64], entries: npt.NDArray[Any], start: int, end: int
+    ips: npt.NDArray[np.int64], entries: npt.NDArray[Any], pointer: int, start: int, end: int
 ) -> npt.NDArray[np.uint8]:
     """Return the words of the frame at each address from start to end.
 
-    `ips` are the addresses from which each of the ORC `entries` holds, in order.
+    `ips` are the addresses from which each of the ORC `entries` holds, in order; `pointer` is the
+    number of the stack pointer in them.
     """
     first = max(int(np.searchsorted(ips, start, "right")) - 1, 0)
     last = int(np.searchsorted(ips, end, "left"))
     some = entries[first:last]
     sizes = some["sp_offset"].astype(np.int64)
-    known = some["registers"] & _ORC_REGISTER == _ORC_STACK_POINTER
+    known = some["registers"] & _ORC_REGISTER == pointer
     known &= (sizes > 0) & (sizes < UNKNOWN * _WORD) & (sizes % _WORD == 0)
     words = np.where(known, sizes // _WORD, UNKNOWN).astype(np.uint8)
     borders = np.clip(np.append(ips[first:last], end), start, end)
@@ -91,7 +100,8 @@ def frame_sizes(
     Frames of the functions `unknown` are left to the unwinder.
     """
     start, stop = text
-    code = {where: words_of(ips, entries, *where) for where in path}
+    pointer = stack_pointer(entries)
+    code = {where: words_of(ips, entries, pointer, *where) for where in path}
     code |= {where: np.full(where[1] - where[0], UNKNOWN, np.uint8) for where in unknown}
     blocks = np.zeros(-((start - stop) // BLOCK_BYTES), np.uint64)
     tables = [np.zeros(BLOCK_BYTES, np.uint8)]

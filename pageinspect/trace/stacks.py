@@ -11,6 +11,8 @@ _TRACING_FRAMES = re.compile(
 )
 """Functions between the tracepoint and the BPF program: the innermost frames of each stack."""
 
+_UNNAMED = re.compile(r"0x[0-9a-f]+$")
+
 _TRACING_DEPTH = 8
 """The frames of tracing are among this many innermost frames."""
 
@@ -96,6 +98,9 @@ def without_tracing_frames(frames: Sequence[str]) -> tuple[str, ...]:
         (i for i, frame in enumerate(frames[:_TRACING_DEPTH]) if _TRACING_FRAMES.match(frame)),
         default=-1,
     )
+    # A trampoline, which has no name on some kernels, is next to the program, which may be left out.
+    if last < 1 and frames[last + 1 : last + 2] and _UNNAMED.match(frames[last + 1]):
+        last += 1
     return tuple(frames[last + 1 :])
 
 
