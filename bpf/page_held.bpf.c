@@ -52,10 +52,6 @@ static inline __attribute__((always_inline)) s32 stack_number(void *ctx, u64 ski
 #endif
 
 #ifdef TEXT_BLOCKS
-#define BLOCK_SHIFT 10
-#define BLOCK_BYTES (1 << BLOCK_SHIFT)
-#define OUTSIDE 0
-#define UNKNOWN 255
 #define MOST_FRAMES 14
 #define FIRST_FRAMES 6 /* the program, those of tracing and one of the allocator are among them */
 #define ENTRY_WORDS 32 /* from the arguments of the tracepoint to the return address of their frame */
@@ -84,16 +80,16 @@ static inline __attribute__((always_inline)) u32 frame_words(u64 text, u64 addre
 	u64 *at;
 
 	if (offset >= (u64)TEXT_BLOCKS << BLOCK_SHIFT)
-		return OUTSIDE;
+		return FRAME_OUTSIDE;
 	block = offset >> BLOCK_SHIFT;
 	at = text_blocks.lookup(&block);
 	if (!at)
-		return UNKNOWN;
+		return FRAME_UNKNOWN;
 	number = *at;
 	if (!number)
-		return OUTSIDE;
+		return FRAME_OUTSIDE;
 	table = frame_tables.lookup(&number);
-	return table ? table->words[offset & (BLOCK_BYTES - 1)] : UNKNOWN;
+	return table ? table->words[offset & (BLOCK_BYTES - 1)] : FRAME_UNKNOWN;
 }
 
 /* The address of the arguments as a number: the verifier does not let a program calculate with it. */
@@ -124,9 +120,9 @@ static inline __attribute__((always_inline)) s32 find_caller(void *ctx)
 #pragma clang loop unroll(full)
 	for (i = 0; i < MOST_FRAMES; i++) {
 		words = frame_words(walk->text, address);
-		if (words == UNKNOWN)
+		if (words == FRAME_UNKNOWN)
 			return 0;
-		if (words == OUTSIDE) {
+		if (words == FRAME_OUTSIDE) {
 			/* Modules are less than 2 GiB from it. */
 			found = address - walk->text;
 			return found == (s32)found ? found : 0;
@@ -152,7 +148,7 @@ static inline __attribute__((always_inline)) void find_start(void *ctx)
 	bpf_get_stack(ctx, frames, sizeof(frames), 0);
 #pragma clang loop unroll(full)
 	for (i = 1; i < FIRST_FRAMES; i++)
-		if (!from && frame_words(walk->text, frames[i]) != OUTSIDE)
+		if (!from && frame_words(walk->text, frames[i]) != FRAME_OUTSIDE)
 			from = frames[i];
 	if (!from)
 		return;

@@ -136,7 +136,9 @@ def run_outstanding(
         stream = stack.enter_context(open_stream(args, grows=args.interval is not None))
         form = load(args.format)
         rows = IntervalOutput(form, stream) if isinstance(form, RowFormat) else None
-        session = Session(program, args.duration, args.interval, args.command, announce)
+        session = Session(
+            *(program, args.duration, args.interval, args.command, announce), sees_watcher=True
+        )
         complete = True
         with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:

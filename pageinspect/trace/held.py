@@ -12,6 +12,7 @@ from ..model.layout import PageLayout
 from ..target.symbols.btf import Btf
 from ..target.symbols.find import LIVE_BTF, read_btf
 from .compile import Compiler
+from .frame_sizes import FrameSizes
 from .held_blocks import (
     COUNTS,
     HELD,
@@ -24,7 +25,6 @@ from .held_blocks import (
     Missed,
     page_base,
 )
-from .frame_sizes import FrameSizes
 from .hooks import PAGE_FREE, Hook, HookKind
 from .loaded import LoadedProgram
 from .options import layout_defines

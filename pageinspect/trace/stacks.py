@@ -98,8 +98,9 @@ def without_tracing_frames(frames: Sequence[str]) -> tuple[str, ...]:
         (i for i, frame in enumerate(frames[:_TRACING_DEPTH]) if _TRACING_FRAMES.match(frame)),
         default=-1,
     )
-    # A trampoline, which has no name on some kernels, is next to the program, which may be left out.
-    if last < 1 and frames[last + 1 : last + 2] and _UNNAMED.match(frames[last + 1]):
+    # Next to the program, which may be left out, is a trampoline without a name on some kernels.
+    after_program = last == -1 or (last == 0 and frames[0].startswith("bpf_prog_"))
+    if after_program and any(map(_UNNAMED.match, frames[last + 1 : last + 2])):
         last += 1
     return tuple(frames[last + 1 :])
 
