@@ -13,6 +13,8 @@
  *
  *   MOST_HELD        entries of the map
  *   STACK_DEPTH      record the kernel stack, of so many frames
+ *   TEXT_BLOCKS      record the address of the caller, and the stack only where it is not found:
+ *                    blocks of the kernel's code, and FRAME_TABLES tables for them
  *   BY_COMM          record the task's name
  *   PAGE_BASE        address that struct pages are counted from, aligned as the largest block
  *   BULK_ARRAY       number of the argument of the bulk allocator that is the array
@@ -46,6 +48,119 @@ BPF_TABLE("stacktrace", int, struct frames, stacks, MOST_STACKS);
 static inline __attribute__((always_inline)) s32 stack_number(void *ctx, u64 skipped)
 {
 	return stacks.get_stackid(ctx, skipped);
+}
+#endif
+
+#ifdef TEXT_BLOCKS
+#define MOST_FRAMES 14
+#define FIRST_FRAMES 6 /* the program, those of tracing and one of the allocator are among them */
+#define ENTRY_WORDS 32 /* from the arguments of the tracepoint to the return address of their frame */
+
+struct frame_table {
+	u8 words[BLOCK_BYTES];
+};
+BPF_ARRAY(text_blocks, u64, TEXT_BLOCKS);
+BPF_ARRAY(frame_tables, struct frame_table, FRAME_TABLES);
+
+/* Where a walk begins: `ctx` is in the frame of the function that runs the program, and `offset`
+ * bytes above it is the address `from`, to which that function returns. */
+struct walk {
+	u64 text;
+	u64 from;
+	u64 offset;
+};
+BPF_ARRAY(walks, struct walk, 1);
+
+/* Words of the frame of the function that contains the call which returns to this address. */
+static inline __attribute__((always_inline)) u32 frame_words(u64 text, u64 address)
+{
+	u64 offset = address - 1 - text;
+	struct frame_table *table;
+	u32 block, number;
+	u64 *at;
+
+	if (offset >= (u64)TEXT_BLOCKS << BLOCK_SHIFT)
+		return FRAME_OUTSIDE;
+	block = offset >> BLOCK_SHIFT;
+	at = text_blocks.lookup(&block);
+	if (!at)
+		return FRAME_UNKNOWN;
+	number = *at;
+	if (!number)
+		return FRAME_OUTSIDE;
+	table = frame_tables.lookup(&number);
+	return table ? table->words[offset & (BLOCK_BYTES - 1)] : FRAME_UNKNOWN;
+}
+
+/* The address of the arguments as a number: the verifier does not let a program calculate with it. */
+static inline __attribute__((always_inline)) u64 address_of(void *ctx)
+{
+	u64 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number), &ctx);
+	return number;
+}
+
+/* Returns the caller's address less that of the kernel's code; 0 if the walk does not find it. */
+static inline __attribute__((always_inline)) s32 find_caller(void *ctx)
+{
+	u64 address = 0, slot;
+	struct walk *walk;
+	int first = 0;
+	u32 words, i;
+	s64 found;
+
+	walk = walks.lookup(&first);
+	if (!walk || !walk->from)
+		return 0;
+	slot = address_of(ctx) + walk->offset;
+	bpf_probe_read_kernel(&address, sizeof(address), (void *)slot);
+	if (address != walk->from)
+		return 0;
+#pragma clang loop unroll(full)
+	for (i = 0; i < MOST_FRAMES; i++) {
+		words = frame_words(walk->text, address);
+		if (words == FRAME_UNKNOWN)
+			return 0;
+		if (words == FRAME_OUTSIDE) {
+			/* Modules are less than 2 GiB from it. */
+			found = address - walk->text;
+			return found == (s32)found ? found : 0;
+		}
+		slot += words * sizeof(address);
+		if (bpf_probe_read_kernel(&address, sizeof(address), (void *)slot))
+			return 0;
+	}
+	return 0;
+}
+
+/* Finds where a walk begins, from a stack of the kernel's unwinder. */
+static inline __attribute__((always_inline)) void find_start(void *ctx)
+{
+	u64 frames[FIRST_FRAMES] = {}, from = 0, word = 0;
+	struct walk *walk;
+	int first = 0;
+	u32 i;
+
+	walk = walks.lookup(&first);
+	if (!walk)
+		return;
+	bpf_get_stack(ctx, frames, sizeof(frames), 0);
+#pragma clang loop unroll(full)
+	for (i = 1; i < FIRST_FRAMES; i++)
+		if (!from && frame_words(walk->text, frames[i]) != FRAME_OUTSIDE)
+			from = frames[i];
+	if (!from)
+		return;
+#pragma clang loop unroll(full)
+	for (i = 0; i < ENTRY_WORDS; i++) {
+		bpf_probe_read_kernel(&word, sizeof(word), (u64 *)ctx + i);
+		if (word == from) {
+			walk->from = from;
+			walk->offset = i * sizeof(word);
+			return;
+		}
+	}
 }
 #endif
 
@@ -92,19 +207,23 @@ static inline __attribute__((always_inline)) void hold(struct held_counts *count
 	}
 }
 
-static inline __attribute__((always_inline)) void describe(void *ctx, struct held_counts *count,
-							  struct held *new)
+static inline __attribute__((always_inline)) void describe(struct held *new)
 {
 	new->time_ns = bpf_ktime_get_ns();
 	new->pid = bpf_get_current_pid_tgid() >> 32;
 	new->stack = -1;
+#ifdef BY_COMM
+	bpf_get_current_comm(new->comm, sizeof(new->comm));
+#endif
+}
+
+static inline __attribute__((always_inline)) void describe_stack(void *ctx, struct held_counts *count,
+								struct held *new)
+{
 #ifdef STACK_DEPTH
 	new->stack = stack_here(ctx);
 	if (new->stack < 0)
 		lock_xadd(&count->stacks, 1);
-#endif
-#ifdef BY_COMM
-	bpf_get_current_comm(new->comm, sizeof(new->comm));
 #endif
 }
 
@@ -130,7 +249,16 @@ int hold_pages(struct bpf_raw_tracepoint_args *ctx)
 	lock_xadd(&count->allocated_pages, 1ULL << order);
 	new.gfp = ctx->args[2];
 	new.migratetype = ctx->args[3];
-	describe(ctx, count, &new);
+	describe(&new);
+#ifdef TEXT_BLOCKS
+	new.caller = find_caller(ctx);
+#endif
+	if (!new.caller) {
+#ifdef TEXT_BLOCKS
+		find_start(ctx);
+#endif
+		describe_stack(ctx, count, &new);
+	}
 	hold(count, number_of(page), order, &new);
 	return 0;
 }
@@ -213,10 +341,11 @@ static inline __attribute__((always_inline)) void hold_array(struct held_counts 
 	u64 page, key, refused, held_already, added = 0, full = 0;
 	u32 i;
 
-	/* Else the loop ends by another comparison, from which the verifier learns less. */
-	asm volatile("" : "+r"(n));
 #pragma clang loop unroll(disable)
 	for (i = 0; i < BULK_MOST; i++) {
+		/* The verifier knows this counter in each round. Without this line, the compiler counts
+		 * down from the smaller of both limits, of which the verifier of 6.1 knows nothing. */
+		asm volatile("" : "+r"(i));
 		if (i >= n)
 			break;
 		page = 0;
@@ -270,7 +399,8 @@ int hold_bulk(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 	new.gfp = ctx->args[0];
-	describe(ctx, count, &new);
+	describe(&new);
+	describe_stack(ctx, count, &new);
 	hold_array(count, array, n, &new);
 	if (n > BULK_MOST)
 		lock_xadd(&count->bulk_long, n - BULK_MOST);

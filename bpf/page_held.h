@@ -12,11 +12,17 @@ struct held {
 	u32 gfp;
 	u32 pid;
 	s32 migratetype; /* or one of the numbers below */
-	u32 unused;
+	s32 caller; /* its address less that of the kernel's code, if `stack` is not recorded; else 0 */
 	char comm[16];
 };
 
 #define ORDER_BITS 4
+
+/* A table has the words of the stack frame at each byte of so much code, or one of the two others. */
+#define BLOCK_SHIFT 10
+#define BLOCK_BYTES (1 << BLOCK_SHIFT)
+#define FRAME_OUTSIDE 0 /* of a function that is not in the path to the allocator */
+#define FRAME_UNKNOWN 255
 
 /* In place of a migratetype. */
 #define IN_BULK -1 /* from the bulk allocator */

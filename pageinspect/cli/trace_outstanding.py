@@ -100,7 +100,8 @@ def run_outstanding(
     from ..report.outstanding import OutstandingSubject
     from ..target.open import open_target
     from ..target.symbols.sources import SymbolOptions
-    from ..trace.held import HeldProgram
+    from ..trace.frame_sizes import read_frame_sizes
+    from ..trace.held import HOOKED, HeldProgram
     from ..trace.held_blocks import MOST_HELD, HeldOptions
     from ..trace.session import Session
     from ..trace.stacks import ALLOCATING_PATH, Stacks
@@ -115,7 +116,10 @@ def run_outstanding(
     with contextlib.suppress(LookupError):
         names = migratetype_names(target.prog)
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(HeldProgram(compiler, layout, options))
+        sizes = None
+        if options.finds_callers:
+            sizes = read_frame_sizes(target.prog, ALLOCATING_PATH, HOOKED)
+        program = stack.enter_context(HeldProgram(compiler, layout, options, sizes))
         name = Symbolizer(target.prog).name
         subject = OutstandingSubject(
             target.provenance,
@@ -132,7 +136,9 @@ def run_outstanding(
         stream = stack.enter_context(open_stream(args, grows=args.interval is not None))
         form = load(args.format)
         rows = IntervalOutput(form, stream) if isinstance(form, RowFormat) else None
-        session = Session(program, args.duration, args.interval, args.command, announce)
+        session = Session(
+            *(program, args.duration, args.interval, args.command, announce), sees_watcher=True
+        )
         complete = True
         with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:

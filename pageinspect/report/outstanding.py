@@ -91,7 +91,10 @@ class OutstandingReport(Report):
     rows: tuple[OutstandingRow, ...]
     lost: LostAllocations
     found_free: int
-    """Pages that were not seen freed, and are free: they are in no row."""
+    """Pages that were not seen freed, and are free: they are in no row.
+
+    Most of them were freed between the end of tracing and the walk. Those of the tracer are not
+    counted."""
     overtaken: int
     """Pages that were not seen freed, but allocated again: they are in the row of the last one."""
     own: int
@@ -144,7 +147,7 @@ class OutstandingReport(Report):
                 counts.bulk_lists + counts.bulk_long,
                 counts.stacks,
             ),
-            int(free.sum()),
+            int(free[~of_tracer].sum()),
             overtaken,
             int((blocks.pages - free)[of_tracer].sum()),
         )
@@ -348,7 +351,8 @@ class OutstandingReport(Report):
             lines.append(f"Not in any row: {counted(self.own, 'page')} of the tracer itself.")
         if self.found_free or self.overtaken:
             lines.append(
-                f"Freed unseen: {counted(self.found_free, 'page')} that are free now, and "
+                f"Not in any row: {counted(self.found_free, 'page')} that are free now without a "
+                "free that was seen, as when they are freed after tracing ended, and "
                 f"{counted(self.overtaken, 'page')} that were allocated again."
             )
         if not reading.sees_bulk:

@@ -159,8 +159,8 @@ def _key(
 ) -> tuple[npt.NDArray[Any], Sequence[Key]]:
     if what == "order":
         return blocks.orders, range(ORDERS)
-    field = "stack" if what == "caller" else what
-    distinct, number = np.unique(blocks.records[field], return_inverse=True)
+    of_block = blocks.callers if what == "caller" else blocks.records[what]
+    distinct, number = np.unique(of_block, return_inverse=True)
     number = number.reshape(-1)
     values: list[Key] = distinct.tolist()
     if what == "comm":

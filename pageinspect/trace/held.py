@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Keeps who allocated each page until it is freed: bpf/page_held.bpf.c, loaded into this kernel."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -11,9 +12,11 @@ from ..model.layout import PageLayout
 from ..target.symbols.btf import Btf
 from ..target.symbols.find import LIVE_BTF, read_btf
 from .compile import Compiler
+from .frame_sizes import FrameSizes
 from .held_blocks import (
     COUNTS,
     HELD,
+    STACK_BITS,
     BesideVmstat,
     HeldBlocks,
     HeldCounts,
@@ -68,6 +71,10 @@ def parameter_number(btf: Btf, function: str, parameter: str) -> tuple[int, int]
     return (names.index(parameter), len(names)) if parameter in names else None
 
 
+HOOKED = (*_BULK, *_CONTIGUOUS)
+"""Functions of the allocator whose ends are hooked: they return to a trampoline."""
+
+
 def bulk_hooks(btf: Btf) -> tuple[dict[str, str], list[Hook]]:
     """Return the -D and hooks of the bulk allocator; none if BTF does not have it."""
     for function in _BULK:
@@ -101,12 +108,23 @@ class HeldProgram:
     events_fd = None
     """There are no events."""
 
-    def __init__(self, compiler: Compiler, layout: PageLayout, options: HeldOptions) -> None:
-        """Load the program. Raises PageInspectError."""
+    def __init__(
+        self,
+        compiler: Compiler,
+        layout: PageLayout,
+        options: HeldOptions,
+        sizes: FrameSizes | None = None,
+    ) -> None:
+        """Load the program. Raises PageInspectError.
+
+        With `sizes` of the frames of the allocator's functions, it finds the caller by itself.
+        """
         btf = read_btf(LIVE_BTF)
         of_bulk, bulk = bulk_hooks(btf)
         of_contiguous, contiguous = contiguous_hooks(btf)
         defines = layout_defines(layout) | options.defines(layout) | of_bulk | of_contiguous
+        if sizes is not None:
+            defines |= sizes.defines()
         hooks = [
             Hook("release_pages", HookKind.PLAIN, PAGE_FREE),
             *bulk,
@@ -120,12 +138,20 @@ class HeldProgram:
         self._attached: frozenset[str] = frozenset()
         self._begin = BesideVmstat()
         self._end: BesideVmstat | None = None
-        if options.filters.pfns:
-            try:
+        self._text = sizes.text if sizes is not None else 0
+        with contextlib.ExitStack() as given_back:
+            given_back.callback(self.close)
+            if options.filters.pfns:
                 self._maps["ranges"].fill(options.filters.ranges(layout))
-            except BaseException:
-                self.close()
-                raise
+            if sizes is not None:
+                self._fill(sizes)
+            given_back.pop_all()
+
+    def _fill(self, sizes: FrameSizes) -> None:
+        numbers = np.flatnonzero(sizes.blocks)
+        self._maps["text_blocks"].put(numbers.tolist(), sizes.blocks[numbers])
+        self._maps["frame_tables"].fill(sizes.tables)
+        self._maps["walks"].fill(np.array([[sizes.text, 0, 0]], np.uint64))
 
     def attach(self) -> None:
         """Start to record. Raises PageInspectError."""
@@ -156,7 +182,12 @@ class HeldProgram:
         return []
 
     def stack(self, number: int) -> Sequence[int]:
-        """Return the addresses of a kernel stack by its number, innermost first."""
+        """Return the addresses of a kernel stack by its number, innermost first.
+
+        The number of a caller (STACK_BITS) is that of a stack of one frame.
+        """
+        if abs(number) >> STACK_BITS:
+            return [self._text + (number >> STACK_BITS)]
         table = self._maps["stacks"]
         addresses = np.zeros((1, table.shape.value_size // 8), np.uint64)
         table.look_up([number], addresses)

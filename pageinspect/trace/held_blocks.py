@@ -15,7 +15,9 @@ MOST_HELD = 1 << 18
 """Entries of the map, unless another number is given: 1 GiB of single pages."""
 
 _CALLER_DEPTH = 16
-"""Frames that contain the caller: those of tracing and of the allocator are fewer."""
+"""Frames that contain the caller: those of tracing and of the allocator are fewer.
+
+They are recorded only of allocations whose caller was not found by itself."""
 _STACK_DEPTH = 127
 """Maximum frames per stack: PERF_MAX_STACK_DEPTH."""
 
@@ -28,11 +30,15 @@ HELD = np.dtype(
         ("gfp", np.uint32),
         ("pid", np.uint32),
         ("migratetype", np.int32),
-        ("unused", np.uint32),
+        ("caller", np.int32),
         ("comm", "S16"),
     ]
 )
 """struct held of bpf/page_held.h."""
+
+
+STACK_BITS = 32
+"""A caller has as its number its address, less that of the kernel's code, above so many bits."""
 
 
 def page_base(layout: PageLayout) -> int:
@@ -82,6 +88,12 @@ class HeldBlocks:
         """The pages of each block that were not freed."""
         left = (np.int64(1) << self.orders) - self.records["freed"].astype(np.int64)
         return np.maximum(left, 0)
+
+    @property
+    def callers(self) -> Numbers:
+        """The number of the stack of each block, or that of its caller: see STACK_BITS."""
+        callers = self.records["caller"].astype(np.int64)
+        return np.where(callers != 0, callers << STACK_BITS, self.records["stack"])
 
     def where(self, chosen: Mask) -> "HeldBlocks":
         """Return some of the blocks."""
@@ -201,6 +213,11 @@ class HeldOptions:
         if "stack" in self.by:
             return _STACK_DEPTH
         return _CALLER_DEPTH if "caller" in self.by else 0
+
+    @property
+    def finds_callers(self) -> bool:
+        """Whether callers are asked for, and no stacks."""
+        return "caller" in self.by and "stack" not in self.by
 
     def defines(self, layout: PageLayout) -> dict[str, str]:
         """Return the -D of bpf/page_held.bpf.c that do not depend on functions of the kernel."""

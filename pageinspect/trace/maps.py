@@ -47,11 +47,15 @@ class BpfMap:
 
     def fill(self, values: npt.NDArray[np.generic]) -> None:
         """Write row i of an array as the value of key i."""
+        self.put(range(len(values)), values)
+
+    def put(self, keys: Iterable[int], values: npt.NDArray[np.generic]) -> None:
+        """Write the rows of an array as the values of these 4-byte keys."""
         key = ctypes.c_uint32()
         start, step = values.ctypes.data, values.strides[0]
         with self._errors("to write"):
-            for row in range(len(values)):
-                key.value = row
+            for row, number in enumerate(keys):
+                key.value = number
                 bpf_calls.update(self.fd, ctypes.addressof(key), start + row * step)
 
     def look_up(self, keys: Iterable[int], into: npt.NDArray[np.generic]) -> None:

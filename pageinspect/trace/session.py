@@ -212,11 +212,14 @@ class Session(Generic[Counts, Event]):
         command: Sequence[str] = (),
         started: Callable[[], None] = lambda: None,
         on_events: Callable[[list[Event]], None] = lambda _events: None,
+        *,
+        sees_watcher: bool = False,
     ) -> None:
         """Prepare to count for `seconds` at most, with a reading every `interval` seconds.
 
         `started` is called when counting has begun. `on_events` is called with events soon after
-        they happened, and at least once per second, possibly with none.
+        they happened, and at least once per second, possibly with none. With `sees_watcher` the
+        process that watches over the command ends before counting does: it has pages, too.
         """
         self._program = program
         self._seconds = seconds
@@ -224,6 +227,7 @@ class Session(Generic[Counts, Event]):
         self._argv = command
         self._started = started
         self._on_events = on_events
+        self._sees_watcher = sees_watcher
         self._command: _Command | None = None
         self._counts: Counts | None = None
         self._start_ns = 0
@@ -277,6 +281,8 @@ class Session(Generic[Counts, Event]):
         if not ready:
             return tick < end
         if signals.fileno() not in ready:
+            if self._sees_watcher and self._command is not None:
+                self._command.end(signals.grace)
             _rcu_grace_period()
             self._select([signals.fileno()], min(end, self._elapsed() + SETTLE_SECONDS))
         return False

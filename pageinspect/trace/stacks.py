@@ -11,6 +11,8 @@ _TRACING_FRAMES = re.compile(
 )
 """Functions between the tracepoint and the BPF program: the innermost frames of each stack."""
 
+_UNNAMED = re.compile(r"0x[0-9a-f]+$")
+
 _TRACING_DEPTH = 8
 """The frames of tracing are among this many innermost frames."""
 
@@ -96,6 +98,10 @@ def without_tracing_frames(frames: Sequence[str]) -> tuple[str, ...]:
         (i for i, frame in enumerate(frames[:_TRACING_DEPTH]) if _TRACING_FRAMES.match(frame)),
         default=-1,
     )
+    # Next to the program, which may be left out, is a trampoline without a name on some kernels.
+    after_program = last == -1 or (last == 0 and frames[0].startswith("bpf_prog_"))
+    if after_program and any(map(_UNNAMED.match, frames[last + 1 : last + 2])):
+        last += 1
     return tuple(frames[last + 1 :])
 
 

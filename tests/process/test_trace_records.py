@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pageinspect.paths import data_folder
-from pageinspect.trace import held_blocks, kinds, life_records, records
+from pageinspect.trace import frame_sizes, held_blocks, kinds, life_records, records
 
 COUNTERS = [each.name for each in fields(held_blocks.HeldCounts)]
 SOURCE = """
@@ -29,8 +29,9 @@ int main(void)
     NUMBER(KIND_UNTYPED) NUMBER(KIND_PAGE_POOL) NUMBER(KIND_UNREAD)
     NUMBER(KIND_HWPOISON)
     OF(held, time_ns) OF(held, freed) OF(held, stack) OF(held, gfp) OF(held, pid)
-    OF(held, migratetype) OF(held, unused) OF(held, comm)
+    OF(held, migratetype) OF(held, caller) OF(held, comm)
     NUMBER(sizeof(struct held)) NUMBER(sizeof(struct held_counts)) NUMBER(ORDER_BITS)
+    NUMBER(BLOCK_BYTES) NUMBER(FRAME_OUTSIDE) NUMBER(FRAME_UNKNOWN)
     COUNTERS
     NUMBER(LOSSES) NUMBER(LOST_WHO) NUMBER(LOST_STACKS) NUMBER(LOST_EVENTS)
     return 0;
@@ -118,6 +119,9 @@ def test_the_counters_of_allocations_are_in_order(header: dict[str, int]) -> Non
 
 def test_numbers_are_those_of_the_header(header: dict[str, int]) -> None:
     assert header["ORDER_BITS"] == held_blocks.ORDER_BITS
+    assert header["BLOCK_BYTES"] == frame_sizes.BLOCK_BYTES
+    assert header["FRAME_OUTSIDE"] == frame_sizes.OUTSIDE
+    assert header["FRAME_UNKNOWN"] == frame_sizes.UNKNOWN
     assert header["KINDS"] == kinds.KINDS
     assert header["KIND_UNTYPED"] == kinds.UNTYPED
     assert header["KIND_PAGE_POOL"] == kinds.PAGE_POOL

@@ -20,6 +20,7 @@ from places import SUPPORT
 from waiting import has_ended, until
 
 from pageinspect.errors import PageInspectError
+from pageinspect.host.processes import Watcher
 from pageinspect.trace import session as module
 from pageinspect.trace.records import Interval
 from pageinspect.trace.session import Session
@@ -39,6 +40,23 @@ def test_a_run_ends_with_its_command(program: FakeProgram) -> None:
     assert reading.command_status == 7
     assert reading.end_ns >= module.SETTLE_SECONDS * 1e9
     assert program.calls == ["attach", "detach"]
+
+
+@pytest.mark.parametrize("sees_watcher", [False, True])
+def test_what_watches_over_the_command_may_end_before_counting_does(
+    program: FakeProgram, monkeypatch: pytest.MonkeyPatch, *, sees_watcher: bool
+) -> None:
+    ended = Watcher.cancel
+
+    def cancel(watcher: Watcher) -> None:
+        program.calls.append("watcher")
+        ended(watcher)
+
+    monkeypatch.setattr(Watcher, "cancel", cancel)
+    (reading,) = run(program, command=["sh", "-c", "exit 7"], sees_watcher=sees_watcher)
+    assert reading.command_status == 7
+    assert (program.calls == ["attach", "watcher", "detach"]) is sees_watcher
+    assert sorted(program.calls) == ["attach", "detach", "watcher"]
 
 
 def test_it_counts_before_the_command_runs(program: FakeProgram) -> None:

@@ -17,8 +17,9 @@ from pageinspect.model.owner_names import OwnerName
 from pageinspect.owners.table import NUMBER
 from pageinspect.render import render
 from pageinspect.report.outstanding import OutstandingReport, OutstandingSubject
-from pageinspect.report.outstanding_rows import PageOwners
+from pageinspect.report.outstanding_rows import PageOwners, keys_of
 from pageinspect.trace.held_blocks import (
+    STACK_BITS,
     BesideVmstat,
     HeldBlocks,
     HeldCounts,
@@ -100,6 +101,18 @@ def test_pages_are_those_of_whoever_called_the_allocator() -> None:
     assert [row.oldest_ns for row in rows] == [3 * SECOND, SECOND]
 
 
+def test_a_caller_that_was_found_joins_those_of_stacks() -> None:
+    found = 0x50 << STACK_BITS
+    held = blocks(
+        (0x10, 0, {"stack": 1}),
+        (0x11, 0, {"stack": -1, "caller": 0x50}),
+        (0x12, 0, {"stack": -1}),
+    )
+    stacks = Stacks((ADDRESSES | {found: [5]}).__getitem__, NAMES.__getitem__, ALLOCATING_PATH)
+    ((number, values),) = keys_of(held, ("caller",), stacks, ())
+    assert [values[i] for i in number] == ["leak [driver]", "leak [driver]", "[stack lost]"]
+
+
 @pytest.mark.parametrize(
     ("by", "keys"),
     [
@@ -142,6 +155,7 @@ def test_pages_that_are_free_now_are_in_no_row() -> None:
     made = report(found={"p10": free, "p11": free, "p21": free, "p30": free})
     # Of 0x30, one page was seen freed.
     assert made.found_free == 3
+    assert report(found={"p40": free}).found_free == 0
     assert [(row.key[0], row.allocations, row.pages) for row in made.rows] == [("open\x1b", 2, 8)]
     assert made.rows[0].now == {"unknown": 8}
 

@@ -12,6 +12,7 @@ from pageinspect.trace.held_blocks import (
     COUNTS,
     HELD,
     ORDER_BITS,
+    STACK_BITS,
     HeldBlocks,
     HeldCounts,
     HeldOptions,
@@ -35,6 +36,14 @@ def test_the_program_of_one_boot_serves_the_next() -> None:
     first = aligned.vmemmap // aligned.struct_size
     keys = np.array([(first + 7) << ORDER_BITS | 3], np.uint64)
     assert pairs(HeldBlocks.of(keys, np.zeros(1, HELD), first)) == [(7, 3)]
+
+
+def test_a_caller_that_was_found_has_a_number_of_its_own() -> None:
+    held = blocks(
+        *((1, 0, {"stack": 7}), (2, 0, {"stack": -1})),
+        *((3, 0, {"stack": -1, "caller": 0x1234}), (4, 0, {"stack": -1, "caller": -5})),
+    )
+    assert held.callers.tolist() == [7, -1, 0x1234 << STACK_BITS, -5 << STACK_BITS]
 
 
 def test_a_key_that_a_batch_read_twice_is_one_block() -> None:

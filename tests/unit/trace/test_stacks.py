@@ -30,11 +30,18 @@ BALLOON = (
             "__traceiter_mm_page_free",
         ),
         ("0xffffffffc0001234", "bpf_trace_run2"),
+        ("bpf_prog_0123456789abcdef_hold_bulk [bpf]", "0xffffffffc045c0c8"),
+        ("0xffffffffc045c0c8",),
         (),
     ],
 )
 def test_the_tracing_machinery_is_left_out(machinery: tuple[str, ...]) -> None:
     assert without_tracing_frames((*machinery, *BALLOON)) == BALLOON
+
+
+def test_what_has_no_name_may_have_freed() -> None:
+    frames = ("0xffffffffc0801234", "kthread")
+    assert without_tracing_frames(("bpf_trace_run2", *frames)) == frames
 
 
 def test_bpf_further_out_is_who_freed() -> None:
