@@ -95,6 +95,7 @@ def run_outstanding(
 
     configure_libraries()
 
+    from ..kernel.gfp_flags import read_gfp_names
     from ..kernel.pageblocks import migratetype_names
     from ..layout import build_layout
     from ..report.outstanding import OutstandingSubject
@@ -123,6 +124,7 @@ def run_outstanding(
             options,
             Stacks(program.stack, name, ALLOCATING_PATH) if options.depth else None,
             names,
+            read_gfp_names(target.prog),
             args.top,
             args.older or 0.0,
             os.getpid(),

@@ -150,6 +150,7 @@ def _life(args: argparse.Namespace, opened: _Opened, announce: Callable[[], None
 def _subject(
     args: argparse.Namespace, opened: _Opened, program: "PageLifeProgram"
 ) -> "LifeSubject":
+    from ..kernel.gfp_flags import read_gfp_names
     from ..kernel.pageblocks import migratetype_names
     from ..report.life import LifeSubject
     from ..trace.life_records import NEVER_SEEN, POINTS
@@ -170,6 +171,7 @@ def _subject(
         tuple(p.tracepoint for p in POINTS if p.tracepoint not in lacking),
         lacking,
         NEVER_SEEN,
+        read_gfp_names(opened.target.prog),
     )
 
 

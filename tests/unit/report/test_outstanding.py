@@ -16,6 +16,7 @@ from trace_reports import KERNEL
 from pageinspect.model.owner_names import OwnerName
 from pageinspect.owners.table import NUMBER
 from pageinspect.render import render
+from pageinspect.model.gfp import GfpNames
 from pageinspect.report.outstanding import OutstandingReport, OutstandingSubject
 from pageinspect.report.outstanding_rows import PageOwners
 from pageinspect.trace.held_blocks import (
@@ -78,6 +79,7 @@ def report(
     stacks = Stacks(ADDRESSES.__getitem__, NAMES.__getitem__, ALLOCATING_PATH)
     asked = OutstandingSubject(
         *(KERNEL, MODERN, HeldOptions(by=by), stacks, ("unmovable", "movable")),
+        GfpNames(((0xCC0, "GFP_KERNEL"),)),
         tracer=TRACER,
         **subject,
     )
@@ -107,7 +109,7 @@ def test_pages_are_those_of_whoever_called_the_allocator() -> None:
         (("comm",), [("cat",), ("sh",), ("",)]),
         (("order", "pid"), [(3, 6), (0, 5), (1, 6)]),
         (("migratetype",), [("movable",), ("unmovable",), ("bulk",)]),
-        (("gfp",), [("0x0",), ("0xcc0",)]),
+        (("gfp",), [("0x0",), ("GFP_KERNEL",)]),
         (
             ("stack",),
             [
