@@ -2,7 +2,7 @@
 """Who allocated or freed pages: values of the keys of trace --outstanding and --alloc."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class KeyNames:
     stacks: "Stacks | None" = None
     migratetypes: Sequence[str] = ()
     """Names of migratetypes by number."""
-    gfp: GfpNames = GfpNames()
+    gfp: GfpNames = field(default_factory=GfpNames)
 
     def migratetype(self, number: int) -> str:
         """Return the name of a migratetype, or `bulk` of the number that stands in its place."""

@@ -2,7 +2,7 @@
 """The report of trace --life: what tracepoints reported about some pages, in order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,7 +88,7 @@ class LifeSubject:
     """The tracepoints that this kernel does not have."""
     never_seen: tuple[str, ...] = ()
     """What no tracepoint reports."""
-    gfp: GfpNames = GfpNames()
+    gfp: GfpNames = field(default_factory=GfpNames)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class OutstandingSubject:
     stacks: "Stacks | None" = None
     migratetypes: Sequence[str] = ()
     """Names of migratetypes by number."""
-    gfp: GfpNames = GfpNames()
+    gfp: GfpNames = field(default_factory=GfpNames)
     top: int | None = None
     older: float = 0.0
     """The least age of an allocation that is reported, in seconds."""

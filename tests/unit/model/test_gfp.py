@@ -8,9 +8,20 @@ from pageinspect.model.gfp import GfpNames
 BITS = {
     name: 1 << bit
     for bit, name in {
-        **{0: "DMA", 1: "HIGHMEM", 3: "MOVABLE", 5: "HIGH", 6: "IO", 7: "FS", 8: "ZERO"},
-        **{10: "DIRECT_RECLAIM", 11: "KSWAPD_RECLAIM", 13: "NOWARN", 16: "NORETRY", 18: "COMP"},
-        **{19: "NOMEMALLOC", 20: "HARDWALL"},
+        0: "DMA",
+        1: "HIGHMEM",
+        3: "MOVABLE",
+        5: "HIGH",
+        6: "IO",
+        7: "FS",
+        8: "ZERO",
+        10: "DIRECT_RECLAIM",
+        11: "KSWAPD_RECLAIM",
+        13: "NOWARN",
+        16: "NORETRY",
+        18: "COMP",
+        19: "NOMEMALLOC",
+        20: "HARDWALL",
     }.items()
 }
 NAMES = GfpNames(

@@ -13,10 +13,10 @@ from held_by_hand import SECOND, blocks
 from synthetic import MODERN
 from trace_reports import KERNEL
 
+from pageinspect.model.gfp import GfpNames
 from pageinspect.model.owner_names import OwnerName
 from pageinspect.owners.table import NUMBER
 from pageinspect.render import render
-from pageinspect.model.gfp import GfpNames
 from pageinspect.report.outstanding import OutstandingReport, OutstandingSubject
 from pageinspect.report.outstanding_rows import PageOwners
 from pageinspect.trace.held_blocks import (
