@@ -80,16 +80,17 @@ def run_alloc(
     options = TrafficOptions(opened.filters, by)
     complete = True
     with TrafficProgram(compiler, opened.layout, options) as program:
+        name = opened.function_names()
         subject = TrafficSubject(
             opened.target.provenance,
             opened.layout,
             options,
             KeyNames(
-                Stacks(program.stack, opened.name, ALLOCATING_PATH),
+                Stacks(program.stack, name, ALLOCATING_PATH),
                 opened.migratetypes() if "migratetype" in by else (),
                 opened.gfp(),
             ),
-            Stacks(program.stack, opened.name),
+            Stacks(program.stack, name),
             args.top,
             interval=args.interval is not None,
             redrawn=is_redrawn(args),

@@ -103,11 +103,12 @@ def run_outstanding(
     options = HeldOptions(opened.filters, by, args.most or MOST_HELD)
     complete = True
     with HeldProgram(compiler, opened.layout, options) as program:
+        name = opened.function_names()
         subject = OutstandingSubject(
             opened.target.provenance,
             opened.layout,
             options,
-            Stacks(program.stack, opened.name, ALLOCATING_PATH) if options.depth else None,
+            Stacks(program.stack, name, ALLOCATING_PATH) if options.depth else None,
             opened.migratetypes(),
             opened.gfp(),
             args.top,

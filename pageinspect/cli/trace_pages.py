@@ -130,14 +130,14 @@ def _subject(
     from ..trace.life_records import NEVER_SEEN, POINTS
     from ..trace.stacks import ALLOCATING_PATH, Stacks
 
-    lacking = program.lacking()
+    lacking, name = program.lacking(), opened.function_names()
     return LifeSubject(
         opened.target.provenance,
         opened.layout,
         opened.filters,
         opened.migratetypes(),
-        Stacks(program.stack, opened.name),
-        Stacks(program.stack, opened.name, ALLOCATING_PATH),
+        Stacks(program.stack, name),
+        Stacks(program.stack, name, ALLOCATING_PATH),
         args.stacks,
         tuple(p.tracepoint for p in POINTS if p.tracepoint not in lacking),
         lacking,
@@ -173,7 +173,7 @@ def _types_at_alloc(
 
     with AllocTypeProgram(opened.compiler, opened.layout, opened.filters) as program:
         reading = _traced(args, program, announce, lambda _: None)
-        stacks = Stacks(program.stack, opened.name, ALLOCATING_PATH)
+        stacks = Stacks(program.stack, opened.function_names(), ALLOCATING_PATH)
         report = AllocTypesReport(
             opened.target.provenance, opened.layout, opened.filters, reading, stacks, args.stacks
         )

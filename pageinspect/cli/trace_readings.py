@@ -33,8 +33,15 @@ class OpenedKernel:
     layout: "PageLayout"
     filters: "Filters"
     compiler: "Compiler"
-    name: Callable[[int], str]
-    """Returns the function at an address."""
+
+    def function_names(self) -> Callable[[int], str]:
+        """Return what names the function at an address.
+
+        Call it when the program is loaded: its own functions are on stacks, and have names.
+        """
+        from ..trace.symbolizer import Symbolizer
+
+        return Symbolizer(self.target.prog).name
 
     def migratetypes(self) -> tuple[str, ...]:
         """Return the names of migratetypes by number; none if they are not known."""
@@ -64,13 +71,11 @@ def open_by_btf(
     from ..layout import build_layout
     from ..target.open import open_target
     from ..target.symbols.sources import SymbolOptions
-    from ..trace.symbolizer import Symbolizer
 
     target = open_target(options=SymbolOptions(only="btf"))
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
-    filters, name = filters_of(target, layout), Symbolizer(target.prog).name
-    return OpenedKernel(target, layout, filters, compiler, name)
+    return OpenedKernel(target, layout, filters_of(target, layout), compiler)
 
 
 def write_reports(

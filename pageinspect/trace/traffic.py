@@ -75,8 +75,11 @@ class TrafficProgram:
 
     def _compared(self) -> BesideVmstat:
         """Return pages by the kernel's counters and by those of the program."""
+        before = self._sides()
         pgalloc, pgfree = vmstat_pages(_VMSTAT.read_text(encoding="ascii"))
-        allocated, freed = (self._sides() << np.arange(ORDERS)).sum(axis=1).tolist()
+        # Other CPUs allocate while the file is read.
+        pages = (before + self._sides()) << np.arange(ORDERS)
+        allocated, freed = (pages.sum(axis=1) // 2).tolist()
         return BesideVmstat(pgalloc, pgfree, allocated, freed)
 
     def _sides(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
