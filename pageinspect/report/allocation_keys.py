@@ -40,24 +40,25 @@ Keyed = tuple[npt.NDArray[Any], Sequence[Key]]
 def keys_of(
     orders: npt.NDArray[np.int64],
     records: npt.NDArray[np.void],
+    callers: npt.NDArray[Any],
     by: Sequence[str],
     names: KeyNames,
 ) -> list[Keyed]:
     """Return the number of each record by each key of --by, and the value of each number.
 
-    `records` have the fields stack, comm, pid, gfp and migratetype, as far as `by` needs them.
+    `records` have the fields stack, comm, pid, gfp and migratetype, as far as `by` needs them;
+    `callers` are the numbers of the stacks that have the caller.
     """
-    return [_key(orders, records, what, names) for what in by]
+    return [
+        (orders, range(ORDERS))
+        if what == "order"
+        else _key(callers if what == "caller" else records[what], what, names)
+        for what in by
+    ]
 
 
-def _key(
-    orders: npt.NDArray[np.int64], records: npt.NDArray[np.void], what: str, names: KeyNames
-) -> Keyed:
-    if what == "order":
-        return orders, range(ORDERS)
-    distinct, number = np.unique(
-        records["stack" if what == "caller" else what], return_inverse=True
-    )
+def _key(values_of: npt.NDArray[Any], what: str, names: KeyNames) -> Keyed:
+    distinct, number = np.unique(values_of, return_inverse=True)
     number = number.reshape(-1)
     values: list[Key] = distinct.tolist()
     if what == "comm":

@@ -132,7 +132,7 @@ class OutstandingReport(Report):
         )
         some = blocks.where(chosen)
         names = KeyNames(subject.stacks, subject.migratetypes, subject.gfp)
-        keys = keys_of(some.orders, some.records, subject.options.by, names)
+        keys = keys_of(some.orders, some.records, some.records["stack"], subject.options.by, names)
         return cls(
             subject,
             reading,
