@@ -2,19 +2,17 @@
 """trace --outstanding: pages that were allocated while tracing and not freed."""
 
 import argparse
-import contextlib
 import os
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import Exit, UsageError
 from ..render import RowFormat, load
 from ..trace.keys import HELD_KEYS, KEYS
 from .arguments import seconds, whole_number
-from .intervals import IntervalOutput, is_redrawn, open_stream, until_reader_leaves
-from .options import save_symbol_caches, write_report
+from .intervals import is_redrawn
+from .trace_readings import open_by_btf, write_reports
 
 if TYPE_CHECKING:
     from ..model.layout import PageLayout
@@ -60,16 +58,19 @@ _OTHERS = {
     "folded": "--folded",
     "disallow": "--disallow",
     "exec": "--exec",
+    "every": "--every",
 }
 """Options about frees, by their names in the namespace."""
 
 
 def check_outstanding(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
-    keys = HELD_KEYS if args.outstanding else KEYS
+    keys = HELD_KEYS if args.outstanding or args.alloc else KEYS
     for key in args.by:
         if key not in keys:
-            mode = "--outstanding has no" if args.outstanding else "only --outstanding has"
+            mode = "only --outstanding and --alloc have"
+            if keys is HELD_KEYS:
+                mode = f"{'--alloc' if args.alloc else '--outstanding'} has no"
             raise UsageError(f"{mode} --by {key}", f"choose from {', '.join(keys)}")
     if not args.outstanding:
         for name in ("older", "most"):
@@ -91,64 +92,43 @@ def run_outstanding(
     filters_of: "Callable[[Target, PageLayout], Filters]",
 ) -> int:
     """Trace and report. `announce` is called when tracing has begun."""
-    from ..host.startup import configure_libraries
+    opened = open_by_btf(args, compiler, filters_of)
 
-    configure_libraries()
-
-    from ..kernel.pageblocks import migratetype_names
-    from ..layout import build_layout
     from ..report.outstanding import OutstandingSubject
-    from ..target.open import open_target
-    from ..target.symbols.sources import SymbolOptions
     from ..trace.frame_sizes import read_frame_sizes
     from ..trace.held import HOOKED, HeldProgram
     from ..trace.held_blocks import MOST_HELD, HeldOptions
-    from ..trace.session import Session
     from ..trace.stacks import ALLOCATING_PATH, Stacks
-    from ..trace.symbolizer import Symbolizer
 
-    target = open_target(options=SymbolOptions(only="btf"))
-    args.ends.push(partial(save_symbol_caches, target, None))
-    layout = build_layout(target.prog, target.vmcoreinfo)
     by = tuple(dict.fromkeys(args.by)) or ("caller",)
-    options = HeldOptions(filters_of(target, layout), by, args.most or MOST_HELD)
-    names: tuple[str, ...] = ()
-    with contextlib.suppress(LookupError):
-        names = migratetype_names(target.prog)
-    with contextlib.ExitStack() as stack:
-        sizes = None
-        if options.finds_callers:
-            sizes = read_frame_sizes(target.prog, ALLOCATING_PATH, HOOKED)
-        program = stack.enter_context(HeldProgram(compiler, layout, options, sizes))
-        name = Symbolizer(target.prog).name
+    options = HeldOptions(opened.filters, by, args.most or MOST_HELD)
+    sizes = None
+    if options.finds_callers:
+        sizes = read_frame_sizes(opened.target.prog, ALLOCATING_PATH, HOOKED)
+    complete = True
+    with HeldProgram(compiler, opened.layout, options, sizes) as program:
+        name = opened.function_names()
         subject = OutstandingSubject(
-            target.provenance,
-            layout,
+            opened.target.provenance,
+            opened.layout,
             options,
             Stacks(program.stack, name, ALLOCATING_PATH) if options.depth else None,
-            names,
+            opened.migratetypes(),
+            opened.gfp(),
             args.top,
             args.older or 0.0,
             os.getpid(),
             interval=args.interval is not None,
             redrawn=is_redrawn(args),
         )
-        stream = stack.enter_context(open_stream(args, grows=args.interval is not None))
-        form = load(args.format)
-        rows = IntervalOutput(form, stream) if isinstance(form, RowFormat) else None
-        session = Session(
-            *(program, args.duration, args.interval, args.command, announce), sees_watcher=True
-        )
-        complete = True
-        with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
-            for reading in readings:
-                report = _report(target, subject, reading)
-                complete = complete and report.complete
-                if rows is not None and subject.interval:
-                    rows.write(report, redrawn=subject.redrawn)
-                else:
-                    write_report(args, report)
-                    stream.flush()
+
+        def report_of(reading: "Interval[HeldReading]") -> "OutstandingReport":
+            nonlocal complete
+            report = _report(opened.target, subject, reading)
+            complete = complete and report.complete
+            return report
+
+        write_reports(args, program, announce, report_of, sees_watcher=True)
     return int(Exit.COMPLETE if complete else Exit.INCOMPLETE)
 
 

@@ -4,13 +4,12 @@
 import argparse
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import Exit, UsageError
 from ..render import METRICS
-from .options import save_symbol_caches, write_report
+from .options import write_report
+from .trace_readings import OpenedKernel, open_by_btf
 
 if TYPE_CHECKING:
     from ..model.layout import PageLayout
@@ -39,6 +38,8 @@ _OTHERS = {
     "disallow": "--disallow",
     "exec": "--exec",
     "interval": "-i",
+    "every": "--every",
+    "outstanding": "--outstanding",
 }
 """Options about frees, by their names in the namespace."""
 _FILTERS = {"order": "--order", "pid": "--pid", "comm": "--comm"}
@@ -78,18 +79,6 @@ def check_pages(args: argparse.Namespace) -> None:
         raise UsageError("--life needs pages to watch", "name them: --pfn RANGE")
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """The running kernel, and what a program of bpf/ is loaded with."""
-
-    target: "Target"
-    layout: "PageLayout"
-    filters: "Filters"
-    compiler: "Compiler"
-    name: Callable[[int], str]
-    """Returns the function at an address."""
-
-
 def run_pages(
     args: argparse.Namespace,
     compiler: "Compiler",
@@ -97,20 +86,7 @@ def run_pages(
     filters_of: "Callable[[Target, PageLayout], Filters]",
 ) -> int:
     """Trace and report. `announce` is called when tracing has begun."""
-    from ..host.startup import configure_libraries
-
-    configure_libraries()
-
-    from ..layout import build_layout
-    from ..target.open import open_target
-    from ..target.symbols.sources import SymbolOptions
-    from ..trace.symbolizer import Symbolizer
-
-    target = open_target(options=SymbolOptions(only="btf"))
-    args.ends.push(partial(save_symbol_caches, target, None))
-    layout = build_layout(target.prog, target.vmcoreinfo)
-    filters, name = filters_of(target, layout), Symbolizer(target.prog).name
-    opened = _Opened(target, layout, filters, compiler, name)
+    opened = open_by_btf(args, compiler, filters_of)
     return (_life if args.life else _types_at_alloc)(args, opened, announce)
 
 
@@ -129,7 +105,7 @@ def _traced(
     return reading
 
 
-def _life(args: argparse.Namespace, opened: _Opened, announce: Callable[[], None]) -> int:
+def _life(args: argparse.Namespace, opened: OpenedKernel, announce: Callable[[], None]) -> int:
     from ..report.life import LifeReport
     from ..trace.life import PageLifeProgram
 
@@ -148,32 +124,29 @@ def _life(args: argparse.Namespace, opened: _Opened, announce: Callable[[], None
 
 
 def _subject(
-    args: argparse.Namespace, opened: _Opened, program: "PageLifeProgram"
+    args: argparse.Namespace, opened: OpenedKernel, program: "PageLifeProgram"
 ) -> "LifeSubject":
-    from ..kernel.pageblocks import migratetype_names
     from ..report.life import LifeSubject
     from ..trace.life_records import NEVER_SEEN, POINTS
     from ..trace.stacks import ALLOCATING_PATH, Stacks
 
-    migratetypes: tuple[str, ...] = ()
-    with contextlib.suppress(LookupError):
-        migratetypes = migratetype_names(opened.target.prog)
-    lacking = program.lacking()
+    lacking, name = program.lacking(), opened.function_names()
     return LifeSubject(
         opened.target.provenance,
         opened.layout,
         opened.filters,
-        migratetypes,
-        Stacks(program.stack, opened.name),
-        Stacks(program.stack, opened.name, ALLOCATING_PATH),
+        opened.migratetypes(),
+        Stacks(program.stack, name),
+        Stacks(program.stack, name, ALLOCATING_PATH),
         args.stacks,
         tuple(p.tracepoint for p in POINTS if p.tracepoint not in lacking),
         lacking,
         NEVER_SEEN,
+        opened.gfp(),
     )
 
 
-def _now(opened: _Opened) -> "tuple[NowPage, ...]":
+def _now(opened: OpenedKernel) -> "tuple[NowPage, ...]":
     """Return what each page is, unless there are too many."""
     from ..inspector.describe import describe_addresses
     from ..inspector.inspector import inspect
@@ -191,14 +164,16 @@ def _now(opened: _Opened) -> "tuple[NowPage, ...]":
     )
 
 
-def _types_at_alloc(args: argparse.Namespace, opened: _Opened, announce: Callable[[], None]) -> int:
+def _types_at_alloc(
+    args: argparse.Namespace, opened: OpenedKernel, announce: Callable[[], None]
+) -> int:
     from ..report.alloc_types import AllocTypesReport
     from ..trace.alloc_types import AllocTypeProgram
     from ..trace.stacks import ALLOCATING_PATH, Stacks
 
     with AllocTypeProgram(opened.compiler, opened.layout, opened.filters) as program:
         reading = _traced(args, program, announce, lambda _: None)
-        stacks = Stacks(program.stack, opened.name, ALLOCATING_PATH)
+        stacks = Stacks(program.stack, opened.function_names(), ALLOCATING_PATH)
         report = AllocTypesReport(
             opened.target.provenance, opened.layout, opened.filters, reading, stacks, args.stacks
         )

@@ -169,7 +169,10 @@ def _to_object(columns: Sequence[Column], *, in_document: bool) -> Callable[[Row
     pick = None if len(plain) == len(columns) else _picker([i for i, _ in plain])
 
     def to_object(row: Row) -> dict[str, Any]:
-        found: dict[str, Any] = {name: [row[i] for i in places] for name, places in lists.items()}
+        found: dict[str, Any] = {
+            name: [None if row[i].__class__ is Absent else row[i] for i in places]
+            for name, places in lists.items()
+        }
         found.update(zip(names, row if pick is None else pick(row), strict=True))
         for name, optional in unlike_json:
             cell = found[name]

@@ -2,12 +2,13 @@
 """The report of trace --life: what tracepoints reported about some pages, in order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..model.gfp import GfpNames
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.ranges import count
@@ -87,6 +88,7 @@ class LifeSubject:
     """The tracepoints that this kernel does not have."""
     never_seen: tuple[str, ...] = ()
     """What no tracepoint reports."""
+    gfp: GfpNames = field(default_factory=GfpNames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class LifeReport(Report):
         else:
             parts.append(counted(event.pages, "page"))
         if event.gfp is not None:
-            parts.append(f"gfp {event.gfp:#x}")
+            parts.append(self.subject.gfp.text(event.gfp))
         if migratetype := self._migratetype(event):
             parts.append(migratetype)
         if type_name := self._type(event):

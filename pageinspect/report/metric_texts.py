@@ -69,6 +69,14 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "duration_ns": "Length of the time in which allocations were recorded",
         "lost_events": "Events that were lost: pages may be listed that were freed, or lack",
     },
+    "alloc": {
+        "allocations": "Allocations in the time of the trace",
+        "allocated_pages": "Pages that were allocated",
+        "frees": "Frees in the time of the trace",
+        "freed_pages": "Pages that were freed",
+        "duration_ns": "Length of the time in which allocations and frees were counted",
+        "lost_events": "Events and stacks that were lost: the other numbers may be too low",
+    },
     "walk": {
         "info": "Always 1; the labels are the kernel and how it was read",
         "spanned_pages": "Pages that have a struct page in use, and were asked for",

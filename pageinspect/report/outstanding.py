@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..model.gfp import GfpNames
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent, Column, Row, Table, Unit
 from ..trace.held_blocks import HeldOptions
 from ..units import counted, number, printable, seconds, wrapped
+from .allocation_keys import KeyNames, keys_of
 from .base import SCHEMA, Report, View, kernel_json
 from .frees import NOT_APPLICABLE
 from .metrics import Metrics, kernel_metrics
@@ -19,7 +21,6 @@ from .outstanding_rows import (
     OutstandingRow,
     PageOwners,
     found_free,
-    keys_of,
     more_rows,
     rows_of,
 )
@@ -41,6 +42,7 @@ class OutstandingSubject:
     stacks: "Stacks | None" = None
     migratetypes: Sequence[str] = ()
     """Names of migratetypes by number."""
+    gfp: GfpNames = field(default_factory=GfpNames)
     top: int | None = None
     older: float = 0.0
     """The least age of an allocation that is reported, in seconds."""
@@ -132,7 +134,8 @@ class OutstandingReport(Report):
             owners.names,
         )
         some = blocks.where(chosen)
-        keys = keys_of(some, subject.options.by, subject.stacks, subject.migratetypes)
+        names = KeyNames(subject.stacks, subject.migratetypes, subject.gfp)
+        keys = keys_of(some.orders, some.records, some.callers, subject.options.by, names)
         return cls(
             subject,
             reading,

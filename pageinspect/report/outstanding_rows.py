@@ -12,17 +12,15 @@ from ..model.owner_names import OwnerName
 from ..owners.table import KINDS, NUMBER
 from ..trace.records import ORDERS
 from ..units import counted
+from .allocation_keys import Key
 
 if TYPE_CHECKING:
     from ..trace.held_blocks import HeldBlocks
-    from ..trace.stacks import Stacks
 
 OWNERS_SHOWN = 3
 """Owners of one group that are named; the others are added up."""
 OTHER_OWNERS = "others"
 FREE = NUMBER["free"]
-
-Key = str | int | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,47 +140,6 @@ def _labels(
         for i, j in zip(at.tolist(), which.reshape(-1).tolist(), strict=True):
             labels[i] = f"{kind}:{found[j]}" if found[j] else kind
     return labels
-
-
-def keys_of(
-    blocks: "HeldBlocks",
-    by: Sequence[str],
-    stacks: "Stacks | None",
-    migratetypes: Sequence[str],
-) -> list[tuple[npt.NDArray[Any], Sequence[Key]]]:
-    """Return the number of each block by each key of --by, and the value of each number."""
-    return [_key(blocks, what, stacks, migratetypes) for what in by]
-
-
-def _key(
-    blocks: "HeldBlocks", what: str, stacks: "Stacks | None", migratetypes: Sequence[str]
-) -> tuple[npt.NDArray[Any], Sequence[Key]]:
-    if what == "order":
-        return blocks.orders, range(ORDERS)
-    of_block = blocks.callers if what == "caller" else blocks.records[what]
-    distinct, number = np.unique(of_block, return_inverse=True)
-    number = number.reshape(-1)
-    values: list[Key] = distinct.tolist()
-    if what == "comm":
-        return number, [name.decode("utf-8", "replace") for name in distinct.tolist()]
-    if what == "gfp":
-        return number, [f"{flags:#x}" for flags in distinct.tolist()]
-    if what == "migratetype":
-        return number, [_migratetype(each, migratetypes) for each in distinct.tolist()]
-    if what == "stack":
-        values = [stacks.frames(each) if stacks else () for each in distinct.tolist()]
-    elif what == "caller":
-        # Several stacks have one caller.
-        names = [stacks.caller(each) if stacks else "" for each in distinct.tolist()]
-        known = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        return np.array([known[name] for name in names], np.int64)[number], list(known)
-    return number, values
-
-
-def _migratetype(number: int, names: Sequence[str]) -> str:
-    if number < 0:
-        return "bulk"
-    return names[number] if number < len(names) else str(number)
 
 
 def more_rows(rows: Sequence[OutstandingRow], top: int | None) -> tuple[int, int, str]:

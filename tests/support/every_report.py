@@ -11,6 +11,7 @@ from lives_by_hand import allocations, life
 from synthetic import MODERN, Memory
 from trace_reports import TABLE, broken_down, counts
 from trace_reports import report as traced
+from traffic_by_hand import traffic
 
 from pageinspect.analysis.contiguity import Spread, TypeBlocks, ZoneBlocks, free_indexes
 from pageinspect.analysis.counter_check import CounterCheck
@@ -306,6 +307,8 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "trace of an interval": lambda: broken_down("order", interval=True, start_ns=5),
     "trace --life": lambda: life(now=(NowPage(0x40, "buddy", HOSTILE),), stacks=True),
     "trace --types-at-alloc": lambda: allocations(3),
+    "trace --alloc": lambda: traffic(by=("comm", "stack"), top=2),
+    "trace --alloc of an interval": lambda: traffic(interval=True),
     "types": lambda: TypesReport(FROM, MODERN),
     "doctor": doctor,
     "vm list": kernels,

@@ -5,6 +5,7 @@ import numpy as np
 from synthetic import MODERN
 from trace_reports import KERNEL, TABLE, counts
 
+from pageinspect.model.gfp import GfpNames
 from pageinspect.report.alloc_types import AllocTypesReport
 from pageinspect.report.life import LifeReport, LifeSubject, NowPage
 from pageinspect.trace.life_records import (
@@ -95,6 +96,7 @@ def life(
         seen=("mm_page_alloc", "mm_page_free"),
         lacking=("ksm_merge_one_page",),
         never_seen=("splits of folios",),
+        gfp=GfpNames(((0xCC0, "GFP_KERNEL"),)),
     )
     reading = Interval(lost or LifeLost(), 0, 1_500_000_000)
     return LifeReport(subject, events(), reading, now)

@@ -20,6 +20,7 @@ from ..arguments import seconds
 from ..intervals import open_stream, until_reader_leaves
 from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
+from ..trace_alloc import add_alloc, check_alloc, run_alloc
 from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
 from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, grows, replaces
 from ..trace_output import Output, Watch, is_redrawn
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_left_on(parser.add_argument_group("left on"))
     add_pages(parser.add_argument_group("other questions"))
     add_outstanding(parser.add_argument_group("pages that were not freed"))
+    add_alloc(parser.add_argument_group("allocations and frees"))
     add_output_arguments(parser, except_with="-i, --events", metrics=True)
     refuse_targets(parser)
     parser.add_argument(
@@ -80,6 +82,7 @@ def check_command(command: list[str]) -> None:
 
 def check_together(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
+    check_alloc(args)
     check_pages(args)
     check_outstanding(args)
     if args.events and args.interval is not None:
@@ -97,7 +100,8 @@ def check_together(args: argparse.Namespace) -> None:
         raise UsageError("--exec names no program", "write it last: --exec PROGRAM ARG...")
     if args.exec and not args.disallow:
         raise UsageError("--exec needs --disallow", "name the frees to wait for: --disallow T,…")
-    if args.top is not None and not (args.by or args.stacks or args.folded or args.outstanding):
+    groups = args.by or args.stacks or args.folded or args.outstanding or args.alloc
+    if args.top is not None and not groups:
         raise UsageError("--top needs groups to choose from", "add --by or --stacks")
 
 
@@ -204,6 +208,8 @@ def run(args: argparse.Namespace) -> int:
         return run_pages(args, compiler, partial(_announce, args), partial(_filters, args))
     if args.outstanding:
         return run_outstanding(args, compiler, partial(_announce, args), partial(_filters, args))
+    if args.alloc:
+        return run_alloc(args, compiler, partial(_announce, args), partial(_filters, args))
     configure_libraries()
 
     from ...layout import build_layout

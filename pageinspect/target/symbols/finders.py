@@ -47,6 +47,7 @@ _VARIABLES = {
     "sections_per_block": "int",
     "vm_event_states": "struct vm_event_state",
     "vmemmap_base": "unsigned long",
+    "gfpflag_names": "struct trace_print_flags [1]",
     "hstates": "struct hstate [2]",
     "hugetlb_max_hstate": "int",
     "iomem_resource": "struct resource",

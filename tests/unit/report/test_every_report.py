@@ -120,6 +120,7 @@ def test_markdown_is_pipe_tables(name: str) -> None:
         "contiguity of the first": 6,
     }
     several |= {"trace --life": 2, "trace --types-at-alloc": 2}
+    several |= {"trace --alloc": 2, "trace --alloc of an interval": 2}
     several |= {"diff by owner": 2, "diff by name, the first": 2, "owners of readings": 2}
     assert len(tables) == several.get(name, 1)
     for rows in tables:

@@ -24,7 +24,7 @@ def test_events_are_in_order_with_details_and_callers(monkeypatch: pytest.Monkey
     shown = " ".join(text(life(now=now)).split())
     assert "The life of 8 pages in 1.50 s: pfn 0x40-0x48." in shown
     parts = (
-        "0.000001 0x40 allocated order 3, gfp 0xcc0, unmovable 1 42 sh\\x1b take [lives]",
+        "0.000001 0x40 allocated order 3, GFP_KERNEL, unmovable 1 42 sh\\x1b take [lives]",
         "0.000002 0x41 added to the page cache page 3 of inode 1099511627776 on 8:1",
         "[stack lost]",
         "0.000003 0x40 freed order 3, type table",

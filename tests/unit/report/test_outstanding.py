@@ -13,6 +13,7 @@ from held_by_hand import SECOND, blocks
 from synthetic import MODERN
 from trace_reports import KERNEL
 
+from pageinspect.model.gfp import GfpNames
 from pageinspect.model.owner_names import OwnerName
 from pageinspect.owners.table import NUMBER
 from pageinspect.render import render
@@ -79,6 +80,7 @@ def report(
     stacks = Stacks(ADDRESSES.__getitem__, NAMES.__getitem__, ALLOCATING_PATH)
     asked = OutstandingSubject(
         *(KERNEL, MODERN, HeldOptions(by=by), stacks, ("unmovable", "movable")),
+        GfpNames(((0xCC0, "GFP_KERNEL"),)),
         tracer=TRACER,
         **subject,
     )
@@ -120,7 +122,7 @@ def test_a_caller_that_was_found_joins_those_of_stacks() -> None:
         (("comm",), [("cat",), ("sh",), ("",)]),
         (("order", "pid"), [(3, 6), (0, 5), (1, 6)]),
         (("migratetype",), [("movable",), ("unmovable",), ("bulk",)]),
-        (("gfp",), [("0x0",), ("0xcc0",)]),
+        (("gfp",), [("0x0",), ("GFP_KERNEL",)]),
         (
             ("stack",),
             [

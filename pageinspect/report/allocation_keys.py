@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who allocated or freed pages: values of the keys of trace --outstanding and --alloc."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..model.gfp import GfpNames
+from ..trace.records import ORDERS
+
+if TYPE_CHECKING:
+    from ..trace.stacks import Stacks
+
+Key = str | int | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNames:
+    """What the values of keys are called."""
+
+    stacks: "Stacks | None" = None
+    migratetypes: Sequence[str] = ()
+    """Names of migratetypes by number."""
+    gfp: GfpNames = field(default_factory=GfpNames)
+
+    def migratetype(self, number: int) -> str:
+        """Return the name of a migratetype, or `bulk` of the number that stands in its place."""
+        if number < 0:
+            return "bulk"
+        return self.migratetypes[number] if number < len(self.migratetypes) else str(number)
+
+
+Keyed = tuple[npt.NDArray[Any], Sequence[Key]]
+"""A number for each record, and the value of each number."""
+
+
+def keys_of(
+    orders: npt.NDArray[np.int64],
+    records: npt.NDArray[np.void],
+    callers: npt.NDArray[Any],
+    by: Sequence[str],
+    names: KeyNames,
+) -> list[Keyed]:
+    """Return the number of each record by each key of --by, and the value of each number.
+
+    `records` have the fields stack, comm, pid, gfp and migratetype, as far as `by` needs them;
+    `callers` are the numbers of the stacks that have the caller.
+    """
+    return [
+        (orders, range(ORDERS))
+        if what == "order"
+        else _key(callers if what == "caller" else records[what], what, names)
+        for what in by
+    ]
+
+
+def _key(values_of: npt.NDArray[Any], what: str, names: KeyNames) -> Keyed:
+    distinct, number = np.unique(values_of, return_inverse=True)
+    number = number.reshape(-1)
+    values: list[Key] = distinct.tolist()
+    if what == "comm":
+        return number, [name.decode("utf-8", "replace") for name in distinct.tolist()]
+    if what == "gfp":
+        return number, [names.gfp.text(flags) for flags in distinct.tolist()]
+    if what == "migratetype":
+        return number, [names.migratetype(each) for each in distinct.tolist()]
+    stacks = names.stacks
+    if what == "stack":
+        values = [stacks.frames(each) if stacks else () for each in distinct.tolist()]
+    elif what == "caller":
+        # Several stacks have one caller.
+        callers = [stacks.caller(each) if stacks else "" for each in distinct.tolist()]
+        known = {name: i for i, name in enumerate(dict.fromkeys(callers))}
+        return np.array([known[name] for name in callers], np.int64)[number], list(known)
+    return number, values
