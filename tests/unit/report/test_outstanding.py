@@ -17,8 +17,9 @@ from pageinspect.model.gfp import GfpNames
 from pageinspect.model.owner_names import OwnerName
 from pageinspect.owners.table import NUMBER
 from pageinspect.render import render
+from pageinspect.report.allocation_keys import KeyNames, keys_of
 from pageinspect.report.outstanding import OutstandingReport, OutstandingSubject
-from pageinspect.report.outstanding_rows import PageOwners, keys_of
+from pageinspect.report.outstanding_rows import PageOwners
 from pageinspect.trace.held_blocks import (
     STACK_BITS,
     BesideVmstat,
@@ -111,7 +112,9 @@ def test_a_caller_that_was_found_joins_those_of_stacks() -> None:
         (0x12, 0, {"stack": -1}),
     )
     stacks = Stacks((ADDRESSES | {found: [5]}).__getitem__, NAMES.__getitem__, ALLOCATING_PATH)
-    ((number, values),) = keys_of(held, ("caller",), stacks, ())
+    ((number, values),) = keys_of(
+        held.orders, held.records, held.callers, ("caller",), KeyNames(stacks)
+    )
     assert [values[i] for i in number] == ["leak [driver]", "leak [driver]", "[stack lost]"]
 
 
