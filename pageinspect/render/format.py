@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, TextIO, cast
 
 from ..errors import UsageError
+from ..host.extras import need_library
 from . import formats
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 class Format(ABC):
     """One output format. Its module is imported when it is used."""
+
+    library: ClassVar[tuple[str, str] | None] = None
+    """The module of an optional library that it needs, and the extra that installs it."""
 
     @abstractmethod
     def write(self, report: "Report", stream: TextIO) -> None:
@@ -65,8 +69,14 @@ TEXT_FORMATS = tuple(form for form in FORMATS if form != "parquet")
 
 
 def load(form: str) -> Format:
-    """Return the Format with one of these names: those of FORMATS, and METRICS."""
-    return cast("Format", importlib.import_module(f"{formats.__name__}.{form}").FORMAT)
+    """Return the Format with one of these names: those of FORMATS, and METRICS.
+
+    Raises PageInspectError if the library that it needs is not installed.
+    """
+    found = cast("Format", importlib.import_module(f"{formats.__name__}.{form}").FORMAT)
+    if found.library is not None:
+        need_library(*found.library)
+    return found
 
 
 def render(report: "Report", form: str, stream: TextIO) -> None:

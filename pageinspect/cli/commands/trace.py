@@ -187,6 +187,7 @@ def _check(args: argparse.Namespace) -> None:
     check_command(args.command)
     check_command(args.exec or [])
     check_syntax(args.pfn)
+    load(args.format)
     if args.every is None:
         check_output(args.output, args.mode)
         return

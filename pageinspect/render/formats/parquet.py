@@ -11,6 +11,8 @@ from ..format import Format, bytes_of
 
 
 class _Parquet(Format):
+    library = ("pyarrow", "arrow")
+
     def write(self, report: Report, stream: TextIO) -> None:
         arrow, parquet = (load_library(name, "arrow") for name in ("pyarrow", "pyarrow.parquet"))
         table = frame_table(report)

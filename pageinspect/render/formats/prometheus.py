@@ -77,8 +77,10 @@ def _sums(rows: Iterable[Row], labels: list[int], value: int) -> dict[tuple[str,
 
 
 class _Prometheus(Format):
+    library = ("prometheus_client", "prometheus")
+
     def write(self, report: Report, stream: TextIO) -> None:
-        client = load_library("prometheus_client", "prometheus")
+        client = load_library(*self.library)
         registry = client.CollectorRegistry(auto_describe=False)
         families = client.metrics_core
         registry.register(

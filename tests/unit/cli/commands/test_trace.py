@@ -199,3 +199,13 @@ def test_it_says_when_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         _announce(build_parser().parse_args(["trace", *words]))
         assert capsys.readouterr().err == f"pageinspect: tracing until {until}\n"
+
+
+@pytest.mark.parametrize("library", ["prometheus_client", "pyarrow"])
+def test_a_library_that_is_missing_is_reported_before_tracing_begins(
+    library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pageinspect.host.extras.find_spec", lambda _: None)
+    form = {"prometheus_client": "prometheus", "pyarrow": "parquet"}[library]
+    assert main(["trace", "--outstanding", "--format", form, "-o", "x", "-d", "1"]) == 1
+    assert f"{library} is not installed" in capsys.readouterr().err
