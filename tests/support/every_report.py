@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from compared_snapshots import process, snapshot
 from lives_by_hand import allocations, life
+from outstanding_by_hand import outstanding
 from synthetic import MODERN, Memory
 from trace_reports import TABLE, broken_down, counts
 from trace_reports import report as traced
@@ -307,6 +308,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "trace of an interval": lambda: broken_down("order", interval=True, start_ns=5),
     "trace --life": lambda: life(now=(NowPage(0x40, "buddy", HOSTILE),), stacks=True),
     "trace --types-at-alloc": lambda: allocations(3),
+    "trace --outstanding": lambda: outstanding(by=("caller", "comm"), found={"p10": ("slab", 1)}),
     "trace --alloc": lambda: traffic(by=("comm", "stack"), top=2),
     "trace --alloc of an interval": lambda: traffic(interval=True),
     "types": lambda: TypesReport(FROM, MODERN),

@@ -3,90 +3,21 @@
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import pytest
 from held_by_hand import SECOND, blocks
-from synthetic import MODERN
-from trace_reports import KERNEL
+from outstanding_by_hand import ADDRESSES, NAMES, outstanding
 
-from pageinspect.model.gfp import GfpNames
-from pageinspect.model.owner_names import OwnerName
-from pageinspect.owners.table import NUMBER
 from pageinspect.render import render
 from pageinspect.report.allocation_keys import KeyNames, keys_of
-from pageinspect.report.outstanding import OutstandingReport, OutstandingSubject
-from pageinspect.report.outstanding_rows import PageOwners
+from pageinspect.report.outstanding import OutstandingReport
 from pageinspect.trace.held_blocks import (
     STACK_BITS,
-    BesideVmstat,
-    HeldBlocks,
     HeldCounts,
-    HeldOptions,
-    HeldReading,
     Missed,
 )
 from pageinspect.trace.stacks import ALLOCATING_PATH, Stacks
-
-TRACER = 77
-ADDRESSES = {1: [9, 1, 2, 5], 2: [9, 1, 3, 2, 6], 3: [9, 1, 2, 5, 6]}
-NAMES = {
-    1: "__alloc_frozen_pages_noprof",
-    2: "alloc_pages_noprof",
-    3: "new_slab",
-    5: "leak [driver]",
-    6: "open\x1b",
-    9: "bpf_trace_run4",
-}
-HELD = blocks(
-    (0x10, 0, {"stack": 1, "pid": 5, "comm": b"sh", "gfp": 0xCC0, "migratetype": 0}),
-    (0x11, 0, {"stack": 3, "pid": 5, "comm": b"sh", "gfp": 0xCC0, "migratetype": 0}),
-    (0x20, 3, {"stack": 2, "pid": 6, "comm": b"cat", "time_ns": 7 * SECOND, "migratetype": 1}),
-    (0x30, 1, {"stack": 2, "pid": 6, "freed": 1, "migratetype": -1}),
-    (0x40, 0, {"stack": 1, "pid": TRACER}),
-)
-
-
-def names(kind: str, keys: Sequence[int]) -> list[OwnerName]:
-    return [OwnerName({"slab": f"cache-{key}"}.get(kind, "")) for key in keys]
-
-
-def owners(held: HeldBlocks, **of_pfn: tuple[str, int]) -> PageOwners:
-    """Say what some pages are, by p and their pfn; all others are unknown."""
-    pfns, of_block = held.each_page()
-    found = [of_pfn.get(f"p{pfn:x}", ("unknown", 0)) for pfn in pfns.tolist()]
-    kinds = np.array([NUMBER[kind] for kind, _ in found], np.int16)
-    return PageOwners(of_block, kinds, np.array([k for _, k in found], np.uint64), names)
-
-
-def report(
-    held: HeldBlocks = HELD,
-    by: tuple[str, ...] = ("caller",),
-    found: dict[str, tuple[str, int]] | None = None,
-    missed: Missed | None = None,
-    counts: HeldCounts | None = None,
-    **subject: Any,
-) -> OutstandingReport:
-    reading = HeldReading(
-        held,
-        counts or HeldCounts(allocations=9, allocated_pages=20, frees=4, freed_pages=5, known=1),
-        missed or Missed(),
-        BesideVmstat(30, 15, 25, 14) - BesideVmstat(10, 10, 5, 9),
-        sees_bulk=True,
-        sees_contiguous=True,
-    )
-    stacks = Stacks(ADDRESSES.__getitem__, NAMES.__getitem__, ALLOCATING_PATH)
-    asked = OutstandingSubject(
-        *(KERNEL, MODERN, HeldOptions(by=by), stacks, ("unmovable", "movable")),
-        GfpNames(((0xCC0, "GFP_KERNEL"),)),
-        tracer=TRACER,
-        **subject,
-    )
-    given = owners(held, **(found or {}))
-    return OutstandingReport.of(asked, reading, given, (0, 2 * SECOND, 10 * SECOND))
 
 
 def text(of: OutstandingReport, form: str = "table") -> str:
@@ -96,7 +27,7 @@ def text(of: OutstandingReport, form: str = "table") -> str:
 
 
 def test_pages_are_those_of_whoever_called_the_allocator() -> None:
-    rows = report().rows
+    rows = outstanding().rows
     assert [(row.key, row.allocations, row.pages, row.orders) for row in rows] == [
         (("open\x1b",), 2, 9, {"1": 1, "3": 1}),
         (("leak [driver]",), 2, 2, {"0": 2}),
@@ -142,14 +73,14 @@ def test_a_caller_that_was_found_joins_those_of_stacks() -> None:
     ],
 )
 def test_each_key_groups_by_itself(by: tuple[str, ...], keys: list[tuple[object, ...]]) -> None:
-    made = report(by=by)
+    made = outstanding(by=by)
     assert [row.key for row in made.rows] == keys
     assert made.pages == 11
 
 
 def test_what_they_are_now_is_named_the_largest_first() -> None:
     found = {f"p{0x20 + i:x}": ("slab", i // 2) for i in range(8)} | {"p27": ("slab", 9)}
-    row, other = report(found=found).rows
+    row, other = outstanding(found=found).rows
     assert other.now == {"unknown": 2}
     assert list(row.now.items())[-1] == ("others", 4)
     assert row.now == {"slab:cache-0": 2, "slab:cache-1": 2, "slab:cache-2": 2, "others": 4}
@@ -157,26 +88,26 @@ def test_what_they_are_now_is_named_the_largest_first() -> None:
 
 def test_pages_that_are_free_now_are_in_no_row() -> None:
     free = ("free", 0)
-    made = report(found={"p10": free, "p11": free, "p21": free, "p30": free})
+    made = outstanding(found={"p10": free, "p11": free, "p21": free, "p30": free})
     # Of 0x30, one page was seen freed.
     assert made.found_free == 3
-    assert report(found={"p40": free}).found_free == 0
+    assert outstanding(found={"p40": free}).found_free == 0
     assert [(row.key[0], row.allocations, row.pages) for row in made.rows] == [("open\x1b", 2, 8)]
     assert made.rows[0].now == {"unknown": 8}
 
 
 def test_pages_of_the_tracer_are_counted_apart() -> None:
-    assert report().own == 1
+    assert outstanding().own == 1
 
 
 def test_only_old_allocations_can_be_asked_for() -> None:
-    assert [row.pages for row in report(older=2.0).rows] == [8]
-    assert report(older=5.0).rows == ()
-    assert "No page is outstanding." in text(report(older=5.0))
+    assert [row.pages for row in outstanding(older=2.0).rows] == [8]
+    assert outstanding(older=5.0).rows == ()
+    assert "No page is outstanding." in text(outstanding(older=5.0))
 
 
 def test_lost_frees_make_it_at_most() -> None:
-    made = report(missed=Missed(0, 3), counts=HeldCounts(full=2, busy=1, stacks=4))
+    made = outstanding(missed=Missed(0, 3), counts=HeldCounts(full=2, busy=1, stacks=4))
     assert made.lost.total == 10
     assert not made.complete
     said = " ".join(text(made).split())
@@ -186,7 +117,7 @@ def test_lost_frees_make_it_at_most() -> None:
 
 
 def test_without_the_bulk_allocator_it_is_incomplete() -> None:
-    made = report()
+    made = outstanding()
     assert made.complete
     blind = replace(made, reading=replace(made.reading, sees_bulk=False))
     assert not blind.complete
@@ -195,7 +126,7 @@ def test_without_the_bulk_allocator_it_is_incomplete() -> None:
 
 
 def test_json_has_the_documented_form() -> None:
-    document = json.loads(text(report(top=1), "json"))
+    document = json.loads(text(outstanding(top=1), "json"))
     assert document == {
         "schema": 1,
         "kernel": {
@@ -256,7 +187,7 @@ def test_json_has_the_documented_form() -> None:
 
 def test_the_table_ends_with_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    lines = text(report(top=1)).splitlines()
+    lines = text(outstanding(top=1)).splitlines()
     rows = [line.split() for line in lines if line.startswith(("open", "1 more", "total"))]
     assert rows == [
         ["open\\x1b", "2", "9", "36", "KiB", "3.00", "s", "1:1", "3:1", "unknown:10"],
@@ -266,7 +197,7 @@ def test_the_table_ends_with_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stacks_are_listed_below_the_table() -> None:
-    shown = text(report(by=("stack",)))
+    shown = text(outstanding(by=("stack",)))
     assert shown.count("Stack ") == 3
     assert "    leak [driver]" in shown.splitlines()
     assert "\x1b" not in shown
@@ -275,4 +206,4 @@ def test_stacks_are_listed_below_the_table() -> None:
 @pytest.mark.parametrize("form", ["csv", "jsonl", "prometheus", "markdown"])
 def test_every_format_can_be_written(form: str) -> None:
     for by in (("caller",), ("stack",), ("order", "comm"), ("pid",)):
-        assert text(report(by=by, missed=Missed(1, 0)), form)
+        assert text(outstanding(by=by, missed=Missed(1, 0)), form)
