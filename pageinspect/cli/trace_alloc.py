@@ -3,22 +3,19 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import Exit, UsageError
-from ..render import RowFormat, load
 from ..trace.keys import HELD_KEYS
 from .intervals import is_redrawn
+from .trace_arguments import check_interval_format, refuse_others
 from .trace_readings import open_by_btf, write_reports
 
 if TYPE_CHECKING:
     from ..model.layout import PageLayout
-    from ..report.traffic import TrafficReport
     from ..target.open import Target
     from ..trace.compile import Compiler
     from ..trace.options import Filters
-    from ..trace.records import Interval
-    from ..trace.traffic_counts import TrafficCounts
 
 
 def add_alloc(group: "argparse._ArgumentGroup") -> None:
@@ -53,12 +50,8 @@ def check_alloc(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if not args.alloc:
         return
-    for name, option in _OTHERS.items():
-        if getattr(args, name):
-            advice = "write --by stack" if name == "stacks" else f"omit {option}"
-            raise UsageError(f"--alloc and {option} cannot be combined", advice)
-    if args.interval is not None and not isinstance(load(args.format), RowFormat):
-        raise UsageError(f"--format {args.format} is written at the end", "omit -i")
+    refuse_others(args, "--alloc", _OTHERS)
+    check_interval_format(args)
 
 
 def run_alloc(
@@ -78,7 +71,6 @@ def run_alloc(
 
     by = tuple(dict.fromkeys(args.by)) or ("caller",)
     options = TrafficOptions(opened.filters, by)
-    complete = True
     with TrafficProgram(compiler, opened.layout, options) as program:
         name = opened.function_names()
         subject = TrafficSubject(
@@ -96,11 +88,4 @@ def run_alloc(
             redrawn=is_redrawn(args),
         )
 
-        def report_of(reading: "Interval[TrafficCounts]") -> "TrafficReport":
-            nonlocal complete
-            report = TrafficReport.of(subject, reading)
-            complete = complete and report.complete
-            return report
-
-        write_reports(args, program, announce, report_of)
-    return int(Exit.COMPLETE if complete else Exit.INCOMPLETE)
+        return int(write_reports(args, program, announce, partial(TrafficReport.of, subject)))

@@ -2,9 +2,11 @@
 """The options of trace."""
 
 import argparse
+from collections.abc import Mapping
 
 from ..errors import UsageError
 from ..model.arch import MAX_ORDER
+from ..render import RowFormat, load
 from ..trace.keys import ALL_KEYS, KEYS
 from .arguments import NamesOf, names, whole_number
 
@@ -138,3 +140,20 @@ _order = whole_number("an order", 0, MAX_ORDER)
 
 def _orders(text: str) -> tuple[int, ...]:
     return tuple(map(_order, names(text)))
+
+
+def refuse_others(args: argparse.Namespace, mode: str, others: Mapping[str, str]) -> None:
+    """Raise UsageError if a mode of trace is given options of another question.
+
+    `others` are these options by their names in the namespace.
+    """
+    for name, option in others.items():
+        if getattr(args, name) not in (None, False, (), []):
+            advice = "write --by stack" if name == "stacks" else f"omit {option}"
+            raise UsageError(f"{mode} and {option} cannot be combined", advice)
+
+
+def check_interval_format(args: argparse.Namespace) -> None:
+    """Raise UsageError for -i and a format whose rows are not written one by one."""
+    if args.interval is not None and not isinstance(load(args.format), RowFormat):
+        raise UsageError(f"--format {args.format} is written at the end", "omit -i")

@@ -5,13 +5,14 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import Exit, UsageError
-from ..render import RowFormat, load
+from ..errors import UsageError
 from ..trace.keys import HELD_KEYS, KEYS
 from .arguments import seconds, whole_number
 from .intervals import is_redrawn
+from .trace_arguments import check_interval_format, refuse_others
 from .trace_readings import open_by_btf, write_reports
 
 if TYPE_CHECKING:
@@ -77,12 +78,8 @@ def check_outstanding(args: argparse.Namespace) -> None:
             if getattr(args, name) is not None:
                 raise UsageError(f"--{name} needs --outstanding", f"omit --{name}")
         return
-    for name, option in _OTHERS.items():
-        if getattr(args, name):
-            advice = "write --by stack" if name == "stacks" else f"omit {option}"
-            raise UsageError(f"--outstanding and {option} cannot be combined", advice)
-    if args.interval is not None and not isinstance(load(args.format), RowFormat):
-        raise UsageError(f"--format {args.format} is written at the end", "omit -i")
+    refuse_others(args, "--outstanding", _OTHERS)
+    check_interval_format(args)
 
 
 def run_outstanding(
@@ -105,7 +102,6 @@ def run_outstanding(
     sizes = None
     if options.finds_callers:
         sizes = read_frame_sizes(opened.target.prog, ALLOCATING_PATH, HOOKED)
-    complete = True
     with HeldProgram(compiler, opened.layout, options, sizes) as program:
         name = opened.function_names()
         subject = OutstandingSubject(
@@ -122,14 +118,8 @@ def run_outstanding(
             redrawn=is_redrawn(args),
         )
 
-        def report_of(reading: "Interval[HeldReading]") -> "OutstandingReport":
-            nonlocal complete
-            report = _report(opened.target, subject, reading)
-            complete = complete and report.complete
-            return report
-
-        write_reports(args, program, announce, report_of, sees_watcher=True)
-    return int(Exit.COMPLETE if complete else Exit.INCOMPLETE)
+        report = partial(_report, opened.target, subject)
+        return int(write_reports(args, program, announce, report, sees_watcher=True))
 
 
 def _report(

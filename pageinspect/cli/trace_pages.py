@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import Exit, UsageError
 from ..render import METRICS
 from .options import write_report
+from .trace_arguments import refuse_others
 from .trace_readings import OpenedKernel, open_by_btf
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ def check_pages(args: argparse.Namespace) -> None:
     if not (args.life or args.types_at_alloc):
         return
     option = "--life" if args.life else "--types-at-alloc"
-    for name, other in (_OTHERS | (_FILTERS if args.life else {})).items():
-        if getattr(args, name) not in (None, False, (), []):
-            raise UsageError(f"{option} and {other} cannot be combined", f"omit {other}")
+    refuse_others(args, option, _OTHERS | (_FILTERS if args.life else {}))
     if args.format == METRICS:
         raise UsageError(f"{option} has no metrics", "choose another --format")
     if args.life and not args.pfn:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from ..errors import Exit
 from ..render import RowFormat, load
 from .intervals import IntervalOutput, is_redrawn, open_stream, until_reader_leaves
 from .options import save_symbol_caches, write_report
@@ -15,7 +16,8 @@ from .options import save_symbol_caches, write_report
 if TYPE_CHECKING:
     from ..model.gfp import GfpNames
     from ..model.layout import PageLayout
-    from ..report import Report
+    from ..report.outstanding import OutstandingReport
+    from ..report.traffic import TrafficReport
     from ..target.open import Target
     from ..trace.compile import Compiler
     from ..trace.options import Filters
@@ -82,11 +84,11 @@ def write_reports(
     args: argparse.Namespace,
     program: "Traced[C, object]",
     announce: Callable[[], None],
-    report_of: "Callable[[Interval[C]], Report]",
+    report_of: "Callable[[Interval[C]], OutstandingReport | TrafficReport]",
     *,
     sees_watcher: bool = False,
-) -> None:
-    """Trace; write a report at the end, or with -i one for each interval.
+) -> Exit:
+    """Trace; write a report at the end, or with -i one for each interval; return the status.
 
     With `sees_watcher` the counts have what the watcher of the command frees at its end.
     """
@@ -95,13 +97,16 @@ def write_reports(
     form = load(args.format)
     timing = args.duration, args.interval, args.command
     session = Session(program, *timing, announce, sees_watcher=sees_watcher)
+    complete = True
     with open_stream(args, grows=args.interval is not None) as stream:
         rows = IntervalOutput(form, stream) if isinstance(form, RowFormat) else None
         with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:
                 report = report_of(reading)
+                complete = complete and report.complete
                 if rows is not None and args.interval is not None:
                     rows.write(report, redrawn=is_redrawn(args))
                 else:
                     write_report(args, report)
                     stream.flush()
+    return Exit.COMPLETE if complete else Exit.INCOMPLETE

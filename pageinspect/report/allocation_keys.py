@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Who allocated or freed pages: values of the keys of trace --outstanding and --alloc."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.gfp import GfpNames
+from ..model.table import Column, Unit
 from ..trace.records import ORDERS
+from .frees import NOT_APPLICABLE
 
 if TYPE_CHECKING:
     from ..trace.stacks import Stacks
@@ -76,3 +78,32 @@ def _key(values_of: npt.NDArray[Any], what: str, names: KeyNames) -> Keyed:
         known = {name: i for i, name in enumerate(dict.fromkeys(callers))}
         return np.array([known[name] for name in callers], np.int64)[number], list(known)
     return number, values
+
+
+def stacks_of(by: Sequence[str], keys: Iterable[Sequence[Key | None]]) -> list[tuple[str, ...]]:
+    """Return the stacks among the keys of rows, each once."""
+    if "stack" not in by:
+        return []
+    at = by.index("stack")
+    found = (key[at] for key in keys)
+    return list(dict.fromkeys(stack for stack in found if isinstance(stack, tuple)))
+
+
+def key_column(what: str, stacks: Sequence[tuple[str, ...]], *, document: bool) -> Column:
+    """Return the column of a key of --by; people see the place of a stack in `stacks`, from 1."""
+    name = "key[]" if document else ""
+    if what == "stack":
+        numbers = {frames: str(i) for i, frames in enumerate(stacks, 1)}
+        return Column(
+            "stack",
+            "list[string]",
+            absent=NOT_APPLICABLE,
+            separator=";",
+            document=name,
+            show=lambda frames: numbers.get(frames, ""),
+        )
+    if what in {"pid", "order"}:
+        unit: Unit = "order" if what == "order" else ""
+        # The total has a word in the first column.
+        return Column(what, "int64", unit, absent=NOT_APPLICABLE, document=name)
+    return Column(what, absent=NOT_APPLICABLE, document=name)

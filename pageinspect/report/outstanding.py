@@ -10,10 +10,10 @@ import numpy as np
 from ..model.gfp import GfpNames
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
-from ..model.table import Absent, Column, Row, Table, Unit
+from ..model.table import Absent, Column, Row, Table
 from ..trace.held_blocks import HeldOptions
 from ..units import counted, number, printable, seconds, wrapped
-from .allocation_keys import KeyNames, keys_of
+from .allocation_keys import KeyNames, key_column, keys_of, stacks_of
 from .base import SCHEMA, Report, View, kernel_json
 from .frees import NOT_APPLICABLE
 from .metrics import Metrics, kernel_metrics
@@ -269,7 +269,8 @@ class OutstandingReport(Report):
     def _rows_table(self, *, document: bool = False, people: bool = False) -> Table:
         subject = self.subject
         page_size = subject.layout.page_size
-        columns = [self._key_column(what, document=document) for what in subject.options.by]
+        stacks = self._stacks()
+        columns = [key_column(what, stacks, document=document) for what in subject.options.by]
         shown = self.rows if not (document or people) else self.rows[: subject.top]
         times: Row = (self.start_ns, self.end_ns) if self._has_times(document, people) else ()
         rows: list[Row] = [
@@ -293,31 +294,11 @@ class OutstandingReport(Report):
     def _has_times(self, document: bool, people: bool) -> bool:  # noqa: FBT001
         return self.subject.interval and not (document or people)
 
-    def _key_column(self, what: str, *, document: bool) -> Column:
-        name = "key[]" if document else ""
-        if what == "stack":
-            numbers = {key: str(i) for i, key in enumerate(self._stacks(), 1)}
-            return Column(
-                "stack",
-                "list[string]",
-                absent=NOT_APPLICABLE,
-                separator=";",
-                document=name,
-                show=lambda frames: numbers.get(frames, ""),
-            )
-        if what in {"pid", "order"}:
-            unit: Unit = "order" if what == "order" else ""
-            # The total has a word in the first column.
-            return Column(what, "int64", unit, absent=NOT_APPLICABLE, document=name)
-        return Column(what, absent=NOT_APPLICABLE, document=name)
-
     def _stacks(self) -> list[tuple[str, ...]]:
         """Return the stacks of the shown rows, each once."""
-        if "stack" not in self.subject.options.by:
-            return []
-        at = self.subject.options.by.index("stack")
-        keys = (row.key[at] for row in self.rows[: self.subject.top])
-        return list(dict.fromkeys(key for key in keys if isinstance(key, tuple)))
+        return stacks_of(
+            self.subject.options.by, (row.key for row in self.rows[: self.subject.top])
+        )
 
     def _before(self) -> tuple[str, ...]:
         subject = self.subject

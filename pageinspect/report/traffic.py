@@ -11,7 +11,7 @@ import numpy as np
 
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
-from ..model.table import Absent, Cell, Column, Row, Table, Unit
+from ..model.table import Absent, Cell, Column, Row, Table
 from ..trace.traffic_counts import (
     ALLOCATED,
     FREED,
@@ -19,7 +19,7 @@ from ..trace.traffic_counts import (
     use_name,
 )
 from ..units import counted, number, printable, seconds, signed, wrapped
-from .allocation_keys import Key, KeyNames, keys_of
+from .allocation_keys import Key, KeyNames, key_column, keys_of, stacks_of
 from .base import SCHEMA, Report, View, kernel_json
 from .frees import NOT_APPLICABLE
 from .metrics import Metrics, kernel_metrics
@@ -261,36 +261,15 @@ class TrafficReport(Report):
     ) -> Table:
         begins = times and self.subject.interval
         when: Row = (self.start_ns, self.end_ns) if begins else ()
-        keys = [self._key_column(key, document=document) for key in self.subject.options.by]
+        stacks = self._stacks()
+        keys = [key_column(key, stacks, document=document) for key in self.subject.options.by]
         numbers = _columns(self.end_ns - self.start_ns if people else None)
         columns = (*(_TIMES if begins else ()), *keys, *numbers)
         return Table(name, columns, [(*when, *self._row(row)) for row in rows])
 
-    def _key_column(self, what: str, *, document: bool) -> Column:
-        name = "key[]" if document else ""
-        if what == "stack":
-            numbers = {key: str(i) for i, key in enumerate(self._stacks(), 1)}
-            return Column(
-                "stack",
-                "list[string]",
-                absent=NOT_APPLICABLE,
-                separator=";",
-                document=name,
-                show=lambda frames: numbers.get(frames, str(frames)),
-            )
-        if what in {"pid", "order"}:
-            unit: Unit = "order" if what == "order" else ""
-            # The total has a word in the first column.
-            return Column(what, "int64", unit, absent=NOT_APPLICABLE, document=name)
-        return Column(what, absent=NOT_APPLICABLE, document=name)
-
     def _stacks(self) -> list[tuple[str, ...]]:
         """Return the stacks of the shown rows, each once."""
-        if "stack" not in self.subject.options.by:
-            return []
-        at = self.subject.options.by.index("stack")
-        keys = (row.key[at] for row in self._shown())
-        return list(dict.fromkeys(key for key in keys if isinstance(key, tuple)))
+        return stacks_of(self.subject.options.by, (row.key for row in self._shown()))
 
     def _before(self) -> tuple[str, ...]:
         subject = self.subject
