@@ -3,7 +3,6 @@
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -131,13 +130,11 @@ def _report(
     from ..inspector.outstanding import owners_of
     from ..report.outstanding import OutstandingReport
 
-    now_ns = time.monotonic_ns()
     held = reading.counts
     overtaken = held.blocks.overtaken()
     pages = int(held.blocks.pages[overtaken].sum())
     held = replace(held, blocks=held.blocks.where(~overtaken))
     owners, finder = owners_of(target, held.blocks)
-    report = OutstandingReport.of(
-        subject, held, owners, (reading.start_ns, reading.end_ns, now_ns), pages
-    )
-    return replace(report, command_status=reading.command_status, problems=finder.problems)
+    times = reading.start_ns, reading.end_ns, reading.clock_ns
+    report = OutstandingReport.of(subject, held, owners, times, pages)
+    return replace(report, problems=finder.problems)

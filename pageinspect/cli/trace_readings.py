@@ -4,7 +4,7 @@
 import argparse
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -90,19 +90,28 @@ def write_reports(
 ) -> Exit:
     """Trace; write a report at the end, or with -i one for each interval; return the status.
 
-    With `sees_watcher` the counts have what the watcher of the command frees at its end.
+    With `sees_watcher` the counts have what the watcher of the command frees at its end. The last
+    report is made before a command that outlives the trace is ended, so that it sees its pages.
     """
     from ..trace.session import Session
 
     form = load(args.format)
     timing = args.duration, args.interval, args.command
-    session = Session(program, *timing, announce, sees_watcher=sees_watcher)
+    last: list[OutstandingReport | TrafficReport] = []
+    session = Session(
+        program,
+        *timing,
+        announce,
+        sees_watcher=sees_watcher,
+        at_end=lambda reading: last.append(report_of(reading)),
+    )
     complete = True
     with open_stream(args, grows=args.interval is not None) as stream:
         rows = IntervalOutput(form, stream) if isinstance(form, RowFormat) else None
         with until_reader_leaves(stream), contextlib.closing(session.readings()) as readings:
             for reading in readings:
-                report = report_of(reading)
+                report = last.pop() if last else report_of(reading)
+                report = replace(report, command_status=reading.command_status)
                 complete = complete and report.complete
                 if rows is not None and args.interval is not None:
                     rows.write(report, redrawn=is_redrawn(args))

@@ -204,3 +204,5 @@ class Interval(Generic[Counts]):
     command_status: int | None = None
     """Exit status of the command, in the last reading only; 128 + N for signal N. None without
     one."""
+    clock_ns: int = 0
+    """CLOCK_MONOTONIC at the end; 0 if it is not known."""

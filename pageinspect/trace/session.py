@@ -214,12 +214,14 @@ class Session(Generic[Counts, Event]):
         on_events: Callable[[list[Event]], None] = lambda _events: None,
         *,
         sees_watcher: bool = False,
+        at_end: Callable[[Interval[Counts]], None] = lambda _reading: None,
     ) -> None:
         """Prepare to count for `seconds` at most, with a reading every `interval` seconds.
 
         `started` is called when counting has begun. `on_events` is called with events soon after
         they happened, and at least once per second, possibly with none. With `sees_watcher` the
-        process that watches over the command ends before counting does: it has pages, too.
+        process that watches over the command ends before counting does: it has pages, too. `at_end`
+        is called with the last reading before a command that outlives the trace is ended.
         """
         self._program = program
         self._seconds = seconds
@@ -228,6 +230,7 @@ class Session(Generic[Counts, Event]):
         self._started = started
         self._on_events = on_events
         self._sees_watcher = sees_watcher
+        self._at_end = at_end
         self._command: _Command | None = None
         self._counts: Counts | None = None
         self._start_ns = 0
@@ -256,6 +259,7 @@ class Session(Generic[Counts, Event]):
             self._program.detach()
             self._pass_events()
             final = self._reading()
+            self._at_end(final)
             status = self._command.end(signals.grace) if self._command is not None else None
         yield replace(final, command_status=status)
 
@@ -312,10 +316,11 @@ class Session(Generic[Counts, Event]):
         self._readings += 1
         if self._readings % _COLLECT_EACH == 0:
             gc.collect()
-        now_ns = time.monotonic_ns() - self._start_ns
+        clock_ns = time.monotonic_ns()
+        now_ns = clock_ns - self._start_ns
         counts = self._program.read()
         since = counts if self._counts is None else counts - self._counts
-        reading = Interval(since, self._read_ns, now_ns)
+        reading = Interval(since, self._read_ns, now_ns, clock_ns=clock_ns)
         self._before = self._counts, self._read_ns
         self._counts, self._read_ns = counts, now_ns
         return reading

@@ -71,6 +71,28 @@ def test_a_command_that_outlives_it_is_ended(program: FakeProgram) -> None:
     assert program.calls == ["attach", "detach"]
 
 
+def test_a_command_that_outlives_it_still_runs_when_the_last_reading_is_looked_at(
+    program: FakeProgram,
+) -> None:
+    session: Session = Session(
+        cast("PageFreeProgram", program),
+        0.1,
+        command=["sleep", "600"],
+        at_end=lambda reading: seen.append((reading, _ended(session), program.attached)),
+    )
+    seen: list[tuple[Interval, bool, bool]] = []
+    (reading,) = session.readings()
+    ((looked_at, ended, attached),) = seen
+    assert (ended, attached) == (False, False)
+    assert looked_at.counts is reading.counts
+    assert reading.command_status == 128 + signal.SIGTERM
+
+
+def _ended(session: Session) -> bool:
+    assert session._command is not None
+    return session._command._process.poll() is not None
+
+
 def test_a_command_that_ignores_sigterm_is_killed(
     program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:

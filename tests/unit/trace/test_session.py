@@ -64,6 +64,14 @@ def test_a_reading_that_is_carried_over_is_in_the_next(program: FakeProgram) -> 
     assert {start_ns for _, start_ns, _ in found[1:]} == {found[0][2]}
 
 
+def test_a_reading_has_the_time_of_its_end_on_the_clock_of_the_kernel(
+    program: FakeProgram,
+) -> None:
+    before = time.monotonic_ns()
+    (reading,) = run(program, 0.01)
+    assert before + reading.end_ns <= reading.clock_ns <= time.monotonic_ns()
+
+
 def test_intervals_that_nobody_read_are_left_out(program: FakeProgram) -> None:
     session = Session(cast("PageFreeProgram", program), None, 0.1)
     readings = session.readings()
