@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Typed tables: the description of rows from which all output formats are made."""
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -51,8 +53,16 @@ def _yes_or_no(cell: Any) -> str:
     return "yes" if cell else "no"
 
 
+_AMBIGUOUS = re.compile(r"""[\s:"]""")
+
+
 def _pairs(cell: Any) -> str:
-    return " ".join(f"{name}:{value}" for name, value in cell.items())
+    return " ".join(f"{_quoted(name)}:{value}" for name, value in cell.items())
+
+
+def _quoted(name: str) -> str:
+    """Return the name; as in json if a reader could not see where it ends."""
+    return json.dumps(name, ensure_ascii=False) if _AMBIGUOUS.search(name) or not name else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,8 @@ class Column:
     """For people, values are shown as lines below the row."""
     spare: int = 0
     """If not 0, the column is dropped for people when lines are too long, highest value first."""
+    least: int = 0
+    """If not 0, texts are wrapped to this width before columns with `spare` are dropped."""
 
     def __post_init__(self) -> None:
         if not self.key:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.gfp import GfpNames
-from ..model.table import Column, Unit
+from ..model.table import Absent, Cell, Column, Unit
 from ..trace.records import ORDERS
 from .frees import NOT_APPLICABLE
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ..trace.stacks import Stacks
 
 Key = str | int | tuple[str, ...]
+_NUMBERS = frozenset({"pid", "order"})
+"""Keys whose values are numbers."""
+_LEAST = 20
+"""Characters of a function or of flags that are shown in one line, where there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,20 @@ def stacks_of(by: Sequence[str], keys: Iterable[Sequence[Key | None]]) -> list[t
     return list(dict.fromkeys(stack for stack in found if isinstance(stack, tuple)))
 
 
+def label_cells(label: str, by: Sequence[str], *, people: bool = False) -> list[Cell]:
+    """Return the cells of the keys of --by in a row that has a label, such as a total.
+
+    People see the label in the first column. Other formats have it in the first one that is not of
+    numbers, and nowhere if there is none.
+    """
+    cells: list[Cell] = [Absent.NOT_APPLICABLE] * len(by)
+    for i, what in enumerate(by):
+        if people or what not in _NUMBERS:
+            cells[i] = (label,) if what == "stack" else label
+            break
+    return cells
+
+
 def key_column(what: str, stacks: Sequence[tuple[str, ...]], *, document: bool) -> Column:
     """Return the column of a key of --by; people see the place of a stack in `stacks`, from 1."""
     name = "key[]" if document else ""
@@ -100,10 +118,12 @@ def key_column(what: str, stacks: Sequence[tuple[str, ...]], *, document: bool) 
             absent=NOT_APPLICABLE,
             separator=";",
             document=name,
-            show=lambda frames: numbers.get(frames, ""),
+            # The total has a word.
+            show=lambda frames: numbers.get(frames) or "".join(frames),
         )
-    if what in {"pid", "order"}:
+    if what in _NUMBERS:
         unit: Unit = "order" if what == "order" else ""
         # The total has a word in the first column.
         return Column(what, "int64", unit, absent=NOT_APPLICABLE, document=name)
-    return Column(what, absent=NOT_APPLICABLE, document=name)
+    least = _LEAST if what in {"caller", "gfp"} else 0
+    return Column(what, absent=NOT_APPLICABLE, document=name, least=least)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report of trace --outstanding: pages that were allocated while tracing and not freed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -12,8 +13,8 @@ from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent, Column, Row, Table
 from ..trace.held_blocks import HeldOptions
-from ..units import counted, number, printable, seconds, wrapped
-from .allocation_keys import KeyNames, key_column, keys_of, stacks_of
+from ..units import counted, number, printable, seconds
+from .allocation_keys import KeyNames, key_column, keys_of, label_cells, stacks_of
 from .base import SCHEMA, Report, View, kernel_json
 from .frees import NOT_APPLICABLE
 from .metrics import Metrics, kernel_metrics
@@ -28,8 +29,6 @@ from .outstanding_rows import (
 if TYPE_CHECKING:
     from ..trace.held_blocks import HeldReading
     from ..trace.stacks import Stacks
-
-_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,41 @@ class LostAllocations:
     def total(self) -> int:
         """Sum over all causes."""
         return sum(self.to_json().values())
+
+    @property
+    def frees(self) -> int:
+        """Losses by which pages may be listed that were freed."""
+        return self.missed_frees + self.busy
+
+    @property
+    def allocations(self) -> int:
+        """Losses by which pages may be missing."""
+        return self.missed_allocations + self.full + self.busy + self.bulk
+
+    def remarks(self) -> list[str]:
+        """Return a sentence on allocations that are missing, and one on all other losses."""
+        tracer = "in interrupts during the tracer's own program"
+        missing = [
+            (self.full, counted(self.full, "allocation"), "not kept (--most)"),
+            (
+                self.missed_allocations,
+                f"{counted(self.missed_allocations, 'allocation')} {tracer}",
+                "not seen",
+            ),
+            (self.bulk, f"{counted(self.bulk, 'event')} of the bulk allocator", "not recorded"),
+        ]
+        others = [
+            (self.missed_frees, f"{counted(self.missed_frees, 'free')} {tracer}"),
+            (self.busy, f"{counted(self.busy, 'event')} while the map was locked"),
+            (self.stacks, f"{counted(self.stacks, 'stack')}, as the map of stacks was full"),
+        ]
+        said = {
+            "Incomplete": [
+                f"{what} {'was' if n == 1 else 'were'} {how}" for n, what, how in missing if n
+            ],
+            "Lost": [what for n, what in others if n],
+        }
+        return [f"{word}: {', '.join(parts)}." for word, parts in said.items() if parts]
 
     def to_json(self) -> dict[str, int]:
         """Return the JSON form: by cause."""
@@ -124,7 +158,8 @@ class OutstandingReport(Report):
         free = found_free(blocks, owners)
         pids, born = blocks.records["pid"], blocks.records["time_ns"].astype(np.int64)
         of_tracer = pids == subject.tracer if subject.tracer else np.zeros(len(blocks), np.bool_)
-        chosen = ~of_tracer & (now_ns - born >= int(subject.older * 1e9))
+        # While tracing goes on, some are allocated between the end and the reading of the map.
+        chosen = ~of_tracer & (np.maximum(now_ns - born, 0) >= int(subject.older * 1e9))
         kept = np.cumsum(chosen) - 1
         of_chosen = chosen[owners.blocks]
         part = PageOwners(
@@ -170,6 +205,11 @@ class OutstandingReport(Report):
         """Whether nothing was lost, and all ways to allocate single pages were watched."""
         return not self.lost.total and self.reading.sees_bulk
 
+    @property
+    def lacks_allocations(self) -> bool:
+        """Whether outstanding pages may be in no row."""
+        return bool(self.lost.allocations) or not self.reading.sees_bulk
+
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
         subject, counts = self.subject, self.reading.counts
@@ -187,7 +227,8 @@ class OutstandingReport(Report):
         found |= {
             "by": list(subject.options.by),
             "outstanding": {"allocations": self.allocations, "pages": self.pages},
-            "at_most": bool(self.lost.total),
+            "at_most": bool(self.lost.frees),
+            "incomplete": self.lacks_allocations,
             "lost": self.lost.total,
             "lost_by": self.lost.to_json(),
             "found_free": self.found_free,
@@ -235,8 +276,8 @@ class OutstandingReport(Report):
         table = self._rows_table()
         none = Absent.NOT_APPLICABLE
         times = (self.start_ns, self.end_ns) if self.subject.interval else ()
-        keys = [none] * (len(self.subject.options.by) - 1)
-        lost = (*times, "lost", *keys, self.lost.total, none, none, none, none, none)
+        keys = label_cells("lost", self.subject.options.by)
+        lost = (*times, *keys, self.lost.total, none, none, none, none, none)
         rows = [*table.rows, lost] if self.lost.total else table.rows
         return (Table(table.name, table.columns, rows),)
 
@@ -244,11 +285,11 @@ class OutstandingReport(Report):
         """Return the rows with most pages first."""
         page_size = self.subject.layout.page_size
         none = Absent.NOT_APPLICABLE
-        keys = [none] * (len(self.subject.options.by) - 1)
+        keys = label_cells("total", self.subject.options.by, people=True)
         sums = (self.allocations, self.pages, self.pages * page_size)
         return View(
             self._rows_table(people=True),
-            total=("total", *keys, *sums, none, none, none),
+            total=(*keys, *sums, none, none, none),
             before=self._before(),
             after=self._after(),
         )
@@ -271,7 +312,7 @@ class OutstandingReport(Report):
         page_size = subject.layout.page_size
         stacks = self._stacks()
         columns = [key_column(what, stacks, document=document) for what in subject.options.by]
-        shown = self.rows if not (document or people) else self.rows[: subject.top]
+        shown = self.rows[: subject.top]
         times: Row = (self.start_ns, self.end_ns) if self._has_times(document, people) else ()
         rows: list[Row] = [
             (
@@ -283,11 +324,12 @@ class OutstandingReport(Report):
             for row in shown
         ]
         left = len(self.rows) - len(shown)
-        if left and people:
+        if left and not document:
             none = Absent.NOT_APPLICABLE
             allocations, pages, name = more_rows(self.rows, subject.top)
-            keys = [none] * (len(subject.options.by) - 1)
-            rows.append((name, *keys, allocations, pages, pages * page_size, none, none, none))
+            keys = label_cells(name, subject.options.by, people=people)
+            sums = (allocations, pages, pages * page_size)
+            rows.append((*times, *keys, *sums, none, none, none))
         of_time = _TIMES if self._has_times(document, people) else ()
         return Table("rows" if document else "outstanding", (*of_time, *columns, *_COLUMNS), rows)
 
@@ -304,12 +346,18 @@ class OutstandingReport(Report):
         subject = self.subject
         if self.start_ns and not subject.redrawn:
             return ("",)
-        most = "At most these pages" if self.lost.total else "Pages"
-        text = (
-            f"{most} that were allocated in {seconds(self.end_ns)} and not freed, by who allocated "
-            "them; `now` is what they are at the end."
-        )
-        lines = [subject.provenance.describe(), *wrapped(text, _WIDTH)]
+        text = f"Pages that were allocated in {seconds(self.end_ns)} and not freed"
+        if self.lost.frees and self.rows:
+            text = f"At most these pages were allocated in {seconds(self.end_ns)} and not freed"
+            if self.lacks_allocations:
+                text = (
+                    f"Of the allocations that were recorded in {seconds(self.end_ns)}, at most "
+                    "these pages were not freed"
+                )
+        lines = [
+            subject.provenance.describe(),
+            f"{text}, by who allocated them; `now` is what they are at the end.",
+        ]
         if only := subject.options.filters.describe():
             lines.append(f"Only allocations of {only}.")
         if subject.older:
@@ -318,7 +366,11 @@ class OutstandingReport(Report):
 
     def _after(self) -> tuple[str, ...]:
         counts, reading = self.reading.counts, self.reading
-        lines = [] if self.rows else ["No page is outstanding."]
+        lines = self.lost.remarks()
+        if not reading.sees_bulk:
+            lines.append("Pages of the bulk allocator were not seen: it cannot be probed here.")
+        if not (self.rows or self.lacks_allocations):
+            lines.append("No page is outstanding.")
         bulk = f" and {counted(counts.bulk_pages, 'page')} in bulk" if reading.sees_bulk else ""
         lines.append(
             f"Seen: {counted(counts.allocations, 'allocation')} of "
@@ -333,45 +385,34 @@ class OutstandingReport(Report):
             )
         if self.own:
             lines.append(f"Not in any row: {counted(self.own, 'page')} of the tracer itself.")
-        if self.found_free or self.overtaken:
+        if self.overtaken:
+            lines.append(f"Not in any row: {counted(self.overtaken, 'page')} allocated again.")
+        if self.found_free:
             lines.append(
-                f"Not in any row: {counted(self.found_free, 'page')} that are free now without a "
-                "free that was seen, as when they are freed after tracing ended, and "
-                f"{counted(self.overtaken, 'page')} that were allocated again."
+                f"Free now: {counted(self.found_free, 'page')}, freed after the trace ended or "
+                "without being seen."
             )
-        if not reading.sees_bulk:
-            lines.append("Pages of the bulk allocator were not seen: it cannot be probed here.")
-        if self.lost.total:
-            lines.append(self.lost_remark())
         lines += self.problems
         if self.command_status:
             lines.append(f"The command ended with status {self.command_status}.")
-        folded = [part for line in lines for part in wrapped(line, _WIDTH)]
         for i, frames in enumerate(self._stacks(), 1):
-            folded += ["", f"Stack {i}:", *(f"    {frame}" for frame in frames)]
-        return ("", *folded)
-
-    def lost_remark(self) -> str:
-        """Return a sentence on what was lost, and why."""
-        lost = self.lost
-        parts = [
-            (lost.missed_allocations, "allocations in interrupts during the tracer's own program"),
-            (lost.missed_frees, "frees in such interrupts"),
-            (lost.full, "allocations for which the map had no room (--most)"),
-            (lost.busy, "events while the map was locked"),
-            (lost.bulk, "calls of the bulk allocator that it cannot record"),
-            (lost.stacks, "stacks, because the map of stacks was full"),
-        ]
-        return f"Lost: {', '.join(f'{number(n)} {what}' for n, what in parts if n)}."
+            lines += ["", f"Stack {i}:", *(f"    {frame}" for frame in frames)]
+        return ("", *lines)
 
 
+def _owners(pages: Mapping[str, int]) -> str:
+    """Return the owners and their pages, for people."""
+    return ", ".join(f"{name} ({number(n)})" for name, n in pages.items())
+
+
+_ABSENT: Any = partial(Column, absent=NOT_APPLICABLE)
 _COLUMNS = (
-    Column("allocations", "int64", "count"),
-    Column("pages", "int64", "pages", absent=NOT_APPLICABLE),
-    Column("size", "int64", "bytes", "bytes", absent=NOT_APPLICABLE),
-    Column("oldest", "int64", "ns", "oldest_ns", absent=NOT_APPLICABLE),
-    Column("order:allocations", "map[string,int64]", "count", "orders", absent=NOT_APPLICABLE),
-    Column("now", "map[string,int64]", "pages", absent=NOT_APPLICABLE),
+    Column("allocations", "int64", "count", spare=1),
+    _ABSENT("pages", "int64", "pages"),
+    _ABSENT("size", "int64", "bytes", "bytes"),
+    _ABSENT("oldest", "int64", "ns", "oldest_ns", spare=2),
+    _ABSENT("order:allocations", "map[string,int64]", "count", "orders", spare=3),
+    _ABSENT("now", "map[string,int64]", "pages", show=_owners, least=24),
 )
 _METRICS = (
     Column("duration", "int64", "ns", "duration_ns"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 OWNERS_SHOWN = 3
 """Owners of one group that are named; the others are added up."""
 OTHER_OWNERS = "others"
+_MOST_NAMED = 1 << 16
+"""Owners whose names are read, those with most pages first; owners may share a name."""
 FREE = NUMBER["free"]
 
 
@@ -49,7 +51,7 @@ class OutstandingRow(NamedTuple):
     orders: dict[str, int]
     """Allocations by order."""
     now: dict[str, int]
-    """Pages by their owner at the end: the largest, and the sum of the others."""
+    """Pages by their owner at the end: the largest first, and the sum of the others last."""
 
 
 def found_free(blocks: "HeldBlocks", owners: PageOwners) -> npt.NDArray[np.int64]:
@@ -111,18 +113,21 @@ def _now(group: npt.NDArray[np.int64], owners: PageOwners, n: int) -> list[dict[
     at = np.flatnonzero(begins)
     pages = np.diff(np.append(at, len(group)))
     group, kinds, keys = group[at], kinds[at], keys[at]
-    largest = np.lexsort((-pages, group))
-    group, kinds, keys, pages = group[largest], kinds[largest], keys[largest], pages[largest]
-    rank = np.arange(len(group)) - np.searchsorted(group, group)
-    named = rank < OWNERS_SHOWN
+    largest = np.argsort(-pages, kind="stable")
+    named, rest = largest[:_MOST_NAMED], largest[_MOST_NAMED:]
     labels = _labels(kinds[named], keys[named], owners.names)
     found: list[dict[str, int]] = [{} for _ in range(n)]
     for i, label, size in zip(group[named].tolist(), labels, pages[named].tolist(), strict=True):
         found[i][label] = found[i].get(label, 0) + size
-    others = np.bincount(group[~named], pages[~named], n).astype(np.int64)
-    for i in np.flatnonzero(others).tolist():
-        found[i][OTHER_OWNERS] = int(others[i])
-    return found
+    unnamed = np.bincount(group[rest], pages[rest], n).astype(np.int64).tolist()
+    return [_largest(*each) for each in zip(found, unnamed, strict=True)]
+
+
+def _largest(pages: dict[str, int], others: int) -> dict[str, int]:
+    """Return the owners with most pages, in order of size, and the sum of the others."""
+    ordered = sorted(pages.items(), key=lambda owner: -owner[1])
+    others += sum(n for _, n in ordered[OWNERS_SHOWN:])
+    return dict(ordered[:OWNERS_SHOWN]) | ({OTHER_OWNERS: others} if others else {})
 
 
 def _labels(

@@ -19,7 +19,7 @@ from ..trace.traffic_counts import (
     use_name,
 )
 from ..units import counted, number, printable, seconds, signed, wrapped
-from .allocation_keys import Key, KeyNames, key_column, keys_of, stacks_of
+from .allocation_keys import Key, KeyNames, key_column, keys_of, label_cells, stacks_of
 from .base import SCHEMA, Report, View, kernel_json
 from .frees import NOT_APPLICABLE
 from .metrics import Metrics, kernel_metrics
@@ -198,8 +198,8 @@ class TrafficReport(Report):
         none = Absent.NOT_APPLICABLE
         if lost := self.counts.lost.total:
             times = (self.start_ns, self.end_ns) if self.subject.interval else ()
-            keys = [none] * (len(self.subject.options.by) - 1)
-            last = (*times, "lost", *keys, lost, *[none] * 5)
+            keys = label_cells("lost", self.subject.options.by)
+            last = (*times, *keys, lost, *[none] * 5)
             return (Table(table.name, table.columns, [*table.rows, last]),)
         return (table,)
 

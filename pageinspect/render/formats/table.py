@@ -82,7 +82,11 @@ def _wrapped(columns: Sequence[Column], cells: _Rows, widths: list[int]) -> _Row
     between = _narrowest(columns, cells, widths)
     spare = _spare_narrowest(columns, cells, widths)
     within = [max(len(column.name) + _HEADER, _LEAST) for column in columns]
-    for least in (spare, between, within):
+    enough = [
+        max(least, min(column.least, width))
+        for least, column, width in zip(within, columns, widths, strict=True)
+    ]
+    for least in (spare, between, enough, within):
         while _width(widths) > _terminal():
             wide = [i for i in texts if widths[i] > least[i]]
             if not wide:
@@ -112,6 +116,15 @@ def _spare_narrowest(columns: Sequence[Column], cells: _Rows, widths: Sequence[i
     return [narrow if column.spare else width for column, width, narrow in narrowest]
 
 
+def _if_wrapped(columns: Sequence[Column], cells: _Rows, widths: Sequence[int]) -> list[int]:
+    """Return the same if those with `least` set are wrapped, too: to that width, if need be."""
+    narrowest = zip(columns, _spare_narrowest(columns, cells, widths), strict=True)
+    return [
+        min(width, max(column.least, len(column.name) + _HEADER)) if column.least else width
+        for column, width in narrowest
+    ]
+
+
 def _laid_out(view: View) -> str:
     """Return the rows as a table with columns as wide as their widest cell."""
     # Imported here: with importlib.metadata it takes a tenth of the time of a short command.
@@ -127,7 +140,7 @@ def _laid_out(view: View) -> str:
         for i, column in enumerate(every_column)
     ]
     empty = [i for i in range(len(widths)) if not any(row[i] for row in every)]
-    chosen = _shown_columns(every_column, _spare_narrowest(every_column, every, widths), empty)
+    chosen = _shown_columns(every_column, _if_wrapped(every_column, every, widths), empty)
     columns = [every_column[i] for i in chosen]
     cells = [[row[i] for i in chosen] for row in every]
     text = tabulate(

@@ -5,8 +5,10 @@ import io
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from outstanding_by_hand import outstanding
 from synthetic import MODERN, OLD, Memory
 
 from pageinspect.analysis.contiguity import Spread, TypeBlocks, ZoneBlocks, free_indexes
@@ -15,7 +17,9 @@ from pageinspect.analysis.page_facts.facts import Fact, PageFacts
 from pageinspect.classify import Pages
 from pageinspect.model.memory_map import Zone
 from pageinspect.model.provenance import Provenance
+from pageinspect.model.table import Column
 from pageinspect.render import render
+from pageinspect.render.formats.table import _wrapped
 from pageinspect.report import Coverage, Report
 from pageinspect.report.check import CheckReport, Findings, Violation
 from pageinspect.report.contiguity import BlockerRow, ContiguityReport
@@ -258,3 +262,33 @@ def test_pages_in_the_way(name: str) -> None:
     (header,) = [line.split() for line in lines if "pages  use" in line]
     assert {"start", "pages", "use", "name", "pins", "extra", "remedy"} <= set(header)
     assert "end" not in header
+
+
+def test_owners_of_outstanding_pages_are_readable_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caller, owner = "leak_by_one_page [leak_by_callers]", "unknown:kernel, order 0, 1 reference"
+    made = outstanding()
+    row = made.rows[0]._replace(key=(caller,), pages=PAGES, now={owner: PAGES, LONG: 1})
+    lines = lines_of(replace(made, rows=(row, *made.rows[1:])))
+    assert_lines_up(lines)
+    header = next(line for line in lines if line.startswith("caller"))
+    assert header.split() == ["caller", "pages", "size", "now"]
+    assert header.index("pages") >= 20
+    assert lines[lines.index(header) + 1].split("  ")[-1].count("-") >= 24
+    # On a wide terminal the text of owners is wrapped before a column is dropped.
+    monkeypatch.setenv("COLUMNS", "125")
+    (header,) = (line for line in lines_of(replace(made, rows=(row,))) if line.startswith("caller"))
+    assert "order:allocations" in header
+
+
+def broken(*columns: Column) -> list[int]:
+    """Return the widths of columns with one long word each."""
+    rows = _wrapped(columns, [["x" * 60] * len(columns)], [60] * len(columns))
+    return [max(map(len, cell.splitlines())) for cell in rows[0]]
+
+
+def test_columns_with_a_least_width_are_narrower_only_if_nothing_else_helps() -> None:
+    assert broken(Column("a"), Column("b", least=50)) == [28, 50]
+    widths = broken(*(Column(name, least=40) for name in "abc"))
+    assert sum(widths) + 4 == 80
