@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Key = str | int | tuple[str, ...]
 _NUMBERS = frozenset({"pid", "order"})
 """Keys whose values are numbers."""
-_LEAST = 20
+_LEAST = 24
 """Characters of a function or of flags that are shown in one line, where there is room."""
 
 

@@ -18,7 +18,7 @@ from ..trace.traffic_counts import (
     TrafficOptions,
     use_name,
 )
-from ..units import counted, number, printable, seconds, signed, wrapped
+from ..units import counted, number, printable, seconds, signed
 from .allocation_keys import Key, KeyNames, key_column, keys_of, label_cells, stacks_of
 from .base import SCHEMA, Report, View, kernel_json
 from .frees import NOT_APPLICABLE
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..trace.stacks import Stacks
     from ..trace.traffic_counts import TrafficCounts
 
-_WIDTH = 80
 _OF_ALLOCATIONS = frozenset({"gfp", "migratetype"})
 """Keys that a free does not have."""
 
@@ -280,11 +279,8 @@ class TrafficReport(Report):
             last = f"the {span} before {seconds(self.end_ns)}"
             span = last if subject.redrawn else "each interval"
         least = "At least these allocations" if self.counts.lost.total else "Allocations"
-        text = (
-            f"{least} and frees a second in {span}, with their pages, by who allocated and who "
-            "freed."
-        )
-        lines = [subject.provenance.describe(), *wrapped(text, _WIDTH)]
+        text = f"{least} and frees a second in {span}, with their pages"
+        lines = [subject.provenance.describe(), f"{text}, by who allocated and who freed."]
         if only := subject.options.filters.describe():
             lines.append(f"Only allocations and frees of {only}.")
         return (*lines, "")
@@ -304,10 +300,9 @@ class TrafficReport(Report):
             lines.append(self.lost_remark())
         if self.command_status:
             lines.append(f"The command ended with status {self.command_status}.")
-        folded = [part for line in lines for part in wrapped(line, _WIDTH)]
         for i, frames in enumerate(self._stacks(), 1):
-            folded += ["", f"Stack {i}:", *(f"    {printable(frame)}" for frame in frames)]
-        return ("", *folded)
+            lines += ["", f"Stack {i}:", *(f"    {printable(frame)}" for frame in frames)]
+        return ("", *lines)
 
     def lost_remark(self) -> str:
         """Return a sentence on what was lost, and why."""

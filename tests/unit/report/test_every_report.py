@@ -46,7 +46,11 @@ def as_text(column: Column, value: Any) -> str:
     if isinstance(value, list) and column.dtype == "list[string]":
         value = column.separator.join(value)
     if isinstance(value, dict) and column.dtype == "map[string,int64]":
-        value = " ".join(f"{key}:{n}" for key, n in value.items())
+        # A key is as in json where its end could not be seen.
+        value = " ".join(
+            f"{json.dumps(key) if {' ', ':', chr(34)} & {*key} else key}:{n}"
+            for key, n in value.items()
+        )
     if not isinstance(value, str):
         return json.dumps(value)
     return re.sub(r"[^ -~…]", lambda match: ascii(match[0])[1:-1], value)

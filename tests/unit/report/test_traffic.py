@@ -142,6 +142,18 @@ def test_stacks_are_below_the_table() -> None:
     assert "Stack 3:\n    __free_pages\n    open\\x1b\n" in shown
 
 
+def test_sentences_are_whole_in_markdown() -> None:
+    paragraphs = text(traffic(), "markdown").split("\n\n")
+    assert any(p.endswith("with their pages, by who allocated and who freed.") for p in paragraphs)
+    assert any(p.startswith("Seen:") and p.endswith(".") for p in paragraphs)
+
+
+def test_the_row_of_what_was_lost_is_not_cut_into_letters() -> None:
+    lost = traffic_counts(*SOURCES, lost=TrafficLost(sources=3))
+    rows = text(traffic(lost, by=("stack",)), "csv").splitlines()
+    assert rows[-1].startswith("lost,3,")
+
+
 def test_nothing_happened() -> None:
     report = traffic(traffic_counts())
     assert report.rows == ()
