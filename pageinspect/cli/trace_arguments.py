@@ -153,6 +153,16 @@ def refuse_others(args: argparse.Namespace, mode: str, others: Mapping[str, str]
             raise UsageError(f"{mode} and {option} cannot be combined", advice)
 
 
+def check_age(args: argparse.Namespace) -> None:
+    """Raise UsageError for an age that no allocation reaches in the time of the trace."""
+    if args.older is None or args.duration is None or args.older <= args.duration:
+        return
+    raise UsageError(
+        f"no allocation is {args.older:g} s old after {args.duration:g} s",
+        "trace longer (-d), or give --older fewer seconds",
+    )
+
+
 def check_interval_format(args: argparse.Namespace) -> None:
     """Raise UsageError for -i and a format whose rows are not written one by one."""
     if args.interval is not None and not isinstance(load(args.format), RowFormat):

@@ -43,7 +43,7 @@ def check_left_on(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if args.every is None:
         if args.host is not None or args.keep is not None:
-            raise UsageError("--host and --keep are of a dataset", "add --every SECONDS")
+            raise UsageError("--host and --keep need --every", "add --every SECONDS")
         if replaces(args):
             _check_metrics(args)
         return

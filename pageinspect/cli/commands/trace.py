@@ -23,7 +23,7 @@ from ..intervals import open_stream, until_reader_leaves
 from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_alloc import add_alloc, check_alloc, run_alloc
-from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
+from ..trace_arguments import add_details, add_filters, add_watch, check_age, refuse_targets
 from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, grows, replaces
 from ..trace_output import Output, Watch, is_redrawn
 from ..trace_outstanding import add_outstanding, check_outstanding, run_outstanding
@@ -87,6 +87,7 @@ def check_together(args: argparse.Namespace) -> None:
     check_alloc(args)
     check_pages(args)
     check_outstanding(args)
+    check_age(args)
     if args.events and args.interval is not None:
         raise UsageError("--events and -i cannot be combined", "choose one of them")
     if args.folded and (args.events or args.interval is not None or args.format != "table"):

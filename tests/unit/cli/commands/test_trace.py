@@ -2,11 +2,12 @@
 """The command line of trace, and its errors, without a kernel."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from synthetic import MODERN, SCHEMES
 
-from pageinspect.cli.commands.trace import _announce, check_types, trace_options
+from pageinspect.cli.commands.trace import _announce, check_together, check_types, trace_options
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
 from pageinspect.errors import UsageError
@@ -59,7 +60,7 @@ def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
         (["--every", "1", "-o", "d", "--by", "comm,caller"], "frees by type and caller"),
         (["--every", "1", "-o", "d", "--host", ""], "name of the host is empty"),
         (["--every", "0", "-o", "d"], "not a number of seconds"),
-        (["--keep", "2"], "--host and --keep are of a dataset"),
+        (["--keep", "2"], "--host and --keep need --every"),
         (["-i", "1", "--format", "prometheus"], "is written as a whole"),
         (["-i", "1", "--format", "prometheus", "-o", "f", "--by", "comm", "--top", "1"], "--top"),
         (["--events", "--format", "prometheus", "-o", "f"], "is written at the end"),
@@ -75,6 +76,7 @@ def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
         (["--outstanding", "--by", "cpu"], "--outstanding has no --by cpu"),
         (["--outstanding", "--most", "0"], "not a number of allocations"),
         (["--outstanding", "--older", "0"], "number of seconds"),
+        (["--outstanding", "--older", "60", "-d", "10"], "no allocation is 60 s old after 10 s"),
         (["--outstanding", "--stacks"], "--outstanding and --stacks cannot be combined"),
         (["--outstanding", "--type", "slab"], "--outstanding and --type cannot be combined"),
         (["--outstanding", "--disallow", "slab"], "--outstanding and --disallow cannot be"),
@@ -103,6 +105,30 @@ def test_options_that_make_no_sense_are_usage_errors(
 ) -> None:
     assert main(["trace", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+MODES = {
+    "--every": ["--every", "1", "-o", "d"],
+    "--life": ["--life", "--pfn", "1"],
+    "--types-at-alloc": ["--types-at-alloc"],
+    "--outstanding": ["--outstanding"],
+    "--alloc": ["--alloc"],
+}
+
+
+@pytest.mark.parametrize(("one", "other"), [*permutations(MODES, 2)])
+def test_a_trace_answers_one_question(
+    one: str, other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trace", *MODES[one], *MODES[other]]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be combined" in said
+    assert {one, other} <= {*said.replace(",", " ").split()}
+
+
+def test_an_age_that_the_trace_reaches_is_accepted() -> None:
+    args = build_parser().parse_args(["trace", "--outstanding", "--older", "10", "-d", "10"])
+    check_together(args)
 
 
 def test_every_order_of_a_free_block_can_be_asked_for() -> None:
