@@ -48,28 +48,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval",
         type=seconds,
         metavar="SECONDS",
-        help="write a report every SECONDS, about the frees since the last one. On a terminal the "
-        "table is redrawn; elsewhere reports follow each other (json: one per line)",
+        help="write a report every SECONDS, about what happened since the last one (--outstanding: "
+        "about all that is outstanding). On a terminal the table is redrawn; elsewhere reports "
+        "follow each other (json: one per line; prometheus, of typed frees alone: counts since the "
+        "start, which replace the file of -o)",
     )
     parser.add_argument(
         "--no-cache",
         action="store_true",
         help="compile the BPF program even if the cache has it, and do not keep it",
     )
-    add_filters(parser.add_argument_group("which frees (default: all)"))
+    add_filters(parser.add_argument_group("which frees, allocations or pages (default: all)"))
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("disallowed frees"))
     add_left_on(parser.add_argument_group("left on"))
     add_pages(parser.add_argument_group("other questions"))
     add_outstanding(parser.add_argument_group("pages that were not freed"))
     add_alloc(parser.add_argument_group("allocations and frees"))
-    add_output_arguments(parser, except_with="-i, --events", metrics=True)
+    add_output_arguments(
+        parser,
+        "with -i, --events: as it grows; with --every, FILE is the folder of a dataset",
+        metrics=True,
+    )
     refuse_targets(parser)
     parser.add_argument(
         "command",
         nargs="*",
         metavar="COMMAND",
-        help="command to run; frees are counted from before its start until after its end",
+        help="command to run; tracing lasts from before its start until after its end",
     )
 
 

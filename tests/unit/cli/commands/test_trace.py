@@ -49,7 +49,8 @@ def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
         (["--order", "1,x"], "'x' is not an order (0 to 10)"),
         (["--pid", "-1"], "process id"),
         (["--comm", ""], "name of a task"),
-        (["--by", "colour"], "choose from comm, pid"),
+        (["--by", "colour"], "choose from comm, pid, cpu, order, zone, node, caller; with --out"),
+        (["--by", "gpf"], "did you mean gfp?"),
         (["--type", ","], "list of names"),
         (["--every", "1"], "no dataset is named"),
         (["--every", "1", "-o", "d", "-i", "1"], "--every and -i cannot be combined"),
@@ -235,3 +236,17 @@ def test_a_library_that_is_missing_is_reported_before_tracing_begins(
     form = {"prometheus_client": "prometheus", "pyarrow": "parquet"}[library]
     assert main(["trace", "--outstanding", "--format", form, "-o", "x", "-d", "1"]) == 1
     assert f"{library} is not installed" in capsys.readouterr().err
+
+
+def test_the_help_names_what_the_other_questions_take(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["trace", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "which frees, allocations or pages (default: all)",
+        "with --outstanding and --alloc by these: caller, stack, comm, pid, order, gfp",
+        "with --life and --types-at-alloc, add the stacks",
+        "(--outstanding: about all that is outstanding)",
+        "with --every, FILE is the folder of a dataset",
+    ):
+        assert part in shown
