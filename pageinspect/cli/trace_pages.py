@@ -157,10 +157,7 @@ def _now(opened: OpenedKernel) -> "tuple[NowPage, ...]":
     pfns = [str(pfn) for start, end in opened.filters.pfns for pfn in range(start, end)]
     report = describe_addresses(inspect(opened.target), pfns, explain=False)
     texts = ({fact.name: fact.text for fact in page.facts} for page in report.pages)
-    return tuple(
-        NowPage(page.pfn, each.get("use", ""), each.get("owner", ""))
-        for page, each in zip(report.pages, texts, strict=True)
-    )
+    return tuple(NowPage.of(page.pfn, each) for page, each in zip(report.pages, texts, strict=True))
 
 
 def _types_at_alloc(
