@@ -95,6 +95,9 @@ def test_it_is_no_snapshot_of_memory(tmp_path: Path) -> None:
     with pytest.raises(PageInspectError, match="has no memory: it has typed frees alone"):
         snapshot_in(tmp_path)
     (entry,) = snapshots(tmp_path)
+    with opened(tmp_path) as fleet:
+        (row,) = ask(fleet, "snapshots", 0).tables()[0].records()
+    assert (row["host"], row["pages"], row["error"]) == ("h/1", None, None)
     with pytest.raises(PageInspectError, match="has no table runs"):
         open_saved(tmp_path, entry.time).summary(["use"], Request())
 
