@@ -24,7 +24,7 @@ from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_alloc import add_alloc, check_alloc, run_alloc
 from ..trace_arguments import add_details, add_filters, add_watch, check_age, refuse_targets
-from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, grows, replaces
+from ..trace_left_on import Readings, add_left_on, check_left_on, grows, replaces
 from ..trace_output import Output, Watch, is_redrawn
 from ..trace_outstanding import add_outstanding, check_outstanding, run_outstanding
 from ..trace_pages import add_pages, check_pages, run_pages
@@ -237,7 +237,11 @@ def run(args: argparse.Namespace) -> int:
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
-    dataset = None if args.every is None else FreesDataset(args, target, layout)
+    dataset = None
+    if args.every is not None:
+        from ..frees_dataset import FreesDataset
+
+        dataset = FreesDataset(args, target, layout)
     with contextlib.ExitStack() as stack:
         program = stack.enter_context(PageFreeProgram(compiler, layout, options))
         subject = TraceSubject(

@@ -13,8 +13,9 @@ from fake_program import FakeProgram
 from synthetic import MODERN
 from trace_reports import KERNEL, TABLE, ZSMALLOC, counts, report
 
-from pageinspect.cli import trace_left_on
-from pageinspect.cli.trace_left_on import FreesDataset, Readings
+from pageinspect.cli import frees_dataset
+from pageinspect.cli.frees_dataset import FreesDataset
+from pageinspect.cli.trace_left_on import Readings
 from pageinspect.dataset import write as write_module
 from pageinspect.dataset.compact import compact
 from pageinspect.dataset.read import read_snapshot, snapshots
@@ -45,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(
         snapshot_header, "time", SimpleNamespace(time_ns=lambda: now.at * 1_000_000_000)
     )
-    monkeypatch.setattr(trace_left_on, "time", SimpleNamespace(time=lambda: now.at))
+    monkeypatch.setattr(frees_dataset, "time", SimpleNamespace(time=lambda: now.at))
     return now
 
 
