@@ -11,6 +11,7 @@ from ..dataset.paths import clean, host_folder, microseconds
 from ..dataset.prune import keep
 from ..dataset.write import cannot_write, encode, write_snapshot
 from ..errors import PageInspectError
+from ..host.terminal import say
 from ..inspector.snapshot_header import snapshot_of_frees
 from ..kernel.boot import read_host
 from ..model.layout import PageLayout
@@ -43,6 +44,7 @@ class FreesDataset:
         except OSError as error:
             raise cannot_write(self._dataset, error) from None
         self._written = 0
+        self._said_lost = False
         # pyarrow loads most of itself when it first writes, which may take longer than an interval.
         encode(self._snapshot(SnapshotTable.of_rows("frees", ())))
         self._latest = time.time()
@@ -54,6 +56,9 @@ class FreesDataset:
         write_snapshot(self._dataset, snapshot)
         self._written = microseconds(snapshot.time) // 1_000_000
         self._remove_old()
+        if missing and not self._said_lost:
+            self._said_lost = True
+            say(f"{missing[0]} The column missing of each snapshot has what it lacks")
 
     def _snapshot(self, frees: SnapshotTable, missing: Sequence[str] = ()) -> Snapshot:
         return snapshot_of_frees(

@@ -238,24 +238,24 @@ class LifeReport(Report):
             lines.append(f"This kernel lacks: {', '.join(subject.lacking)}.")
         lines.append(f"Never seen: {'; '.join(subject.never_seen)}.")
         if self.lost.total:
-            lines.append(_lost_remark(self.lost))
+            lines.append(self.lost_remark())
         if self.reading.command_status:
             lines.append(f"The command ended with status {self.reading.command_status}.")
         return tuple(lines)
 
+    def lost_remark(self) -> str:
+        """Return what is missing from the events, and why."""
+        lost = self.lost
+        parts = [
+            (lost.missed, "events in interrupts during the tracer's own program"),
+            (lost.stacks, "stacks, because the map of stacks was full"),
+            (lost.events, "events, because they were not read in time"),
+            (lost.unkept, "events, because there were too many: watch fewer pages"),
+        ]
+        remark = f"Lost: {', '.join(f'{number(n)} {what}' for n, what in parts if n)}."
+        gaps = lost.missed or lost.events or lost.unkept
+        return f"{remark} The life may have gaps." if gaps else remark
+
 
 def _device(number_: int) -> str:
     return f"{number_ >> _MINOR_BITS}:{number_ & ((1 << _MINOR_BITS) - 1)}"
-
-
-def _lost_remark(lost: "LifeLost") -> str:
-    """Return a sentence on what is missing from the events, and why."""
-    parts = [
-        (lost.missed, "events in interrupts during the tracer's own program"),
-        (lost.stacks, "stacks, because the map of stacks was full"),
-        (lost.events, "events, because they were not read in time"),
-        (lost.unkept, "events, because there were too many: watch fewer pages"),
-    ]
-    remark = f"Lost: {', '.join(f'{number(n)} {what}' for n, what in parts if n)}."
-    gaps = lost.missed or lost.events or lost.unkept
-    return f"{remark} The life above may have gaps." if gaps else remark

@@ -91,6 +91,18 @@ def test_each_interval_is_a_snapshot_that_fleet_reads(tmp_path: Path, clock: Any
         assert not [*ask(fleet, "uses", 0).tables()[0].rows]
 
 
+def test_a_loss_is_said_once(
+    tmp_path: Path, clock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = opened_dataset(tmp_path)
+    for missed in (0, 2, 5):
+        clock.at += 60
+        dataset.write(report(counts({(TABLE, 0): 1}, {}, missed=missed)))
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "Lost: 2 frees in interrupts" in said
+    assert "column missing" in said
+
+
 def test_it_is_no_snapshot_of_memory(tmp_path: Path) -> None:
     opened_dataset(tmp_path).write(report(counts({}, {0: 3})))
     with pytest.raises(PageInspectError, match="has no memory: it has typed frees alone"):
@@ -151,7 +163,8 @@ def test_a_full_disk_loses_no_free(
             break
     assert seen == 1
     assert written.finish() == 5
-    said = capsys.readouterr().err.splitlines()
+    first, *said = capsys.readouterr().err.splitlines()
+    assert "Lost: 1 unreadable" in first
     assert len(said) == 2
     assert all("No space left on device; the next interval includes" in line for line in said)
     assert len(snapshots(tmp_path)) == 3
