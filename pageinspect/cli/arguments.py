@@ -57,15 +57,17 @@ def names(text: str) -> tuple[str, ...]:
 class NamesOf:
     """Type of options such as --by K,…, whose names are known; completion offers `choices`."""
 
-    def __init__(self, choices: Sequence[str]) -> None:
+    def __init__(self, choices: Sequence[str], advice: str = "") -> None:
+        """`advice` names the choices, if there is more to say than their names."""
         self.choices = choices
+        self._advice = advice or f"choose from {', '.join(choices)}"
 
     def __call__(self, text: str) -> tuple[str, ...]:
         """Return the names."""
         found = names(text)
         for name in found:
             if name not in self.choices:
-                advice = did_you_mean(name, self.choices, f"choose from {', '.join(self.choices)}")
+                advice = did_you_mean(name, self.choices, self._advice)
                 raise argparse.ArgumentTypeError(f"there is no {name!r}; {advice}")
         return found
 

@@ -173,14 +173,13 @@ def save_symbol_caches(
 
 
 def add_output_arguments(
-    parser: argparse.ArgumentParser, except_with: str = "", *, metrics: bool = False
+    parser: argparse.ArgumentParser, exception: str = "", *, metrics: bool = False
 ) -> None:
     """Add --format and -o: how and where the report is written.
 
-    `except_with` names the options with which the file is written as it grows, and `metrics` is
-    whether the report has metrics.
+    `exception` names the options with which the file is not written at once, and says how it is
+    then; `metrics` is whether the report has metrics.
     """
-    exception = f" (with {except_with}: as it grows)" if except_with else ""
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format",
@@ -196,7 +195,8 @@ def add_output_arguments(
         "--output",
         type=Path,
         metavar="FILE",
-        help=f"write the report to FILE instead of stdout, completely or not at all{exception}",
+        help=f"write the report to FILE instead of stdout, completely or not at all"
+        f"{exception and f' ({exception})'}",
     )
     add_mode_argument(group)
 

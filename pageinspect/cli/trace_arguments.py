@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from ..errors import UsageError
 from ..model.arch import MAX_ORDER
 from ..render import RowFormat, load
-from ..trace.keys import ALL_KEYS, KEYS
+from ..trace.keys import ALL_KEYS, HELD_KEYS, KEYS
 from .arguments import NamesOf, names, whole_number
 
 _MOST = (1 << 32) - 1
+_KEYS_BY_MODE = (
+    f"choose from {', '.join(KEYS)}; with --outstanding and --alloc from {', '.join(HELD_KEYS)}"
+)
 
 
 class _Refuse(argparse.Action):
@@ -47,22 +50,20 @@ def refuse_targets(parser: argparse.ArgumentParser) -> None:
 
 
 def add_filters(group: "argparse._ArgumentGroup") -> None:
-    """Declare the options that select frees."""
+    """Declare the options that select frees, and in other modes allocations or pages."""
     group.add_argument(
         "--type",
         type=names,
         metavar="T,…",
         help="show only these page types; untyped and page_pool are also accepted",
     )
-    group.add_argument(
-        "--order", type=_orders, default=(), metavar="N,…", help="only frees of these orders"
-    )
+    group.add_argument("--order", type=_orders, default=(), metavar="N,…", help="only these orders")
     group.add_argument(
         "--pfn",
         action="append",
         default=[],
         metavar="RANGE",
-        help="only frees with a page in this range, written as for `list`; may be repeated",
+        help="only what has a page in this range, written as for `list`; may be repeated",
     )
     group.add_argument(
         "--pid",
@@ -89,16 +90,21 @@ def add_details(group: "argparse._ArgumentGroup") -> None:
         "--by",
         action="extend",
         default=[],
-        type=NamesOf(ALL_KEYS),
+        type=NamesOf(ALL_KEYS, _KEYS_BY_MODE),
         metavar="K,…",
-        help=f"group typed frees by these: {', '.join(KEYS)}; may be repeated",
+        help=f"group typed frees by these: {', '.join(KEYS)}; or with --outstanding and --alloc "
+        f"by these: {', '.join(HELD_KEYS)}; may be repeated",
     )
-    group.add_argument("--stacks", action="store_true", help="group typed frees by kernel stack")
+    group.add_argument(
+        "--stacks",
+        action="store_true",
+        help="group typed frees by kernel stack; with --life and --types-at-alloc, add the stacks",
+    )
     group.add_argument(
         "--top",
         type=whole_number("a positive number", 1, _MOST),
         metavar="N",
-        help="show only the N groups with most pages",
+        help="show only the N groups with most pages, also with --outstanding and --alloc",
     )
     group.add_argument(
         "--events", action="store_true", help="write a line for each free as it happens"
@@ -151,6 +157,16 @@ def refuse_others(args: argparse.Namespace, mode: str, others: Mapping[str, str]
         if getattr(args, name) not in (None, False, (), []):
             advice = "write --by stack" if name == "stacks" else f"omit {option}"
             raise UsageError(f"{mode} and {option} cannot be combined", advice)
+
+
+def check_age(args: argparse.Namespace) -> None:
+    """Raise UsageError for an age that no allocation reaches in the time of the trace."""
+    if args.older is None or args.duration is None or args.older <= args.duration:
+        return
+    raise UsageError(
+        f"no allocation is {args.older:g} s old after {args.duration:g} s",
+        "trace longer (-d), or give --older fewer seconds",
+    )
 
 
 def check_interval_format(args: argparse.Namespace) -> None:

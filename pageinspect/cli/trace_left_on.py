@@ -2,8 +2,6 @@
 """A trace that is left on: each interval is added to a dataset, or replaces a file of metrics."""
 
 import argparse
-import contextlib
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,9 +11,7 @@ from ..render import METRICS
 from .arguments import kept, repeated
 
 if TYPE_CHECKING:
-    from ..model.layout import PageLayout
     from ..report.trace import TraceReport
-    from ..target.open import Target
 
 _NOT_KEPT = ("interval", "events", "folded", "stacks", "top", "tails", "mode")
 """Options whose results a dataset has no place for."""
@@ -43,7 +39,7 @@ def check_left_on(args: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if args.every is None:
         if args.host is not None or args.keep is not None:
-            raise UsageError("--host and --keep are of a dataset", "add --every SECONDS")
+            raise UsageError("--host and --keep need --every", "add --every SECONDS")
         if replaces(args):
             _check_metrics(args)
         return
@@ -79,63 +75,6 @@ def _check_metrics(args: argparse.Namespace) -> None:
         )
     if args.top is not None:
         raise UsageError("--top and metrics of intervals cannot be combined", "omit --top")
-
-
-class FreesDataset:
-    """Adds the frees of intervals to a dataset."""
-
-    def __init__(self, args: argparse.Namespace, target: "Target", layout: "PageLayout") -> None:
-        """Create the dataset if it is missing. Raises PageInspectError if it cannot be written."""
-        from ..dataset.lock import writing
-        from ..dataset.paths import clean, host_folder
-        from ..dataset.write import cannot_write
-        from ..kernel.boot import read_host
-
-        self._dataset, self._keep = args.output, args.keep
-        self._target, self._layout = target, layout
-        self._host = args.host or read_host(target.prog, target.vmcoreinfo)
-        if not self._host:
-            raise PageInspectError(
-                "the name of the machine could not be read from its kernel", "give it: --host NAME"
-            )
-        host_folder(self._host)
-        try:
-            with writing(self._dataset, clean(self._host)):
-                pass
-        except OSError as error:
-            raise cannot_write(self._dataset, error) from None
-        self._written = 0
-        self._latest = time.time()
-
-    def write(self, report: "TraceReport") -> None:
-        """Add the frees of an interval. Raises PageInspectError."""
-        from ..dataset.paths import microseconds
-        from ..dataset.write import write_snapshot
-        from ..inspector.snapshot_header import snapshot_of_frees
-        from ..report.trace_words import lost_remark
-        from ..report.traced_frees import frees_of
-
-        snapshot = snapshot_of_frees(
-            self._target,
-            self._layout,
-            self._host,
-            frees_of(report.to_json()),
-            missing=[lost_remark(report.lost)] if report.lost.total else [],
-            after=self._written,
-        )
-        write_snapshot(self._dataset, snapshot)
-        self._written = microseconds(snapshot.time) // 1_000_000
-        self._remove_old()
-
-    def _remove_old(self) -> None:
-        from ..dataset.prune import keep
-
-        now = time.time()
-        if self._keep is not None and now >= self._latest:
-            # What could not be removed now is removed next time; the frees were written.
-            with contextlib.suppress(PageInspectError):
-                keep(self._dataset, self._host, self._keep, of_frees=True)
-        self._latest = max(self._latest, now)
 
 
 class Readings:

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import Exit, UsageError
-from ..render import METRICS
+from ..host.terminal import write_line
+from ..render import METRICS, load
 from .options import write_report
 from .trace_arguments import refuse_others
 from .trace_readings import OpenedKernel, open_by_btf
 
 if TYPE_CHECKING:
     from ..model.layout import PageLayout
-    from ..report.life import LifeSubject, NowPage
+    from ..report.alloc_types import AllocTypesReport
+    from ..report.life import LifeReport, LifeSubject, NowPage
     from ..target.open import Target
     from ..trace.compile import Compiler
     from ..trace.life import PageLifeProgram
@@ -104,6 +106,13 @@ def _traced(
     return reading
 
 
+def _write(args: argparse.Namespace, report: "LifeReport | AllocTypesReport", lost: int) -> None:
+    """Write a report, and on stderr what it lost if the form has no place for it."""
+    if lost and load(args.format).tables_alone:
+        write_line(report.lost_remark())
+    write_report(args, report)
+
+
 def _life(args: argparse.Namespace, opened: OpenedKernel, announce: Callable[[], None]) -> int:
     from ..report.life import LifeReport
     from ..trace.life import PageLifeProgram
@@ -118,7 +127,7 @@ def _life(args: argparse.Namespace, opened: OpenedKernel, announce: Callable[[],
         # CPUs write events of the same moment in any order.
         events.sort(key=lambda event: event.time_ns)
         report = LifeReport(subject, tuple(events), reading, _now(opened))
-        write_report(args, report)
+        _write(args, report, lost=report.lost.total)
     return int(Exit.INCOMPLETE if report.lost.total else Exit.COMPLETE)
 
 
@@ -157,10 +166,7 @@ def _now(opened: OpenedKernel) -> "tuple[NowPage, ...]":
     pfns = [str(pfn) for start, end in opened.filters.pfns for pfn in range(start, end)]
     report = describe_addresses(inspect(opened.target), pfns, explain=False)
     texts = ({fact.name: fact.text for fact in page.facts} for page in report.pages)
-    return tuple(
-        NowPage(page.pfn, each.get("use", ""), each.get("owner", ""))
-        for page, each in zip(report.pages, texts, strict=True)
-    )
+    return tuple(NowPage.of(page.pfn, each) for page, each in zip(report.pages, texts, strict=True))
 
 
 def _types_at_alloc(
@@ -176,7 +182,7 @@ def _types_at_alloc(
         report = AllocTypesReport(
             opened.target.provenance, opened.layout, opened.filters, reading, stacks, args.stacks
         )
-        write_report(args, report)
+        _write(args, report, lost=reading.counts.lost.total)
     if report.typed:
         return int(Exit.FINDING)
     return int(Exit.INCOMPLETE if reading.counts.lost.total else Exit.COMPLETE)

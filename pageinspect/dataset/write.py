@@ -31,7 +31,7 @@ def write_snapshot(
     """
     host, time = clean(snapshot.host), snapshot.time
     host_folder(host), time_folder(time)
-    tables = {name: _parquet(name, to_arrow(t, host, time)) for name, t in snapshot.tables.items()}
+    tables = encode(snapshot)
     header = tables.pop(HEADER)
     try:
         with writing(dataset, host):
@@ -54,6 +54,12 @@ def write_snapshot(
                 raise
     except OSError as error:
         raise cannot_write(dataset, error) from None
+
+
+def encode(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the Parquet file of each table of a snapshot, in a buffer."""
+    host, time = clean(snapshot.host), snapshot.time
+    return {name: _parquet(name, to_arrow(t, host, time)) for name, t in snapshot.tables.items()}
 
 
 def check_place(dataset: Path) -> None:

@@ -14,7 +14,7 @@ NEEDS: tuple[str, ...] = ()
 """The tables that are read beside snapshots."""
 
 _SNAPSHOTS = f"""
-SELECT host, {stamp("time")} AS stamp, release, source, spanned, error
+SELECT host, {stamp("time")} AS stamp, release, source, nullif(spanned, 0), error
 FROM snapshots ORDER BY stamp DESC, host
 """
 _NONE = (Absent.NOT_APPLICABLE,)
@@ -23,7 +23,7 @@ COLUMNS = (
     Column("time"),
     Column("release", spare=2),
     Column("source", spare=1),
-    Column("pages", "int64", "pages"),
+    Column("pages", "int64", "pages", absent=_NONE),
     Column("error", absent=_NONE),
 )
 
@@ -32,5 +32,8 @@ def report(fleet: "Fleet", top: int) -> FleetReport:
     """Return the first `top` snapshots, 0 for all."""
     fleet.tables(["snapshots"])
     rows, left = cut(fleet.rows(_SNAPSHOTS), top)
-    cells = [(*row[:-1], row[-1] or Absent.NOT_APPLICABLE) for row in rows]
+    cells = [
+        (*row, *(cell or Absent.NOT_APPLICABLE for cell in (pages, error)))
+        for *row, pages, error in rows
+    ]
     return answer(fleet, "snapshots", ("", Table("snapshots", COLUMNS, cells)), remarks=(left,))

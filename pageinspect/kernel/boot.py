@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads which boot of which machine a kernel is, and its clock."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
-from drgn import FaultError, Object, Program, sizeof
+from drgn import FaultError, Object, Program, ProgramFlags, sizeof
 
 from ..errors import PageInspectError
 from ..target import vmcoreinfo
@@ -13,6 +15,8 @@ from ..target import vmcoreinfo
 _NAME = 65
 """Bytes of each string in struct new_utsname."""
 _ID = 16
+_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+_RUNNING = ProgramFlags.IS_LIVE | ProgramFlags.IS_LOCAL
 _FIRST_S, _LAST_S = 946_684_800, 7_258_118_400
 """The years 2000 to 2199, in seconds since 1970: a time that is not between them is damage."""
 
@@ -42,9 +46,13 @@ def read_host(prog: Program, info: Mapping[str, str]) -> str:
 def read_boot_id(prog: Program) -> str | None:
     """Return /proc/sys/kernel/random/boot_id; None if it was never read, or cannot be found.
 
-    The kernel makes it when it is first read, as systemd does at boot; until then it is zero. It is
-    a static variable of drivers/char/random.c, whose symbol is enough: 16 bytes.
+    The kernel makes it when it is first read, as systemd does at boot; until then it is zero. That
+    of the kernel that runs here is read before. It is a static variable of drivers/char/random.c,
+    whose symbol is enough: 16 bytes.
     """
+    if prog.flags & _RUNNING == _RUNNING:
+        with contextlib.suppress(OSError):
+            _ID_FILE.read_bytes()
     try:
         data = prog.read(prog.symbol("sysctl_bootid").address, _ID)
     except (LookupError, FaultError):

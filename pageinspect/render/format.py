@@ -22,6 +22,8 @@ class Format(ABC):
 
     library: ClassVar[tuple[str, str] | None] = None
     """The module of an optional library that it needs, and the extra that installs it."""
+    tables_alone: ClassVar[bool] = False
+    """Whether it has the tables of a report, and no other value or sentence."""
 
     @abstractmethod
     def write(self, report: "Report", stream: TextIO) -> None:

@@ -133,6 +133,16 @@ class AllocTypesReport(Report):
         for (name, caller, order, frames), times in sorted(found.items()):
             yield name, caller, order, times, times << order, frames
 
+    def lost_remark(self) -> str:
+        """Return what is missing from the counts, and why."""
+        lost = self.reading.counts.lost
+        parts = (
+            (lost.missed, "allocations in interrupts during the tracer's own program"),
+            (lost.who, "callers, because there were too many"),
+            (lost.stacks, "stacks, because the map of stacks was full"),
+        )
+        return f"Lost: {', '.join(f'{number(n)} {what}' for n, what in parts if n)}."
+
     def _before(self) -> tuple[str, ...]:
         span = seconds(self.reading.end_ns - self.reading.start_ns)
         meaning = "None should have a type: who takes the page sets it, afterwards."
@@ -152,15 +162,8 @@ class AllocTypesReport(Report):
                 f"{counted(pages, 'page')} had a type while the allocator had them: somebody wrote "
                 "to their struct page after the free, or their types were not reset."
             )
-        lost = self.reading.counts.lost
-        parts = (
-            (lost.missed, "allocations in interrupts during the tracer's own program"),
-            (lost.who, "callers, because there were too many"),
-            (lost.stacks, "stacks, because the map of stacks was full"),
-        )
-        if lost.total:
-            missing = ", ".join(f"{number(n)} {what}" for n, what in parts if n)
-            lines.append(f"Lost: {missing}.")
+        if self.reading.counts.lost.total:
+            lines.append(self.lost_remark())
         if self.reading.command_status:
             lines.append(f"The command ended with status {self.reading.command_status}.")
         return tuple(lines)

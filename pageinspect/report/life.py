@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.ranges import count
 from ..model.table import Absent, Cell, Column, Row, Table
+from ..owners.free import FREE
 from ..trace.options import Filters
 from ..units import counted, number, printable, seconds
 from .base import SCHEMA, Report, View, kernel_json
@@ -64,7 +65,17 @@ class NowPage(NamedTuple):
     pfn: int
     use: str
     owner: str
-    """Empty if it is not known."""
+    """Empty if it is not known, and for a free page."""
+
+    @classmethod
+    def of(cls, pfn: int, texts: Mapping[str, str]) -> Self:
+        """Return a page with facts by name.
+
+        Use and owner are read one after the other: the owner of a page that is free by then is that
+        of a moment before or after.
+        """
+        use = texts.get("use", "")
+        return cls(pfn, use, "" if use in FREE.owns else texts.get("owner", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +144,9 @@ class LifeReport(Report):
         if self.subject.with_stacks:
             numbers = numbered(self.subject.freeing.frames(each.stack) for each in self.events)
         rows = [self._shown(event, numbers) for event in self.events]
+        columns = (_SHOWN if numbers else _SHOWN[:-1]) if rows else ()
         return View(
-            Table("events", _SHOWN if numbers else _SHOWN[:-1], rows),
+            Table("events", columns, rows),
             before=self._before(),
             after=(*self._after(), *numbered_lines(numbers)),
             more=(("Now:", self._now()),) if self.now else (),
@@ -216,34 +228,34 @@ class LifeReport(Report):
         return (
             subject.provenance.describe(),
             f"The life of {counted(pages, 'page')} in {span}: {subject.filters.describe()}.",
-            "",
+            "" if self.events else "No tracepoint reported anything about these pages.",
         )
 
     def _after(self) -> tuple[str, ...]:
         subject = self.subject
         lines = [""]
-        if not self.events:
-            lines.append("No tracepoint reported anything about these pages.")
         if subject.lacking:
             lines.append(f"This kernel lacks: {', '.join(subject.lacking)}.")
         lines.append(f"Never seen: {'; '.join(subject.never_seen)}.")
         if self.lost.total:
-            lines.append(_lost_remark(self.lost))
+            lines.append(self.lost_remark())
         if self.reading.command_status:
             lines.append(f"The command ended with status {self.reading.command_status}.")
         return tuple(lines)
 
+    def lost_remark(self) -> str:
+        """Return what is missing from the events, and why."""
+        lost = self.lost
+        parts = [
+            (lost.missed, "events in interrupts during the tracer's own program"),
+            (lost.stacks, "stacks, because the map of stacks was full"),
+            (lost.events, "events, because they were not read in time"),
+            (lost.unkept, "events, because there were too many: watch fewer pages"),
+        ]
+        remark = f"Lost: {', '.join(f'{number(n)} {what}' for n, what in parts if n)}."
+        gaps = lost.missed or lost.events or lost.unkept
+        return f"{remark} The life may have gaps." if gaps else remark
+
 
 def _device(number_: int) -> str:
     return f"{number_ >> _MINOR_BITS}:{number_ & ((1 << _MINOR_BITS) - 1)}"
-
-
-def _lost_remark(lost: "LifeLost") -> str:
-    """Return a sentence on what is missing from the events, and why."""
-    parts = [
-        (lost.missed, "events in interrupts during the tracer's own program"),
-        (lost.stacks, "stacks, because the map of stacks was full"),
-        (lost.events, "events, because they were not read in time"),
-        (lost.unkept, "events, because there were too many: watch fewer pages"),
-    ]
-    return f"Lost: {', '.join(f'{number(n)} {what}' for n, what in parts if n)}."

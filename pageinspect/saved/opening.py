@@ -130,11 +130,13 @@ def choose(
     if len(newest) == n:
         return newest[-1]
     if not newest:
-        which = "the newest" if len(of_host) > 1 else "the only"
+        why = printable(error_of(of_host[-1]) or "")
         raise PageInspectError(
-            f"{which} snapshot of {printable(host)} has no memory: "
-            f"{printable(error_of(of_host[-1]) or '')}",
-            f"pageinspect snapshot CORE -o {where} adds one of a core that can be read",
+            f"the only snapshot of {printable(host)} has no memory: {why}"
+            if len(of_host) == 1
+            else f"no snapshot of {printable(host)} has memory; the newest: {why}",
+            f"pageinspect snapshot -o {where} adds one of this machine, and pageinspect snapshot "
+            f"CORE -o {where} one of a core that can be read",
         )
     raise PageInspectError(
         f"{where} has {counted(len(newest), 'snapshot')} of {printable(host)}, and not {n}",

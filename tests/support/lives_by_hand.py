@@ -83,7 +83,11 @@ def events() -> tuple[LifeEvent, ...]:
 
 
 def life(
-    *, stacks: bool = False, lost: LifeLost | None = None, now: tuple[NowPage, ...] = ()
+    *,
+    stacks: bool = False,
+    lost: LifeLost | None = None,
+    now: tuple[NowPage, ...] = (),
+    quiet: bool = False,
 ) -> LifeReport:
     subject = LifeSubject(
         KERNEL,
@@ -99,7 +103,7 @@ def life(
         gfp=GfpNames(((0xCC0, "GFP_KERNEL"),)),
     )
     reading = Interval(lost or LifeLost(), 0, 1_500_000_000)
-    return LifeReport(subject, events(), reading, now)
+    return LifeReport(subject, () if quiet else events(), reading, now)
 
 
 def allocations(typed: int = 0, *, stacks: bool = False, missed: int = 0) -> AllocTypesReport:

@@ -23,8 +23,8 @@ from ..intervals import open_stream, until_reader_leaves
 from ..options import add_output_arguments, save_symbol_caches
 from ..output import check_output
 from ..trace_alloc import add_alloc, check_alloc, run_alloc
-from ..trace_arguments import add_details, add_filters, add_watch, refuse_targets
-from ..trace_left_on import FreesDataset, Readings, add_left_on, check_left_on, grows, replaces
+from ..trace_arguments import add_details, add_filters, add_watch, check_age, refuse_targets
+from ..trace_left_on import Readings, add_left_on, check_left_on, grows, replaces
 from ..trace_output import Output, Watch, is_redrawn
 from ..trace_outstanding import add_outstanding, check_outstanding, run_outstanding
 from ..trace_pages import add_pages, check_pages, run_pages
@@ -48,28 +48,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval",
         type=seconds,
         metavar="SECONDS",
-        help="write a report every SECONDS, about the frees since the last one. On a terminal the "
-        "table is redrawn; elsewhere reports follow each other (json: one per line)",
+        help="write a report every SECONDS, about what happened since the last one (--outstanding: "
+        "about all that is outstanding). On a terminal the table is redrawn; elsewhere reports "
+        "follow each other (json: one per line; prometheus, of typed frees alone: counts since the "
+        "start, which replace the file of -o)",
     )
     parser.add_argument(
         "--no-cache",
         action="store_true",
         help="compile the BPF program even if the cache has it, and do not keep it",
     )
-    add_filters(parser.add_argument_group("which frees (default: all)"))
+    add_filters(parser.add_argument_group("which frees, allocations or pages (default: all)"))
     add_details(parser.add_argument_group("who freed"))
     add_watch(parser.add_argument_group("disallowed frees"))
     add_left_on(parser.add_argument_group("left on"))
     add_pages(parser.add_argument_group("other questions"))
     add_outstanding(parser.add_argument_group("pages that were not freed"))
     add_alloc(parser.add_argument_group("allocations and frees"))
-    add_output_arguments(parser, except_with="-i, --events", metrics=True)
+    add_output_arguments(
+        parser,
+        "with -i, --events: as it grows; with --every, FILE is the folder of a dataset",
+        metrics=True,
+    )
     refuse_targets(parser)
     parser.add_argument(
         "command",
         nargs="*",
         metavar="COMMAND",
-        help="command to run; frees are counted from before its start until after its end",
+        help="command to run; tracing lasts from before its start until after its end",
     )
 
 
@@ -87,6 +93,7 @@ def check_together(args: argparse.Namespace) -> None:
     check_alloc(args)
     check_pages(args)
     check_outstanding(args)
+    check_age(args)
     if args.events and args.interval is not None:
         raise UsageError("--events and -i cannot be combined", "choose one of them")
     if args.folded and (args.events or args.interval is not None or args.format != "table"):
@@ -230,7 +237,11 @@ def run(args: argparse.Namespace) -> int:
     args.ends.push(partial(save_symbol_caches, target, None))
     layout = build_layout(target.prog, target.vmcoreinfo)
     options = trace_options(args, layout, _filters(args, target, layout))
-    dataset = None if args.every is None else FreesDataset(args, target, layout)
+    dataset = None
+    if args.every is not None:
+        from ..frees_dataset import FreesDataset
+
+        dataset = FreesDataset(args, target, layout)
     with contextlib.ExitStack() as stack:
         program = stack.enter_context(PageFreeProgram(compiler, layout, options))
         subject = TraceSubject(

@@ -35,6 +35,7 @@ def _plain(column: Column) -> Callable[[Any], Cell]:
 
 
 class _Csv(RowFormat):
+    tables_alone = True
     continues = True
     one_table = True
 

@@ -11,6 +11,7 @@ from ..format import RowFormat
 
 
 class _JsonLines(RowFormat):
+    tables_alone = True
     continues = True
 
     def write(self, report: Report, stream: TextIO) -> None:

@@ -11,6 +11,7 @@ from ..format import Format, bytes_of
 
 
 class _Parquet(Format):
+    tables_alone = True
     library = ("pyarrow", "arrow")
 
     def write(self, report: Report, stream: TextIO) -> None:

@@ -13,8 +13,9 @@ from fake_program import FakeProgram
 from synthetic import MODERN
 from trace_reports import KERNEL, TABLE, ZSMALLOC, counts, report
 
-from pageinspect.cli import trace_left_on
-from pageinspect.cli.trace_left_on import FreesDataset, Readings
+from pageinspect.cli import frees_dataset
+from pageinspect.cli.frees_dataset import FreesDataset
+from pageinspect.cli.trace_left_on import Readings
 from pageinspect.dataset import write as write_module
 from pageinspect.dataset.compact import compact
 from pageinspect.dataset.read import read_snapshot, snapshots
@@ -45,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(
         snapshot_header, "time", SimpleNamespace(time_ns=lambda: now.at * 1_000_000_000)
     )
-    monkeypatch.setattr(trace_left_on, "time", SimpleNamespace(time=lambda: now.at))
+    monkeypatch.setattr(frees_dataset, "time", SimpleNamespace(time=lambda: now.at))
     return now
 
 
@@ -90,11 +91,26 @@ def test_each_interval_is_a_snapshot_that_fleet_reads(tmp_path: Path, clock: Any
         assert not [*ask(fleet, "uses", 0).tables()[0].rows]
 
 
+def test_a_loss_is_said_once(
+    tmp_path: Path, clock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = opened_dataset(tmp_path)
+    for missed in (0, 2, 5):
+        clock.at += 60
+        dataset.write(report(counts({(TABLE, 0): 1}, {}, missed=missed)))
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "Lost: 2 frees in interrupts" in said
+    assert "column missing" in said
+
+
 def test_it_is_no_snapshot_of_memory(tmp_path: Path) -> None:
     opened_dataset(tmp_path).write(report(counts({}, {0: 3})))
     with pytest.raises(PageInspectError, match="has no memory: it has typed frees alone"):
         snapshot_in(tmp_path)
     (entry,) = snapshots(tmp_path)
+    with opened(tmp_path) as fleet:
+        (row,) = ask(fleet, "snapshots", 0).tables()[0].records()
+    assert (row["host"], row["pages"], row["error"]) == ("h/1", None, None)
     with pytest.raises(PageInspectError, match="has no table runs"):
         open_saved(tmp_path, entry.time).summary(["use"], Request())
 
@@ -147,7 +163,8 @@ def test_a_full_disk_loses_no_free(
             break
     assert seen == 1
     assert written.finish() == 5
-    said = capsys.readouterr().err.splitlines()
+    first, *said = capsys.readouterr().err.splitlines()
+    assert "Lost: 1 unreadable" in first
     assert len(said) == 2
     assert all("No space left on device; the next interval includes" in line for line in said)
     assert len(snapshots(tmp_path)) == 3

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The boot id, the clock and the name of a machine, in memory made by hand."""
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from drgn import Program
+from drgn import Program, ProgramFlags
 from kernel_by_hand import Kernel
 
+from pageinspect.kernel import boot
 from pageinspect.kernel.boot import Clock, crash_time, read_boot_id, read_clock, read_host
 
 SECONDS = 1_764_439_274
@@ -76,6 +78,20 @@ def test_boot_id() -> None:
     assert read_boot_id(prog) == "00010203-0405-0607-0809-0a0b0c0d0e0f"
     assert read_boot_id(Kernel().prog) is None
     assert read_boot_id(with_symbol(Kernel(), "sysctl_bootid", 0x1000)) is None
+
+
+def test_the_running_kernel_makes_its_boot_id_when_it_is_first_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Kernel()
+    address = kernel.room(16, 8)
+    prog = with_symbol(kernel, "sysctl_bootid", address)
+    file = SimpleNamespace(read_bytes=lambda: kernel.write(address, bytes(range(16))))
+    monkeypatch.setattr(boot, "_ID_FILE", file)
+    assert read_boot_id(prog) is None
+    flags = ProgramFlags.IS_LIVE | ProgramFlags.IS_LOCAL
+    live = SimpleNamespace(flags=flags, symbol=prog.symbol, read=prog.read)
+    assert read_boot_id(cast("Any", live)) == "00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 
 def test_host() -> None:

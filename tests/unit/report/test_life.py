@@ -47,7 +47,29 @@ def test_stacks_are_below_the_event_if_requested() -> None:
 def test_what_is_lost_has_its_reasons() -> None:
     shown = " ".join(text(life(lost=LifeLost(missed=2, unkept=5))).split())
     assert "Lost: 2 events in interrupts" in shown
-    assert "5 events, because there were too many: watch fewer pages." in shown
+    assert "5 events, because there were too many: watch fewer pages. The life" in shown
+    assert "The life may have gaps." in shown
+    assert "gaps" not in text(life(lost=LifeLost(stacks=3)))
+
+
+@pytest.mark.parametrize("now", [(NowPage(0x40, "buddy", ""),), ()])
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_a_life_without_events_says_so_first(now: tuple[NowPage, ...], form: str) -> None:
+    shown = text(life(now=now, quiet=True), form)
+    assert "seconds" not in shown
+    assert "\n\n\n" not in shown
+    nothing = shown.index("No tracepoint reported anything about these pages.")
+    if now:
+        assert nothing < shown.index("Now:") < shown.index("buddy")
+    assert nothing < shown.index("Never seen")
+
+
+def test_a_free_page_has_no_owner_now() -> None:
+    """The use and the owner of a page are read at different moments."""
+    for use, owner in (("buddy", ""), ("pcp", ""), ("anon", "anon:python3[645]")):
+        found = NowPage.of(0x40, {"use": use, "owner": "anon:python3[645]", "lru": "yes"})
+        assert found == (0x40, use, owner)
+    assert NowPage.of(0x40, {}) == (0x40, "", "")
 
 
 def test_the_document_has_the_same() -> None:

@@ -137,12 +137,13 @@ def test_a_time_means_the_row_that_has_it_also_without_memory() -> None:
     assert choose(DATASET, ONE, ONE[0].time, None, errors.get) == ONE[0]
     with pytest.raises(PageInspectError) as caught:
         choose(DATASET, ONE, None, None, errors.get)
-    text = r"snapshot of a has no memory: /a is not a core\x1b"
-    assert caught.value.message == f"the newest {text}"
+    text = r"/a is not a core\x1b"
+    assert caught.value.message == f"no snapshot of a has memory; the newest: {text}"
+    assert "pageinspect snapshot -o ds" in caught.value.hint
     assert "snapshot CORE -o ds" in caught.value.hint
     with pytest.raises(PageInspectError) as caught:
         choose(DATASET, ONE[:1], None, None, errors.get)
-    assert caught.value.message == f"the only {text}"
+    assert caught.value.message == f"the only snapshot of a has no memory: {text}"
 
 
 def test_reports_of_a_kernel_whose_snapshot_was_merged_with_those_of_others(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 """The command line of trace, and its errors, without a kernel."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from synthetic import MODERN, SCHEMES
 
-from pageinspect.cli.commands.trace import _announce, check_types, trace_options
+from pageinspect.cli.commands.trace import _announce, check_together, check_types, trace_options
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import build_parser
 from pageinspect.errors import UsageError
@@ -48,7 +49,8 @@ def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
         (["--order", "1,x"], "'x' is not an order (0 to 10)"),
         (["--pid", "-1"], "process id"),
         (["--comm", ""], "name of a task"),
-        (["--by", "colour"], "choose from comm, pid"),
+        (["--by", "colour"], "choose from comm, pid, cpu, order, zone, node, caller; with --out"),
+        (["--by", "gpf"], "did you mean gfp?"),
         (["--type", ","], "list of names"),
         (["--every", "1"], "no dataset is named"),
         (["--every", "1", "-o", "d", "-i", "1"], "--every and -i cannot be combined"),
@@ -59,7 +61,7 @@ def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
         (["--every", "1", "-o", "d", "--by", "comm,caller"], "frees by type and caller"),
         (["--every", "1", "-o", "d", "--host", ""], "name of the host is empty"),
         (["--every", "0", "-o", "d"], "not a number of seconds"),
-        (["--keep", "2"], "--host and --keep are of a dataset"),
+        (["--keep", "2"], "--host and --keep need --every"),
         (["-i", "1", "--format", "prometheus"], "is written as a whole"),
         (["-i", "1", "--format", "prometheus", "-o", "f", "--by", "comm", "--top", "1"], "--top"),
         (["--events", "--format", "prometheus", "-o", "f"], "is written at the end"),
@@ -75,6 +77,7 @@ def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
         (["--outstanding", "--by", "cpu"], "--outstanding has no --by cpu"),
         (["--outstanding", "--most", "0"], "not a number of allocations"),
         (["--outstanding", "--older", "0"], "number of seconds"),
+        (["--outstanding", "--older", "60", "-d", "10"], "no allocation is 60 s old after 10 s"),
         (["--outstanding", "--stacks"], "--outstanding and --stacks cannot be combined"),
         (["--outstanding", "--type", "slab"], "--outstanding and --type cannot be combined"),
         (["--outstanding", "--disallow", "slab"], "--outstanding and --disallow cannot be"),
@@ -103,6 +106,30 @@ def test_options_that_make_no_sense_are_usage_errors(
 ) -> None:
     assert main(["trace", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+MODES = {
+    "--every": ["--every", "1", "-o", "d"],
+    "--life": ["--life", "--pfn", "1"],
+    "--types-at-alloc": ["--types-at-alloc"],
+    "--outstanding": ["--outstanding"],
+    "--alloc": ["--alloc"],
+}
+
+
+@pytest.mark.parametrize(("one", "other"), [*permutations(MODES, 2)])
+def test_a_trace_answers_one_question(
+    one: str, other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trace", *MODES[one], *MODES[other]]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be combined" in said
+    assert {one, other} <= {*said.replace(",", " ").split()}
+
+
+def test_an_age_that_the_trace_reaches_is_accepted() -> None:
+    args = build_parser().parse_args(["trace", "--outstanding", "--older", "10", "-d", "10"])
+    check_together(args)
 
 
 def test_every_order_of_a_free_block_can_be_asked_for() -> None:
@@ -209,3 +236,17 @@ def test_a_library_that_is_missing_is_reported_before_tracing_begins(
     form = {"prometheus_client": "prometheus", "pyarrow": "parquet"}[library]
     assert main(["trace", "--outstanding", "--format", form, "-o", "x", "-d", "1"]) == 1
     assert f"{library} is not installed" in capsys.readouterr().err
+
+
+def test_the_help_names_what_the_other_questions_take(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["trace", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "which frees, allocations or pages (default: all)",
+        "with --outstanding and --alloc by these: caller, stack, comm, pid, order, gfp",
+        "with --life and --types-at-alloc, add the stacks",
+        "(--outstanding: about all that is outstanding)",
+        "with --every, FILE is the folder of a dataset",
+    ):
+        assert part in shown
