@@ -4,9 +4,8 @@
 import argparse
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import Exit
 from ..render import RowFormat, load
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound="Difference")
 
 
-@dataclass(frozen=True)
-class OpenedKernel:
+class OpenedKernel(NamedTuple):
     """The running kernel, and what a program of bpf/ is loaded with."""
 
     target: "Target"
@@ -93,6 +91,8 @@ def write_reports(
     With `sees_watcher` the counts have what the watcher of the command frees at its end. The last
     report is made before a command that outlives the trace is ended, so that it sees its pages.
     """
+    from dataclasses import replace
+
     from ..trace.session import Session
 
     form = load(args.format)

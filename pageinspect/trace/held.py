@@ -3,7 +3,6 @@
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -28,6 +27,7 @@ from .held_blocks import (
 from .hooks import PAGE_FREE, Hook, HookKind
 from .loaded import LoadedProgram
 from .options import layout_defines
+from .vmstat import read_beside
 
 PAGE_ALLOC = "mm_page_alloc"
 """The tracepoint of an allocation."""
@@ -41,24 +41,6 @@ _CONTIGUOUS = (
     "alloc_contig_range",
 )
 """Names of the allocator of contiguous ranges: each of those calls what is before it."""
-
-_VMSTAT = Path("/proc/vmstat")
-
-
-def vmstat_pages(text: str) -> tuple[int, int]:
-    """Return the sums of pgalloc and pgfree of the text of /proc/vmstat."""
-    allocated = freed = 0
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if name.startswith("pgalloc_"):
-            allocated += int(value)
-        elif name == "pgfree":
-            freed = int(value)
-    return allocated, freed
-
-
-def _read_vmstat() -> tuple[int, int]:
-    return vmstat_pages(_VMSTAT.read_text(encoding="ascii"))
 
 
 def parameter_number(btf: Btf, function: str, parameter: str) -> tuple[int, int] | None:
@@ -172,10 +154,11 @@ class HeldProgram:
 
     def _compared(self) -> BesideVmstat:
         """Return pages by the kernel's counters and by those of the program."""
-        pgalloc, pgfree = _read_vmstat()
+        return read_beside(self._pages)
+
+    def _pages(self) -> tuple[int, int]:
         counts = self._counts()
-        allocated = counts.allocated_pages + counts.bulk_pages
-        return BesideVmstat(pgalloc, pgfree, allocated, counts.freed_pages)
+        return counts.allocated_pages + counts.bulk_pages, counts.freed_pages
 
     def take_events(self, _start_ns: int) -> list[object]:
         """Return no events."""

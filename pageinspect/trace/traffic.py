@@ -2,7 +2,6 @@
 """Counts allocations and frees by who did them: bpf/page_traffic.bpf.c, loaded into this kernel."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,7 +10,7 @@ from ..model.layout import PageLayout
 from ..target.symbols.find import LIVE_BTF, read_btf
 from .abilities import has_btf
 from .compile import Compiler
-from .held import PAGE_ALLOC, bulk_hooks, vmstat_pages
+from .held import PAGE_ALLOC, bulk_hooks
 from .held_blocks import BesideVmstat
 from .hooks import PAGE_FREE, Hook, HookKind
 from .loaded import LoadedProgram
@@ -25,8 +24,8 @@ from .traffic_counts import (
     TrafficLost,
     TrafficOptions,
 )
+from .vmstat import read_beside
 
-_VMSTAT = Path("/proc/vmstat")
 _BULK = {HookKind.FENTRY: "note_bulk", HookKind.FEXIT: "count_bulk"}
 
 
@@ -75,12 +74,11 @@ class TrafficProgram:
 
     def _compared(self) -> BesideVmstat:
         """Return pages by the kernel's counters and by those of the program."""
-        before = self._sides()
-        pgalloc, pgfree = vmstat_pages(_VMSTAT.read_text(encoding="ascii"))
-        # Other CPUs allocate while the file is read.
-        pages = (before + self._sides()) << np.arange(ORDERS)
-        allocated, freed = (pages.sum(axis=1) // 2).tolist()
-        return BesideVmstat(pgalloc, pgfree, allocated, freed)
+        return read_beside(self._pages)
+
+    def _pages(self) -> tuple[int, int]:
+        allocated, freed = (self._sides() << np.arange(ORDERS)).sum(axis=1).tolist()
+        return allocated, freed
 
     def _sides(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
         return self._maps["sides"].read_percpu(SIDES, ORDERS).astype(np.int64)

@@ -343,7 +343,7 @@ def test_only_memory_that_is_not_to_be_dumped_is_outside(dumped: Dumped) -> None
     for form in ("elf", "lzo", "flattened"):
         status, answer, _ = asked(dumped.to(form), "audit")
         assert (status, answer["total"]["lost"], answer["total"]["absent"]) == (0, 0, 0)
-        (row,) = [row for row in answer["rows"] if row["owner"] == "crashkernel"]
+        (row,) = [row for row in answer["rows"] if row["kind"] == "crashkernel"]
         assert row["outside"] == row["pages"] > 0
         outside = sum(extent["pages"] for extent in answer["uncovered"])
         assert outside == answer["total"]["outside"]

@@ -7,13 +7,8 @@ import pytest
 from btf_builder import Builder
 
 from pageinspect.target.symbols.btf import Btf, BtfKind
-from pageinspect.trace.held import bulk_hooks, contiguous_hooks, vmstat_pages
+from pageinspect.trace.held import bulk_hooks, contiguous_hooks
 from pageinspect.trace.hooks import HookKind
-
-
-def test_pages_by_the_counters_of_vmstat() -> None:
-    text = "pgalloc_dma 1\npgalloc_dma32 20\npgalloc_normal 300\npgfree 7\npgfree_other 9\n"
-    assert vmstat_pages(text) == (321, 7)
 
 
 def kernel_with(function: str, *parameters: str) -> Btf:
