@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from busy_dump import BUSY
 from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.sched import cpu_curr
 from guest_dump import dump_unlocked
@@ -43,7 +44,6 @@ LOAD = (
     "echo 128M > /sys/block/zram1/disksize && mkswap /dev/zram1 && swapon /dev/zram1"
 )
 SWAP_AND_MERGE = "/opt/pageinspect/src/tests/vm/programs/swap_and_merge.py"
-BUSY = "while :; do head -c 3000000 /dev/urandom > /tmp/$1; ls -R /usr/lib > /dev/null; done"
 
 
 @dataclass(frozen=True)
