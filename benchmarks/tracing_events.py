@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SYS_BPF = 321
-_PROG_GET_NEXT_ID, _PROG_GET_FD_BY_ID = 11, 13
+_PROG_GET_NEXT_ID, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD = 11, 13, 15
+_NAME = slice(64, 80)
+"""Where struct bpf_prog_info has the name."""
 _STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
 _LOAD = Path("/opt/pageinspect/src/tests/vm/programs/free_pages.py")
 _START_TIMEOUT_S = 300.0
 _END_TIMEOUT_S = 120.0
 _ATTACHING_S = 3.0
 
+_EMPTY = "rawtracepoint:mm_page_free /0/ { }"
 _ONE_LINER = "rawtracepoint:mm_page_free { @[((struct page*)arg0)->page_type>>24]=count(); }"
 
 _HELD = (
@@ -39,6 +42,7 @@ TRACERS = {
     NOTHING: [],
     "pageinspect trace": ["pageinspect", "trace"],
     "pageinspect trace --stacks": ["pageinspect", "trace", "--stacks"],
+    "bpftrace, an empty program": ["bpftrace", "-e", _EMPTY],
     "bpftrace one-liner": ["bpftrace", "-e", _ONE_LINER],
     "bcc stackcount": ["stackcount-bpfcc", "t:kmem:mm_page_free"],
 }
@@ -98,6 +102,19 @@ def _runs(program: int) -> Runs:
     return Runs(int(fields["run_cnt"]), int(fields["run_time_ns"]))
 
 
+def _name(program: int) -> bytes:
+    descriptor = _bpf(_PROG_GET_FD_BY_ID, (ctypes.c_uint32 * 32)(program))
+    try:
+        info = ctypes.create_string_buffer(_NAME.stop)
+        # Descriptor, size, and the address in two words.
+        address = ctypes.addressof(info)
+        words = (descriptor, len(info), address & 0xFFFFFFFF, address >> 32)
+        _bpf(_OBJ_GET_INFO_BY_FD, (ctypes.c_uint32 * 32)(*words))
+    finally:
+        os.close(descriptor)
+    return info.raw[_NAME]
+
+
 def _free(mebibytes: int, times: int) -> float:
     """Run the load that frees pages; return its seconds."""
     start = time.monotonic()
@@ -144,7 +161,10 @@ def measure(argv: list[str], loads: int, mebibytes: int, times: int) -> dict[str
             before = _total(programs)
             _free(mebibytes, times)
             runs = _total(programs) - before
-            found["ns"].append(runs.nanoseconds / runs.count)
+            # Ours may have two copies of each program (see trace/nested.py).
+            names = [_name(program) for program in programs]
+            copies = len(names) / len(set(names)) if argv[0] == "pageinspect" else 1
+            found["ns"].append(runs.nanoseconds / (runs.count / copies))
         _STATISTICS.write_text("0", encoding="ascii")
         found["seconds"] = [_free(mebibytes, times) for _ in range(loads)]
     return found

@@ -8,34 +8,33 @@ address: the kernel checks permissions before it checks the address.
 import contextlib
 import errno
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..trace import bpf_calls
+from ..trace.bpf_calls import INSTRUCTION
 from ..trace.kprobe import open_kprobe
 
-_INSTRUCTION = struct.Struct("<BBhi")
 _BPF_PROBE_READ_KERNEL = 113
 _COUNTERS, _COUNTER_BYTES = 260, 128
 """Keys of the map `frees` in bpf/page_free.h, and bytes per key."""
 
-NOTHING = _INSTRUCTION.pack(0xB7, 0, 0, 0) + _INSTRUCTION.pack(0x95, 0, 0, 0)
+NOTHING = INSTRUCTION.pack(0xB7, 0, 0, 0) + INSTRUCTION.pack(0x95, 0, 0, 0)
 """r0 = 0; exit"""
 
 READS_KERNEL = (
-    _INSTRUCTION.pack(0xBF, 0xA1, 0, 0)  # r1 = r10
-    + _INSTRUCTION.pack(0x07, 0x01, 0, -8)  # r1 += -8
-    + _INSTRUCTION.pack(0xB7, 0x02, 0, 8)  # r2 = 8
-    + _INSTRUCTION.pack(0xB7, 0x03, 0, 0)  # r3 = 0
-    + _INSTRUCTION.pack(0x85, 0x00, 0, _BPF_PROBE_READ_KERNEL)
+    INSTRUCTION.pack(0xBF, 0xA1, 0, 0)  # r1 = r10
+    + INSTRUCTION.pack(0x07, 0x01, 0, -8)  # r1 += -8
+    + INSTRUCTION.pack(0xB7, 0x02, 0, 8)  # r2 = 8
+    + INSTRUCTION.pack(0xB7, 0x03, 0, 0)  # r3 = 0
+    + INSTRUCTION.pack(0x85, 0x00, 0, _BPF_PROBE_READ_KERNEL)
     + NOTHING
 )
 """A program that would read eight bytes of kernel memory."""
 
 READS_PAGE = (
-    _INSTRUCTION.pack(0x79, 0x11, 0, 0)  # r1 = *(u64 *)(r1 + 0)
-    + _INSTRUCTION.pack(0x79, 0x10, 0, 0)  # r0 = *(u64 *)(r1 + 0)
+    INSTRUCTION.pack(0x79, 0x11, 0, 0)  # r1 = *(u64 *)(r1 + 0)
+    + INSTRUCTION.pack(0x79, 0x10, 0, 0)  # r0 = *(u64 *)(r1 + 0)
     + NOTHING
 )
 """A program that would load the first word of the struct page that is its first argument."""
@@ -80,7 +79,7 @@ def try_typed_tracepoint() -> None:
     from ..trace.hooks import PAGE_FREE, Hook, HookedFunction, HookKind
 
     hook = Hook("reads_page", HookKind.TRACEPOINT, PAGE_FREE)
-    HookedFunction(hook, READS_PAGE, hook.type_id()).close()
+    HookedFunction(hook, [READS_PAGE], hook.type_id()).close()
 
 
 def try_kprobe(pmu: Path) -> None:

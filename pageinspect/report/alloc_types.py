@@ -17,6 +17,7 @@ from ..units import counted, number, printable, seconds
 from .base import SCHEMA, Report, View, kernel_json
 from .breakdown import numbered, numbered_lines
 from .frees import NOT_APPLICABLE, PAGES, TYPE, Frees
+from .trace_words import MEANWHILE
 
 if TYPE_CHECKING:
     from ..trace.records import Interval
@@ -137,7 +138,7 @@ class AllocTypesReport(Report):
         """Return what is missing from the counts, and why."""
         lost = self.reading.counts.lost
         parts = (
-            (lost.missed, "allocations in interrupts during the tracer's own program"),
+            (lost.missed, f"allocations {MEANWHILE}"),
             (lost.who, "callers, because there were too many"),
             (lost.stacks, "stacks, because the map of stacks was full"),
         )

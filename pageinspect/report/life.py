@@ -19,6 +19,7 @@ from ..units import counted, number, printable, seconds
 from .base import SCHEMA, Report, View, kernel_json
 from .breakdown import numbered, numbered_lines
 from .frees import NOT_APPLICABLE
+from .trace_words import MEANWHILE
 
 if TYPE_CHECKING:
     from ..trace.life_records import LifeEvent, LifeLost
@@ -247,7 +248,7 @@ class LifeReport(Report):
         """Return what is missing from the events, and why."""
         lost = self.lost
         parts = [
-            (lost.missed, "events in interrupts during the tracer's own program"),
+            (lost.missed, f"events {MEANWHILE}"),
             (lost.stacks, "stacks, because the map of stacks was full"),
             (lost.events, "events, because they were not read in time"),
             (lost.unkept, "events, because there were too many: watch fewer pages"),

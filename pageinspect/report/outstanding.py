@@ -25,6 +25,7 @@ from .outstanding_rows import (
     more_rows,
     rows_of,
 )
+from .trace_words import MEANWHILE
 
 if TYPE_CHECKING:
     from ..trace.held_blocks import HeldReading
@@ -58,7 +59,7 @@ class LostAllocations:
     """Counts of what is missing from the report or listed wrongly, by cause."""
 
     missed_allocations: int = 0
-    """Allocations in an interrupt of the tracer's own program, which the kernel did not run."""
+    """Allocations while the tracer's own program ran on the same CPU: it was not run for them."""
     missed_frees: int = 0
     """The same of frees."""
     full: int = 0
@@ -87,18 +88,17 @@ class LostAllocations:
 
     def remarks(self) -> list[str]:
         """Return a sentence on allocations that are missing, and one on all other losses."""
-        tracer = "in interrupts during the tracer's own program"
         missing = [
             (self.full, counted(self.full, "allocation"), "not kept (--most)"),
             (
                 self.missed_allocations,
-                f"{counted(self.missed_allocations, 'allocation')} {tracer}",
+                f"{counted(self.missed_allocations, 'allocation')} {MEANWHILE}",
                 "not seen",
             ),
             (self.bulk, f"{counted(self.bulk, 'event')} of the bulk allocator", "not recorded"),
         ]
         others = [
-            (self.missed_frees, f"{counted(self.missed_frees, 'free')} {tracer}"),
+            (self.missed_frees, f"{counted(self.missed_frees, 'free')} {MEANWHILE}"),
             (self.busy, f"{counted(self.busy, 'event')} while the map was locked"),
             (self.stacks, f"{counted(self.stacks, 'stack')}, as the map of stacks was full"),
         ]

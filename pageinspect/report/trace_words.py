@@ -5,6 +5,9 @@ from ..model.layout import PageLayout
 from ..trace.records import Lost
 from ..units import counted, number
 
+MEANWHILE = "while the tracer's own program ran on the same CPU"
+"""What happened when the kernel skipped the program."""
+
 
 def meaning(layout: PageLayout) -> str:
     """Return a sentence on what a typed free means on this kernel."""
@@ -38,7 +41,7 @@ def poisoned_remark(frees: int) -> str:
 def lost_remark(lost: Lost) -> str:
     """Return a sentence on what is missing from the counts, and why."""
     parts = [
-        (lost.missed, "frees in interrupts during the tracer's own program"),
+        (lost.missed, f"frees {MEANWHILE}"),
         (lost.unread, "unreadable"),
         (lost.who, "without a breakdown, because there were too many distinct keys"),
         (lost.stacks, "stacks, because the map of stacks was full"),

@@ -23,6 +23,7 @@ from .allocation_keys import Key, KeyNames, key_column, keys_of, label_cells, st
 from .base import SCHEMA, Report, View, kernel_json
 from .frees import NOT_APPLICABLE
 from .metrics import Metrics, kernel_metrics
+from .trace_words import MEANWHILE
 
 if TYPE_CHECKING:
     from ..trace.records import Interval
@@ -308,8 +309,11 @@ class TrafficReport(Report):
         """Return a sentence on what was lost, and why."""
         lost = self.counts.lost
         parts = [
-            (lost.missed_allocations, "allocations in interrupts during the tracer's own program"),
-            (lost.missed_frees, "frees in such interrupts"),
+            (
+                lost.missed_allocations,
+                f"allocations {MEANWHILE}",
+            ),
+            (lost.missed_frees, "frees at such times"),
             (lost.sources, "events that are in no row, because the map was full or locked"),
             (lost.stacks, "stacks, because the map of stacks was full"),
             (lost.bulk, "calls of the bulk allocator with arrays that are too long"),

@@ -14,6 +14,7 @@ from .bpf_calls import MapShape
 
 KALLSYMS = Path("/proc/kallsyms")
 _PROBE_READ = " T bpf_probe_read_kernel\n"
+_SRCU_FAST = b"\0init_srcu_struct_fast\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,20 @@ def _has_ring_buffer() -> bool:
     except OSError:
         return False
     return True
+
+
+def preempts_programs() -> bool:
+    """Return whether a task may be preempted within a program of a tracepoint.
+
+    Since Linux kernel commit a46023d5616e ("tracing: Guard __DECLARE_TRACE() use of
+    __DO_TRACE_CALL() with SRCU-fast") (in v7.0), in a kernel with CONFIG_PREEMPTION.
+    """
+    # Up to v6.12 tracepoints had an SRCU of the same name, which was not a fast one.
+    with suppress(OSError):
+        if _SRCU_FAST in LIVE_BTF.read_bytes():
+            symbols = _kallsyms()
+            return " tracepoint_srcu\n" in symbols and " preempt_schedule\n" in symbols
+    return False
 
 
 def _kallsyms() -> str:

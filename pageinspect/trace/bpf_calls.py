@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 import resource
+import struct
 from contextlib import suppress
 from typing import ClassVar, NamedTuple
 
@@ -22,10 +23,11 @@ SOCKET_FILTER, KPROBE, RAW_TRACEPOINT, TRACING = 1, 2, 17, 26
 """Of enum bpf_prog_type."""
 TRACE_RAW_TP, TRACE_FENTRY, TRACE_FEXIT = 23, 24, 25
 """Of enum bpf_attach_type."""
-PERF_EVENT_ARRAY, PERCPU_ARRAY, RINGBUF = 4, 6, 27
+ARRAY, PERF_EVENT_ARRAY, PERCPU_ARRAY, RINGBUF = 2, 4, 6, 27
 """Of enum bpf_map_type."""
 
-INSTRUCTION_BYTES = 8
+INSTRUCTION = struct.Struct("<BBhi")
+"""struct bpf_insn: code, registers, offset, immediate; the source register is in the upper bits."""
 _NAME_BYTES = 15
 
 _LOG_BYTES = (1 << 24) - 1
@@ -178,7 +180,7 @@ def load(
     license_ = ctypes.create_string_buffer(b"GPL")
     attr = Load(
         prog_type=prog_type,
-        insn_cnt=len(instructions) // INSTRUCTION_BYTES,
+        insn_cnt=len(instructions) // INSTRUCTION.size,
         insns=ctypes.addressof(code),
         license=ctypes.addressof(license_),
         prog_name=name.encode()[:_NAME_BYTES],

@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .bpf_calls import MapShape
+from .bpf_calls import INSTRUCTION, MapShape
 
-_INSTRUCTION = struct.Struct("<BBhi")
-"""struct bpf_insn: code, registers, offset, immediate; the source register is in the upper bits."""
 _IMMEDIATE = struct.Struct("<i")
 _IMMEDIATE_OFFSET = 4
 _LOAD_64 = 0x18
@@ -31,6 +29,8 @@ class CompiledProgram:
     """The maps that the functions use."""
     type_ids: dict[str, int] = field(default_factory=dict)
     """BTF ids in this kernel, by the name of the type or function: those that were looked up."""
+    preempted: bool = False
+    """Whether this kernel may preempt a task within a program (preempts_programs())."""
 
     def relocated(self, function: str, descriptors: Mapping[str, int]) -> bytes:
         """Return the instructions of a function, with these descriptors of maps."""
@@ -49,6 +49,7 @@ class CompiledProgram:
             },
             "maps": self.maps,
             "type_ids": self.type_ids,
+            "preempted": self.preempted,
         }
         return {"content": content, "digest": _digest(content)}
 
@@ -69,11 +70,12 @@ class CompiledProgram:
             },
             {name: MapShape(*shape) for name, shape in content["maps"].items()},
             dict(content["type_ids"]),
+            bool(content["preempted"]),
         )
 
 
 def _set_immediate(instructions: bytearray, number: int, value: int) -> None:
-    _IMMEDIATE.pack_into(instructions, number * _INSTRUCTION.size + _IMMEDIATE_OFFSET, value)
+    _IMMEDIATE.pack_into(instructions, number * INSTRUCTION.size + _IMMEDIATE_OFFSET, value)
 
 
 def _digest(content: Mapping[str, Any]) -> str:
@@ -93,7 +95,7 @@ def of_instructions(
     for function, code in functions.items():
         instructions = bytearray(code)
         references[function] = {}
-        for number, (opcode, registers, _, descriptor) in enumerate(_INSTRUCTION.iter_unpack(code)):
+        for number, (opcode, registers, _, descriptor) in enumerate(INSTRUCTION.iter_unpack(code)):
             if opcode == _LOAD_64 and registers >> 4 == _PSEUDO_MAP_FD:
                 name, shape = map_of(descriptor)
                 references[function][number] = name

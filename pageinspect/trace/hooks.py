@@ -6,9 +6,11 @@ page, so the program reads it with a plain load instead of a helper call, which 
 cost of a free. Every kernel that meets the other requirements of tracing supports this.
 """
 
+import contextlib
 import errno
 import functools
 import os
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,53 +101,76 @@ def _kernel_btf() -> Btf:
 class HookedFunction:
     """A function that is loaded, and attached or not. Methods raise OSError."""
 
-    def __init__(self, hook: Hook, instructions: bytes, type_id: int = 0) -> None:
-        """Load these instructions; `type_id` is the hook's. Raises VerifierError, too."""
+    def __init__(
+        self,
+        hook: Hook,
+        copies: Sequence[bytes],
+        type_id: int = 0,
+        second_runs: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Load its instructions, or two copies of them (see nested.py). Raises VerifierError, too.
+
+        `type_id` is the hook's; `second_runs` returns how often the second copy ran.
+        """
         self.hook = hook
+        self._second_runs = second_runs
+        self._fds: list[int] = []
+        self._links: list[int] = []
+        with contextlib.ExitStack() as given_back:
+            given_back.callback(self.close)
+            for instructions in copies:
+                self._fds.append(self._load(instructions, type_id))
+            given_back.pop_all()
+
+    def _load(self, instructions: bytes, type_id: int) -> int:
         untyped = {HookKind.KPROBE: bpf_calls.KPROBE, HookKind.PLAIN: bpf_calls.RAW_TRACEPOINT}
-        if hook.kind in untyped:
-            self.fd = bpf_calls.load(untyped[hook.kind], instructions, hook.function)
-        else:
-            self.fd = bpf_calls.load(
-                bpf_calls.TRACING,
-                instructions,
-                hook.function,
-                expected_attach_type=_ATTACH_TYPES[hook.kind],
-                attach_btf_id=type_id,
-            )
-        self._link: int | None = None
+        if self.hook.kind in untyped:
+            return bpf_calls.load(untyped[self.hook.kind], instructions, self.hook.function)
+        return bpf_calls.load(
+            bpf_calls.TRACING,
+            instructions,
+            self.hook.function,
+            expected_attach_type=_ATTACH_TYPES[self.hook.kind],
+            attach_btf_id=type_id,
+        )
 
     @property
     def attached(self) -> bool:
         """Whether the function runs."""
-        return self._link is not None
+        return bool(self._links)
 
     def attach(self) -> None:
         """Attach the function."""
+        with contextlib.ExitStack() as given_back:
+            given_back.callback(self.detach)
+            for fd in self._fds:
+                self._links.append(self._attach(fd))
+            given_back.pop_all()
+
+    def _attach(self, fd: int) -> int:
         if self.hook.kind is HookKind.KPROBE:
-            self._link = attach_to_kprobe(self.fd, self.hook.place)
-        else:
-            name = self.hook.place if self.hook.kind is HookKind.PLAIN else None
-            self._link = bpf_calls.open_raw_tracepoint(self.fd, name)
+            return attach_to_kprobe(fd, self.hook.place)
+        name = self.hook.place if self.hook.kind is HookKind.PLAIN else None
+        return bpf_calls.open_raw_tracepoint(fd, name)
 
     def detach(self) -> None:
         """Detach the function; does nothing when it is not attached."""
-        if self._link is not None:
-            os.close(self._link)
-            self._link = None
+        # The second copy does nothing without the first.
+        while self._links:
+            os.close(self._links.pop(0))
 
     def missed(self) -> int:
-        """Return how often the kernel skipped the function because it already ran on that CPU."""
+        """Return how often the kernel skipped the function, and the second copy did not run."""
+        # Each skip is counted before a run of the second copy, so they are read in this order.
+        runs = self._second_runs()
         # Since Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was
-        # prevented") (in v5.12); raw tracepoints are guarded since Linux kernel commit
-        # 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw tracepoint probes") (in v6.2).
-        fdinfo = Path(f"/proc/self/fdinfo/{self.fd}").read_text(encoding="ascii")
+        # prevented") (in v5.12).
+        fdinfo = Path(f"/proc/self/fdinfo/{self._fds[0]}").read_text(encoding="ascii")
         fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
-        return int(fields.get("recursion_misses", "0"))
+        return max(int(fields.get("recursion_misses", "0")) - runs, 0)
 
     def close(self) -> None:
         """Detach and unload the function."""
         self.detach()
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        while self._fds:
+            os.close(self._fds.pop())

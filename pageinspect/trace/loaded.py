@@ -2,19 +2,22 @@
 """A program of bpf/ in this kernel: its maps are open, and its functions are loaded."""
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from ..errors import PageInspectError
 from ..host import capabilities
 from . import bpf_calls
-from .abilities import abilities
+from .abilities import abilities, preempts_programs
 from .bpf_calls import MapShape
 from .compile import Compiler
 from .compiled import CompiledProgram
 from .hooks import Hook, HookedFunction, HookKind
 from .kernel_errors import kernel_errors
 from .maps import BpfMap, possible_cpus
+from .nested import NestedRuns
 from .perf_buffer import PerfBuffer
 from .ring_buffer import RingBuffer
 
@@ -48,12 +51,14 @@ class LoadedProgram:
             hooks = [_without_types(hook) for hook in hooks]
         defines = {**defines, **able.defines()}
         self.maps, self.functions = {}, {}
+        self._nested: NestedRuns | None = None
         self._buffers: dict[str, RingBuffer | PerfBuffer] = {}
         functions = [hook.function for hook in hooks]
         kept = compiler.kept(source, defines, functions)
         if kept is not None and self._loads(kept, hooks):
             return
         compiled = compiler.compiled(source, defines, functions)
+        compiled = replace(compiled, preempted=preempts_programs())
         self._load(compiled, hooks, compiler.library)
         compiler.keep(source, defines, compiled)
 
@@ -79,15 +84,21 @@ class LoadedProgram:
         for name, shape in compiled.maps.items():
             self.maps[name] = BpfMap(name, _of_this_machine(shape))
         descriptors = {name: each.fd for name, each in self.maps.items()}
-        for hook in hooks:
+        if compiled.preempted:
+            self._nested = NestedRuns(len(hooks))
+        for number, hook in enumerate(hooks):
             with _refusals(hook, "the BPF program"):
                 if hook.type_name and hook.type_name not in compiled.type_ids:
                     compiled.type_ids[hook.type_name] = hook.type_id(library)
-                self.functions[hook.function] = HookedFunction(
-                    hook,
-                    compiled.relocated(hook.function, descriptors),
-                    compiled.type_ids.get(hook.type_name, 0),
-                )
+                instructions = compiled.relocated(hook.function, descriptors)
+                type_id = compiled.type_ids.get(hook.type_name, 0)
+                if self._nested is None or hook.kind is HookKind.KPROBE:
+                    function = HookedFunction(hook, [instructions], type_id)
+                else:
+                    copies = self._nested.copies(instructions, number)
+                    runs = functools.partial(self._nested.runs, number)
+                    function = HookedFunction(hook, copies, type_id, runs)
+                self.functions[hook.function] = function
 
     def attach(self) -> None:
         """Attach all functions. Optional ones that the kernel refuses stay detached."""
@@ -101,7 +112,7 @@ class LoadedProgram:
             function.detach()
 
     def missed(self) -> int:
-        """Return how often the kernel did not run one of the functions, as it ran on that CPU."""
+        """Return how often one of the functions was not run."""
         return sum(function.missed() for function in self.functions.values())
 
     def open_records(self, name: str, record_bytes: int) -> int:
@@ -129,7 +140,9 @@ class LoadedProgram:
             buffer.close()
         for table in self.maps.values():
             table.close()
-        self.functions, self._buffers, self.maps = {}, {}, {}
+        if self._nested is not None:
+            self._nested.close()
+        self.functions, self._buffers, self.maps, self._nested = {}, {}, {}, None
 
     def __enter__(self) -> Self:
         return self

@@ -28,7 +28,7 @@ from ..paths import cache_folder, data_folder
 from ..version import __version__
 from .compiled import CompiledProgram
 
-FORM = 1
+FORM = 2
 """Version of the file format; part of the digests."""
 MOST_FILES = 64
 _SUFFIX = ".json"

@@ -4,13 +4,14 @@
 import ctypes
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from pageinspect.doctor import syscalls
 from pageinspect.trace import bpf_calls as module
-from pageinspect.trace import compiled, kprobe, perf_buffer, ring_buffer
+from pageinspect.trace import compiled, kprobe, nested, perf_buffer, ring_buffer
 
 HEADER = Path("/usr/include/linux/bpf.h")
 
@@ -19,7 +20,7 @@ HEADER = Path("/usr/include/linux/bpf.h")
 PREFIXES = {module.Open: "raw_tracepoint.", module.Batch: "batch.", module.Info: "info."}
 
 
-def as_compiled(tmp_path: Path, expressions: list[str]) -> list[int]:
+def as_compiled(tmp_path: Path, expressions: Sequence[str]) -> list[int]:
     """Return the values of constant expressions over <linux/bpf.h>."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not HEADER.exists():
@@ -69,7 +70,24 @@ def test_numbers_are_those_of_the_header(tmp_path: Path) -> None:
         *(module.TRACING, module.TRACE_RAW_TP, module.TRACE_FEXIT, module.PERCPU_ARRAY),
         *(syscalls._BPF_PROBE_READ_KERNEL, compiled._PSEUDO_MAP_FD, ring_buffer._BUSY),
         *(ring_buffer._DISCARDED, ring_buffer._HEADER_BYTES, module.PERF_EVENT_ARRAY),
-        *(module.RINGBUF, module.INSTRUCTION_BYTES),
+        *(module.RINGBUF, module.INSTRUCTION.size),
+    ]
+
+
+def test_instructions_of_copies_are_those_of_the_header(tmp_path: Path) -> None:
+    codes = (
+        *("BPF_LD | BPF_IMM | BPF_DW", "BPF_LDX | BPF_MEM | BPF_DW", "BPF_ST | BPF_MEM | BPF_DW"),
+        *("BPF_STX | BPF_ATOMIC | BPF_DW", "BPF_ALU64 | BPF_MOV | BPF_X"),
+        *(f"BPF_ALU64 | {operation} | BPF_K" for operation in ("BPF_MOV", "BPF_AND", "BPF_LSH")),
+        *("BPF_ALU64 | BPF_ADD | BPF_X", "BPF_JMP32 | BPF_JA", "BPF_JMP | BPF_JNE | BPF_K"),
+        *("BPF_JMP | BPF_CALL", "BPF_JMP | BPF_EXIT", "BPF_FUNC_get_smp_processor_id"),
+        *("BPF_PSEUDO_MAP_VALUE", "BPF_PSEUDO_CALL", "BPF_MAP_TYPE_ARRAY"),
+    )
+    assert as_compiled(tmp_path, codes) == [
+        *(nested._LOAD_64, nested._LOAD, nested._STORE, nested._ATOMIC_ADD, nested._MOVE),
+        *(nested._SET, nested._AND, nested._SHIFT, nested._ADD, nested._JUMP, nested._IF_SET),
+        *(nested._CALL, nested._EXIT, nested._THIS_CPU, nested._MAP_VALUE, nested._FUNCTION),
+        module.ARRAY,
     ]
 
 

@@ -27,7 +27,7 @@ def check_lost(report: dict[str, Any], status: int, *others: str) -> None:
     """
     assert status == (3 if report["lost"] else 0)
     assert {cause for cause, n in report["lost_by"].items() if n} <= {"missed", *others}
-    assert report["lost_by"]["missed"] <= report["events"] / 100
+    assert report["lost_by"]["missed"] <= report["events"] / 20
 
 
 class Tracer:

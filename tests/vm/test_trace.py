@@ -350,8 +350,8 @@ import json, pathlib
 from pageinspect.trace.compiled import CompiledProgram
 (path,) = pathlib.Path("/run/kept/programs").iterdir()
 program = CompiledProgram.of_json(json.loads(path.read_text()))
-# exit, with a result that nobody set
-program.functions["count_page_free"] = bytes([0x95]) + bytes(7)
+# r0 = r5, which nobody set, and exit
+program.functions["count_page_free"] = bytes([0xBF, 0x50, *6 * [0], 0x95, *7 * [0]])
 program.references["count_page_free"].clear()
 path.write_text(json.dumps(program.to_json()))
 """

@@ -79,7 +79,7 @@ def test_each_interval_is_a_snapshot_that_fleet_reads(tmp_path: Path, clock: Any
     assert header.header("boot_id") == "a boot"
     assert header.header("tables") == ["frees"]
     assert header.header("missing") == [
-        "Lost: 2 frees in interrupts during the tracer's own program."
+        "Lost: 2 frees while the tracer's own program ran on the same CPU."
     ]
     assert read_snapshot(tmp_path, first.host, first.time).header("missing") == []
     compact(tmp_path)
@@ -99,7 +99,7 @@ def test_a_loss_is_said_once(
         clock.at += 60
         dataset.write(report(counts({(TABLE, 0): 1}, {}, missed=missed)))
     (said,) = capsys.readouterr().err.splitlines()
-    assert "Lost: 2 frees in interrupts" in said
+    assert "Lost: 2 frees while the tracer's" in said
     assert "column missing" in said
 
 

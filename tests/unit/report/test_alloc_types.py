@@ -46,4 +46,4 @@ def test_the_document_has_the_same() -> None:
     assert [row["verdict"] for row in found["types"]] == ["STILL SET", None]
     (caller,) = found["callers"]
     assert (caller["caller"], caller["allocations"]) == ("take [lives]", 3)
-    assert "Lost: 2 allocations in interrupts" in " ".join(text(allocations(missed=2)).split())
+    assert "Lost: 2 allocations while the tracer's" in " ".join(text(allocations(missed=2)).split())

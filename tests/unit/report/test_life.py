@@ -46,7 +46,7 @@ def test_stacks_are_below_the_event_if_requested() -> None:
 
 def test_what_is_lost_has_its_reasons() -> None:
     shown = " ".join(text(life(lost=LifeLost(missed=2, unkept=5))).split())
-    assert "Lost: 2 events in interrupts" in shown
+    assert "Lost: 2 events while the tracer's own" in shown
     assert "5 events, because there were too many: watch fewer pages. The life" in shown
     assert "The life may have gaps." in shown
     assert "gaps" not in text(life(lost=LifeLost(stacks=3)))

@@ -142,7 +142,7 @@ def test_lost_frees_make_it_at_most() -> None:
     assert not made.complete
     said = " ".join(text(made).split())
     assert "At most these pages were allocated in 2.00 s and not freed, by who" in said
-    assert "Lost: 1 free in interrupts during the tracer's own program, 4 stacks, as" in said
+    assert "Lost: 1 free while the tracer's own program ran on the same CPU, 4 stacks, as" in said
     assert "Incomplete" not in said
     document = json.loads(text(made, "json"))
     assert (document["at_most"], document["incomplete"]) == (True, False)
@@ -155,8 +155,8 @@ def test_lost_allocations_make_it_incomplete() -> None:
     said = " ".join(text(made).split())
     assert "Pages that were allocated in 2.00 s and not freed, by who" in said
     assert (
-        "Incomplete: 1,518 allocations were not kept (--most), 1 allocation in interrupts during "
-        "the tracer's own program was not seen." in said
+        "Incomplete: 1,518 allocations were not kept (--most), 1 allocation while "
+        "the tracer's own program ran on the same CPU was not seen." in said
     )
     assert "Lost" not in said
     document = json.loads(text(made, "json"))

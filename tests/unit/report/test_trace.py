@@ -165,7 +165,10 @@ def test_lost_frees_are_reported_by_cause() -> None:
         "missed": 1000,
     }
     said = " ".join(text(made).split())
-    assert "Lost: 1,000 frees in interrupts during the tracer's own program, 2 unreadable." in said
+    assert (
+        "Lost: 1,000 frees while the tracer's own program ran on the same CPU, 2 unreadable."
+        in said
+    )
 
 
 def test_the_status_of_a_command_that_failed_is_reported() -> None:

@@ -110,7 +110,9 @@ def test_what_is_lost_makes_the_numbers_a_least() -> None:
     report = traffic(traffic_counts(*SOURCES, lost=lost))
     shown = words(report)
     assert "At least these allocations and frees a second" in shown
-    assert "Lost: 2 allocations in interrupts during the tracer's own program, 3 events" in shown
+    assert (
+        "Lost: 2 allocations while the tracer's own program ran on the same CPU, 3 events" in shown
+    )
     assert "1 calls of the bulk allocator" in shown
     assert not report.complete
     rows = list(csv.DictReader(io.StringIO(text(report, "csv"))))

@@ -10,7 +10,7 @@ import pytest
 
 from pageinspect.trace import abilities as module
 from pageinspect.trace import bpf_calls
-from pageinspect.trace.abilities import Abilities, abilities, has_btf
+from pageinspect.trace.abilities import Abilities, abilities, has_btf, preempts_programs
 from pageinspect.trace.bpf_calls import MapShape
 
 
@@ -68,3 +68,22 @@ def test_a_helper_that_is_not_among_the_symbols(
     abilities.cache_clear()
     (folder / "KALLSYMS").write_text("0 T bpf_probe_read\n0 T bpf_probe_read_kernel_str\n")
     assert abilities().defines() == {"PERF_BUFFER": "1", "PROBE_READ": "1"}
+
+
+@pytest.mark.parametrize(
+    ("types", "symbols", "preempts"),
+    [
+        (b"\0init_srcu_struct_fast\0", ("tracepoint_srcu", "preempt_schedule"), True),
+        (b"\0init_srcu_struct_fast\0", ("tracepoint_srcu",), False),
+        (b"\0init_srcu_struct_fast\0", ("preempt_schedule",), False),
+        (b"\0init_srcu_struct\0", ("tracepoint_srcu", "preempt_schedule"), False),
+        (None, ("tracepoint_srcu", "preempt_schedule"), False),
+    ],
+)
+def test_tasks_are_preempted_in_programs_of_newer_kernels(
+    folder: Path, types: bytes | None, symbols: tuple[str, ...], *, preempts: bool
+) -> None:
+    (folder / "KALLSYMS").write_text("".join(f"0 T {name}\n" for name in symbols))
+    btf = folder / "LIVE_BTF"
+    btf.unlink() if types is None else btf.write_bytes(types)
+    assert preempts_programs() is preempts

@@ -18,6 +18,7 @@ from pageinspect.trace.bpf_calls import MapShape
 from pageinspect.trace.compiled import CompiledProgram
 from pageinspect.trace.hooks import Hook, HookKind
 from pageinspect.trace.loaded import LoadedProgram
+from pageinspect.trace.nested import NestedRuns
 from pageinspect.trace.options import Filters, TraceOptions
 from pageinspect.trace.program import PageFreeProgram
 
@@ -44,6 +45,8 @@ class Kernel:
         )
         self.able = Abilities()
         monkeypatch.setattr(loaded, "abilities", lambda: self.able)
+        self.preempts = False
+        monkeypatch.setattr(loaded, "preempts_programs", lambda: self.preempts)
         monkeypatch.setattr(hooks, "attach_to_kprobe", lambda _fd, _place: self.open("kprobe"))
         monkeypatch.setattr(bpf_calls, "update", lambda *_: self.open("update"))
         monkeypatch.setattr(bpf_calls, "lift_memory_limit", lambda: None)
@@ -126,6 +129,43 @@ def test_functions_are_attached_in_order_and_detached(kernel: Kernel) -> None:
         assert "tracepoint" not in kernel.left()
         assert "count_page_free" in kernel.left()
         program.detach()
+    assert not kernel.left()
+
+
+def test_a_function_that_may_be_preempted_has_two_copies(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.preempts = True
+    monkeypatch.setattr(NestedRuns, "runs", lambda _, number: 3 * number)
+    with load(PROBE, ALWAYS) as program:
+        program.attach()
+        names = ["count_bad_page", "count_page_free", "count_page_free"]
+        assert kernel.calls[-6:] == [*names, "kprobe", "tracepoint", "tracepoint"]
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_text", lambda *_, **__: "recursion_misses:\t12\n")
+            missed = {name: function.missed() for name, function in program.functions.items()}
+        assert missed == {"count_bad_page": 12, "count_page_free": 9}
+        program.detach()
+        assert not program.functions["count_page_free"].attached
+    assert not kernel.left()
+
+
+def test_no_copy_is_left_when_the_second_is_refused(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.preempts = True
+    attach = bpf_calls.open_raw_tracepoint
+
+    def second_refused(fd: int, name: str | None) -> int:
+        if "tracepoint" in kernel.left():
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return attach(fd, name)
+
+    monkeypatch.setattr(bpf_calls, "open_raw_tracepoint", second_refused)
+    with load(ALWAYS) as program:
+        with pytest.raises(PageInspectError, match="to attach to the raw tracepoint mm_page_free"):
+            program.attach()
+        assert "tracepoint" not in kernel.left()
     assert not kernel.left()
 
 
