@@ -79,7 +79,7 @@ def try_typed_tracepoint() -> None:
     from ..trace.hooks import PAGE_FREE, Hook, HookedFunction, HookKind
 
     hook = Hook("reads_page", HookKind.TRACEPOINT, PAGE_FREE)
-    HookedFunction(hook, [READS_PAGE], hook.type_id()).close()
+    HookedFunction(hook, READS_PAGE, hook.type_id()).close()
 
 
 def try_kprobe(pmu: Path) -> None:

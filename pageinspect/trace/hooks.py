@@ -10,7 +10,6 @@ import contextlib
 import errno
 import functools
 import os
-from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from ..target.symbols.btf import Btf, BtfKind
 from ..target.symbols.find import LIVE_BTF, read_btf
 from . import bpf_calls
 from .kprobe import attach_to_kprobe
+from .nested import NestedRuns
 
 PAGE_FREE = "mm_page_free"
 """The tracepoint of a free."""
@@ -104,22 +104,22 @@ class HookedFunction:
     def __init__(
         self,
         hook: Hook,
-        copies: Sequence[bytes],
+        instructions: bytes,
         type_id: int = 0,
-        second_runs: Callable[[], int] = lambda: 0,
+        nested: NestedRuns | None = None,
     ) -> None:
-        """Load its instructions, or two copies of them (see nested.py). Raises VerifierError, too.
+        """Load these instructions; with `nested`, which is closed with it, two copies of them.
 
-        `type_id` is the hook's; `second_runs` returns how often the second copy ran.
+        `type_id` is the hook's. Raises VerifierError, too.
         """
         self.hook = hook
-        self._second_runs = second_runs
+        self._nested = nested
         self._fds: list[int] = []
         self._links: list[int] = []
         with contextlib.ExitStack() as given_back:
             given_back.callback(self.close)
-            for instructions in copies:
-                self._fds.append(self._load(instructions, type_id))
+            for copy in [instructions] if nested is None else nested.copies(instructions):
+                self._fds.append(self._load(copy, type_id))
             given_back.pop_all()
 
     def _load(self, instructions: bytes, type_id: int) -> int:
@@ -162,7 +162,7 @@ class HookedFunction:
     def missed(self) -> int:
         """Return how often the kernel skipped the function, and the second copy did not run."""
         # Each skip is counted before a run of the second copy, so they are read in this order.
-        runs = self._second_runs()
+        runs = 0 if self._nested is None else self._nested.runs()
         # Since Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was
         # prevented") (in v5.12).
         fdinfo = Path(f"/proc/self/fdinfo/{self._fds[0]}").read_text(encoding="ascii")
@@ -174,3 +174,6 @@ class HookedFunction:
         self.detach()
         while self._fds:
             os.close(self._fds.pop())
+        if self._nested is not None:
+            self._nested.close()
+            self._nested = None

@@ -2,7 +2,6 @@
 """A program of bpf/ in this kernel: its maps are open, and its functions are loaded."""
 
 import contextlib
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -51,7 +50,6 @@ class LoadedProgram:
             hooks = [_without_types(hook) for hook in hooks]
         defines = {**defines, **able.defines()}
         self.maps, self.functions = {}, {}
-        self._nested: NestedRuns | None = None
         self._buffers: dict[str, RingBuffer | PerfBuffer] = {}
         functions = [hook.function for hook in hooks]
         kept = compiler.kept(source, defines, functions)
@@ -84,21 +82,18 @@ class LoadedProgram:
         for name, shape in compiled.maps.items():
             self.maps[name] = BpfMap(name, _of_this_machine(shape))
         descriptors = {name: each.fd for name, each in self.maps.items()}
-        if compiled.preempted:
-            self._nested = NestedRuns(len(hooks))
-        for number, hook in enumerate(hooks):
+        for hook in hooks:
             with _refusals(hook, "the BPF program"):
                 if hook.type_name and hook.type_name not in compiled.type_ids:
                     compiled.type_ids[hook.type_name] = hook.type_id(library)
-                instructions = compiled.relocated(hook.function, descriptors)
-                type_id = compiled.type_ids.get(hook.type_name, 0)
-                if self._nested is None or hook.kind is HookKind.KPROBE:
-                    function = HookedFunction(hook, [instructions], type_id)
-                else:
-                    copies = self._nested.copies(instructions, number)
-                    runs = functools.partial(self._nested.runs, number)
-                    function = HookedFunction(hook, copies, type_id, runs)
-                self.functions[hook.function] = function
+                # A kprobe is not preempted.
+                twice = compiled.preempted and hook.kind is not HookKind.KPROBE
+                self.functions[hook.function] = HookedFunction(
+                    hook,
+                    compiled.relocated(hook.function, descriptors),
+                    compiled.type_ids.get(hook.type_name, 0),
+                    NestedRuns() if twice else None,
+                )
 
     def attach(self) -> None:
         """Attach all functions. Optional ones that the kernel refuses stay detached."""
@@ -140,9 +135,7 @@ class LoadedProgram:
             buffer.close()
         for table in self.maps.values():
             table.close()
-        if self._nested is not None:
-            self._nested.close()
-        self.functions, self._buffers, self.maps, self._nested = {}, {}, {}, None
+        self.functions, self._buffers, self.maps = {}, {}, {}
 
     def __enter__(self) -> Self:
         return self

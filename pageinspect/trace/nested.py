@@ -15,7 +15,7 @@ from .bpf_calls import ARRAY, INSTRUCTION, MapShape
 from .maps import BpfMap, possible_cpus
 
 _CPU_BITS = 6
-"""A CPU has 1 << 6 bytes for each function, so that CPUs do not write to the same cache line."""
+"""A CPU has 1 << 6 bytes, so that CPUs do not write to the same cache line."""
 _MARK, _RUNS = 0, 8
 """Offsets there: whether the first copy runs, and runs of the second."""
 
@@ -30,43 +30,38 @@ _MAP_VALUE, _FUNCTION = 2, 1
 
 
 class NestedRuns:
-    """The marks of a program's functions, and how often second copies ran."""
+    """The marks of a function on each CPU, and how often its second copy ran."""
 
-    def __init__(self, functions: int) -> None:
-        """Make their map, for so many functions. Raises PageInspectError."""
+    def __init__(self) -> None:
+        """Make their map. Raises PageInspectError."""
         self._cpus = 1 << max(possible_cpus()).bit_length()
-        self._functions = functions
-        self._map = BpfMap("nested", MapShape(ARRAY, 4, functions * self._function_bytes, 1))
+        self._map = BpfMap("nested", MapShape(ARRAY, 4, self._cpus << _CPU_BITS, 1))
 
-    @property
-    def _function_bytes(self) -> int:
-        return self._cpus << _CPU_BITS
-
-    def copies(self, instructions: bytes, number: int) -> list[bytes]:
-        """Return the first and the second copy of the function with this number.
+    def copies(self, instructions: bytes) -> list[bytes]:
+        """Return the first and the second copy of the function.
 
         Raises ValueError for one that calls functions of its own.
         """
-        of_cpu = self._of_cpu(number * self._function_bytes)
+        of_cpu = self._of_cpu()
         return [_first(instructions, of_cpu), _second(instructions, of_cpu)]
 
-    def _of_cpu(self, offset: int) -> bytes:
-        """Return instructions that set register 1 to the address of what this CPU has there."""
+    def _of_cpu(self) -> bytes:
+        """Return instructions that set register 1 to the address of what this CPU has."""
         return (
             _of(_CALL, number=_THIS_CPU)
             # For the verifier, which knows no bound of it.
             + _of(_AND, 0, number=self._cpus - 1)
             + _of(_SHIFT, 0, number=_CPU_BITS)
             + _of(_LOAD_64, 1, _MAP_VALUE, number=self._map.fd)
-            + _of(0, number=offset)
+            + _of(0)
             + _of(_ADD, 1, 0)
         )
 
-    def runs(self, number: int) -> int:
-        """Return how often the second copy of a function ran."""
-        values = np.zeros((self._functions, self._cpus, (1 << _CPU_BITS) // 8), np.uint64)
-        self._map.look_up([0], values[np.newaxis])
-        return int(values[number, :, _RUNS // 8].sum())
+    def runs(self) -> int:
+        """Return how often the second copy ran."""
+        values = np.zeros((1, self._cpus, (1 << _CPU_BITS) // 8), np.uint64)
+        self._map.look_up([0], values)
+        return int(values[..., _RUNS // 8].sum())
 
     def close(self) -> None:
         """Give the map back to the kernel."""

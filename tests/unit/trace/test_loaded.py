@@ -136,11 +136,11 @@ def test_a_function_that_may_be_preempted_has_two_copies(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel.preempts = True
-    monkeypatch.setattr(NestedRuns, "runs", lambda _, number: 3 * number)
+    monkeypatch.setattr(NestedRuns, "runs", lambda _: 3)
     with load(PROBE, ALWAYS) as program:
         program.attach()
-        names = ["count_bad_page", "count_page_free", "count_page_free"]
-        assert kernel.calls[-6:] == [*names, "kprobe", "tracepoint", "tracepoint"]
+        names = ["count_bad_page", "nested", "count_page_free", "count_page_free"]
+        assert kernel.calls[-7:] == [*names, "kprobe", "tracepoint", "tracepoint"]
         with monkeypatch.context() as patched:
             patched.setattr(Path, "read_text", lambda *_, **__: "recursion_misses:\t12\n")
             missed = {name: function.missed() for name, function in program.functions.items()}
