@@ -28,7 +28,7 @@ _START_TIMEOUT_S = 300.0
 _END_TIMEOUT_S = 120.0
 _ATTACHING_S = 3.0
 
-_EMPTY = "rawtracepoint:mm_page_free /0/ { }"
+_EMPTY = ["bpftrace", "-e", "rawtracepoint:mm_page_free /0/ { }"]
 _ONE_LINER = "rawtracepoint:mm_page_free { @[((struct page*)arg0)->page_type>>24]=count(); }"
 
 _HELD = (
@@ -38,16 +38,18 @@ _HELD = (
 _ROOM = "BPFTRACE_MAX_MAP_KEYS=262144"
 
 NOTHING = "no tracer"
+EMPTY = "bpftrace, an empty program"
 TRACERS = {
     NOTHING: [],
     "pageinspect trace": ["pageinspect", "trace"],
     "pageinspect trace --stacks": ["pageinspect", "trace", "--stacks"],
-    "bpftrace, an empty program": ["bpftrace", "-e", _EMPTY],
+    EMPTY: _EMPTY,
     "bpftrace one-liner": ["bpftrace", "-e", _ONE_LINER],
     "bcc stackcount": ["stackcount-bpfcc", "t:kmem:mm_page_free"],
 }
 OUTSTANDING = {
     NOTHING: [],
+    EMPTY: _EMPTY,
     "pageinspect trace --outstanding": ["pageinspect", "trace", "--outstanding"],
     "pageinspect trace --outstanding --by order": [
         *("pageinspect", "trace", "--outstanding", "--by", "order")
@@ -153,18 +155,21 @@ def _total(programs: set[int]) -> Runs:
 
 
 def measure(argv: list[str], loads: int, mebibytes: int, times: int) -> dict[str, list[float]]:
-    """Measure one tracer in one round: ns per event, and seconds of the load, `loads` of each."""
-    found: dict[str, list[float]] = {"ns": [], "seconds": []}
+    """Measure one tracer in one round: ns per event, and seconds of the load, `loads` of each.
+
+    `copies` of each program run for an event: ours may have two (see trace/nested.py).
+    """
+    found: dict[str, list[float]] = {"ns": [], "copies": [], "seconds": []}
     _STATISTICS.write_text("1", encoding="ascii")
     with _running(argv) as programs:
         for _ in range(loads if programs else 0):
             before = _total(programs)
             _free(mebibytes, times)
             runs = _total(programs) - before
-            # Ours may have two copies of each program (see trace/nested.py).
             names = [_name(program) for program in programs]
             copies = len(names) / len(set(names)) if argv[0] == "pageinspect" else 1
-            found["ns"].append(runs.nanoseconds / (runs.count / copies))
+            found["copies"].append(copies)
+            found["ns"].append(runs.nanoseconds / runs.count * copies)
         _STATISTICS.write_text("0", encoding="ascii")
         found["seconds"] = [_free(mebibytes, times) for _ in range(loads)]
     return found
@@ -179,7 +184,9 @@ def main() -> None:
         for name, argv in SETS[sys.argv[1]].items()
         if "--stacks" not in argv or b"--stacks" in known.stdout
     }
-    found: dict[str, dict[str, list[float]]] = {name: {"ns": [], "seconds": []} for name in tracers}
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"ns": [], "copies": [], "seconds": []} for name in tracers
+    }
     for _ in range(rounds):
         for name, argv in tracers.items():
             for what, values in measure(argv, loads, mebibytes, times).items():
