@@ -2,9 +2,8 @@
 """Measures what an event costs each tracer, compared with bpftrace and bcc, in one guest.
 
 Nanoseconds per event are the kernel's own (kernel.bpf_stats_enabled, run_time_ns / run_cnt of the
-program). The accounting takes a part of them, which an empty program shows: a tracer's own are the
-rest. The slow-down is that of a load that does little but allocate, touch and free pages. All
-figures are medians.
+program). An empty program shows how much of them the accounting takes. The slow-down is that of a
+load that does little but allocate, touch and free pages. All figures are medians.
 """
 
 import argparse
@@ -13,7 +12,7 @@ import statistics
 from pathlib import Path
 
 from results import accelerator, print_table, write_json
-from tracing_events import EMPTY, NOTHING
+from tracing_events import NOTHING
 
 from pageinspect.vm.guest import Guest
 
@@ -43,21 +42,17 @@ def main() -> None:
         name: {what: statistics.median(values) for what, values in each.items() if values}
         for name, each in found.items()
     }
-    for each in medians.values():
-        if "ns" in each:
-            each["own"] = each["ns"] - each["copies"] * medians[EMPTY]["ns"]
     result = {"release": release, "accelerator": under, "median": medians, "all": found}
     write_json(args.output, result)
     print(f"Linux {release} under {under}\n{TIMES} times {MEBIBYTES} MiB freed page by page\n")
-    alone, ours = medians[NOTHING]["seconds"], medians[OURS[args.tracers]]["own"]
+    alone, ours = medians[NOTHING]["seconds"], medians[OURS[args.tracers]]["ns"]
     print_table(
-        ("tracer", "ns per event", "its own", "ours / its", "load", "slow-down"),
+        ("tracer", "ns per event", "ours / its", "load", "slow-down"),
         [
             (
                 name,
                 f"{each['ns']:.0f}" if "ns" in each else "",
-                f"{each['own']:.0f}" if "own" in each else "",
-                f"{ours / each['own']:.2f}" if each.get("own") else "",
+                f"{ours / each['ns']:.2f}" if "ns" in each else "",
                 f"{each['seconds']:.2f} s",
                 f"{each['seconds'] / alone - 1:+.0%}",
             )

@@ -38,18 +38,17 @@ _HELD = (
 _ROOM = "BPFTRACE_MAX_MAP_KEYS=262144"
 
 NOTHING = "no tracer"
-EMPTY = "bpftrace, an empty program"
 TRACERS = {
     NOTHING: [],
     "pageinspect trace": ["pageinspect", "trace"],
     "pageinspect trace --stacks": ["pageinspect", "trace", "--stacks"],
-    EMPTY: _EMPTY,
+    "bpftrace, an empty program": _EMPTY,
     "bpftrace one-liner": ["bpftrace", "-e", _ONE_LINER],
     "bcc stackcount": ["stackcount-bpfcc", "t:kmem:mm_page_free"],
 }
 OUTSTANDING = {
     NOTHING: [],
-    EMPTY: _EMPTY,
+    "bpftrace, an empty program": _EMPTY,
     "pageinspect trace --outstanding": ["pageinspect", "trace", "--outstanding"],
     "pageinspect trace --outstanding --by order": [
         *("pageinspect", "trace", "--outstanding", "--by", "order")
@@ -157,9 +156,9 @@ def _total(programs: set[int]) -> Runs:
 def measure(argv: list[str], loads: int, mebibytes: int, times: int) -> dict[str, list[float]]:
     """Measure one tracer in one round: ns per event, and seconds of the load, `loads` of each.
 
-    `copies` of each program run for an event: ours may have two (see trace/nested.py).
+    An event may run two copies of a program of ours (see trace/nested.py).
     """
-    found: dict[str, list[float]] = {"ns": [], "copies": [], "seconds": []}
+    found: dict[str, list[float]] = {"ns": [], "seconds": []}
     _STATISTICS.write_text("1", encoding="ascii")
     with _running(argv) as programs:
         for _ in range(loads if programs else 0):
@@ -168,7 +167,6 @@ def measure(argv: list[str], loads: int, mebibytes: int, times: int) -> dict[str
             runs = _total(programs) - before
             names = [_name(program) for program in programs]
             copies = len(names) / len(set(names)) if argv[0] == "pageinspect" else 1
-            found["copies"].append(copies)
             found["ns"].append(runs.nanoseconds / runs.count * copies)
         _STATISTICS.write_text("0", encoding="ascii")
         found["seconds"] = [_free(mebibytes, times) for _ in range(loads)]
@@ -184,9 +182,7 @@ def main() -> None:
         for name, argv in SETS[sys.argv[1]].items()
         if "--stacks" not in argv or b"--stacks" in known.stdout
     }
-    found: dict[str, dict[str, list[float]]] = {
-        name: {"ns": [], "copies": [], "seconds": []} for name in tracers
-    }
+    found: dict[str, dict[str, list[float]]] = {name: {"ns": [], "seconds": []} for name in tracers}
     for _ in range(rounds):
         for name, argv in tracers.items():
             for what, values in measure(argv, loads, mebibytes, times).items():
