@@ -221,8 +221,8 @@ int count_page_free(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	kind = kind_of(page, order, words);
 	of_kind = frees.lookup(&kind);
-	/* Up to v6.1 an interrupt that frees pages runs this program again in the middle of an
-	 * addition: the addition is atomic, so that neither is lost. */
+	/* In the middle of an addition, an interrupt that frees pages may run this program again (up to
+	 * v6.1), and another task its second copy: the addition is atomic, so that neither is lost. */
 	if (of_kind)
 		lock_xadd(&of_kind->of_order[order], 1);
 #ifdef COUNT_TAILS

@@ -309,10 +309,7 @@ class TrafficReport(Report):
         """Return a sentence on what was lost, and why."""
         lost = self.counts.lost
         parts = [
-            (
-                lost.missed_allocations,
-                f"allocations {MEANWHILE}",
-            ),
+            (lost.missed_allocations, f"allocations {MEANWHILE}"),
             (lost.missed_frees, "frees at such times"),
             (lost.sources, "events that are in no row, because the map was full or locked"),
             (lost.stacks, "stacks, because the map of stacks was full"),
