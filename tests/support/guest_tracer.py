@@ -22,12 +22,11 @@ def resets(guest: Guest) -> bool:
 def check_lost(report: dict[str, Any], status: int, *others: str) -> None:
     """Nothing is lost but what the kernel itself kept from the program, and `others`.
 
-    It does not run a program inside itself: what an interrupt frees just then is missed, which
-    happens more often the slower the guest.
+    It does not run a program inside itself: how much is missed depends on how busy the host is, and
+    test_trace_preempted.py is about it.
     """
     assert status == (3 if report["lost"] else 0)
     assert {cause for cause, n in report["lost_by"].items() if n} <= {"missed", *others}
-    assert report["lost_by"]["missed"] <= report["events"] / 20
 
 
 class Tracer:

@@ -7,7 +7,7 @@ from guest_tracer import Tracer, check_lost
 from pageinspect.vm.guest import Guest
 
 PROGRAM = "/opt/pageinspect/src/tests/vm/programs/free_in_turns.py"
-TIMES, PAGES = 1000, 64
+TIMES, PAGES = 2000, 64
 HELD_BACK = 200
 """Pages that may be freed later, by another task: those that a CPU is about to add to the LRU."""
 
@@ -28,5 +28,7 @@ def test_what_a_preempting_task_frees_is_counted(guest: Guest) -> None:
     assert pages >= TIMES * PAGES - HELD_BACK - missed
     if guest.kernel.release.startswith("7."):
         # What is missed is what it frees in one turn, if the other is preempted on the way into the
-        # program or out of it.
-        assert sum(map(int, skipped)) > 4 * missed + PAGES
+        # program or out of it: under emulation, that is up to a third of the times.
+        times = sum(map(int, skipped))
+        assert times > 4 * PAGES
+        assert 3 * missed < 2 * times
