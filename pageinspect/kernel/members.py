@@ -50,16 +50,21 @@ class Members:
         Raises FaultError, and for addresses that are not the kernel's: in some cores, address 0
         can be read.
         """
-        if not ADDRESSES_OF_KERNEL <= address <= (1 << 64) - self._end:
-            raise FaultError("not an address of the kernel", address)
+        self._check(address)
         data = self._prog.read(address + self._start, self._end - self._start)
         return bytes(self._start) + data
+
+    def _check(self, address: int) -> None:
+        """Raise FaultError if there can be no structure of the kernel at an address."""
+        if not ADDRESSES_OF_KERNEL <= address <= (1 << 64) - self._end:
+            raise FaultError("not an address of the kernel", address % (1 << 64))
 
     def read_partly(self, address: int) -> tuple[bytes, frozenset[str]]:
         """Return the same, and the optional members that cannot be read, which are zeros.
 
-        Raises FaultError if another member cannot be read.
+        Raises FaultError if another member cannot be read, and as read() does.
         """
+        self._check(address)
         try:
             return self.read(address), frozenset()
         except FaultError:

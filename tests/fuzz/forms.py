@@ -9,6 +9,7 @@ from pathlib import Path
 import diskdump
 from drgn import Program
 
+from pageinspect import open_core
 from pageinspect.inspector.inspector import inspect
 from pageinspect.target.open import Target, open_target
 
@@ -29,14 +30,20 @@ _OBJECTS = (
     "vmemmap_base",
 )
 
+_OBJECT_USES = ("slab", "large_kmalloc", "table", "kernel")
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A core of one form, its bytes in memory, and (offset, length) of the pages that matter."""
+    """A core of one form, its bytes in memory, and (offset, length) of the pages that matter.
+
+    `objects` has the same of the pages in which the kernel has its objects, by pfn.
+    """
 
     name: str
     data: bytes
     pages: tuple[tuple[int, int], ...]
+    objects: tuple[tuple[int, int], ...]
 
 
 def _tables(prog: Program, top: int, address: int) -> Iterator[int]:
@@ -84,13 +91,16 @@ def pfns_that_matter(core: Path) -> list[int]:
     return sorted({pfn for address in addresses for pfn in _tables(prog, top, address)})
 
 
-def _form(name: str, file: Path, where: Callable[[int], tuple[int, int]], pfns: list[int]) -> Form:
-    return Form(name, file.read_bytes(), tuple(where(pfn) for pfn in pfns))
+def pfns_of_objects(core: Path) -> list[int]:
+    """Return the pfns of slabs, page tables, stacks and what else the kernel allocated."""
+    with open_core(core) as opened:
+        runs = opened.list(use=_OBJECT_USES).to_dict()["runs"]
+    return [pfn for run in runs for pfn in range(run["start"], run["end"])]
 
 
 def make_forms(core: Path, work: Path) -> list[Form]:
     """Return the core as it is, in the kdump format and flattened; files are made in `work`."""
-    pfns = pfns_that_matter(core)
+    pfns, objects = pfns_that_matter(core), pfns_of_objects(core)
     kdump, flattened = work / "kdump", work / "flattened"
     in_kdump = diskdump.write_kdump(core, kdump)
     diskdump.write_flattened(kdump, flattened)
@@ -100,8 +110,11 @@ def make_forms(core: Path, work: Path) -> list[Form]:
         offset, length = in_kdump[pfn]
         return diskdump.flattened_offset(offset), length
 
+    def form(name: str, file: Path, where: Callable[[int], tuple[int, int]]) -> Form:
+        return Form(name, file.read_bytes(), tuple(map(where, pfns)), tuple(map(where, objects)))
+
     return [
-        _form("elf", core, lambda pfn: (in_elf[pfn], PAGE), pfns),
-        _form("kdump", kdump, in_kdump.__getitem__, pfns),
-        _form("flattened", flattened, in_flattened, pfns),
+        form("elf", core, lambda pfn: (in_elf[pfn], PAGE)),
+        form("kdump", kdump, in_kdump.__getitem__),
+        form("flattened", flattened, in_flattened),
     ]

@@ -36,6 +36,8 @@ DEADLINE_S = 120
 COMMANDS = (
     ["summary", "--by", "use", "--format", "json"],
     ["list", "--format", "json"],
+    ["owners", "--format", "json"],
+    ["audit", "--format", "json"],
     ["check", "--format", "json"],
     ["contiguity", "--format", "json"],
     ["types", "--format", "json"],
@@ -45,6 +47,7 @@ COMMANDS = (
     ["export", "--kpageflags", "/dev/null", "--kpagecount", "/dev/zero"],
 )
 NOTE = re.compile(r"pageinspect: (?!error: )|the code of stable_page_flags|\d+ struct page")
+_UNDECIDED = "which pages the core has cannot be found"
 ALLOWED = frozenset((0, 1, 3, 4))
 EDGES = [2**n + d for n in (31, 32, 40, 48, 63) for d in (-1, 0)]
 ABSURD = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, *EDGES)
@@ -97,6 +100,15 @@ def overwritten_where_it_matters(rng: random.Random, form: Form) -> Damage:
     return f"page at {offset} overwritten with {fill[:4].hex()}…", [(offset, fill)], None
 
 
+def lost_objects(rng: random.Random, form: Form) -> Damage:
+    """Overwrite pages of the kernel's objects that follow each other, as a missing segment does."""
+    count = int(512 ** rng.random())
+    first = rng.randrange(len(form.objects))
+    fill = rng.choice((b"\0", b"\0", b"\xff"))
+    writes = [(offset, fill * length) for offset, length in form.objects[first : first + count]]
+    return f"{len(writes)} pages of objects from {first} on filled with {fill.hex()}", writes, None
+
+
 DAMAGES: tuple[Callable[[random.Random, Form], Damage], ...] = (
     cut_off,
     cut_off,
@@ -106,6 +118,8 @@ DAMAGES: tuple[Callable[[random.Random, Form], Damage], ...] = (
     flipped_anywhere,
     flipped_where_it_matters,
     overwritten_where_it_matters,
+    lost_objects,
+    lost_objects,
 )
 
 
@@ -122,7 +136,7 @@ class Outcome:
             return f"exit status {self.status}"
         if "Traceback" in self.stderr:
             return "a traceback"
-        if self.status in (1, 2):
+        if self.status in (1, 2) or _UNDECIDED in self.stderr:
             said = [line for line in lines if not NOTE.match(line)]
             if len(said) != 2 or not said[0].startswith("pageinspect: error: "):
                 return "not one line and a hint"
@@ -137,6 +151,8 @@ class Outcome:
     def report_complaint(self) -> str | None:
         """Return the same of a report."""
         report = json.loads(self.stdout)
+        if "causes" in report:
+            return self.audit_complaint(report["total"])
         unreadable = report.get("coverage", {}).get("unreadable", 0)
         symbols = report["kernel"]["symbols"]
         notes = report["kernel"].get("notes", [])
@@ -150,6 +166,11 @@ class Outcome:
         if self.status != 4 and (self.status == 3) != incomplete:
             return f"exit status {self.status} with {unreadable} unreadable, types from {symbols}"
         return None
+
+    def audit_complaint(self, total: dict[str, int]) -> str | None:
+        """Return the same of an audit, which is about what the file has and not what was read."""
+        expected = (4,) if total["lost"] else (3,) if total["undecided"] else (0, 3)
+        return None if self.status in expected else f"exit status {self.status} with {total}"
 
     def lacks_page(self) -> bool:
         """Whether the pfn that was asked for is none of the damaged kernel."""

@@ -39,9 +39,11 @@ def test_words_of_a_structure_without_a_type() -> None:
 
 @pytest.mark.parametrize("address", [0, 8, BASE - 16, (1 << 64) - 8, 1 << 64, -8])
 def test_addresses_that_are_not_those_of_a_structure(address: int) -> None:
-    kernel = made()
+    members = Members(made().prog, "struct outer", "inner", optional=("text",))
     with pytest.raises(FaultError):
-        Members(kernel.prog, "struct outer", "inner").read(address)
+        members.read(address)
+    with pytest.raises(FaultError):
+        members.read_partly(address)
 
 
 @pytest.mark.parametrize("address", [0, 8, BASE - 8, (1 << 64) - 1])
