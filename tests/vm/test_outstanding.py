@@ -29,6 +29,8 @@ LOAD = (
     "dd if=/dev/zero of=/var/tmp/load bs=1M count=32; rm /var/tmp/load"
 )
 """vmalloc, page_pool, shmem and the page cache."""
+MILLION = f"{LOAD}; python3 {PROGRAMS}/free_pages.py 64 62"
+"""The same, and 62 times the 16,384 pages of 64 MiB of shmem."""
 TAKEN = {
     "leak_single": (1000, 1000),
     "leak_blocks": (10, 80),
@@ -49,10 +51,17 @@ class Reports:
     statuses: tuple[int, int]
 
 
-@pytest.fixture(scope="module")
-def reports(guest: Guest, ready: Callable[[str], BuiltKernel]) -> Reports:
+Ready = Callable[[str], BuiltKernel]
+
+
+def insert_module(guest: Guest, ready: Ready) -> None:
     built: dict[str, Path] = modules([ready(name) for name in catalogue.kernels()])
     insert(guest, built[guest.kernel.release], TAKES)
+
+
+@pytest.fixture(scope="module")
+def reports(guest: Guest, ready: Ready) -> Reports:
+    insert_module(guest, ready)
     tracers = [Tracer(guest, name, "--outstanding") for name in ("taken", "given-back")]
     for tracer in tracers:
         tracer.started()
@@ -69,13 +78,25 @@ def rows_of_module(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name.removesuffix(suffix): row for name, row in rows.items() if name.endswith(suffix)}
 
 
-def test_each_way_to_take_pages_is_counted_exactly(reports: Reports) -> None:
-    rows = rows_of_module(reports.taken)
+def check_taken(report: dict[str, Any]) -> None:
+    rows = rows_of_module(report)
     area = rows.pop("leak_area")
     assert area["pages"] == AREA
     assert {name: (r["allocations"], r["pages"]) for name, r in rows.items()} == TAKEN
     assert rows["leak_blocks"]["orders"] == {"3": 10}
     assert rows["leak_part"]["orders"] == {"4": 1}
+
+
+def check_vmstat(report: dict[str, Any]) -> None:
+    compared, lost = report["vmstat"], report["lost_by"]
+    allocated = compared["allocated"] + lost["missed_allocations"]
+    assert abs(allocated - compared["pgalloc"]) <= compared["pgalloc"] / 1000
+    freed = compared["freed"] + lost["missed_frees"]
+    assert abs(freed - compared["pgfree"]) <= compared["pgfree"] / 1000
+
+
+def test_each_way_to_take_pages_is_counted_exactly(reports: Reports) -> None:
+    check_taken(reports.taken)
 
 
 def test_the_walk_says_what_the_pages_are(reports: Reports) -> None:
@@ -93,12 +114,8 @@ def test_pages_that_were_given_back_are_not_outstanding(reports: Reports) -> Non
 
 def test_pages_are_those_of_vmstat(reports: Reports) -> None:
     for report in (reports.taken, reports.given_back):
-        compared, lost = report["vmstat"], report["lost_by"]
         assert report["allocated"]["bulk_pages"] > 100 * 64
-        allocated = compared["allocated"] + lost["missed_allocations"]
-        assert abs(allocated - compared["pgalloc"]) <= compared["pgalloc"] / 1000
-        freed = compared["freed"] + lost["missed_frees"]
-        assert abs(freed - compared["pgfree"]) <= compared["pgfree"] / 1000
+        check_vmstat(report)
 
 
 def test_what_was_lost_is_in_the_status(reports: Reports) -> None:
@@ -109,3 +126,16 @@ def test_what_was_lost_is_in_the_status(reports: Reports) -> None:
         assert report["incomplete"] == (not causes.isdisjoint({"missed_allocations", "busy"}))
         # An interrupt that comes during the program, and on 6.1 one that finds the map locked.
         assert causes <= {"missed_allocations", "missed_frees", "busy", "stacks"}
+
+
+@pytest.mark.whole
+def test_the_same_under_a_million_other_allocations(guest: Guest, ready: Ready) -> None:
+    insert_module(guest, ready)
+    tracer = Tracer(guest, "million", "--outstanding")
+    tracer.started()
+    guest.run(["sh", "-c", f"{MILLION}; echo 1 > {PARAMETERS}/take; {LOAD}"], timeout=1800)
+    (report,) = tracer.end()
+    guest.run(["rmmod", TAKES])
+    assert report["allocated"]["allocations"] > 1_000_000
+    check_taken(report)
+    check_vmstat(report)
