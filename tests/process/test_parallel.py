@@ -120,7 +120,8 @@ except PageInspectError as error:
 
 
 def test_nor_is_it_in_the_first_moment_of_a_process() -> None:
-    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", SIGNALLED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("a process that read pages was ended by SIGTERM\n", "")
     assert done.returncode == 0
 
