@@ -36,7 +36,8 @@ PAGE = 4096
 LEAST_STAYED = 0.95
 """The least share of pages of which kpageflags says the same on both sides of the dump."""
 _DISK = 64 << 20
-_TIMEOUT_S = 240.0
+_TIMEOUT_S = 400.0
+"""Until all is made and read, which takes 100 s on a busy host."""
 _EHDR = 64
 
 Makedumpfile = Callable[..., bytes]
