@@ -33,15 +33,15 @@ CAPTURED = b"owners: captured"
 BALLOON = 64 << 20
 CRASHKERNEL = 64 << 20
 PAGE = 4096
-LEAST_STAYED = 0.95
-"""The least share of pages of which kpageflags says the same on both sides of the dump."""
 _DISK = 64 << 20
-_TIMEOUT_S = 400.0
-"""Until all is made and read, which takes 100 s on a busy host."""
+_TIMEOUT_S = 240.0
 _EHDR = 64
 
 Makedumpfile = Callable[..., bytes]
 Words = npt.NDArray[np.uint64]
+
+LEAST_STAYED = 0.95
+"""The least share of pages of which kpageflags says the same on both sides of the dump."""
 
 
 @contextmanager
