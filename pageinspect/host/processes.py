@@ -21,11 +21,26 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def fork() -> int:
     """Call os.fork() without its warning about threads.
 
-    drgn's threads, which read debug information, are idle at this time.
+    drgn's threads, which read debug information, are idle at this time. The child has no handlers
+    of signals from the start: a signal would run the clean-up of the parent in it.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            _restore_signals()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    return pid
+
+
+def _restore_signals() -> None:
+    for number in ENDING:
+        # Keep SIGHUP of nohup and SIGINT of a background job ignored.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def kill_with_parent(parent: int) -> None:
@@ -39,10 +54,7 @@ def kill_with_parent(parent: int) -> None:
 
     # A crash would be in C code, where a Python traceback does not help.
     faulthandler.disable()
-    for number in ENDING:
-        # Keep SIGHUP of nohup and SIGINT of a background job ignored.
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    _restore_signals()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

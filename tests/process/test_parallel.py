@@ -101,6 +101,31 @@ def test_what_the_parent_does_at_a_signal_is_not_for_the_others(number: signal.S
         signal.signal(number, before)
 
 
+SIGNALLED = """
+import os, signal, sys
+from pageinspect.cli import parallel
+from pageinspect.errors import PageInspectError
+
+def end(number, frame):
+    print("the parent's clean-up", flush=True)
+    sys.exit(1)
+
+signal.signal(signal.SIGTERM, end)
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+try:
+    list(parallel.in_order(lambda piece: piece, [1, 2], 2))
+except PageInspectError as error:
+    print(error.message)
+"""
+
+
+def test_nor_is_it_in_the_first_moment_of_a_process() -> None:
+    command = [sys.executable, "-c", SIGNALLED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("a process that read pages was ended by SIGTERM\n", "")
+    assert done.returncode == 0
+
+
 def test_a_process_that_exits_is_an_error() -> None:
     with pytest.raises(PageInspectError, match="failed"):
         list(parallel.in_order(lambda _piece: os._exit(0), range(2), 2))

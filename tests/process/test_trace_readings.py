@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from fake_program import FakeProgram
 from outstanding_by_hand import outstanding
+from waiting import until
 
 from pageinspect.cli.trace_readings import write_reports
 from pageinspect.report.outstanding import OutstandingReport
@@ -28,6 +29,8 @@ def test_pages_are_looked_at_while_the_command_has_them(tmp_path: Path) -> None:
     runs: list[bool] = []
 
     def report_of(_: Interval[Any]) -> OutstandingReport:
+        # A busy machine may start it later than the time to count for is over.
+        until(lambda: noted.exists() and noted.read_text(encoding="utf-8").endswith("\n"))
         os.kill(int(noted.read_text(encoding="utf-8")), 0)
         runs.append(True)
         return outstanding()

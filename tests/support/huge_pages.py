@@ -8,6 +8,8 @@ from pageinspect.vm.guest import Guest
 
 _NUMBER = "/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages"
 _HUGE_ORDER, _PER_HUGE_PAGE = 9, 512
+TIMEOUT_S = 400.0
+"""For what goes through all memory of a guest, which took 70 s on a busy host."""
 
 
 def foretold(guest: Guest, answer: dict[str, Any]) -> tuple[int, int]:
@@ -40,8 +42,8 @@ def made(guest: Guest, wanted: int, kib: int = 2048) -> int:
     """Return how many huge pages a guest makes of so many; it gives them back."""
     number = _NUMBER.format(kib)
     words = f"echo {wanted} > {number}; cat {number}; echo 0 > {number}"
-    return int(guest.run(["sh", "-c", words]).stdout)
+    return int(guest.run(["sh", "-c", words], timeout=TIMEOUT_S).stdout)
 
 
 def compact(guest: Guest) -> None:
-    guest.run(["sh", "-c", "echo 1 > /proc/sys/vm/compact_memory"])
+    guest.run(["sh", "-c", "echo 1 > /proc/sys/vm/compact_memory"], timeout=TIMEOUT_S)

@@ -40,6 +40,9 @@ _EHDR = 64
 Makedumpfile = Callable[..., bytes]
 Words = npt.NDArray[np.uint64]
 
+LEAST_STAYED = 0.95
+"""The least share of pages of which kpageflags says the same on both sides of the dump."""
+
 
 @contextmanager
 def formatted_disk() -> Iterator[int]:
@@ -129,6 +132,17 @@ class Owned:
     def pages_of(self, name: str) -> Words:
         """Return the kernel's file of 8 bytes per pfn."""
         return np.fromfile(self.core.with_name(name), np.uint64)
+
+    @functools.cached_property
+    def stayed(self) -> npt.NDArray[np.bool_]:
+        """Return by pfn of which pages kpageflags said the same before the dump and after it.
+
+        Of others it is not known what they were in the dump: CPUs give back what is on their lists.
+        """
+        before, after = (self.pages_of(f"kpageflags{suffix}") for suffix in ("", ".after"))
+        same: npt.NDArray[np.bool_] = before == after
+        assert same.mean() > LEAST_STAYED
+        return same
 
     def said_by(self, *args: object) -> dict[str, Any]:
         """Return what a command says of the core: a JSON document, asked for once."""

@@ -18,7 +18,7 @@ import pytest
 from busy_dump import BUSY
 from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.sched import cpu_curr
-from guest_dump import dump_unlocked
+from guest_dump import dump_idle, dump_unlocked
 
 from pageinspect.analysis.counter_check import CounterCheck, compare_counters
 from pageinspect.analysis.totals import UseTally
@@ -57,10 +57,15 @@ class Core:
     """Pages in the balloon, as QEMU has it."""
 
 
-def dumped(guest: Guest, path: Path, vmlinux: Path | None) -> Core:
+def dumped(
+    guest: Guest,
+    path: Path,
+    vmlinux: Path | None,
+    dump: Callable[[Guest, Path], None] = dump_unlocked,
+) -> Core:
     meminfo = guest.run(["cat", "/proc/meminfo"]).stdout.decode()
     fields = (line.split() for line in meminfo.splitlines())
-    dump_unlocked(guest, path)
+    dump(guest, path)
     actual = guest.qmp("query-balloon")["actual"]
     return Core(
         path, vmlinux, {f[0].rstrip(":"): int(f[1]) for f in fields}, (guest.memory - actual) >> 12
@@ -73,7 +78,7 @@ def idle(kernel: BuiltKernel, tmp_path_factory: pytest.TempPathFactory) -> Itera
     path = tmp_path_factory.mktemp("idle") / "core"
     with Guest(kernel, memory="1G") as guest:
         guest.run(["sleep", "1"])
-        yield dumped(guest, path, kernel.vmlinux)
+        yield dumped(guest, path, kernel.vmlinux, dump_idle)
     path.unlink()
 
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import huge_pages
 import pytest
+from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from owned_guest import Owned, pageinspect
 
 from pageinspect.analysis.contiguity import free_indexes
 from pageinspect.model.memory_map import Zone as MemoryZone
+from pageinspect.target.open import open_target
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
@@ -50,10 +52,24 @@ def in_zones(rows: list[dict[str, Any]], key: str) -> dict[Zone, list[int]]:
     return found
 
 
+def free_areas(core: Path) -> dict[Zone, list[int]]:
+    """Return what the kernel counts for buddyinfo, as it is in a dump."""
+    return {
+        (pgdat.node_id.value_(), zone.name.string_().decode()): [
+            area.nr_free.value_() for area in zone.free_area
+        ]
+        for pgdat in for_each_online_pgdat(open_target(core).prog)
+        for zone in pgdat.node_zones
+    }
+
+
 def test_free_blocks_are_those_of_buddyinfo(owned: Owned) -> None:
     answer = owned.said_by("contiguity")
     assert answer["coverage"].get("missing", []) == []
-    assert in_zones(answer["indexes"], "free_blocks") == dict(by_zone(owned.text("buddyinfo")))
+    # The text is from shortly before: by now a CPU may have taken pages for its lists.
+    counted = free_areas(owned.core)
+    populated = {zone for zone, _ in by_zone(owned.text("buddyinfo"))}
+    assert in_zones(answer["indexes"], "free_blocks") == {zone: counted[zone] for zone in populated}
 
 
 def test_pageblocks_are_those_of_pagetypeinfo(owned: Owned) -> None:
@@ -229,7 +245,11 @@ def test_huge_pages_are_as_many_as_foretold(foretold: Foretold) -> None:
 
 def test_a_running_kernel_says_much_the_same(foretold: Foretold) -> None:
     argv = ["pageinspect", "contiguity", "--format", "json", "--top", "5"]
-    answer = json.loads(foretold.guest.run(argv, timeout=300).stdout)
+    # It takes 150 s in the guest of a busy host.
+    done = foretold.guest.run(argv, timeout=500, check=False)
+    # What ends or changes while it is looked at may be missing.
+    assert done.status in {0, 3}, done.stderr
+    answer = json.loads(done.stdout)
     for key in ("node", "zone", "order", "blocks"):
         assert [row[key] for row in answer["blocks"]] == [
             row[key] for row in foretold.before["blocks"]

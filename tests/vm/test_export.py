@@ -95,7 +95,9 @@ class WithLive(Capture):
 
 
 def export_live(guest: Guest, jobs: int) -> Entries:
-    guest.run(["pageinspect", "export", "--kpageflags", "/run/live", "-j", str(jobs)])
+    command = ["pageinspect", "export", "--kpageflags", "/run/live", "-j", str(jobs)]
+    # It takes 50 s in the guest of a busy host.
+    guest.run(command, timeout=300)
     return np.frombuffer(guest.run(["cat", "/run/live"]).stdout, np.uint64)
 
 

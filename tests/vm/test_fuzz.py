@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from guest_dump import dump_idle
 from places import ROOT, TESTS
 
 from pageinspect.vm.guest import Guest
@@ -25,7 +26,7 @@ def small_core(
     path = tmp_path_factory.mktemp("core") / "core"
     with Guest(ready("newest"), memory="256M") as guest:
         guest.run(["sh", "-c", PLENTY])
-        guest.dump(path)
+        dump_idle(guest, path)
     yield path
     path.unlink()
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from guest_process import ONE, SOON_S, Ready, ends, runs
@@ -23,11 +22,9 @@ from pageinspect.vm.kernel import BuiltKernel
 def test_a_panic_is_noticed_at_once_and_said(kernel: BuiltKernel) -> None:
     with Guest(kernel, memory="512M") as guest:
         process = guest.start(["sh", "-c", "echo c > /proc/sysrq-trigger"])
-        start = time.monotonic()
         with pytest.raises(GuestLostError, match="sysrq triggered crash") as lost:
             process.wait(SOON_S)
     assert not isinstance(lost.value, GuestTimeoutError)
-    assert time.monotonic() - start < 20
     assert lost.value.exit_code == 125
     assert any("RIP" in line for line in lost.value.console)
     assert "sysrq triggered crash" in lost.value.log.read_text(errors="replace")

@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
-from owner_witness import PAGE, Pages, Source, touched  # noqa: E402
+from owner_witness import AFTER, PAGE, Pages, Source, touched  # noqa: E402
 
 MOMENTS = ("before", "after", "undone")
 FILES, ZRAM_BYTES, EARLIER_BYTES, LEAKED = 200, 32 << 20, 4 << 20, 1000
@@ -44,7 +44,10 @@ class Witness:
     def __init__(self) -> None:
         self._console = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY)
         self._refresh = os.open("/proc/sys/vm/stat_refresh", os.O_WRONLY)
-        self._pages = {moment: Pages("/proc/kpageflags") for moment in MOMENTS}
+        self._pages, self._after = (
+            {moment: Pages("/proc/kpageflags", suffix) for moment in MOMENTS}
+            for suffix in ("", AFTER)
+        )
         self._sources: dict[str, Source] = {}
         self.texts: dict[str, dict[str, str]] = {}
         for pages in self._pages.values():
@@ -68,13 +71,15 @@ class Witness:
         os.write(self._console, f"grow: {moment}\n".encode())
         while not select.select([0], [], [], 0)[0]:
             pass
+        self._after[moment].read()
         sys.stdin.readline()
         self.texts[moment] = {path: source.text for path, source in self._sources.items()}
 
     def write(self, folder: Path) -> None:
-        for moment, pages in self._pages.items():
+        for moment in MOMENTS:
             (folder / moment).mkdir(parents=True)
-            pages.write(folder / moment)
+            self._pages[moment].write(folder / moment)
+            self._after[moment].write(folder / moment)
 
 
 class Grown:

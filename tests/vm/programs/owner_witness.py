@@ -36,6 +36,8 @@ OF_THE_KERNEL = (
 """Files below /proc in the order that they are read; the counters that move most come last."""
 OF_PAGES = ("kpageflags", "kpagecount", "kpagecgroup")
 """Files of 8 bytes per pfn."""
+AFTER = ".after"
+"""Ends the name of kpageflags as it was read once more when the guest had been dumped."""
 SYSFS = ("block/zram*/mm_stat", "kernel/mm/hugepages/*/*_hugepages", "kernel/mm/ksm/pages_*")
 CGROUPS = "/sys/fs/cgroup"
 
@@ -83,12 +85,16 @@ class Source:
 
 
 class Pages:
-    """A file of 8 bytes per pfn."""
+    """A file of 8 bytes per pfn; what is written has its name and `suffix`."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, suffix: str = "") -> None:
+        self._name = Path(path).name + suffix
         self._file = os.open(path, os.O_RDONLY)
-        self._buffer = touched(16 << 20)
+        size = 0
+        while n := len(os.read(self._file, 1 << 20)):
+            size += n
+        # Only memory that is plugged in makes it longer.
+        self._buffer = touched(size)
         self._length = 0
 
     def read(self) -> None:
@@ -99,7 +105,7 @@ class Pages:
         self._length = at
 
     def write(self, folder: Path) -> None:
-        (folder / Path(self.path).name).write_bytes(self._buffer[: self._length])
+        (folder / self._name).write_bytes(self._buffer[: self._length])
 
 
 def _sources() -> list[Source]:
@@ -147,6 +153,7 @@ def capture(made: dict[str, Any], folder: Path) -> None:
     refresh = os.open("/proc/sys/vm/stat_refresh", os.O_WRONLY)
     line = f"{CAPTURED}\n".encode()
     pages = [Pages(f"/proc/{name}") for name in OF_PAGES if Path(f"/proc/{name}").exists()]
+    after = Pages("/proc/kpageflags", AFTER)
     sources = _sources()
     gc.collect()
     gc.freeze()
@@ -164,6 +171,7 @@ def capture(made: dict[str, Any], folder: Path) -> None:
     os.write(console, line)
     while not select.select([0], [], [], 0)[0]:
         pass
+    after.read()
     witness = {
         **made,
         "release": os.uname().release,
@@ -173,7 +181,7 @@ def capture(made: dict[str, Any], folder: Path) -> None:
         "cut": [each.path for each in sources if not each.whole],
     }
     (folder / "witness.json").write_text(json.dumps(witness))
-    for each in pages:
+    for each in (*pages, after):
         each.write(folder)
 
 
