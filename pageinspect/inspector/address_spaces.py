@@ -23,6 +23,8 @@ class AddressSpaces:
 
     tasks: Tasks
     tables: MmTables
+    ended: frozenset[int] = frozenset()
+    """The pids of processes that have ended since."""
 
     @property
     def whole(self) -> bool:
@@ -30,9 +32,16 @@ class AddressSpaces:
         return not self.problems()
 
     def incomplete(self) -> list[Process]:
-        """Return the processes with an unreadable page table."""
+        """Return the processes with an unreadable page table, without those that have ended.
+
+        The kernel may have used the memory of their page tables for something else.
+        """
         whole = self.tables.whole
-        return [p for p in self.tasks.processes if p.mm is not None and not whole[p.mm]]
+        return [
+            process
+            for process in self.tasks.processes
+            if process.mm is not None and not whole[process.mm] and process.pid not in self.ended
+        ]
 
     def problems(self) -> tuple[str, ...]:
         """Return sentences on what could not be read, among tables that were read so far."""

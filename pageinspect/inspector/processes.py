@@ -19,7 +19,7 @@ from ..analysis.processes import (
 from ..errors import PageInspectError
 from ..kernel.tasks import read_tasks
 from ..model import ranges
-from ..model.processes import Mm, Process, Tasks
+from ..model.processes import Tasks
 from ..model.ranges import Range, intersect
 from ..report.base import Coverage, coverage_of
 from ..report.processes import NUMBERS, MmUse, ProcessesReport, ProcessRow, check_sort
@@ -68,9 +68,8 @@ def list_processes(
             break
         inspector = opened()
         reading = _read(inspector, fold, of_pages)
-    tasks = reading.spaces.tasks
+    tasks, ended = reading.spaces.tasks, reading.spaces.ended
     users = [process for process in tasks.processes if process.mm is not None]
-    ended = _ended(inspector, users, tasks.mms) if changing else set()
     uses, cgroups = _uses(reading), _cgroups(tasks)
     rows = (
         ProcessRow(
@@ -109,6 +108,8 @@ def _read(inspector: Inspector, fold: Fold, of_pages: UseRuns | None) -> _Readin
         classes = of_pages.classes(inspector.memory_map, inspector.use_name)
         unreadable = of_pages.unreadable(wanted)
     usage = sums.usage(spaces.tables, classes)
+    if inspector.target.provenance.changing:
+        spaces = replace(spaces, ended=_ended(inspector, spaces.tasks))
     coverage = coverage_of(
         inspector.target.provenance, inspector.layout, ranges.count(wanted), unreadable
     )
@@ -135,7 +136,8 @@ def _missing(spaces: AddressSpaces) -> tuple[str, ...]:
             "Numbers of these processes are missing or too small, and pss and uss of others may be "
             "too large."
         )
-    lost = sum(cgroup is None for cgroup in _cgroups(spaces.tasks).values())
+    cgroups = _cgroups(spaces.tasks)
+    lost = sum(cgroup is None and pid not in spaces.ended for pid, cgroup in cgroups.items())
     if lost:
         sentences.append(f"Processes whose cgroup could not be read: {number(lost)}.")
     return tuple(sentences)
@@ -149,24 +151,21 @@ def _cgroups(tasks: Tasks) -> dict[int, str | None]:
     }
 
 
-def _ended(inspector: Inspector, users: Sequence[Process], mms: Sequence[Mm]) -> set[int]:
-    """Return the pids of processes that no longer have the same address space.
-
-    The kernel may have used the memory of their page tables for something else.
-    """
+def _ended(inspector: Inspector, tasks: Tasks) -> frozenset[int]:
+    """Return the pids of processes that no longer have the same address space."""
     again = read_tasks(inspector.target.prog, inspector.layout)
     if again.unreadable_lists:
-        return set()
+        return frozenset()
     there = {
         (process.pid, again.mms[process.mm].address)
         for process in again.processes
         if process.mm is not None
     }
-    return {
+    return frozenset(
         process.pid
-        for process in users
-        if process.mm is not None and (process.pid, mms[process.mm].address) not in there
-    }
+        for process in tasks.processes
+        if process.mm is not None and (process.pid, tasks.mms[process.mm].address) not in there
+    )
 
 
 def _uses(reading: _Reading) -> list[MmUse]:

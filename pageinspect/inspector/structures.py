@@ -2,7 +2,7 @@
 """Reads the kernel structures that owners of pages are found in."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from drgn import FaultError
@@ -71,6 +71,9 @@ _WORDS = {
 }
 """What each field of Structures has."""
 STRUCTURE_NAMES = tuple(_WORDS)
+_FROM = {"tables": ("tasks",)}
+"""Fields that a field is read from, and which are read again with it: a process may have ended
+since, and its page tables be used for something else."""
 
 
 def read_structures(
@@ -81,9 +84,13 @@ def read_structures(
     A field is None if this kernel lacks the structure. A list that changed while it was followed on
     a running kernel is read again a few times.
     """
-    reader = _Reader(inspector)
-    found = {name: reader.get(name) for name in _WORDS if name in frozenset(wanted)}
-    return Structures(**{k: v for k, v in found.items() if v is not None}), tuple(reader.problems)
+    reader, wanted = _Reader(inspector), frozenset(wanted)
+    names = [name for name in _WORDS if name in wanted]
+    for name in names:
+        reader.get(name)
+    # One field may have had another one read again.
+    found = {name: reader.get(name) for name in names}
+    return Structures(**{k: v for k, v in found.items() if v is not None}), reader.all_problems
 
 
 class _Reader:
@@ -93,7 +100,12 @@ class _Reader:
         self._vmcoreinfo = inspector.target.vmcoreinfo
         self._layout = inspector.layout
         self._read: dict[str, Any] = {}
-        self.problems: list[str] = []
+        self._problems: dict[str, list[str]] = {}
+
+    @property
+    def all_problems(self) -> tuple[str, ...]:
+        """Sentences about all fields that were read, each about its last reading."""
+        return tuple(text for texts in self._problems.values() for text in texts)
 
     def get(self, name: str) -> Any:
         """Return the value of a field, or None; each is read once."""
@@ -102,39 +114,39 @@ class _Reader:
         return self._read[name]
 
     def _guarded(self, name: str) -> Any:
-        find: Callable[[], Any] = getattr(self, f"_{name}")
         tries = _TRIES if self._inspector.target.provenance.changing else 0
         try:
-            found = self._tried(find, tries)
+            found = self._tried(name, tries)
         except (MissingStructureError, FaultError) as error:
-            self.problems.append(f"{_WORDS[name]}: {error}")
+            self._problems[name] = [f"{_WORDS[name]}: {error}"]
             return None
-        self._report(_WORDS[name], found)
+        self._problems[name] = list(self._problems_of(_WORDS[name], found))
         return found
 
-    @staticmethod
-    def _tried(find: Callable[[], Any], tries: int) -> Any:
+    def _tried(self, name: str, tries: int) -> Any:
         """Return what was found; up to `tries` more times if it changed while it was read."""
+        find: Callable[[], Any] = getattr(self, f"_{name}")
         for _ in range(tries):
             with contextlib.suppress(FaultError):
                 found = find()
                 if getattr(found, "whole", True):
                     return found
+            for each in _FROM.get(name, ()):
+                self._read.pop(each, None)
         return find()
 
-    def _report(self, what: str, found: Any) -> None:
-        self.problems += [
-            f"{what}: this kernel lacks {each}" for each in getattr(found, "lacks", ())
-        ]
+    def _problems_of(self, what: str, found: Any) -> Iterator[str]:
+        for each in getattr(found, "lacks", ()):
+            yield f"{what}: this kernel lacks {each}"
         unreadable = getattr(found, "unreadable", 0)
         if unreadable:
             items, are = counted(unreadable, "item"), "is" if unreadable == 1 else "are"
-            self.problems.append(f"{what}: {items} could not be read, or {are} invalid")
+            yield f"{what}: {items} could not be read, or {are} invalid"
         elif not getattr(found, "whole", True):
             why = "it is damaged, or the core lacks a part of it"
             if self._inspector.target.provenance.changing:
                 why = f"it changed in each of {_TRIES + 1} readings, or is damaged"
-            self.problems.append(f"{what}: a list was not followed to its end: {why}")
+            yield f"{what}: a list was not followed to its end: {why}"
 
     def _page_tables(self) -> PageTables:
         try:

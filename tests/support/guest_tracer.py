@@ -2,6 +2,7 @@
 """`pageinspect trace` in a guest, started and ended by a test."""
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pageinspect.vm.guest import Guest
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 START_TIMEOUT = 400.0
 END_TIMEOUT = 120.0
+HUGE_PAGE = 512
+Counts = Mapping[str, tuple[int, ...]]
 RESETS = "7."
 """Of the kernels tried, those of this release let the buddy reset types."""
 
@@ -27,6 +30,27 @@ def check_lost(report: dict[str, Any], status: int, *others: str) -> None:
     """
     assert status == (3 if report["lost"] else 0)
     assert {cause for cause, n in report["lost_by"].items() if n} <= {"missed", *others}
+
+
+def check_pages(counted: int, missed: int, of_kernel: int) -> None:
+    """Pages are as many as the kernel counts, but for events that were missed, of any size."""
+    least, most = of_kernel * 0.999 - missed * HUGE_PAGE, of_kernel * 1.001
+    assert least <= counted <= most, (counted, missed, of_kernel)
+
+
+def check_events(found: Counts, expected: Counts, lost: int) -> None:
+    """Each function's events are those expected, but for as many as were lost.
+
+    Counts are numbers of events, each followed by the number of their pages.
+    """
+    wrong = {name for name, counts in expected.items() if found.get(name) != counts}
+    apart = sum(
+        abs(n - m)
+        for name in wrong
+        for n, m in zip(found.get(name, (0,) * 4)[::2], expected[name][::2], strict=False)
+    )
+    # Of those that lack no event, pages are exact as well.
+    assert len(wrong) <= apart <= lost, {name: found.get(name) for name in wrong}
 
 
 class Tracer:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,9 @@ from pageinspect.vm.kernel import BuiltKernel
 sys.path.insert(0, str(PROGRAMS))
 from lru_uses import USES, by_kernel
 
+# The first of a machine boots it, dumps it and looks at it in three ways.
+pytestmark = pytest.mark.timeout(1800)
+
 SHMEM, ANON = 40 << 20, 16 << 20
 LOAD = f"""
 echo 5 > /proc/sys/vm/nr_hugepages
@@ -52,6 +55,8 @@ time.sleep(1e6)
 """
 LOAD_IN_SHELL = ("sh", "-c")
 WAIT = "until grep -q held /run/held; do sleep 0.1; done"
+HELD = re.compile(r"locks? (is|are) held|tasks? (is|are) in ")
+"""What explains a difference in a dump: a CPU was between a page and its counter just then."""
 BLOCKS = "/sys/devices/system/memory"
 LIVE_COMPARISON = "/opt/pageinspect/src/tests/vm/programs/compare_kpageflags.py"
 
@@ -97,7 +102,7 @@ def try_on(machine: Machine, kernel: BuiltKernel, folder: Path) -> Tried:
             plug(guest)
         guest.run(["sh", "-c", LOAD])
         holder = guest.start(["python3", "-c", HOLD])
-        holder.wait_for_output(b"held", 60)
+        holder.wait_for_output(b"held", 240)
         taken = capture(guest, folder)
         compared = json.loads(guest.run(["python3", LIVE_COMPARISON], timeout=300).stdout)
         check = ["pageinspect", "check", "--format", "json"]
@@ -142,7 +147,8 @@ def sound(checked: dict[str, Any], exact: tuple[str, ...] = ()) -> dict[str, Any
     checks = {check["name"]: check for check in checked["counters"]}
     for name, check in checks.items():
         assert check["verdict"] in ("verified", "explained"), check
-        assert name not in exact or check["verdict"] == "verified", check
+        if name in exact:
+            assert check["verdict"] == "verified" or HELD.search(check["why"]), check
     assert checks["hugetlb"]["counted"] == 5 * 512
     assert checks["anon"]["counted"] >= ANON >> 12
     assert checks["shmem"]["counted"] >= SHMEM >> 12
@@ -212,7 +218,7 @@ def test_other_dumps_of_five_levels_of_page_tables(
     with Guest(ready(name), memory="512M", cpu=LA57) as guest:
         guest.run(["sh", "-c", LOAD])
         holder = guest.start(["python3", "-c", HOLD])
-        holder.wait_for_output(b"held", 60)
+        holder.wait_for_output(b"held", 240)
         guest.run(["sh", "-c", QUIET])
         guest.pause()
         guest.qmp("dump-guest-memory", paging=True, protocol=f"file:{paging}", timeout=600)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from guest_module import TAKES, insert, modules
-from guest_tracer import Tracer
+from guest_tracer import Tracer, check_events, check_pages
 
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
@@ -40,6 +40,8 @@ TAKEN = {
 """Allocations and pages of each function of the module."""
 AREA = 64
 """Pages of its vmalloc area, of any order."""
+PART = 16
+"""Pages of the block of which the module gives some back."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,19 @@ def rows_of_module(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def check_taken(report: dict[str, Any]) -> None:
-    rows = rows_of_module(report)
-    area = rows.pop("leak_area")
-    assert area["pages"] == AREA
-    assert {name: (r["allocations"], r["pages"]) for name, r in rows.items()} == TAKEN
-    assert rows["leak_blocks"]["orders"] == {"3": 10}
+    rows, lost = rows_of_module(report), report["lost"]
+    assert rows.keys() == {*TAKEN, "leak_area"}
+    assert AREA - lost <= rows["leak_area"]["pages"] <= AREA
+    found = {name: (row["allocations"], row["pages"]) for name, row in rows.items()}
+    check_events(found, TAKEN, lost)
+    assert rows["leak_blocks"]["orders"] == {"3": rows["leak_blocks"]["allocations"]}
     assert rows["leak_part"]["orders"] == {"4": 1}
 
 
 def check_vmstat(report: dict[str, Any]) -> None:
     compared, lost = report["vmstat"], report["lost_by"]
-    allocated = compared["allocated"] + lost["missed_allocations"]
-    assert abs(allocated - compared["pgalloc"]) <= compared["pgalloc"] / 1000
-    freed = compared["freed"] + lost["missed_frees"]
-    assert abs(freed - compared["pgfree"]) <= compared["pgfree"] / 1000
+    check_pages(compared["allocated"], lost["missed_allocations"], compared["pgalloc"])
+    check_pages(compared["freed"], lost["missed_frees"], compared["pgfree"])
 
 
 def test_each_way_to_take_pages_is_counted_exactly(reports: Reports) -> None:
@@ -101,15 +102,18 @@ def test_each_way_to_take_pages_is_counted_exactly(reports: Reports) -> None:
 
 def test_the_walk_says_what_the_pages_are(reports: Reports) -> None:
     rows = rows_of_module(reports.taken)
-    assert rows["leak_area"]["now"] == {f"vmalloc:leak_area [{TAKES}]": AREA}
+    area = rows["leak_area"]
+    assert area["now"] == {f"vmalloc:leak_area [{TAKES}]": area["pages"]}
     (name,) = rows["leak_single"]["now"]
     assert name.startswith("unknown")
-    # The pages that were freed of it may be in use again.
-    assert max(rows["leak_part"]["now"].values()) == TAKEN["leak_part"][1]
+    # The pages that were freed of it may be in use again, and be unknown as well.
+    unknown = sum(n for name, n in rows["leak_part"]["now"].items() if name.startswith("unknown"))
+    assert TAKEN["leak_part"][1] <= unknown <= PART
 
 
 def test_pages_that_were_given_back_are_not_outstanding(reports: Reports) -> None:
-    assert rows_of_module(reports.given_back) == {}
+    left = sum(row["allocations"] for row in rows_of_module(reports.given_back).values())
+    assert left <= reports.given_back["lost_by"]["missed_frees"]
 
 
 def test_pages_are_those_of_vmstat(reports: Reports) -> None:

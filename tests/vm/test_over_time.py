@@ -36,7 +36,7 @@ PAGE = 4096
 HELD = 64 << 20
 """Bytes of the file that a process takes between two readings."""
 NOISE = 64
-"""Pages of tmpfs that others may take meanwhile: reports are written there."""
+"""Pages of tmpfs that others may take meanwhile; the readings are not written there."""
 HOLD = f"""
 import mmap, pathlib
 pathlib.Path("/proc/self/comm").write_text("holder")
@@ -70,9 +70,9 @@ def guest(ready: Callable[[str], BuiltKernel]) -> Iterator[Guest]:
         yield running
 
 
-def lines(guest: Guest, path: str) -> list[Row]:
-    text = guest.run(["cat", path]).stdout.decode()
-    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+def rows_of(text: bytes) -> list[Row]:
+    """Return the rows of all lines of JSON that have been written to their end."""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def dataset_of(guest: Guest, folder: Path, name: str = "data") -> Path:
@@ -149,7 +149,7 @@ def readings(guest: Guest) -> dict[str, Reading]:
     """All commands at once, with memory that is taken between their first and third readings."""
 
     def written(name: str) -> list[str]:
-        return list(dict.fromkeys(row["time"] for row in lines(guest, f"/run/{name}.jsonl")))
+        return list(dict.fromkeys(row["time"] for row in rows_of(processes[name].stdout)))
 
     def wait(name: str, least: int, after: str = "") -> list[str]:
         """Wait for so many readings, of which the last was begun later."""
@@ -157,14 +157,11 @@ def readings(guest: Guest) -> dict[str, Reading]:
         while len(times := written(name)) < least or times[-1] <= after:
             assert time.monotonic() < end
             assert processes[name].status is None, processes[name].stderr
-            time.sleep(1)
+            time.sleep(0.2)
         return times
 
-    guest.run(["sh", "-c", "for f in summary owners processes; do : > /run/$f.jsonl; done"])
     processes = {
-        name: guest.start(
-            ["pageinspect", *words, "-i", "1", "--format", "jsonl", "-o", f"/run/{name}.jsonl"]
-        )
+        name: guest.start(["pageinspect", *words, "-i", "1", "--format", "jsonl"])
         for name, words in READINGS.items()
     }
     before = {name: wait(name, 1)[-1] for name in processes}
@@ -178,8 +175,8 @@ def readings(guest: Guest) -> dict[str, Reading]:
     holder.close_stdin()
     holder.wait(START_TIMEOUT)
     return {
-        name: Reading(statuses[name], lines(guest, f"/run/{name}.jsonl"), before[name])
-        for name in processes
+        name: Reading(statuses[name], rows_of(process.stdout), before[name])
+        for name, process in processes.items()
     }
 
 
@@ -363,7 +360,8 @@ def wait_for(found: Callable[[], bool], process: GuestProcess) -> None:
 
 def test_a_trace_that_is_left_on_loses_no_free_to_a_full_disk(guest: Guest, tmp_path: Path) -> None:
     guest.run(["sh", "-ec", "modprobe zram num_devices=1; mkdir /run/small"])
-    guest.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", "/run/small"])
+    # Each interval takes some 16 KiB of it, and a busy host many intervals for the steps below.
+    guest.run(["mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", "/run/small"])
     command = ["pageinspect", "trace", "--every", "1", "--by", "caller", "-o", "/run/small/data"]
     process = guest.start(command)
     wait_for(lambda: b"tracing until" in process.stderr, process)
@@ -425,7 +423,7 @@ def test_frees_of_a_snapshot_are_those_of_the_trace(guest: Guest, tmp_path: Path
     """
     done = guest.run(["sh", "-c", script], timeout=START_TIMEOUT, check=False)
     assert done.status in COMPLETE, done.stderr
-    (trace,) = lines(guest, "/run/trace.json")
+    (trace,) = rows_of(guest.run(["cat", "/run/trace.json"]).stdout)
     path = dataset_of(guest, tmp_path)
     (entry,) = (entry for entry in snapshots(path) if entry.host == "traced")
     frees = read_snapshot(path, entry.host, entry.time).tables["frees"]

@@ -192,7 +192,7 @@ def test_a_dump_without_the_memory_of_processes(owned: Owned) -> None:
 
 def test_a_stopped_process_of_a_live_kernel(shared_guest: Guest) -> None:
     process = shared_guest.start(["python3", "-c", STOPPED])
-    process.wait_for_output(b"\n", 60)
+    process.wait_for_output(b"\n", 240)
     pid = int(process.stdout)
     stopped = f"until grep -q 'State:.*T' /proc/{pid}/status; do sleep 0.1; done"
     shared_guest.run(["sh", "-c", stopped])

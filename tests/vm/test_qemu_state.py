@@ -18,6 +18,8 @@ from pageinspect.cli.main import main
 from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 
+LISTENING = "00010000"
+"""A flag of a socket in /proc/net/unix."""
 EVERY_PAGE = ("list", "--each", "--pause", "--format", "json")
 """Writes far more than a pipe holds, and so waits, with the guest paused, until that is read."""
 
@@ -114,6 +116,12 @@ def test_the_state_is_right_at_once_when_the_command_has_ended(guest: Guest) -> 
     assert b"a paused QEMU guest" in done.stdout
 
 
+def listens(path: Path) -> bool:
+    """Return whether a process listens at a socket, which is there a moment before."""
+    sockets = map(str.split, Path("/proc/net/unix").read_text().splitlines())
+    return any(words[3] == LISTENING and words[7:] == [str(path)] for words in sockets)
+
+
 def refused(path: Path) -> tuple[str, str]:
     command = command_line("types", "--pause", "--qemu", path)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -174,7 +182,7 @@ def test_a_guest_that_has_not_booted(tmp_path: Path) -> None:
     monitor = f"unix:{path},server=on,wait=off"
     with subprocess.Popen(["qemu-system-x86_64", *arguments, "-qmp", monitor]) as process:
         try:
-            until(path.exists)
+            until(lambda: listens(path))
             message, hint = refused(path)
         finally:
             process.kill()

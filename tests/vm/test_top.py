@@ -20,9 +20,14 @@ from pageinspect.vm.guest import Guest
 from pageinspect.vm.kernel import BuiltKernel
 from pageinspect.vm.process import GuestProcess
 
+# It waits several times for what an emulated processor takes long for.
+pytestmark = pytest.mark.timeout(1800)
+
 HERE = {"PYTHONPATH": os.pathsep.join(sys.path)}
 MEMORY = 64 << 20
 HOLD = f"import time; held = bytearray({MEMORY}); print('held', flush=True); time.sleep(900)"
+HOLDING = r"python3 +(6[4-9]|7\d)\.\d+ MiB"
+"""The name and the memory of the process that holds it, on the screen."""
 HOSTILE = "[red]x[b]"
 _BEGINNING_S = 300.0
 UNCHANGED = re.compile(r"^anon +[\d,]+ +\S+ +[\d,]+ +\S+ \S+$", re.MULTILINE)
@@ -45,7 +50,8 @@ tab = {"what": "tab", "name": "Frees"}
 def frees():
     reading = reader.answer(tab)
     types = reading.column("type").texts
-    return dict(zip(types, reading.column("pages").values)) if types else {}
+    lost = {"lost": int(reading.note.split()[0]) if reading.note else 0}
+    return lost | dict(zip(types, reading.column("pages").values)) if types else lost
 
 frees()
 held = bytearray(32 << 20)
@@ -97,8 +103,8 @@ def terminal_of(
 def test_the_tracer_counts_while_its_tab_is_shown(watched: tuple[Guest, Path]) -> None:
     said = watched[0].run(["python3", "-P", "-c", FREES]).stdout
     before, after, closed = json.loads(said)
-    # An interrupt that frees while the program runs is missed.
-    assert before["untyped"] >= 0.99 * ((32 << 20) // 4096)
+    # The last pages that it touched may be on another CPU's list, and be freed there later.
+    assert before["untyped"] + before["lost"] >= 0.99 * ((32 << 20) // 4096)
     assert after["untyped"] < before["untyped"]
     assert closed
 
@@ -107,23 +113,21 @@ def test_this_kernel_in_a_terminal_of_a_guest(watched: tuple[Guest, Path], tmp_p
     guest, _ = watched
     guest.run(["sh", "-c", "echo 8 > /proc/sys/vm/nr_hugepages"])
     holder = guest.start(["python3", "-c", HOLD])
-    holder.wait_for_output(b"held", 60)
+    holder.wait_for_output(b"held", 240)
     with terminal_of(guest, ["pageinspect", "top"], tmp_path) as (terminal, process):
-        # An emulated processor takes long to load what the screen is made of.
+        # An emulated processor takes long to load what the screen is made of, and to draw it.
         shown = terminal.wait(
-            lambda text: "this kernel" in text and "hugetlb" in text, _BEGINNING_S
+            lambda text: "this kernel" in text and pages(text, "hugetlb") == 8 * 512, _BEGINNING_S
         )
-        assert pages(shown, "hugetlb") == 8 * 512
         assert "change since" in shown[2]
         process.write(b"3")
-        shown = terminal.wait(lambda text: re.search(rf"^ *{holder.pid} ", text, re.MULTILINE))
-        (row,) = [line for line in shown if line.split()[:1] == [str(holder.pid)]]
-        assert re.search(r"python3 +(6[4-9]|7\d)\.\d+ MiB", row)
+        of_holder = re.compile(rf"^ *{holder.pid} .*{HOLDING}", re.MULTILINE)
+        terminal.wait(of_holder.search)
         terminal.resize(40, 12)
         process.resize(12, 40)
         terminal.wait(lambda text: text.split("\n")[11].endswith("? help  q quit"))
         process.write(b"q")
-        assert process.wait(60) == 0
+        assert process.wait(240) == 0
         # The screen is as it was before.
         terminal.wait(lambda text: not text.strip("\n"))
     holder.send_signal(signal.SIGKILL)
@@ -135,20 +139,17 @@ def test_a_guest_in_a_terminal(watched: tuple[Guest, Path]) -> None:
     command = [sys.executable, "-m", "pageinspect", "top", "--qemu", str(socket)]
     with pane(command, HERE) as terminal:
         terminal.wait(lambda text: "buddy" in text)
-        before = pages(terminal.wait(lambda text: "anon" in text), "anon")
+        first = terminal.wait(lambda text: pages(text, "anon"))
+        before = pages("\n".join(first), "anon")
         guest.start(["python3", "-c", HOLD])
         # Its memory appears without a key, as a change.
-        grown = terminal.wait(
-            lambda text: pages(text.split("\n"), "anon") >= before + MEMORY // 4096
-        )
+        grown = terminal.wait(lambda text: pages(text, "anon") >= before + MEMORY // 4096)
         (row,) = [line for line in grown if line.startswith("anon ")]
         assert int(row.split()[2].replace(",", "")) >= MEMORY // 4096
         terminal.keys("m")
         terminal.wait(UNCHANGED.search)
         terminal.keys("3")
-        terminal.wait(lambda text: HOSTILE in text)
-        (holder,) = [line for line in terminal.lines() if "MiB" in line and "python3" in line][:1]
-        assert re.search(r"(6[4-9]|7\d)\.\d+ MiB", holder)
+        terminal.wait(lambda text: HOSTILE in text and re.search(HOLDING, text))
         terminal.keys("2")
         terminal.wait(lambda text: "struct pages" in text)
         shares = {}
@@ -157,7 +158,9 @@ def test_a_guest_in_a_terminal(watched: tuple[Guest, Path]) -> None:
             time.sleep(6)
             spent, began = cpu_seconds(terminal.pid), time.monotonic()
             time.sleep(30)
-            shares[name] = (cpu_seconds(terminal.pid) - spent) / (time.monotonic() - began)
+            # As many readings as intervals, and one more, may begin within this time.
+            length = time.monotonic() - began + interval(terminal.lines())
+            shares[name] = (cpu_seconds(terminal.pid) - spent) / length
         sys.stdout.write(f"{shares}\n")
         assert max(shares.values()) <= SHARE
         terminal.keys("p")
@@ -174,7 +177,13 @@ def test_a_guest_in_a_terminal(watched: tuple[Guest, Path]) -> None:
         terminal.wait(lambda text: "status 0" in text)
 
 
-def pages(lines: list[str], use: str) -> int:
+def pages(text: str, use: str) -> int:
     """Return the pages of a use on the screen, 0 if it is not there."""
-    rows = [line.split() for line in lines if line.startswith(f"{use} ")]
-    return int(rows[0][1].replace(",", "")) if rows else 0
+    row = re.search(rf"^{use} +([\d,]+) ", text, re.MULTILINE)
+    return int(row[1].replace(",", "")) if row else 0
+
+
+def interval(lines: list[str]) -> float:
+    """Return the seconds between two readings, which are more where a reading takes long."""
+    (found,) = re.findall(r"\bevery ([\d.]+) s\b", "\n".join(lines))
+    return float(found)

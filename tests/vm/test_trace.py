@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from guest_tracer import END_TIMEOUT, START_TIMEOUT, Tracer, check_lost, resets
+from guest_tracer import END_TIMEOUT, START_TIMEOUT, Tracer, check_lost, check_pages, resets
 
 from pageinspect.vm.guest import Guest
 
 if TYPE_CHECKING:
     from pageinspect.vm.process import Completed
 
-pytestmark = pytest.mark.kernels("newest", "6.1")
+# Three tracers are started at once.
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.kernels("newest", "6.1")]
 
 PROGRAMS = "/opt/pageinspect/src/tests/vm/programs"
 PYTHON = "PYTHONPATH=/opt/pageinspect/src:/opt/pageinspect/wheels python3"
@@ -71,7 +72,7 @@ def typed_pages(report: dict[str, Any]) -> dict[str, int]:
 
 def bpf_objects(guest: Guest) -> list[int]:
     found: list[int] = json.loads(
-        guest.run(["python3", f"{PROGRAMS}/bpf_objects.py"], timeout=60).stdout
+        guest.run(["python3", f"{PROGRAMS}/bpf_objects.py"], timeout=END_TIMEOUT).stdout
     )
     return found
 
@@ -115,10 +116,14 @@ def together(guest: Guest) -> Together:
     by = ["--by", "comm", "--by", "caller", "--by", "zone"]
     name = "zsmalloc" if resets(guest) else "table"
     before = bpf_objects(guest)
+    # It waits for input, and frees nothing meanwhile.
+    waiting = guest.start(["sh", "-c", "echo $$; exec cat"])
+    waiting.wait_for_output(b"\n", END_TIMEOUT)
+    pid = waiting.stdout.decode().strip()
     detail, chosen, other = tracers = (
         Tracer(guest, "detail", "--stacks", *by, "--page-pool", "--tails", *kinds),
         Tracer(guest, "chosen", "--events", "--type", name, "--pfn", "node:0", "--order", "0"),
-        Tracer(guest, "other", "--pid", "1", "-i", "0.5", "--stacks", "--disallow", "buddy"),
+        Tracer(guest, "other", "--pid", pid, "-i", "0.5", "--stacks", "--disallow", "buddy"),
     )
     for tracer in tracers:
         tracer.started()
@@ -134,6 +139,7 @@ def together(guest: Guest) -> Together:
     chosen.process.wait(END_TIMEOUT)
     other.process.send_signal(signal.SIGKILL)
     assert other.process.wait(END_TIMEOUT) == -signal.SIGKILL
+    waiting.close_stdin()
     after = left(guest, before)
     *events, last = chosen.documents()
     # Stacks of untyped frees are many; the hash may have no place for one of them.
@@ -184,9 +190,11 @@ def test_rows_by_caller_add_up_to_the_stacks(guest: Guest, together: Together) -
         function = caller.split(" ")[0]
         pages[function] = pages.get(function, 0) + row["pages"]
     zsmalloc = sum(n for name, n in pages.items() if name in ZSMALLOC_CALLERS)
-    assert ZRAM_PAGES <= zsmalloc <= ZRAM_PAGES + (0 if resets(guest) else 200)
+    # Frees whose stack found no place have no caller.
+    lost = together.detail["lost_by"]["stacks"]
+    assert ZRAM_PAGES - lost <= zsmalloc <= ZRAM_PAGES + (0 if resets(guest) else 200)
     balloon = sum(n for name, n in pages.items() if "balloon" in name)
-    assert BALLOON_PAGES <= balloon <= BALLOON_PAGES + (0 if resets(guest) else 200)
+    assert BALLOON_PAGES - lost <= balloon <= BALLOON_PAGES + (0 if resets(guest) else 200)
 
 
 ZSMALLOC_CALLERS = ("zs_free", "__free_zspage", "free_zspage", "free_zspage_page")
@@ -221,7 +229,7 @@ def test_bad_pages_are_counted_where_a_typed_page_is_one(guest: Guest, together:
 def test_who_looks_at_another_process_sees_none_of_it(together: Together) -> None:
     assert {name for r in together.other for name in r["filters"]} == {"pid"}
     assert [r for r in together.other if r["typed"]] == []
-    assert sum(r["untyped"]["pages"] for r in together.other) < ZRAM_PAGES / 10
+    assert sum(r["untyped"]["pages"] for r in together.other) == 0
 
 
 def test_nothing_is_left_behind_whatever_ends_it(together: Together) -> None:
@@ -259,7 +267,7 @@ def test_two_million_pages_are_those_of_vmstat_and_none_is_unexpected(guest: Gue
     ours = report["untyped"]["pages"] + sum(row["pages"] for row in report["typed"])
     assert grown >= 2_000_000
     # The rest is what the shell and the first program do outside of the two looks.
-    assert abs(ours + report["lost"] - (after - before)) < grown / 1000
+    check_pages(ours, report["lost"], after - before)
     assert report["untyped"]["frees"] >= 2_000_000
 
     # The types of zram's pages are expected where they are seen.
@@ -431,7 +439,7 @@ def test_a_refusal_of_the_verifier_quotes_the_verifier(guest: Guest) -> None:
 @of_one_kernel
 def test_without_privilege_it_says_what_is_missing(guest: Guest) -> None:
     argv = ["setpriv", "--reuid", "65534", "--clear-groups", "pageinspect", "trace", "-d", "1"]
-    done = guest.run(argv, timeout=60, check=False)
+    done = guest.run(argv, timeout=START_TIMEOUT, check=False)
     assert done.status == 1
     assert b"root" in done.stderr
     assert len(done.stderr.splitlines()) == 2

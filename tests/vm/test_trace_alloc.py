@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from guest_module import TAKES, insert, modules
-from guest_tracer import Tracer
+from guest_tracer import Tracer, check_events, check_pages
 
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
@@ -79,8 +79,9 @@ def test_each_function_that_takes_pages_is_counted_exactly(reports: Reports) -> 
         for name, row in rows.items()
         if name.endswith(suffix)
     }
-    assert {name: found[name] for name in TAKEN} == TAKEN
-    assert found["leak_area"][1] == AREA
+    lost = reports.by_caller["lost"]
+    check_events(found, TAKEN, lost)
+    assert AREA - lost <= found.get("leak_area", (0, 0))[1] <= AREA
 
 
 def test_pages_are_those_of_vmstat(reports: Reports) -> None:
@@ -88,10 +89,8 @@ def test_pages_are_those_of_vmstat(reports: Reports) -> None:
     compared, lost = report["vmstat"], report["lost_by"]
     assert report["sees_bulk"]
     assert compared["pgalloc"] > 200 * AREA * 2
-    allocated = compared["allocated"] + lost["missed_allocations"]
-    assert abs(allocated - compared["pgalloc"]) <= compared["pgalloc"] / 1000
-    freed = compared["freed"] + lost["missed_frees"]
-    assert abs(freed - compared["pgfree"]) <= compared["pgfree"] / 1000
+    check_pages(compared["allocated"], lost["missed_allocations"], compared["pgalloc"])
+    check_pages(compared["freed"], lost["missed_frees"], compared["pgfree"])
 
 
 def test_rows_add_up_to_all_events(reports: Reports) -> None:
@@ -116,7 +115,7 @@ def test_intervals_follow_each_other(reports: Reports) -> None:
     compared = [report["vmstat"] for report in intervals]
     pages, of_vmstat = (sum(each[name] for each in compared) for name in ("allocated", "pgalloc"))
     missed = sum(report["lost_by"]["missed_allocations"] for report in intervals)
-    assert abs(pages + missed - of_vmstat) <= of_vmstat / 1000
+    check_pages(pages, missed, of_vmstat)
 
 
 def test_what_was_lost_is_in_the_status(reports: Reports) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from guest_module import FREES, LIVES, insert, modules, page_type_words
+from guest_quiet import NO_DAMON
 from guest_tracer import END_TIMEOUT, Tracer
 
 from pageinspect.vm import catalogue
@@ -68,6 +69,7 @@ def write(guest: Guest, text: str, file: str) -> None:
 
 
 def live(guest: Guest, folder: Path) -> Lived:
+    guest.run(["sh", "-c", NO_DAMON])
     insert(guest, folder, LIVES)
     insert(guest, folder, FREES)
     parameters = f"/sys/module/{LIVES}/parameters"

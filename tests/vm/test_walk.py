@@ -57,11 +57,7 @@ def test_every_pfn_is_what_kpageflags_says(filled: Guest) -> None:
     assert result["seen"]["hugetlb"] == 16 * 512
     assert result["seen"]["offline"] == (64 << 20) // 4096
     assert result["seen"]["table"] > 20
-    differ = {pfn for pfn, *_ in result["differ"]}
-    if len(differ) > MOST_DIFFERENCES:
-        # Batches that move between a CPU's list and the buddy meanwhile do not do so twice.
-        differ &= {pfn for pfn, *_ in compared(filled)["differ"]}
-    assert len(differ) <= MOST_DIFFERENCES, result["differ"]
+    assert len(result["differ"]) <= MOST_DIFFERENCES, result["differ"]
 
 
 def test_rows_add_up_and_count_what_was_made(filled: Guest) -> None:
@@ -89,7 +85,7 @@ def test_rows_add_up_and_count_what_was_made(filled: Guest) -> None:
 
 def test_without_root_one_line_and_a_hint(guest: Guest) -> None:
     done = guest.run(
-        ["setpriv", "--reuid=65534", "--", "pageinspect", "summary"], check=False, timeout=60
+        ["setpriv", "--reuid=65534", "--", "pageinspect", "summary"], check=False, timeout=240
     )
     assert done.status == 1
     lines = done.stderr.decode().splitlines()

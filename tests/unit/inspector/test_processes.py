@@ -199,10 +199,22 @@ def test_a_process_that_ended_while_it_was_read(monkeypatch: pytest.MonkeyPatch)
         kept = tuple(process for process in tasks.processes if process.pid != 20)
         return replace(tasks, processes=kept)
 
+    def only_10(*args: Any) -> Any:
+        tasks = read(*args)
+        kept = tuple(process for process in tasks.processes if process.pid == 10)
+        return replace(tasks, processes=kept)
+
     monkeypatch.setattr(processes, "read_tasks", without_20)
     report = listed(made)
     assert (list(rows(report)), report.ended) == ([10, 21], 1)
     assert report.coverage.complete
+    # What is read of its page tables may be anything.
+    made.tables.lost = {made.second}
+    monkeypatch.setattr(processes, "read_tasks", only_10)
+    report = listed(made)
+    assert (list(rows(report)), report.ended) == ([10], 2)
+    assert report.coverage.complete
+    made.tables.lost = set()
     # A list that cannot be followed says nothing about who has ended.
     monkeypatch.setattr(
         processes, "read_tasks", lambda *args: replace(without_20(*args), unreadable_lists=1)

@@ -15,6 +15,7 @@ from pageinspect.inspector.inspector import Inspector
 from pageinspect.inspector.structures import STRUCTURE_NAMES, read_structures
 from pageinspect.kernel.structures import MissingStructureError
 from pageinspect.model.kernel_memory import BootReserved, Modules, VmapArea, VmapAreas
+from pageinspect.model.owner_memory import PageTablePages
 from pageinspect.model.processes import Tasks
 from pageinspect.owners.structures import Structures
 
@@ -104,6 +105,20 @@ def test_a_pointer_that_changes_is_followed_again(monkeypatch: pytest.MonkeyPatc
     calls = give(monkeypatch, "read_modules", fault, whole)
     assert read_structures(inspector(), ["modules"])[0].modules is None
     assert len(calls) == 1
+
+
+def test_page_tables_that_cannot_be_followed_are_read_of_the_tasks_of_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = Tasks((), (), (), (), 0, lacks=("what has ended",))
+    left = Tasks((), (), (), (), 0)
+    torn, whole = PageTablePages(whole=False, unreadable=1), PageTablePages()
+    give(monkeypatch, "read_tasks", ended, left)
+    monkeypatch.setattr(
+        structures, "read_page_table_pages", lambda *args: whole if args[3] is left else torn
+    )
+    found = read_structures(inspector(changing=True), ["tasks", "tables"])
+    assert found == (Structures(tasks=left, tables=whole), ())
 
 
 def test_what_disappears_when_it_is_read_again_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

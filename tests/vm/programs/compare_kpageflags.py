@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Run in a guest: pageinspect's live walk against /proc/kpageflags, pfn by pfn.
 
-Reads kpageflags, walks, reads kpageflags again, and compares where the two reads agree. Prints one
-JSON object: {"spanned", "stable", "seen": {bit: pages}, "differ": [[pfn, bit, kernel, ours], …]}.
+Reads kpageflags, walks, reads kpageflags again, and compares where the two reads agree; and all
+once more. Prints one JSON object: {"spanned", "stable", "seen": {bit: pages}, "differ": [[pfn, bit,
+kernel, ours], …]}, where "differ" has the pages that did so both times.
 """
 
 import ctypes
@@ -19,6 +20,7 @@ from pageinspect.target.open import open_target
 
 BITS = {"slab": 7, "buddy": 10, "hugetlb": 17, "offline": 23, "table": 26}
 NOPAGE = 20
+ONE = np.uint64(1)
 BY_OWN_WORD = ("table", "offline")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -49,7 +51,21 @@ def main() -> None:
     ours = np.full(end, CODES, np.uint16)
     uses = np.zeros(end, np.uint16)
     heads = np.ones(end, np.bool_)
-    # Once for nothing: what the walk takes is taken afterwards.
+    found: dict[str, np.ndarray] = {}
+    seen: dict[str, int] = {}
+    examples: list[list[object]] = []
+    stable = np.zeros(end, np.bool_)
+
+    def compare(name: str, kernel: np.ndarray, mine: np.ndarray, compared: np.ndarray) -> None:
+        seen[name] = int((kernel & compared).sum())
+        differ = np.flatnonzero((kernel != mine) & compared)
+        found[name] = np.intersect1d(differ, found.get(name, differ))
+        examples.extend(
+            [int(pfn), name, bool(kernel[pfn]), bool(mine[pfn])] for pfn in found[name][:200]
+        )
+
+    # Twice: what the walk takes is taken afterwards, and a page that was something else between
+    # two readings once, as one of a batch that a CPU's list gave back and took again, is so once.
     for _ in range(2):
         read_kpageflags(before)
         for pages in asked.pages():
@@ -57,32 +73,24 @@ def main() -> None:
             uses[pages.pfns] = pages.use
             heads[pages.pfns] = pages.head
         read_kpageflags(after)
-
-    stable = (before == after) & (ours != CODES) & (before >> np.uint64(NOPAGE) & np.uint64(1) == 0)
-    # Up to v6.16 the kernel reports a table's or an offline page's tails by their own words; a
-    # type stands on the head alone.
-    by_head = asked.layout.resets
-    result = {"spanned": asked.memory_map.spanned_pages, "stable": int(stable.sum()), "seen": {}}
-    differ = []
-
-    def compare(name: str, kernel: np.ndarray, mine: np.ndarray, compared: np.ndarray) -> None:
-        result["seen"][name] = int((kernel & compared).sum())
-        differ.extend(
-            [int(pfn), name, bool(kernel[pfn]), bool(mine[pfn])]
-            for pfn in np.flatnonzero((kernel != mine) & compared)[:200]
-        )
-
-    for name, bit in BITS.items():
-        kernel = (before >> np.uint64(bit) & np.uint64(1)).astype(bool)
-        mine = np.append(codes_of(asked.layout, name), False)[ours]
-        compare(name, kernel, mine, stable & (heads | by_head | (name not in BY_OWN_WORD)))
-    for name, kernel in by_kernel(before).items():
-        mine = np.zeros(USE_CODES, np.bool_)
-        for use in USES[name]:
-            mine |= uses_of(asked.layout, use)
-        # What is on no LRU list the kernel's flags leave open.
-        compare(name, kernel, kernel & mine[uses], stable)
-    json.dump(result | {"differ": differ}, sys.stdout)
+        examples.clear()
+        stable = (before == after) & (ours != CODES) & (before >> np.uint64(NOPAGE) & ONE == 0)
+        # Up to v6.16 the kernel reports a table's or an offline page's tails by their own words; a
+        # type stands on the head alone.
+        by_head = asked.layout.resets
+        for name, bit in BITS.items():
+            kernel = (before >> np.uint64(bit) & ONE).astype(bool)
+            mine = np.append(codes_of(asked.layout, name), False)[ours]
+            compare(name, kernel, mine, stable & (heads | by_head | (name not in BY_OWN_WORD)))
+        for name, kernel in by_kernel(before).items():
+            mine = np.zeros(USE_CODES, np.bool_)
+            for use in USES[name]:
+                mine |= uses_of(asked.layout, use)
+            # What is on no LRU list the kernel's flags leave open.
+            compare(name, kernel, kernel & mine[uses], stable)
+    spanned = asked.memory_map.spanned_pages
+    result = {"spanned": spanned, "stable": int(stable.sum()), "seen": seen, "differ": examples}
+    json.dump(result, sys.stdout)
 
 
 main()

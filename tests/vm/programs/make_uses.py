@@ -2,9 +2,9 @@
 """Run in a guest: make pages of every use that a process can make, and say which they are.
 
 Prints one JSON object {"pfns": {use: [pfn, …]}, "tables": [before, after], "pipes": number,
-"page_pool": pages} and then sleeps with them: pfns from /proc/self/pagemap, page tables by
-nr_page_table_pages around the making of TABLES of them, pipes whose buffers are 160 KiB of kmalloc
-each, and what a page_pool says that it has in flight.
+"page_pool": pages} and then sleeps with them: pfns from /proc/self/pagemap, page tables by VmPTE
+around the making of TABLES of them, pipes whose buffers are 160 KiB of kmalloc each, and what a
+page_pool says that it has in flight.
 """
 
 import ctypes
@@ -92,10 +92,10 @@ def of_a_file() -> mmap.mmap:
 
 
 def page_tables() -> int:
-    # What CPUs have not folded in yet is missing from vmstat until then.
-    Path("/proc/sys/vm/stat_refresh").write_text("1")
-    vmstat = dict(map(str.split, Path("/proc/vmstat").read_text().splitlines()))
-    return int(vmstat["nr_page_table_pages"])
+    """Return the page tables of this process: others come and go."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmPTE:"))
+    return int(kilobytes) * 1024 // PAGE
 
 
 def spread() -> mmap.mmap:

@@ -161,10 +161,10 @@ def capture(made: dict[str, Any], folder: Path) -> None:
     os.write(console, b"owners: reading\n")
     select.select([0], [], [], 0)
     for _ in range(3):
+        # What was freed with a delay is gone by then, and what is read is of nearly one moment.
+        time.sleep(2)
         for each in pages:
             each.read()
-        # What was freed with a delay is gone by the next readings.
-        time.sleep(2)
         os.write(refresh, b"1")
         for each in sources:
             each.read()

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from operator import gt
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -42,9 +43,12 @@ def anonymous_kib(pid: int) -> int:
 
 
 def settled(expected: list[int]) -> list[int]:
-    """Wait until the kernel has dropped what it is to drop; it takes its time for that."""
+    """Wait until the kernel has dropped what it is to drop; it takes its time for that.
+
+    It may have been late with something when it had what is expected.
+    """
     end = time.monotonic() + STALL_TIMEOUT_S
-    while (now := objects()) != expected and time.monotonic() < end:
+    while any(map(gt, now := objects(), expected)) and time.monotonic() < end:
         time.sleep(0.2)
     return now
 
