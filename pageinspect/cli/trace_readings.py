@@ -3,7 +3,6 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +13,8 @@ from .intervals import IntervalOutput, is_redrawn, open_stream, until_reader_lea
 from .options import write_report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..report.outstanding import OutstandingReport
     from ..report.traffic import TrafficReport
     from ..trace.records import Difference, Interval
