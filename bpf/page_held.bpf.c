@@ -21,6 +21,7 @@
  *   CONTIGUOUS       compile the program for contiguous ranges
  */
 #include "page_filter.h"
+#include "page_argument.h"
 #include "page_held.h"
 #include "page_stack.h"
 
@@ -324,15 +325,6 @@ int release_pages(struct bpf_raw_tracepoint_args *ctx)
 }
 
 #ifdef BULK_ARRAY
-static inline __attribute__((always_inline)) u64 argument(struct bpf_raw_tracepoint_args *ctx, u32 number)
-{
-	u64 value = 0;
-
-	/* The verifier does not let a program load an argument that is a pointer to pointers. */
-	bpf_probe_read_kernel(&value, sizeof(value), &ctx->args[number]);
-	return value;
-}
-
 /* Holds the pages of an array, but those that are held already. The verifier follows each branch of
  * each round, so a round has no more than two: errors are counted by calculation. */
 static inline __attribute__((always_inline)) void hold_array(struct held_counts *count, u64 array, u32 n,

@@ -7,6 +7,7 @@
  * and others have a pfn. A tracepoint of several pages is recorded if it has one of the ranges.
  */
 #include "page_filter.h"
+#include "page_argument.h"
 #include "page_life.h"
 
 BPF_ARRAY(ranges, struct range, ONLY_PAGES);
@@ -32,15 +33,6 @@ INLINE void count_lost(int what)
 
 	if (times)
 		lock_xadd(times, 1);
-}
-
-/* Reads an argument as a number: the verifier forbids most arithmetic on pointers. */
-INLINE u64 argument(struct bpf_raw_tracepoint_args *ctx, int number)
-{
-	u64 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), &ctx->args[number]);
-	return value;
 }
 
 INLINE u64 word_at(u64 address)

@@ -15,6 +15,7 @@
  *   BULK_ARRAY       number of the argument of the bulk allocator that is the array
  */
 #include "page_filter.h"
+#include "page_argument.h"
 #include "page_stack.h"
 #include "page_traffic.h"
 
@@ -118,15 +119,6 @@ int count_free(struct bpf_raw_tracepoint_args *ctx)
 #ifdef BULK_ARRAY
 /* Pages in the array of a call of the bulk allocator, by the array's address, if it had any. */
 BPF_HASH(in_arrays, u64, u64, MOST_ARRAYS);
-
-static inline __attribute__((always_inline)) u64 argument(struct bpf_raw_tracepoint_args *ctx, u32 number)
-{
-	u64 value = 0;
-
-	/* The verifier does not let a program load an argument that is a pointer to pointers. */
-	bpf_probe_read_kernel(&value, sizeof(value), &ctx->args[number]);
-	return value;
-}
 
 /* Returns how many entries of an array are set, without a branch: the verifier follows each. */
 static inline __attribute__((always_inline)) u64 pages_in(u64 array, u32 n)

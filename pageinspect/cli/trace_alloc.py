@@ -2,20 +2,17 @@
 """trace --alloc: allocations and frees a second, by who allocated and who freed."""
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..errors import Exit
 from ..trace.keys import HELD_KEYS
 from .intervals import is_redrawn
-from .trace_arguments import check_interval_format, refuse_others
-from .trace_readings import open_by_btf, write_reports
+from .trace_arguments import OF_FREES, check_interval_format, held_keys, refuse_others
+from .trace_readings import write_reports
 
 if TYPE_CHECKING:
-    from ..model.layout import PageLayout
-    from ..target.open import Target
-    from ..trace.compile import Compiler
-    from ..trace.options import Filters
+    from .traced_kernel import TracedKernel
 
 
 def add_alloc(group: "argparse._ArgumentGroup") -> None:
@@ -28,22 +25,8 @@ def add_alloc(group: "argparse._ArgumentGroup") -> None:
     )
 
 
-_OTHERS = {
-    "outstanding": "--outstanding",
-    "life": "--life",
-    "types_at_alloc": "--types-at-alloc",
-    "type": "--type",
-    "pfn": "--pfn",
-    "page_pool": "--page-pool",
-    "tails": "--tails",
-    "stacks": "--stacks",
-    "events": "--events",
-    "folded": "--folded",
-    "disallow": "--disallow",
-    "exec": "--exec",
-    "every": "--every",
-}
-"""Options of other questions, by their names in the namespace."""
+_OTHERS = ("outstanding", "life", "types_at_alloc", "pfn", "stacks", *OF_FREES)
+"""Options of other questions."""
 
 
 def check_alloc(args: argparse.Namespace) -> None:
@@ -54,38 +37,23 @@ def check_alloc(args: argparse.Namespace) -> None:
     check_interval_format(args)
 
 
-def run_alloc(
-    args: argparse.Namespace,
-    compiler: "Compiler",
-    announce: Callable[[], None],
-    filters_of: "Callable[[Target, PageLayout], Filters]",
-) -> int:
-    """Trace and report. `announce` is called when tracing has begun."""
-    opened = open_by_btf(args, compiler, filters_of)
-
-    from ..report.allocation_keys import KeyNames
+def run_alloc(kernel: "TracedKernel") -> Exit:
+    """Trace and report."""
     from ..report.traffic import TrafficReport, TrafficSubject
-    from ..trace.stacks import ALLOCATING_PATH, Stacks
     from ..trace.traffic import TrafficProgram
     from ..trace.traffic_counts import TrafficOptions
 
-    by = tuple(dict.fromkeys(args.by)) or ("caller",)
-    options = TrafficOptions(opened.filters, by)
-    with TrafficProgram(compiler, opened.layout, options) as program:
-        name = opened.function_names()
+    args = kernel.args
+    options = TrafficOptions(kernel.filters, held_keys(args))
+    with TrafficProgram(kernel.compiler, kernel.layout, options) as program:
         subject = TrafficSubject(
-            opened.target.provenance,
-            opened.layout,
+            kernel.target.provenance,
+            kernel.layout,
             options,
-            KeyNames(
-                Stacks(program.stack, name, ALLOCATING_PATH),
-                opened.migratetypes() if "migratetype" in by else (),
-                opened.gfp(),
-            ),
-            Stacks(program.stack, name),
+            kernel.key_names(program),
+            kernel.stacks(program),
             args.top,
             interval=args.interval is not None,
             redrawn=is_redrawn(args),
         )
-
-        return int(write_reports(args, program, announce, partial(TrafficReport.of, subject)))
+        return write_reports(args, program, partial(TrafficReport.of, subject))

@@ -2,7 +2,7 @@
 """The options of trace."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from ..errors import UsageError
 from ..model.arch import MAX_ORDER
@@ -148,15 +148,30 @@ def _orders(text: str) -> tuple[int, ...]:
     return tuple(map(_order, names(text)))
 
 
-def refuse_others(args: argparse.Namespace, mode: str, others: Mapping[str, str]) -> None:
+OF_FREES = ("type", "page_pool", "tails", "events", "folded", "disallow", "exec", "every")
+"""Options of typed frees alone, by their names in the namespace."""
+
+
+def option_of(name: str) -> str:
+    """Return how an option is written, by its name in the namespace."""
+    return "-i" if name == "interval" else f"--{name.replace('_', '-')}"
+
+
+def refuse_others(args: argparse.Namespace, mode: str, others: Iterable[str]) -> None:
     """Raise UsageError if a mode of trace is given options of another question.
 
-    `others` are these options by their names in the namespace.
+    `others` are the names of these options in the namespace.
     """
-    for name, option in others.items():
+    for name in others:
         if getattr(args, name) not in (None, False, (), []):
+            option = option_of(name)
             advice = "write --by stack" if name == "stacks" else f"omit {option}"
             raise UsageError(f"{mode} and {option} cannot be combined", advice)
+
+
+def held_keys(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the keys that --outstanding and --alloc count by."""
+    return tuple(dict.fromkeys(args.by)) or ("caller",)
 
 
 def check_age(args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from ..errors import PageInspectError, UsageError
 from ..host.terminal import say
 from ..render import METRICS
 from .arguments import kept, repeated
+from .trace_arguments import option_of
 
 if TYPE_CHECKING:
     from ..report.trace import TraceReport
@@ -49,8 +50,9 @@ def check_left_on(args: argparse.Namespace) -> None:
         raise UsageError("the name of the host is empty", "omit --host, or give a name")
     for name in _NOT_KEPT:
         if getattr(args, name) not in (None, False):
-            option = "-i" if name == "interval" else f"--{name}"
-            raise UsageError(f"--every and {option} cannot be combined", "choose one of them")
+            raise UsageError(
+                f"--every and {option_of(name)} cannot be combined", "choose one of them"
+            )
     if args.format != "table":
         raise UsageError("--every writes a dataset", "omit --format")
     if not {*args.by} <= {"caller"}:

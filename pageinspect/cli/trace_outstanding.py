@@ -3,25 +3,22 @@
 
 import argparse
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import Exit, UsageError
 from ..trace.keys import HELD_KEYS, KEYS
 from .arguments import seconds, whole_number
 from .intervals import is_redrawn
-from .trace_arguments import check_interval_format, refuse_others
-from .trace_readings import open_by_btf, write_reports
+from .trace_arguments import OF_FREES, check_interval_format, held_keys, refuse_others
+from .trace_readings import write_reports
 
 if TYPE_CHECKING:
-    from ..model.layout import PageLayout
     from ..report.outstanding import OutstandingReport, OutstandingSubject
     from ..target.open import Target
-    from ..trace.compile import Compiler
     from ..trace.held_blocks import HeldReading
-    from ..trace.options import Filters
     from ..trace.records import Interval
+    from .traced_kernel import TracedKernel
 
 _MOST = 1 << 26
 
@@ -49,18 +46,8 @@ def add_outstanding(group: "argparse._ArgumentGroup") -> None:
     )
 
 
-_OTHERS = {
-    "type": "--type",
-    "page_pool": "--page-pool",
-    "tails": "--tails",
-    "stacks": "--stacks",
-    "events": "--events",
-    "folded": "--folded",
-    "disallow": "--disallow",
-    "exec": "--exec",
-    "every": "--every",
-}
-"""Options about frees, by their names in the namespace."""
+_OTHERS = ("stacks", *OF_FREES)
+"""Options of other questions."""
 
 
 def check_outstanding(args: argparse.Namespace) -> None:
@@ -81,44 +68,33 @@ def check_outstanding(args: argparse.Namespace) -> None:
     check_interval_format(args)
 
 
-def run_outstanding(
-    args: argparse.Namespace,
-    compiler: "Compiler",
-    announce: Callable[[], None],
-    filters_of: "Callable[[Target, PageLayout], Filters]",
-) -> int:
-    """Trace and report. `announce` is called when tracing has begun."""
-    opened = open_by_btf(args, compiler, filters_of)
-
+def run_outstanding(kernel: "TracedKernel") -> Exit:
+    """Trace and report."""
     from ..report.outstanding import OutstandingSubject
     from ..trace.frame_sizes import read_frame_sizes
     from ..trace.held import HOOKED, HeldProgram
     from ..trace.held_blocks import MOST_HELD, HeldOptions
-    from ..trace.stacks import ALLOCATING_PATH, Stacks
+    from ..trace.stacks import ALLOCATING_PATH
 
-    by = tuple(dict.fromkeys(args.by)) or ("caller",)
-    options = HeldOptions(opened.filters, by, args.most or MOST_HELD)
+    args = kernel.args
+    options = HeldOptions(kernel.filters, held_keys(args), args.most or MOST_HELD)
     sizes = None
     if options.finds_callers:
-        sizes = read_frame_sizes(opened.target.prog, ALLOCATING_PATH, HOOKED)
-    with HeldProgram(compiler, opened.layout, options, sizes) as program:
-        name = opened.function_names()
+        sizes = read_frame_sizes(kernel.target.prog, ALLOCATING_PATH, HOOKED)
+    with HeldProgram(kernel.compiler, kernel.layout, options, sizes) as program:
         subject = OutstandingSubject(
-            opened.target.provenance,
-            opened.layout,
+            kernel.target.provenance,
+            kernel.layout,
             options,
-            Stacks(program.stack, name, ALLOCATING_PATH) if options.depth else None,
-            opened.migratetypes(),
-            opened.gfp(),
+            kernel.key_names(program),
             args.top,
             args.older or 0.0,
             os.getpid(),
             interval=args.interval is not None,
             redrawn=is_redrawn(args),
         )
-
-        report = partial(_report, opened.target, subject)
-        return int(write_reports(args, program, announce, report, sees_watcher=True))
+        report = partial(_report, kernel.target, subject)
+        return write_reports(args, program, report, sees_watcher=True)
 
 
 def _report(

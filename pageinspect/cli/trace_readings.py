@@ -1,87 +1,65 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the modes of trace have in common: the kernel, and reports that are written as they come."""
+"""A trace as its options ask for it, and reports that are written as they come."""
 
 import argparse
 import contextlib
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import Exit
+from ..host.terminal import say
 from ..render import RowFormat, load
 from .intervals import IntervalOutput, is_redrawn, open_stream, until_reader_leaves
-from .options import save_symbol_caches, write_report
+from .options import write_report
 
 if TYPE_CHECKING:
-    from ..model.gfp import GfpNames
-    from ..model.layout import PageLayout
+    from collections.abc import Callable
+
     from ..report.outstanding import OutstandingReport
     from ..report.traffic import TrafficReport
-    from ..target.open import Target
-    from ..trace.compile import Compiler
-    from ..trace.options import Filters
     from ..trace.records import Difference, Interval
-    from ..trace.session import Traced
+    from ..trace.session import Session, Traced
 
 C = TypeVar("C", bound="Difference")
+E = TypeVar("E")
 
 
-class OpenedKernel(NamedTuple):
-    """The running kernel, and what a program of bpf/ is loaded with."""
-
-    target: "Target"
-    layout: "PageLayout"
-    filters: "Filters"
-    compiler: "Compiler"
-
-    def function_names(self) -> Callable[[int], str]:
-        """Return what names the function at an address.
-
-        Call it when the program is loaded: its own functions are on stacks, and have names.
-        """
-        from ..trace.symbolizer import Symbolizer
-
-        return Symbolizer(self.target.prog).name
-
-    def migratetypes(self) -> tuple[str, ...]:
-        """Return the names of migratetypes by number; none if they are not known."""
-        from ..kernel.pageblocks import migratetype_names
-
-        with contextlib.suppress(LookupError):
-            return migratetype_names(self.target.prog)
-        return ()
-
-    def gfp(self) -> "GfpNames":
-        """Return the names of gfp flags."""
-        from ..kernel.gfp_flags import read_gfp_names
-
-        return read_gfp_names(self.target.prog)
+def announce(args: argparse.Namespace) -> None:
+    """Say that tracing has begun, and what ends it."""
+    ends = ["Ctrl-C"]
+    if args.duration is not None:
+        ends.insert(0, f"{args.duration:g} s")
+    if args.command:
+        ends.insert(0, f"the end of {args.command[0]}")
+    say(f"tracing until {' or '.join(ends)}")
 
 
-def open_by_btf(
+def session_of(
     args: argparse.Namespace,
-    compiler: "Compiler",
-    filters_of: "Callable[[Target, PageLayout], Filters]",
-) -> OpenedKernel:
-    """Open the running kernel by its own types."""
-    from ..host.startup import configure_libraries
+    program: "Traced[C, E]",
+    on_events: "Callable[[list[E]], None]" = lambda _events: None,
+    *,
+    sees_watcher: bool = False,
+    at_end: "Callable[[Interval[C]], None]" = lambda _reading: None,
+) -> "Session[C, E]":
+    """Return the trace of a program: it ends, and has readings, as the options say."""
+    from ..trace.session import Session
 
-    configure_libraries()
-
-    from ..layout import build_layout
-    from ..target.open import open_target
-    from ..target.symbols.sources import SymbolOptions
-
-    target = open_target(options=SymbolOptions(only="btf"))
-    args.ends.push(partial(save_symbol_caches, target, None))
-    layout = build_layout(target.prog, target.vmcoreinfo)
-    return OpenedKernel(target, layout, filters_of(target, layout), compiler)
+    return Session(
+        program,
+        args.duration,
+        args.every or args.interval,
+        args.command,
+        partial(announce, args),
+        on_events,
+        sees_watcher=sees_watcher,
+        at_end=at_end,
+    )
 
 
 def write_reports(
     args: argparse.Namespace,
     program: "Traced[C, object]",
-    announce: Callable[[], None],
     report_of: "Callable[[Interval[C]], OutstandingReport | TrafficReport]",
     *,
     sees_watcher: bool = False,
@@ -93,15 +71,11 @@ def write_reports(
     """
     from dataclasses import replace
 
-    from ..trace.session import Session
-
     form = load(args.format)
-    timing = args.duration, args.interval, args.command
     last: list[OutstandingReport | TrafficReport] = []
-    session = Session(
+    session = session_of(
+        args,
         program,
-        *timing,
-        announce,
         sees_watcher=sees_watcher,
         at_end=lambda reading: last.append(report_of(reading)),
     )

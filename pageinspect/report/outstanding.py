@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report of trace --outstanding: pages that were allocated while tracing and not freed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..model.gfp import GfpNames
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent, Column, Row, Table
@@ -29,7 +28,6 @@ from .trace_words import MEANWHILE
 
 if TYPE_CHECKING:
     from ..trace.held_blocks import HeldReading
-    from ..trace.stacks import Stacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +37,8 @@ class OutstandingSubject:
     provenance: Provenance
     layout: PageLayout
     options: HeldOptions = field(default_factory=HeldOptions)
-    stacks: "Stacks | None" = None
-    migratetypes: Sequence[str] = ()
-    """Names of migratetypes by number."""
-    gfp: GfpNames = field(default_factory=GfpNames)
+    names: KeyNames = field(default_factory=KeyNames)
+    """What the values of keys are called."""
     top: int | None = None
     older: float = 0.0
     """The least age of an allocation that is reported, in seconds."""
@@ -169,8 +165,7 @@ class OutstandingReport(Report):
             owners.names,
         )
         some = blocks.where(chosen)
-        names = KeyNames(subject.stacks, subject.migratetypes, subject.gfp)
-        keys = keys_of(some.orders, some.records, some.callers, subject.options.by, names)
+        keys = keys_of(some.orders, some.records, some.callers, subject.options.by, subject.names)
         return cls(
             subject,
             reading,

@@ -7,13 +7,13 @@ from ..target.symbols.sources import SymbolOptions
 from .abilities import has_btf
 
 
-def open_kernel() -> Target:
+def open_kernel(*, needs_types: bool) -> Target:
     """Open this kernel with its own types and symbols. Raises PageInspectError.
 
-    Without BTF, the layout of struct page is that of VMCOREINFO, and functions are named by
-    /proc/kallsyms.
+    Without BTF, unless the caller `needs_types`, the layout of struct page is that of VMCOREINFO,
+    and functions are named by /proc/kallsyms.
     """
-    if has_btf():
+    if needs_types or has_btf():
         # A kernel whose types cannot be used is not traced with less.
         return open_target(options=SymbolOptions(only="btf"))
     target = open_target()

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The life of pages: loads bpf/page_life.bpf.c into this kernel, and reads what it records."""
 
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Mapping
 
 import numpy as np
 from drgn import Program, offsetof
@@ -11,6 +10,7 @@ from ..errors import PageInspectError
 from ..model import arch
 from ..model.layout import PageLayout
 from ..target.page_tables import encryption_mask
+from .bpf_program import BpfProgram
 from .compile import Compiler
 from .hooks import Hook, HookKind
 from .life_records import (
@@ -22,11 +22,10 @@ from .life_records import (
     LifeLost,
     life_events_of,
 )
-from .loaded import LoadedProgram
-from .options import Filters, layout_defines
+from .options import Filters
 
 
-class PageLifeProgram:
+class PageLifeProgram(BpfProgram):
     """bpf/page_life.bpf.c, loaded into this kernel; records while attached.
 
     Only tracepoints that this kernel has are attached.
@@ -43,8 +42,7 @@ class PageLifeProgram:
         """Load the program; `filters` has at least one range of pfns. Raises PageInspectError."""
         self._layout = layout
         defines = (
-            layout_defines(layout)
-            | filters.defines(layout)
+            filters.defines(layout)
             | _order_defines(layout)
             | _file_defines(prog)
             | _entry_defines(vmcoreinfo)
@@ -53,28 +51,15 @@ class PageLifeProgram:
             Hook(point.function, HookKind.TRACEPOINT, point.tracepoint, optional=not point.needed)
             for point in POINTS
         ]
-        self._program = LoadedProgram(compiler, "page_life.bpf.c", defines, hooks)
-        try:
-            self._program.maps["ranges"].fill(filters.ranges(layout))
-            self._program.maps["vmemmap"].fill(np.array([layout.vmemmap], np.uint64))
-            self.events_fd: int | None = self._program.open_records("events", LIFE_EVENT.itemsize)
-            """Descriptor that is readable while there are events to take."""
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(compiler, "page_life.bpf.c", layout, defines, hooks, filters)
+        with self._closed_on_error():
+            self._maps["vmemmap"].fill(np.array([layout.vmemmap], np.uint64))
+            self.events_fd = self._loaded.open_records("events", LIFE_EVENT.itemsize)
         self._taken = 0
-
-    def attach(self) -> None:
-        """Start recording. Raises PageInspectError."""
-        self._program.attach()
-
-    def detach(self) -> None:
-        """Stop recording. Does nothing when not attached."""
-        self._program.detach()
 
     def lacking(self) -> tuple[str, ...]:
         """Return the tracepoints that this kernel does not have, or not as they are known."""
-        loaded = self._program.functions
+        loaded = self._loaded.functions
         return tuple(p.tracepoint for p in POINTS if p.function not in loaded)
 
     def take_events(self, start_ns: int) -> list[LifeEvent]:
@@ -82,30 +67,16 @@ class PageLifeProgram:
 
         After MOST_KEPT events of the run there are no more.
         """
-        records = self._program.take_records("events")
+        records = self._loaded.take_records("events")
         left = max(MOST_KEPT - self._taken, 0)
         self._taken += len(records)
         return life_events_of(self._layout, records[:left], start_ns)
 
-    def stack(self, number: int) -> Sequence[int]:
-        """Return the addresses of a kernel stack by its number, innermost first."""
-        return self._program.maps["stacks"].stack(number)
-
     def read(self) -> LifeLost:
         """Return what was lost since attach()."""
-        stacks, events = self._program.maps["lost"].read_percpu(LOSSES)[:, 0].tolist()
+        stacks, events = self._maps["lost"].read_percpu(LOSSES)[:, 0].tolist()
         unkept = max(self._taken - MOST_KEPT, 0)
-        return LifeLost(self._program.missed(), stacks, events, unkept)
-
-    def close(self) -> None:
-        """Detach and give everything back to the kernel."""
-        self._program.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
+        return LifeLost(self._loaded.missed(), stacks, events, unkept)
 
 
 def _order_defines(layout: PageLayout) -> dict[str, str]:

@@ -24,7 +24,13 @@ def test_pages_are_looked_at_while_the_command_has_them(tmp_path: Path) -> None:
     noted, output = tmp_path / "pid", tmp_path / "report.json"
     command = ["sh", "-c", f"echo $$ > {noted}; exec sleep 600"]
     args = Namespace(
-        format="json", duration=0.3, interval=None, command=command, output=output, mode=None
+        format="json",
+        duration=0.3,
+        interval=None,
+        every=None,
+        command=command,
+        output=output,
+        mode=None,
     )
     runs: list[bool] = []
 
@@ -35,7 +41,7 @@ def test_pages_are_looked_at_while_the_command_has_them(tmp_path: Path) -> None:
         runs.append(True)
         return outstanding()
 
-    write_reports(args, cast("Any", FakeProgram()), lambda: None, report_of)
+    write_reports(args, cast("Any", FakeProgram()), report_of)
     assert runs == [True]
     document = json.loads(output.read_text(encoding="utf-8"))
     assert document["command_status"] == 128 + signal.SIGTERM

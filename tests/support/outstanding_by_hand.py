@@ -12,6 +12,7 @@ from trace_reports import KERNEL
 from pageinspect.model.gfp import GfpNames
 from pageinspect.model.owner_names import OwnerName
 from pageinspect.owners.table import NUMBER
+from pageinspect.report.allocation_keys import KeyNames
 from pageinspect.report.outstanding import OutstandingReport, OutstandingSubject
 from pageinspect.report.outstanding_rows import PageOwners
 from pageinspect.trace.held_blocks import (
@@ -72,9 +73,9 @@ def outstanding(
         sees_contiguous=True,
     )
     stacks = Stacks(ADDRESSES.__getitem__, NAMES.__getitem__, ALLOCATING_PATH)
+    names = KeyNames(stacks, ("unmovable", "movable"), GfpNames(((0xCC0, "GFP_KERNEL"),)))
     asked = OutstandingSubject(
-        *(KERNEL, MODERN, HeldOptions(by=by), stacks, ("unmovable", "movable")),
-        GfpNames(((0xCC0, "GFP_KERNEL"),)),
+        *(KERNEL, MODERN, HeldOptions(by=by), names),
         tracer=TRACER,
         **subject,
     )

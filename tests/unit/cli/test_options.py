@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from synthetic import MODERN
 
-from pageinspect.cli.commands.trace import check_types
 from pageinspect.cli.main import main
 from pageinspect.cli.parser import CommandParser, build_parser
+from pageinspect.cli.trace_frees import check_types
 from pageinspect.errors import PageInspectError, UsageError
 from pageinspect.inspector import address
 from pageinspect.model.memory_map import MemoryMap

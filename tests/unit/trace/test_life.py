@@ -10,6 +10,7 @@ from lives_by_hand import RECORDS, START_NS, events
 from synthetic import MODERN
 
 from pageinspect.errors import PageInspectError
+from pageinspect.trace import bpf_program
 from pageinspect.trace import life as module
 from pageinspect.trace.life import PageLifeProgram
 from pageinspect.trace.life_records import LIFE_EVENT, POINTS, LifeLost
@@ -65,7 +66,7 @@ def program(
     monkeypatch: pytest.MonkeyPatch, *lacks: str, layout: Any = MODERN
 ) -> tuple[PageLifeProgram, Loaded]:
     compiler = SimpleNamespace(lacks=lacks, loaded=[])
-    monkeypatch.setattr(module, "LoadedProgram", Loaded)
+    monkeypatch.setattr(bpf_program, "LoadedProgram", Loaded)
     monkeypatch.setattr(module, "_file_defines", lambda _: {"HOST_OFFSET": "0"})
     made = PageLifeProgram(cast("Any", compiler), cast("Any", None), layout, VMCOREINFO, FILTERS)
     return made, compiler.loaded[0]
