@@ -22,6 +22,7 @@
  */
 #include "page_filter.h"
 #include "page_argument.h"
+#include "page_caller.h"
 #include "page_held.h"
 #include "page_stack.h"
 
@@ -53,115 +54,23 @@ static inline __attribute__((always_inline)) s32 stack_number(void *ctx, u64 ski
 #endif
 
 #ifdef TEXT_BLOCKS
-#define MOST_FRAMES 14
-#define FIRST_FRAMES 6 /* the program, those of tracing and one of the allocator are among them */
-#define ENTRY_WORDS 32 /* from the arguments of the tracepoint to the return address of their frame */
-
-struct frame_table {
-	u8 words[BLOCK_BYTES];
-};
 BPF_ARRAY(text_blocks, u64, TEXT_BLOCKS);
 BPF_ARRAY(frame_tables, struct frame_table, FRAME_TABLES);
-
-/* Where a walk begins: `ctx` is in the frame of the function that runs the program, and `offset`
- * bytes above it is the address `from`, to which that function returns. */
-struct walk {
-	u64 text;
-	u64 from;
-	u64 offset;
-};
 BPF_ARRAY(walks, struct walk, 1);
 
-/* Words of the frame of the function that contains the call which returns to this address. */
-static inline __attribute__((always_inline)) u32 frame_words(u64 text, u64 address)
+static inline __attribute__((always_inline)) u64 *text_block_at(u32 number)
 {
-	u64 offset = address - 1 - text;
-	struct frame_table *table;
-	u32 block, number;
-	u64 *at;
-
-	if (offset >= (u64)TEXT_BLOCKS << BLOCK_SHIFT)
-		return FRAME_OUTSIDE;
-	block = offset >> BLOCK_SHIFT;
-	at = text_blocks.lookup(&block);
-	if (!at)
-		return FRAME_UNKNOWN;
-	number = *at;
-	if (!number)
-		return FRAME_OUTSIDE;
-	table = frame_tables.lookup(&number);
-	return table ? table->words[offset & (BLOCK_BYTES - 1)] : FRAME_UNKNOWN;
+	return text_blocks.lookup(&number);
 }
 
-/* The address of the arguments as a number: the verifier does not let a program calculate with it. */
-static inline __attribute__((always_inline)) u64 address_of(void *ctx)
+static inline __attribute__((always_inline)) struct frame_table *frame_table_at(u32 number)
 {
-	u64 number = 0;
-
-	bpf_probe_read_kernel(&number, sizeof(number), &ctx);
-	return number;
+	return frame_tables.lookup(&number);
 }
 
-/* Returns the caller's address less that of the kernel's code; 0 if the walk does not find it. */
-static inline __attribute__((always_inline)) s32 find_caller(void *ctx)
+static inline __attribute__((always_inline)) struct walk *walk_at(u32 number)
 {
-	u64 address = 0, slot;
-	struct walk *walk;
-	int first = 0;
-	u32 words, i;
-	s64 found;
-
-	walk = walks.lookup(&first);
-	if (!walk || !walk->from)
-		return 0;
-	slot = address_of(ctx) + walk->offset;
-	bpf_probe_read_kernel(&address, sizeof(address), (void *)slot);
-	if (address != walk->from)
-		return 0;
-#pragma clang loop unroll(full)
-	for (i = 0; i < MOST_FRAMES; i++) {
-		words = frame_words(walk->text, address);
-		if (words == FRAME_UNKNOWN)
-			return 0;
-		if (words == FRAME_OUTSIDE) {
-			/* Modules are less than 2 GiB from it. */
-			found = address - walk->text;
-			return found == (s32)found ? found : 0;
-		}
-		slot += words * sizeof(address);
-		if (bpf_probe_read_kernel(&address, sizeof(address), (void *)slot))
-			return 0;
-	}
-	return 0;
-}
-
-/* Finds where a walk begins, from a stack of the kernel's unwinder. */
-static inline __attribute__((always_inline)) void find_start(void *ctx)
-{
-	u64 frames[FIRST_FRAMES] = {}, from = 0, word = 0;
-	struct walk *walk;
-	int first = 0;
-	u32 i;
-
-	walk = walks.lookup(&first);
-	if (!walk)
-		return;
-	bpf_get_stack(ctx, frames, sizeof(frames), 0);
-#pragma clang loop unroll(full)
-	for (i = 1; i < FIRST_FRAMES; i++)
-		if (!from && frame_words(walk->text, frames[i]) != FRAME_OUTSIDE)
-			from = frames[i];
-	if (!from)
-		return;
-#pragma clang loop unroll(full)
-	for (i = 0; i < ENTRY_WORDS; i++) {
-		bpf_probe_read_kernel(&word, sizeof(word), (u64 *)ctx + i);
-		if (word == from) {
-			walk->from = from;
-			walk->offset = i * sizeof(word);
-			return;
-		}
-	}
+	return walks.lookup(&number);
 }
 #endif
 
@@ -252,14 +161,10 @@ int hold_pages(struct bpf_raw_tracepoint_args *ctx)
 	new.migratetype = ctx->args[3];
 	describe(&new);
 #ifdef TEXT_BLOCKS
-	new.caller = find_caller(ctx);
+	new.caller = caller_or_start(ctx, 0);
 #endif
-	if (!new.caller) {
-#ifdef TEXT_BLOCKS
-		find_start(ctx);
-#endif
+	if (!new.caller)
 		describe_stack(ctx, count, &new);
-	}
 	hold(count, number_of(page), order, &new);
 	return 0;
 }

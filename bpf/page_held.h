@@ -18,12 +18,6 @@ struct held {
 
 #define ORDER_BITS 4
 
-/* A table has the words of the stack frame at each byte of so much code, or one of the two others. */
-#define BLOCK_SHIFT 10
-#define BLOCK_BYTES (1 << BLOCK_SHIFT)
-#define FRAME_OUTSIDE 0 /* of a function that is not in the path to the allocator */
-#define FRAME_UNKNOWN 255
-
 /* In place of a migratetype. */
 #define IN_BULK -1 /* from the bulk allocator */
 #define ALLOCATED_BEFORE -2 /* in the array of a caller of the bulk allocator, and not held */

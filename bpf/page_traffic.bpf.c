@@ -9,6 +9,7 @@
  * Options besides those of page_filter.h:
  *
  *   STACK_DEPTH      record the kernel stack, of so many frames
+ *   TEXT_BLOCKS      record the address of the caller, and the stack only where it is not found
  *   BY_COMM, BY_PID, BY_GFP, BY_MIGRATETYPE
  *                    the members of struct source that are set
  *   MAPPING_OFFSET   of struct page
@@ -16,6 +17,7 @@
  */
 #include "page_filter.h"
 #include "page_argument.h"
+#include "page_caller.h"
 #include "page_stack.h"
 #include "page_traffic.h"
 
@@ -29,6 +31,27 @@ BPF_TABLE("stacktrace", int, struct frames, stacks, MOST_STACKS);
 static inline __attribute__((always_inline)) s32 stack_number(void *ctx, u64 skipped)
 {
 	return stacks.get_stackid(ctx, skipped);
+}
+#endif
+
+#ifdef TEXT_BLOCKS
+BPF_ARRAY(text_blocks, u64, TEXT_BLOCKS);
+BPF_ARRAY(frame_tables, struct frame_table, FRAME_TABLES);
+BPF_ARRAY(walks, struct walk, SIDES);
+
+static inline __attribute__((always_inline)) u64 *text_block_at(u32 number)
+{
+	return text_blocks.lookup(&number);
+}
+
+static inline __attribute__((always_inline)) struct frame_table *frame_table_at(u32 number)
+{
+	return frame_tables.lookup(&number);
+}
+
+static inline __attribute__((always_inline)) struct walk *walk_at(u32 number)
+{
+	return walks.lookup(&number);
 }
 #endif
 
@@ -49,9 +72,11 @@ static inline __attribute__((always_inline)) void count(void *ctx, struct source
 	if (of_side)
 		lock_xadd(&of_side->of_order[who->order & (ORDERS - 1)], n);
 #ifdef STACK_DEPTH
-	who->stack = stack_here(ctx);
-	if (who->stack < 0)
-		count_lost(LOST_FRAMES);
+	if (!who->caller) {
+		who->stack = stack_here(ctx);
+		if (who->stack < 0)
+			count_lost(LOST_FRAMES);
+	}
 #endif
 #ifdef BY_PID
 	who->pid = bpf_get_current_pid_tgid() >> 32;
@@ -79,6 +104,9 @@ int count_allocation(struct bpf_raw_tracepoint_args *ctx)
 #endif
 #ifdef BY_MIGRATETYPE
 	who.migratetype = ctx->args[3];
+#endif
+#ifdef TEXT_BLOCKS
+	who.caller = caller_or_start(ctx, ALLOCATED);
 #endif
 	count(ctx, &who, 1);
 	return 0;
@@ -112,6 +140,9 @@ int count_free(struct bpf_raw_tracepoint_args *ctx)
 	if (!passes_task(who.order))
 		return 0;
 	who.kind = kind_of((const char *)ctx->args[0]);
+#ifdef TEXT_BLOCKS
+	who.caller = caller_or_start(ctx, FREED);
+#endif
 	count(ctx, &who, 1);
 	return 0;
 }

@@ -16,7 +16,7 @@ struct source {
 	u32 pid;
 	u32 gfp; /* of an allocation, as the next */
 	s32 migratetype; /* or IN_BULK */
-	u32 unused;
+	s32 caller; /* its address less that of the kernel's code, if `stack` is not recorded; else 0 */
 	char comm[16];
 };
 

@@ -40,12 +40,17 @@ def check_alloc(args: argparse.Namespace) -> None:
 def run_alloc(kernel: "TracedKernel") -> Exit:
     """Trace and report."""
     from ..report.traffic import TrafficReport, TrafficSubject
+    from ..trace.frame_sizes import read_frame_sizes
+    from ..trace.held import ALLOCATING, FREEING, HOOKED
     from ..trace.traffic import TrafficProgram
     from ..trace.traffic_counts import TrafficOptions
 
     args = kernel.args
     options = TrafficOptions(kernel.filters, held_keys(args))
-    with TrafficProgram(kernel.compiler, kernel.layout, options) as program:
+    sizes = None
+    if options.finds_callers:
+        sizes = read_frame_sizes(kernel.target.prog, [ALLOCATING, FREEING], HOOKED)
+    with TrafficProgram(kernel.compiler, kernel.layout, options, sizes) as program:
         subject = TrafficSubject(
             kernel.target.provenance,
             kernel.layout,

@@ -72,15 +72,14 @@ def run_outstanding(kernel: "TracedKernel") -> Exit:
     """Trace and report."""
     from ..report.outstanding import OutstandingSubject
     from ..trace.frame_sizes import read_frame_sizes
-    from ..trace.held import HOOKED, HeldProgram
+    from ..trace.held import ALLOCATING, HOOKED, HeldProgram
     from ..trace.held_blocks import MOST_HELD, HeldOptions
-    from ..trace.stacks import ALLOCATING_PATH
 
     args = kernel.args
     options = HeldOptions(kernel.filters, held_keys(args), args.most or MOST_HELD)
     sizes = None
     if options.finds_callers:
-        sizes = read_frame_sizes(kernel.target.prog, ALLOCATING_PATH, HOOKED)
+        sizes = read_frame_sizes(kernel.target.prog, [ALLOCATING], HOOKED)
     with HeldProgram(kernel.compiler, kernel.layout, options, sizes) as program:
         subject = OutstandingSubject(
             kernel.target.provenance,

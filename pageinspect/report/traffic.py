@@ -12,6 +12,7 @@ import numpy as np
 from ..model.layout import PageLayout
 from ..model.provenance import Provenance
 from ..model.table import Absent, Cell, Column, Row, Table
+from ..trace.held_blocks import callers_of
 from ..trace.traffic_counts import (
     ALLOCATED,
     FREED,
@@ -99,7 +100,7 @@ def _rows_of_side(
     by = subject.options.by
     known = [key for key in by if side == ALLOCATED or key not in _OF_ALLOCATIONS]
     orders = records["order"].astype(np.int64)
-    keys = keys_of(orders, records, records["stack"], known, names)
+    keys = keys_of(orders, records, callers_of(records), known, names)
     codes = np.stack([*(of_record for of_record, _ in keys), records["kind"].astype(np.int64)])
     combinations, group = np.unique(codes, axis=1, return_inverse=True)
     events = np.zeros(combinations.shape[1], np.int64)

@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
+import numpy as np
+
 from ..model.layout import PageLayout
 from .compile import Compiler
-from .held_blocks import BesideVmstat
+from .frame_sizes import FrameSizes
+from .held_blocks import STACK_BITS, BesideVmstat
 from .hooks import Hook
 from .loaded import LoadedProgram
 from .options import Filters, layout_defines
@@ -72,12 +75,37 @@ class BpfProgram:
 
 
 class ComparedProgram(BpfProgram, ABC):
-    """A program whose pages are compared with the kernel's own counters while it is attached."""
+    """A program of allocations and frees, with their callers.
+
+    Its pages are compared with the kernel's own counters while it is attached.
+    """
 
     _attached: frozenset[str] = frozenset()
     """Names of the functions that were attached."""
     _begin = BesideVmstat()
     _end: BesideVmstat | None = None
+    _text = 0
+    """Address of the kernel's code, if callers are found without the unwinder."""
+
+    def _fill(self, sizes: FrameSizes | None, walks: int) -> None:
+        """Give the program the sizes of frames by which it finds callers, on so many paths."""
+        if sizes is None:
+            return
+        self._text = sizes.text
+        numbers = np.flatnonzero(sizes.blocks)
+        with self._closed_on_error():
+            self._maps["text_blocks"].put(numbers.tolist(), sizes.blocks[numbers])
+            self._maps["frame_tables"].fill(sizes.tables)
+            self._maps["walks"].fill(np.array([[sizes.text, 0, 0]] * walks, np.uint64))
+
+    def stack(self, number: int) -> Sequence[int]:
+        """Return the addresses of a kernel stack by its number, innermost first.
+
+        The number of a caller (STACK_BITS) is that of a stack of one frame.
+        """
+        if abs(number) >> STACK_BITS:
+            return [self._text + (number >> STACK_BITS)]
+        return super().stack(number)
 
     @abstractmethod
     def _pages(self) -> tuple[int, int]:

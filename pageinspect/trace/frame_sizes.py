@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sizes of stack frames of the allocator's functions, from which a program finds their caller.
+"""Sizes of stack frames of the allocator's functions, from which programs find their caller.
 
 The kernel's unwinder takes microseconds for a stack. The frames between the tracepoint and the
 caller are of a few functions, and the kernel's ORC tables say how large each of them is at each
-instruction. So bpf/page_held.bpf.c steps over them alone, and leaves to the unwinder what these
+instruction. So bpf/page_caller.h steps over them alone, and leaves to the unwinder what these
 tables do not describe.
 """
 
@@ -11,8 +11,9 @@ import bisect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,30 +32,53 @@ _ORC = np.dtype([("sp_offset", np.int16), ("bp_offset", np.int16), ("registers",
 _ORC_REGISTER = 0xF
 """Of `registers`: what `sp_offset` is counted from."""
 
-_TRACING = ("mm_page_alloc",)
-"""Tracepoints whose functions are between the allocator and the program."""
+_PATH_BITS = 32
+"""Bits of the number of a table in a block, which has one for each path."""
 _REPLACED = frozenset({"return_to_handler", "arch_rethook_trampoline", "__kretprobe_trampoline"})
 """Where functions return to that are traced: only the unwinder knows what these replaced."""
 
 _FUNCTION = re.compile(r"^([0-9a-f]+) [tTwW] ([^\s.]+)[^\s]*$", re.MULTILINE)
 """Address and name of a function of the image, without the compiler's suffixes."""
 
+_TRACING = ("bpf_trace", "traceiter")
+"""Kinds of the functions of a tracepoint."""
+
 Ranges = Sequence[tuple[int, int]]
+
+
+class CallPath(NamedTuple):
+    """Functions from a caller to a tracepoint."""
+
+    functions: frozenset[str]
+    tracepoint: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the functions, and of those between the tracepoint and the program."""
+        return self.functions | {f"__{kind}_{self.tracepoint}" for kind in _TRACING}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSizes:
-    """The size of the frame at each byte of code of the functions of a path."""
+    """The size of the frame at each byte of code of the functions of one path or of two."""
 
     text: int
     """The address of the kernel's code."""
     blocks: npt.NDArray[np.uint64]
-    """For each BLOCK_BYTES of code, the number of its table; table 0 is of all others."""
+    """For each BLOCK_BYTES of code, the number of its table, that of the second path above so many
+    bits as _PATH_BITS; table 0 is of all others."""
     tables: npt.NDArray[np.uint8]
     """(tables, BLOCK_BYTES): words of the frame, OUTSIDE or UNKNOWN."""
 
+    def beside(self, second: "FrameSizes") -> "FrameSizes":
+        """Return these sizes with those of a second path in the same code."""
+        used = second.blocks != 0
+        more = np.where(used, second.blocks + np.uint64(len(self.tables)), 0) << _PATH_BITS
+        tables = np.concatenate((self.tables, second.tables))
+        return FrameSizes(self.text, self.blocks | more.astype(np.uint64), tables)
+
     def defines(self) -> dict[str, str]:
-        """Return the -D of bpf/page_held.bpf.c."""
+        """Return the -D of bpf/page_caller.h."""
         return {"TEXT_BLOCKS": str(len(self.blocks)), "FRAME_TABLES": str(len(self.tables))}
 
 
@@ -95,20 +119,20 @@ def frame_sizes(
     ips: npt.NDArray[np.int64],
     entries: npt.NDArray[Any],
 ) -> FrameSizes:
-    """Return the sizes for functions of `path`, each the addresses of its start and its end.
+    """Return the sizes for functions of `path`, each the offsets of start and end in `text`.
 
     Frames of the functions `unknown` are left to the unwinder.
     """
-    start, stop = text
+    start, size = text[0], text[1] - text[0]
     pointer = stack_pointer(entries)
     code = {where: words_of(ips, entries, pointer, *where) for where in path}
     code |= {where: np.full(where[1] - where[0], UNKNOWN, np.uint8) for where in unknown}
-    blocks = np.zeros(-((start - stop) // BLOCK_BYTES), np.uint64)
+    blocks = np.zeros(-(-size // BLOCK_BYTES), np.uint64)
     tables = [np.zeros(BLOCK_BYTES, np.uint8)]
     for (first, end), words in code.items():
         at = first
         while at < end:
-            block, offset = divmod(at - start, BLOCK_BYTES)
+            block, offset = divmod(at, BLOCK_BYTES)
             length = min(BLOCK_BYTES - offset, end - at)
             if not blocks[block]:
                 blocks[block] = len(tables)
@@ -140,9 +164,9 @@ def functions_of(
 
 
 def read_frame_sizes(
-    prog: Program, path: frozenset[str], hooked: Iterable[str], kallsyms: Path = KALLSYMS
+    prog: Program, paths: Sequence[CallPath], hooked: Iterable[str], kallsyms: Path = KALLSYMS
 ) -> FrameSizes | None:
-    """Return the sizes for functions of the path by name; None without ORC tables.
+    """Return the sizes for functions of one path or of two; None without ORC tables.
 
     Functions that are `hooked` return to a trampoline, so their frames are left to the unwinder.
     """
@@ -156,13 +180,20 @@ def read_frame_sizes(
         return None
     # Each is relative to its own address. Addresses are less than 2^63 from that of the text.
     ips = offsets + (np.arange(len(offsets)) * offsets.itemsize + (first - text[0]))
-    traced = {f"__{kind}_{name}" for name in _TRACING for kind in ("bpf_trace", "traceiter")}
-    unknown = _REPLACED | frozenset(hooked)
-    wanted = path | traced | unknown
-    found = functions_of(kallsyms.read_text("ascii", "replace"), text, wanted.__contains__)
     base = text[0]
-    ranges: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
-    for name, start, end in found:
-        ranges[name in unknown].append((start - base, end - base))
-    sizes = frame_sizes((0, text[1] - base), ranges[False], ranges[True], ips, entries)
-    return FrameSizes(base, sizes.blocks, sizes.tables)
+    unknown = _REPLACED | frozenset(hooked)
+    wanted = unknown.union(*(path.names for path in paths))
+    found = functions_of(kallsyms.read_text("ascii", "replace"), text, wanted.__contains__)
+    code = [(name, (start - base, end - base)) for name, start, end in found]
+    left = [where for name, where in code if name in unknown]
+    of_paths = [
+        frame_sizes(
+            (base, text[1]),
+            [where for name, where in code if name in path.names - unknown],
+            left,
+            ips,
+            entries,
+        )
+        for path in paths
+    ]
+    return reduce(FrameSizes.beside, of_paths)

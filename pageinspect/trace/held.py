@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Keeps who allocated each page until it is freed: bpf/page_held.bpf.c, loaded into this kernel."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..model.layout import PageLayout
@@ -10,11 +8,10 @@ from ..target.symbols.btf import Btf
 from ..target.symbols.find import LIVE_BTF, read_btf
 from .bpf_program import ComparedProgram
 from .compile import Compiler
-from .frame_sizes import FrameSizes
+from .frame_sizes import CallPath, FrameSizes
 from .held_blocks import (
     COUNTS,
     HELD,
-    STACK_BITS,
     HeldBlocks,
     HeldCounts,
     HeldOptions,
@@ -23,9 +20,12 @@ from .held_blocks import (
     page_base,
 )
 from .hooks import PAGE_FREE, Hook, HookKind
+from .stacks import ALLOCATING_PATH, FREEING_PATH
 
 PAGE_ALLOC = "mm_page_alloc"
 """The tracepoint of an allocation."""
+ALLOCATING = CallPath(ALLOCATING_PATH, PAGE_ALLOC)
+FREEING = CallPath(FREEING_PATH, PAGE_FREE)
 
 _BULK = ("alloc_pages_bulk_noprof", "__alloc_pages_bulk")
 """Names of the bulk allocator. Since Linux kernel commit b951aaff5035 ("mm: enable page allocation
@@ -105,16 +105,7 @@ class HeldProgram(ComparedProgram):
         super().__init__(compiler, "page_held.bpf.c", layout, defines, hooks, options.filters)
         self._first = (layout.vmemmap - page_base(layout)) // layout.struct_size
         self._filters = options.filters
-        self._text = sizes.text if sizes is not None else 0
-        if sizes is not None:
-            with self._closed_on_error():
-                self._fill(sizes)
-
-    def _fill(self, sizes: FrameSizes) -> None:
-        numbers = np.flatnonzero(sizes.blocks)
-        self._maps["text_blocks"].put(numbers.tolist(), sizes.blocks[numbers])
-        self._maps["frame_tables"].fill(sizes.tables)
-        self._maps["walks"].fill(np.array([[sizes.text, 0, 0]], np.uint64))
+        self._fill(sizes, walks=1)
 
     def _counts(self) -> HeldCounts:
         return HeldCounts.of(self._maps["counts"].read_percpu(1, COUNTS)[0])
@@ -122,15 +113,6 @@ class HeldProgram(ComparedProgram):
     def _pages(self) -> tuple[int, int]:
         counts = self._counts()
         return counts.allocated_pages + counts.bulk_pages, counts.freed_pages
-
-    def stack(self, number: int) -> Sequence[int]:
-        """Return the addresses of a kernel stack by its number, innermost first.
-
-        The number of a caller (STACK_BITS) is that of a stack of one frame.
-        """
-        if abs(number) >> STACK_BITS:
-            return [self._text + (number >> STACK_BITS)]
-        return super().stack(number)
 
     def read(self) -> HeldReading:
         """Return what is held now, and the counts since attach."""

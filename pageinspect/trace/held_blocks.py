@@ -59,6 +59,12 @@ Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
 
+def callers_of(records: npt.NDArray[np.void]) -> Numbers:
+    """Return the number of the stack of each record, or that of its caller: see STACK_BITS."""
+    callers = records["caller"].astype(np.int64)
+    return np.where(callers != 0, callers << STACK_BITS, records["stack"])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldBlocks:
     """Blocks that were allocated while tracing and not freed, in arrays of the same length."""
@@ -92,8 +98,7 @@ class HeldBlocks:
     @property
     def callers(self) -> Numbers:
         """The number of the stack of each block, or that of its caller: see STACK_BITS."""
-        callers = self.records["caller"].astype(np.int64)
-        return np.where(callers != 0, callers << STACK_BITS, self.records["stack"])
+        return callers_of(self.records)
 
     def where(self, chosen: Mask) -> "HeldBlocks":
         """Return some of the blocks."""

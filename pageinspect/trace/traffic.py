@@ -8,6 +8,7 @@ from ..target.symbols.find import LIVE_BTF, read_btf
 from .abilities import has_btf
 from .bpf_program import ComparedProgram
 from .compile import Compiler
+from .frame_sizes import FrameSizes
 from .held import PAGE_ALLOC, bulk_hooks
 from .hooks import PAGE_FREE, Hook, HookKind
 from .records import ORDERS
@@ -26,8 +27,18 @@ _BULK = {HookKind.FENTRY: "note_bulk", HookKind.FEXIT: "count_bulk"}
 class TrafficProgram(ComparedProgram):
     """bpf/page_traffic.bpf.c, loaded; counts while it is attached."""
 
-    def __init__(self, compiler: Compiler, layout: PageLayout, options: TrafficOptions) -> None:
-        """Load the program. Raises PageInspectError."""
+    def __init__(
+        self,
+        compiler: Compiler,
+        layout: PageLayout,
+        options: TrafficOptions,
+        sizes: FrameSizes | None = None,
+    ) -> None:
+        """Load the program. Raises PageInspectError.
+
+        With `sizes` of the frames of both paths, that of allocations first, it finds callers by
+        itself.
+        """
         of_bulk, bulk = bulk_hooks(read_btf(LIVE_BTF)) if has_btf() else ({}, [])
         hooks = [
             # A call whose entry was not seen must not be counted: the entry is attached first.
@@ -39,8 +50,11 @@ class TrafficProgram(ComparedProgram):
             Hook("count_allocation", HookKind.PLAIN, PAGE_ALLOC),
         ]
         defines = options.defines(layout) | of_bulk
+        if sizes is not None:
+            defines |= sizes.defines()
         source = "page_traffic.bpf.c"
         super().__init__(compiler, source, layout, defines, hooks, options.filters)
+        self._fill(sizes, walks=SIDES)
 
     def _pages(self) -> tuple[int, int]:
         allocated, freed = (self._sides() << np.arange(ORDERS)).sum(axis=1).tolist()

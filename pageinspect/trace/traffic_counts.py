@@ -22,7 +22,7 @@ SOURCE = np.dtype(
         ("pid", np.uint32),
         ("gfp", np.uint32),
         ("migratetype", np.int32),
-        ("unused", np.uint32),
+        ("caller", np.int32),
         ("comm", "S16"),
     ]
 )
@@ -48,6 +48,11 @@ class TrafficOptions:
     def depth(self) -> int:
         """The number of frames to record of each stack."""
         return HeldOptions(by=self.by).depth
+
+    @property
+    def finds_callers(self) -> bool:
+        """Whether callers are asked for, and no stacks."""
+        return HeldOptions(by=self.by).finds_callers
 
     def defines(self, layout: PageLayout) -> dict[str, str]:
         """Return the -D of bpf/page_traffic.bpf.c that do not depend on functions of the kernel."""

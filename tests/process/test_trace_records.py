@@ -18,6 +18,7 @@ SOURCE = """
 #include <stdio.h>
 typedef unsigned long u64; typedef unsigned int u32; typedef int s32;
 #include "page_free.h"
+#include "page_caller.h"
 #include "page_held.h"
 #define OF(type, member) printf(#type "." #member "=%zu\\n", offsetof(struct type, member));
 #define NUMBER(name) printf(#name "=%d\\n", (int)(name));

@@ -68,15 +68,16 @@ def traffic(
     counts: TrafficCounts | None = None,
     by: tuple[str, ...] = ("caller",),
     times: tuple[int, int] = (0, 2 * SECOND),
+    addresses: dict[int, list[int]] = ADDRESSES,
     **subject: Any,
 ) -> TrafficReport:
     """Make the report of counts, by default those of SOURCES in two seconds."""
     names = KeyNames(
-        Stacks(ADDRESSES.__getitem__, NAMES.__getitem__, ALLOCATING_PATH),
+        Stacks(addresses.__getitem__, NAMES.__getitem__, ALLOCATING_PATH),
         ("unmovable", "movable"),
         GfpNames(((0xCC0, "GFP_KERNEL"), (0x40, "__GFP_IO"))),
     )
-    freeing = Stacks(ADDRESSES.__getitem__, NAMES.__getitem__)
+    freeing = Stacks(addresses.__getitem__, NAMES.__getitem__)
     asked = TrafficSubject(KERNEL, MODERN, TrafficOptions(by=by), names, freeing, **subject)
     reading = Interval(traffic_counts(*SOURCES) if counts is None else counts, *times)
     return TrafficReport.of(asked, reading)

@@ -6,11 +6,13 @@ import io
 import json
 
 import pytest
-from traffic_by_hand import SECOND, SOURCES, traffic, traffic_counts
+from traffic_by_hand import ADDRESSES, SECOND, SOURCES, traffic, traffic_counts
 
 from pageinspect.render import render
 from pageinspect.report.traffic import TrafficReport
-from pageinspect.trace.traffic_counts import TrafficLost
+from pageinspect.trace.held_blocks import STACK_BITS
+from pageinspect.trace.kinds import UNTYPED
+from pageinspect.trace.traffic_counts import ALLOCATED, FREED, TrafficLost
 
 
 def text(of: TrafficReport, form: str = "table") -> str:
@@ -31,6 +33,21 @@ def test_both_sides_are_of_whoever_called_the_allocator() -> None:
     ] == [
         (("open\x1b",), 6, 20, 6, 6, {"untyped": 6}),
         (("use [driver]",), 8, 8, 4, 5, {"anonymous": 3, "table": 2}),
+    ]
+
+
+def test_callers_that_were_found_join_those_of_stacks() -> None:
+    found = 0x50 << STACK_BITS
+    counts = traffic_counts(
+        (8, {"side": ALLOCATED, "stack": 1}),
+        (2, {"side": ALLOCATED, "stack": -1, "caller": 0x50}),
+        (3, {"side": FREED, "stack": -1, "caller": 0x50, "kind": UNTYPED}),
+        (1, {"side": FREED, "stack": 4, "kind": UNTYPED}),
+    )
+    rows = traffic(counts, addresses=ADDRESSES | {found: [5]}).rows
+    assert [(row.key, row.allocations, row.frees) for row in rows] == [
+        (("use [driver]",), 10, 3),
+        (("open\x1b",), 0, 1),
     ]
 
 

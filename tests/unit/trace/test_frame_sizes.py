@@ -13,6 +13,8 @@ from pageinspect.trace.frame_sizes import (
     BLOCK_BYTES,
     OUTSIDE,
     UNKNOWN,
+    CallPath,
+    FrameSizes,
     frame_sizes,
     functions_of,
     read_frame_sizes,
@@ -128,7 +130,8 @@ def test_tables_of_the_running_kernel(kallsyms: Path) -> None:
     memory = {at: offsets.tobytes(), entries_at: ENTRIES.tobytes()}
     prog = cast("Any", Kernel(symbols, memory))
     path = frozenset({"alloc_slab_page", "alloc_pages_noprof"})
-    sizes = read_frame_sizes(prog, path, ["alloc_pages_noprof"], kallsyms)
+    paths = [CallPath(path, "mm_page_alloc")]
+    sizes = read_frame_sizes(prog, paths, ["alloc_pages_noprof"], kallsyms)
     assert sizes is not None
     assert sizes.text == TEXT
     assert sizes.blocks.tolist() == [1, 2]
@@ -137,6 +140,21 @@ def test_tables_of_the_running_kernel(kallsyms: Path) -> None:
     assert sizes.tables[1][1019:].tolist() == [OUTSIDE] + [UNKNOWN] * 4
 
 
+def test_two_paths_in_the_same_code() -> None:
+    tables = np.arange(4 * BLOCK_BYTES, dtype=np.uint8).reshape(4, BLOCK_BYTES)
+    first = FrameSizes(TEXT, np.array([0, 1, 0], np.uint64), tables[:2])
+    second = FrameSizes(TEXT, np.array([0, 1, 1], np.uint64), tables[2:])
+    both = first.beside(second)
+    # Table 2 is the second path's table of all other functions.
+    assert [divmod(block, 1 << 32) for block in both.blocks.tolist()] == [(0, 0), (3, 1), (3, 0)]
+    assert both.tables[3].tolist() == tables[3].tolist()
+    assert both.defines() == {"TEXT_BLOCKS": "3", "FRAME_TABLES": "4"}
+
+
+def test_each_path_has_the_functions_of_its_tracepoint() -> None:
+    assert CallPath(frozenset({"f"}), "t").names == {"f", "__bpf_trace_t", "__traceiter_t"}
+
+
 def test_a_kernel_without_orc_tables_has_none(kallsyms: Path) -> None:
     prog = cast("Any", Kernel({"_stext": TEXT, "_etext": TEXT + 1040}, {}))
-    assert read_frame_sizes(prog, frozenset(), (), kallsyms) is None
+    assert read_frame_sizes(prog, [], (), kallsyms) is None
