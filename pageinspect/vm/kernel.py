@@ -15,7 +15,7 @@ from . import cache, catalogue, initrd, packages, tools
 from .debian import Archive
 from .errors import BuildError
 from .progress import Progress, silent
-from .root import SQUASHFS_OPTIONS
+from .root import SMALL_SQUASHFS
 
 _METADATA = "kernel.json"
 
@@ -198,7 +198,7 @@ def pack_disk(work: Path, release: str, folder: Path) -> None:
     link.unlink()
     initrd.pack_modules(tree / "usr/lib/modules" / release, work, folder / "modules.cpio")
     tools.run(
-        ["mksquashfs", tree, folder / "kernel.squashfs", "-all-root", *SQUASHFS_OPTIONS],
+        ["mksquashfs", tree, folder / "kernel.squashfs", "-all-root", *SMALL_SQUASHFS],
         why="cannot pack the modules",
         hint=hint,
     )

@@ -15,16 +15,11 @@ from .progress import Progress, silent
 _HOOK = "root-hook"
 _WHEELS = "wheels.txt"
 
-SQUASHFS_OPTIONS = (
-    "-noappend",
-    "-quiet",
-    "-no-progress",
-    "-comp",
-    "zstd",
-    "-Xcompression-level",
-    "3",
-)
-"""Options of every squashfs: fast rather than small."""
+_SQUASHFS = ("-noappend", "-quiet", "-no-progress")
+SMALL_SQUASHFS = (*_SQUASHFS, "-comp", "zstd", "-Xcompression-level", "3")
+"""Options of a squashfs of which guests read little."""
+FAST_SQUASHFS = (*_SQUASHFS, "-noI", "-noD", "-noF", "-noX")
+"""Options of one of which they read much: an emulated processor takes long to decompress it."""
 
 # Roots to keep, as source trees used side by side may have different recipes.
 _KEPT = 2
@@ -41,7 +36,8 @@ def root(progress: Progress = silent, packages: Sequence[str] = ()) -> Path:
     recipe = catalogue.root_recipe()
     recipe = replace(recipe, packages=(*recipe.packages, *packages))
     kind = "larger-root" if packages else "root"
-    name = f"{kind}-{catalogue.recipe_digest(recipe, _HOOK, _WHEELS)}.squashfs"
+    made_from = catalogue.recipe_digest(recipe, _HOOK, _WHEELS)
+    name = f"{kind}-{catalogue.digest(made_from, FAST_SQUASHFS)}.squashfs"
     path = cache.folder("root") / name
     if not path.exists():
         tools.require(tools.BUILD_PROGRAMS)
@@ -60,7 +56,7 @@ def _build(recipe: catalogue.RootRecipe, work: Path, progress: Progress) -> Path
     progress("guest root: packing")
     # From a tar archive, so that file owners do not depend on who builds.
     tools.run(
-        ["mksquashfs", "-", result, "-tar", *SQUASHFS_OPTIONS],
+        ["mksquashfs", "-", result, "-tar", *FAST_SQUASHFS],
         why="cannot pack the guest root",
         hint="check that the disk is not full",
         stdin=tar,

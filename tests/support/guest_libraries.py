@@ -15,7 +15,7 @@ from places import DATA
 
 from pageinspect.vm import cache, catalogue, tools
 from pageinspect.vm.guest import Guest
-from pageinspect.vm.root import SQUASHFS_OPTIONS
+from pageinspect.vm.root import FAST_SQUASHFS
 
 _SERIAL = "libraries"
 _FOLDER = "/opt/libraries"
@@ -52,7 +52,7 @@ def mount(guest: Guest) -> None:
 
 
 def _disk() -> Path:
-    key = catalogue.digest(_LIST.read_bytes(), _UNUSED, SQUASHFS_OPTIONS)
+    key = catalogue.digest(_LIST.read_bytes(), _UNUSED, FAST_SQUASHFS)
     path = cache.build_once(cache.folder("modules") / f"libraries-{key}", _build)
     cache.prune(path.parent, "libraries-*", keep=2)
     return path
@@ -72,7 +72,7 @@ def _build(work: Path) -> Path:
         for path in sorted((where / "pyarrow").glob(pattern)):
             cache.remove(path)
     tools.run(
-        ["mksquashfs", where, result, "-all-root", *SQUASHFS_OPTIONS],
+        ["mksquashfs", where, result, "-all-root", *FAST_SQUASHFS],
         why="cannot pack the libraries for guests",
         hint="check that the disk is not full",
     )
