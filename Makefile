@@ -129,6 +129,7 @@ bench: packages $(VENV)/installed
 	$(BIN)/python benchmarks/maps.py -o $(VENV)/maps.json
 	$(BIN)/python benchmarks/tracing.py -o $(VENV)/tracing.json
 	$(BIN)/python benchmarks/tracing.py --tracers outstanding -o $(VENV)/outstanding.json
+	$(BIN)/python benchmarks/tracing.py --tracers alloc -o $(VENV)/alloc.json
 	$(BIN)/python benchmarks/start.py -o $(VENV)/start.json
 
 large-cores: packages $(VENV)/installed

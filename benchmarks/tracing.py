@@ -16,7 +16,11 @@ from tracing_events import NOTHING
 
 from pageinspect.vm.guest import Guest
 
-OURS = {"frees": "pageinspect trace", "outstanding": "pageinspect trace --outstanding"}
+OURS = {
+    "frees": "pageinspect trace",
+    "outstanding": "pageinspect trace --outstanding",
+    "alloc": "pageinspect trace --alloc",
+}
 """The tracer whose cost is divided by that of the others, in each set."""
 PACKAGES = ("bpftrace", "bpfcc-tools")
 PROGRAM = "/opt/pageinspect/src/benchmarks/tracing_events.py"

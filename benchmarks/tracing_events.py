@@ -35,6 +35,10 @@ _HELD = (
     "rawtracepoint:mm_page_alloc { @[arg0] = DEPTH; } "
     "rawtracepoint:mm_page_free { delete(@[arg0]); }"
 )
+_TRAFFIC = (
+    "rawtracepoint:mm_page_alloc { @alloc[kstack(16)] = count(); } "
+    "rawtracepoint:mm_page_free { @free[kstack(16)] = count(); }"
+)
 _ROOM = "BPFTRACE_MAX_MAP_KEYS=262144"
 
 NOTHING = "no tracer"
@@ -57,7 +61,15 @@ OUTSTANDING = {
     "bpftrace, kstack": ["env", _ROOM, "bpftrace", "-e", _HELD.replace("DEPTH", "kstack")],
     "bcc memleak": ["memleak-bpfcc", "-o", "1000000", "1000"],
 }
-SETS = {"frees": TRACERS, "outstanding": OUTSTANDING}
+ALLOC = {
+    NOTHING: [],
+    "bpftrace, an empty program": _EMPTY,
+    "pageinspect trace --alloc": ["pageinspect", "trace", "--alloc"],
+    "pageinspect trace --alloc --by order": ["pageinspect", "trace", "--alloc", "--by", "order"],
+    "bpftrace, kstack(16)": ["bpftrace", "-e", _TRAFFIC],
+    "bcc stackcount, frees alone": ["stackcount-bpfcc", "t:kmem:mm_page_free"],
+}
+SETS = {"frees": TRACERS, "outstanding": OUTSTANDING, "alloc": ALLOC}
 """Tracers that are compared with each other, by the name of the set."""
 
 
