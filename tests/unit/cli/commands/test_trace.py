@@ -51,7 +51,7 @@ def test_a_command_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
         (["--every", "1", "-o", "d", "--events"], "--every and --events cannot be combined"),
         (["--every", "1", "-o", "d", "--tails"], "--every and --tails cannot be combined"),
         (["--every", "1", "-o", "d", "--mode", "644"], "--every and --mode cannot be combined"),
-        (["--every", "1", "-o", "d", "--mode", "0"], "--every and --mode cannot be combined"),
+        (["--every", "1", "-o", "d", "--mode", "000"], "--every and --mode cannot be combined"),
         (["--every", "1", "-o", "d", "--format", "json"], "--every writes a dataset"),
         (["--every", "1", "-o", "d", "--by", "comm,caller"], "frees by type and caller"),
         (["--every", "1", "-o", "d", "--host", ""], "name of the host is empty"),
