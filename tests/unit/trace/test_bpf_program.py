@@ -15,7 +15,6 @@ from pageinspect.trace.frame_sizes import FrameSizes
 from pageinspect.trace.held_blocks import STACK_BITS, BesideVmstat
 from pageinspect.trace.options import Filters
 
-
 TEXT = 0xFFFFFFFF81000000
 BLOCKS = np.array([0, 1 << 32, 0, 1], np.uint64)
 
