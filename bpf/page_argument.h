@@ -2,8 +2,8 @@
 #ifndef PAGEINSPECT_PAGE_ARGUMENT_H
 #define PAGEINSPECT_PAGE_ARGUMENT_H
 
-/* Reads an argument of the hook as a number. Of one that it knows to be a pointer, the verifier forbids
- * most arithmetic; one that is a pointer to pointers it does not let a program load at all. */
+/* Reads an argument of the hook as a number. The verifier forbids most arithmetic on an argument that it
+ * knows to be a pointer, and does not let a program load a pointer to pointers. */
 static inline __attribute__((always_inline)) u64 argument(struct bpf_raw_tracepoint_args *ctx, u32 number)
 {
 	u64 value = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Finds the caller of the allocator without the kernel's unwinder: steps over the frames of functions
- * whose sizes are known. Where the walk does not find it, the stack is recorded instead.
+ * Finds who allocated or freed without the kernel's unwinder: steps over the frames of functions
+ * whose sizes are known. Where the walk fails, the stack is recorded instead.
  *
  *   TEXT_BLOCKS      blocks of the kernel's code; nothing is compiled in without it
  *   FRAME_TABLES     tables for them

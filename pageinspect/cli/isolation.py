@@ -20,7 +20,7 @@ from typing import NoReturn, TypeVar
 
 from ..errors import Exit, PageInspectError
 from ..host import progress
-from ..host.processes import kill_with_parent
+from ..host.processes import fork, kill_with_parent
 from ..host.terminal import write
 
 _LEAST_MEMORY = 4 << 30
@@ -51,7 +51,7 @@ def run_isolated(
     parent = os.getpid()
     # Exclude the objects that exist now from garbage collection in both processes.
     gc.freeze()
-    child = os.fork()
+    child = fork()
     if child == 0:
         _run_child(task, parent)
     if until_interrupt:

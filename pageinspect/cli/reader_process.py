@@ -69,7 +69,7 @@ def reader_process(serve: Serve, source: Path | None) -> Iterator[ReaderProcess]
     said = os.memfd_create("said")
     parent = os.getpid()
     gc.freeze()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         here.close()
         _run(serve, there, source, said, parent)

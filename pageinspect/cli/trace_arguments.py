@@ -157,13 +157,19 @@ def option_of(name: str) -> str:
     return "-i" if name == "interval" else f"--{name.replace('_', '-')}"
 
 
+def is_given(args: argparse.Namespace, name: str) -> bool:
+    """Return whether an option is given, by its name in the namespace; 0 is a value."""
+    value = getattr(args, name)
+    return value is not False and value not in (None, (), [])
+
+
 def refuse_others(args: argparse.Namespace, mode: str, others: Iterable[str]) -> None:
     """Raise UsageError if a mode of trace is given options of another question.
 
     `others` are the names of these options in the namespace.
     """
     for name in others:
-        if getattr(args, name) not in (None, False, (), []):
+        if is_given(args, name):
             option = option_of(name)
             advice = "write --by stack" if name == "stacks" else f"omit {option}"
             raise UsageError(f"{mode} and {option} cannot be combined", advice)

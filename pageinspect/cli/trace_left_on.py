@@ -9,7 +9,7 @@ from ..errors import PageInspectError, UsageError
 from ..host.terminal import say
 from ..render import METRICS
 from .arguments import kept, repeated
-from .trace_arguments import option_of
+from .trace_arguments import is_given, option_of
 
 if TYPE_CHECKING:
     from ..report.trace import TraceReport
@@ -49,7 +49,7 @@ def check_left_on(args: argparse.Namespace) -> None:
     if args.host == "":
         raise UsageError("the name of the host is empty", "omit --host, or give a name")
     for name in _NOT_KEPT:
-        if getattr(args, name) not in (None, False):
+        if is_given(args, name):
             raise UsageError(
                 f"--every and {option_of(name)} cannot be combined", "choose one of them"
             )

@@ -24,15 +24,17 @@ def fork() -> int:
     drgn's threads, which read debug information, are idle at this time. The child has no handlers
     of signals from the start: a signal would run the clean-up of the parent in it.
     """
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        # A handler may raise when this has changed the mask.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
             _restore_signals()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid
 
 

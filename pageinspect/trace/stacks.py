@@ -132,8 +132,9 @@ class Stacks:
     def frames(self, number: int) -> tuple[str, ...]:
         """Return the frames of a stack."""
         if number not in self._frames:
-            names = [self._name(address) for address in self._addresses(number)]
-            self._frames[number] = without_tracing_frames(names)
+            names = tuple(self._name(address) for address in self._addresses(number))
+            # A caller that a program found by itself is alone.
+            self._frames[number] = without_tracing_frames(names) if len(names) > 1 else names
         return self._frames[number]
 
     def caller(self, number: int) -> str:

@@ -15,8 +15,9 @@ from .progress import Progress, silent
 _HOOK = "root-hook"
 _WHEELS = "wheels.txt"
 
-_SQUASHFS = ("-noappend", "-quiet", "-no-progress")
-SMALL_SQUASHFS = (*_SQUASHFS, "-comp", "zstd", "-Xcompression-level", "3")
+_SQUASHFS = ("-noappend", "-quiet", "-no-progress", "-comp", "zstd")
+"""A kernel needs what the image names to decompress it, even if nothing of it is compressed."""
+SMALL_SQUASHFS = (*_SQUASHFS, "-Xcompression-level", "3")
 """Options of a squashfs of which guests read little."""
 FAST_SQUASHFS = (*_SQUASHFS, "-noI", "-noD", "-noF", "-noX")
 """Options of one of which they read much: an emulated processor takes long to decompress it."""

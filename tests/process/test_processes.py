@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Programs that end with the process that started them, and what a watcher process does."""
 
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from waiting import has_ended, until
 
-from pageinspect.host.processes import cleanup_even_if_killed, command_ending_with_parent
+from pageinspect.host.processes import (
+    ENDING,
+    cleanup_even_if_killed,
+    command_ending_with_parent,
+    fork,
+)
 from pageinspect.vm.guest import _remove_qmp_socket
 
 STARTER = """
@@ -95,3 +102,49 @@ def test_a_watcher_outlives_its_process_group_from_the_start(tmp_path: Path, _: 
     command = [sys.executable, "-c", GROUP, str(done)]
     subprocess.run(command, check=False, start_new_session=True)
     until(done.exists)
+
+
+def test_a_handler_that_raises_before_a_fork_leaves_no_signal_blocked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mask = signal.pthread_sigmask
+
+    def interrupted(how: int, numbers: Iterable[int]) -> object:
+        before = mask(how, numbers)
+        # It runs handlers of signals that came just before when it has changed the mask.
+        if how == signal.SIG_BLOCK and {*numbers}:
+            raise KeyboardInterrupt
+        return before
+
+    monkeypatch.setattr(signal, "pthread_sigmask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fork()
+    left = mask(signal.SIG_UNBLOCK, ENDING)
+    assert left.isdisjoint(ENDING)
+
+
+SIGNALLED = """
+import os, signal, sys
+from pageinspect.cli.isolation import run_isolated
+from pageinspect.cli.reader_process import reader_process
+
+def read():
+    with reader_process(lambda _: None, None):
+        pass
+
+def end(number, frame):
+    print("the parent's clean-up", flush=True)
+    sys.exit(1)
+
+signal.signal(signal.SIGTERM, end)
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+"""
+
+
+@pytest.mark.parametrize(
+    ("forks", "status"), [("run_isolated(lambda: 0, None)", 128 + signal.SIGTERM), ("read()", 0)]
+)
+def test_no_child_does_what_its_parent_does_at_a_signal(forks: str, status: int) -> None:
+    command = [sys.executable, "-c", SIGNALLED + forks]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", status)

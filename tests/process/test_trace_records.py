@@ -32,7 +32,7 @@ int main(void)
     OF(held, time_ns) OF(held, freed) OF(held, stack) OF(held, gfp) OF(held, pid)
     OF(held, migratetype) OF(held, caller) OF(held, comm)
     NUMBER(sizeof(struct held)) NUMBER(sizeof(struct held_counts)) NUMBER(ORDER_BITS)
-    NUMBER(BLOCK_BYTES) NUMBER(FRAME_OUTSIDE) NUMBER(FRAME_UNKNOWN)
+    NUMBER(BLOCK_BYTES) NUMBER(PATH_BITS) NUMBER(FRAME_OUTSIDE) NUMBER(FRAME_UNKNOWN)
     COUNTERS
     NUMBER(LOSSES) NUMBER(LOST_WHO) NUMBER(LOST_STACKS) NUMBER(LOST_EVENTS)
     return 0;
@@ -121,6 +121,7 @@ def test_the_counters_of_allocations_are_in_order(header: dict[str, int]) -> Non
 def test_numbers_are_those_of_the_header(header: dict[str, int]) -> None:
     assert header["ORDER_BITS"] == held_blocks.ORDER_BITS
     assert header["BLOCK_BYTES"] == frame_sizes.BLOCK_BYTES
+    assert header["PATH_BITS"] == frame_sizes._PATH_BITS
     assert header["FRAME_OUTSIDE"] == frame_sizes.OUTSIDE
     assert header["FRAME_UNKNOWN"] == frame_sizes.UNKNOWN
     assert header["KINDS"] == kinds.KINDS

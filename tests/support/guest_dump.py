@@ -60,7 +60,8 @@ def _functions_of_cpus(prog: Program) -> set[str]:
     found = set()
     for cpu in for_each_online_cpu(prog):
         words = marking._of_cpu(prog, cpu, cpu_curr(prog, cpu), None).tolist()
-        found |= {prog.symbol(word).name for word in words if start <= word < end}
+        # A call that does not return is the last of its function: the address is of the next one.
+        found |= {prog.symbol(word - 1).name for word in words if start < word <= end}
     return found
 
 

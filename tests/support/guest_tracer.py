@@ -38,6 +38,13 @@ def check_pages(counted: int, missed: int, of_kernel: int) -> None:
     assert least <= counted <= most, (counted, missed, of_kernel)
 
 
+def check_vmstat(report: dict[str, Any]) -> None:
+    """Pages on both sides are as many as the kernel counts, as check_pages() says."""
+    compared, lost = report["vmstat"], report["lost_by"]
+    check_pages(compared["allocated"], lost["missed_allocations"], compared["pgalloc"])
+    check_pages(compared["freed"], lost["missed_frees"], compared["pgfree"])
+
+
 def check_events(found: Counts, expected: Counts, lost: int) -> None:
     """Each function's events are those expected, but for as many as were lost.
 

@@ -40,7 +40,7 @@ _EHDR = 64
 Makedumpfile = Callable[..., bytes]
 Words = npt.NDArray[np.uint64]
 
-LEAST_STAYED = 0.95
+_LEAST_STAYED = 0.95
 """The least share of pages of which kpageflags says the same on both sides of the dump."""
 
 
@@ -141,7 +141,7 @@ class Owned:
         """
         before, after = (self.pages_of(f"kpageflags{suffix}") for suffix in ("", ".after"))
         same: npt.NDArray[np.bool_] = before == after
-        assert same.mean() > LEAST_STAYED
+        assert same.mean() > _LEAST_STAYED
         return same
 
     def said_by(self, *args: object) -> dict[str, Any]:

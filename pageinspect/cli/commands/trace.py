@@ -4,9 +4,9 @@
 Counts the pages that this kernel frees, by the page type that is still set when they reach the
 buddy allocator. The trace ends when COMMAND ends, after SECONDS, or at Ctrl-C, and then writes its
 report. COMMAND's stdout is sent to stderr, and its exit status is in the report. A COMMAND that
-still runs when the trace ends is terminated. Other options answer other
-questions: who allocated pages and did not free them (--outstanding), who allocates and frees most
-(--alloc), what happened to a page before (--life).
+still runs when the trace ends is terminated. Other options answer other questions: who allocated
+pages and did not free them (--outstanding), who allocates and frees most (--alloc), what happened
+to a page before (--life), which pages are allocated with a type still set (--types-at-alloc).
 """
 
 import argparse

@@ -4,14 +4,19 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from synthetic import MODERN
 
 from pageinspect.errors import PageInspectError
 from pageinspect.trace import bpf_program as module
 from pageinspect.trace.bpf_program import BpfProgram, ComparedProgram
-from pageinspect.trace.held_blocks import BesideVmstat
+from pageinspect.trace.frame_sizes import FrameSizes
+from pageinspect.trace.held_blocks import STACK_BITS, BesideVmstat
 from pageinspect.trace.options import Filters
+
+TEXT = 0xFFFFFFFF81000000
+BLOCKS = np.array([0, 1 << 32, 0, 1], np.uint64)
 
 
 class _Loaded:
@@ -93,4 +98,45 @@ def test_pages_are_compared_from_attaching_to_detaching(
         program.detach()
         assert program._compared() == BesideVmstat(10, 4, 8, 3)
         assert program._missed() == {"first": 3, "refused": 0}
+    assert compiler.loaded[0].closed
+
+
+class _Written:
+    """A map that keeps what is written to it, by key, and has stacks of one frame."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, Any] = {}
+
+    def put(self, keys: Any, values: Any) -> None:
+        self.values |= dict(zip(keys, values.tolist(), strict=True))
+
+    def fill(self, values: Any) -> None:
+        self.put(range(len(values)), values)
+
+    def stack(self, number: int) -> list[int]:
+        return [number]
+
+
+def test_sizes_of_frames_are_given_to_the_program_and_callers_have_addresses(
+    compiler: SimpleNamespace,
+) -> None:
+    program = made(compiler, _Counting)
+    maps = {name: _Written() for name in ("text_blocks", "frame_tables", "walks", "stacks")}
+    program._maps |= maps
+    program._fill(None, walks=1)
+    assert not any(each.values for each in maps.values())
+    program._fill(FrameSizes(TEXT, BLOCKS, np.array([[0, 0], [3, 255]], np.uint8)), walks=2)
+    assert maps["text_blocks"].values == {1: 1 << 32, 3: 1}
+    assert maps["frame_tables"].values == {0: [0, 0], 1: [3, 255]}
+    assert maps["walks"].values == {0: [TEXT, 0, 0], 1: [TEXT, 0, 0]}
+    assert program.stack(0x50 << STACK_BITS) == [TEXT + 0x50]
+    # A module may be below the kernel's code.
+    assert program.stack(-0x50 << STACK_BITS) == [TEXT - 0x50]
+    assert program.stack(7) == [7]
+
+
+def test_a_map_of_frames_that_cannot_be_filled_is_given_back(compiler: SimpleNamespace) -> None:
+    program = made(compiler, _Counting)
+    with pytest.raises(KeyError):
+        program._fill(FrameSizes(TEXT, BLOCKS, np.zeros((1, 2), np.uint8)), walks=1)
     assert compiler.loaded[0].closed

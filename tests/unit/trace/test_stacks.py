@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from pageinspect.trace import symbolizer as symbolizer_module
+from pageinspect.trace.held_blocks import STACK_BITS
 from pageinspect.trace.stacks import LOST, Stacks, caller, without_tracing_frames
 from pageinspect.trace.symbolizer import Symbolizer
 
@@ -82,6 +83,11 @@ def test_a_stack_is_read_and_named_once() -> None:
     assert stacks.frames(3) == stacks.frames(3) == ("10", "20")
     assert asked == [3]
     assert stacks.frames(-1) == LOST
+
+
+@pytest.mark.parametrize("name", ["0xffffffffc0801234", "bpf_trampoline_6442513671"])
+def test_a_caller_that_was_found_by_itself_is_not_a_frame_of_tracing(name: str) -> None:
+    assert Stacks(lambda _: [10], lambda _: name).caller(5 << STACK_BITS) == name
 
 
 class Kernel:

@@ -63,6 +63,13 @@ def test_a_changed_lock_makes_another_root(monkeypatch: pytest.MonkeyPatch) -> N
     assert "wheels.txt" in hashed
 
 
+@pytest.mark.parametrize("options", [root.SMALL_SQUASHFS, root.FAST_SQUASHFS])
+def test_a_kernel_needs_one_decompressor_for_all_disks(options: tuple[str, ...]) -> None:
+    # The superblock names one of mksquashfs, gzip if it is not asked for, even if nothing is
+    # compressed; a kernel without it refuses the disk.
+    assert options[options.index("-comp") + 1] == "zstd"
+
+
 def test_guests_take_no_module_from_the_folder_one_stands_in() -> None:
     lines = (RECIPES / "init").read_text().splitlines()
     commands = [shlex.split(line) for line in lines if re.search(r"python3 .*-m ", line)]
