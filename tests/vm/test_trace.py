@@ -267,7 +267,7 @@ def test_two_million_pages_are_those_of_vmstat_and_none_is_unexpected(guest: Gue
     ours = report["untyped"]["pages"] + sum(row["pages"] for row in report["typed"])
     assert grown >= 2_000_000
     # The rest is what the shell and the first program do outside of the two looks.
-    check_pages(ours, report["lost"], after - before)
+    check_pages(ours, report["lost_by"]["missed"], after - before)
     assert report["untyped"]["frees"] >= 2_000_000
 
     # The types of zram's pages are expected where they are seen.
