@@ -157,9 +157,10 @@ static inline __attribute__((always_inline)) u64 pages_in(u64 array, u32 n)
 	u64 page, negated, found = 0;
 	u32 i;
 
-	asm volatile("" : "+r"(n));
 #pragma clang loop unroll(disable)
 	for (i = 0; i < BULK_ENTRIES; i++) {
+		/* As in hold_array() of page_held.bpf.c: the verifier of 6.1 must know this counter. */
+		asm volatile("" : "+r"(i));
 		if (i >= n)
 			break;
 		page = 0;

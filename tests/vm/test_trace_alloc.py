@@ -4,13 +4,14 @@
 Two tracers run side by side: one counts by caller, the other one by task in each interval.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from guest_module import TAKES, insert, modules
-from guest_tracer import Tracer, check_events, check_pages, check_vmstat
+from guest_tracer import START_TIMEOUT, Tracer, check_events, check_pages, check_vmstat
 
 from pageinspect.vm import catalogue
 from pageinspect.vm.guest import Guest
@@ -123,3 +124,10 @@ def test_what_was_lost_is_in_the_status(reports: Reports) -> None:
     # An interrupt that comes during the program; stacks that share both of their places.
     causes = {cause for cause, n in report["lost_by"].items() if n}
     assert causes <= {"missed_allocations", "missed_frees", "stacks"}
+
+
+@pytest.mark.kernels("6.1")
+def test_an_old_verifier_takes_the_loop_of_the_bulk_allocator(shared_guest: Guest) -> None:
+    argv = ["pageinspect", "trace", "--alloc", "--by", "comm", "--format", "json", "--", "true"]
+    done = shared_guest.run(argv, timeout=START_TIMEOUT, check=False)
+    assert json.loads(done.stdout)["sees_bulk"]
