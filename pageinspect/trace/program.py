@@ -10,7 +10,17 @@ from .compile import Compiler
 from .hooks import PAGE_FREE, Hook, HookKind
 from .kinds import KINDS, UNREAD
 from .options import TraceOptions
-from .records import EVENT, LOSSES, ORDERS, WHO, Event, FreeCounts, Lost, events_of
+from .records import (
+    EVENT,
+    LOSSES,
+    ORDERS,
+    WHO,
+    Event,
+    FreeCounts,
+    Lost,
+    events_of,
+    frees_of_who,
+)
 
 _HOOK = Hook("count_page_free", HookKind.TRACEPOINT, PAGE_FREE)
 _BAD_PAGE = Hook("count_bad_page", HookKind.KPROBE, "bad_page", optional=True)
@@ -27,6 +37,7 @@ class PageFreeProgram(BpfProgram):
         options = options or TraceOptions()
         self._layout = layout
         self._defines = options.defines(layout)
+        self._kinds = options.kinds
         hooks = [_BAD_PAGE, _HOOK] if "BAD_PAGES" in self._defines else [_HOOK]
         filters = options.filters
         super().__init__(compiler, "page_free.bpf.c", layout, self._defines, hooks, filters)
@@ -60,6 +71,9 @@ class PageFreeProgram(BpfProgram):
         bad_pages = None
         if self._counts_bad_pages:
             bad_pages = int(self._maps["bad_pages"].read_percpu(1).sum())
+        lost_who, *_ = losses
+        if "WHO_SET" in self._defines and not lost_who:
+            frees = frees_of_who(frees, who, self._kinds)
         missed = self._loaded.functions[_HOOK.function].missed()
         lost = Lost(int(frees[UNREAD].sum()), missed, *losses)
         return FreeCounts(frees, lost, who, tails, bad_pages)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Content of the maps of bpf/page_free.h, as numpy dtypes and as plain values."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -177,6 +177,22 @@ def no_counts() -> FreeCounts:
     return FreeCounts(
         np.zeros((KINDS, ORDERS), np.uint64), Lost(), {}, np.zeros(SLOTS, np.uint64), None
     )
+
+
+def frees_of_who(
+    frees: npt.NDArray[np.uint64], who: Mapping[bytes, int], kinds: Collection[int]
+) -> npt.NDArray[np.uint64]:
+    """Return `FreeCounts.frees` in which those of `kinds` are the sums of `who`.
+
+    These are read one after the other: a free in between is in `who` alone.
+    """
+    records = np.frombuffer(b"".join(who), WHO)
+    sums = np.zeros_like(frees)
+    np.add.at(sums, (records["kind"], records["order"]), np.array([*who.values()], np.uint64))
+    rows = sorted(kinds)
+    settled = frees.copy()
+    settled[rows] = sums[rows]
+    return settled
 
 
 def who_counted(layout: PageLayout, who: dict[bytes, int]) -> list[tuple[Who, int]]:

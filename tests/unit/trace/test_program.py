@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reading the counts of frees while pages are freed, with maps by hand."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from synthetic import MODERN
+
+from pageinspect.trace import bpf_program
+from pageinspect.trace.kinds import KINDS, UNTYPED
+from pageinspect.trace.options import TraceOptions
+from pageinspect.trace.program import PageFreeProgram
+from pageinspect.trace.records import LOSSES, ORDERS, WHO
+
+TABLE = 2
+"""A kind of TYPED."""
+
+
+class _Maps(dict[str, Any]):
+    """Pages of a type are freed between the readings of the maps `frees` and `who`."""
+
+    def __init__(self, lost_who: int) -> None:
+        self.freed = 0
+        self.lost = np.zeros((LOSSES, 1), np.uint64)
+        self.lost[0] = lost_who
+        super().__init__(
+            frees=SimpleNamespace(read_percpu=self.frees),
+            who=SimpleNamespace(read_hash=self.who),
+            lost=SimpleNamespace(read_percpu=lambda _: self.lost),
+        )
+
+    def frees(self, *_: int) -> Any:
+        found = np.zeros((KINDS, ORDERS), np.uint64)
+        found[UNTYPED, 3] = 7
+        found[TABLE, 1] = self.freed + int(self.lost[0, 0])
+        self.freed += 10
+        return found
+
+    def who(self, _dtype: Any) -> Any:
+        keys = np.zeros(2, WHO)
+        keys["kind"], keys["order"], keys["stack"] = TABLE, 1, (5, 6)
+        return keys, np.array([self.freed - 4, 4], np.uint64)
+
+
+def program(monkeypatch: pytest.MonkeyPatch, maps: _Maps) -> PageFreeProgram:
+    functions = {"count_page_free": SimpleNamespace(missed=lambda: 0)}
+    loaded = SimpleNamespace(functions=functions, maps=maps)
+    monkeypatch.setattr(bpf_program, "LoadedProgram", lambda *_: loaded)
+    return PageFreeProgram(cast("Any", None), MODERN, TraceOptions(by=("caller",)))
+
+
+def test_frees_of_a_type_are_those_of_its_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = program(monkeypatch, _Maps(lost_who=0))
+    first = reader.read()
+    assert first.frees[TABLE].tolist() == [0, 10, *[0] * (ORDERS - 2)]
+    assert first.untyped[3] == 7
+    for _ in range(2):
+        second = reader.read()
+        since = second - first
+        assert since.frees[TABLE].sum() == sum(since.who.values()) == 10
+        first = second
+
+
+def test_frees_without_a_place_for_their_caller_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = program(monkeypatch, _Maps(lost_who=3)).read()
+    assert counts.frees[TABLE, 1] == counts.lost.who == 3
