@@ -121,9 +121,11 @@ class ComparedProgram(BpfProgram, ABC):
 
     def detach(self) -> None:
         """Stop counting; the counts stay readable. Does nothing when not attached."""
-        if self._end is None and self._attached:
-            self._end = read_beside(self._pages)
-        super().detach()
+        try:
+            if self._end is None and self._attached:
+                self._end = read_beside(self._pages)
+        finally:
+            super().detach()
 
     def _compared(self) -> BesideVmstat:
         """Return pages by the kernel's counters and by those of the program, since attach()."""

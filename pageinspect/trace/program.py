@@ -19,7 +19,7 @@ from .records import (
     FreeCounts,
     Lost,
     events_of,
-    frees_of_who,
+    sums_by_order,
 )
 
 _HOOK = Hook("count_page_free", HookKind.TRACEPOINT, PAGE_FREE)
@@ -37,7 +37,7 @@ class PageFreeProgram(BpfProgram):
         options = options or TraceOptions()
         self._layout = layout
         self._defines = options.defines(layout)
-        self._kinds = options.kinds
+        self._kinds = sorted(options.kinds)
         hooks = [_BAD_PAGE, _HOOK] if "BAD_PAGES" in self._defines else [_HOOK]
         filters = options.filters
         super().__init__(compiler, "page_free.bpf.c", layout, self._defines, hooks, filters)
@@ -73,7 +73,8 @@ class PageFreeProgram(BpfProgram):
             bad_pages = int(self._maps["bad_pages"].read_percpu(1).sum())
         lost_who, *_ = losses
         if "WHO_SET" in self._defines and not lost_who:
-            frees = frees_of_who(frees, who, self._kinds)
+            # What was freed since `frees` was read is in `who` alone.
+            frees[self._kinds] = sums_by_order(who, WHO, "kind", KINDS)[self._kinds]
         missed = self._loaded.functions[_HOOK.function].missed()
         lost = Lost(int(frees[UNREAD].sum()), missed, *losses)
         return FreeCounts(frees, lost, who, tails, bad_pages)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Content of the maps of bpf/page_free.h, as numpy dtypes and as plain values."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -179,20 +179,14 @@ def no_counts() -> FreeCounts:
     )
 
 
-def frees_of_who(
-    frees: npt.NDArray[np.uint64], who: Mapping[bytes, int], kinds: Collection[int]
+def sums_by_order(
+    counted: Mapping[bytes, int], dtype: np.dtype[np.void], row: str, rows: int
 ) -> npt.NDArray[np.uint64]:
-    """Return `FreeCounts.frees` in which those of `kinds` are the sums of `who`.
-
-    These are read one after the other: a free in between is in `who` alone.
-    """
-    records = np.frombuffer(b"".join(who), WHO)
-    sums = np.zeros_like(frees)
-    np.add.at(sums, (records["kind"], records["order"]), np.array([*who.values()], np.uint64))
-    rows = sorted(kinds)
-    settled = frees.copy()
-    settled[rows] = sums[rows]
-    return settled
+    """Return the sums of counted records, (rows, ORDERS), by the field `row` and by order."""
+    records = np.frombuffer(b"".join(counted), dtype)
+    sums = np.zeros((rows, ORDERS), np.uint64)
+    np.add.at(sums, (records[row], records["order"]), np.array([*counted.values()], np.uint64))
+    return sums
 
 
 def who_counted(layout: PageLayout, who: dict[bytes, int]) -> list[tuple[Who, int]]:

@@ -11,7 +11,7 @@ from .compile import Compiler
 from .frame_sizes import FrameSizes
 from .held import PAGE_ALLOC, bulk_hooks
 from .hooks import PAGE_FREE, Hook, HookKind
-from .records import ORDERS
+from .records import ORDERS, sums_by_order
 from .traffic_counts import (
     SIDES,
     SOURCE,
@@ -66,14 +66,17 @@ class TrafficProgram(ComparedProgram):
     def read(self) -> TrafficCounts:
         """Return the counts since attach."""
         keys, times = self._maps["traffic"].read_hash(SOURCE)
-        sides = self._sides()
+        sources = dict(zip((key.tobytes() for key in keys), times.tolist(), strict=True))
         missed = self._missed()
         frees = missed.pop("count_free")
-        lost = self._maps["lost"].read_percpu(TRAFFIC_LOSSES)[:, 0].tolist()
+        losses = self._maps["lost"].read_percpu(TRAFFIC_LOSSES)[:, 0].tolist()
+        lost = TrafficLost(sum(missed.values()), frees, *losses)
+        # What happens between two readings would be in one of them alone.
+        sides = self._sides() if lost.sources else sums_by_order(sources, SOURCE, "side", SIDES)
         return TrafficCounts(
-            dict(zip((key.tobytes() for key in keys), times.tolist(), strict=True)),
-            sides,
-            TrafficLost(sum(missed.values()), frees, *lost),
+            sources,
+            sides.astype(np.int64),
+            lost,
             self._compared(),
             {*_BULK.values()} <= self._attached,
         )

@@ -101,6 +101,22 @@ def test_pages_are_compared_from_attaching_to_detaching(
     assert compiler.loaded[0].closed
 
 
+def test_counters_that_cannot_be_read_leave_nothing_attached(
+    compiler: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "read_beside", lambda _: BesideVmstat())
+    program = made(compiler, _Counting)
+    program.attach()
+
+    def refuse(_: object) -> None:
+        raise PageInspectError("vmstat", "")
+
+    monkeypatch.setattr(module, "read_beside", refuse)
+    with pytest.raises(PageInspectError, match="vmstat"):
+        program.detach()
+    assert not compiler.loaded[0].functions["first"].attached
+
+
 class _Written:
     """A map that keeps what is written to it, by key, and has stacks of one frame."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reading the counts of frees while pages are freed, with maps by hand."""
+"""Reading counts while pages are allocated and freed, with maps by hand."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 from synthetic import MODERN
 
-from pageinspect.trace import bpf_program
+from pageinspect.trace import bpf_program, traffic
+from pageinspect.trace.held_blocks import BesideVmstat
 from pageinspect.trace.kinds import KINDS, UNTYPED
 from pageinspect.trace.options import TraceOptions
 from pageinspect.trace.program import PageFreeProgram
 from pageinspect.trace.records import LOSSES, ORDERS, WHO
+from pageinspect.trace.traffic_counts import (
+    ALLOCATED,
+    FREED,
+    SIDES,
+    SOURCE,
+    TRAFFIC_LOSSES,
+    TrafficOptions,
+)
 
 TABLE = 2
 """A kind of TYPED."""
@@ -68,3 +77,33 @@ def test_frees_without_a_place_for_their_caller_are_counted(
 ) -> None:
     counts = program(monkeypatch, _Maps(lost_who=3)).read()
     assert counts.frees[TABLE, 1] == counts.lost.who == 3
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_all_allocations_and_frees_are_the_sums_of_their_rows(
+    monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    def events(_dtype: Any) -> Any:
+        keys = np.zeros(3, SOURCE)
+        keys["side"], keys["order"] = (ALLOCATED, ALLOCATED, FREED), (0, 4, 0)
+        return keys, np.array([5, 1, 7], np.uint64)
+
+    losses = np.zeros((TRAFFIC_LOSSES, 1), np.uint64)
+    losses[0] = lost
+    maps = {
+        "traffic": SimpleNamespace(read_hash=events),
+        # One page is allocated between the readings.
+        "sides": SimpleNamespace(read_percpu=lambda *shape: np.ones(shape, np.uint64)),
+        "lost": SimpleNamespace(read_percpu=lambda _: losses),
+    }
+    functions = {name: SimpleNamespace(missed=lambda: 0) for name in ("count_free", "other")}
+    loaded = SimpleNamespace(functions=functions, maps=maps)
+    monkeypatch.setattr(bpf_program, "LoadedProgram", lambda *_: loaded)
+    monkeypatch.setattr(bpf_program, "read_beside", lambda _: BesideVmstat())
+    monkeypatch.setattr(traffic, "has_btf", lambda: False)
+    program = traffic.TrafficProgram(cast("Any", None), MODERN, TrafficOptions())
+    counts = program.read()
+    if lost:
+        assert (counts.sides == np.ones((SIDES, ORDERS))).all()
+    else:
+        assert (counts.pages(ALLOCATED), counts.pages(FREED)) == (5 + (1 << 4), 7)
