@@ -25,7 +25,6 @@ from ..trace_frees import run_frees
 from ..trace_left_on import add_left_on, check_left_on, grows
 from ..trace_outstanding import add_outstanding, check_outstanding, run_outstanding
 from ..trace_pages import add_pages, check_pages, run_life, run_types_at_alloc
-from ..traced_kernel import open_traced
 
 if TYPE_CHECKING:
     from ...host.files import UntrustedError
@@ -146,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
     """Trace and report."""
     from ...trace.compile import Compiler
     from ...trace.find_bcc import find_bcc
+    from ..traced_kernel import open_traced
 
     _check(args)
     compiler = Compiler(find_bcc(), cached=not args.no_cache, before=_say_compiling)
