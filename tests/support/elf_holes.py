@@ -2,6 +2,7 @@
 """Cores that lack a part: what a core's program headers say is changed in place, and put back."""
 
 import contextlib
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,3 +56,27 @@ def _part(segment: list[int], start: int, end: int) -> list[int]:
     part[_PHYS] = start
     part[_IN_FILE] = part[_IN_MEMORY] = end - start
     return part
+
+
+@contextlib.contextmanager
+def without_note(core: Path) -> Iterator[str]:
+    """Give the text of a core's VMCOREINFO note, which it lacks meanwhile."""
+    with core.open("r+b") as file:
+        header = file.read(64)
+        start, size, n = (
+            *struct.unpack_from("<Q", header, 32),
+            *struct.unpack_from("<2H", header, 54),
+        )
+        file.seek(start)
+        entries = [struct.unpack("<2I6Q", file.read(size)) for _ in range(n)]
+        where, length = next((entry[2], entry[5]) for entry in entries if entry[0] == 4)
+        file.seek(where)
+        notes = file.read(length)
+        name = notes.index(b"VMCOREINFO\0")
+        text = notes[name:].split(b"OSRELEASE=", 1)[1].split(b"\0", 1)[0]
+        file.seek(where + name)
+        file.write(b"vmcoreinfo")
+        file.flush()
+        yield "OSRELEASE=" + text.decode()
+        file.seek(where + name)
+        file.write(b"VMCOREINFO")

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Dumps of busy guests: BTF against DWARF, and counts against the kernel's own counters."""
 
-import contextlib
 import csv
 import io
 import itertools
 import json
 import re
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +19,7 @@ from drgn import Program
 from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn_prompt import Prompt
 from elf_encrypted import encrypted
-from elf_holes import without
+from elf_holes import without, without_note
 from guest_dump import dump_unlocked
 from places import DATA
 
@@ -251,30 +249,6 @@ def test_vmcoreinfo_alone_reports_what_is_unsupported(asked: Asked) -> None:
         assert len(error.splitlines()) == 2
 
 
-@contextlib.contextmanager
-def without_note(core: Path) -> Iterator[str]:
-    """Give the text of a core's VMCOREINFO note, which it lacks meanwhile."""
-    with core.open("r+b") as file:
-        header = file.read(64)
-        start, size, n = (
-            *struct.unpack_from("<Q", header, 32),
-            *struct.unpack_from("<2H", header, 54),
-        )
-        file.seek(start)
-        entries = [struct.unpack("<2I6Q", file.read(size)) for _ in range(n)]
-        where, length = next((entry[2], entry[5]) for entry in entries if entry[0] == 4)
-        file.seek(where)
-        notes = file.read(length)
-        name = notes.index(b"VMCOREINFO\0")
-        text = notes[name:].split(b"OSRELEASE=", 1)[1].split(b"\0", 1)[0]
-        file.seek(where + name)
-        file.write(b"vmcoreinfo")
-        file.flush()
-        yield "OSRELEASE=" + text.decode()
-        file.seek(where + name)
-        file.write(b"VMCOREINFO")
-
-
 def test_a_dump_that_lacks_everything(core: Core, asked: Asked, tmp_path: Path) -> None:
     info = tmp_path / "vmcoreinfo"
 
@@ -496,7 +470,7 @@ def build_id(path: Path) -> str:
     return re.findall(r"Build ID: (\w+)", notes.stdout)[0]
 
 
-def test_vmlinux_of_another_kernel_is_refused(core: Core, tmp_path: Path) -> None:
+def test_vmlinux_of_another_kernel_is_refused(core: Core) -> None:
     done = pageinspect("types", "-c", core.path, "-s", sys.executable)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 2, done.stderr
