@@ -5,7 +5,6 @@ import numpy as np
 
 from ..model.layout import PageLayout
 from ..target.symbols.find import LIVE_BTF, read_btf
-from .abilities import has_btf
 from .bpf_program import ComparedProgram
 from .compile import Compiler
 from .frame_sizes import FrameSizes
@@ -39,7 +38,7 @@ class TrafficProgram(ComparedProgram):
         With `sizes` of the frames of both paths, that of allocations first, it finds callers by
         itself.
         """
-        of_bulk, bulk = bulk_hooks(read_btf(LIVE_BTF)) if has_btf() else ({}, [])
+        of_bulk, bulk = bulk_hooks(read_btf(LIVE_BTF))
         hooks = [
             # A call whose entry was not seen must not be counted: the entry is attached first.
             *sorted(

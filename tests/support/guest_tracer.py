@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 START_TIMEOUT = 400.0
 END_TIMEOUT = 120.0
 HUGE_PAGE = 512
+CPUS = 2
 MISSED_PAGES = 16
 """The most pages of a missed event, on average: nearly all of the loads are of single pages."""
 Counts = Mapping[str, tuple[int, ...]]
@@ -35,10 +36,14 @@ def check_lost(report: dict[str, Any], status: int, *others: str) -> None:
 
 
 def check_pages(counted: int, missed: int, of_kernel: int) -> None:
-    """Pages are as many as the kernel counts, but for events that were missed."""
+    """Pages are as many as the kernel counts, but for events that were missed.
+
+    A huge page that a CPU clears at the start or the end is counted, and not yet at its tracepoint.
+    """
     of_missed = missed * MISSED_PAGES + (HUGE_PAGE if missed else 0)
     least, most = of_kernel * 0.999 - of_missed, of_kernel * 1.001
-    assert least <= counted <= most, (counted, missed, of_kernel)
+    in_flight = (n * HUGE_PAGE for n in range(-CPUS, CPUS + 1))
+    assert any(least <= counted + n <= most for n in in_flight), (counted, missed, of_kernel)
 
 
 def check_vmstat(report: dict[str, Any]) -> None:

@@ -100,7 +100,8 @@ def test_all_allocations_and_frees_are_the_sums_of_their_rows(
     loaded = SimpleNamespace(functions=functions, maps=maps)
     monkeypatch.setattr(bpf_program, "LoadedProgram", lambda *_: loaded)
     monkeypatch.setattr(bpf_program, "read_beside", lambda _: BesideVmstat())
-    monkeypatch.setattr(traffic, "has_btf", lambda: False)
+    monkeypatch.setattr(traffic, "read_btf", lambda _: None)
+    monkeypatch.setattr(traffic, "bulk_hooks", lambda _: ({}, []))
     program = traffic.TrafficProgram(cast("Any", None), MODERN, TrafficOptions())
     counts = program.read()
     if lost:
